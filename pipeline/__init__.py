@@ -1,0 +1,1 @@
+"""Tallymark: CloudEvents in, exact usage out."""

@@ -1,0 +1,142 @@
+"""What travels on Tallymark's own topics, each record declared once.
+
+Owns: field order, meaning and units. Does not own: how a record is made (core) or moved (engine).
+Inner topics are packed: one Kafka record holds the events of one chunk that go to one partition, because a Kafka
+record costs more CPU than counting an event. Array-like records only ever grow at the end, so old ones decode for ever.
+All instants are UTC; `_ns` and `_ms` are integers since 1970. Decimals are plain decimal strings.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Fate = Literal["counted", "duplicate", "conflict", "rejected", "invalid", "unmetered", "voided", "pending"]
+
+
+class Event(msgspec.Struct, array_like=True, gc=False):
+    """An accepted event. (partition, offset) is its place in `input_topic`; (received_at_ms, partition, offset) is arrival."""
+
+    namespace: str
+    source: str
+    id: str
+    type: str
+    subject: str
+    time_ns: int
+    received_at_ms: int
+    input_topic: str
+    partition: int
+    offset: int
+    data: msgspec.Raw  # the JSON text of `data` as sent: an object, or `null` where absent
+
+
+class AcceptedBatch(msgspec.Struct, array_like=True):
+    """`events-accepted`: what dedupe needs stands in `keys`, so that it never parses an event.
+
+    keys: n x 36 bytes, `KEY` below: identity (16), content (8), received_at_ms (i64), subject_hash (u32).
+    """
+
+    keys: bytes
+    events: list[msgspec.Raw]  # each an Event
+
+
+KEY = "<16s8sqI"
+
+# `events-unique` is a JSON array of Event; `events-settled` and `duplicates` are JSON arrays of Settled.
+
+
+class Settled(msgspec.Struct, array_like=True):
+    """An event with its one fate. `meters` names the meters that counted it, as `slug`; `reason` says why not."""
+
+    event: msgspec.Raw | Event
+    fate: Fate
+    reason: str = ""
+    meters: list[str] = []
+    revision: int = 0  # of the control log, at the decision
+
+
+class Window(msgspec.Struct, array_like=True, gc=False):
+    """`usage` is a JSON array of Window: the absolute state of one minute window after a chunk, with its change.
+
+    value: SUM and AVG: the sum; MIN, MAX, LATEST: that value; COUNT and UNIQUE_COUNT: the number. `change` is the
+    difference to the value before (for MIN, MAX, LATEST too). `order` sorts LATEST: time, then arrival.
+    `members` holds the UNIQUE_COUNT members (32 hex digits each) that this chunk brought; a set union, so repeats do no harm.
+    `revision` is the offset in `events-unique` of the last input applied: it only grows.
+    """
+
+    namespace: str
+    meter: str
+    meter_id: int
+    subject: str
+    dimensions: dict[str, str]  # sorted by name
+    start_s: int
+    value: str
+    count: int
+    change: str
+    order: str
+    members: list[str]
+    revision: int
+    received_at_ms: int  # of the newest event in it
+
+
+class Counts(msgspec.Struct):
+    """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
+
+    counts: namespace -> name -> events. Names: `read` and the stage's outcomes (`accepted`, `rejected:bad-json`, ...).
+    """
+
+    stage: str
+    topic: str
+    partition: int
+    offset: int  # of the last input record that is in the counts
+    incarnation: str  # Kafka's topic id of the input topic
+    counts: dict[str, dict[str, int]]
+
+
+class Worker(msgspec.Struct):
+    """`workers`, key `id`: a worker's heartbeat. A tombstone says that it left."""
+
+    id: str
+    stage: str
+    host: str
+    pid: int
+    at_ms: int
+    started_at_ms: int
+    control_revision: int
+    partitions: list[str]  # `topic/partition`
+    events_in: int  # since it started
+    metrics_url: str
+
+
+class Command(msgspec.Struct):
+    """`commands`: a wish of a user. The control agent decides it and answers on `replies` under the same `id`."""
+
+    id: str
+    kind: str  # "meter.apply", "meter.delete"
+    namespace: str
+    actor: str
+    at_ms: int
+    body: dict[str, object]
+
+
+class Definition(msgspec.Struct):
+    """`control` (compacted), key `namespace/kind/name`: a definition in force. A deleted one has `body` null."""
+
+    revision: int  # of the whole log; grows by one each change
+    kind: str  # "meter"
+    namespace: str
+    name: str  # a meter's slug
+    actor: str
+    at_ms: int
+    body: dict[str, object] | None
+
+
+class Reply(msgspec.Struct):
+    """`replies`, key = the command's id. `error` is a Rejected's reason, `detail` its sentence."""
+
+    id: str
+    revision: int
+    error: str = ""
+    detail: str = ""
+    body: dict[str, object] | None = None
