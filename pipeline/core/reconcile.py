@@ -1,0 +1,186 @@
+"""Whether every event read has exactly one fate, and whether what is stored says the same.
+
+Owns: the equations between the stages' counts, the comparison with stored rows, the sentences on what differs.
+Does not own: where counts and stored rows come from (control_log, stores).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pipeline.records import Counts
+
+FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
+_REJECTED = "rejected:"
+
+# stage -> the outcomes its `read` must be made of; a name ending in ":" stands for all names that begin so
+OUTCOMES: dict[str, tuple[str, ...]] = {
+    "ingest": ("accepted", _REJECTED),
+    "dedupe": ("unique", "duplicate", "conflict"),
+    "aggregate": ("counted", "unmetered", "invalid", _REJECTED),
+}
+# who hands over to whom: (stage, its outcome, the next stage)
+HANDOVERS = (("ingest", "accepted", "dedupe"), ("dedupe", "unique", "aggregate"))
+
+
+@dataclass(frozen=True)
+class MeterStored:
+    """What ClickHouse holds of one meter: events that name it, and the sum of its windows' counts."""
+
+    meter: str
+    events: int
+    windows: int
+
+
+@dataclass(frozen=True)
+class WindowDifference:
+    """One window whose stored count is not the number of stored events that it should hold."""
+
+    meter: str
+    subject: str
+    start: str  # RFC 3339
+    events: int
+    windows: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What ClickHouse holds of one namespace."""
+
+    fates: Mapping[str, int]
+    meters: tuple[MeterStored, ...] = ()
+    windows: tuple[WindowDifference, ...] = ()
+
+
+@dataclass(frozen=True)
+class NamespaceReport:
+    """One namespace: events read and what became of them. `stored` is None where it was not compared."""
+
+    namespace: str
+    read: int
+    fates: dict[str, int]
+    reasons: dict[str, int]  # rejected events by reason
+    pending: int
+    differences: list[str]
+    stored: Stored | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """`ok`: every equation that could be checked holds. `settled`: storage was compared too."""
+
+    ok: bool
+    settled: bool
+    namespaces: list[NamespaceReport] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+Totals = dict[str, dict[str, Counter[str]]]  # namespace -> stage -> name -> events
+
+
+def totals(counts: Iterable[Counts]) -> Totals:
+    """Sums the counts of all input partitions: namespace -> stage -> name -> events."""
+    sums: Totals = {}
+    for record in counts:
+        for namespace, names in record.counts.items():
+            sums.setdefault(namespace, {}).setdefault(record.stage, Counter()).update(names)
+    return sums
+
+
+def in_flight(counts: Iterable[Counts]) -> int:
+    """Events that a stage has passed on and the next one has not read yet, over all namespaces."""
+    return sum(_pending(stages) for stages in totals(counts).values())
+
+
+def reconcile(counts: Iterable[Counts], stored: Mapping[str, Stored] | None = None) -> Report:
+    """Checks the counts of all stages and, where `stored` (by namespace) is given, what ClickHouse holds.
+
+    Give `stored` only when it was read while nothing was in flight: rows and counts move at different times.
+    """
+    sums = totals(counts)
+    names = sorted(set(sums) | set(stored or {}))
+    reports = [_namespace(name, sums.get(name, {}), _stored_of(stored, name)) for name in names]
+    differences = [sentence for report in reports for sentence in report.differences]
+    return Report(ok=not differences, settled=stored is not None, namespaces=reports, differences=differences)
+
+
+def _stored_of(stored: Mapping[str, Stored] | None, namespace: str) -> Stored | None:
+    return None if stored is None else stored.get(namespace, Stored(fates={}))
+
+
+def _namespace(namespace: str, stages: dict[str, Counter[str]], stored: Stored | None) -> NamespaceReport:
+    fates = {fate: _fate(stages, fate) for fate in FATES}
+    read = _count(stages, "ingest", "read")
+    pending = _pending(stages)
+    differences = _stage_differences(namespace, stages)
+    explained = sum(fates.values()) + pending
+    if read != explained:
+        differences.append(
+            f"{namespace}: {read} events were read, but {explained} are accounted for "
+            f"({sum(fates.values())} with a fate, {pending} pending)."
+        )
+    if stored is not None:
+        differences += _stored_differences(namespace, fates, stored)
+    return NamespaceReport(namespace, read, fates, _reasons(stages), pending, differences, stored)
+
+
+def _fate(stages: dict[str, Counter[str]], fate: str) -> int:
+    if fate == "rejected":
+        return sum(_reasons(stages).values())
+    stage = "dedupe" if fate in OUTCOMES["dedupe"] else "aggregate"
+    return _count(stages, stage, fate)
+
+
+def _reasons(stages: dict[str, Counter[str]]) -> dict[str, int]:
+    reasons: Counter[str] = Counter()
+    for names in stages.values():
+        reasons.update({n.removeprefix(_REJECTED): c for n, c in names.items() if n.startswith(_REJECTED)})
+    return {reason: count for reason, count in sorted(reasons.items()) if count}
+
+
+def _count(stages: dict[str, Counter[str]], stage: str, name: str) -> int:
+    names = stages.get(stage, Counter())
+    if name.endswith(":"):
+        return sum(count for key, count in names.items() if key.startswith(name))
+    return names[name]
+
+
+def _pending(stages: dict[str, Counter[str]]) -> int:
+    return sum(_count(stages, a, outcome) - _count(stages, b, "read") for a, outcome, b in HANDOVERS)
+
+
+def _stage_differences(namespace: str, stages: dict[str, Counter[str]]) -> list[str]:
+    found = []
+    for stage, outcomes in OUTCOMES.items():
+        read = _count(stages, stage, "read")
+        parts = {outcome.rstrip(":"): _count(stages, stage, outcome) for outcome in outcomes}
+        if read != sum(parts.values()):
+            listed = " + ".join(f"{count} {name}" for name, count in parts.items())
+            found.append(f"{namespace}: {stage} read {read} events, but {listed} is {sum(parts.values())}.")
+    for stage, outcome, following in HANDOVERS:
+        passed, read = _count(stages, stage, outcome), _count(stages, following, "read")
+        if read > passed:
+            found.append(f"{namespace}: {following} read {read} events, but {stage} passed on only {passed}.")
+    return found
+
+
+def _stored_differences(namespace: str, fates: Mapping[str, int], stored: Stored) -> list[str]:
+    found = []
+    for fate in sorted(set(fates) | set(stored.fates)):
+        decided, rows = fates.get(fate, 0), stored.fates.get(fate, 0)
+        if decided != rows:
+            found.append(f"{namespace}: {decided} events are {fate}, but {rows} are stored so.")
+    for meter in stored.meters:
+        if meter.events != meter.windows:
+            found.append(
+                f"{namespace}: meter {meter.meter} counted {meter.events} stored events, "
+                f"but its windows hold {meter.windows}."
+            )
+    for window in stored.windows:
+        found.append(
+            f"{namespace}: meter {window.meter}, subject {window.subject}, minute {window.start}: "
+            f"{window.events} stored events, but the window holds {window.windows}."
+        )
+    return found

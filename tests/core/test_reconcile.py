@@ -1,0 +1,163 @@
+"""The equations between the stages' counts, by table and by law."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.reconcile import (
+    FATES,
+    MeterStored,
+    Stored,
+    WindowDifference,
+    in_flight,
+    reconcile,
+)
+from pipeline.records import Counts
+
+
+def counts(stage: str, names: dict[str, int], namespace: str = "default", partition: int = 0) -> Counts:
+    return Counts(stage, f"input-of-{stage}", partition, 0, "topic-id", {namespace: names})
+
+
+INGEST = {"read": 100, "accepted": 90, "rejected:bad-json": 7, "rejected:missing-id": 3}
+DEDUPE = {"read": 90, "unique": 80, "duplicate": 8, "conflict": 2}
+AGGREGATE = {"read": 80, "counted": 70, "unmetered": 6, "invalid": 3, "rejected:window-closed": 1}
+FATES_OF_ALL = {"counted": 70, "duplicate": 8, "conflict": 2, "rejected": 11, "unmetered": 6, "invalid": 3}
+
+
+def whole() -> list[Counts]:
+    return [counts("ingest", INGEST), counts("dedupe", DEDUPE), counts("aggregate", AGGREGATE)]
+
+
+def test_a_finished_run_adds_up() -> None:
+    report = reconcile(whole())
+    (only,) = report.namespaces
+    assert (report.ok, report.settled, report.differences) == (True, False, [])
+    assert (only.read, only.fates, only.pending) == (100, FATES_OF_ALL, 0)
+    assert only.reasons == {"bad-json": 7, "missing-id": 3, "window-closed": 1}
+
+
+def test_nothing_read_adds_up() -> None:
+    assert reconcile([]).ok
+
+
+def test_partitions_are_summed() -> None:
+    halves = [counts("ingest", {"read": 1, "accepted": 1}, partition=p) for p in range(3)]
+    assert reconcile(halves).namespaces[0].read == 3
+
+
+def test_namespaces_are_apart() -> None:
+    report = reconcile([*whole(), counts("ingest", {"read": 5, "accepted": 4}, namespace="other")])
+    assert [(n.namespace, bool(n.differences)) for n in report.namespaces] == [
+        ("default", False),
+        ("other", True),
+    ]
+    assert not report.ok
+
+
+def test_what_is_between_stages_is_pending() -> None:
+    behind = [
+        counts("ingest", {"read": 10, "accepted": 10}),
+        counts("dedupe", {"read": 7, "unique": 7}),
+        counts("aggregate", {"read": 4, "counted": 4}),
+    ]
+    report = reconcile(behind)
+    assert (report.ok, report.namespaces[0].pending, in_flight(behind)) == (True, 6, 6)
+
+
+@pytest.mark.parametrize("stage", ["ingest", "dedupe", "aggregate"])
+@pytest.mark.parametrize("by", [1, -1])
+def test_any_count_that_is_off_by_one_is_seen_and_named(stage: str, by: int) -> None:
+    base = {"ingest": INGEST, "dedupe": DEDUPE, "aggregate": AGGREGATE}
+    for name in base[stage]:
+        changed = {s: dict(names) for s, names in base.items()}
+        changed[stage][name] += by
+        report = reconcile([counts(s, names) for s, names in changed.items()])
+        assert not report.ok
+        assert any(f"{stage} read" in sentence for sentence in report.differences), (name, report.differences)
+
+
+def test_a_stage_that_reads_more_than_it_was_given() -> None:
+    report = reconcile(
+        [counts("ingest", {"read": 1, "accepted": 1}), counts("dedupe", {"read": 2, "unique": 2})]
+    )
+    assert "default: dedupe read 2 events, but ingest passed on only 1 (accepted)." in report.differences
+
+
+def test_equal_storage_is_ok() -> None:
+    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 70, 70),))
+    report = reconcile(whole(), {"default": stored})
+    assert (report.ok, report.settled) == (True, True)
+
+
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("by", [1, -1])
+def test_a_stored_fate_that_differs_is_named(fate: str, by: int) -> None:
+    stored = Stored({**FATES_OF_ALL, fate: FATES_OF_ALL[fate] + by})
+    expected = (
+        f"default: {FATES_OF_ALL[fate]} events are {fate}, but {FATES_OF_ALL[fate] + by} are stored so."
+    )
+    assert reconcile(whole(), {"default": stored}).differences == [expected]
+
+
+def test_a_stored_fate_that_nobody_decided_is_named() -> None:
+    stored = Stored({**FATES_OF_ALL, "voided": 1})
+    assert reconcile(whole(), {"default": stored}).differences == [
+        "default: 0 events are voided, but 1 are stored so."
+    ]
+
+
+def test_a_namespace_without_rows_is_compared_with_nothing() -> None:
+    assert not reconcile(whole(), {}).ok
+
+
+def test_a_stored_namespace_that_nobody_read_is_named() -> None:
+    report = reconcile([], {"ghost": Stored({"counted": 2})})
+    assert report.differences == ["ghost: 0 events are counted, but 2 are stored so."]
+
+
+def test_windows_that_differ_are_named_by_meter_subject_and_minute() -> None:
+    stored = Stored(
+        FATES_OF_ALL,
+        (MeterStored("tokens", 70, 69),),
+        (WindowDifference("tokens", "acme", "2026-01-01T00:00:00Z", 2, 1),),
+    )
+    assert reconcile(whole(), {"default": stored}).differences == [
+        "default: meter tokens counted 70 stored events, but its windows hold 69.",
+        "default: meter tokens, subject acme, minute 2026-01-01T00:00:00Z: "
+        "2 stored events, but the window holds 1.",
+    ]
+
+
+amounts = st.integers(min_value=0, max_value=10**6)
+
+
+@given(
+    late=st.dictionaries(
+        st.sampled_from(["counted", "unmetered", "invalid", "rejected:window-closed"]), amounts
+    ),
+    repeats=st.dictionaries(st.sampled_from(["duplicate", "conflict"]), amounts),
+    refused=st.dictionaries(st.sampled_from(["rejected:bad-json", "rejected:no-id"]), amounts),
+    waiting=st.tuples(amounts, amounts),
+)
+def test_any_true_flow_adds_up(
+    late: dict[str, int], repeats: dict[str, int], refused: dict[str, int], waiting: tuple[int, int]
+) -> None:
+    aggregated = sum(late.values())
+    unique = aggregated + waiting[1]
+    deduped = unique + sum(repeats.values())
+    accepted = deduped + waiting[0]
+    flow = [
+        counts("aggregate", {"read": aggregated, **late}),
+        counts("dedupe", {"read": deduped, "unique": unique, **repeats}),
+        counts("ingest", {"read": accepted + sum(refused.values()), "accepted": accepted, **refused}),
+    ]
+    (report,) = reconcile(flow).namespaces
+    assert report.differences == []
+    assert report.pending == sum(waiting)
+    assert report.read == sum(report.fates.values()) + report.pending
+    assert Counter(report.reasons).total() == report.fates["rejected"]
