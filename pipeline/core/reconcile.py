@@ -1,6 +1,6 @@
 """Whether every event read has exactly one fate, and whether what is stored says the same.
 
-Owns: the equations between the stages' counts, the comparison with stored rows, the sentences on what differs.
+Owns: the equations between the stages' counts, the comparison with stored rows, sentences on what differs.
 Does not own: where counts and stored rows come from (control_log, stores).
 """
 
