@@ -1,0 +1,108 @@
+"""Exact decimals: what counts as a number in an event, and how it is kept and written.
+
+Owns: the limits of a value (below 10^18, 18 decimals), the refusal texts, plain decimal text, exact division.
+Does not own: where the value comes from (meter) or the bound of a total in state (aggregate).
+A number is an int scaled by 10^18 ("atto"), so no float and no decimal context ever touches it.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import NoReturn
+
+from msgspec import Raw
+
+from pipeline.errors import Rejected
+
+DECIMALS = 18
+SCALE = 10**DECIMALS
+WHOLE_DIGITS = 18
+WHOLE_LIMIT = 10**WHOLE_DIGITS  # a single value stays below, so that a total has room to grow
+TOTAL_LIMIT = 10**38  # of a total in atto: what Decimal(38, 18) holds
+
+_NUMBER = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?)([0-9]+))?")
+_NAN = re.compile(r"[+-]?s?nan", re.IGNORECASE | re.ASCII)
+_INFINITY = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
+_EXPONENT_DIGITS = 9  # a longer exponent is out of any range, and int() of it may raise
+_SHOWN = 64
+
+
+def refuse(detail: str) -> NoReturn:
+    """Raises Rejected with the one reason of this module, `bad-value`."""
+    raise Rejected("bad-value", detail)
+
+
+def atto(value: object) -> int:
+    """The value scaled by 10^18, exactly. Numeric text counts as a number, negative ones too.
+
+    value: a JSON value as int, str, Decimal, or msgspec.Raw (the digits of a number as sent).
+    Raises Rejected for null, booleans, objects, arrays, floats, NaN, infinity, text that is no decimal number,
+    18 or more digits before the point, more than 18 after it. Nothing is ever rounded.
+    """
+    if type(value) is int:
+        if -WHOLE_LIMIT < value < WHOLE_LIMIT:
+            return value * SCALE
+        refuse(f"value must be below 10^{WHOLE_DIGITS}: a whole number of about {value.bit_length()} bits")
+    if type(value) is Raw:
+        return _parse(str(value, "utf-8"))  # type: ignore[call-overload, no-any-return, unused-ignore]
+    if isinstance(value, str):
+        return _parse(value)
+    if isinstance(value, Decimal):
+        return _parse(str(value))
+    if value is None:
+        refuse("value cannot be null")
+    refuse("unsupported value property type")
+
+
+def _parse(text: str) -> int:
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        _refuse_text(text)
+    sign, whole, fraction, bare, exponent_sign, exponent = found.groups()
+    whole, fraction = whole or "", fraction or bare or ""
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return 0
+    power = len(digits) - len(significant) - len(fraction)  # value = significant x 10^power
+    if exponent:
+        exponent = exponent.lstrip("0") or "0"
+        size = int(exponent) if len(exponent) <= _EXPONENT_DIGITS else 10**_EXPONENT_DIGITS + len(text)
+        power += -size if exponent_sign == "-" else size
+    if len(significant) + power > WHOLE_DIGITS:
+        refuse(f"value must be below 10^{WHOLE_DIGITS}: {_shown(text)}")
+    if power < -DECIMALS:
+        refuse(f"value has more than {DECIMALS} decimals: {_shown(text)}")
+    scaled = int(significant) * 10 ** (power + DECIMALS)
+    return -scaled if sign == "-" else scaled
+
+
+def _refuse_text(text: str) -> NoReturn:
+    if _NAN.fullmatch(text):
+        refuse("value cannot be NaN")
+    if _INFINITY.fullmatch(text):
+        refuse("value cannot be infinity")
+    refuse(f"value cannot be parsed as a number: {_shown(text)}")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def text(scaled: int) -> str:
+    """Plain decimal text of an atto number: no exponent, no trailing zeros. 1_500_000_000_000_000_000 is "1.5"."""
+    whole, fraction = divmod(abs(scaled), SCALE)
+    sign = "-" if scaled < 0 else ""
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:018d}".rstrip("0")
+
+
+def divide(sum_atto: int, count: int) -> int:
+    """sum / count to 18 decimals, half-even, for AVG. Both atto but the count, which is at least 1."""
+    quotient, rest = divmod(sum_atto, count)
+    doubled = 2 * rest
+    if doubled > count or (doubled == count and quotient % 2):
+        return quotient + 1
+    return quotient
