@@ -1,0 +1,109 @@
+"""How Tallymark speaks to a Kafka cluster: settings as librdkafka's configuration, and small admin calls.
+
+Owns: addresses, TLS, login and the sentence when no broker answers. Does not own: topics (topics.py),
+transactions and consuming (engine).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
+
+from pipeline.errors import Unavailable
+from pipeline.settings import Settings
+
+ConfigValue = str | int | float | bool
+
+
+def client_config(settings: Settings) -> dict[str, ConfigValue]:
+    """The librdkafka properties that every client shares: where the brokers are and how to log in."""
+    config: dict[str, ConfigValue] = {
+        "bootstrap.servers": settings.kafka,
+        "security.protocol": settings.kafka_security_protocol,
+        "client.id": "tallymark",
+        # A broker that was restarted is found again at once.
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1000,
+        "log.connection.close": False,
+    }
+    if settings.kafka_sasl_mechanism:
+        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_username
+        config["sasl.password"] = settings.kafka_password.get_secret_value()
+    if settings.kafka_ca:
+        config["ssl.ca.location"] = settings.kafka_ca
+    if settings.kafka_cert:
+        config["ssl.certificate.location"] = settings.kafka_cert
+        config["ssl.key.location"] = settings.kafka_cert_key
+    return config
+
+
+def producer_config(settings: Settings) -> dict[str, ConfigValue]:
+    """For a plain producer: records arrive once, in order, and keys go where Java clients put them."""
+    return client_config(settings) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 5,
+    }
+
+
+def admin(settings: Settings) -> AdminClient:
+    """An admin client whose own log is silent: callers say what went wrong."""
+    return AdminClient(client_config(settings) | {"log_level": 0}, logger=_silent())
+
+
+def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
+    """The cluster's brokers and topics. Raises Unavailable when no broker answers in time."""
+    try:
+        return admin(settings).list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise unavailable(settings, error) from error
+
+
+def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
+    """Returns when a broker answers. Raises Unavailable after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            cluster(settings, timeout_s=1.0)
+            return
+        except Unavailable:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
+    """Kafka's id of each topic; a topic that is made anew has another. Missing topics are left out."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    futures = admin(settings).describe_topics(TopicCollection(wanted), request_timeout=timeout_s)
+    found: dict[str, str] = {}
+    for name, future in futures.items():
+        try:
+            found[name] = str(future.result().topic_id)
+        except KafkaException as error:
+            if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                raise unavailable(settings, error) from error
+    return found
+
+
+def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
+    """The one sentence for a cluster that does not answer."""
+    reason = error.args[0].name() if error.args and hasattr(error.args[0], "name") else str(error)
+    return Unavailable(f"Kafka at {settings.kafka} does not answer ({reason}); is it running?")
+
+
+def _silent() -> object:
+    import logging
+
+    logger = logging.getLogger("pipeline.kafka.librdkafka")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger

@@ -1,0 +1,215 @@
+"""Every setting of Tallymark, each declared once: name, type, default and meaning.
+
+Owns: where a value comes from (the environment, then the file, then the default) and what values are allowed.
+Does not own: what a setting does. The file is `tallymark.toml` in the current directory, or the path in
+`TALLYMARK_CONFIG`; a variable is `TALLYMARK_` and the name in capitals. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.errors import Rejected
+
+CONFIG_VARIABLE = "TALLYMARK_CONFIG"
+PREFIX = "TALLYMARK_"
+DEFAULT_FILE = Path("tallymark.toml")
+
+Origin = Literal["env", "file", "default"]
+
+
+class Settings(BaseSettings):
+    """What one process runs with. Arguments win over the environment, the environment over the file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port, comma separated")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="how to speak to the brokers"
+    )
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="", description="how to log in to the brokers; for SASL_* only"
+    )
+    kafka_username: str = Field(default="", description="user name for SASL")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="password for SASL")
+    kafka_ca: str = Field(
+        default="", description="the brokers' CA certificate (PEM file); empty: the system's"
+    )
+    kafka_cert: str = Field(default="", description="path of the client certificate (PEM), for mutual TLS")
+    kafka_cert_key: str = Field(default="", description="path of the client certificate's key (PEM)")
+    kafka_replicas: int = Field(default=1, ge=1, le=32767, description="copies of each topic at creation")
+    kafka_min_insync: int = Field(default=1, ge=1, le=32767, description="copies that must hold a record")
+
+    clickhouse: str = Field(
+        default="clickhouse://127.0.0.1:9000/tallymark",
+        description="clickhouse://[user@]host:port/database",
+    )
+    clickhouse_password: SecretStr = Field(
+        default=SecretStr(""), description="password of the ClickHouse user"
+    )
+    redis: str = Field(default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL")
+    redis_password: SecretStr = Field(
+        default=SecretStr(""), description="password of Redis, when the URL has none"
+    )
+
+    api_url: str = Field(default="http://127.0.0.1:8888", description="where the commands find the API")
+    api_host: str = Field(default="127.0.0.1", description="address that `tallymark api` listens on")
+    api_port: int = Field(default=8888, ge=0, le=65535, description="port that `tallymark api` listens on")
+
+    state_dir: Path = Field(
+        default=Path(".tallymark/state"), description="folder of a worker's RocksDB tables"
+    )
+    partitions: int = Field(
+        default=4, ge=1, le=1024, description="partitions of sharded topics, fixed at creation"
+    )
+    session_timeout_s: float = Field(
+        default=10.0, ge=2, le=300, description="silence that costs a worker its partitions"
+    )
+
+    horizon_s: int = Field(default=2_764_800, ge=1, description="how far back repeats are known")
+    future_limit_s: int = Field(default=86_400, ge=0, description="how far ahead an event's time may be")
+    max_event_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=1_048_576, description="largest accepted event"
+    )
+
+    metrics_host: str = Field(default="127.0.0.1", description="address of a worker's metrics")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of a worker's metrics; 0: a free one"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _File(settings_cls)
+
+    @field_validator("kafka")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"{server.strip()!r} is not host:port")
+        return value
+
+    @field_validator("clickhouse", "redis", "api_url")
+    @classmethod
+    def _url(cls, value: str, info: Any) -> str:
+        allowed = {
+            "clickhouse": ("clickhouse", "clickhouses", "chdb+http"),
+            "redis": ("redis", "rediss", "unix"),
+            "api_url": ("http", "https"),
+        }[info.field_name]
+        parts = urlsplit(value)
+        if parts.scheme not in allowed:
+            raise ValueError(
+                f"{value!r} does not begin with " + " or ".join(f"{name}://" for name in allowed)
+            )
+        if parts.scheme != "unix" and not parts.hostname:
+            raise ValueError(f"{value!r} names no host")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        sasl = self.kafka_security_protocol.startswith("SASL")
+        if sasl and not (self.kafka_sasl_mechanism and self.kafka_username):
+            raise ValueError(
+                f"kafka_security_protocol {self.kafka_security_protocol} needs kafka_sasl_mechanism "
+                "and kafka_username"
+            )
+        if self.kafka_sasl_mechanism and not sasl:
+            raise ValueError("kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT")
+        if bool(self.kafka_cert) != bool(self.kafka_cert_key):
+            raise ValueError("kafka_cert and kafka_cert_key go together")
+        if self.kafka_min_insync > self.kafka_replicas:
+            raise ValueError("kafka_min_insync is larger than kafka_replicas, so nothing could be written")
+        return self
+
+
+class _File(PydanticBaseSettingsSource):
+    """The values of the settings file."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return _file_values().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return _file_values()
+
+
+def config_path() -> Path | None:
+    """The settings file in use, or None. Raises Rejected when TALLYMARK_CONFIG names no file."""
+    named = os.environ.get(CONFIG_VARIABLE, "")
+    if not named:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not Path(named).is_file():
+        raise Rejected("bad-setting", f"{CONFIG_VARIABLE} names {named}, and there is no such file.")
+    return Path(named)
+
+
+def _file_values() -> dict[str, Any]:
+    path = config_path()
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Rejected("bad-setting", f"{path} is not TOML: {error}.") from error
+    except OSError as error:
+        raise Rejected("bad-setting", f"{path} cannot be read: {error.strerror}.") from error
+    for name in values:
+        if name not in Settings.model_fields:
+            raise Rejected("bad-setting", f"{path} sets {name!r}, and there is no such setting{_near(name)}.")
+    return values
+
+
+def _near(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def load() -> Settings:
+    """The settings of this process. Raises Rejected with a sentence that names setting and origin."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Rejected("bad-setting", _sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{message}."
+    name = str(first["loc"][0])
+    where = {"env": PREFIX + name.upper(), "file": f"{name!r} in {config_path()}", "default": name}[
+        origin(name)
+    ]
+    return f"{where} is wrong: {message[0].lower()}{message[1:]}."
+
+
+def origin(name: str) -> Origin:
+    """Where the value of a setting comes from now."""
+    if any(variable.upper() == PREFIX + name.upper() for variable in os.environ):
+        return "env"
+    return "file" if name in _file_values() else "default"
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """TALLYMARK_* variables that set nothing. Not an error: Kubernetes makes such names for its services."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name.upper() not in known)
