@@ -1,0 +1,144 @@
+"""One partition's state in RocksDB, written only after its transaction has committed.
+
+Owns: the database, the overlay that a chunk works on, and the changelog position stored in the same atomic write as
+the state. Does not own: reading the changelog back (restore), or what keys and values mean.
+A crash before the write replays the chunk; a crash after the commit and before the write replays the changelog's tail.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+from pipeline.errors import Broken
+
+MEMTABLE_BYTES = 16 << 20
+MEMTABLES = 2
+BLOCK_CACHE_BYTES = 16 << 20  # a partition: MEMTABLES * MEMTABLE_BYTES + BLOCK_CACHE_BYTES = 48 MiB at most
+MAX_OPEN_FILES = 128
+BLOOM_BITS = 10.0  # a key, 1 % false positives
+
+POSITION = b"\xff\xffposition"  # sorts behind every state key
+
+Item = tuple[bytes, bytes | None]  # None: a tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How far the local state has read its changelog, and which topic that was (Kafka's topic id)."""
+
+    changelog_id: str
+    next_offset: int
+
+
+class Table:
+    """The state of one input partition.
+
+    Raises Broken if the database cannot be opened or read: the caller removes the folder and restores from the changelog.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = Rdict(str(path), _options())
+        except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception
+            raise Broken(f"the state in {path} cannot be opened: {error}") from error
+
+    def restored(self) -> Restored | None:
+        raw = self._db.get(POSITION)
+        if raw is None:
+            return None
+        stored = json.loads(raw)
+        return Restored(stored["changelog_id"], stored["next_offset"])
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = self._db[keys]
+        return values
+
+    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """At most `limit` entries from `start` on, in key order."""
+        found: list[tuple[bytes, bytes]] = []
+        rows = self._db.iter()
+        rows.seek(start)
+        while rows.valid() and len(found) < limit:
+            key = rows.key()
+            if key == POSITION:
+                break
+            found.append((key, rows.value()))
+            rows.next()
+        return found
+
+    def write(self, items: Iterable[Item], restored: Restored) -> None:
+        """Apply `items` and the changelog position in one atomic write."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in items:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        position = {"changelog_id": restored.changelog_id, "next_offset": restored.next_offset}
+        batch.put(POSITION, json.dumps(position).encode())
+        self._db.write(batch)
+
+    def estimated_keys(self) -> int:
+        return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every entry, for comparison with the changelog."""
+        for key, value in self._db.items():
+            if key != POSITION:
+                yield key, value
+
+    def close(self) -> None:
+        self._db.close()
+
+    @staticmethod
+    def remove(path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class Overlay:
+    """What a chunk sees of a table: its own writes over the committed state. Lost unless the transaction commits."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.changes: dict[bytes, bytes | None] = {}
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        changes = self.changes
+        if not changes:
+            return self._table.get_many(keys) if keys else []
+        missing = [key for key in keys if key not in changes]
+        stored = dict(zip(missing, self._table.get_many(missing), strict=True)) if missing else {}
+        return [changes[key] if key in changes else stored[key] for key in keys]
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.changes[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self.changes[key] = None
+
+    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Committed entries only: good for finding what has expired, not for reading own writes."""
+        return self._table.scan(start, limit)
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(MEMTABLES)
+    options.set_max_open_files(MAX_OPEN_FILES)
+    options.set_keep_log_file_num(2)
+    options.set_max_total_wal_size(64 << 20)
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    blocks.set_bloom_filter(BLOOM_BITS, False)
+    options.set_block_based_table_factory(blocks)
+    return options

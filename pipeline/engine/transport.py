@@ -1,0 +1,160 @@
+"""A Faust transport driver that delivers chunks: `tallymark://host:port` in place of `kafka://host:port`.
+
+Owns: fetching whole chunks through Faust's aiokafka driver, and where each partition's fetch begins. Faust's work an
+event (four asyncio tasks a message) becomes work a chunk. Does not own: offsets (the transaction commits them), so
+Faust's own commit is off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+import aiokafka
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from faust.auth import Credentials
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from pipeline.engine.chunk import Chunk
+
+FETCH_MAX_WAIT_MS = 500  # how long the broker holds an empty fetch; a new record answers it at once
+FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
+MAX_POLL_INTERVAL_MS = 24 * 3_600_000  # an agent may wait for a neighbour; liveness is the heartbeat's business
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):
+    """The consumer's thread: read_committed, and a fetch returns {partition: [one Chunk]}."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.positions: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = cast(Any, RoundRobinPartitionAssignor)
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="none",  # the engine seeks every partition itself
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            **driver.credentials_to_aiokafka_auth(cast(Credentials, conf.broker_credentials), conf.ssl_context),
+        )
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=None)
+        return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items() if records}
+
+    def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> Chunk:
+        start = self.positions.get(tp, -1)
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        following = state.position if state is not None and state.has_valid_position else -1
+        self.positions[tp] = following
+        return Chunk(tp.topic, tp.partition, start, following, records, self.app.consumer_generation_id)
+
+    async def seek_to(self, offsets: Mapping[TP, int]) -> None:
+        """Fetch from `offsets` on; a fetch under way from elsewhere is thrown away by aiokafka."""
+        await self.call_thread(self._seek_to, offsets)
+
+    async def _seek_to(self, offsets: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        for tp, offset in offsets.items():
+            if tp in consumer.assignment():
+                consumer.seek(aiokafka.TopicPartition(*tp), offset)
+                self.positions[tp] = offset
+
+
+class ChunkConsumer(driver.Consumer):
+    """Faust's consumer without its own offset keeping: a message is a chunk, and nothing is committed here."""
+
+    _thread: ChunkThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Kept by the stage: where each assigned partition is to be read from.
+        self.start_offsets: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        chunk = cast(Chunk, record)
+        last = chunk.records[-1]
+        return ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 1, (), None, chunk, None, 0, 0, tp,
+            generation_id=chunk.generation,
+        )  # fmt: skip
+
+    async def perform_seek(self) -> None:
+        """Faust calls this just before it resumes the flow, and whenever it dropped what it fetched."""
+        offsets = {tp: offset for tp, offset in self.start_offsets.items() if tp in self.assignment()}
+        await self._thread.seek_to(offsets)
+        self._read_offset.clear()
+
+    async def seek_back(self, tp: TP) -> None:
+        """Read `tp` again from its start offset, after a chunk that does not follow the one before."""
+        await self._thread.seek_to({tp: self.start_offsets[tp]})
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit for a stage without a transaction; a stale generation is refused by the broker."""
+        return await self._thread.commit(offsets)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Forget Faust's own bookkeeping; the transaction has committed the offsets."""
+        self._acked.clear()
+        self._acked_index.clear()
+        return False
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Transaction markers leave gaps in the offsets that mean nothing."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Faust's check assumes an offset a message; lag is watched from outside."""
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        if self.flow_active and not self._get_active_partitions():
+            await asyncio.sleep(FULL_POLL_S)
+            return None, None
+        return await super()._wait_next_records(timeout)
+
+
+class Transport(driver.Transport):
+    """Selected by the URL scheme `tallymark://` (entry point group `faust.transports`)."""
+
+    Consumer: ClassVar[type[Any]] = ChunkConsumer
+    default_port = 9092
+
+
+def require_compiled_stream() -> None:
+    """Faust's pure-Python stream acknowledges what it skips; only the compiled one is safe.
+
+    Raises RuntimeError if this build of Faust has no compiled stream.
+    """
+    import faust.streams
+
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        raise RuntimeError("this build of faust-streaming has no compiled stream: install a wheel with extensions")
+
+
+def brokers(bootstrap: str) -> Iterable[str]:
+    """The URLs that Faust wants for a librdkafka bootstrap list `a:9092,b:9092`."""
+    return [f"tallymark://{one.strip()}" for one in bootstrap.split(",") if one.strip()]
+
+
