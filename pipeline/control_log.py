@@ -16,6 +16,8 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline import kafka
+from pipeline.core.control import meter_of
+from pipeline.core.meter import Meter
 from pipeline.errors import Broken, Unavailable
 from pipeline.records import Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
@@ -85,7 +87,7 @@ class CompactedView(Generic[V]):
             self._check()
             if self._unread != set():
                 raise Unavailable(
-                    f"Kafka at {self._settings.kafka} did not give the topic {self.topic} in {timeout_s:g} s; "
+                    f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {timeout_s:g} s: "
                     "is it running, and were the topics made?"
                 )
 
@@ -138,9 +140,10 @@ class CompactedView(Generic[V]):
     def _follow(self, consumer: Consumer) -> None:
         begin = self._assign(consumer)
         while begin and not self._closing.is_set():
-            messages = consumer.consume(_BATCH, _POLL_S)
-            if messages:
-                self._take(messages)
+            # consume() alone would wait for a whole batch.
+            first = consumer.poll(_POLL_S)
+            if first is not None:
+                self._take([first, *consumer.consume(_BATCH, 0)])
 
     def _assign(self, consumer: Consumer) -> list[TopicPartition]:
         """Assigns every partition; waits for a broker and for the topic until the view is closed."""
@@ -212,16 +215,18 @@ class Definitions(CompactedView[Definition]):
         """The newest revision that was read; 0 where nothing is defined."""
         return max((definition.revision for definition in self.snapshot().values()), default=0)
 
-    def meters(self, namespace: str | None = None) -> list[Definition]:
+    def meters(self, namespace: str | None = None) -> list[Meter]:
         """The meters in force, of one namespace or of all, by namespace and slug."""
-        found = [
-            definition
+        found = [meter for _, meter in self.in_force(namespace)]
+        return sorted(found, key=lambda meter: (meter.namespace, meter.slug))
+
+    def in_force(self, namespace: str | None = None) -> list[tuple[Definition, Meter]]:
+        """Each meter in force with its newest definition."""
+        return [
+            (definition, meter)
             for definition in self.snapshot().values()
-            if definition.kind == "meter"
-            and definition.body is not None
-            and (namespace is None or definition.namespace == namespace)
+            if namespace in (None, definition.namespace) and (meter := meter_of(definition)) is not None
         ]
-        return sorted(found, key=lambda definition: (definition.namespace, definition.name))
 
 
 class CountsView(CompactedView[Counts]):

@@ -1,7 +1,7 @@
 """Sends lines to an input topic as they are: one record a line, each acknowledged by the broker.
 
-Owns: the record around the bytes (key, content type) and counting acknowledgements. Does not own: whether a line
-is a good event: the pipeline judges that, so broken lines are sent too.
+Owns: the record around the bytes (key, content type) and counting acknowledgements. Does not own: whether a
+line is a good event: the pipeline judges that, so broken lines are sent too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def send(
     compression: str = "none",
     progress: Callable[[Sent], Any] | None = None,
 ) -> Sent:
-    """Sends every non-empty line to `topic` and waits for all acknowledgements; `progress` is called at times.
+    """Sends every non-empty line to `topic` and waits for all acknowledgements; `progress` is called often.
 
     Raises Unavailable when no broker answers at the start, Rejected `unknown-topic` without such a topic.
     """
