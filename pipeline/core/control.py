@@ -1,7 +1,7 @@
 """Decides commands: the one place where a definition comes into being, changes or goes.
 
-Owns: uniqueness, all-or-nothing, revisions, and the reply. Does not own: what makes a meter valid and what of it
-may change (core.meter), the log, or the clock. The state is the `control` log itself, by `key_of`.
+Owns: uniqueness, all-or-nothing, revisions, the reply. Does not own: what makes a meter valid and what may
+change (core.meter), the log, or the clock. The state is the `control` log itself, by `key_of`.
 """
 
 from __future__ import annotations
