@@ -1,8 +1,8 @@
 """The JSONPath subset by which a meter names a place in an event's data.
 
-Owns: its grammar (`$.a.b`, `$.a[0]`, `$['a b']`, `$["a"]`, mixed) and the look-up. Filters, wildcards, scripts and
-recursive descent are refused: a path names one place. Does not own: what may stand at that place (number, meter).
-A path never becomes part of another language; quotes, backslashes, backticks, `$` and `--` are refused all the same.
+Owns: its grammar (`$.a.b`, `$.a[0]`, `$['a b']`, `$["a"]`, mixed) and the look-up. Filters, wildcards,
+scripts and recursive descent are refused: a path names one place. Does not own: what may stand there (number, meter).
+A path never becomes part of another language; quotes, backslashes, backticks, `$`, `--` are refused anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEGMENT = re.compile(
 
 
 def parse(text: object) -> Path:
-    """`$.a['b c'][0]` as ("a", "b c", 0). Raises Rejected `bad-path`. The first step is always a member name."""
+    """`$.a['b c'][0]` as ("a", "b c", 0). Raises Rejected `bad-path`. The first step is a member name."""
     if not isinstance(text, str) or not text.startswith("$"):
         _refuse("must start with $")
     if len(text) > MAX_CHARACTERS:

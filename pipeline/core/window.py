@@ -1,9 +1,9 @@
 """Windows of time: UTC minutes in state; hours, days and months in any IANA zone for queries.
 
-Owns: where a window starts and ends. Does not own: what is summed in it. All windows are [start, end) in whole
-seconds since 1970. Every instant lies in exactly one window of a size, and a window ends where the next starts.
-A DAY or MONTH starts when the local clock first reaches that midnight, or first jumps past it. An HOUR starts at each
-full local hour and at each change of the offset, so the repeated hour in autumn is an hour of its own.
+Owns: where a window starts and ends. Does not own: what is summed in it. All windows are [start, end) in
+whole seconds since 1970. Every instant lies in exactly one window of a size; a window ends where the next one
+starts. A DAY or MONTH starts when the local clock first reaches that midnight, or first jumps past it. An HOUR
+starts at each full local hour and at each change of the offset, so the repeated hour in autumn is its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def minute_s(time_ns: int) -> int:
 
 
 def bounds(size: Size, zone: ZoneInfo, at_s: int) -> tuple[int, int]:
-    """[start, end) in seconds of the window in which `at_s` lies. Raises Rejected beyond the years 2 to 9998."""
+    """[start, end) in seconds of the window in which `at_s` lies. Raises Rejected outside years 2 to 9998."""
     if not _EARLIEST_S <= at_s < _LATEST_S:
         raise Rejected("bad-time", "the time must lie between the years 2 and 9998")
     if size == "MINUTE":
@@ -45,7 +45,7 @@ def bounds(size: Size, zone: ZoneInfo, at_s: int) -> tuple[int, int]:
 
 
 def boundaries(size: Size, zone: ZoneInfo, from_s: int, to_s: int) -> list[int]:
-    """Starts of all windows that touch [from_s, to_s), and the end of the last: each neighbouring pair is a window."""
+    """Starts of all windows that touch [from_s, to_s), then the last one's end: neighbours bound a window."""
     if from_s >= to_s:
         return []
     if size == "MINUTE":

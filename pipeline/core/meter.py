@@ -1,0 +1,237 @@
+"""Meters: what a definition may say, and how it may change.
+
+Owns: the definition's rules and texts, and which change of a live meter is allowed. Does not own: what a
+meter reads from an event (reading), paths (jsonpath), totals (aggregate).
+Source of rules and texts: OpenMeter's MeterCreate and event parsing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NoReturn, cast, get_args
+
+import msgspec
+
+from pipeline.core import jsonpath
+from pipeline.errors import Rejected
+
+Aggregation = Literal["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
+AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
+
+MAX_SLUG = 64
+MAX_NAME = 256
+MAX_DESCRIPTION = 1024
+MAX_EVENT_TYPE = 1024
+MAX_DIMENSIONS = 50
+MAX_METADATA = 50
+MAX_DIMENSIONS_CHARACTERS = 4096  # all together: they are part of a state key, which must fit a Kafka record
+RESERVED_DIMENSIONS = frozenset({"subject", "time", "value"})
+
+_SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+_DIMENSION = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
+)
+_MEMBERS = (
+    "slug", "eventType", "aggregation", "valueProperty", "groupBy",
+    "name", "description", "eventFrom", "metadata",
+)  # fmt: skip
+_ALWAYS_NS = -(2**63)
+
+
+class Meter(msgspec.Struct, frozen=True, rename="camel"):
+    """A meter in force. `meter_id` is the control revision at which its slug was made; it never changes."""
+
+    slug: str
+    event_type: str
+    aggregation: Aggregation
+    value_property: str | None
+    group_by: dict[str, str]  # sorted by name
+    name: str
+    description: str
+    event_from: str | None  # RFC 3339; earlier events are not for this meter
+    metadata: dict[str, str]
+    meter_id: int
+    namespace: str
+
+    def body(self) -> dict[str, object]:
+        """The definition as JSON members, with defaults filled in and absent ones left out."""
+        members = cast(dict[str, object], msgspec.to_builtins(self))
+        return {name: members[name] for name in _MEMBERS if members[name] not in (None, "", {})}
+
+
+def define(body: Mapping[str, object], meter_id: int, namespace: str = "default") -> Meter:
+    """The meter that `body` (JSON members) defines. Raises Rejected `bad-meter` with OpenMeter's text."""
+    for member in body:
+        if member not in _MEMBERS:
+            _refuse(f"meter has an unknown member {_shown(member)}")
+    aggregation = _text(body, "aggregation", "meter aggregation", MAX_NAME)
+    slug = _slug(body)
+    event_type = _text(body, "eventType", "meter event type", MAX_EVENT_TYPE)
+    if not event_type:
+        _refuse("meter event type is required")
+    if not aggregation:
+        _refuse("meter aggregation is required")
+    if aggregation not in AGGREGATIONS:
+        _refuse(f"meter aggregation must be one of {' '.join(AGGREGATIONS)}")
+    value_property = _value_property(body, aggregation)
+    event_from = _text(body, "eventFrom", "meter event from", MAX_NAME) or None
+    if event_from is not None:
+        _instant_ns(event_from)
+    return Meter(
+        slug=slug,
+        event_type=event_type,
+        aggregation=cast(Aggregation, aggregation),
+        value_property=value_property,
+        group_by=_group_by(body, value_property),
+        name=_text(body, "name", "meter name", MAX_NAME) or slug,
+        description=_text(body, "description", "meter description", MAX_DESCRIPTION),
+        event_from=event_from,
+        metadata=_metadata(body),
+        meter_id=meter_id,
+        namespace=namespace,
+    )
+
+
+def change(old: Meter, new: Meter) -> Meter:
+    """`new` under the identity of `old`. Raises Rejected `meter-conflict` where that changes what was counted."""
+    for label, field in (
+        ("slug", "slug"),
+        ("namespace", "namespace"),
+        ("event type", "event_type"),
+        ("aggregation", "aggregation"),
+        ("value property", "value_property"),
+        ("event from", "event_from"),
+    ):
+        if getattr(old, field) != getattr(new, field):
+            raise Rejected(
+                "meter-conflict",
+                f"the {label} of meter {old.slug} cannot be changed: create a new meter instead",
+            )
+    return msgspec.structs.replace(new, meter_id=old.meter_id)
+
+
+def event_from_ns(meter: Meter) -> int:
+    """The instant from which the meter counts, in ns since 1970; below every instant if it has none."""
+    return _ALWAYS_NS if meter.event_from is None else _instant_ns(meter.event_from)
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise Rejected("bad-meter", detail)
+
+
+def _shown(text: object) -> str:
+    return ascii(text)[:MAX_SLUG]
+
+
+def _text(body: Mapping[str, object], member: str, label: str, most: int) -> str:
+    value = body.get(member)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        _refuse(f"{label} must be a string")
+    if len(value) > most:
+        _refuse(f"{label} must have at most {most} characters")
+    if not value.isprintable() and member != "description":
+        _refuse(f"{label} must not contain control characters")
+    return value
+
+
+def _slug(body: Mapping[str, object]) -> str:
+    slug = body.get("slug")
+    if slug is None or slug == "":
+        _refuse("meter slug is required")
+    if not isinstance(slug, str) or len(slug) > MAX_SLUG or not _SLUG.fullmatch(slug):
+        _refuse(
+            f"meter slug must have 1 to {MAX_SLUG} characters: lower-case letters, digits, single _ between"
+        )
+    return slug
+
+
+def _value_property(body: Mapping[str, object], aggregation: str) -> str | None:
+    value = body.get("valueProperty")
+    if aggregation == "COUNT":
+        if value is not None:
+            _refuse("meter value property is not allowed when the aggregation is count")
+        return None
+    if value is None:
+        _refuse("meter value property is required when the aggregation is not count")
+    if value == "":
+        _refuse("meter value property cannot be empty when the aggregation is not count")
+    if not isinstance(value, str) or not value.startswith("$"):
+        _refuse("meter value property must start with $")
+    _path(value, "meter value property")
+    return value
+
+
+def _group_by(body: Mapping[str, object], value_property: str | None) -> dict[str, str]:
+    group_by = body.get("groupBy")
+    if group_by is None:
+        return {}
+    if not isinstance(group_by, Mapping):
+        _refuse("meter group by must be an object of names and JSONPaths")
+    if len(group_by) > MAX_DIMENSIONS:
+        _refuse(f"meter group by must have at most {MAX_DIMENSIONS} keys")
+    taken = {} if value_property is None else {jsonpath.parse(value_property): ""}
+    for key, path in group_by.items():
+        _dimension_name(key)
+        if not isinstance(path, str) or not path.startswith("$"):
+            _refuse(f"meter group by value must start with $ for key {key}")
+        steps = _path(path, f"meter group by value {key}")
+        if steps in taken:
+            other = taken[steps]
+            same = f"that of {other}" if other else "value property"
+            _refuse(f"meter group by value {key} cannot be the same as {same}")
+        taken[steps] = key
+    return dict(sorted(group_by.items()))
+
+
+def _dimension_name(key: object) -> None:
+    if not isinstance(key, str) or not key.strip():
+        _refuse("meter group by key cannot be empty")
+    if len(key) > MAX_SLUG:
+        _refuse(f"meter group by key must have at most {MAX_SLUG} characters")
+    if not _DIMENSION.fullmatch(key):
+        allowed = "only alphanumeric and underscore characters are allowed"
+        _refuse(f"meter group by key {key if key.isprintable() else ascii(key)} is invalid, {allowed}")
+    if key in RESERVED_DIMENSIONS:
+        _refuse(f"meter group by key {key} is reserved")
+
+
+def _path(text: str, label: str) -> jsonpath.Path:
+    try:
+        return jsonpath.parse(text)
+    except Rejected as refusal:
+        _refuse(f"{label} is not valid: {refusal.detail}")
+
+
+def _metadata(body: Mapping[str, object]) -> dict[str, str]:
+    metadata = body.get("metadata")
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping) or len(metadata) > MAX_METADATA:
+        _refuse(f"meter metadata must be an object of at most {MAX_METADATA} strings")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            _refuse("meter metadata must be an object of strings")
+        if len(key) > MAX_NAME or len(value) > MAX_DESCRIPTION:
+            _refuse(f"meter metadata keys must have at most {MAX_NAME} characters, values {MAX_DESCRIPTION}")
+    return dict(metadata)
+
+
+def _instant_ns(text: str) -> int:
+    found = _INSTANT.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        day, clock, fraction, sign, hours, minutes = found.groups()
+        wall = datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
+    except ValueError:
+        _refuse("meter event from must be an RFC 3339 time, as in 2026-01-31T00:00:00Z")
+    seconds = (wall - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    if sign:
+        ahead = int(hours) * 3600 + int(minutes) * 60
+        seconds += ahead if sign == "-" else -ahead
+    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))

@@ -1,0 +1,183 @@
+"""What meters read from an event's data: the value and the dimensions.
+
+Owns: the index from (namespace, event type) to meters, compiled for speed; a dimension's and a member's text.
+Does not own: definitions (meter), what a number is (number), what becomes of the values (aggregate).
+Only those members of the data are decoded that some meter names; fractions stay the digits that were sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from pipeline.core import jsonpath, number
+from pipeline.core.meter import Meter, event_from_ns
+from pipeline.errors import Rejected
+
+
+class _NoData(Enum):
+    """Stands at every place of an event whose data is null or absent."""
+
+    VALUE = 0
+
+
+_NO_DATA = _NoData.VALUE
+_COMPACT = msgspec.json.Encoder(order="deterministic")  # the order of members says nothing
+
+Place = Callable[[Any], object]
+Value = int | str
+
+
+class Reader:
+    """One meter, compiled. `value` is None for COUNT; for UNIQUE_COUNT it gives text, else atto.
+
+    `value(data)` raises Rejected if the meter cannot take it; `dimensions(data)` has the order of `names`.
+    """
+
+    __slots__ = ("dimensions", "from_ns", "meter", "names", "needs_data", "slug", "value")
+
+    def __init__(self, meter: Meter, fields: dict[str, str]) -> None:
+        self.meter = meter
+        self.slug = meter.slug
+        self.names = tuple(meter.group_by)
+        self.from_ns = event_from_ns(meter)
+        self.needs_data = meter.aggregation != "COUNT" or bool(meter.group_by)
+        self.value = _value(meter, fields)
+        self.dimensions = _dimensions([jsonpath.parse(path) for path in meter.group_by.values()], fields)
+
+
+class Plan:
+    """All meters of one event type. `decode(data)` gives what their readers take, None if data is null."""
+
+    __slots__ = ("decode", "empty", "readers")
+
+    def __init__(self, meters: Iterable[Meter]) -> None:
+        meters = sorted(meters, key=lambda meter: (meter.slug, meter.meter_id))
+        paths = [
+            path for meter in meters for path in (meter.value_property, *meter.group_by.values()) if path
+        ]
+        members = sorted({str(jsonpath.parse(path)[0]) for path in paths})
+        fields = {member: f"m{number_}" for number_, member in enumerate(members)}
+        shape = msgspec.defstruct(
+            "Data",
+            [(field, Any, UNSET) for field in fields.values()],
+            rename={field: member for member, field in fields.items()},
+            gc=False,
+        )
+        self.readers = tuple(Reader(meter, fields) for meter in meters)
+        self.empty: object = shape(**dict.fromkeys(fields.values(), _NO_DATA))
+        decoder = msgspec.json.Decoder(shape | None, float_hook=Raw)
+        self.decode: Callable[[Raw | bytes], object] | None = decoder.decode if members else None
+
+
+class MeterIndex:
+    """Meters in force, by namespace and event type. Immutable: changed definitions make a new one."""
+
+    def __init__(self, meters: Iterable[Meter]) -> None:
+        kinds: dict[tuple[str, str], list[Meter]] = {}
+        for meter in meters:
+            kinds.setdefault((meter.namespace, meter.event_type), []).append(meter)
+        self._plans = {kind: Plan(found) for kind, found in kinds.items()}
+
+    def get(self, namespace: str, event_type: str) -> Plan | None:
+        """The meters that want such events, or None."""
+        return self._plans.get((namespace, event_type))
+
+
+def unreadable(error: Exception) -> str:
+    """The refusal text for data that does not decode (say, a number of 5,000 digits)."""
+    return f"failed to parse event data: {error}"
+
+
+def measure(meter: Meter, data: Raw | bytes) -> tuple[Value, dict[str, str]]:
+    """Value and dimensions of one event for one meter, from the JSON text of its data.
+
+    The value is 1 for COUNT, text for UNIQUE_COUNT, else atto. Raises Rejected if the meter cannot take it.
+    """
+    plan = Plan([meter])
+    reader = plan.readers[0]
+    try:
+        found = (plan.decode(data) if plan.decode else None) or plan.empty
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Rejected("bad-value", unreadable(error)) from None
+    value = 1 if reader.value is None else reader.value(found)
+    return value, dict(zip(reader.names, reader.dimensions(found), strict=True))
+
+
+def plain(value: object) -> str:
+    """A JSON value as the text of a dimension; "" for null and for what is missing.
+
+    A string as it is, a number by its digits, true or false, compact JSON of an array or object (members sorted).
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value is UNSET or value is _NO_DATA:
+        return ""
+    if isinstance(value, Raw):
+        return str(value, "utf-8")
+    return _COMPACT.encode(value).decode()
+
+
+def _place(path: jsonpath.Path, fields: dict[str, str]) -> Place:
+    top: Place = attrgetter(fields[str(path[0])])
+    rest = path[1:]
+    if not rest:
+        return top
+
+    def deep(data: object) -> object:
+        value = top(data)
+        return value if value is _NO_DATA else jsonpath.get(rest, value)
+
+    return deep
+
+
+def _value(meter: Meter, fields: dict[str, str]) -> Callable[[Any], Value] | None:
+    if meter.value_property is None:
+        return None
+    place = _place(jsonpath.parse(meter.value_property), fields)
+    missing = f"missing value property: {msgspec.json.encode(meter.value_property).decode()}"
+    text = meter.aggregation == "UNIQUE_COUNT"
+    limit, scale, parse = number.WHOLE_LIMIT, number.SCALE, number.parse
+
+    def read(data: object) -> Value:
+        value = place(data)
+        if not text:
+            if type(value) is int and -limit < value < limit:
+                return value * scale
+            if type(value) is Raw:
+                return parse(str(value, "utf-8"))
+        if value is UNSET:
+            number.refuse(missing)
+        if value is _NO_DATA:
+            number.refuse("null and missing value property")
+        if value is None:
+            number.refuse("value cannot be null")
+        return plain(value) if text else number.atto(value)
+
+    return read
+
+
+def _dimensions(paths: list[jsonpath.Path], fields: dict[str, str]) -> Callable[[Any], tuple[str, ...]]:
+    if not paths:
+        return lambda data: ()
+    places = [_place(path, fields) for path in paths]
+
+    def each(data: object) -> tuple[Any, ...]:
+        return tuple([place(data) for place in places])
+
+    shallow = len(paths) > 1 and all(len(path) == 1 for path in paths)
+    values_of = attrgetter(*(fields[str(path[0])] for path in paths)) if shallow else each
+
+    def read(data: object) -> tuple[str, ...]:
+        values: tuple[str, ...] = values_of(data)
+        for value in values:
+            if type(value) is not str:
+                return tuple([plain(value) for value in values])
+        return values
+
+    return read
