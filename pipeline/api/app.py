@@ -1,0 +1,56 @@
+"""The HTTP API: meters, usage, events, reconcile and status.
+
+Owns: putting routes, error form and neighbours together. Does not own: any answer (the routes' modules).
+Run as `tallymark api`, one process; in the local stack it shares chDB with the sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+
+from pipeline.api import meters, problem, status
+from pipeline.api.neighbours import Neighbours
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse import ClickHouse
+
+PREFIX = "/api/v1"
+DESCRIPTION = """\
+Exact usage, counted once. Values are decimal strings, times are RFC 3339, windows are [start, end).
+Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
+
+There is no authentication yet: keep the API on the loopback address or behind a proxy that asks who is there.
+"""
+
+
+def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> FastAPI:
+    """The app for `settings`. It opens its neighbours when served, and starts even if none of them answers.
+
+    clickhouse: the store to ask, where this process holds one already; else the one that the settings name.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        have = await anyio.to_thread.run_sync(Neighbours(settings, clickhouse).__enter__)
+        app.state.neighbours = have
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(have.close)
+
+    app = FastAPI(title="Tallymark", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    problem.register(app)
+    api = APIRouter(prefix=PREFIX)
+    for router in (meters.router, status.router):
+        api.include_router(router)
+    api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
+    app.include_router(api)
+    return app
+
+
+async def healthz() -> dict[str, str]:
+    """Says only that the process answers; `/status` says how its neighbours are."""
+    return {"status": "ok"}

@@ -1,0 +1,114 @@
+"""Commands from the API to the control stage, and waiting until every worker knows the result.
+
+Owns: one command's way there and back, and who must know a revision. Does not own: deciding (core.control).
+A worker counts as running while its heartbeat is live or Kafka has it as a member of its group, so that one
+which went silent but still owns partitions is waited for too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline import kafka
+from pipeline.api.groups import members
+from pipeline.control_log import Replies, WorkersView
+from pipeline.errors import Rejected, Unavailable
+from pipeline.records import Command, Reply, Worker
+from pipeline.settings import Settings
+
+REPLY_TIMEOUT_S = 15.0
+KNOWN_TIMEOUT_S = 30.0
+READERS = ("aggregate",)  # the stages whose work depends on definitions
+_ASK_AGAIN_S = 0.5
+
+
+class Commands:
+    """Sends commands and awaits their replies."""
+
+    def __init__(self, settings: Settings, replies: Replies, workers: WorkersView) -> None:
+        self._settings = settings
+        self._replies = replies
+        self._workers = workers
+        self._producer: Producer | None = None
+        self._lock = threading.Lock()
+
+    def run(self, kind: str, namespace: str, body: dict[str, object]) -> Reply:
+        """The reply to one command. Raises Rejected as decided, Unavailable when nobody decides in time."""
+        command = Command(
+            id=str(uuid.uuid4()),
+            kind=kind,
+            namespace=namespace,
+            actor=f"api@{os.uname().nodename}",
+            at_ms=time.time_ns() // 1_000_000,
+            body=body,
+        )
+        self._replies.wait_loaded()
+        self._replies.expect(command.id)
+        self._send(command)
+        reply = self._replies.take(command.id, REPLY_TIMEOUT_S)
+        if reply is None:
+            raise Unavailable(
+                f"The control stage did not answer in {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
+                "up? The command is kept and will be decided when it does."
+            )
+        if reply.error:
+            raise Rejected(reply.error, reply.detail)
+        return reply
+
+    def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
+        """Returns when every running reader of definitions has `revision`; Unavailable names who has not."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            owners = {worker for stage in READERS for worker in members(self._settings, stage)}
+            late = behind(self._workers.snapshot().values(), self._workers.live(), owners, revision)
+            if not late:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unavailable(
+                    f"The definitions hold, but {_named(late)} did not say in {timeout_s:g} s that it "
+                    f"knows revision {revision}: events sent now may be counted by the definitions before."
+                )
+            pause_s = min(left, _ASK_AGAIN_S)
+            self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s)  # noqa: B023
+
+    def _send(self, command: Command) -> None:
+        failed: list[KafkaError] = []
+
+        def acknowledged(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        with self._lock:
+            if self._producer is None:
+                config = kafka.producer_config(self._settings)
+                self._producer = Producer(
+                    config | {"linger.ms": 0, "delivery.timeout.ms": 10_000, "log_level": 0}
+                )
+            self._producer.produce("commands", msgspec.json.encode(command), on_delivery=acknowledged)
+            waiting = self._producer.flush(15)
+        if failed:
+            raise kafka.unavailable(self._settings, KafkaException(failed[0]))
+        if waiting:
+            raise Unavailable(f"Kafka at {self._settings.kafka} did not take the command; is it running?")
+
+
+def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:
+    """The workers that must know `revision` and have not said so.
+
+    seen: all heartbeats. live: the fresh ones; those of READERS must know. owners: ids of workers in the
+    group of a READERS stage by Kafka's word, heard of or not.
+    """
+    known = {worker.id for worker in seen if worker.control_revision >= revision}
+    return ({worker.id for worker in live if worker.stage in READERS} | set(owners)) - known
+
+
+def _named(workers: Iterable[str]) -> str:
+    return " and ".join(f"the worker {worker}" for worker in sorted(workers))

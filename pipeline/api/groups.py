@@ -1,0 +1,146 @@
+"""Kafka's word on the stages: who is a member of a stage's group, and how far the group has read.
+
+Owns: members, committed offsets, lag. Does not own: what a stage has done with what it read (Counts).
+A commit marker takes an offset of its own, so `end - committed` is above zero at rest; whether there is
+something to read beyond the committed offset is found out by reading (`_probe`).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from pipeline import kafka, topics
+from pipeline.settings import Settings
+
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
+_TIMEOUT_S = 10.0
+_PROBE_TIMEOUT_S = 5.0
+
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+
+Place = tuple[str, int]
+
+
+def group_of(stage: str) -> str:
+    """The consumer group of a stage."""
+    return f"tallymark-{stage}"
+
+
+def input_topics(settings: Settings, stage: str) -> list[str]:
+    """What a stage reads through its group; `control` is read wholly by everybody, without a group."""
+    fixed = {
+        "dedupe": ["events-accepted"],
+        "aggregate": ["events-unique"],
+        "sink": ["events-settled", "duplicates", "rejected", "usage"],
+        "control": ["commands"],
+    }
+    if stage == "ingest":
+        return [topic.name for topic in topics.load(settings).values() if topic.namespace is not None]
+    return fixed[stage]
+
+
+def members(settings: Settings, stage: str) -> set[str]:
+    """The worker ids (client ids) that Kafka has as members of the stage's group. Raises Unavailable."""
+    try:
+        group = group_of(stage)
+        future = kafka.admin(settings).describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
+        return {member.client_id for member in future.result().members}
+    except KafkaException as error:
+        if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+            return set()
+        raise kafka.unavailable(settings, error) from error
+
+
+def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int | None]:
+    """Records that each stage has not read yet; None while a topic of it is missing. Raises Unavailable."""
+    existing = kafka.cluster(settings, _TIMEOUT_S).topics
+    wanted = {stage: input_topics(settings, stage) for stage in stages}
+    places = {
+        stage: [
+            (name, partition) for name in names if name in existing for partition in existing[name].partitions
+        ]
+        for stage, names in wanted.items()
+    }
+    try:
+        unread = _unread(settings, places)
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+    return {
+        stage: sum(unread[stage].values()) if all(name in existing for name in wanted[stage]) else None
+        for stage in stages
+    }
+
+
+def _unread(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, dict[Place, int]]:
+    client = kafka.admin(settings)
+    every = [TopicPartition(*place) for stage in places for place in places[stage]]
+    ends, begins = _offsets(client, every, _LATEST), _offsets(client, every, _EARLIEST)
+    found: dict[str, dict[Place, int]] = {}
+    for stage, mine in places.items():
+        committed = _committed(client, stage, mine)
+        at = {place: max(committed.get(place, -1), begins[place]) for place in mine}
+        gaps = {place: ends[place] - at[place] for place in mine if ends[place] > at[place]}
+        something = _probe(settings, {place: at[place] for place in gaps})
+        found[stage] = {place: gap for place, gap in gaps.items() if place in something}
+    return found
+
+
+def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec) -> dict[Place, int]:
+    futures = client.list_offsets(dict.fromkeys(places, which), request_timeout=_TIMEOUT_S)
+    return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+
+
+def _committed(client: AdminClient, stage: str, places: list[Place]) -> dict[Place, int]:
+    if not places:
+        return {}
+    request = ConsumerGroupTopicPartitions(group_of(stage), [TopicPartition(*place) for place in places])
+    futures = client.list_consumer_group_offsets([request], request_timeout=_TIMEOUT_S)
+    try:
+        found = futures[group_of(stage)].result().topic_partitions
+    except KafkaException as error:
+        if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+            return {}
+        raise
+    return {(place.topic, place.partition): place.offset for place in found}
+
+
+def _probe(settings: Settings, at: Mapping[Place, int]) -> set[Place]:
+    """Which places have a committed record at or after the offset. One that does not answer counts."""
+    if not at:
+        return set()
+    consumer = Consumer(
+        kafka.client_config(settings)
+        | {
+            "group.id": f"tallymark-probe-{uuid.uuid4()}",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 20,
+            "fetch.message.max.bytes": 1024,
+            "log_level": 0,
+        }
+    )
+    open_places, something = set(at), set[Place]()
+    try:
+        consumer.assign([TopicPartition(*place, offset) for place, offset in at.items()])
+        deadline = time.monotonic() + _PROBE_TIMEOUT_S
+        while open_places and time.monotonic() < deadline:
+            message = consumer.poll(0.1)
+            if message is None:
+                continue
+            error = message.error()
+            place = (message.topic() or "", message.partition() or 0)
+            if error is None:
+                something.add(place)
+                open_places.discard(place)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                open_places.discard(place)
+    finally:
+        consumer.close()
+    return something | open_places

@@ -1,0 +1,61 @@
+"""What the API holds open while it runs: views of compacted topics, commands, ClickHouse.
+
+Owns: opening and closing them together. Does not own: what is asked of them (the routes).
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from fastapi import Request
+
+from pipeline.api.commands import Commands
+from pipeline.api.rates import Rates
+from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse import ClickHouse, connect
+
+
+class Neighbours:
+    """All that a route may ask outside this process. The API starts even when none of it answers yet."""
+
+    def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
+        self.settings = settings
+        self.definitions = Definitions(settings)
+        self.counts = CountsView(settings)
+        self.workers = WorkersView(settings)
+        self.replies = Replies(settings)
+        self.rates = Rates()
+        self.clickhouse = clickhouse or connect(
+            settings.clickhouse, settings.clickhouse_password.get_secret_value()
+        )
+        self.workers.on_change(self.rates.add)
+        self.commands = Commands(settings, self.replies, self.workers)
+
+    def _views(self) -> tuple[CompactedView[object], ...]:
+        return (self.definitions, self.counts, self.workers, self.replies)  # type: ignore[return-value]
+
+    def __enter__(self) -> Self:
+        for view in self._views():
+            view.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops following the topics and gives up connections."""
+        self.clickhouse.close()
+        for view in self._views():
+            view.close()
+
+    def clickhouse_answers(self) -> None:
+        """Returns when ClickHouse answers. Raises Unavailable."""
+        self.clickhouse.ping()
+
+
+def neighbours(request: Request) -> Neighbours:
+    """The Neighbours of the app that serves `request`."""
+    have = request.app.state.neighbours
+    assert isinstance(have, Neighbours)
+    return have

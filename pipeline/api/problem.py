@@ -1,0 +1,82 @@
+"""Errors as `application/problem+json` (RFC 7807).
+
+Owns: which status an error has and the body's members. Does not own: the sentences, which the errors bring.
+Members: type, title, status, detail, instance, and `reason`, a stable slug to program against.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import Broken, Rejected, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406}
+
+
+def problem(
+    request: Request, status: int, reason: str, detail: str, extensions: dict[str, Any] | None = None
+) -> Response:
+    """The response for one error; `extensions` holds further facts, such as which parameters were wrong."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "reason": reason,
+    }
+    if extensions:
+        body["extensions"] = extensions
+    return Response(orjson.dumps(body), status, media_type=MEDIA_TYPE)
+
+
+def register(app: FastAPI) -> None:
+    """Makes every error of `app` a problem."""
+    app.add_exception_handler(Rejected, _rejected)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Broken, _broken)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _rejected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Rejected)
+    return problem(request, STATUS_OF_REASON.get(error.reason, 400), error.reason, error.detail)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return problem(request, 503, "unavailable", str(error))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return problem(request, 500, "broken", str(error))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        {
+            "field": ".".join(str(part) for part in found["loc"][1:]),
+            "in": str(found["loc"][0]),
+            "detail": found["msg"],
+        }
+        for found in error.errors()
+    ]
+    first = wrong[0]
+    detail = f"{first['field'] or 'The body'}: {first['detail']}."
+    return problem(request, 400, "bad-request", detail, {"validationErrors": wrong})
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
+    return problem(
+        request, error.status_code, reason, f"{request.method} {request.url.path}: {error.detail}."
+    )
