@@ -74,7 +74,6 @@ def aggregate(
     position: int,
     index: MeterIndex,
     table: Table,
-    *,
     closed_before_s: int,
     revision: int,
 ) -> Outcome:
@@ -273,8 +272,8 @@ def _advance(meter: Meter, before: tally.State | None, at: _At, cell: _Cell, pos
 
 def _outgrown(meter: Meter, at: _At) -> NoReturn:
     raise Broken(
-        f"the total of meter {meter.slug} in namespace {meter.namespace} for subject {at[1]!r} no longer fits "
-        f"38 digits, in the minute that starts at {at[0] * MINUTE_S} s since 1970"
+        f"the total of meter {meter.slug} in namespace {meter.namespace} for subject {at[1]!r} no longer "
+        f"fits 38 digits, in the minute that starts at {at[0] * MINUTE_S} s since 1970"
     )
 
 

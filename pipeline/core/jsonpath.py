@@ -1,7 +1,7 @@
 """The JSONPath subset by which a meter names a place in an event's data.
 
 Owns: its grammar (`$.a.b`, `$.a[0]`, `$['a b']`, `$["a"]`, mixed) and the look-up. Filters, wildcards,
-scripts and recursive descent are refused: a path names one place. Does not own: what may stand there (number, meter).
+scripts and recursive descent are refused: a path names one place. Does not own: what may stand there.
 A path never becomes part of another language; quotes, backslashes, backticks, `$`, `--` are refused anyway.
 """
 

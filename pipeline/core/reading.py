@@ -112,7 +112,7 @@ def measure(meter: Meter, data: Raw | bytes) -> tuple[Value, dict[str, str]]:
 def plain(value: object) -> str:
     """A JSON value as the text of a dimension; "" for null and for what is missing.
 
-    A string as it is, a number by its digits, true or false, compact JSON of an array or object (members sorted).
+    A string as it is, a number by its digits, true or false, compact JSON of an array or object.
     """
     if isinstance(value, str):
         return value

@@ -40,7 +40,7 @@ WHOLE = frozenset({"COUNT", "UNIQUE_COUNT"})  # values are whole numbers, not at
 class State(msgspec.Struct, array_like=True, gc=False):
     """What is kept of a window, as msgpack. It only ever grows at the end, so that old ones decode for ever.
 
-    position: the last input record applied. count: events. value, and change (its difference to the value before
+    position: the last input record applied. count: events. value and change (its difference to the one before
     that record) are plain decimal text, as emitted, so that a replay emits the same. order: of LATEST.
     """
 

@@ -2,7 +2,7 @@
 
 Owns: where a window starts and ends. Does not own: what is summed in it. All windows are [start, end) in
 whole seconds since 1970. Every instant lies in exactly one window of a size; a window ends where the next one
-starts. A DAY or MONTH starts when the local clock first reaches that midnight, or first jumps past it. An HOUR
+starts. A DAY or MONTH starts when the local clock first reaches that midnight, or jumps past it. An HOUR
 starts at each full local hour and at each change of the offset, so the repeated hour in autumn is its own.
 """
 
