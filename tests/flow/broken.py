@@ -1,6 +1,6 @@
 """Lines that are no event: one function a way to be wrong, each applied to a good event.
 
-Every result must be refused by ingest whatever came before. None holds a line feed, so that a file of lines stays one.
+Every result must be refused by ingest, whatever came before. None holds a line feed, so files of lines work.
 """
 
 from __future__ import annotations
@@ -72,10 +72,12 @@ BREAKS: list[Break] = [
     _raw(lambda good: good.replace(b'"subject":"', b'"subject":"\xc0\xaf')),
     _raw(lambda good: good.decode().encode("utf-16")),
     _raw(lambda good: b"[" + good + b"]"),
-    _raw(lambda good: b'"event"'), _raw(lambda good: b"17"), _raw(lambda good: b"null"), _raw(lambda good: b"{}"),
+    _raw(lambda good: b'"event"'), _raw(lambda good: b"17"), _raw(lambda good: b"null"),
+    _raw(lambda good: b"{}"),
     _without("id"), _without("source"), _without("type"), _without("specversion"), _without("subject"),
-    _with("id", '""'), _with("id", "17"), _with("id", "null"), _with("id", '"a\\u0000"'), _with("source", '""'),
-    _with("source", "{}"), _with("type", '""'), _with("type", "1"), _with("subject", '""'), _with("subject", "5"),
+    _with("id", '""'), _with("id", "17"), _with("id", "null"), _with("id", '"a\\u0000"'),
+    _with("source", '""'), _with("source", "{}"), _with("type", '""'), _with("type", "1"),
+    _with("subject", '""'), _with("subject", "5"),
     _with("subject", '"\\ud800"'),
     _with("specversion", '"0.3"'), _with("specversion", '"1"'), _with("specversion", "1.0"),
     _with("time", '"yesterday"'), _with("time", '"2026-01-31"'), _with("time", '"2026-01-31T10:00:00"'),

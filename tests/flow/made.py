@@ -1,7 +1,7 @@
 """One good event of the made stream: its members as JSON text, and the line that a producer would send.
 
-Owns: types, subjects, values and times of good events. Does not own: what goes wrong (broken), the mix (stream).
-Members are kept as JSON text, so that a copy has the same digits and only its order or white space can differ.
+Owns: types, subjects, values and times of good events. Does not own: what goes wrong (broken), the mix
+(stream). Members are kept as JSON text, so that a copy has the same digits, and only order and spaces differ.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SPAN_S = 4 * 3_600
 # Valid text that has broken others: all of it must come out as it went in.
 _HOSTILE = [
     "a|b", "a/b", "a b", "a\\b", 'a"b', "'); DROP TABLE events; --", "${jndi:ldap://x}", "../../etc/passwd",
-    "<script>", "__proto__", "null", "NaN", "true", "0", "Zo\u00eb", "Zoe\u0308", "\U0001f600", "\u5ba2\u6237",
-    "a,b", "a;b", "a:b", "=1+1", "x" * 200,
+    "<script>", "__proto__", "null", "NaN", "true", "0", "Zo\u00eb", "Zoe\u0308", "\U0001f600",
+    "\u5ba2\u6237", "a,b", "a;b", "a:b", "=1+1", "x" * 200,
 ]  # fmt: skip
 SUBJECTS = [f"customer-{number:04d}" for number in range(CUSTOMERS - len(_HOSTILE))] + _HOSTILE
 _SUBJECTS = [json.dumps(subject, ensure_ascii=number % 2 == 0) for number, subject in enumerate(SUBJECTS)]
@@ -38,14 +38,14 @@ _COUNTRIES = ["DE", "FR", "US", "JP"]
 
 
 class Made(NamedTuple):
-    """An event before it is written. `data` is None where the event has none; the metered value stands first in it."""
+    """An event before it is written. `data` is None where it has none; the metered value comes first."""
 
     attributes: Members
     data: Members | None
 
 
 def make(rng: Random, now_ns: int, at_fraction: float) -> Made:
-    """A new event whose time lies about `at_fraction` into the last `SPAN_S` before `now_ns`; some are days late."""
+    """A new event; its time is about `at_fraction` into the last `SPAN_S` before `now_ns`, or days ago."""
     kind, data = _event(rng)
     attributes = [
         ("specversion", '"1.0"'),
@@ -81,7 +81,7 @@ def time_ns(rng: Random, now_ns: int, at_fraction: float) -> int:
 
 
 def time_text(rng: Random, at_ns: int) -> str:
-    """RFC 3339 with 0 to 9 decimals, in UTC or with an offset. Fewer decimals cut, so the instant may be earlier."""
+    """RFC 3339 with 0 to 9 decimals, in UTC or with an offset. Decimals are cut, not rounded."""
     second, fraction_ns = divmod(at_ns, 1_000_000_000)
     style = rng.random()
     if style < 0.10:
@@ -174,7 +174,7 @@ def _unfit(rng: Random) -> str:
 
 
 def line(made: Made, rng: Random | None = None) -> bytes:
-    """The event as one line of JSON. With `rng`: members in another order and other white space, same content."""
+    """The event as one line of JSON. With `rng`: the same content in another order with other white space."""
     attributes, data = made
     if rng is None:
         members = ",".join([f'"{name}":{text}' for name, text in attributes])

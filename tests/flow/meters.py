@@ -1,4 +1,4 @@
-"""The meters of the made stream: all seven aggregations, with and without dimensions, over every type it makes."""
+"""The meters of the made stream: all seven aggregations, with and without dimensions."""
 
 from __future__ import annotations
 

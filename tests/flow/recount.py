@@ -48,10 +48,10 @@ class WindowKey(NamedTuple):
 
 
 class WindowValue(NamedTuple):
-    """value: a plain decimal string. count: the events in it."""
+    """value: a plain decimal string. events: how many are in it."""
 
     value: str
-    count: int
+    events: int
 
 
 class RefusedError(Exception):
@@ -106,9 +106,6 @@ def _fate(line: Arrived, seen: dict[tuple[str, str], bytes], wanted: Mapping[str
     return "counted" if any(taken) else "invalid"
 
 
-# -- reading a line ----------------------------------------------------------------------------------------------------
-
-
 def _read(line: Arrived) -> _Event:
     try:
         members = json.loads(
@@ -156,9 +153,6 @@ def _time_ns(text: Any) -> int:
     except ValueError:
         _refuse("time")
     return (instant - EPOCH) // timedelta(seconds=1) * 10**9 + int((fraction or "0").ljust(9, "0"))
-
-
-# -- counting ----------------------------------------------------------------------------------------------------------
 
 
 class _Meter:
@@ -245,11 +239,8 @@ def plain(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-# -- comparing ---------------------------------------------------------------------------------------------------------
-
-
 def window_of(row: Mapping[str, Any]) -> tuple[WindowKey, WindowValue]:
-    """A row of `tallymark usage --window MINUTE --format jsonl`. Raises ValueError for a row that is no UTC minute."""
+    """A row of `tallymark usage --window MINUTE --format jsonl`. Raises ValueError if it is no minute."""
     start, end = datetime.fromisoformat(row["start"]), datetime.fromisoformat(row["end"])
     if row["window"] != "MINUTE" or end - start != timedelta(minutes=1):
         raise ValueError(f"no minute: {row}")
@@ -267,7 +258,7 @@ def compare(expected: Mapping[WindowKey, WindowValue], rows: Iterable[Mapping[st
         if key in found:
             differences.append(f"twice: {_shown(key)}")
         elif key not in expected:
-            differences.append(f"extra: {_shown(key)} has {value.value} of {value.count} events")
+            differences.append(f"extra: {_shown(key)} has {value.value} of {value.events} events")
         elif expected[key] != value:
             differences.append(f"unequal: {_shown(key)} has {tuple(value)}, expected {tuple(expected[key])}")
         found.add(key)

@@ -19,7 +19,7 @@ def send(
     topic: str = "events",
     progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Sends all records and waits until the broker has each; returns how many. Raises KafkaException on a failure."""
+    """Sends all records, waits until the broker has each, returns how many. Raises KafkaException."""
     producer = Producer(
         {
             "bootstrap.servers": servers,

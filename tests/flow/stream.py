@@ -1,6 +1,6 @@
-"""A seeded stream of lines as real producers would send them: good, late, repeated, conflicting and broken events.
+"""A seeded stream of lines as real producers send them: good, late, repeated, conflicting and broken events.
 
-Owns: the mix and the order. Does not own: what is right about it (recount). The same arguments give the same bytes.
+Owns: the mix and the order. Does not own: what is right about it (recount). Same arguments, same bytes.
 
     python -m tests.flow.stream --events 100000 --seed 7 --out events.jsonl
     python -m tests.flow.stream --events 100000 --seed 7 --kafka 127.0.0.1:9092
@@ -38,9 +38,9 @@ class Sent(NamedTuple):
 def stream(events: int, seed: int, now_ns: int = DEFAULT_NOW_NS, key: KeyStyle = "id") -> Iterator[Sent]:
     """`events` records in sending order.
 
-    With key "id" every copy of a (source, id) has the same key, so that all of them arrive in one order in one
-    partition and which of two conflicting events is first is certain. The other key styles leave that open, so they
-    send no conflicts and no event without a time.
+    With key "id" every copy of a (source, id) has the same key, so all of them arrive in one partition, and
+    it is certain which of two conflicting events is first. The other key styles leave that open, so they send no
+    conflicts and no event without a time.
     """
     rng = Random(seed)
     remembered: list[Made] = []
@@ -118,11 +118,8 @@ def _key(made: Made, rng: Random, style: KeyStyle) -> bytes | None:
 
 def write(path: Path, records: Iterator[Sent]) -> int:
     """Writes one line a record; returns how many."""
-    count = 0
     with path.open("wb") as out:
-        for count, record in enumerate(records, 1):
-            out.write(record.line + b"\n")
-    return count
+        return sum(1 for record in records if out.write(record.line + b"\n"))
 
 
 def main() -> None:
