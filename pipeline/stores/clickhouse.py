@@ -1,0 +1,140 @@
+"""ClickHouse as Tallymark uses it: three tables, inserts by column, queries with bound parameters.
+
+Owns: the interface, the list of tables and columns, the schema files, what an error code means.
+Does not own: the wires (clickhouse_native, clickhouse_http) or the questions (usage, events, totals).
+SQL text is constant; values travel as parameters only, `{name:Type}` in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import Broken, Rejected, Unavailable
+
+SCHEMA_FOLDER = Path(__file__).parent.parent.parent / "schemas" / "clickhouse"
+
+Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one length; decimals as plain text
+Parameter = str | int | Sequence[str] | Sequence[int]
+Parameters = Mapping[str, Parameter]
+Rows = list[tuple[Any, ...]]
+
+_DIMENSIONS = ("dimensions", "dimension_names", "dimension_values", "start")
+TABLES: dict[str, frozenset[str]] = {
+    "events": frozenset(
+        ("namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms")
+        + ("data", "fate", "reason", "detail", "meters", "input_topic", "input_partition", "input_offset")
+        + ("revision",)
+    ),
+    "windows": frozenset(
+        ("namespace", "meter", "meter_id", "subject", *_DIMENSIONS, "value", "count", "latest_order")
+        + ("revision", "received_at_ms", "stored_at_ms")
+    ),
+    "uniques": frozenset(("namespace", "meter_id", "subject", *_DIMENSIONS, "member")),
+}
+DECIMAL_COLUMNS = frozenset({"value"})
+
+# Codes of ClickHouse that time can heal; every other one means that our statement is wrong.
+_PASSING = frozenset(
+    (159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999)
+    + (192, 193, 194, 516)  # not let in: the operator can set that right while we wait
+)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
+_NEWER_FROM = 21  # major version that understands 2-newer.sql
+
+
+class ClickHouse(Protocol):
+    """One database on one server. Safe to use from several threads at once."""
+
+    def insert(self, table: str, columns: Columns) -> None:
+        """Adds rows in one block; none if there are none. Raises Unavailable or Broken."""
+        ...
+
+    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
+        """Runs one statement with `{name:Type}` parameters. Raises Unavailable or Broken."""
+        ...
+
+    def ensure_schema(self) -> None:
+        """Makes the database and tables that are missing. Raises Unavailable or Broken."""
+        ...
+
+    def ping(self) -> None:
+        """Returns when the server answers. Raises Unavailable."""
+        ...
+
+    def close(self) -> None:
+        """Gives up idle connections."""
+        ...
+
+
+def connect(url: str, password: str = "") -> ClickHouse:
+    """The store that `url` names: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
+
+    Connects at first use. Raises Rejected `bad-setting` for a URL that names no such store.
+    """
+    parts = urlsplit(url)
+    database = unquote(parts.path.strip("/")) or "tallymark"
+    if not parts.hostname or not _NAME.fullmatch(database):
+        raise Rejected("bad-setting", f"clickhouse is {url!r}: it must name a host and a database.")
+    if parts.scheme == "chdb+http":
+        from pipeline.stores.clickhouse_http import HttpClickHouse
+
+        return HttpClickHouse(parts.hostname, parts.port or 8123, database)
+    if parts.scheme in ("clickhouse", "clickhouses"):
+        from pipeline.stores.clickhouse_native import NativeClickHouse
+
+        secure = parts.scheme == "clickhouses"
+        return NativeClickHouse(
+            parts.hostname,
+            parts.port or (9440 if secure else 9000),
+            database,
+            user=unquote(parts.username or "default"),
+            password=unquote(parts.password or "") or password,
+            secure=secure,
+        )
+    raise Rejected("bad-setting", f"clickhouse is {url!r}: it must begin with clickhouse:// or chdb+http://.")
+
+
+def insert_statement(table: str, columns: Columns) -> str:
+    """`INSERT INTO table (columns)`. Raises Broken for names not in TABLES, unequal lengths, wrong decimals."""
+    unknown = set(columns) - TABLES.get(table, frozenset())
+    if table not in TABLES or unknown:
+        raise Broken(f"no such table or columns: {table} {sorted(unknown)}")
+    if len({len(values) for values in columns.values()}) > 1:
+        raise Broken(f"columns of {table} differ in length")
+    for name in DECIMAL_COLUMNS & set(columns):
+        # Some servers read "" as 0 and store what is out of range, so it must not get there.
+        wrong = next((value for value in columns[name] if not _DECIMAL.fullmatch(value)), None)
+        if wrong is not None:
+            raise Broken(f"{table}.{name} cannot hold {wrong!r}")
+    return "INSERT INTO " + table + " (" + ", ".join(columns) + ")"
+
+
+def create_database_statement(database: str) -> str:
+    """Raises Broken unless the name is a plain identifier."""
+    if not _NAME.fullmatch(database):
+        raise Broken(f"not a database name: {database!r}")
+    return "CREATE DATABASE IF NOT EXISTS " + database
+
+
+def schema_statements(version: str) -> list[str]:
+    """The statements of the schema files that a server of this version understands, in order."""
+    files = ["1-tables.sql"]
+    if int(version.split(".")[0]) >= _NEWER_FROM:
+        files.append("2-newer.sql")
+    found = []
+    for name in files:
+        lines = (SCHEMA_FOLDER / name).read_text("utf-8").splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("--"))
+        found += [statement.strip() for statement in text.split(";\n") if statement.strip(" ;\n")]
+    return [statement.rstrip(";") for statement in found]
+
+
+def failure(code: int, text: str) -> Unavailable | Broken:
+    """What an error code of ClickHouse means for us. text: the server's own."""
+    message = f"ClickHouse refused (code {code}): {text.strip()}"
+    return Unavailable(message) if code in _PASSING else Broken(message)

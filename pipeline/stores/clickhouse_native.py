@@ -1,0 +1,111 @@
+"""A ClickHouse server by its native protocol.
+
+Owns: the driver, its errors, parameters for servers that bind none themselves. Does not own: tables or questions.
+Servers before 2022 bind no parameters in this protocol, so clickhouse-driver writes them, escaped, into the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clickhouse_driver import Client
+from clickhouse_driver import errors as driver_errors
+
+from pipeline.errors import Broken, Unavailable
+from pipeline.stores import clickhouse
+from pipeline.stores.clickhouse import Columns, Parameters, Rows
+from pipeline.stores.clickhouse_pool import Pool
+
+CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 300
+_UNKNOWN_DATABASE = 81
+_PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
+
+
+class _Connection:
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def close(self) -> None:
+        self.client.disconnect()
+
+
+class NativeClickHouse:
+    """One database of a server. Connects at first use, again after an error."""
+
+    def __init__(
+        self, host: str, port: int, database: str, *, user: str, password: str = "", secure: bool = False
+    ) -> None:
+        self._host, self._port, self._database = host, port, database
+        self._user, self._password, self._secure = user, password, secure
+        self._pool = Pool(lambda: self._connect(database))
+
+    def insert(self, table: str, columns: Columns) -> None:
+        """See ClickHouse.insert. The driver changes the lists that it is given, so it gets its own."""
+        statement = clickhouse.insert_statement(table, columns) + " VALUES"
+        values = [list(column) for column in columns.values()]
+        if values and values[0]:
+            with self._pool.connection() as connection, self._failures():
+                connection.client.execute(statement, values, columnar=True)
+
+    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
+        """See ClickHouse.query."""
+        with self._pool.connection() as connection, self._failures():
+            found = connection.client.execute(_driver_text(sql), dict(parameters or {}) or {"": ""})
+        return found if isinstance(found, list) else []
+
+    def ensure_schema(self) -> None:
+        """See ClickHouse.ensure_schema."""
+        first = self._connect("default")
+        try:
+            with self._failures():
+                first.client.execute(clickhouse.create_database_statement(self._database))
+        finally:
+            first.close()
+        version = str(self.query("SELECT version()")[0][0])
+        for statement in clickhouse.schema_statements(version):
+            self.query(statement)
+
+    def ping(self) -> None:
+        """See ClickHouse.ping."""
+        self.query("SELECT 1")
+
+    def close(self) -> None:
+        """See ClickHouse.close."""
+        self._pool.close()
+
+    def _connect(self, database: str) -> _Connection:
+        return _Connection(
+            Client(
+                self._host,
+                port=self._port,
+                database=database,
+                user=self._user,
+                password=self._password,
+                secure=self._secure,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                send_receive_timeout=ANSWER_TIMEOUT_S,
+            )
+        )
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (driver_errors.NetworkError, driver_errors.PartiallyConsumedQueryError, EOFError, OSError) as error:
+            raise Unavailable(
+                f"ClickHouse does not answer on {self._host}:{self._port}: {error or type(error).__name__}"
+            ) from error
+        except driver_errors.ServerException as error:
+            if error.code == _UNKNOWN_DATABASE:
+                raise Unavailable(f"ClickHouse has no database {self._database} yet.") from error
+            raise clickhouse.failure(error.code or 0, str(error.message).partition("Stack trace")[0]) from error
+        except driver_errors.Error as error:
+            raise Broken(f"ClickHouse's driver refused: {error}") from error
+
+
+def _driver_text(sql: str) -> str:
+    """`{name:Type}` as the driver writes it, `%(name)s`; a percent sign stays one."""
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))

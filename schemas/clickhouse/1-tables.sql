@@ -1,0 +1,69 @@
+-- The tables, in the types and syntax that ClickHouse 18.16 and every later version know.
+-- Each is read with FINAL: a row written again under the same sort key replaces the one before.
+-- Statements end with a semicolon at the end of a line.
+
+-- One row for each input record, whatever became of it. The sort key is a function of that record alone,
+-- so a replay replaces. A rejected record has the broker's time in `time`, its bytes as text in `data`.
+CREATE TABLE IF NOT EXISTS events
+(
+    namespace String,
+    source String,
+    id String,
+    type String,
+    subject String,
+    time DateTime('UTC'),
+    time_ns Int64,
+    received_at_ms Int64,
+    stored_at_ms Int64,
+    data String,
+    fate String,
+    reason String,
+    detail String,
+    meters Array(String),
+    input_topic String,
+    input_partition UInt32,
+    input_offset UInt64,
+    revision UInt64
+)
+ENGINE = ReplacingMergeTree(revision)
+PARTITION BY toYYYYMM(time)
+ORDER BY (namespace, time, input_topic, input_partition, input_offset);
+
+-- One row for each minute window of a meter, subject and set of dimensions: its absolute state.
+-- `dimensions` is canonical JSON; `value` is the sum for SUM and AVG; `latest_order` sorts LATEST.
+CREATE TABLE IF NOT EXISTS windows
+(
+    namespace String,
+    meter String,
+    meter_id UInt64,
+    subject String,
+    dimensions String,
+    dimension_names Array(String),
+    dimension_values Array(String),
+    start DateTime('UTC'),
+    value Decimal(38, 18),
+    count UInt64,
+    latest_order String,
+    revision UInt64,
+    received_at_ms Int64,
+    stored_at_ms Int64
+)
+ENGINE = ReplacingMergeTree(revision)
+PARTITION BY toYYYYMM(start)
+ORDER BY (namespace, meter_id, subject, start, dimensions);
+
+-- One row for each distinct member that a UNIQUE_COUNT meter saw in a window. A set: repeats do no harm.
+CREATE TABLE IF NOT EXISTS uniques
+(
+    namespace String,
+    meter_id UInt64,
+    subject String,
+    dimensions String,
+    dimension_names Array(String),
+    dimension_values Array(String),
+    start DateTime('UTC'),
+    member String
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(start)
+ORDER BY (namespace, meter_id, subject, start, dimensions, member);
