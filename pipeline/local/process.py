@@ -1,0 +1,101 @@
+"""A child process of the local stack: starting it so that it cannot outlive its parent, and stopping it.
+
+Owns: process groups, the parent-death signal, log files, free ports. Does not own: which processes there are.
+On Linux the kernel kills a child when its parent dies, even by kill -9; elsewhere only a clean stop ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+_PR_SET_PDEATHSIG = 1
+# Loaded here, not in the forked child, where no lock may be taken.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+Process = subprocess.Popen[bytes]
+
+
+def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> Process:
+    """Starts `argv` in a process group of its own, its output appended to `log`.
+
+    To be called from a thread that outlives the child: the kernel takes that thread for the parent.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [str(part) for part in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment) if environment is not None else None,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - it makes two system calls and nothing else
+        )
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    if _libc is None:
+        return None
+    prctl = _libc.prctl
+
+    def in_child() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the parent died before the call
+            os._exit(1)
+
+    return in_child
+
+
+def stop(process: Process, timeout_s: float) -> None:
+    """Asks the process to end, waits, then kills its whole group. Returns when it is gone."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout_s)
+    kill(process)
+
+
+def kill(process: Process) -> None:
+    """Kills the process and what it started. Returns when the process is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port of the loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` when it is free, else a free port of the loopback address."""
+    if preferred and is_free(preferred):
+        return preferred
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def last_lines(log: Path, count: int = 5) -> str:
+    """The end of a log, to be shown when its process fails."""
+    try:
+        return "\n".join(log.read_text("utf-8", "replace").splitlines()[-count:])
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,88 @@
+"""The local broker: a real one, durable over kill -9, on the same port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from pipeline import kafka as cluster
+from pipeline import topics
+from pipeline.errors import Unavailable
+from pipeline.local import kafka as local
+from pipeline.local.kafka import Kafka
+from pipeline.local.process import free_port
+from pipeline.settings import Settings
+
+
+def read_all(settings: Settings, topic: str, count: int) -> list[bytes]:
+    config = cluster.client_config(settings) | {"group.id": "test", "auto.offset.reset": "earliest"}
+    consumer = Consumer(config)
+    consumer.subscribe([topic])
+    got: list[bytes] = []
+    while len(got) < count:
+        records = consumer.consume(count, timeout=20)
+        assert records, f"{len(got)} of {count} records"
+        got += [record.value() or b"" for record in records]
+    consumer.close()
+    return got
+
+
+def test_records_and_topics_survive_kill_9_on_the_same_port(tmp_path: Path, kafka: Kafka) -> None:
+    broker = Kafka(tmp_path, free_port()).start()
+    try:
+        settings = Settings.model_construct(kafka=broker.address)
+        topics.apply(settings)
+        ids = cluster.topic_ids(settings, topics.load(settings))
+        producer = Producer(cluster.producer_config(settings))
+        sent = [str(number).encode() for number in range(1000)]
+        for value in sent:
+            producer.produce("events", value)
+        assert producer.flush(20) == 0
+        broker.kill()
+        with pytest.raises(Unavailable, match="does not answer"):
+            cluster.cluster(settings, timeout_s=0.5)
+        broker.start()
+        assert topics.check(settings) == []
+        assert cluster.topic_ids(settings, topics.load(settings)) == ids
+        assert sorted(read_all(settings, "events", len(sent))) == sorted(sent)
+    finally:
+        broker.kill()
+
+
+def test_stop_ends_it_in_good_order_and_leaves_nothing(tmp_path: Path, kafka: Kafka) -> None:
+    broker = Kafka(tmp_path, free_port()).start()
+    pid = broker.pid
+    broker.stop()
+    assert broker.pid is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path, kafka: Kafka) -> None:
+    with pytest.raises(Unavailable, match="another process has that port"):
+        Kafka(tmp_path, kafka.port).start()
+
+
+def test_a_broker_that_cannot_start_says_why(tmp_path: Path, kafka: Kafka) -> None:
+    broker = Kafka(tmp_path, free_port(), heap_mb=1)
+    broker.folder.joinpath("data").mkdir(parents=True)
+    broker.folder.joinpath("data/meta.properties").write_text("version=7\n")
+    with pytest.raises(Unavailable, match=r"Kafka ended while it started(.|\n)*heap"):
+        broker.start()
+
+
+def test_jars_that_cannot_be_fetched_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka: Kafka
+) -> None:
+    import jgo
+
+    def no_network(_: str) -> None:
+        raise OSError("no route to host")
+
+    said: list[str] = []
+    monkeypatch.setattr(jgo, "build", no_network)
+    monkeypatch.setattr(local, "CLASSPATH_FILE", tmp_path / "none")
+    with pytest.raises(Unavailable, match="fetched from Maven Central: no route to host"):
+        local.classpath(said.append)
+    assert said == ["fetching Kafka 4.1 (about 45 MB, once)"]
