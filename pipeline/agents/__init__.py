@@ -1,0 +1,1 @@
+"""The agents: one thin shell a stage, around its core."""

@@ -142,11 +142,14 @@ class Partition:
             self.table = None
         self._producer = None
 
-    def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int]:
+    def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int] | None:
+        """Queue the changelog records; the list gets the last one's offset when it is delivered."""
         assert self._producer is not None and self.spec.changelog is not None
         last: list[int] = []
         topic, partition = self.spec.changelog.topic, self.position.partition
         records = list(self.spec.changelog.pack(changes))
+        if not records:  # only what expires with the changelog's own retention
+            return None
         for key, value in records[:-1]:
             self._producer.produce(topic, value, key, partition)
         key, value = records[-1]
@@ -156,7 +159,10 @@ class Partition:
         return last
 
     def _write(self, changes: Mapping[bytes, bytes | None], delivered: list[int] | None) -> None:
-        if self.table is None or delivered is None:
+        if self.table is None or not changes:
+            return
+        if delivered is None:
+            self.table.write(changes.items(), self.table.restored() or Restored(self._changelog_id(), 0))
             return
         if not delivered:
             raise Broken(f"a committed transaction of {self.position} reported no changelog offset")
@@ -173,7 +179,9 @@ class Partition:
 
     def _no_counts(self) -> Counts:
         topic, partition = self.position
-        return Counts(self.spec.stage, topic, partition, NOTHING_YET, self._cluster.topic_ids.get(topic, ""), {})
+        return Counts(
+            self.spec.stage, topic, partition, NOTHING_YET, self._cluster.topic_ids.get(topic, ""), {}
+        )
 
     def _read_counts(self, reader: Reader, meta: str) -> Counts:
         """The newest counts of this partition. Its input must be the topic that they were made from."""

@@ -95,7 +95,7 @@ def group_metadata(kafka: Mapping[str, Any], group: str) -> Any:
     return Consumer({**kafka, "group.id": group}).consumer_group_metadata()
 
 
-class _as_unavailable:  # noqa: N801 - reads as a phrase
+class _as_unavailable:
     def __init__(self, what: str) -> None:
         self._what = what
 

@@ -58,7 +58,9 @@ class Reader:
     def span(self, topic: str, partition: int) -> Span:
         """First and end offset, the end counting records of open transactions too."""
         try:
-            first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=SILENCE_S)
+            first, end = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=SILENCE_S
+            )
         except KafkaException as error:
             raise Unavailable(f"the ends of {topic}/{partition} are not to be had: {error}") from error
         return Span(first, end)
@@ -84,7 +86,9 @@ class Reader:
         """The input offsets that `group` has committed; None where it has none."""
         consumer = Consumer({**self._kafka, "group.id": group})
         try:
-            found = consumer.committed([TopicPartition(*position) for position in positions], timeout=SILENCE_S)
+            found = consumer.committed(
+                [TopicPartition(*position) for position in positions], timeout=SILENCE_S
+            )
         except KafkaException as error:
             raise Unavailable(f"the committed offsets of {group} are not to be had: {error}") from error
         finally:

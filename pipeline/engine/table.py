@@ -47,7 +47,7 @@ class Table:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = Rdict(str(path), _options())
-        except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception
+        except Exception as error:
             raise Broken(f"the state in {path} cannot be opened: {error}") from error
 
     def restored(self) -> Restored | None:

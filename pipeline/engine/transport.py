@@ -21,7 +21,9 @@ from pipeline.engine.chunk import Chunk
 
 FETCH_MAX_WAIT_MS = 500  # how long the broker holds an empty fetch; a new record answers it at once
 FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
-MAX_POLL_INTERVAL_MS = 24 * 3_600_000  # an agent may wait for a neighbour; liveness is the heartbeat's business
+MAX_POLL_INTERVAL_MS = (
+    24 * 3_600_000
+)  # an agent may wait for a neighbour; liveness is the heartbeat's business
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
@@ -49,7 +51,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            **driver.credentials_to_aiokafka_auth(cast(Credentials, conf.broker_credentials), conf.ssl_context),
+            **driver.credentials_to_aiokafka_auth(
+                cast(Credentials, conf.broker_credentials), conf.ssl_context
+            ),
         )
 
     async def _fetch_records(
@@ -68,6 +72,21 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         following = state.position if state is not None and state.has_valid_position else -1
         self.positions[tp] = following
         return Chunk(tp.topic, tp.partition, start, following, records, self.app.consumer_generation_id)
+
+    async def idle_position(self, tp: TP, processed: int) -> int | None:
+        """Where `tp` would be read next if all that was fetched is processed up to `processed`, else None."""
+        result: int | None = await self.call_thread(self._idle_position, tp, processed)
+        return result
+
+    async def _idle_position(self, tp: TP, processed: int) -> int | None:
+        consumer = self._ensure_consumer()
+        if tp not in consumer.assignment() or self.positions.get(tp) != processed:
+            return None
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        if state is None or not state.has_valid_position or state.position <= processed:
+            return None
+        self.positions[tp] = state.position
+        return int(state.position)
 
     async def seek_to(self, offsets: Mapping[TP, int]) -> None:
         """Fetch from `offsets` on; a fetch under way from elsewhere is thrown away by aiokafka."""
@@ -107,6 +126,10 @@ class ChunkConsumer(driver.Consumer):
         offsets = {tp: offset for tp, offset in self.start_offsets.items() if tp in self.assignment()}
         await self._thread.seek_to(offsets)
         self._read_offset.clear()
+
+    async def idle_position(self, tp: TP, processed: int) -> int | None:
+        """See ChunkThread.idle_position."""
+        return await self._thread.idle_position(tp, processed)
 
     async def seek_back(self, tp: TP) -> None:
         """Read `tp` again from its start offset, after a chunk that does not follow the one before."""
@@ -150,11 +173,11 @@ def require_compiled_stream() -> None:
     import faust.streams
 
     if getattr(faust.streams, "_CStreamIterator", None) is None:
-        raise RuntimeError("this build of faust-streaming has no compiled stream: install a wheel with extensions")
+        raise RuntimeError(
+            "this build of faust-streaming has no compiled stream: install a wheel with extensions"
+        )
 
 
 def brokers(bootstrap: str) -> Iterable[str]:
     """The URLs that Faust wants for a librdkafka bootstrap list `a:9092,b:9092`."""
     return [f"tallymark://{one.strip()}" for one in bootstrap.split(",") if one.strip()]
-
-

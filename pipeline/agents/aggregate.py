@@ -1,0 +1,106 @@
+"""AGGREGATE: counts events into minute windows and settles the fate of each.
+
+Reads `events-unique`; `control` for the meters. Writes `usage` and `events-settled`, packed, to the same partition.
+Keeps: windows and unique members until they can no longer change (RocksDB; `aggregate-changelog`), counts.
+On replay: a window that has taken a record is not changed by it again, and is emitted again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import faust
+import msgspec
+
+from pipeline.agents.packing import arrays
+from pipeline.core.aggregate import aggregate as count
+from pipeline.core.reading import MeterIndex
+from pipeline.core.tally import key_start_s
+from pipeline.engine.changelog import Changelog
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.stage import Stage
+from pipeline.engine.table import Overlay
+from pipeline.engine.transaction import Transaction
+from pipeline.records import Event
+
+NAME = "aggregate"
+CHANGELOG = Changelog("aggregate-changelog")
+
+HOUR_S = 3600
+LATENESS_S = 3 * 24 * HOUR_S  # how long an accepted event may be on its way before its window is closed
+EXPIRED_KEYS = 5_000  # removed a chunk
+CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window
+
+Meters = Callable[[], tuple[MeterIndex, int]]  # the meters in force and the control revision they are from
+
+_decode = msgspec.json.Decoder(list[Event]).decode
+_encode = msgspec.json.Encoder().encode
+_instant = struct.Struct(">q")
+
+
+def create(stage: Stage, meters: Meters, horizon_s: int) -> None:
+    """horizon_s: how old an event may be when it is received."""
+    closing = Closing(horizon_s + LATENESS_S)
+
+    async def aggregate(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                fill(transaction, meters, closing)
+                await transaction.commit()
+
+    stage.agent("events-unique")(aggregate)
+
+
+def fill(transaction: Transaction, meters: Meters, closing: Closing) -> None:
+    """Count each packed record of the chunk once."""
+    chunk, table = transaction.chunk, transaction.table
+    index, revision = meters()
+    settled: list[bytes] = []
+    windows: list[bytes] = []
+    newest_ms = 0
+    closed_before_s = closing.before_s(table)
+    for record in chunk.records:
+        events = _decode(record.value or b"[]")
+        outcome = count(events, record.offset, index, table, closed_before_s, revision)
+        settled += map(_encode, outcome.settled)
+        windows += map(_encode, outcome.windows)
+        newest_ms = max(newest_ms, max((event.received_at_ms for event in events), default=0))
+        transaction.read(len(events))
+        if record.offset > transaction.counted_offset:
+            for namespace, names in outcome.counts.items():
+                for name, number in names.items():
+                    transaction.count(namespace, name, number)
+    for packed in arrays(settled):
+        transaction.send("events-settled", packed, partition=chunk.partition)
+    for packed in arrays(windows):
+        transaction.send("usage", packed, partition=chunk.partition)
+    closing.advance(table, chunk.partition, newest_ms // 1000)
+
+
+class Closing:
+    """When windows leave the state. The instant is state itself: a window that left must never begin again from zero."""
+
+    def __init__(self, age_s: int) -> None:
+        self._age_s = age_s
+        self._done: dict[int, int] = {}  # partition -> the closing up to which everything expired is removed
+
+    def before_s(self, table: Overlay) -> int:
+        """Windows that start earlier have left the state."""
+        (stored,) = table.get_many([CLOSED_BEFORE])
+        return 0 if stored is None else int(_instant.unpack(stored)[0])
+
+    def advance(self, table: Overlay, partition: int, now_s: int) -> None:
+        """Close whole hours that are too old at `now_s`, the broker's time, and remove some of what is closed."""
+        closed_s = self.before_s(table)
+        wanted_s = (now_s - self._age_s) // HOUR_S * HOUR_S
+        if wanted_s > closed_s:
+            table.put(CLOSED_BEFORE, _instant.pack(wanted_s))
+            closed_s = wanted_s
+        if self._done.get(partition) == closed_s:
+            return
+        expired = [key for key, _ in table.scan(b"", EXPIRED_KEYS) if key != CLOSED_BEFORE and key_start_s(key) < closed_s]
+        for key in expired:
+            table.delete(key)
+        if len(expired) < EXPIRED_KEYS:
+            self._done[partition] = closed_s

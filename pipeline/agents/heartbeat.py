@@ -1,0 +1,69 @@
+"""A worker's sign of life on `workers`: that it runs, what it owns and which definitions it knows.
+
+Owns: the beat and the farewell. Does not own: who reads it (status, meters apply).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+from confluent_kafka import Producer
+
+from pipeline import kafka
+from pipeline.records import Worker
+from pipeline.settings import Settings
+
+TOPIC = "workers"
+BEAT_S = 1.0
+FAREWELL_S = 2.0
+
+
+class Heartbeat:
+    """Beats in a thread of its own, at once when `now()` is called, and says farewell on `close()`.
+
+    `report` fills in what changes: partitions, events_in and control_revision.
+    """
+
+    def __init__(self, settings: Settings, worker: Worker, report: Callable[[Worker], Worker]) -> None:
+        self._worker = worker
+        self._report = report
+        self._producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def now(self) -> None:
+        """Beat at once: something changed that somebody waits for."""
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        self._thread.join(FAREWELL_S)
+        self._producer.produce(TOPIC, None, self._worker.id.encode())
+        self._producer.flush(FAREWELL_S)
+
+    def _run(self) -> None:
+        while not self._closing:
+            worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
+            try:
+                self._producer.produce(TOPIC, msgspec.json.encode(worker), worker.id.encode())
+            except BufferError:
+                pass  # the broker is away and older beats wait: another one would say nothing more
+            self._producer.poll(0)
+            self._wake.wait(BEAT_S)
+            self._wake.clear()
+
+
+def describe(stage: str, worker_id: str, metrics_url: str) -> Worker:
+    """This process as a worker that has done nothing yet."""
+    now_ms = time.time_ns() // 1_000_000
+    return Worker(worker_id, stage, socket.gethostname(), os.getpid(), now_ms, now_ms, 0, [], 0, metrics_url)

@@ -1,0 +1,174 @@
+"""`tallymark worker STAGE`: one process, one stage.
+
+Owns: putting a stage together from the settings, its folder, its metrics port, its heartbeat, and stopping on a signal.
+Does not own: what a stage does (its agent) or how (engine).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import faust
+import msgspec
+import prometheus_client
+import uvloop
+
+from pipeline import kafka, topics
+from pipeline.agents.heartbeat import Heartbeat, describe
+from pipeline.agents.meters import Meters
+from pipeline.engine.partition import Cluster, Spec
+from pipeline.engine.producer import group_metadata
+from pipeline.engine.stage import Stage, credentials
+from pipeline.errors import Broken, Rejected
+from pipeline.records import Worker
+from pipeline.settings import Settings
+
+log = logging.getLogger("tallymark.worker")
+
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
+GROUP_PREFIX = "tallymark-"
+MOST_WORKERS = 1024  # of one stage that may share a state folder
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a stage is made of: its spec, what makes its agents, and whether it follows the definitions."""
+
+    spec: Spec
+    create: Callable[[Stage], None]
+    meters: Meters | None = None
+
+
+def main(stage: str, settings: Settings) -> None:
+    """Run until a signal. Raises Rejected for an unknown stage or topics that are not as declared."""
+    if stage not in STAGES:
+        raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(STAGES)}.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for noisy in ("faust", "mode", "aiokafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uvloop.install()
+    declared = topics.load(settings)
+    _check_topics(settings)
+    parts = _parts(stage, settings, declared)
+    worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
+    folder, lock = _folder(settings.state_dir, stage)
+    config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}
+    group = GROUP_PREFIX + stage
+    made = Stage(
+        parts.spec,
+        Cluster(config, group, group_metadata(config, group), kafka.topic_ids(settings, declared)),
+        worker_id=worker_id,
+        bootstrap=settings.kafka,
+        state_dir=folder,
+        session_timeout_s=settings.session_timeout_s,
+        security=credentials(config),
+    )
+    parts.create(made)
+    metrics_url = _serve_metrics(settings)
+    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.meters))
+    if parts.meters is not None:
+        parts.meters.start(heartbeat.now)
+    heartbeat.start()
+    log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url, folder)
+    try:
+        _run(made)
+    finally:
+        heartbeat.close()
+        lock.close()
+
+
+def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) -> Parts:
+    """One branch a stage: the only place that knows what each needs."""
+    lifetime_s = settings.horizon_s + settings.future_limit_s
+    namespaces = {name: topic.namespace for name, topic in declared.items() if topic.namespace is not None}
+    if stage == "ingest":
+        from pipeline.agents import ingest
+        from pipeline.core.event import Limits
+
+        limits = Limits(
+            horizon_s=settings.horizon_s,
+            future_limit_s=settings.future_limit_s,
+            max_event_bytes=settings.max_event_bytes,
+        )
+        partitions = declared["events-accepted"].partitions
+        return Parts(
+            Spec(stage, tuple(namespaces), "ingest-meta"),
+            lambda made: ingest.create(made, namespaces, partitions, limits),
+        )
+    if stage == "dedupe":
+        from pipeline.agents import dedupe
+
+        partitions = declared["events-unique"].partitions
+        return Parts(
+            Spec(stage, ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
+            lambda made: dedupe.create(made, partitions, lifetime_s * 1000),
+        )
+    if stage == "aggregate":
+        from pipeline.agents import aggregate
+
+        meters = Meters(settings)
+        return Parts(
+            Spec(stage, ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),
+            lambda made: aggregate.create(made, meters.current, settings.horizon_s),
+            meters,
+        )
+    if stage == "sink":
+        from pipeline.agents import sink
+
+        return Parts(Spec(stage, sink.INPUTS), lambda made: sink.create(made, settings))
+    from pipeline.agents import control
+
+    return Parts(Spec(stage, ("commands",), "control-meta", control.CHANGELOG), control.create)
+
+
+def _run(stage: Stage) -> None:
+    worker = faust.Worker(
+        stage.app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False, blocking_timeout=None
+    )
+    worker.execute_from_commandline()
+
+
+def _report(stage: Stage, meters: Meters | None) -> Callable[[Worker], Worker]:
+    def report(worker: Worker) -> Worker:
+        owned = [f"{topic}/{number}" for topic, number in sorted(stage.partitions)]
+        revision = meters.current()[1] if meters is not None else 0
+        return msgspec.structs.replace(
+            worker, partitions=owned, events_in=stage.events_in, control_revision=revision
+        )
+
+    return report
+
+
+def _check_topics(settings: Settings) -> None:
+    """A worker refuses to start on topics that are missing or have another partition count."""
+    wrong = [one.sentence for one in topics.differences(settings) if one.kind in ("missing", "partitions")]
+    if wrong:
+        raise Broken(" ".join(wrong) + " `tallymark topics apply` makes what is missing.")
+
+
+def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
+    """The first folder `stage-N` that no running worker holds, and its lock."""
+    for number in range(MOST_WORKERS):
+        folder = state_dir / f"{stage}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        return folder, lock
+    raise Broken(f"{MOST_WORKERS} workers of {stage} hold folders in {state_dir}.")
+
+
+def _serve_metrics(settings: Settings) -> str:
+    server, _ = prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
+    return f"http://{settings.metrics_host}:{server.server_port}/metrics"

@@ -1,0 +1,253 @@
+"""A stage: one Faust app with its own consumer group, whose agents turn chunks into transactions.
+
+Owns: the app's settings, what happens on assignment and revocation, and that the process ends on any error.
+Does not own: what an agent does with a chunk, or the process (agents/run).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from aiokafka.helpers import create_ssl_context
+from faust.types import TP
+
+from pipeline.engine import metrics
+from pipeline.engine.chunk import Chunk, Position
+from pipeline.engine.faults import reach
+from pipeline.engine.partition import Cluster, Partition, Spec
+from pipeline.engine.transaction import Transaction
+from pipeline.engine.transport import ChunkConsumer, brokers, require_compiled_stream
+from pipeline.errors import Broken, Unavailable
+
+log = logging.getLogger("tallymark.engine")
+
+FETCH_BYTES = 1 << 20  # a partition and fetch: about 4,000 events of 254 bytes
+BUFFERED_CHUNKS = 4
+OPENING_THREADS = 8
+IDLE_CHECK_S = 1.0
+REBALANCE_TIMEOUT_S = 60.0
+
+EXIT_BROKEN = 4
+EXIT_UNAVAILABLE = 3
+EXIT_UNEXPECTED = 70
+
+Agent = Callable[[faust.Stream[Chunk]], Awaitable[None]]
+
+
+class Stage:
+    """Runs agents exactly once a chunk.
+
+    cluster: see partition.Cluster. security: aiokafka's credentials or None. state_dir: this worker's own folder.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        cluster: Cluster,
+        *,
+        worker_id: str,
+        bootstrap: str,
+        state_dir: Path,
+        session_timeout_s: float = 10.0,
+        security: Any = None,
+    ) -> None:
+        require_compiled_stream()
+        self.spec = spec
+        self.cluster = cluster
+        self.state_dir = state_dir
+        self.partitions: dict[Position, Partition] = {}
+        self.records_in = 0
+        self.events_in = 0
+        self.revoking = False
+        self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
+        self._busy: set[Position] = set()
+        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
+        self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign]
+        self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        self.app.timer(IDLE_CHECK_S, name="idle-positions")(self._skip_markers)
+
+    def agent(self, *topics: str) -> Callable[[Agent], Any]:
+        """Make `async def name(chunks)` the agent of `topics`. Any error in it ends the process."""
+        channel = self.app.topic(
+            *topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        return cast(
+            Callable[[Agent], Any],
+            self.app.agent(channel, concurrency=1),
+        )
+
+    async def begin(self, chunk: Chunk) -> Transaction | None:
+        """The transaction of a chunk, or None if it was fetched before a change of owner and must be dropped."""
+        partition = self.partitions.get(chunk.position)
+        if partition is None or chunk.generation != self.app.consumer_generation_id:
+            return None
+        if chunk.start != partition.next_offset:
+            log.warning(
+                "%s begins at %s, expected %s: read again", chunk.position, chunk.start, partition.next_offset
+            )
+            await self._consumer().seek_back(TP(*chunk.position))
+            return None
+        reach("chunk.begin")
+        self._busy.add(chunk.position)
+        return Transaction(self, partition, chunk)
+
+    async def finish(self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None) -> None:
+        """Run a transaction's blocking commit in a thread; without one, commit the position by the consumer."""
+        try:
+            if commit is not None:
+                await asyncio.get_running_loop().run_in_executor(self._threads, commit)
+            else:
+                await self._commit_by_consumer(partition, chunk.next)
+        finally:
+            self._busy.discard(chunk.position)
+        self._consumer().start_offsets[TP(*chunk.position)] = partition.next_offset
+        self.records_in += len(chunk.records)
+
+    def abandon(self, chunk: Chunk) -> None:
+        """Leave a chunk undone: it is read again after the rebalance under way."""
+        self._busy.discard(chunk.position)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: whoever starts it again begins from what was committed."""
+        code = EXIT_BROKEN if isinstance(error, Broken) else EXIT_UNEXPECTED
+        if isinstance(error, Unavailable):
+            code = EXIT_UNAVAILABLE
+            log.error("%s stops, to start afresh: %s", self.spec.stage, error)
+        else:
+            log.critical("%s stops", self.spec.stage, exc_info=error)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+
+    async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        try:
+            await self._take_over()
+        except BaseException as error:
+            self.fail(error)
+
+    async def _take_over(self) -> None:
+        """Fence, restore and find the position of every assigned partition, whether it was ours before or not."""
+        began = time.monotonic()
+        consumer = self._consumer()
+        assigned = {Position(tp.topic, tp.partition) for tp in consumer.assignment()}
+        self._close_all()
+        opened = [
+            Partition(self.spec, self.cluster, position, self.state_dir) for position in sorted(assigned)
+        ]
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._threads, partition.open) for partition in opened))
+        self.partitions = {partition.position: partition for partition in opened}
+        consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
+        self.revoking = False
+        restored = sum(partition.restored_records for partition in opened)
+        seconds = time.monotonic() - began
+        metrics.RESTORE_SECONDS.observe(seconds)
+        names = ", ".join(f"{topic}/{number}" for topic, number in sorted(assigned)) or "nothing"
+        log.info("%s owns %s (%d records restored in %.2f s)", self.spec.stage, names, restored, seconds)
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        reach("revoke")
+        self.revoking = True
+
+    async def _on_agent_error(self, _agent: Any, error: BaseException) -> None:
+        self.fail(error)
+
+    def _close_all(self) -> None:
+        for partition in self.partitions.values():
+            partition.close()
+        self.partitions = {}
+
+    async def _skip_markers(self) -> None:
+        """Commit past transaction markers at the end of an idle partition, so that its lag is 0."""
+        if self.revoking or self.app.rebalancing:
+            return
+        try:
+            for position, partition in list(self.partitions.items()):
+                if position not in self._busy:
+                    await self._skip_markers_of(position, partition)
+        except Unavailable as error:
+            self.fail(error)
+
+    async def _skip_markers_of(self, position: Position, partition: Partition) -> None:
+        following = await self._consumer().idle_position(TP(*position), partition.next_offset)
+        if following is None or following <= partition.next_offset or position in self._busy:
+            return
+        self._busy.add(position)
+        try:
+            if self.spec.meta is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, partition.commit_position, following)
+            else:
+                await self._commit_by_consumer(partition, following)
+        finally:
+            self._busy.discard(position)
+        self._consumer().start_offsets[TP(*position)] = following
+
+    async def _commit_by_consumer(self, partition: Partition, next_offset: int) -> None:
+        await self._consumer().commit_offsets({TP(*partition.position): next_offset})
+        partition.next_offset = next_offset
+
+    def _consumer(self) -> ChunkConsumer:
+        return cast(ChunkConsumer, self.app.consumer)
+
+
+def _app(
+    group: str, worker_id: str, bootstrap: str, session_timeout_s: float, security: Any, state_dir: Path
+) -> faust.App:
+    """A Faust app without what Tallymark replaces: tables, topic creation, commits, web server."""
+    return faust.App(
+        group,
+        broker=brokers(bootstrap),
+        broker_client_id=worker_id,
+        broker_credentials=security,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / 4,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        consumer_max_fetch_size=FETCH_BYTES,
+        stream_buffer_maxsize=BUFFERED_CHUNKS,
+        datadir=str(state_dir / "faust"),
+        store="memory://",
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        autodiscover=False,
+        origin=None,
+        stream_recovery_delay=0.0,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+
+def credentials(kafka: Mapping[str, Any]) -> Any:
+    """Faust's credentials for librdkafka's login and TLS properties; None where there are none."""
+    protocol = kafka.get("security.protocol", "PLAINTEXT")
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = create_ssl_context(
+            cafile=kafka.get("ssl.ca.location"),
+            certfile=kafka.get("ssl.certificate.location"),
+            keyfile=kafka.get("ssl.key.location"),
+        )
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.get("sasl.username"),
+            password=kafka.get("sasl.password"),
+            mechanism=kafka.get("sasl.mechanism"),
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context)

@@ -1,0 +1,94 @@
+"""What an agent fills while it works on one chunk, and commits at its end.
+
+Owns: collecting outputs, state changes and counts. Does not own: committing them (partition).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pipeline.engine import metrics
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.partition import Commit, Output, Partition
+from pipeline.engine.producer import Headers
+from pipeline.engine.table import Overlay
+from pipeline.errors import Broken
+
+if TYPE_CHECKING:
+    from pipeline.engine.stage import Stage
+
+
+class Transaction:
+    """One chunk's outputs, changes and counts; nothing of it exists before `commit` returns."""
+
+    def __init__(self, stage: Stage, partition: Partition, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self._stage = stage
+        self._partition = partition
+        self._overlay = Overlay(partition.table) if partition.table is not None else None
+        self._outputs: list[Output] = []
+        self._counts: dict[str, dict[str, int]] = {}
+        self._events = 0
+        self._began_s = time.perf_counter()
+
+    @property
+    def table(self) -> Overlay:
+        """The partition's state with this chunk's writes over it."""
+        if self._overlay is None:
+            raise Broken(f"stage {self._stage.spec.stage} has no table")
+        return self._overlay
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: Headers | None = None,
+    ) -> None:
+        """One record to a topic; partition -1 leaves the choice to the partitioner."""
+        self._outputs.append(Output(topic, value, key, partition, headers))
+
+    @property
+    def counted_offset(self) -> int:
+        """Input records up to here are in the counts already; while they are replayed they are not counted again."""
+        return self._partition.counted_offset
+
+    def count(self, namespace: str, name: str, number: int = 1) -> None:
+        """Add to the counts that are kept with the offset."""
+        into = self._counts.setdefault(namespace, {})
+        into[name] = into.get(name, 0) + number
+
+    def read(self, events: int) -> None:
+        """Say how many events the chunk held (a packed record holds many)."""
+        self._events += events
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        return self._counts
+
+    async def commit(self) -> None:
+        """Make the chunk true. Raises Unavailable; then the process has to end."""
+        chunk = self.chunk
+        computed_s = time.perf_counter()
+        changes = self._overlay.changes if self._overlay is not None else {}
+        commit = Commit(chunk.next, chunk.records[-1].offset, self._outputs, changes, self._counts)
+        blocking = None
+        if self._stage.spec.meta is not None:
+            partition = self._partition
+
+            def blocking() -> None:
+                partition.commit(commit)
+
+        await self._stage.finish(chunk, self._partition, blocking)
+        self._stage.events_in += self._events
+        now_s = time.perf_counter()
+        metrics.observe_chunk(self._stage.spec.stage, self._events, len(chunk.records), self._outputs)
+        metrics.CHUNK_SECONDS.observe(now_s - self._began_s)
+        metrics.TRANSACTION_SECONDS.observe(now_s - computed_s)
+
+    def abandon(self) -> None:
+        """Leave the chunk undone, to be read again."""
+        self._stage.abandon(self.chunk)
