@@ -20,7 +20,7 @@ from pipeline.engine.chunk import Position
 from pipeline.engine.faults import reach
 from pipeline.engine.producer import Headers, TransactionalProducer
 from pipeline.engine.restore import Reader
-from pipeline.engine.table import Item, Restored, Table
+from pipeline.engine.table import Damaged, Item, Restored, Table
 from pipeline.errors import Broken
 from pipeline.records import Counts
 
@@ -247,6 +247,6 @@ def _open_or_remove(path: Path) -> Table:
     """A damaged database is no loss: its changelog has everything."""
     try:
         return Table(path)
-    except Broken:
+    except Damaged:
         Table.remove(path)
         return Table(path)

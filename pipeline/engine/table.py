@@ -36,19 +36,22 @@ class Restored:
     next_offset: int
 
 
-class Table:
-    """The state of one input partition.
+class Damaged(Broken):
+    """The database cannot be opened: its folder is to be removed and the state restored from the changelog."""
 
-    Raises Broken if the database cannot be opened or read: the caller removes the folder and restores from the changelog.
-    """
+
+class Table:
+    """The state of one input partition. Opening raises Damaged, or Broken while another process holds it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = Rdict(str(path), _options())
-        except Exception as error:
-            raise Broken(f"the state in {path} cannot be opened: {error}") from error
+        except Exception as error:  # rocksdict raises nothing narrower
+            if "LOCK" in str(error):
+                raise Broken(f"the state in {path} is held by another process: {error}") from error
+            raise Damaged(f"the state in {path} cannot be opened: {error}") from error
 
     def restored(self) -> Restored | None:
         raw = self._db.get(POSITION)

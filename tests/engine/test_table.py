@@ -1,0 +1,81 @@
+"""Table and overlay: atomic writes with a position, own writes first, nothing lost on the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine.table import POSITION, Overlay, Restored, Table
+from pipeline.errors import Broken
+
+AT_7 = Restored("topic-id", 7)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "state")
+
+
+def test_a_new_table_has_no_position(table: Table) -> None:
+    assert table.restored() is None
+
+
+def test_write_puts_deletes_and_moves_the_position(table: Table) -> None:
+    table.write([(b"a", b"1"), (b"b", b"2")], Restored("topic-id", 3))
+    table.write([(b"a", None), (b"c", b"3")], AT_7)
+    assert dict(table.items()) == {b"b": b"2", b"c": b"3"}
+    assert table.restored() == AT_7
+
+
+def test_state_and_position_survive_closing(tmp_path: Path) -> None:
+    first = Table(tmp_path / "state")
+    first.write([(b"a", b"1")], AT_7)
+    first.close()
+    second = Table(tmp_path / "state")
+    assert second.get_many([b"a", b"b"]) == [b"1", None]
+    assert second.restored() == AT_7
+
+
+def test_a_scan_is_in_order_and_never_shows_the_position(table: Table) -> None:
+    table.write([(b"c", b"3"), (b"a", b"1"), (b"b", b"2")], AT_7)
+    assert table.scan(b"b", 10) == [(b"b", b"2"), (b"c", b"3")]
+    assert table.scan(b"", 2) == [(b"a", b"1"), (b"b", b"2")]
+    assert POSITION not in dict(table.scan(b"", 10))
+
+
+def test_a_damaged_database_is_broken(tmp_path: Path) -> None:
+    table = Table(tmp_path / "state")
+    table.write([(b"a", b"1")], AT_7)
+    table.close()
+    (tmp_path / "state" / "CURRENT").write_bytes(b"not a manifest\n")
+    with pytest.raises(Broken, match="cannot be opened"):
+        Table(tmp_path / "state")
+
+
+keys = st.sampled_from([b"a", b"b", b"c", b"d"])
+steps = st.lists(st.tuples(keys, st.one_of(st.none(), st.binary(min_size=1, max_size=3))), max_size=20)
+
+
+@given(committed=st.dictionaries(keys, st.binary(min_size=1, max_size=3)), changes=steps)
+def test_an_overlay_reads_like_a_dict_over_the_table(
+    tmp_path_factory: pytest.TempPathFactory, committed: dict[bytes, bytes], changes: list[tuple[bytes, bytes | None]]
+) -> None:
+    table = Table(tmp_path_factory.mktemp("table") / "state")
+    table.write(committed.items(), AT_7)
+    overlay, model = Overlay(table), dict(committed)
+    for key, value in changes:
+        if value is None:
+            overlay.delete(key)
+            model.pop(key, None)
+        else:
+            overlay.put(key, value)
+            model[key] = value
+        asked = [b"a", b"b", b"c", b"d", b"e"]
+        assert overlay.get_many(asked) == [model.get(one) for one in asked]
+    assert dict(table.items()) == committed  # untouched until the commit
+    table.write(overlay.changes.items(), AT_7)
+    assert dict(table.items()) == model
+    table.close()
