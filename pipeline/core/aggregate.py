@@ -146,7 +146,7 @@ def _gather(reader: Reader, rows: list[_Row], refused: _Refused) -> _Cells:
     """What the rows bring to each window of one meter. Adds to `refused` what it does not count."""
     cells: _Cells = {}
     slug, value_of, dimensions_of, from_ns = reader.slug, reader.value, reader.dimensions, reader.from_ns
-    fold = tally.FOLD[reader.meter.aggregation]
+    fold = tally.GATHER[reader.meter.aggregation]
     latest, unique = reader.meter.aggregation == "LATEST", reader.meter.aggregation == "UNIQUE_COUNT"
     names, get = reader.names, cells.get
     dimensions: tuple[str, ...] = ()

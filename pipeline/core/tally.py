@@ -34,6 +34,7 @@ FOLD: dict[str, Fold] = {
     "LATEST": max,  # of (order, value)
     "UNIQUE_COUNT": operator.add,  # of the numbers of new members
 }
+GATHER: dict[str, Fold] = {**FOLD, "UNIQUE_COUNT": operator.ior}  # of values within a record: members as sets
 WHOLE = frozenset({"COUNT", "UNIQUE_COUNT"})  # values are whole numbers, not atto
 
 
