@@ -39,8 +39,8 @@ def stream(events: int, seed: int, now_ns: int = DEFAULT_NOW_NS, key: KeyStyle =
     """`events` records in sending order.
 
     With key "id" every copy of a (source, id) has the same key, so all of them arrive in one partition, and
-    it is certain which of two conflicting events is first. The other key styles leave that open, so they send no
-    conflicts and no event without a time.
+    it is certain which of two conflicting events is first. The other key styles leave that open, so they send
+    no conflicts and no event without a time.
     """
     rng = Random(seed)
     remembered: list[Made] = []
