@@ -8,6 +8,7 @@ Does not own: what a setting does. The file is `tallymark.toml` in the current d
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,10 +117,11 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in allowed:
             raise ValueError(
-                f"{value!r} does not begin with " + " or ".join(f"{name}://" for name in allowed)
+                f"{_without_password(value)!r} does not begin with "
+                + " or ".join(f"{name}://" for name in allowed)
             )
         if parts.scheme != "unix" and not parts.hostname:
-            raise ValueError(f"{value!r} names no host")
+            raise ValueError(f"{_without_password(value)!r} names no host")
         return value
 
     @model_validator(mode="after")
@@ -207,6 +209,24 @@ def origin(name: str) -> Origin:
     if any(variable.upper() == PREFIX + name.upper() for variable in os.environ):
         return "env"
     return "file" if name in _file_values() else "default"
+
+
+def rows(settings: Settings) -> list[tuple[str, str, Origin, str]]:
+    """Name, value, origin and meaning of every setting, for people: no secret is in it."""
+    return [
+        (name, _shown(getattr(settings, name)), origin(name), str(field.description))
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "***" if value.get_secret_value() else "-"
+    return _without_password(str(value)) or "-"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:***@", url)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -101,16 +101,23 @@ class Kafka:
         self.wait_until_up(timeout_s)
         return self
 
+    def is_up(self) -> bool:
+        """Whether the broker answers."""
+        settings = Settings.model_construct(kafka=self.address)  # without the environment and the file
+        try:
+            cluster.cluster(settings, timeout_s=1.0)
+        except Unavailable:
+            return False
+        return True
+
     def wait_until_up(self, timeout_s: float = 60.0) -> None:
         """Returns when the broker answers. Raises Unavailable when it died or the time is over."""
-        settings = Settings.model_construct(kafka=self.address)  # without the environment and the file
         deadline = time.monotonic() + timeout_s
         while True:
             if self._process is None or self._process.poll() is not None:
                 end = process.last_lines(self.log)
                 raise Unavailable(f"Kafka ended while it started; its log {self.log} ends:\n{end}")
-            with contextlib.suppress(Unavailable):
-                cluster.cluster(settings, timeout_s=1.0)
+            if self.is_up():
                 return
             if time.monotonic() > deadline:
                 raise Unavailable(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
+LOG_BYTES = 16 * 1024 * 1024  # a log larger than this is put aside at the next start
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here, not in the forked child, where no lock may be taken.
@@ -32,6 +33,8 @@ def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] 
     To be called from a thread that outlives the child: the kernel takes that thread for the parent.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_name(log.name + ".1"))
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in argv],
@@ -84,10 +87,11 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port(preferred: int = 0) -> int:
-    """`preferred` when it is free, else a free port of the loopback address."""
-    if preferred and is_free(preferred):
-        return preferred
+def free_port(*preferred: int) -> int:
+    """The first of `preferred` that is free, else any free port of the loopback address; 0 prefers none."""
+    for port in preferred:
+        if port and is_free(port):
+            return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

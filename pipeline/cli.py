@@ -1,0 +1,226 @@
+"""The command `tallymark`: every subcommand, its options and its exit codes.
+
+Owns: arguments, and what an error looks like. Does not own: what a command does; the module that does it is
+imported only when the command runs, so that `--help` is instant. The commands of users are in cli_user.
+
+Exit codes: 0 done, 1 the answer is no (`topics check`, `reconcile`, `status`), 2 wrong input, 3 a neighbour
+(Kafka, ClickHouse, Redis, the API) does not answer, 4 a fault of Tallymark's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import Broken, Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
+EXIT_CODES = {Rejected: 2, Unavailable: 3, Broken: 4}
+
+
+class Tallymark(click.Group):
+    """Turns the three errors into one sentence and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (Rejected, Unavailable, Broken) as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(EXIT_CODES[type(error)])
+
+
+@click.group(
+    cls=Tallymark, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="tallymark")
+def main() -> None:
+    """Usage metering that counts every CloudEvent exactly once.
+
+    Settings come from tallymark.toml and TALLYMARK_* variables; `tallymark settings` shows them.
+
+    \b
+    Example:
+      tallymark demo          see it work
+      tallymark dev           the whole stack on this machine
+      tallymark COMMAND -h    what a command does
+    """
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".tallymark"),
+    show_default=True,
+    help="Folder of all data; kept between runs.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers of each stage."
+)
+def dev(data: Path, workers: int) -> None:
+    """Run Kafka, ClickHouse, Redis, every stage and the API here.
+
+    Everything is a process of its own; one that dies is started again. Ctrl-C stops all. The next run goes on
+    with the same data. A default port that is taken is replaced by a free one.
+
+    \b
+    Example:
+      tallymark dev --data /var/tmp/meters --workers 2
+    """
+    from pipeline.local import stack
+
+    stack.run(stack.Stack(data, workers))
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder of the demo's data; default: a new one.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(1_000, 100_000_000),
+    default=300_000,
+    show_default=True,
+    help="How many events to send.",
+)
+def demo(data: Path | None, events: int) -> None:
+    """Send realistic events through a fresh local stack and show what came out.
+
+    \b
+    Example:
+      tallymark demo --events 1000000
+    """
+    from pipeline.demo import run
+
+    run(data, events)
+
+
+@main.command()
+def api() -> None:
+    """Serve the HTTP API on api_host:api_port.
+
+    \b
+    Example:
+      TALLYMARK_API_PORT=8080 tallymark api
+    """
+    import uvicorn
+
+    from pipeline.api.app import create_app
+
+    settings = _settings()
+    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, log_level="warning")
+
+
+@main.command()
+@click.argument("stage", type=click.Choice(STAGES), metavar="STAGE")
+def worker(stage: str) -> None:
+    """Run one worker of STAGE: ingest, dedupe, aggregate, sink or control.
+
+    Workers of a stage share its partitions: start as many as you need, on as many machines as you like.
+
+    \b
+    Example:
+      tallymark worker dedupe
+    """
+    from pipeline.agents.run import main as run
+
+    run(stage, _settings())
+
+
+@main.group()
+def topics() -> None:
+    """Make or check the topics on the cluster.
+
+    \b
+    Example:
+      tallymark topics check
+    """
+
+
+@topics.command()
+def apply() -> None:
+    """Create the topics that are missing and set configuration that differs.
+
+    A partition count is never changed; one that differs is an error.
+
+    \b
+    Example:
+      TALLYMARK_KAFKA=broker-1:9092 tallymark topics apply
+    """
+    from pipeline import topics as declared
+
+    settings = _settings()
+    for sentence in declared.apply(settings):
+        click.echo(sentence)
+    click.echo(f"{len(declared.load(settings))} topics are on {settings.kafka}.")
+
+
+@topics.command()
+def check() -> None:
+    """Say how the cluster's topics differ from the declared ones; exit code 1 when they do.
+
+    \b
+    Example:
+      tallymark topics check && tallymark worker ingest
+    """
+    from pipeline import topics as declared
+
+    settings = _settings()
+    sentences = declared.check(settings)
+    for sentence in sentences:
+        click.echo(sentence)
+    if sentences:
+        raise click.exceptions.Exit(1)
+    click.echo(f"{len(declared.load(settings))} topics on {settings.kafka} are as declared.")
+
+
+@main.command()
+def settings() -> None:
+    """Show every setting, its value and where it comes from; secrets are hidden.
+
+    \b
+    Example:
+      TALLYMARK_PARTITIONS=16 tallymark settings
+    """
+    import os
+
+    from pipeline import settings as module
+
+    rows = module.rows(_settings())
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    click.echo(f"file: {module.config_path() or 'none'}")
+    for name, value, origin, meaning in rows:
+        click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin:<7}  {meaning}")
+    for variable in module.unknown_variables(os.environ):
+        click.echo(f"warning: {variable} is set and no setting has that name.", err=True)
+
+
+def _settings() -> Settings:
+    from pipeline.settings import load
+
+    return load()
+
+
+def _register_user_commands() -> None:
+    try:
+        from pipeline.cli_user import COMMANDS
+    except ModuleNotFoundError as error:
+        if error.name != "pipeline.cli_user":
+            raise
+        return
+    for command in COMMANDS:
+        main.add_command(command)
+
+
+_register_user_commands()
+
+if __name__ == "__main__":
+    main(prog_name="tallymark")

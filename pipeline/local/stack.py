@@ -1,0 +1,314 @@
+"""`tallymark dev`: Kafka, ClickHouse, Redis, every stage and the API on this machine, each its own process.
+
+Owns: which processes there are, their ports, folders and order, and the settings file that leads to them.
+Does not own: keeping a process running (supervisor.py). Ports and data stay the same from run to run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any, Self
+
+from pipeline import settings as settings_module
+from pipeline import topics
+from pipeline.errors import Rejected, Unavailable
+from pipeline.local import process
+from pipeline.local.clickhouse import ChDB
+from pipeline.local.kafka import Kafka
+from pipeline.local.redis import Redis
+from pipeline.local.supervisor import Say, Service, Supervisor
+from pipeline.settings import CONFIG_VARIABLE, PREFIX, Settings
+from pipeline.stores.clickhouse_http import HttpClickHouse
+
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
+STORES = ("kafka", "clickhouse", "redis")
+DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888}
+FIRST_METRICS_PORT = 9101
+START_S = 60.0
+TICK_S = 0.1
+
+# What a process of the stack takes over from the settings of the person who starts it.
+_KEPT = ("partitions", "session_timeout_s", "horizon_s", "future_limit_s", "max_event_bytes")
+
+# Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
+_STAGE, _API, _STORE, _BROKER = (0, 6.0), (1, 2.0), (2, 4.0), (3, 3.0)
+
+Command = Callable[[str], list[str]]
+
+
+def own_command(name: str) -> list[str]:
+    """The command line of a stage or of the API."""
+    words = ["api"] if name == "api" else ["worker", name]
+    return [sys.executable, "-m", "pipeline.cli", *words]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker of one stage and where its metrics are."""
+
+    name: str
+    stage: str
+    metrics_port: int
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://{process.HOST}:{self.metrics_port}/metrics"
+
+
+class Stack:
+    """The local stack, its data under `folder`. A context manager; call `tend` often while inside.
+
+    workers: of each stage; `control` always has one, since its topic has one partition.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 1,
+        say: Say | None = None,
+        command: Command = own_command,
+        wanted_ports: Mapping[str, int] = DEFAULT_PORTS,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.say = say or _to_stderr
+        self._command = command
+        self._wanted_ports = wanted_ports
+        self._per_stage = workers
+        self._supervisor = Supervisor(self.say)
+        self._lock: IO[str] | None = None
+        self.ports: dict[str, int] = {}
+        self.workers: list[Worker] = []
+        self.settings = Settings.model_construct()
+
+    @property
+    def config(self) -> Path:
+        """The settings file that leads to this stack."""
+        return self.folder / "tallymark.toml"
+
+    @property
+    def logs(self) -> Path:
+        """Where each process writes its log."""
+        return self.folder / "logs"
+
+    def start(self) -> Self:
+        """Returns when everything answers. After an error nothing is left running.
+
+        Raises Rejected when the folder is in use, Unavailable when a part does not come up.
+        """
+        self._take_folder()
+        try:
+            self._choose()
+            self._supervisor.start(self._stores())
+            self._supervisor.wait_until_up(list(STORES), START_S, may_restart=False)
+            topics.apply(self.settings)
+            started = [*map(self._worker_service, self.workers), self._api_service()]
+            self._supervisor.start(started)
+            self._supervisor.wait_until_up([service.name for service in started], START_S, may_restart=True)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def tend(self) -> None:
+        """Starts again what has died."""
+        self._supervisor.tend()
+
+    def stop(self) -> None:
+        """Stops stages, API, stores, broker, in this order. Returns when nothing is left."""
+        self._supervisor.stop()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def kill(self) -> None:
+        """Ends everything at once; what was acknowledged is kept."""
+        self._supervisor.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """What a person wants to know of a running stack: name and value."""
+        lines = [
+            ("broker", self.settings.kafka),
+            ("api", self.settings.api_url),
+            ("ClickHouse", f"http://{process.HOST}:{self.ports['clickhouse']} (chDB)"),
+            ("redis", self.settings.redis),
+            ("data", str(self.folder)),
+            ("logs", str(self.logs)),
+            ("settings", str(self.config)),
+        ]
+        return lines + [(f"metrics {worker.name}", worker.metrics_url) for worker in self.workers]
+
+    def export_line(self) -> str:
+        """The line that leads other commands here; empty when the defaults do."""
+        defaults = Settings.model_construct()
+        same = all(getattr(self.settings, name) == getattr(defaults, name) for name in ("kafka", "api_url"))
+        return "" if same else f"export {CONFIG_VARIABLE}={self.config}"
+
+    def _take_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise Rejected(
+                "in-use", f"Another `tallymark dev` (process {holder}) runs on {self.folder}."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _choose(self) -> None:
+        """Ports, workers and the settings file."""
+        last = _last_ports(self.config)
+        self.ports = {
+            name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
+        }
+        counts = {stage: 1 if stage == "control" else self._per_stage for stage in STAGES}
+        names = [(stage, number) for stage, count in counts.items() for number in range(count)]
+        port = FIRST_METRICS_PORT
+        self.workers = []
+        for stage, number in names:
+            while not process.is_free(port):
+                port += 1
+            self.workers.append(Worker(f"{stage}-{number}", stage, port))
+            port += 1
+        kept = settings_module.load()
+        api_url = f"http://{process.HOST}:{self.ports['api']}"
+        values: dict[str, str | int | float] = {
+            "kafka": f"{process.HOST}:{self.ports['kafka']}",
+            "clickhouse": ChDB(self.folder, self.ports["clickhouse"]).url,
+            "redis": Redis(self.folder, self.ports["redis"]).url,
+            "api_url": api_url,
+            "api_host": process.HOST,
+            "api_port": self.ports["api"],
+            "state_dir": str(self.folder / "state"),
+            **{name: getattr(kept, name) for name in _KEPT},
+        }
+        self.config.write_text(_toml(values), "utf-8")
+        typed: dict[str, Any] = values | {"state_dir": self.folder / "state"}
+        self.settings = Settings.model_construct(**typed)
+
+    def _stores(self) -> list[Service]:
+        broker = Kafka(self.folder, self.ports["kafka"], say=self.say)
+        chdb = ChDB(self.folder, self.ports["clickhouse"])
+        cache = Redis(self.folder, self.ports["redis"])
+        return [
+            Service("kafka", broker.spawn, broker.log, broker.is_up, *_BROKER),
+            Service("clickhouse", chdb.spawn, chdb.log, lambda: _pings(chdb.port), *_STORE),
+            Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE),
+        ]
+
+    def _worker_service(self, worker: Worker) -> Service:
+        def spawn() -> process.Process:
+            environment = self._environment(metrics_port=str(worker.metrics_port))
+            return process.spawn(self._command(worker.stage), log, environment)
+
+        log = self.logs / f"{worker.name}.log"
+        return Service(worker.name, spawn, log, lambda: _answers(worker.metrics_url), *_STAGE)
+
+    def _api_service(self) -> Service:
+        log = self.logs / "api.log"
+        return Service(
+            "api",
+            lambda: process.spawn(self._command("api"), log, self._environment()),
+            log,
+            lambda: _answers(f"{self.settings.api_url}/api/v1/healthz"),
+            *_API,
+        )
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        """This process's environment, with the stack's settings file as the only source of settings."""
+        known = {PREFIX + name.upper() for name in Settings.model_fields}
+        kept = {name: value for name, value in os.environ.items() if name.upper() not in known}
+        extra = {PREFIX + name.upper(): value for name, value in more.items()}
+        return kept | extra | {CONFIG_VARIABLE: str(self.config), "PYTHONUNBUFFERED": "1"}
+
+
+def run(stack: Stack) -> None:
+    """Starts the stack, says where it is, and keeps it until Ctrl-C or SIGTERM. A second Ctrl-C kills."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        began_s = time.monotonic()
+        stack.start()
+        stack.say(f"tallymark is up after {time.monotonic() - began_s:.1f} s; Ctrl-C stops it")
+        for name, value in stack.addresses():
+            stack.say(f"  {name:<20} {value}")
+        if line := stack.export_line():
+            stack.say(f"Not the default addresses. For other commands:\n{line}")
+        while True:
+            stack.tend()
+            time.sleep(TICK_S)
+    except KeyboardInterrupt:
+        stack.say("stopping")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: stack.kill())
+        stack.stop()
+    stack.say("stopped; nothing is left running")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _last_ports(config: Path) -> dict[str, int]:
+    """The ports of the last run."""
+    import tomllib
+    from urllib.parse import urlsplit
+
+    try:
+        values = tomllib.loads(config.read_text("utf-8"))
+        places = {name: urlsplit(str(values[name])).port for name in ("clickhouse", "redis")}
+        places |= {"kafka": int(values["kafka"].rpartition(":")[2]), "api": int(values["api_port"])}
+    except (FileNotFoundError, KeyError, ValueError):
+        return {}
+    return {name: port for name, port in places.items() if port}
+
+
+def _toml(values: Mapping[str, str | int | float]) -> str:
+    import json
+
+    lines = ["# Written by `tallymark dev` at each start: where this stack is."]
+    return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]) + "\n"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _pings(port: int) -> bool:
+    try:
+        HttpClickHouse(process.HOST, port, "default").ping()
+    except Unavailable:
+        return False
+    return True
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

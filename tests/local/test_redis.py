@@ -1,0 +1,33 @@
+"""The local Redis: what it acknowledged is there after kill -9."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import redis
+
+from pipeline.local import process
+from pipeline.local.redis import Redis
+
+
+def started(server: Redis) -> process.Process:
+    child = server.spawn()
+    deadline = time.monotonic() + 20
+    while not server.is_up():
+        assert time.monotonic() < deadline and child.poll() is None, process.last_lines(server.log)
+        time.sleep(0.02)
+    return child
+
+
+def test_values_survive_a_restart(tmp_path: Path) -> None:
+    server = Redis(tmp_path, process.free_port())
+    assert not server.is_up()
+    child = started(server)
+    redis.Redis.from_url(server.url).set("usage", "41.5")
+    process.stop(child, 5)
+    child = started(server)
+    try:
+        assert redis.Redis.from_url(server.url).get("usage") == b"41.5"
+    finally:
+        process.kill(child)
