@@ -47,7 +47,7 @@ def create(stage: Stage, meters: Meters, horizon_s: int) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
                 fill(transaction, meters, closing)
-                await transaction.commit()
+                transaction.commit()
 
     stage.agent("events-unique")(aggregate)
 
@@ -99,7 +99,11 @@ class Closing:
             closed_s = wanted_s
         if self._done.get(partition) == closed_s:
             return
-        expired = [key for key, _ in table.scan(b"", EXPIRED_KEYS) if key != CLOSED_BEFORE and key_start_s(key) < closed_s]
+        expired = [
+            key
+            for key, _ in table.scan(b"", EXPIRED_KEYS)
+            if key != CLOSED_BEFORE and key_start_s(key) < closed_s
+        ]
         for key in expired:
             table.delete(key)
         if len(expired) < EXPIRED_KEYS:

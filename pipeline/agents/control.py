@@ -32,16 +32,14 @@ def create(stage: Stage) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
                 fill(transaction)
-                await transaction.commit()
+                transaction.commit()
 
     stage.agent("commands")(control)
 
 
 def fill(transaction: Transaction) -> None:
     """Decide each command of the chunk on what those before it left."""
-    state = {
-        key.decode(): _definition(value) for key, value in transaction.table.scan(b"", DEFINITIONS_READ)
-    }
+    state = {key.decode(): _definition(value) for key, value in transaction.table.scan(b"", DEFINITIONS_READ)}
     revision = max((definition.revision for definition in state.values()), default=0)
     for record in transaction.chunk.records:
         reply, definitions = _decide(state, record, revision)
@@ -53,9 +51,7 @@ def fill(transaction: Transaction) -> None:
         transaction.read(1)
 
 
-def _decide(
-    state: dict[str, Definition], record: Record, revision: int
-) -> tuple[Reply, list[Definition]]:
+def _decide(state: dict[str, Definition], record: Record, revision: int) -> tuple[Reply, list[Definition]]:
     try:
         command = _command(record.value or b"")
     except msgspec.DecodeError as error:

@@ -2,26 +2,112 @@
 
 Reads `events-accepted`. Writes `events-unique`, packed, partitioned by subject, and `duplicates`.
 Keeps: an entry an identity for horizon + future limit (RocksDB; `dedupe-changelog`, one record a chunk), counts.
-On replay: an identity first seen at the same place passes again; its entry is written again.
+On replay: an identity first seen at the same place passes again, and its entry is written again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import faust
 import msgspec
 
-from pipeline.agents.packing import arrays
+from pipeline.agents.packing import arrays, slices
 from pipeline.core.dedupe import dedupe as decide
 from pipeline.core.dedupe import expired, pack_entries, unpack_entries
-from pipeline.engine.changelog import Changelog
+from pipeline.engine.changelog import Changelog, Pair
+from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
+from pipeline.engine.table import Item, Overlay
 from pipeline.engine.transaction import Transaction
 from pipeline.records import AcceptedBatch
 
 NAME = "dedupe"
-SWEEP_ENTRIES = 2_000  # looked at a chunk; a whole table is swept once in (its entries / SWEEP_ENTRIES) chunks
+SWEPT_ENTRIES = 1_000  # looked at a chunk
+SWEEP_EVERY_MS = 3_600_000  # of the broker's time; then the whole table is gone through again
+ENTRY_BYTES = 64  # about what an entry takes in a changelog record
 
 _decode = msgspec.json.Decoder(AcceptedBatch).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def _pack(changes: Mapping[bytes, bytes | None]) -> Iterable[Pair]:
+    """What expired is not written: the changelog's retention forgets it by itself."""
+    entries = [(key, value) for key, value in changes.items() if value is not None]
+    for cut in slices([ENTRY_BYTES] * len(entries)):
+        yield None, pack_entries(entries[cut])
+
+
+def _unpack(_: bytes | None, value: bytes | None) -> Iterable[Item]:
+    return unpack_entries(value or b"")
+
+
+CHANGELOG = Changelog("dedupe-changelog", _pack, _unpack)
+
+
+def create(stage: Stage, partitions: int, lifetime_ms: int) -> None:
+    """partitions: of `events-unique`. lifetime_ms: how long an identity is known."""
+    sweep = Sweep(lifetime_ms)
+
+    async def dedupe(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                fill(transaction, partitions, lifetime_ms, sweep)
+                transaction.commit()
+
+    stage.agent("events-accepted")(dedupe)
+
+
+def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Sweep) -> None:
+    """Decide each packed record of the chunk once."""
+    chunk, table = transaction.chunk, transaction.table
+    unique: defaultdict[int, list[bytes]] = defaultdict(list)
+    repeats: list[bytes] = []
+    now_ms = 0
+    for record in chunk.records:
+        batch = _decode(record.value or b"")
+        decided = decide(batch, record.offset, table, lifetime_ms)
+        for identity, entry in decided.entries:
+            table.put(identity, entry)
+        for subject_hash, event in decided.unique:
+            unique[subject_hash % partitions].append(event)  # type: ignore[arg-type]  # Raw is bytes-like
+        repeats += map(_encode, decided.repeats)
+        now_ms = max(now_ms, record.timestamp)
+        transaction.read(len(batch.events))
+        if record.offset > transaction.counted_offset:
+            for namespace, names in decided.counts.items():
+                for name, number in names.items():
+                    transaction.count(namespace, name, number)
+    for target, events in unique.items():
+        for packed in arrays(events):
+            transaction.send("events-unique", packed, partition=target)
+    for packed in arrays(repeats):
+        transaction.send("duplicates", packed, partition=chunk.partition)
+    sweep.advance(table, chunk.partition, now_ms)
+
+
+class Sweep:
+    """Removes what has expired, a slice of the table a chunk, from its front to its end and then again after a pause.
+
+    Only memory is saved by it: an expired entry is no repeat's first, swept or not.
+    """
+
+    def __init__(self, lifetime_ms: int) -> None:
+        self._lifetime_ms = lifetime_ms
+        self._next_key: dict[int, bytes] = {}  # partition -> where the sweep under way goes on
+        self._pause_until_ms: dict[int, int] = {}
+
+    def advance(self, table: Overlay, partition: int, now_ms: int) -> None:
+        """Look at the next slice; `now_ms` is the broker's time."""
+        if now_ms < self._pause_until_ms.get(partition, 0):
+            return
+        rows = table.scan(self._next_key.get(partition, b""), SWEPT_ENTRIES)
+        for key, entry in rows:
+            if key not in table.changes and expired(entry, now_ms, self._lifetime_ms):
+                table.delete(key)
+        if len(rows) < SWEPT_ENTRIES:
+            self._next_key[partition] = b""
+            self._pause_until_ms[partition] = now_ms + SWEEP_EVERY_MS
+        else:
+            self._next_key[partition] = rows[-1][0] + b"\x00"

@@ -34,7 +34,7 @@ def create(stage: Stage, namespaces: Mapping[str, str], partitions: int, limits:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
                 fill(transaction, namespaces[chunk.topic], partitions, limits)
-                await transaction.commit()
+                transaction.commit()
 
     stage.agent(*namespaces)(ingest)
 
@@ -48,7 +48,14 @@ def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limi
     for record in chunk.records:
         try:
             event = accept(
-                record.value, record.headers, namespace, topic, partition, record.offset, record.timestamp, limits
+                record.value,
+                record.headers,
+                namespace,
+                topic,
+                partition,
+                record.offset,
+                record.timestamp,
+                limits,
             )
         except Rejected as refusal:
             _reject(transaction, record, namespace, refusal)
@@ -67,7 +74,10 @@ def _send(transaction: Transaction, target: int, events: list[Accepted]) -> None
     for cut in slices([len(event.encoded) for event in events]):
         part = events[cut]
         keys = b"".join(
-            [_pack_key(event.identity, event.content, event.received_at_ms, event.subject_hash) for event in part]
+            [
+                _pack_key(event.identity, event.content, event.received_at_ms, event.subject_hash)
+                for event in part
+            ]
         )
         batch = AcceptedBatch(keys, [msgspec.Raw(event.encoded) for event in part])
         transaction.send("events-accepted", _encode(batch), partition=target)
@@ -86,9 +96,7 @@ def _reject(transaction: Transaction, record: Record, namespace: str, refusal: R
         "tallymark_received_at_ms": str(record.timestamp),
     }
     headers = [*record.headers, *((name, text.encode("utf-8", "replace")) for name, text in ours.items())]
-    transaction.send(
-        "rejected", record.value, key=record.key, partition=chunk.partition, headers=headers
-    )
+    transaction.send("rejected", record.value, key=record.key, partition=chunk.partition, headers=headers)
     if record.offset > transaction.counted_offset:
         transaction.count(namespace, "read")
         transaction.count(namespace, f"rejected:{refusal.reason}")

@@ -51,7 +51,9 @@ def main(stage: str, settings: Settings) -> None:
     """Run until a signal. Raises Rejected for an unknown stage or topics that are not as declared."""
     if stage not in STAGES:
         raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(STAGES)}.")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uvloop.install()
@@ -131,7 +133,12 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
 
 def _run(stage: Stage) -> None:
     worker = faust.Worker(
-        stage.app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False, blocking_timeout=None
+        stage.app,
+        loglevel="WARNING",
+        quiet=True,
+        redirect_stdouts=False,
+        override_logging=False,
+        blocking_timeout=None,
     )
     worker.execute_from_commandline()
 

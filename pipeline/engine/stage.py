@@ -41,6 +41,7 @@ EXIT_UNAVAILABLE = 3
 EXIT_UNEXPECTED = 70
 
 Agent = Callable[[faust.Stream[Chunk]], Awaitable[None]]
+Done = Callable[[], None]
 
 
 class Stage:
@@ -68,8 +69,10 @@ class Stage:
         self.records_in = 0
         self.events_in = 0
         self.revoking = False
+        self.before_revocation: Callable[[], Awaitable[None]] | None = None
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._busy: set[Position] = set()
+        self._committing: dict[Position, asyncio.Task[None]] = {}
         self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
@@ -88,6 +91,8 @@ class Stage:
 
     async def begin(self, chunk: Chunk) -> Transaction | None:
         """The transaction of a chunk, or None if it was fetched before a change of owner and must be dropped."""
+        if (committing := self._committing.get(chunk.position)) is not None:
+            await committing
         partition = self.partitions.get(chunk.position)
         if partition is None or chunk.generation != self.app.consumer_generation_id:
             return None
@@ -101,17 +106,31 @@ class Stage:
         self._busy.add(chunk.position)
         return Transaction(self, partition, chunk)
 
-    async def finish(self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None) -> None:
-        """Run a transaction's blocking commit in a thread; without one, commit the position by the consumer."""
+    def finish(
+        self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
+    ) -> None:
+        """Commit in the background, so that another partition's chunk is computed meanwhile.
+
+        commit: blocks, runs in a thread; without one the position is committed by the consumer. done: called after it.
+        """
+        task = asyncio.get_running_loop().create_task(self._finish(chunk, partition, commit, done))
+        self._committing[chunk.position] = task
+
+    async def _finish(
+        self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
+    ) -> None:
         try:
             if commit is not None:
                 await asyncio.get_running_loop().run_in_executor(self._threads, commit)
             else:
                 await self._commit_by_consumer(partition, chunk.next)
-        finally:
-            self._busy.discard(chunk.position)
+        except BaseException as error:
+            self.fail(error)
         self._consumer().start_offsets[TP(*chunk.position)] = partition.next_offset
         self.records_in += len(chunk.records)
+        self._busy.discard(chunk.position)
+        del self._committing[chunk.position]
+        done()
 
     def abandon(self, chunk: Chunk) -> None:
         """Leave a chunk undone: it is read again after the rebalance under way."""
@@ -139,6 +158,7 @@ class Stage:
         """Fence, restore and find the position of every assigned partition, whether it was ours before or not."""
         began = time.monotonic()
         consumer = self._consumer()
+        await asyncio.gather(*self._committing.values())
         assigned = {Position(tp.topic, tp.partition) for tp in consumer.assignment()}
         self._close_all()
         opened = [
@@ -158,6 +178,9 @@ class Stage:
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         reach("revoke")
         self.revoking = True
+        if self.before_revocation is not None:
+            await self.before_revocation()
+        await asyncio.gather(*self._committing.values())
 
     async def _on_agent_error(self, _agent: Any, error: BaseException) -> None:
         self.fail(error)

@@ -30,7 +30,7 @@ class Transaction:
         self._outputs: list[Output] = []
         self._counts: dict[str, dict[str, int]] = {}
         self._events = 0
-        self._began_s = time.perf_counter()
+        self._began_s = self._computed_s = time.perf_counter()
 
     @property
     def table(self) -> Overlay:
@@ -69,25 +69,22 @@ class Transaction:
     def counts(self) -> dict[str, dict[str, int]]:
         return self._counts
 
-    async def commit(self) -> None:
-        """Make the chunk true. Raises Unavailable; then the process has to end."""
-        chunk = self.chunk
-        computed_s = time.perf_counter()
+    def commit(self) -> None:
+        """Make the chunk true, in the background; the partition's next chunk waits for it. Errors end the process."""
         changes = self._overlay.changes if self._overlay is not None else {}
-        commit = Commit(chunk.next, chunk.records[-1].offset, self._outputs, changes, self._counts)
-        blocking = None
-        if self._stage.spec.meta is not None:
-            partition = self._partition
+        commit = Commit(self.chunk.next, self.chunk.records[-1].offset, self._outputs, changes, self._counts)
+        partition = self._partition
+        transactional = self._stage.spec.meta is not None
+        blocking = (lambda: partition.commit(commit)) if transactional else None
+        self._computed_s = time.perf_counter()
+        self._stage.finish(self.chunk, partition, blocking, self._done)
 
-            def blocking() -> None:
-                partition.commit(commit)
-
-        await self._stage.finish(chunk, self._partition, blocking)
+    def _done(self) -> None:
         self._stage.events_in += self._events
+        metrics.observe_chunk(self._stage.spec.stage, self._events, len(self.chunk.records), self._outputs)
         now_s = time.perf_counter()
-        metrics.observe_chunk(self._stage.spec.stage, self._events, len(chunk.records), self._outputs)
         metrics.CHUNK_SECONDS.observe(now_s - self._began_s)
-        metrics.TRANSACTION_SECONDS.observe(now_s - computed_s)
+        metrics.TRANSACTION_SECONDS.observe(now_s - self._computed_s)
 
     def abandon(self) -> None:
         """Leave the chunk undone, to be read again."""

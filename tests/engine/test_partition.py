@@ -52,7 +52,12 @@ class World:
     def read(self, topic: str, end: int | None = None) -> list[tuple[bytes | None, bytes | None]]:
         """All committed records of a topic."""
         consumer = Consumer(
-            {**self.config, "group.id": uuid.uuid4().hex, "isolation.level": "read_committed", "enable.partition.eof": True}
+            {
+                **self.config,
+                "group.id": uuid.uuid4().hex,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
         )
         consumer.assign([TopicPartition(self.names[topic], 0, 0)])
         found = []

@@ -61,7 +61,9 @@ steps = st.lists(st.tuples(keys, st.one_of(st.none(), st.binary(min_size=1, max_
 
 @given(committed=st.dictionaries(keys, st.binary(min_size=1, max_size=3)), changes=steps)
 def test_an_overlay_reads_like_a_dict_over_the_table(
-    tmp_path_factory: pytest.TempPathFactory, committed: dict[bytes, bytes], changes: list[tuple[bytes, bytes | None]]
+    tmp_path_factory: pytest.TempPathFactory,
+    committed: dict[bytes, bytes],
+    changes: list[tuple[bytes, bytes | None]],
 ) -> None:
     table = Table(tmp_path_factory.mktemp("table") / "state")
     table.write(committed.items(), AT_7)

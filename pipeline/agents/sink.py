@@ -1,0 +1,217 @@
+"""SINK: writes events with their fate, windows and unique members to ClickHouse.
+
+Reads `events-settled`, `duplicates`, `rejected`, `usage`. Writes rows; keeps nothing.
+On replay: the same rows again; they carry position and revision, and ClickHouse keeps one (ReplacingMergeTree).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import faust
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from pipeline.core.rows import Columns, rejected_columns, settled_columns, unique_columns, window_columns
+from pipeline.engine.chunk import Chunk, Position
+from pipeline.engine.faults import reach
+from pipeline.engine.metrics import SECONDS
+from pipeline.engine.stage import Stage
+from pipeline.engine.transaction import Transaction
+from pipeline.errors import Unavailable
+from pipeline.records import Settled, Window
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse import ClickHouse, connect
+
+NAME = "sink"
+INPUTS = ("events-settled", "duplicates", "rejected", "usage")
+
+LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
+FULL_ROWS = 20_000  # as many do not wait
+RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
+
+FATES = Counter("tallymark_fates_total", "events written with their fate", ["fate"])
+ROWS = Counter("tallymark_rows_total", "rows written to ClickHouse", ["table"])
+INSERT_SECONDS = Histogram("tallymark_insert_seconds", "one round of inserts", buckets=SECONDS)
+INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that have to be tried again")
+FRESHNESS_SECONDS = Histogram(
+    "tallymark_freshness_seconds",
+    "event received to usage written",
+    buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300, 3600),
+)
+
+log = logging.getLogger("tallymark.sink")
+_settled = msgspec.json.Decoder(list[Settled]).decode
+_windows = msgspec.json.Decoder(list[Window]).decode
+
+
+def create(stage: Stage, settings: Settings) -> None:
+    """Connects to the ClickHouse of the settings and makes its tables when the first rows come."""
+    store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
+    rounds = Rounds(stage, store)
+    stage.before_revocation = rounds.drain
+    for topic in INPUTS:
+        _agent(stage, rounds, topic)
+
+
+def _agent(stage: Stage, rounds: Rounds, topic: str) -> None:
+    async def sink(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            await rounds.done_with(chunk.position)
+            if (transaction := await stage.begin(chunk)) is not None:
+                rounds.add(transaction)
+
+    sink.__name__ = sink.__qualname__ = f"sink_{topic.replace('-', '_')}"
+    stage.agent(topic)(sink)
+
+
+@dataclass
+class Rows:
+    """What a round writes. One list a table, and the arrival of each window's newest event."""
+
+    settled: list[Settled] = field(default_factory=list)
+    rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.settled) + len(self.rejected) + len(self.windows)
+
+    def take(self, chunk: Chunk) -> int:
+        """Adds a chunk's records; gives how many events or windows they held."""
+        before = len(self)
+        for record in chunk.records:
+            if chunk.topic == "rejected":
+                self.rejected.append((record.value, tuple(record.headers)))
+            elif chunk.topic == "usage":
+                self.windows += _windows(record.value or b"[]")
+            else:
+                self.settled += _settled(record.value or b"[]")
+        return len(self) - before
+
+    def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> None:
+        """Insert everything. Blocks. Raises Unavailable; then nothing, a part or all of it is there."""
+        reach("sink.before-insert")
+        stored_at_ms = now_ms()
+        for table, columns in (
+            ("events", settled_columns(self.settled, stored_at_ms)),
+            ("events", rejected_columns(self.rejected, stored_at_ms)),
+            ("uniques", unique_columns(self.windows)),
+            ("windows", window_columns(self.windows, stored_at_ms)),
+        ):
+            _insert(store, table, columns)
+        reach("sink.after-insert")
+
+    def observe(self, now_ms: int) -> None:
+        """Metrics of what is written now."""
+        for one in self.settled:
+            FATES.labels(one.fate).inc()
+        FATES.labels("rejected").inc(len(self.rejected))
+        for window in self.windows:
+            FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
+
+
+class Rounds:
+    """Chunks of all partitions, at most one of each, written together; committed only when they are written."""
+
+    def __init__(self, stage: Stage, store: ClickHouse) -> None:
+        self._stage = stage
+        self._store = store
+        self._rows = Rows()
+        self._waiting: dict[Position, Transaction] = {}  # for the next round
+        self._writing: dict[Position, Transaction] = {}  # in the round under way
+        self._hurry = asyncio.Event()
+        self._round_over = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._ready = False
+
+    def add(self, transaction: Transaction) -> None:
+        """Take a chunk into the next round."""
+        transaction.read(self._rows.take(transaction.chunk))
+        self._waiting[transaction.chunk.position] = transaction
+        if len(self._rows) >= FULL_ROWS:
+            self._hurry.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def done_with(self, position: Position) -> None:
+        """Returns when no chunk of this partition waits or is being written."""
+        while position in self._waiting or position in self._writing:
+            self._hurry.set()
+            await self._round_over.wait()
+
+    async def drain(self) -> None:
+        """Before partitions go: write what waits, or give it up if ClickHouse is away."""
+        self._hurry.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._linger()
+                await self._round()
+        except BaseException as error:  # the process must not go on without its round
+            self._stage.fail(error)
+            raise
+        self._task = None
+
+    async def _linger(self) -> None:
+        try:
+            async with asyncio.timeout(LINGER_S):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        self._hurry.clear()
+
+    async def _round(self) -> None:
+        rows, self._rows = self._rows, Rows()
+        self._writing, self._waiting = self._waiting, {}
+        written = await self._write(rows)
+        for transaction in self._writing.values():
+            if written:
+                transaction.commit()
+            else:
+                transaction.abandon()
+        self._writing = {}
+        self._round_over.set()
+        self._round_over.clear()
+
+    async def _write(self, rows: Rows) -> bool:
+        """Whether everything is written; it is tried until it is, or until the partitions are taken away."""
+        pause_s = RETRY_FIRST_S
+        while True:
+            began_s = time.perf_counter()
+            try:
+                await asyncio.to_thread(self._write_once, rows)
+            except Unavailable as error:
+                INSERT_FAILURES.inc()
+                log.warning("ClickHouse is away, next try in %.1f s: %s", pause_s, error)
+                if self._stage.revoking:
+                    return False
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+                continue
+            INSERT_SECONDS.observe(time.perf_counter() - began_s)
+            rows.observe(_now_ms())
+            return True
+
+    def _write_once(self, rows: Rows) -> None:
+        if not self._ready:
+            self._store.ensure_schema()
+            self._ready = True
+        rows.write(self._store, _now_ms)
+
+
+def _insert(store: ClickHouse, table: str, columns: Columns) -> None:
+    number = len(next(iter(columns.values())))
+    if number:
+        store.insert(table, columns)
+        ROWS.labels(table).inc(number)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
