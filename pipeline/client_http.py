@@ -1,7 +1,6 @@
 """How the commands ask the API.
 
-Owns: one HTTP request, and what its failure means: Unavailable (nobody answers), Rejected (the API said no) or Broken.
-Does not own: what is asked (cli_user).
+Owns: one HTTP request, and what its failure means. Does not own: what is asked (cli_user).
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ def ask(
     settings: Settings,
     method: str,
     path: str,
-    params: list[tuple[str, str]] | None = None,
+    *,
+    params: list[tuple[str, str | int | float | bool | None]] | None = None,
     json: Any = None,
     accept: str = "application/json",
     transport: httpx.BaseTransport | None = None,
 ) -> httpx.Response:
     """The API's answer to one request, when it is a good one.
 
-    path: below /api/v1. Raises Unavailable when nobody answers or a neighbour of the API is down, Rejected with the
+    path: below /api/v1. Raises Unavailable when nobody answers or a neighbour is down, Rejected with the
     API's own reason and sentence, and Broken for any other answer.
     """
     url = settings.api_url.rstrip("/") + PREFIX + path

@@ -49,8 +49,9 @@ def members(settings: Settings, stage: str) -> set[str]:
     """The worker ids (client ids) that Kafka has as members of the stage's group. Raises Unavailable."""
     try:
         group = group_of(stage)
-        future = kafka.admin(settings).describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-        return {member.client_id for member in future.result().members}
+        client = kafka.admin(settings)  # kept until the answer: without it no future ever resolves
+        future = client.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
+        return {member.client_id for member in future.result(_TIMEOUT_S * 2).members}
     except KafkaException as error:
         if error.args[0].name() == "GROUP_ID_NOT_FOUND":
             return set()
@@ -93,7 +94,10 @@ def _unread(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, 
 
 def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec) -> dict[Place, int]:
     futures = client.list_offsets(dict.fromkeys(places, which), request_timeout=_TIMEOUT_S)
-    return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+    return {
+        (place.topic, place.partition): future.result(_TIMEOUT_S * 2).offset
+        for place, future in futures.items()
+    }
 
 
 def _committed(client: AdminClient, stage: str, places: list[Place]) -> dict[Place, int]:
@@ -102,7 +106,7 @@ def _committed(client: AdminClient, stage: str, places: list[Place]) -> dict[Pla
     request = ConsumerGroupTopicPartitions(group_of(stage), [TopicPartition(*place) for place in places])
     futures = client.list_consumer_group_offsets([request], request_timeout=_TIMEOUT_S)
     try:
-        found = futures[group_of(stage)].result().topic_partitions
+        found = futures[group_of(stage)].result(_TIMEOUT_S * 2).topic_partitions
     except KafkaException as error:
         if error.args[0].name() == "GROUP_ID_NOT_FOUND":
             return {}

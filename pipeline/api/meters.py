@@ -1,6 +1,6 @@
-"""`/meters`: what is counted. Reads come from the control log in memory, changes are commands to the control stage.
+"""`/meters`: what is counted. Reads come from the control log in memory; changes are commands.
 
-Owns: the shape of requests and answers. Does not own: what a meter may say (core.meter), deciding (core.control).
+Owns: the shape of requests and answers. Does not own: what a meter may say (core.meter), deciding (control).
 """
 
 from __future__ import annotations

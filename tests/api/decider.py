@@ -1,0 +1,68 @@
+"""A control stage for tests: decides with the real `decide`, without the engine's transactions."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import Self
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from pipeline import kafka
+from pipeline.core.control import decide, key_of
+from pipeline.records import Command, Definition, Worker
+from pipeline.settings import Settings
+
+
+class Decider:
+    """Reads `commands` from now on; answers on `control` and `replies` until closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0})
+        self._consumer = Consumer(
+            kafka.client_config(settings) | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False}
+        )
+        self._state: dict[str, Definition] = {}
+        self.revision = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        place = TopicPartition("commands", 0)
+        place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+        self._consumer.assign([place])
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._consumer.close()
+        self.beat("aggregate-1", None)
+
+    def beat(
+        self, worker: str, revision: int | None, stage: str = "aggregate", at_ms: int | None = None
+    ) -> None:
+        """Writes one heartbeat; revision None says goodbye."""
+        now_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+        sign = Worker(worker, stage, "here", 1, now_ms, now_ms, revision or 0, [], 0, "")
+        value = None if revision is None else msgspec.json.encode(sign)
+        self._producer.produce("workers", value, worker)
+        self._producer.flush(10)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            message = self._consumer.poll(0.05)
+            if message is None or message.error():
+                continue
+            command = msgspec.json.decode(message.value() or b"", type=Command)
+            decision = decide(self._state, command, self.revision, message.timestamp()[1])
+            self.revision = decision.revision
+            for definition in decision.definitions:
+                self._state[key_of(definition)] = definition
+                self._producer.produce("control", msgspec.json.encode(definition), key_of(definition))
+            self._producer.produce("replies", msgspec.json.encode(decision.reply), decision.reply.id)
+            self._producer.flush(10)
