@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from pipeline import topics
+from pipeline.core.control import METER_ID
 from pipeline.records import Counts, Definition
 from pipeline.settings import Settings
 from tests.flow.meters import METERS
@@ -138,7 +139,7 @@ def define(settings: Settings, meters: Sequence[Mapping[str, object]]) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka})
     for revision, meter in enumerate(meters, 1):
         slug = str(meter["slug"])
-        definition = Definition(revision, "meter", "default", slug, "bench", 0, dict(meter))
+        definition = Definition(revision, "meter", "default", slug, "bench", 0, {**meter, METER_ID: revision})
         producer.produce("control", msgspec.json.encode(definition), f"default/meter/{slug}".encode())
     producer.flush(30)
 
