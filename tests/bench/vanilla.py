@@ -58,7 +58,7 @@ def check(value: bytes) -> dict[str, Any] | None:
             isinstance(event[name], str) and event[name] for name in ("id", "source", "type", "subject")
         ):
             return None
-        if not isinstance(event.get("data") or {}, dict):
+        if not isinstance(event.get("data"), dict | None):
             return None
         now = datetime.now(UTC)
         at = datetime.fromisoformat(event["time"]) if "time" in event else now
@@ -106,7 +106,7 @@ def _at(path: str, event: dict[str, Any]) -> Any:
     found: Any = event.get("data")
     for step in path.replace("['", ".").replace("']", "").replace("[0]", ".0").split(".")[1:]:
         if isinstance(found, list):
-            found = found[int(step)]
+            found = found[int(step)] if step.isdigit() else None
         else:
             found = found.get(step) if isinstance(found, dict) else None
     return found

@@ -1,0 +1,181 @@
+"""`tallymark demo`: a fresh local stack, realistic events sent straight to Kafka, and what came out of them.
+
+Owns: the order of the show. Does not own: the events (demo_events), the stack (local.stack), the commands
+whose output it shows: they run as a user would run them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline import demo_events
+from pipeline.control_log import CountsView
+from pipeline.core.reconcile import reconcile
+from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.local.stack import TICK_S, Stack
+from pipeline.send import check_complete, send
+from pipeline.settings import CONFIG_VARIABLE
+
+FOLDER = Path(".tallymark/demo")
+SEED = 7
+STANDSTILL_S = 60.0
+
+SHOWN = (
+    "usage llm_tokens --group-by model,kind",
+    "usage api_requests --subject acme --subject globex --window DAY",
+    "usage storage_gib --group-by region",
+    "reconcile",
+)
+TRY_NEXT = (
+    (
+        "hours of a customer, in its time zone",
+        "usage api_requests --subject acme --window HOUR --tz Europe/Berlin",
+    ),
+    ("the same as JSON lines", "usage llm_tokens --subject acme --group-by model --format jsonl"),
+    ("events that came twice with other content", "events --fate conflict"),
+    ("what was refused, and why", "events --fate rejected"),
+    ("lag and rate of each stage", "status"),
+)
+OWN_EVENT = {
+    "specversion": "1.0",
+    "id": "my-1",
+    "source": "/me",
+    "type": "llm.completion",
+    "subject": "me",
+    "data": {"model": "small", "kind": "input", "tokens": 42},
+}
+
+
+def run(data: Path | None, events: int, exit_after: bool = False) -> None:
+    """Runs the demo in `data` (new or empty; default: `.tallymark/demo`, wiped first).
+
+    Stays up until Ctrl-C on a terminal, unless `exit_after`. Exits with 1 if the fates do not add up. Raises
+    Rejected for a folder with something in it, Unavailable when a part does not start or nothing moves.
+    """
+    console = Console(highlight=False)
+    folder = _fresh(data)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    adds_up = False
+    try:
+        began_s = time.monotonic()
+        console.print(f"Starting Kafka, ClickHouse, Redis and every stage in {folder}")
+        with Stack(folder, say=console.print) as stack:
+            console.print(
+                f"Up after {time.monotonic() - began_s:.1f} s. Kafka is at {stack.settings.kafka}.\n"
+            )
+            adds_up = _show(stack, events, console)
+            console.print(f"\nThe demo took {time.monotonic() - began_s:.0f} s.")
+            if sys.stdout.isatty() and not exit_after:
+                _stay(stack, console)
+    except KeyboardInterrupt:
+        console.print("stopped")
+    if not adds_up:
+        raise SystemExit(1)
+
+
+def _show(stack: Stack, events: int, console: Console) -> bool:
+    """Whether reconcile adds up."""
+    meters = stack.folder / "meters.json"
+    meters.write_text(json.dumps(demo_events.METERS, indent=2))
+    if _command(stack, ["meters", "apply", str(meters)], console) != 0:
+        raise Broken("The demo's meters were not applied.")
+    _send_and_count(stack, events, console)
+    return all([_command(stack, line.split(), console) == 0 for line in SHOWN])
+
+
+def _send_and_count(stack: Stack, events: int, console: Console) -> None:
+    """Returns when every event has its fate. Raises Unavailable when nothing moves for `STANDSTILL_S`."""
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with CountsView(stack.settings) as counts, Progress(*columns, console=console) as progress:
+        sent = progress.add_task("sent", total=events)
+        counted = progress.add_task("decided", total=events)
+
+        def show(lines: int) -> int:
+            stack.tend()
+            decided = _decided(counts)
+            progress.update(sent, completed=lines)
+            progress.update(counted, completed=decided)
+            return decided
+
+        lines = demo_events.events(events, SEED, time.time_ns())
+        check_complete(
+            send(stack.settings, lines, progress=lambda so_far: show(so_far.lines)), stack.settings
+        )
+        last, moved_s = -1, time.monotonic()
+        while (now := show(events)) < events:
+            if now > last:
+                last, moved_s = now, time.monotonic()
+            elif time.monotonic() - moved_s > STANDSTILL_S:
+                raise Unavailable(f"Only {now} of {events} events have a fate; see the logs in {stack.logs}.")
+            time.sleep(TICK_S)
+
+
+def _decided(counts: CountsView) -> int:
+    """Events that have their fate: read, and no longer between two stages."""
+    records = list(counts.snapshot().values())
+    return sum(report.read - report.pending for report in reconcile(records).namespaces)
+
+
+def _command(stack: Stack, words: Sequence[str], console: Console) -> int:
+    """Runs a command as a user would, with its line above its output; its exit code."""
+    console.print(f"\n[bold]$ tallymark {shlex.join(words)}[/bold]")
+    sys.stdout.flush()
+    argv = [sys.executable, "-m", "pipeline.cli", *words]
+    running = subprocess.Popen(argv, env=os.environ | {CONFIG_VARIABLE: str(stack.config)})
+    while running.poll() is None:
+        stack.tend()
+        time.sleep(TICK_S / 10)
+    return running.returncode
+
+
+def _stay(stack: Stack, console: Console) -> None:
+    """Keeps the stack until Ctrl-C, having said what can be done with it."""
+    console.print("\n[bold]It stays up until Ctrl-C.[/bold] Try in another terminal:")
+    if line := stack.export_line():
+        console.print(f"  {line}", soft_wrap=True)
+    for what, words in TRY_NEXT:
+        console.print(f"\n  # {what}\n  tallymark {words}", soft_wrap=True)
+    event = json.dumps(OWN_EVENT, separators=(",", ":"))
+    console.print("\n  # an event of your own; send it twice, it counts once", soft_wrap=True)
+    console.print(f"  echo '{event}' | tallymark send -", soft_wrap=True, markup=False)
+    console.print("  tallymark usage llm_tokens --subject me")
+    while True:
+        stack.tend()
+        time.sleep(TICK_S)
+
+
+def _fresh(data: Path | None) -> Path:
+    """An empty folder. Only the demo's own default folder is ever wiped, never while something runs on it."""
+    if data is not None:
+        if data.exists() and any(data.iterdir()):
+            raise Rejected("not-empty", f"{data} is not empty; the demo begins with a new folder.")
+        return data
+    if FOLDER.exists():
+        lock = FOLDER / "lock"
+        if lock.exists():
+            with lock.open("a") as held:
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise Rejected("in-use", f"Another `tallymark demo` runs on {FOLDER}.") from None
+        shutil.rmtree(FOLDER)
+    return FOLDER
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
