@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from pipeline.api import meters, problem, status
+from pipeline.api import meters, problem, reconcile, status, usage
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse
@@ -44,7 +44,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     app = FastAPI(title="Tallymark", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
     problem.register(app)
     api = APIRouter(prefix=PREFIX)
-    for router in (meters.router, status.router):
+    for router in (meters.router, usage.router, reconcile.router, status.router):
         api.include_router(router)
     api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
     app.include_router(api)

@@ -1,0 +1,37 @@
+"""Instants as users write them.
+
+Owns: RFC 3339 or a bare date, to nanoseconds. Does not own: what is done with a range (core.query).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+from pipeline.core import rfc3339
+from pipeline.errors import Rejected
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def instant_ns(name: str, text: str | None, tz: str = "UTC") -> int | None:
+    """Nanoseconds since 1970 of an RFC 3339 time, or of the midnight that begins a date in zone `tz`.
+
+    None stays None. Raises Rejected `bad-query` that names the parameter.
+    """
+    if text is None:
+        return None
+    try:
+        if _DATE.fullmatch(text):
+            midnight = datetime.combine(date.fromisoformat(text), time.min, tzinfo=ZoneInfo(tz))
+            since = midnight.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+            return (since.days * 86_400 + since.seconds) * 1_000_000_000
+        return rfc3339.parse_ns(text)
+    except (Rejected, ValueError, OverflowError) as error:
+        detail = error.detail if isinstance(error, Rejected) else str(error)
+        raise Rejected(
+            "bad-query", f"{name} is {text!r}, which is no RFC 3339 time and no date: {detail}"
+        ) from error
+    except (KeyError, OSError) as error:
+        raise Rejected("bad-query", f"invalid time zone: {tz[:64]}") from error
