@@ -27,6 +27,7 @@ def send(
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
             "linger.ms": 10,
+            "log_level": 0,
             "queue.buffering.max.messages": 200_000,
         }
     )
