@@ -1,0 +1,87 @@
+"""What the commands of users print.
+
+Owns: the tables and JSON forms of the API's answers. Does not own: the answers (api), how a table looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import msgspec
+
+from pipeline.tables import count, print_table
+
+FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
+Row = dict[str, Any]
+
+
+def print_usage(rows: list[Row], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif form == "jsonl":
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        by_subject = any(row["subject"] is not None for row in rows)
+        dimensions = list(rows[0]["group"]) if rows else []
+        columns = ("start", "end", *(["subject"] if by_subject else []), *dimensions, "value", "count")
+        cells: Iterable[tuple[str, ...]] = (
+            (row["start"] or "", row["end"] or "", *([row["subject"]] if by_subject else []),
+             *(row["group"][name] for name in dimensions), row["value"], str(row["count"]))
+            for row in rows
+        )  # fmt: skip
+        print_table(columns, cells, right=("value", "count"))
+
+
+def event_cells(row: Row) -> tuple[str, ...]:
+    event = row["event"]
+    return (
+        event["time"], event["subject"], event["type"], event["id"], event["source"], row["fate"],
+        row["reason"], ", ".join(row["meters"]),
+    )  # fmt: skip
+
+
+def print_json(content: bytes, form: str) -> None:
+    """JSON as the API gave it: numbers in an event's data keep their digits, from text to text."""
+    if form == "json":
+        click.echo(msgspec.json.format(content, indent=2).decode())
+    else:
+        for row in msgspec.json.decode(content, type=list[msgspec.Raw]):
+            click.echo(bytes(row).decode())
+
+
+def print_reconcile(report: Row) -> None:
+    columns = ("namespace", "read", *FATES, "pending", "adds up")
+    rows = (
+        (n["namespace"], count(n["read"]), *(count(n["fates"][fate]) for fate in FATES), count(n["pending"]),
+         "no" if n["differences"] else "yes")
+        for n in report["namespaces"]
+    )  # fmt: skip
+    print_table(columns, rows, right=("read", *FATES, "pending"))
+    for namespace in report["namespaces"]:
+        for reason, events_ in namespace["reasons"].items():
+            click.echo(f"{namespace['namespace']}: {count(events_)} rejected as {reason}.")
+    for sentence in report["differences"]:
+        click.echo(f"difference: {sentence}")
+    if not report["settled"]:
+        waiting = ", ".join(f"{stage} {'?' if n is None else n}" for stage, n in report["lag"].items())
+        click.echo(
+            f"Events are still in flight, so stored rows were not compared. Unread records: {waiting}."
+        )
+    elif report["ok"]:
+        click.echo("Everything adds up, and ClickHouse holds the same.")
+
+
+def print_status(answer: Row) -> None:
+    columns = ("stage", "up", "workers", "lag", "events/s", "definitions")
+    rows = (
+        (s["stage"], "yes" if s["up"] else "no", str(len(s["workers"])),
+         "?" if s["lag"] is None else count(s["lag"]), count(round(s["rate"])), "" if s["controlRevision"] is None else f"revision {s['controlRevision']}")
+        for s in answer["stages"]
+    )  # fmt: skip
+    print_table(columns, rows, right=("workers", "lag", "events/s"))
+    for name, neighbour in answer["neighbours"].items():
+        click.echo(f"{name}: {'answers' if neighbour['ok'] else neighbour['detail']}")

@@ -1,0 +1,290 @@
+"""The commands of users: meters, send, usage, events, reconcile, status. They ask the API; `send` asks Kafka.
+
+Owns: their arguments. Does not own: answers (api), how they look (cli_show), exit codes of errors (cli).
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from pipeline import cli_show as show
+from pipeline.cli_show import FATES
+from pipeline.errors import Rejected
+from pipeline.tables import print_table
+
+if TYPE_CHECKING:
+    import httpx
+
+    from pipeline.settings import Settings
+
+WINDOWS = ("MINUTE", "HOUR", "DAY", "MONTH")
+F = TypeVar("F", bound=Callable[..., Any])
+Params = list[tuple[str, "str | int | float | bool | None"]]
+
+
+def _format(*choices: str) -> Callable[[F], F]:
+    return click.option("--format", "form", type=click.Choice(choices), default="table", show_default=True)
+
+
+@click.group()
+def meters() -> None:
+    """Say what is counted: apply, list or delete meters.
+
+    \b
+    Example:
+      tallymark meters apply meters.json
+    """
+
+
+@meters.command("apply")
+@click.argument("file", type=click.File("rb"))
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
+              help="Seconds to wait until every worker knows.")  # fmt: skip
+def meters_apply(file: IO[bytes], wait_s: float) -> None:
+    """Create or change the meters of FILE, all or none.
+
+    FILE is JSON or TOML (- for standard input): a list of meters, or {"meters": [...]}. Returns when every
+    running worker knows them, so that events sent next are counted.
+
+    \b
+    Example:
+      echo '[{"slug": "calls", "eventType": "request", "aggregation": "COUNT"}]' | tallymark meters apply -
+    """
+    wanted = parse_meters(file.read(), file.name)
+    answer = _ask("POST", "/meters/apply", params=[("wait_s", wait_s)], json=wanted).json()
+    for meter in answer["meters"]:
+        click.echo(
+            f"{meter['slug']}: {meter['aggregation']} of {meter['eventType']}, revision {meter['revision']}"
+        )
+
+
+@meters.command("list")
+@_format("table", "json")
+def meters_list(form: str) -> None:
+    """List the meters in force.
+
+    \b
+    Example:
+      tallymark meters list --format json
+    """
+    found = _ask("GET", "/meters").json()
+    if form == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    columns = ("slug", "aggregation", "event type", "value", "group by", "revision")
+    print_table(
+        columns,
+        (
+            (m["slug"], m["aggregation"], m["eventType"], m.get("valueProperty", ""),
+             ", ".join(m.get("groupBy", {})), str(m["revision"]))
+            for m in found
+        ),
+    )  # fmt: skip
+
+
+@meters.command("delete")
+@click.argument("slug")
+def meters_delete(slug: str) -> None:
+    """Delete the meter SLUG; returns when every running worker has stopped counting by it.
+
+    \b
+    Example:
+      tallymark meters delete calls
+    """
+    _ask("DELETE", f"/meters/{quote(slug, safe='')}")
+    click.echo(f"{slug} is deleted.")
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--topic", default="events", show_default=True, help="Input topic.")
+@click.option("--compression", type=click.Choice(["none", "lz4", "zstd"]), default="none", show_default=True)
+def send(file: IO[bytes], topic: str, compression: str) -> None:
+    """Send every line of FILE (- for standard input) to Kafka as one CloudEvent, the bytes as they are.
+
+    Lines are not judged here: a broken one is sent too, and is rejected later. Exit code 3 unless the broker
+    acknowledged every line; sending the file again is safe, since repeats are not counted.
+
+    \b
+    Example:
+      tallymark send events.jsonl
+    """
+    from pipeline import send as sending
+
+    settings = _settings()
+    sent = sending.send(settings, file, topic=topic, compression=compression)
+    click.echo(f"{sent.lines} events sent, {sent.acknowledged} acknowledged by the broker.")
+    sending.check_complete(sent, settings)
+
+
+@click.command()
+@click.argument("slug")
+@click.option("--from", "from_", metavar="TIME", help="First instant: RFC 3339, or a date in the zone.")
+@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option(
+    "--window", type=click.Choice(WINDOWS, case_sensitive=False), help="Default: one total a group."
+)
+@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="IANA zone of the windows.")
+@click.option("--subject", "subjects", multiple=True, help="Only this subject; repeat for several.")
+@click.option("--group-by", "group_by", metavar="A,B", help="Dimensions of the meter, or subject.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="K=V", help="Only this value; repeat for several."
+)
+@_format("table", "json", "jsonl", "csv")
+def usage(
+    slug: str,
+    *,
+    from_: str | None,
+    to: str | None,
+    window: str | None,
+    tz: str,
+    subjects: tuple[str, ...],
+    group_by: str | None,
+    filters: tuple[str, ...],
+    form: str,
+) -> None:
+    """Show the usage of the meter SLUG. Only windows with events have rows; values are exact.
+
+    \b
+    Example:
+      tallymark usage tokens --from 2026-01-01 --window DAY --tz Europe/Berlin --group-by model
+      tallymark usage tokens --subject acme --filter model=small --format jsonl
+    """
+    params: Params = [("windowTimeZone", tz)]
+    params += [(name, text) for name, text in (("from", from_), ("to", to), ("windowSize", window)) if text]
+    params += [("subject", subject) for subject in subjects]
+    params += [("groupBy", name) for name in (group_by or "").split(",") if name]
+    for filtered in filters:
+        name, equals, value = filtered.partition("=")
+        if not equals:
+            raise Rejected("bad-query", f"--filter {filtered} is not of the form k=v.")
+        params.append((f"filterGroupBy[{name}]", value))
+    accept = "text/csv" if form == "csv" else "application/json"
+    response = _ask("GET", f"/meters/{quote(slug, safe='')}/query", params=params, accept=accept)
+    if form == "csv":
+        click.echo(response.text, nl=False)
+        return
+    show.print_usage([_usage_row(slug, window, tz, row) for row in response.json()["data"]], form)
+
+
+@click.command()
+@click.option("--subject")
+@click.option("--id")
+@click.option("--source")
+@click.option("--type")
+@click.option("--fate", type=click.Choice(FATES))
+@click.option("--from", "from_", metavar="TIME", help="First instant of the event's time.")
+@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@_format("table", "json", "jsonl")
+def events(form: str, from_: str | None, **asked: Any) -> None:
+    """List stored events, newest first, with their fate and the reason for it.
+
+    \b
+    Example:
+      tallymark events --subject acme --fate duplicate
+    """
+    params: Params = [(name, value) for name, value in {"from": from_, **asked}.items() if value is not None]
+    response = _ask("GET", "/events", params=params)
+    if form == "table":
+        rows = response.json()
+        columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
+        print_table(columns, map(show.event_cells, rows))
+        return
+    show.print_json(response.content, form)
+
+
+@click.command()
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
+              help="Seconds to wait until nothing is in flight.")  # fmt: skip
+@_format("table", "json")
+@click.pass_context
+def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
+    """Check that every event read has exactly one fate and that ClickHouse holds the same.
+
+    Exit code 1 when it does not add up; each difference is one sentence.
+
+    \b
+    Example:
+      tallymark reconcile --format json
+    """
+    response = _ask("GET", "/reconcile", params=[("wait_s", wait_s)])
+    report = response.json()
+    if form == "json":
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        show.print_reconcile(report)
+    ctx.exit(0 if report["ok"] else 1)
+
+
+@click.command()
+@_format("table", "json")
+@click.pass_context
+def status(ctx: click.Context, form: str) -> None:
+    """Show workers, lag and rate of each stage, and whether Kafka, ClickHouse and Redis answer.
+
+    Exit code 0 only when every stage is up and every neighbour answers; else 1.
+
+    \b
+    Example:
+      tallymark status && tallymark send events.jsonl
+    """
+    answer = _ask("GET", "/status").json()
+    if form == "json":
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        show.print_status(answer)
+    ctx.exit(0 if answer["ok"] else 1)
+
+
+COMMANDS: list[click.Command] = [meters, send, usage, events, reconcile, status]
+
+
+def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
+    """The meters of a JSON or TOML file: a list, or an object with `meters`. Raises Rejected `bad-meter`."""
+    try:
+        found: Any = json.loads(text)
+    except ValueError as error:
+        if name.endswith(".json"):
+            raise Rejected("bad-meter", f"{name} is not JSON: {error}.") from error
+        try:
+            found = tomllib.loads(text.decode())
+        except ValueError as worse:  # also what is not UTF-8
+            raise Rejected("bad-meter", f"{name} is neither JSON ({error}) nor TOML ({worse}).") from worse
+    if isinstance(found, dict):
+        found = found.get("meters")
+    if not isinstance(found, list) or not all(isinstance(meter, dict) for meter in found):
+        raise Rejected("bad-meter", f'{name} holds no list of meters: write [...] or {{"meters": [...]}}.')
+    return found
+
+
+def _usage_row(slug: str, window: str | None, tz: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "meter": slug,
+        "subject": row["subject"],
+        "window": window,
+        "tz": tz,
+        "start": row["windowStart"],
+        "end": row["windowEnd"],
+        "group": row["groupBy"],
+        "value": row["value"],
+        "count": row["count"],
+    }
+
+
+def _ask(method: str, path: str, **request: Any) -> httpx.Response:
+    from pipeline.client_http import ask
+
+    return ask(_settings(), method, path, **request)
+
+
+def _settings() -> Settings:
+    from pipeline.settings import load
+
+    return load()
