@@ -7,9 +7,10 @@ transactions and consuming (engine).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from pipeline.errors import Unavailable
@@ -52,17 +53,22 @@ def producer_config(settings: Settings) -> dict[str, ConfigValue]:
     }
 
 
-def admin(settings: Settings) -> AdminClient:
-    """An admin client whose own log is silent: callers say what went wrong."""
-    return AdminClient(client_config(settings) | {"log_level": 0}, logger=_silent())
+def admin(settings: Settings, on_error: Callable[[KafkaError], None] = lambda error: None) -> AdminClient:
+    """An admin client whose log is silent: callers say what went wrong. Keep it as long as its futures."""
+    config: dict[str, Any] = {**client_config(settings), "log_level": 0, "error_cb": on_error}
+    return AdminClient(config, logger=_silent())
 
 
 def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
     """The cluster's brokers and topics. Raises Unavailable when no broker answers in time."""
+    noted: list[KafkaError] = []
+    client = admin(settings, noted.append)
     try:
-        return admin(settings).list_topics(timeout=timeout_s)
+        return client.list_topics(timeout=timeout_s)
     except KafkaException as error:
-        raise unavailable(settings, error) from error
+        client.poll(0)  # hands over what was noted meanwhile, such as a refused login
+        telling = [one for one in noted if one.name() in ("_AUTHENTICATION", "_SSL")]
+        raise unavailable(settings, KafkaException(telling[0]) if telling else error) from error
 
 
 def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
@@ -96,9 +102,11 @@ def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0)
 
 
 def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
-    """The one sentence for a cluster that does not answer."""
-    reason = error.args[0].name() if error.args and hasattr(error.args[0], "name") else str(error)
-    return Unavailable(f"Kafka at {settings.kafka} does not answer ({reason}); is it running?")
+    """The one sentence for a cluster that does not answer, or does not do what was asked."""
+    cause = error.args[0]
+    if cause.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"):
+        return Unavailable(f"Kafka at {settings.kafka} does not answer ({cause.name()}); is it running?")
+    return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
 
 
 def _silent() -> object:

@@ -8,6 +8,7 @@ is, so a difference is an error and is never changed.
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,13 +27,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from pipeline import kafka
 from pipeline import settings as settings_module
-from pipeline.errors import Rejected
+from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 
 FOLDER = Path(__file__).parent.parent / "topics"
 FOREVER = -1
 DAY_S = 86_400
 TIMEOUT_S = 30.0
+ANSWER_S = 10.0  # a cluster that says nothing for this long is away
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_S * 1_000}
 _REQUIRED = {"holds", "key", "producer", "consumers", "retention", "cleanup"}
@@ -156,19 +158,21 @@ def apply(settings: Settings) -> list[str]:
         _alter(client, [difference for difference in found if difference.kind == "config"])
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
+    if found:
+        _settle(settings)
     done = {"missing": "created {0}.", "config": "altered: {1}", "replicas": "left as it is: {1}"}
     return [done[found_one.kind].format(found_one.topic.name, found_one.sentence) for found_one in found]
 
 
 def differences(settings: Settings) -> list[Difference]:
     """How the cluster differs from the declarations, by topic."""
-    on_cluster = kafka.cluster(settings, TIMEOUT_S).topics
+    on_cluster = kafka.cluster(settings, ANSWER_S).topics
     declared = load(settings)
     present = [topic for topic in declared.values() if topic.name in on_cluster]
     configs = _configs(settings, present)
     found: list[Difference] = []
     for topic in declared.values():
-        if topic.name not in on_cluster:
+        if topic.name not in configs:
             found.append(Difference(topic, "missing", f"{topic.name} is missing."))
             continue
         partitions = on_cluster[topic.name].partitions
@@ -208,18 +212,38 @@ def _same(actual: str | None, wanted: str) -> bool:
 
 
 def _configs(settings: Settings, topics: list[Topic]) -> dict[str, dict[str, str]]:
+    """The whole configuration of each; without those that were deleted since."""
     resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
     if not resources:
         return {}
     try:
         client = kafka.admin(settings)  # a name of its own: it must outlive its futures
         futures = client.describe_configs(resources, request_timeout=TIMEOUT_S)
-        return {
-            resource.name: {name: str(entry.value) for name, entry in future.result().items()}
-            for resource, future in futures.items()
-        }
+        found: dict[str, dict[str, str]] = {}
+        for resource, future in futures.items():
+            if (error := future.exception()) is None:
+                found[resource.name] = {name: str(entry.value) for name, entry in future.result().items()}
+            elif error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                raise error
+        return found
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
+
+
+def _settle(settings: Settings) -> None:
+    """Returns when the brokers show what the controller has decided, and each partition has a leader."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        left = [one.sentence for one in differences(settings) if one.kind != "replicas"]
+        on_cluster = kafka.cluster(settings, ANSWER_S).topics
+        for name in load(settings):
+            if name in on_cluster and any(one.leader < 0 for one in on_cluster[name].partitions.values()):
+                left.append(f"{name} has a partition without leader.")
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{TIMEOUT_S:g} s after `topics apply`: " + " ".join(left))
+        time.sleep(0.05)
 
 
 def _create(client: AdminClient, topics: list[Topic], settings: Settings) -> None:
@@ -258,3 +282,39 @@ def _alter(client: AdminClient, found: list[Difference]) -> None:
     if resources:
         for future in client.incremental_alter_configs(resources).values():
             future.result()
+
+
+def markdown(declared: Mapping[str, Topic]) -> str:
+    """`topics/README.md`: one row a topic, made from the declarations."""
+    lines = [
+        "# Topics",
+        "",
+        "One TOML file a topic; `tallymark topics apply` makes them, `tallymark topics check` compares.",
+        "Made by `python -m pipeline.topics > topics/README.md`; a test compares it with the files.",
+        "`P` partitions are the setting `partitions` (default 4), fixed when the topic is created.",
+        "",
+        "| Topic | Holds | Key | Producer | Consumers | Partitions | Kept |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for topic in declared.values():
+        cells = [
+            f"`{topic.name}`",
+            topic.holds,
+            topic.key,
+            topic.producer,
+            ", ".join(topic.consumers),
+            "P" if topic.sharded else str(topic.partitions),
+            _kept(topic),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _kept(topic: Topic) -> str:
+    if topic.cleanup == "compact":
+        return "newest of each key"
+    return "for ever" if topic.retention_ms == FOREVER else f"{topic.retention_ms / (DAY_S * 1_000):g} d"
+
+
+if __name__ == "__main__":
+    print(markdown(load(Settings.model_construct())), end="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,4 +69,10 @@ def reset_topics(settings: Settings) -> None:
     if names:
         for future in client.delete_topics(names, operation_timeout=30).values():
             future.result()
+    deadline = time.monotonic() + 30
+    while not {name for name in cluster.cluster(settings).topics if not name.startswith("__")}.isdisjoint(
+        names
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     topics.apply(settings)
