@@ -2,7 +2,8 @@
 
 Owns: the process, its HTTP interface, its clean end. Does not own: tables or questions (stores).
 chDB lets one process open its folder, so sink and API reach it here, by a small part of ClickHouse's own HTTP
-interface: `query`, `param_*`, `database`, `default_format`, in the URL or a form. kill -9 loses no answered insert.
+interface: `query`, `param_*`, `database`, `default_format`, in the URL or a form. An answered insert outlives
+kill -9 of the process.
 Run: python -m pipeline.local.clickhouse --data DIR --port N
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,7 +55,8 @@ class ChDB:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Starts the process on the data that is there (or fresh) and returns at once."""
-        argv = [sys.executable, "-m", "pipeline.local.clickhouse", "--data", self.folder, "--port", str(self.port)]
+        argv: list[str | Path] = [sys.executable, "-m", "pipeline.local.clickhouse"]
+        argv += ["--data", self.folder, "--port", str(self.port)]
         self._process = process.spawn(argv, self.log)
         return self._process
 
@@ -69,7 +72,9 @@ class ChDB:
         deadline = time.monotonic() + timeout_s
         while True:
             if self._process is None or self._process.poll() is not None:
-                raise Unavailable(f"ClickHouse (chDB) ended; {self.log} ends:\n{process.last_lines(self.log)}")
+                raise Unavailable(
+                    f"ClickHouse (chDB) ended; {self.log} ends:\n{process.last_lines(self.log)}"
+                )
             try:
                 store.ping()
             except Unavailable:
@@ -100,7 +105,8 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, port: int, folder: Path) -> None:
         from chdb import session
 
-        self._open = lambda: session.Session(str(folder))
+        make: Any = session.Session
+        self._open: Callable[[], Any] = lambda: make(str(folder))
         self._first = self._open()  # holds the folder, and keeps the engine warm
         self._change = threading.Condition()
         self._busy = 0
@@ -185,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         text = (sql + "\n" + body.decode()).strip()
         if not text:
             return b"Ok.\n"
-        answer = self._session.query(text, asked.get("default_format", "TabSeparated"), params=parameters or None)
+        format_ = asked.get("default_format", "TabSeparated")
+        answer = self._session.query(text, format_, params=parameters or None)
         return bytes(answer.bytes() or b"")
 
     def _insert(self, statement: str, format_: str, body: bytes) -> None:

@@ -22,25 +22,21 @@ Parameter = str | int | Sequence[str] | Sequence[int]
 Parameters = Mapping[str, Parameter]
 Rows = list[tuple[Any, ...]]
 
-_DIMENSIONS = ("dimensions", "dimension_names", "dimension_values", "start")
+_WINDOW = ("namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start")
+_TIMES = ("received_at_ms", "stored_at_ms")
+_POSITION = ("input_topic", "input_partition", "input_offset")
+_EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
 TABLES: dict[str, frozenset[str]] = {
-    "events": frozenset(
-        ("namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms")
-        + ("data", "fate", "reason", "detail", "meters", "input_topic", "input_partition", "input_offset")
-        + ("revision",)
-    ),
-    "windows": frozenset(
-        ("namespace", "meter", "meter_id", "subject", *_DIMENSIONS, "value", "count", "latest_order")
-        + ("revision", "received_at_ms", "stored_at_ms")
-    ),
-    "uniques": frozenset(("namespace", "meter_id", "subject", *_DIMENSIONS, "member")),
+    "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_TIMES)),
+    "windows": frozenset((*_WINDOW, "meter", "value", "count", "latest_order", "revision", *_TIMES)),
+    "uniques": frozenset((*_WINDOW, "member")),
 }
 DECIMAL_COLUMNS = frozenset({"value"})
 
 # Codes of ClickHouse that time can heal; every other one means that our statement is wrong.
 _PASSING = frozenset(
-    (159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999)
-    + (192, 193, 194, 516)  # not let in: the operator can set that right while we wait
+    {159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999}
+    | {192, 193, 194, 516}  # not let in: the operator can set that right while we wait
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
@@ -100,7 +96,7 @@ def connect(url: str, password: str = "") -> ClickHouse:
 
 
 def insert_statement(table: str, columns: Columns) -> str:
-    """`INSERT INTO table (columns)`. Raises Broken for names not in TABLES, unequal lengths, wrong decimals."""
+    """`INSERT INTO table (columns)`. Raises Broken for unknown names, unequal lengths and wrong decimals."""
     unknown = set(columns) - TABLES.get(table, frozenset())
     if table not in TABLES or unknown:
         raise Broken(f"no such table or columns: {table} {sorted(unknown)}")
@@ -124,7 +120,7 @@ def create_database_statement(database: str) -> str:
 def schema_statements(version: str) -> list[str]:
     """The statements of the schema files that a server of this version understands, in order."""
     files = ["1-tables.sql"]
-    if int(version.split(".")[0]) >= _NEWER_FROM:
+    if int(version.split(".", maxsplit=1)[0]) >= _NEWER_FROM:
         files.append("2-newer.sql")
     found = []
     for name in files:

@@ -1,7 +1,7 @@
 """ClickHouse over HTTP: the local stack's chDB process (pipeline.local.clickhouse).
 
 Owns: requests, how parameters and rows are written, its errors. Does not own: tables or questions.
-A statement goes as a form with its parameters; an insert has the statement in the URL and columns as the body.
+A statement goes as a form with its parameters; an insert has its statement in the URL, columns as the body.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ FORM = "application/x-www-form-urlencoded"
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "'": "\\'", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 )
-_LOST = (http.client.BadStatusLine, ConnectionError)  # what an idle connection gives when the server has restarted
+_LOST = (
+    http.client.BadStatusLine,
+    ConnectionError,
+)  # what an idle connection gives when the server has restarted
 
 
 class HttpClickHouse:
@@ -37,7 +40,9 @@ class HttpClickHouse:
         statement = clickhouse.insert_statement(table, columns) + " FORMAT JSONCompactColumns"
         values = list(columns.values())
         if values and values[0]:
-            self._post({"query": statement, "database": self._database}, msgspec.json.encode(values), "text/plain")
+            self._post(
+                {"query": statement, "database": self._database}, msgspec.json.encode(values), "text/plain"
+            )
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """See ClickHouse.query."""
@@ -69,7 +74,9 @@ class HttpClickHouse:
                 status, headers, answer = self._once(path, body, content_type)
             except _LOST:
                 self._pool.close()
-                status, headers, answer = self._once(path, body, content_type)  # rows replace, so twice is once
+                status, headers, answer = self._once(
+                    path, body, content_type
+                )  # rows replace, so twice is once
         except (OSError, http.client.HTTPException) as error:
             message = f"ClickHouse (chDB) does not answer on {self._address}: {error or type(error).__name__}"
             raise Unavailable(message) from error
@@ -101,5 +108,3 @@ def _text(value: Parameter) -> str:
 
 def _element(value: str | int) -> str:
     return str(value) if isinstance(value, int) else "'" + value.translate(_ESCAPES) + "'"
-
-

@@ -1,7 +1,7 @@
 """A ClickHouse server by its native protocol.
 
-Owns: the driver, its errors, parameters for servers that bind none themselves. Does not own: tables or questions.
-Servers before 2022 bind no parameters in this protocol, so clickhouse-driver writes them, escaped, into the text.
+Owns: the driver, its errors, parameters. Does not own: tables or questions.
+Older servers bind no parameters in this protocol, so clickhouse-driver writes them, escaped, into the text.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from clickhouse_driver import Client
-from clickhouse_driver import errors as driver_errors
+from clickhouse_driver import Client, errors  # type: ignore[import-untyped]
 
 from pipeline.errors import Broken, Unavailable
 from pipeline.stores import clickhouse
@@ -21,6 +20,7 @@ from pipeline.stores.clickhouse_pool import Pool
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 300
 _UNKNOWN_DATABASE = 81
+_LOST = (errors.NetworkError, errors.PartiallyConsumedQueryError)
 _PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
 
 
@@ -52,8 +52,13 @@ class NativeClickHouse:
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """See ClickHouse.query."""
+        # The driver writes a list as an array, but a tuple as a tuple. Without parameters it would leave %% as it is.
+        values = {
+            name: value if isinstance(value, str | int) else list(value)
+            for name, value in (parameters or {"": ""}).items()
+        }
         with self._pool.connection() as connection, self._failures():
-            found = connection.client.execute(_driver_text(sql), dict(parameters or {}) or {"": ""})
+            found = connection.client.execute(_driver_text(sql), values)
         return found if isinstance(found, list) else []
 
     def ensure_schema(self) -> None:
@@ -94,15 +99,22 @@ class NativeClickHouse:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except (driver_errors.NetworkError, driver_errors.PartiallyConsumedQueryError, EOFError, OSError) as error:
+        except (
+            errors.NetworkError,
+            errors.PartiallyConsumedQueryError,
+            EOFError,
+            OSError,
+        ) as error:
             raise Unavailable(
                 f"ClickHouse does not answer on {self._host}:{self._port}: {error or type(error).__name__}"
             ) from error
-        except driver_errors.ServerException as error:
+        except errors.ServerException as error:
             if error.code == _UNKNOWN_DATABASE:
                 raise Unavailable(f"ClickHouse has no database {self._database} yet.") from error
-            raise clickhouse.failure(error.code or 0, str(error.message).partition("Stack trace")[0]) from error
-        except driver_errors.Error as error:
+            raise clickhouse.failure(
+                error.code or 0, str(error.message).partition("Stack trace")[0]
+            ) from error
+        except errors.Error as error:
             raise Broken(f"ClickHouse's driver refused: {error}") from error
 
 

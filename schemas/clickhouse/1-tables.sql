@@ -3,7 +3,8 @@
 -- Statements end with a semicolon at the end of a line.
 
 -- One row for each input record, whatever became of it. The sort key is a function of that record alone,
--- so a replay replaces. A rejected record has the broker's time in `time`, its bytes as text in `data`.
+-- so a replay replaces. A record that ingest refused has the broker's time in `time` and its bytes as text in
+-- `raw`; every other one has the JSON text of its data in `data`.
 CREATE TABLE IF NOT EXISTS events
 (
     namespace String,
@@ -16,6 +17,7 @@ CREATE TABLE IF NOT EXISTS events
     received_at_ms Int64,
     stored_at_ms Int64,
     data String,
+    raw String,
     fate String,
     reason String,
     detail String,

@@ -61,7 +61,9 @@ def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     (folder / "users.xml").write_text(USERS)
     config = CONFIG.format(folder=folder, port=port, http_port=process.free_port())
     (folder / "config.xml").write_text(config)
-    server = process.spawn(["clickhouse-server", f"--config-file={folder}/config.xml"], Path(folder / "out.log"))
+    server = process.spawn(
+        ["clickhouse-server", f"--config-file={folder}/config.xml"], Path(folder / "out.log")
+    )
     try:
         yield f"clickhouse://127.0.0.1:{port}/tallymark"
     finally:

@@ -92,7 +92,9 @@ def test_ensure_schema_again_changes_nothing(store: ClickHouse, namespace: str) 
     store.insert("windows", windows(namespace, ["1"]))
     store.ensure_schema()
     asked = {"namespace": namespace}
-    assert store.query("SELECT count() FROM windows FINAL WHERE namespace = {namespace:String}", asked) == [(1,)]
+    assert store.query("SELECT count() FROM windows FINAL WHERE namespace = {namespace:String}", asked) == [
+        (1,)
+    ]
 
 
 def test_no_rows_is_no_insert(store: ClickHouse, namespace: str) -> None:
@@ -110,7 +112,9 @@ def test_threads_share_a_store(store: ClickHouse, namespace: str) -> None:
         answers = list(pool.map(work, range(40)))
     assert answers == [[(number,)] for number in range(40)]
     asked = {"namespace": namespace}
-    assert store.query("SELECT count() FROM uniques FINAL WHERE namespace = {namespace:String}", asked) == [(40,)]
+    assert store.query("SELECT count() FROM uniques FINAL WHERE namespace = {namespace:String}", asked) == [
+        (40,)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,9 @@ def test_a_server_that_is_not_there_is_unavailable(scheme: str) -> None:
         store.insert("windows", windows("n", ["1"]))
 
 
-@pytest.mark.parametrize("url", ["clickhouse://", "http://127.0.0.1/x", "clickhouse://h:9000/a-b", "chdb+http:///x"])
+@pytest.mark.parametrize(
+    "url", ["clickhouse://", "http://127.0.0.1/x", "clickhouse://h:9000/a-b", "chdb+http:///x"]
+)
 def test_a_url_that_names_no_store_is_rejected(url: str) -> None:
     with pytest.raises(Rejected) as refusal:
         connect(url)
@@ -163,5 +169,7 @@ def test_a_url_that_names_no_store_is_rejected(url: str) -> None:
 def test_only_newer_servers_get_what_only_they_know() -> None:
     old, new = schema_statements("18.16.1"), schema_statements("26.9.2.1")
     assert [text.split("(")[0].split()[-1] for text in old] == ["events", "windows", "uniques"]
-    assert new[: len(old)] == old and all(text.startswith("ALTER TABLE events ADD INDEX") for text in new[len(old) :])
+    assert new[: len(old)] == old and all(
+        text.startswith("ALTER TABLE events ADD INDEX") for text in new[len(old) :]
+    )
     assert len(new) > len(old)

@@ -1,0 +1,186 @@
+"""Records as rows of ClickHouse: lists by column, for the tables of schemas/clickhouse.
+
+Owns: which member becomes which column, canonical dimensions, the text of a refused record.
+Does not own: the tables (stores.clickhouse) or when rows are written (the sink).
+Every row is a function of its record but for `stored_at_ms`, so a replay writes the same row again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import Broken
+from pipeline.records import Event, Settled, Window
+
+Columns = dict[str, list[Any]]
+Headers = Sequence[tuple[str, bytes | None]]
+
+LATEST_S = 2**32 - 1  # of a DateTime; the earliest is 0
+MAX_SHOWN = 1024  # characters of an attribute that a refused record seems to have
+_NS_PER_S = 1_000_000_000
+
+_EVENT_COLUMNS = (
+    "namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms",
+    "data", "raw", "fate", "reason", "detail", "meters", "input_topic", "input_partition", "input_offset", "revision",
+)  # fmt: skip
+_WINDOW_COLUMNS = (
+    "namespace", "meter", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
+    "value", "count", "latest_order", "revision", "received_at_ms", "stored_at_ms",
+)  # fmt: skip
+_UNIQUE_COLUMNS = (
+    "namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
+    "member",
+)  # fmt: skip
+_ATTRIBUTES = ("id", "source", "type", "subject")
+_POSITION = ("tallymark_partition", "tallymark_offset", "tallymark_received_at_ms")
+
+_event = msgspec.json.Decoder(Event).decode
+
+
+def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
+    """Rows of `events` for events with their fate."""
+    rows = []
+    for one in settled:
+        event = one.event if isinstance(one.event, Event) else _event(one.event)
+        rows.append(
+            (
+                event.namespace,
+                event.source,
+                event.id,
+                event.type,
+                event.subject,
+                min(max(event.time_ns // _NS_PER_S, 0), LATEST_S),
+                event.time_ns,
+                event.received_at_ms,
+                stored_at_ms,
+                str(event.data, "utf-8"),
+                "",
+                one.fate,
+                one.reason,
+                "",
+                one.meters,
+                event.input_topic,
+                event.partition,
+                event.offset,
+                one.revision,
+            )
+        )
+    return _columns(_EVENT_COLUMNS, rows)
+
+
+def rejected_columns(records: Iterable[tuple[bytes | None, Headers]], stored_at_ms: int) -> Columns:
+    """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last.
+
+    `raw` is the value as text, bytes that are no UTF-8 written `\\xff`; `time` is the broker's timestamp.
+    Attributes are what the record seems to say, else empty. Raises Broken where a header of ours is missing.
+    """
+    return _columns(_EVENT_COLUMNS, [_rejected(value, headers, stored_at_ms) for value, headers in records])
+
+
+def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
+    """Rows of `windows`: of each window the highest revision only."""
+    newest: dict[tuple[str, int, str, str, int], Window] = {}
+    for window in windows:
+        dimensions = canonical(window.dimensions)
+        key = (window.namespace, window.meter_id, window.subject, dimensions, window.start_s)
+        known = newest.get(key)
+        if known is None or known.revision <= window.revision:
+            newest[key] = window
+    rows = [
+        (
+            window.namespace,
+            window.meter,
+            window.meter_id,
+            window.subject,
+            key[3],
+            *_dimensions(window),
+            window.start_s,
+            window.value,
+            window.count,
+            window.order,
+            window.revision,
+            window.received_at_ms,
+            stored_at_ms,
+        )
+        for key, window in newest.items()
+    ]
+    return _columns(_WINDOW_COLUMNS, rows)
+
+
+def unique_columns(windows: Iterable[Window]) -> Columns:
+    """Rows of `uniques`: one for each member that a UNIQUE_COUNT window brought, in any revision."""
+    rows = []
+    for window in windows:
+        if window.members:
+            names, values = _dimensions(window)
+            dimensions = canonical(window.dimensions)
+            start_s = window.start_s
+            fixed = (window.namespace, window.meter_id, window.subject, dimensions, names, values, start_s)
+            rows += [(*fixed, member) for member in window.members]
+    return _columns(_UNIQUE_COLUMNS, rows)
+
+
+def canonical(dimensions: Mapping[str, str]) -> str:
+    """Dimensions as JSON text, sorted by name: equal for equal dimensions only."""
+    return _canonical(dimensions).decode() if dimensions else "{}"
+
+
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+def _dimensions(window: Window) -> tuple[list[str], list[str]]:
+    names = sorted(window.dimensions)
+    return names, [window.dimensions[name] for name in names]
+
+
+def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Columns:
+    if not rows:
+        return {name: [] for name in names}
+    return {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple[Any, ...]:
+    # A sender may use our names too; ours stand last and win.
+    texts = {name: (content or b"").decode("utf-8", "backslashreplace") for name, content in headers}
+    try:
+        partition, offset, received_at_ms = (int(texts[name]) for name in _POSITION)
+        namespace, topic = texts["tallymark_namespace"], texts["tallymark_topic"]
+        reason, detail = texts["tallymark_reason"], texts["tallymark_detail"]
+    except (KeyError, ValueError) as error:
+        raise Broken(f"a rejected record lacks a header, or has a wrong one: {error}") from error
+    received_at_ms = max(received_at_ms, 0)
+    said = _attributes(value, texts)
+    return (
+        namespace,
+        said["source"],
+        said["id"],
+        said["type"],
+        said["subject"],
+        min(received_at_ms // 1000, LATEST_S),
+        received_at_ms * 1_000_000,
+        received_at_ms,
+        stored_at_ms,
+        "",
+        (value or b"").decode("utf-8", "backslashreplace"),
+        "rejected",
+        reason,
+        detail,
+        [],
+        topic,
+        partition,
+        offset,
+        0,
+    )
+
+
+def _attributes(value: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
+    try:
+        body = msgspec.json.decode(value or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    members = body if isinstance(body, dict) else {}
+    said = {name: headers.get("ce_" + name, members.get(name)) for name in _ATTRIBUTES}
+    return {name: text[:MAX_SHOWN] if isinstance(text, str) else "" for name, text in said.items()}

@@ -1,0 +1,228 @@
+"""Runs a usage query on ClickHouse.
+
+Owns: its SQL and the steps of a query. Does not own: the rules, merging and result rows (core.query).
+SQL is put together from the constants here; every value is a bound parameter. Sums are exact: where a sum of
+Decimal(38, 18) could wrap, the windows are summed here in whole numbers instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pipeline.core import number
+from pipeline.core.meter import MAX_DIMENSIONS
+from pipeline.core.query import (
+    NS_PER_S,
+    EdgeEvent,
+    Key,
+    Part,
+    Parts,
+    UsageQuery,
+    collect,
+    cut,
+    edge_reader,
+    parse_total,
+    result_rows,
+    runs,
+)
+from pipeline.core.window import MINUTE_S, boundaries
+from pipeline.stores.clickhouse import ClickHouse, Parameter
+
+WIDE_S = 366 * 86_400  # a longer range is first narrowed to where there are windows
+EDGE_EVENTS = 50_000  # at most so many in memory at once, where a second has no more
+MEMBERS = 1_000  # looked up by one statement
+
+# Of a run of windows of equal length: see core.query.runs.
+_RUN = (
+    "arrayElement({starts:Array(Int64)},"
+    " arrayCount(b -> b <= toInt64(start), {starts:Array(Int64)}) AS run) AS run_start"
+)
+_IN_RUN = (
+    "(" + _RUN + ") + intDiv(toInt64(start) - run_start, arrayElement({lengths:Array(Int64)}, run))"
+    " * arrayElement({lengths:Array(Int64)}, run)"
+)
+_START = {None: "toInt64(0)", "MINUTE": "toInt64(start)"}  # other sizes: _IN_RUN
+_DIMENSION = "dimension_values[indexOf(dimension_names, {n#:String})]"
+_DIMENSIONS = tuple(_DIMENSION.replace("n#", "group" + str(place)) for place in range(MAX_DIMENSIONS))
+_FILTERS = tuple(
+    ("has({allowed#:Array(String)}, " + _DIMENSION.replace("n#", "filter#") + ")").replace("#", str(place))
+    for place in range(MAX_DIMENSIONS)
+)
+_SUM = "toString(sum(value)), toString(min(value)), toString(max(value)), ''"
+_VALUES = {
+    "SUM": _SUM,
+    "AVG": _SUM,
+    "COUNT": "'', '', '', ''",
+    "UNIQUE_COUNT": "'', '', '', ''",
+    "MIN": "toString(min(value)), '', '', ''",
+    "MAX": "toString(max(value)), '', '', ''",
+    "LATEST": "toString(argMax(value, latest_order)), '', '', max(latest_order)",
+}
+_WINDOWS = ", count(), toUInt64(sum(count)), toUInt32(min(start)), toUInt32(max(start)) FROM windows FINAL"
+_RANGE = (
+    " WHERE namespace = {namespace:String} AND meter_id = {meter_id:UInt64}"
+    " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
+)
+_SUBJECTS = "subject IN (SELECT arrayJoin({subjects:Array(String)}))"
+_GROUPED = " GROUP BY window_start, dims, of_subject"
+_EACH = _GROUPED + ", start, subject, dimensions"
+_IF_ANY = " HAVING count() > 0"  # where all keys are constant, old servers give a row for no rows
+_MEMBERS = "member IN (SELECT arrayJoin({members:Array(String)}))"
+_EXTENT = "SELECT toUInt32(min(start)), toUInt32(max(start)), count() FROM windows" + _RANGE
+_EDGE = (
+    " FROM events FINAL WHERE namespace = {namespace:String}"
+    " AND time >= toDateTime({from_s:UInt32}, 'UTC') AND time <= toDateTime({to_s:UInt32}, 'UTC')"
+    " AND time_ns >= {from_ns:Int64} AND time_ns < {to_ns:Int64} AND fate = 'counted'"
+    # An older meter of the same slug counted under lower revisions.
+    " AND has(meters, {meter:String}) AND revision >= {meter_id:UInt64}"
+)
+_EDGE_SECONDS = "SELECT intDiv(time_ns, 1000000000) AS second, count()"
+_EDGE_EVENTS = "SELECT subject, data, time_ns, received_at_ms, input_partition, input_offset"
+
+
+class _Scope(NamedTuple):
+    """Where to look: SELECT's keys, further conditions, parameters of both."""
+
+    keys: str
+    conditions: str
+    parameters: dict[str, Parameter]
+
+
+def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
+    """The rows of core.query.result_rows. Raises Unavailable, Rejected `total-too-large`, Broken."""
+    aggregation = query.meter.aggregation
+    minutes, edges = cut(query.from_ns, query.to_ns)
+    parts: Parts = {}
+    scope = _scope(store, query, minutes)
+    if scope is not None:
+        collect(aggregation, _stored(store, query, scope), parts)
+    edge: Parts = {}
+    for side in edges:
+        collect(aggregation, _edge(store, query, *side), edge)
+    if edge and scope is not None and aggregation == "UNIQUE_COUNT":
+        edge = _fresh(store, edge, scope)
+    return result_rows(query, collect(aggregation, edge.items(), parts))
+
+
+def _scope(store: ClickHouse, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
+    """None where there is no whole minute with a window."""
+    from_s, to_s = minutes
+    if from_s >= to_s:
+        return None
+    parameters: dict[str, Parameter] = {
+        "namespace": query.meter.namespace,
+        "meter_id": query.meter.meter_id,
+        "from_s": from_s,
+        "to_s": to_s,
+    }
+    start = _START.get(query.window)
+    if start is None:
+        if to_s - from_s > WIDE_S:
+            first_s, last_s, rows = store.query(_EXTENT, parameters)[0]
+            if not rows:
+                return None
+            from_s, to_s = first_s, last_s + MINUTE_S
+        starts, lengths = runs(boundaries(query.window or "MINUTE", query.zone, from_s, to_s))
+        parameters |= {"from_s": from_s, "to_s": to_s, "starts": starts, "lengths": lengths}
+        start = _IN_RUN
+    dimensions = "CAST([] AS Array(String))"
+    if query.group_by:
+        dimensions = "[" + ", ".join(_DIMENSIONS[: len(query.group_by)]) + "]"
+        parameters |= {"group" + str(place): name for place, name in enumerate(query.group_by)}
+    subject = "subject" if query.by_subject else "''"
+    keys = "SELECT " + start + " AS window_start, " + dimensions + " AS dims, " + subject + " AS of_subject"
+    return _Scope(keys, _conditions(query, parameters), parameters)
+
+
+def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
+    """The conditions of subjects and filters; their values are added to `parameters`."""
+    found = []
+    if query.subjects:
+        found.append(_SUBJECTS)
+        parameters["subjects"] = query.subjects
+    for place, (name, values) in enumerate(query.filters):
+        found.append(_FILTERS[place])
+        parameters |= {"filter" + str(place): name, "allowed" + str(place): values}
+    return "".join(" AND " + condition for condition in found)
+
+
+def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tuple[Key, Part]]:
+    aggregation = query.meter.aggregation
+    select = scope.keys + ", " + _VALUES[aggregation] + _WINDOWS + _RANGE + scope.conditions
+    rows = store.query(select + _GROUPED + _IF_ANY, scope.parameters)
+    if _VALUES[aggregation] == _SUM and any(_may_wrap(low, high, n) for *_, low, high, _, n, _, _, _ in rows):
+        rows = store.query(select + _EACH, scope.parameters)
+    for start_s, dimensions, subject, value, _, _, order, _, count, first_s, last_s in rows:
+        yield (
+            Key(start_s, tuple(dimensions), subject),
+            Part(parse_total(value) if value else None, order, count, first_s, last_s),
+        )
+    if aggregation == "UNIQUE_COUNT":
+        found = {Key(row[0], tuple(row[1]), row[2]): (row[-2], row[-1]) for row in rows}
+        members = scope.keys + ", uniqExact(member) FROM uniques" + _RANGE + scope.conditions + _GROUPED
+        for start_s, dimensions, subject, distinct in store.query(members, scope.parameters):
+            key = Key(start_s, tuple(dimensions), subject)
+            if (
+                key in found
+            ):  # members are written before their window: without it, the events are not counted yet
+                yield key, Part(None, "", 0, *found[key], distinct=distinct)
+
+
+def _may_wrap(low: str, high: str, rows: int) -> bool:
+    return max(abs(parse_total(low)), abs(parse_total(high))) * rows >= number.TOTAL_LIMIT
+
+
+def _edge(store: ClickHouse, query: UsageQuery, from_ns: int, to_ns: int) -> Iterator[tuple[Key, Part]]:
+    """Measures again what the meter counted in [from_ns, to_ns), some seconds at a time."""
+    meter = query.meter
+    conditions = " AND " + _SUBJECTS if query.subjects else ""
+    parameters: dict[str, Parameter] = {
+        "namespace": meter.namespace,
+        "meter": meter.slug,
+        "meter_id": meter.meter_id,
+        "subjects": query.subjects,
+    }
+    read = edge_reader(query)
+    asked = _EDGE_SECONDS + _EDGE + conditions + " GROUP BY second ORDER BY second"
+    seconds = store.query(asked, parameters | _between(from_ns, to_ns))
+    for first_s, last_s in _slices(seconds):
+        part = _between(max(from_ns, first_s * NS_PER_S), min(to_ns, (last_s + 1) * NS_PER_S))
+        for row in store.query(_EDGE_EVENTS + _EDGE + conditions, parameters | part):
+            found = read(EdgeEvent(*row))
+            if found is not None:
+                yield found
+
+
+def _between(from_ns: int, to_ns: int) -> dict[str, Parameter]:
+    return {
+        "from_ns": from_ns,
+        "to_ns": to_ns,
+        "from_s": from_ns // NS_PER_S,
+        "to_s": to_ns // NS_PER_S,
+    }
+
+
+def _slices(seconds: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
+    """First and last second of stretches with at most EDGE_EVENTS events, or of one second."""
+    first_s = last_s = events = 0
+    for second, count in seconds:
+        if events and events + count > EDGE_EVENTS:
+            yield first_s, last_s
+            events = 0
+        first_s = first_s if events else second
+        last_s, events = second, events + count
+    if events:
+        yield first_s, last_s
+
+
+def _fresh(store: ClickHouse, edge: Parts, scope: _Scope) -> Parts:
+    """The edge without those members that the whole minutes of the same key have too."""
+    wanted = sorted(set().union(*(part.members for part in edge.values())))
+    select = scope.keys + ", member FROM uniques" + _RANGE + scope.conditions + " AND " + _MEMBERS
+    known: dict[Key, set[str]] = {}
+    for first in range(0, len(wanted), MEMBERS):
+        parameters = scope.parameters | {"members": wanted[first : first + MEMBERS]}
+        for start_s, dimensions, subject, member in store.query(select + _GROUPED + ", member", parameters):
+            known.setdefault(Key(start_s, tuple(dimensions), subject), set()).add(member)
+    return {key: part._replace(members=part.members - known.get(key, set())) for key, part in edge.items()}
