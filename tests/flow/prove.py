@@ -3,8 +3,8 @@
     python -m tests.flow.prove --events 1000000 --seed 7 --kills 12 --data /tmp/proof
 
 Starts a stack in DIR (new or empty), applies the meters, sends the stream, kills and stops workers meanwhile,
-waits until nothing is pending, and compares every window of every meter and every fate with the recount of what
-arrived on `events`. Exit code 1 on any difference.
+waits until nothing is pending, and compares every window of every meter and every fate with the recount of
+what arrived on `events`. Exit code 1 on any difference.
 """
 
 from __future__ import annotations

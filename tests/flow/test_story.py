@@ -1,4 +1,4 @@
-"""The whole story on real services: sent, hurt on the way, asked for by the commands, equal to the recount."""
+"""The whole story on real services: sent, hurt on the way, asked for by commands, equal to the recount."""
 
 from __future__ import annotations
 
