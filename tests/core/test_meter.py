@@ -17,8 +17,8 @@ CASES = json.loads((Path(__file__).parent / "cases/openmeter-ingest-meter.json")
 VALIDATION = [case for case in CASES if case["id"].startswith("meter validation: ")]
 PARSE = [case for case in CASES if case["id"].startswith("parse event: ")]
 # Left out: HTTP requests (e2e_test.go, ingest.go), which the API tests; dedupe (dedupe_test.go), which dedupe
-# tests; OpenMeter's own Kafka format (serializer_test.go), since ours is the CloudEvent itself; and the sum of
-# 1000 random events, which test_aggregate's recount covers.
+# tests; OpenMeter's own Kafka format (serializer_test.go), since ours is the CloudEvent itself; and the sum
+# of 1000 random events, which the recount of test_aggregate covers.
 ELSEWHERE = ("e2e/", "ingest/httpdriver", "ingest/dedupe_test.go", "kafkaingest/serializer")
 
 SUM: dict[str, object] = {
@@ -93,7 +93,8 @@ def test_a_definition_reads_back() -> None:
     plain = meter(groupBy=..., name=None, metadata=None)
     assert (plain.name, plain.group_by, plain.event_from) == ("tokens", {}, None)
     assert plain.body() == {
-        "slug": "tokens", "eventType": "llm", "aggregation": "SUM", "valueProperty": "$.tokens", "name": "tokens",
+        "slug": "tokens", "eventType": "llm", "aggregation": "SUM", "valueProperty": "$.tokens",
+        "name": "tokens",
     }  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def test_each_aggregation_has_its_value_or_none(aggregation: str) -> None:
         ({"slug": ""}, "meter slug is required"),
         *(
             ({"slug": slug}, "meter slug must have 1 to 64 characters")
-            for slug in ("a/b", "..", "A", "a-b", "_a", "a__b", "a_", "a b", "a\n", "a" * 65, "é", 5, {"a": 1})
+            for slug in ("a/b", "..", "A", "a-b", "_a", "a__b", "a_", "a b", "a\n", "a" * 65, "é", 5, {})
         ),
         ({"eventType": ...}, "meter event type is required"),
         ({"eventType": 5}, "meter event type must be a string"),
@@ -136,7 +137,10 @@ def test_each_aggregation_has_its_value_or_none(aggregation: str) -> None:
         ({"groupBy": {"a\n": "$.a"}}, "meter group by key"),
         ({"groupBy": {" ": "$.a"}}, "meter group by key cannot be empty"),
         ({"groupBy": {"a" * 65: "$.a"}}, "meter group by key must have at most 64"),
-        *(({"groupBy": {key: "$.a"}}, f"meter group by key {key} is reserved") for key in ("subject", "time", "value")),
+        *(
+            ({"groupBy": {key: "$.a"}}, f"meter group by key {key} is reserved")
+            for key in ("subject", "time", "value")
+        ),
         ({"groupBy": {"a": None}}, "meter group by value must start with $ for key a"),
         ({"groupBy": {"a": "$.a'"}}, "meter group by value a is not valid"),
         ({"groupBy": {"a": "$['tokens']"}}, "meter group by value a cannot be the same as value property"),
