@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli_user import COMMANDS
 from pipeline.errors import Broken, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def dev(data: Path, workers: int) -> None:
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Folder of the demo's data; default: a new one.",
+    help="An empty folder for the demo's data.  [default: .tallymark/demo, emptied first]",
 )
 @click.option(
     "--events",
@@ -91,8 +92,11 @@ def dev(data: Path, workers: int) -> None:
     show_default=True,
     help="How many events to send.",
 )
-def demo(data: Path | None, events: int) -> None:
+@click.option("--exit", "exit_after", is_flag=True, help="Stop when everything was shown.")
+def demo(data: Path | None, events: int, exit_after: bool) -> None:
     """Send realistic events through a fresh local stack and show what came out.
+
+    Exit code 1 when the fates do not add up.
 
     \b
     Example:
@@ -100,7 +104,7 @@ def demo(data: Path | None, events: int) -> None:
     """
     from pipeline.demo import run
 
-    run(data, events)
+    run(data, events, exit_after)
 
 
 @main.command()
@@ -209,18 +213,8 @@ def _settings() -> Settings:
     return load()
 
 
-def _register_user_commands() -> None:
-    try:
-        from pipeline.cli_user import COMMANDS
-    except ModuleNotFoundError as error:
-        if error.name != "pipeline.cli_user":
-            raise
-        return
-    for command in COMMANDS:
-        main.add_command(command)
-
-
-_register_user_commands()
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="tallymark")
