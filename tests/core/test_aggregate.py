@@ -24,8 +24,8 @@ from pipeline.records import Event, Settled, Window
 
 PEERS = json.loads((Path(__file__).parent / "cases/peers-aggregation.json").read_text())["cases"]
 # Left out of peers-aggregation.json: weighted sums, and rounding of a metric or expression, which OpenMeter's
-# aggregations do not know; deduplication and time bounds, which ingest and dedupe test. Kept with another value:
-# a negative total billed as zero, which is a rule of billing: a meter shows the negative total.
+# aggregations do not know; deduplication and time bounds, which ingest and dedupe test. Kept with another
+# value: a negative total billed as zero, which is a rule of billing: a meter shows the negative total.
 LEFT_OUT = ("weighted sum", "metric rounding", "expression rounding", "dedupe", "ingest bounds")
 QUERY = json.loads((Path(__file__).parent / "cases/openmeter-meter-query.json").read_text())["cases"]
 # Of openmeter-meter-query.json only the aggregation of given data belongs here; the rest is the query's.
@@ -67,7 +67,8 @@ def event(data: object, offset: int = 0, time_ns: int = START_NS, **members: Any
     raw = data if isinstance(data, bytes) else msgspec.json.encode(data)
     given = {
         "namespace": "default", "source": "s", "id": str(offset), "type": "t", "subject": "a",
-        "time_ns": time_ns, "received_at_ms": 1_704_067_200_500, "input_topic": "events", "partition": 0, "offset": offset,
+        "time_ns": time_ns, "received_at_ms": 1_704_067_200_500,
+        "input_topic": "events", "partition": 0, "offset": offset,
     }  # fmt: skip
     return Event(**{**given, **members}, data=msgspec.Raw(raw))
 
