@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -68,22 +68,23 @@ def run(data: Path | None, events: int, exit_after: bool = False) -> None:
     """
     console = Console(highlight=False)
     folder = _fresh(data)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    stack = Stack(folder, say=console.print)
+    _on_signals(_interrupt)
     adds_up = False
     try:
         began_s = time.monotonic()
         console.print(f"Starting Kafka, ClickHouse, Redis and every stage in {folder}")
-        with Stack(folder, say=console.print) as stack:
-            console.print(
-                f"Up after {time.monotonic() - began_s:.1f} s. Kafka is at {stack.settings.kafka}.\n"
-            )
-            adds_up = _show(stack, events, console)
-            console.print(f"\nThe demo took {time.monotonic() - began_s:.0f} s.")
-            if sys.stdout.isatty() and not exit_after:
-                _stay(stack, console)
+        stack.start()
+        console.print(f"Up after {time.monotonic() - began_s:.1f} s. Kafka is at {stack.settings.kafka}.")
+        adds_up = _show(stack, events, console)
+        console.print(f"\nThe demo took {time.monotonic() - began_s:.0f} s.")
+        if sys.stdout.isatty() and not exit_after:
+            _stay(stack, console)
     except KeyboardInterrupt:
-        console.print("stopped")
+        console.print("\nstopping")
+    finally:
+        _on_signals(lambda number, frame: stack.kill())  # a second Ctrl-C does not wait
+        stack.stop()
     if not adds_up:
         raise SystemExit(1)
 
@@ -175,6 +176,11 @@ def _fresh(data: Path | None) -> Path:
                     raise Rejected("in-use", f"Another `tallymark demo` runs on {FOLDER}.") from None
         shutil.rmtree(FOLDER)
     return FOLDER
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
