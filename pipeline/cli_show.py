@@ -77,11 +77,19 @@ def print_reconcile(report: Row) -> None:
 
 def print_status(answer: Row) -> None:
     columns = ("stage", "up", "workers", "lag", "events/s", "definitions")
-    rows = (
-        (s["stage"], "yes" if s["up"] else "no", str(len(s["workers"])),
-         "?" if s["lag"] is None else count(s["lag"]), count(round(s["rate"])), "" if s["controlRevision"] is None else f"revision {s['controlRevision']}")
-        for s in answer["stages"]
-    )  # fmt: skip
+    rows = map(_stage_cells, answer["stages"])
     print_table(columns, rows, right=("workers", "lag", "events/s"))
     for name, neighbour in answer["neighbours"].items():
         click.echo(f"{name}: {'answers' if neighbour['ok'] else neighbour['detail']}")
+
+
+def _stage_cells(stage: Row) -> tuple[str, ...]:
+    revision = stage["controlRevision"]
+    return (
+        stage["stage"],
+        "yes" if stage["up"] else "no",
+        str(len(stage["workers"])),
+        "?" if stage["lag"] is None else count(stage["lag"]),
+        count(round(stage["rate"])),
+        "" if revision is None else f"revision {revision}",
+    )

@@ -20,6 +20,8 @@ from pipeline.settings import Settings
 STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 _TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
+_ATTEMPTS = 5
+_AGAIN_S = 0.2
 
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -68,14 +70,23 @@ def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int |
         ]
         for stage, names in wanted.items()
     }
-    try:
-        unread = _unread(settings, places)
-    except KafkaException as error:
-        raise kafka.unavailable(settings, error) from error
+    unread = _steadily(settings, places)
     return {
         stage: sum(unread[stage].values()) if all(name in existing for name in wanted[stage]) else None
         for stage in stages
     }
+
+
+def _steadily(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, dict[Place, int]]:
+    """Asks again when a partition is just changing its leader."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return _unread(settings, places)
+        except KafkaException as error:
+            if not left or not error.args[0].retriable():
+                raise kafka.unavailable(settings, error) from error
+            time.sleep(_AGAIN_S)
+    raise AssertionError("not reached")
 
 
 def _unread(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, dict[Place, int]]:

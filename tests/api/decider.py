@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from pipeline import kafka
 from pipeline.core.control import decide, key_of
@@ -17,23 +19,23 @@ from pipeline.settings import Settings
 
 
 class Decider:
-    """Reads `commands` from now on; answers on `control` and `replies` until closed."""
+    """Reads `commands` from the beginning; answers on `control` and `replies` until closed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0})
         self._consumer = Consumer(
-            kafka.client_config(settings) | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False}
+            kafka.client_config(settings)
+            | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False, "log_level": 0}
         )
         self._state: dict[str, Definition] = {}
         self.revision = 0
         self._closing = threading.Event()
+        self._deciding = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
-        place = TopicPartition("commands", 0)
-        place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
-        self._consumer.assign([place])
+        self._consumer.assign([TopicPartition("commands", 0, OFFSET_BEGINNING)])
         self._thread.start()
         return self
 
@@ -41,7 +43,12 @@ class Decider:
         self._closing.set()
         self._thread.join()
         self._consumer.close()
-        self.beat("aggregate-1", None)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Decides nothing for a while; what came meanwhile is decided afterwards."""
+        with self._deciding:
+            yield
 
     def beat(
         self, worker: str, revision: int | None, stage: str = "aggregate", at_ms: int | None = None
@@ -55,14 +62,17 @@ class Decider:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            message = self._consumer.poll(0.05)
-            if message is None or message.error():
-                continue
-            command = msgspec.json.decode(message.value() or b"", type=Command)
-            decision = decide(self._state, command, self.revision, message.timestamp()[1])
-            self.revision = decision.revision
-            for definition in decision.definitions:
-                self._state[key_of(definition)] = definition
-                self._producer.produce("control", msgspec.json.encode(definition), key_of(definition))
-            self._producer.produce("replies", msgspec.json.encode(decision.reply), decision.reply.id)
-            self._producer.flush(10)
+            with self._deciding:
+                message = self._consumer.poll(0.05)
+                if message is not None and not message.error():
+                    self._decide(message)
+
+    def _decide(self, message: Message) -> None:
+        command = msgspec.json.decode(message.value() or b"", type=Command)
+        decision = decide(self._state, command, self.revision, message.timestamp()[1])
+        self.revision = decision.revision
+        for definition in decision.definitions:
+            self._state[key_of(definition)] = definition
+            self._producer.produce("control", msgspec.json.encode(definition), key_of(definition))
+        self._producer.produce("replies", msgspec.json.encode(decision.reply), decision.reply.id)
+        self._producer.flush(10)

@@ -1,0 +1,64 @@
+"""The API on a real broker and a real ClickHouse, with a control stage that decides as the real one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.api.app import create_app
+from pipeline.errors import Unavailable
+from pipeline.local import process
+from pipeline.local.clickhouse import ChDB
+from pipeline.local.kafka import Kafka
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse import ClickHouse, connect
+from tests.api.decider import Decider
+from tests.conftest import reset_topics
+
+
+@pytest.fixture(scope="session")
+def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = ChDB(tmp_path_factory.mktemp("chdb-api"), process.free_port()).start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(kafka: Kafka, chdb: str, store: ClickHouse) -> Settings:
+    """Settings of a module's tests: a broker with fresh topics, a ClickHouse with empty tables."""
+    settings = Settings.model_construct(kafka=kafka.address, clickhouse=chdb)
+    reset_topics(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def store(chdb: str) -> Iterator[ClickHouse]:
+    """Empty tables."""
+    store = connect(chdb)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            store.ensure_schema()
+            break
+        except Unavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    for table in ("events", "windows", "uniques"):
+        store.query("TRUNCATE TABLE " + table)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def decider(served: Settings) -> Iterator[Decider]:
+    with Decider(served) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def api(served: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(served), base_url="http://testserver/api/v1") as client:
+        yield client
