@@ -59,12 +59,12 @@ def dedupe(batch: AcceptedBatch, position: int, seen: Seen, lifetime_ms: int) ->
     repeats: list[Settled] = []
     entries: list[tuple[bytes, bytes]] = []
     fresh: dict[bytes, bytes] = {}
-    pack, unpack = _ENTRY.pack, _ENTRY.unpack
+    pack = _ENTRY.pack
     conflicts = 0
     for index, (identity, content, received_at_ms, subject_hash) in enumerate(keys):
         entry = fresh.get(identity) or found[index]
         if entry is not None:
-            first_offset, first_index, first_content, first_at_ms = unpack(entry)
+            first_offset, first_index, first_content, first_at_ms = _unpack_entry(entry)
             replayed = first_offset == position and first_index == index
             if not replayed and first_at_ms + lifetime_ms >= received_at_ms:
                 if first_content == content:

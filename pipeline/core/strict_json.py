@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from orjson import OPT_SORT_KEYS, JSONDecodeError, JSONEncodeError, dumps, loads
@@ -121,8 +122,7 @@ def canonical_text(tree: Any) -> bytes:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise Rejected("duplicate-member", f"The member {name[:40]!r} stands twice in one object.")
     return members
 
