@@ -144,8 +144,9 @@ def cut(from_ns: int | None, to_ns: int | None) -> Cut:
     to_ns = end_ns if to_ns is None else min(max(to_ns, 0), end_ns)
     first_s = -(-from_ns // MINUTE_NS) * MINUTE_S
     last_s = minute_s(to_ns)
+    sides: tuple[tuple[int, int], ...] = ((from_ns, to_ns),)
     if first_s > last_s:  # within one minute
-        return Cut((first_s, first_s), ((from_ns, to_ns),))
+        return Cut((first_s, first_s), sides if from_ns < to_ns else ())
     sides = ((from_ns, first_s * NS_PER_S), (last_s * NS_PER_S, to_ns))
     return Cut((first_s, last_s), tuple(side for side in sides if side[0] < side[1]))
 

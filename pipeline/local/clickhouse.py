@@ -208,7 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
         if database != self._database:
             if not _NAME.fullmatch(database):
                 raise ValueError("Code: 81. Not a database name.")
-            self._session.query("USE " + database)
+            statement = "USE " + database
+            self._session.query(statement)
             self._database = database
 
     def _answer(self, status: HTTPStatus, body: bytes, code: str | None = None) -> None:

@@ -38,6 +38,7 @@ _PASSING = frozenset(
     {159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999}
     | {192, 193, 194, 516}  # not let in: the operator can set that right while we wait
 )
+_NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 _NEWER_FROM = 21  # major version that understands 2-newer.sql
@@ -133,4 +134,7 @@ def schema_statements(version: str) -> list[str]:
 def failure(code: int, text: str) -> Unavailable | Broken:
     """What an error code of ClickHouse means for us. text: the server's own."""
     message = f"ClickHouse refused (code {code}): {text.strip()}"
+    if code in _NOT_MADE_YET:
+        message += " Its tables are made when the sink starts."
+        return Unavailable(message)
     return Unavailable(message) if code in _PASSING else Broken(message)

@@ -74,9 +74,8 @@ class HttpClickHouse:
                 status, headers, answer = self._once(path, body, content_type)
             except _LOST:
                 self._pool.close()
-                status, headers, answer = self._once(
-                    path, body, content_type
-                )  # rows replace, so twice is once
+                # Rows replace each other, so an insert that is done twice is done once.
+                status, headers, answer = self._once(path, body, content_type)
         except (OSError, http.client.HTTPException) as error:
             message = f"ClickHouse (chDB) does not answer on {self._address}: {error or type(error).__name__}"
             raise Unavailable(message) from error

@@ -19,7 +19,6 @@ from pipeline.stores.clickhouse_pool import Pool
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 300
-_UNKNOWN_DATABASE = 81
 _LOST = (errors.NetworkError, errors.PartiallyConsumedQueryError)
 _PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
 
@@ -52,7 +51,7 @@ class NativeClickHouse:
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """See ClickHouse.query."""
-        # The driver writes a list as an array, but a tuple as a tuple. Without parameters it would leave %% as it is.
+        # The driver writes a list as an array, a tuple as a tuple; without parameters it would leave %% as it is.
         values = {
             name: value if isinstance(value, str | int) else list(value)
             for name, value in (parameters or {"": ""}).items()
@@ -99,21 +98,15 @@ class NativeClickHouse:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except (
-            errors.NetworkError,
-            errors.PartiallyConsumedQueryError,
-            EOFError,
-            OSError,
-        ) as error:
+        except (*_LOST, EOFError, OSError) as error:
             raise Unavailable(
                 f"ClickHouse does not answer on {self._host}:{self._port}: {error or type(error).__name__}"
             ) from error
         except errors.ServerException as error:
-            if error.code == _UNKNOWN_DATABASE:
-                raise Unavailable(f"ClickHouse has no database {self._database} yet.") from error
-            raise clickhouse.failure(
-                error.code or 0, str(error.message).partition("Stack trace")[0]
-            ) from error
+            text = str(error.message).partition("Stack trace")[0]
+            raise clickhouse.failure(error.code or 0, text) from error
+        except KeyError as error:
+            raise Broken(f"the statement has a parameter without a value: {error}") from error
         except errors.Error as error:
             raise Broken(f"ClickHouse's driver refused: {error}") from error
 

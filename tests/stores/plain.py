@@ -73,7 +73,9 @@ def at(text: str) -> int:
 class Tenant:
     """Counts what it is given, in records of a few events, and writes each record's rows as the sink does."""
 
-    def __init__(self, store: ClickHouse, namespace: str, meters: Sequence[Meter], revision: int = 100) -> None:
+    def __init__(
+        self, store: ClickHouse, namespace: str, meters: Sequence[Meter], revision: int = 100
+    ) -> None:
         self.store, self.namespace, self.meters, self.revision = store, namespace, list(meters), revision
         self.table = Dict()
         self.offset = 0
@@ -111,7 +113,11 @@ def recount(
     """(start or None, *group) -> (value, events)."""
     groups: dict[tuple[Any, ...], list[tuple[int, int, Any]]] = defaultdict(list)
     for place, sent in enumerate(events):
-        if (from_ns is None or sent.time_ns >= from_ns) and (to_ns is None or sent.time_ns < to_ns) and keep(sent):
+        if (
+            (from_ns is None or sent.time_ns >= from_ns)
+            and (to_ns is None or sent.time_ns < to_ns)
+            and keep(sent)
+        ):
             value = (sent.data or {}).get("value")
             groups[(_start(sent.time_ns, window, tz), *group(sent))].append((sent.time_ns, place, value))
     return {key: (_value(aggregation, found), len(found)) for key, found in groups.items()}

@@ -118,12 +118,17 @@ def test_threads_share_a_store(store: ClickHouse, namespace: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["SELECT nothing FROM windows", "SELECT 1 FROM no_such_table", "SELEKT 1", "SELECT toDate('x')"]
+    "sql", ["SELECT nothing FROM windows", "SELEKT 1", "SELECT toDate('x')", "SELECT {missing:String}"]
 )
 def test_our_own_bad_sql_is_broken(store: ClickHouse, sql: str) -> None:
     with pytest.raises(Broken):
         store.query(sql)
     store.ping()
+
+
+def test_tables_not_made_yet_are_waited_for(store: ClickHouse) -> None:
+    with pytest.raises(Unavailable, match="when the sink starts"):
+        store.query("SELECT 1 FROM not_made_yet")
 
 
 def test_a_name_that_is_not_ours_is_broken(store: ClickHouse, namespace: str) -> None:

@@ -18,17 +18,28 @@ from tests.stores.plain import NS, Sent, Tenant, at, meter, recount
 AGGREGATIONS = ["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
 SUBJECTS = ["acme", "b/c", "it's"]
 KINDS = ["in", "out", "", "{x:String}"]
-FROM, TO = at("2025-10-24T00:00:00+00:00"), at("2025-11-05T00:00:00+00:00")  # clocks go back in both hemispheres' ways
+FROM, TO = (
+    at("2025-10-24T00:00:00+00:00"),
+    at("2025-11-05T00:00:00+00:00"),
+)  # clocks go back in both hemispheres' ways
 
 
 def made(seed: int, count: int) -> list[Sent]:
     """Events, many of them near hour, day and month ends of several zones; several in one minute."""
     dice = random.Random(seed)
-    near = [FROM, TO - 60 * NS, at("2025-11-01T00:00:00+00:00"), at("2025-11-02T08:59:00+00:00"), FROM + 90_000 * NS]
+    near = [
+        FROM,
+        TO - 60 * NS,
+        at("2025-11-01T00:00:00+00:00"),
+        at("2025-11-02T08:59:00+00:00"),
+        FROM + 90_000 * NS,
+    ]
     events = []
     for _ in range(count):
         time_ns = dice.choice(near) if dice.random() < 0.4 else dice.randrange(FROM, TO - 600 * NS)
-        data: dict[str, Any] = {"value": dice.choice([1, -2, "0.000000000000000001", 3.25, "12345678901234567.5"])}
+        data: dict[str, Any] = {
+            "value": dice.choice([1, -2, "0.000000000000000001", 3.25, "12345678901234567.5"])
+        }
         if dice.random() < 0.8:
             data["kind"] = dice.choice(KINDS)
         if dice.random() < 0.5:
@@ -43,7 +54,11 @@ EVENTS = made(1, 700)
 
 @pytest.fixture(scope="module")
 def tenant(store: ClickHouse) -> Tenant:
-    tenant = Tenant(store, "usage", [meter("usage", aggregation, place) for place, aggregation in enumerate(AGGREGATIONS, 7)])
+    tenant = Tenant(
+        store,
+        "usage",
+        [meter("usage", aggregation, place) for place, aggregation in enumerate(AGGREGATIONS, 7)],
+    )
     tenant.send(EVENTS)
     return tenant
 
@@ -98,7 +113,14 @@ def test_every_answer_is_that_of_a_plain_recount(
                 return fits and (not asked.get("subjects") or sent.subject in asked["subjects"])
 
             expected = recount(
-                aggregation, EVENTS, from_ns=from_ns, to_ns=to_ns, window=window, tz=tz, keep=keep, group=group
+                aggregation,
+                EVENTS,
+                from_ns=from_ns,
+                to_ns=to_ns,
+                window=window,
+                tz=tz,
+                keep=keep,
+                group=group,
             )
             found = {}
             for row in rows:
@@ -107,18 +129,27 @@ def test_every_answer_is_that_of_a_plain_recount(
                 found[(start, *([row["subject"]] if by_subject else []), *dimensions)] = row
                 assert by_subject or row["subject"] is None
             assert len(found) == len(rows)
-            if not expected and aggregation in ("COUNT", "UNIQUE_COUNT") and not window and not asked.get("group_by"):
+            if (
+                not expected
+                and aggregation in ("COUNT", "UNIQUE_COUNT")
+                and not window
+                and not asked.get("group_by")
+            ):
                 assert by_subject or [row["value"] for row in rows] == ["0"]
                 continue
             assert set(found) == set(expected)
             for key, (value, events) in expected.items():
                 exact = Fraction(found[key]["value"])
                 assert found[key]["count"] == events
-                assert exact == value or (aggregation == "AVG" and abs(exact - value) * 2 <= Fraction(1, 10**18)), key
+                assert exact == value or (
+                    aggregation == "AVG" and abs(exact - value) * 2 <= Fraction(1, 10**18)
+                ), key
 
 
 def test_rows_are_in_order_and_windows_touch(store: ClickHouse, tenant: Tenant) -> None:
-    query = usage_query(tenant.meters[0], window="DAY", tz="America/Los_Angeles", group_by=["kind", "subject"])
+    query = usage_query(
+        tenant.meters[0], window="DAY", tz="America/Los_Angeles", group_by=["kind", "subject"]
+    )
     rows = usage(store, query)
     keys = [(row["start"], row["subject"], row["group"]["kind"]) for row in rows]  # type: ignore[index]
     assert keys == sorted(keys)
@@ -153,7 +184,9 @@ def test_an_old_meter_of_the_same_slug_is_another_meter(store: ClickHouse, names
     second.offset = 1_000
     second.send([Sent(noon, {"value": 10})])
     for from_ns in (None, noon - 9 * NS):  # from windows, and from events
-        assert [row["value"] for row in usage(store, usage_query(new, from_ns=from_ns, to_ns=noon + NS))] == ["10"]
+        assert [row["value"] for row in usage(store, usage_query(new, from_ns=from_ns, to_ns=noon + NS))] == [
+            "10"
+        ]
 
 
 def test_totals_beyond_a_decimal_column_stay_exact_or_are_refused(store: ClickHouse, namespace: str) -> None:

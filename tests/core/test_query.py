@@ -1,0 +1,272 @@
+"""Usage queries: rules and texts, the cut of a range, runs of windows, laws of joining parts."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core import tally
+from pipeline.core.meter import define
+from pipeline.core.query import (
+    END_S,
+    NS_PER_S,
+    EdgeEvent,
+    Key,
+    Part,
+    collect,
+    cut,
+    edge_reader,
+    instant_text,
+    join,
+    parse_total,
+    result_rows,
+    runs,
+    usage_query,
+)
+from pipeline.core.window import MINUTE_NS, boundaries
+from pipeline.errors import Broken, Rejected
+
+BODY = {
+    "slug": "m", "eventType": "t", "aggregation": "SUM", "valueProperty": "$.value",
+    "groupBy": {"kind": "$.kind", "region": "$.region"},
+}  # fmt: skip
+METER = define(BODY, 7)
+AGGREGATIONS = ["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
+
+
+def meter(aggregation: str) -> Any:
+    body = BODY | {"aggregation": aggregation}
+    return define({name: body[name] for name in body if aggregation != "COUNT" or name != "valueProperty"}, 7)
+
+
+@pytest.mark.parametrize(
+    "asked,detail",
+    [
+        ({"from_ns": 5, "to_ns": 5}, "from and to cannot be equal"),
+        ({"from_ns": 6, "to_ns": 5}, "from must be before to"),
+        ({"group_by": ["foo"]}, "invalid group by: foo"),
+        ({"group_by": ["kind", "foo\ud800"]}, "invalid group by: foo\\ud800"),
+        ({"filters": {"invalid": ["abcd"]}}, "invalid group by filter: invalid"),
+        ({"filters": {"subject": ["abcd"]}}, "invalid group by filter: subject"),
+        ({"filters": {"kind": []}}, "the filter kind needs a value"),
+        ({"window": "WEEK"}, "invalid window: WEEK, it must be one of MINUTE HOUR DAY MONTH"),
+        ({"window": "day"}, "invalid window: day, it must be one of MINUTE HOUR DAY MONTH"),
+        ({"tz": "Mars/Olympus"}, "invalid time zone: Mars/Olympus"),
+        ({"tz": ""}, "invalid time zone: "),
+        ({"tz": "../../etc/passwd"}, "invalid time zone: ../../etc/passwd"),
+        ({"tz": "/etc/localtime"}, "invalid time zone: /etc/localtime"),
+        ({"tz": "America"}, "invalid time zone: America"),
+        ({"tz": "UTC\0"}, "invalid time zone: UTC\0"),
+        ({"subjects": ["s"] * 101}, "subjects: at most 100 are allowed"),
+        ({"subjects": ["\ud800"]}, "subjects: half of a surrogate pair is no text"),
+        ({"filters": {"kind": ["a"] * 101}}, "values of filter kind: at most 100 are allowed"),
+    ],
+)
+def test_what_may_not_be_asked(asked: dict[str, Any], detail: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        usage_query(METER, **asked)
+    assert (refusal.value.reason, refusal.value.detail) == ("bad-query", detail)
+
+
+def test_what_may_be_asked() -> None:
+    query = usage_query(
+        METER, from_ns=1, to_ns=2, window="DAY", tz="Europe/Berlin",
+        group_by=["region", "subject", "region"], filters={"kind": ["a", "b"]},
+    )  # fmt: skip
+    assert (query.group_by, query.by_subject) == (("region",), True)
+    assert query.filters == (("kind", ("a", "b")),)
+    assert usage_query(METER, subjects=["b", "a", "b"]).subjects == ("b", "a")
+    assert usage_query(METER, subjects=["b"]).by_subject
+    assert not usage_query(METER, group_by=["kind"]).by_subject
+
+
+instants = st.integers(min_value=0, max_value=END_S * NS_PER_S)
+
+
+@given(instants, instants)
+def test_minutes_and_edges_are_exactly_the_range(one: int, other: int) -> None:
+    from_ns, to_ns = min(one, other), max(one, other)
+    (first_s, last_s), edges = cut(from_ns, to_ns)
+    assert first_s % 60 == last_s % 60 == 0
+    assert all(start // MINUTE_NS == (end - 1) // MINUTE_NS for start, end in edges)
+    middle = [(first_s * NS_PER_S, last_s * NS_PER_S)] if first_s < last_s else []
+    pieces = sorted([*middle, *edges])
+    assert sum(end - start for start, end in pieces) == to_ns - from_ns
+    assert all(start < end for start, end in edges)
+    if pieces:
+        assert (pieces[0][0], pieces[-1][1]) == (from_ns, to_ns)
+        assert all(left[1] == right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    "from_ns,to_ns,expected",
+    [
+        (None, None, ((0, END_S), ())),
+        (-(10**19), 10**20, ((0, END_S), ())),
+        (-5, -3, ((0, 0), ())),
+        (60 * NS_PER_S, None, ((60, END_S), ())),
+        (None, 61 * NS_PER_S, ((0, 60), ((60 * NS_PER_S, 61 * NS_PER_S),))),
+    ],
+)
+def test_open_and_far_ends(from_ns: int | None, to_ns: int | None, expected: Any) -> None:
+    assert cut(from_ns, to_ns) == expected
+
+
+ZONES = [
+    "UTC",
+    "America/Los_Angeles",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+    "America/Sao_Paulo",
+]
+
+
+@given(
+    st.sampled_from(["HOUR", "DAY", "MONTH"]),
+    st.sampled_from(ZONES),
+    st.integers(min_value=0, max_value=2_000_000_000),
+    st.integers(min_value=60, max_value=200 * 86_400),
+    st.data(),
+)
+def test_a_run_gives_the_window_that_its_boundaries_give(
+    size: Any, zone: str, from_s: int, length_s: int, data: st.DataObject
+) -> None:
+    found = boundaries(size, ZoneInfo(zone), from_s, from_s + length_s)
+    starts, lengths = runs(found)
+    at_s = data.draw(st.integers(min_value=from_s, max_value=from_s + length_s - 1))
+    run = bisect_right(starts, at_s) - 1
+    in_run = starts[run] + (at_s - starts[run]) // lengths[run] * lengths[run]
+    assert in_run == found[bisect_right(found, at_s) - 1]
+
+
+def test_runs_are_few() -> None:
+    year = boundaries("DAY", ZoneInfo("America/Los_Angeles"), 1_735_718_400, 1_767_254_400)
+    assert len(runs(year)[0]) == 5
+    assert runs([]) == ([], [])
+
+
+parts = st.builds(
+    Part,
+    value=st.none() | st.integers(min_value=-(10**40), max_value=10**40),
+    order=st.text("0123456789", min_size=3, max_size=3),
+    events=st.integers(min_value=0, max_value=10**20),
+    first_s=st.integers(min_value=0, max_value=10**6),
+    last_s=st.integers(min_value=0, max_value=10**6),
+    distinct=st.integers(min_value=0, max_value=10**6),
+    members=st.frozensets(st.sampled_from("abcdef")),
+)
+
+
+@given(st.sampled_from(AGGREGATIONS), parts, parts, parts)
+def test_joining_is_associative_and_commutative(aggregation: str, a: Part, b: Part, c: Part) -> None:
+    def plain(part: Part) -> Part:  # only LATEST has an order, and no two events share one
+        return part if aggregation == "LATEST" and part.value is not None else part._replace(order="")
+
+    a, b, c = plain(a), plain(b), plain(c)
+    assert join(aggregation, a, b) == join(aggregation, b, a)
+    assert join(aggregation, join(aggregation, a, b), c) == join(aggregation, a, join(aggregation, b, c))
+
+
+events = st.lists(
+    st.builds(
+        EdgeEvent,
+        subject=st.sampled_from(["a", "b"]),
+        data=st.sampled_from(['{"value": 1}', '{"value": "-2.5", "kind": "x"}', '{"value": 7, "kind": "y"}']),
+        time_ns=st.integers(min_value=0, max_value=10 * 3600 * NS_PER_S),
+        received_at_ms=st.integers(min_value=0, max_value=10),
+        partition=st.just(0),
+        offset=st.integers(min_value=0, max_value=10**6),
+    ),
+    max_size=30,
+    unique_by=lambda event: event.offset,
+)
+
+
+@given(st.sampled_from(AGGREGATIONS), events, st.sampled_from([None, "MINUTE", "HOUR", "DAY"]), st.randoms())
+def test_any_split_and_order_of_events_gives_one_answer(
+    aggregation: str, some: list[EdgeEvent], window: str | None, dice: Any
+) -> None:
+    query = usage_query(meter(aggregation), window=window, group_by=["subject", "kind"])
+    read = edge_reader(query)
+    whole = collect(aggregation, filter(None, map(read, some)))
+    shuffled = dice.sample(some, len(some))
+    middle = len(shuffled) // 2
+    halves = [
+        collect(aggregation, filter(None, map(read, half))) for half in (shuffled[:middle], shuffled[middle:])
+    ]
+    assert result_rows(query, collect(aggregation, halves[0].items(), halves[1])) == result_rows(query, whole)
+
+
+def test_an_edge_event_is_measured_as_it_was_counted() -> None:
+    event = EdgeEvent("s", '{"value": 1.5, "kind": "x"}', 90 * NS_PER_S, 4, 2, 9)
+    query = usage_query(meter("LATEST"), group_by=["kind"], window="MINUTE")
+    order = tally.order(90 * NS_PER_S, 4, 2, 9)
+    assert edge_reader(query)(event) == (Key(60, ("x",), ""), Part(15 * 10**17, order, 1, 60, 60))
+    filtered = usage_query(meter("LATEST"), filters={"kind": ["y"]})
+    assert edge_reader(filtered)(event) is None
+    with pytest.raises(Broken):
+        edge_reader(query)(event._replace(data='{"value": "text"}'))
+
+
+@pytest.mark.parametrize(
+    "aggregation,part,value",
+    [
+        ("SUM", Part(123 * 10**16, "", 2, 0, 0), "1.23"),
+        ("AVG", Part(10**18, "", 3, 0, 0), "0.333333333333333333"),
+        ("AVG", Part(1, "", 2, 0, 0), "0"),
+        ("AVG", Part(3, "", 2, 0, 0), "0.000000000000000002"),
+        ("AVG", Part(10**40, "", 1000, 0, 0), "10000000000000000000"),
+        ("COUNT", Part(None, "", 5, 0, 0), "5"),
+        ("UNIQUE_COUNT", Part(None, "", 9, 0, 0, 3, frozenset("ab")), "5"),
+        ("LATEST", Part(-(10**18), "x", 9, 0, 0), "-1"),
+        ("MAX", Part(0, "", 9, 0, 0), "0"),
+    ],
+)
+def test_values(aggregation: str, part: Part, value: str) -> None:
+    (row,) = result_rows(usage_query(meter(aggregation)), {Key(0, (), ""): part})
+    assert (row["value"], row["count"]) == (value, part.events)
+
+
+@pytest.mark.parametrize("value", [10**38, -(10**38)])
+def test_a_total_of_more_than_38_digits_is_refused(value: int) -> None:
+    with pytest.raises(Rejected) as refusal:
+        result_rows(usage_query(METER), {Key(0, (), ""): Part(value, "", 2, 0, 0)})
+    assert refusal.value.reason == "total-too-large"
+
+
+def test_a_part_without_a_value_is_broken() -> None:
+    with pytest.raises(Broken):
+        result_rows(usage_query(METER), {Key(0, (), ""): Part(None, "", 2, 0, 0)})
+
+
+@pytest.mark.parametrize(
+    "text,scaled",
+    [
+        ("0", 0),
+        ("1.5", 15 * 10**17),
+        ("-0.000000000000000001", -1),
+        ("99999999999999999999.999999999999999999", 10**38 - 1),
+    ],
+)
+def test_totals_of_the_store(text: str, scaled: int) -> None:
+    assert parse_total(text) == scaled
+
+
+@pytest.mark.parametrize(
+    "at_ns,text",
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_500_000_000, "1970-01-01T00:00:01.5Z"),
+        (1, "1970-01-01T00:00:00.000000001Z"),
+        (-1, "1969-12-31T23:59:59.999999999Z"),
+        (253_402_300_799 * NS_PER_S, "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_instants(at_ns: int, text: str) -> None:
+    assert instant_text(at_ns) == text

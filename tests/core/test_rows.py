@@ -1,0 +1,159 @@
+"""Records as rows: every member in its column, refused records whatever their bytes, newest windows only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.rows import (
+    LATEST_S,
+    canonical,
+    rejected_columns,
+    settled_columns,
+    unique_columns,
+    window_columns,
+)
+from pipeline.errors import Broken
+from pipeline.records import Event, Settled, Window
+from pipeline.stores.clickhouse import TABLES
+
+EVENT = Event("n", "src", "id", "t", "s", 1_500_000_001, 1234, "events", 3, 99, msgspec.Raw(b'{"a":1.10}'))
+
+
+def window(**others: Any) -> Window:
+    given = {
+        "namespace": "n", "meter": "m", "meter_id": 7, "subject": "s", "dimensions": {"b": "2", "a": "1"}, "start_s": 60,
+        "value": "1.5", "count": 2, "change": "1", "order": "o", "members": [], "revision": 5, "received_at_ms": 8,
+    }  # fmt: skip
+    return Window(**given | others)
+
+
+def headers(**others: str) -> list[tuple[str, bytes | None]]:
+    given = {
+        "reason": "bad-json", "detail": "Not JSON.", "namespace": "n", "topic": "events", "partition": "3",
+        "offset": "99", "received_at_ms": "1999",
+    }  # fmt: skip
+    return [("tallymark_" + name, text.encode()) for name, text in (given | others).items()]
+
+
+def only(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    assert {len(values) for values in columns.values()} == {1}
+    return {name: values[0] for name, values in columns.items()}
+
+
+def test_columns_are_those_of_the_tables() -> None:
+    assert set(settled_columns([], 1)) == set(rejected_columns([], 1)) == TABLES["events"]
+    assert set(window_columns([], 1)) == TABLES["windows"]
+    assert set(unique_columns([])) == TABLES["uniques"]
+    assert all(values == [] for values in window_columns([], 1).values())
+
+
+@pytest.mark.parametrize("event", [EVENT, msgspec.Raw(msgspec.json.encode(EVENT))])
+def test_a_settled_event(event: Any) -> None:
+    assert only(settled_columns([Settled(event, "invalid", "why", ["m"], 4)], 777)) == {
+        "namespace": "n", "source": "src", "id": "id", "type": "t", "subject": "s", "time": 1, "time_ns": 1_500_000_001,
+        "received_at_ms": 1234, "stored_at_ms": 777, "data": '{"a":1.10}', "raw": "", "fate": "invalid", "reason": "why",
+        "detail": "", "meters": ["m"], "input_topic": "events", "input_partition": 3, "input_offset": 99, "revision": 4,
+    }  # fmt: skip
+
+
+def test_packed_records_decode_to_rows() -> None:
+    packed = msgspec.json.encode([Settled(EVENT, "counted", "", ["m"], 4)] * 3)
+    columns = settled_columns(msgspec.json.decode(packed, type=list[Settled]), 1)
+    assert columns["data"] == ['{"a":1.10}'] * 3
+
+
+@pytest.mark.parametrize("time_ns,time", [(-1, 0), (-(10**18), 0), (10**19, LATEST_S), (59_999_999_999, 59)])
+def test_times_stay_in_a_datetime(time_ns: int, time: int) -> None:
+    event = msgspec.structs.replace(EVENT, time_ns=time_ns)
+    assert only(settled_columns([Settled(event, "counted")], 1))["time"] == time
+
+
+def test_a_refused_record() -> None:
+    value = b'{"id": "i", "source": "src", "type": 5, "subject": "s"}'
+    assert only(rejected_columns([(value, headers())], 777)) == {
+        "namespace": "n", "source": "src", "id": "i", "type": "", "subject": "s", "time": 1, "time_ns": 1_999_000_000,
+        "received_at_ms": 1999, "stored_at_ms": 777, "data": "", "raw": value.decode(), "fate": "rejected",
+        "reason": "bad-json", "detail": "Not JSON.", "meters": [], "input_topic": "events", "input_partition": 3,
+        "input_offset": 99, "revision": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value,raw",
+    [
+        (None, ""),
+        (b"", ""),
+        (b"\xff\0\xed\xa0\x80", "\\xff\0\\xed\\xa0\\x80"),
+        (b"[" * 100_000, "[" * 100_000),
+        (b'{"id": "\\ud800"}', '{"id": "\\ud800"}'),
+        (b"[1]", "[1]"),
+        ("é".encode(), "é"),
+    ],
+)
+def test_any_value_becomes_text_that_can_be_stored(value: bytes | None, raw: str) -> None:
+    row = only(rejected_columns([(value, headers())], 1))
+    assert (row["raw"], row["id"]) == (raw, "")
+
+
+@given(st.none() | st.binary(max_size=50) | st.from_regex(rb'\{"id":.*\}'), st.binary(max_size=20))
+def test_no_bytes_stop_the_sink(value: bytes | None, attribute: bytes) -> None:
+    columns = rejected_columns([(value, [("ce_id", attribute), ("ce_type", None), *headers()])], 1)
+    msgspec.json.encode(columns)
+
+
+def test_binary_mode_attributes_come_from_headers_and_are_cut() -> None:
+    own = [("ce_id", b"x" * 5000), ("ce_source", b"\xff"), ("tallymark_reason", b"forged"), *headers()]
+    row = only(rejected_columns([(b'{"id": "data"}', own)], 1))
+    assert (row["id"], row["source"], row["reason"]) == ("x" * 1024, "\\xff", "bad-json")
+
+
+@pytest.mark.parametrize("missing", ["reason", "namespace", "topic", "partition", "offset", "received_at_ms"])
+def test_a_missing_header_of_ours_is_broken(missing: str) -> None:
+    with pytest.raises(Broken):
+        rejected_columns([(b"", [pair for pair in headers() if pair[0] != "tallymark_" + missing])], 1)
+    if missing in ("partition", "offset", "received_at_ms"):
+        with pytest.raises(Broken):
+            rejected_columns([(b"", headers(**{missing: "x"}))], 1)
+
+
+def test_a_window() -> None:
+    assert only(window_columns([window()], 777)) == {
+        "namespace": "n", "meter": "m", "meter_id": 7, "subject": "s", "dimensions": '{"a":"1","b":"2"}',
+        "dimension_names": ["a", "b"], "dimension_values": ["1", "2"], "start": 60, "value": "1.5", "count": 2,
+        "latest_order": "o", "revision": 5, "received_at_ms": 8, "stored_at_ms": 777,
+    }  # fmt: skip
+
+
+def test_of_one_window_the_highest_revision_stays() -> None:
+    some = [window(revision=5, value="5"), window(revision=7, value="7"), window(revision=6, value="6")]
+    others = [
+        window(subject="x"),
+        window(meter_id=8),
+        window(start_s=0),
+        window(namespace="o"),
+        window(dimensions={}),
+    ]
+    columns = window_columns([*some, *others], 1)
+    assert columns["value"] == ["7"] + ["1.5"] * 5
+
+
+def test_members_of_every_revision_stay() -> None:
+    columns = unique_columns(
+        [window(revision=1, members=["aa"]), window(revision=2, members=["bb", "cc"]), window()]
+    )
+    assert columns["member"] == ["aa", "bb", "cc"]
+    assert columns["dimension_values"] == [["1", "2"]] * 3
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
+)
+def test_dimensions_are_canonical(one: dict[str, str], other: dict[str, str]) -> None:
+    assert canonical(one) == canonical(dict(reversed(one.items())))
+    assert (canonical(one) == canonical(other)) == (one == other)

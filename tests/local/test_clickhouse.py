@@ -1,0 +1,133 @@
+"""The chDB process: what it keeps over kill -9 and a stop, what it answers, whom it refuses."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Broken, Unavailable
+from pipeline.local import process
+from pipeline.local.clickhouse import ChDB
+from pipeline.stores.clickhouse import ClickHouse, connect
+
+COUNT = "SELECT count(), uniqExact(member) FROM uniques FINAL"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ChDB]:
+    server = ChDB(tmp_path, process.free_port()).start()
+    yield server
+    server.kill()
+
+
+def rows(first: int, count: int) -> dict[str, list[object]]:
+    return {
+        "namespace": ["n"] * count,
+        "meter_id": [1] * count,
+        "subject": ["s"] * count,
+        "start": [0] * count,
+        "member": [str(number) for number in range(first, first + count)],
+    }
+
+
+def request(server: ChDB, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(process.HOST, server.port, timeout=30)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def insert_until_gone(store: ClickHouse, answered: list[int]) -> None:
+    try:
+        for batch in range(100_000):
+            store.insert("uniques", rows(batch * 10, 10))
+            answered.append(batch)
+    except Unavailable:
+        return
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_every_answered_insert_is_there_after_the_process_ends(server: ChDB, end: str) -> None:
+    store = connect(server.url)
+    store.ensure_schema()
+    answered: list[int] = []
+    writer = threading.Thread(target=insert_until_gone, args=(store, answered))
+    writer.start()
+    while len(answered) < 30:
+        assert writer.is_alive()
+        writer.join(0.01)
+    getattr(server, end)()
+    writer.join()
+    server.start()
+    count, distinct = store.query(COUNT)[0]
+    assert count == distinct and count % 10 == 0  # each insert wholly or not at all
+    assert len(answered) * 10 <= count <= len(answered) * 10 + 20  # with the one under way, and its repeat
+
+
+def test_sigterm_ends_in_good_order_with_idle_connections(server: ChDB) -> None:
+    store = connect(server.url)
+    store.ensure_schema()
+    pid = server.pid
+    running = server._process
+    assert pid is not None and running is not None
+    os.kill(pid, signal.SIGTERM)
+    assert running.wait(15) == 0
+
+
+def test_a_store_goes_on_after_a_restart(server: ChDB) -> None:
+    store = connect(server.url)
+    store.ensure_schema()
+    store.insert("uniques", rows(0, 1))
+    server.stop()
+    with pytest.raises(Unavailable):
+        store.ping()
+    server.start()
+    store.insert("uniques", rows(1, 1))
+    assert store.query(COUNT) == [(2, 2)]
+
+
+def test_two_processes_cannot_share_a_folder(server: ChDB, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="ended"):
+        ChDB(tmp_path, process.free_port()).start()
+    connect(server.url).ensure_schema()
+
+
+def test_it_speaks_as_clickhouse_does(server: ChDB) -> None:
+    assert request(server, "GET", "/?query=SELECT%201") == (200, b"1\n")
+    assert request(server, "POST", "/", b"SELECT 1, 'a' FORMAT CSV") == (200, b'1,"a"\n')
+    assert request(server, "POST", "/?query=SELECT%20{x:String}&param_x=a%5C%5C'%5Ctb") == (
+        200,
+        b"a\\\\\\'\\tb\n",
+    )
+    assert request(server, "GET", "/") == (200, b"Ok.\n")
+    status, text = request(server, "POST", "/", b"SELECT nothing")
+    assert status == 400 and text.startswith(b"Code: 47.")
+    assert request(server, "POST", "/?database=no-such", b"SELECT 1")[0] == 400
+
+
+def test_a_browsers_page_is_refused(server: ChDB) -> None:
+    assert request(server, "POST", "/", b"SELECT 1", Origin="https://example.org")[0] == 403
+    assert request(server, "GET", "/?query=SELECT%201", Sec_Fetch_Mode="no-cors")[0] == 403
+
+
+def test_it_listens_on_the_loopback_address_only(server: ChDB) -> None:
+    listening = Path(f"/proc/{server.pid}/net/tcp").read_text().splitlines()[1:]
+    addresses = [line.split()[1] for line in listening if line.split()[3] == "0A"]
+    assert [one.split(":")[0] for one in addresses if one.endswith(f":{server.port:04X}")] == ["0100007F"]
+
+
+def test_a_wrong_insert_leaves_the_connection_usable(server: ChDB) -> None:
+    store = connect(server.url)
+    store.ensure_schema()
+    with pytest.raises(Broken):
+        store.insert("uniques", rows(0, 2) | {"start": ["x", "y"]})
+    store.insert("uniques", rows(0, 1))
+    assert store.query(COUNT) == [(1, 1)]
