@@ -56,7 +56,7 @@ def meters_apply(file: IO[bytes], wait_s: float) -> None:
     Example:
       echo '[{"slug": "calls", "eventType": "request", "aggregation": "COUNT"}]' | tallymark meters apply -
     """
-    wanted = parse_meters(file.read(), file.name)
+    wanted = parse_meters(file.read(), getattr(file, "name", "<stdin>"))
     answer = _ask("POST", "/meters/apply", params=[("wait_s", wait_s)], json=wanted).json()
     for meter in answer["meters"]:
         click.echo(

@@ -53,6 +53,7 @@ class CompactedView(Generic[V]):
         self._begin = begin
         self._values: dict[str, V] = {}
         self._callbacks: list[Changed[V]] = []
+        self._on_failure: list[Callable[[BaseException], None]] = []
         self._changed = threading.Condition()
         self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
         self._failure: BaseException | None = None
@@ -79,6 +80,10 @@ class CompactedView(Generic[V]):
     def on_change(self, callback: Changed[V]) -> None:
         """Calls `callback` with {key: new value or None} after each batch, from the view's thread."""
         self._callbacks.append(callback)
+
+    def on_failure(self, callback: Callable[[BaseException], None]) -> None:
+        """Calls `callback` once if the view stops: who only listens would go on with old values."""
+        self._on_failure.append(callback)
 
     def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
         """Returns when the topic was read to its end. Raises Unavailable after `timeout_s`."""
@@ -125,6 +130,8 @@ class CompactedView(Generic[V]):
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
+            for callback in self._on_failure:
+                callback(error)
 
     def _config(self) -> dict[str, kafka.ConfigValue]:
         return kafka.client_config(self._settings) | {

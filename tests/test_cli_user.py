@@ -96,8 +96,8 @@ def test_meters_apply_refuses_what_openmeter_refuses(tokens: Run) -> None:
 
 
 def test_usage_rows_are_the_contract(tokens: Run) -> None:
-    result = tokens("usage", "tokens", "--window", "hour", "--tz", "Europe/Berlin", "--group-by", "model,subject",
-                    "--filter", "model=small", "--subject", "acme", "--format", "jsonl")  # fmt: skip
+    asked = "--window hour --tz Europe/Berlin --group-by model,subject --filter model=small --subject acme"
+    result = tokens("usage", "tokens", *asked.split(), "--format", "jsonl")
     assert result.exit_code == 0, result.output
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from pipeline import kafka as cluster
-from pipeline.control_log import CompactedView, Definitions, Replies, WorkersView
+from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
@@ -64,20 +64,19 @@ def test_only_committed_records_are_seen(settings: Settings) -> None:
     config = cluster.client_config(settings) | {"transactional.id": "view-test", "log_level": 0}
     producer = Producer(config)
     producer.init_transactions(30)
-    with CompactedView(settings, "workers", text) as view:
+    with CompactedView(settings, "counts", text) as view:
         view.wait_loaded()
         producer.begin_transaction()
-        producer.produce("workers", "no", "aborted")
+        producer.produce("counts", "no", "aborted")
         producer.flush(10)
         producer.abort_transaction(30)
         producer.begin_transaction()
-        producer.produce("workers", "yes", "committed")
+        producer.produce("counts", "yes", "committed")
         producer.commit_transaction(30)
         began = time.monotonic()
         assert view.wait_for(lambda values: "committed" in values, 10)
         assert time.monotonic() - began < 1
         assert "aborted" not in view.snapshot()
-    write(producer_of(settings), "workers", committed=None)
 
 
 def producer_of(settings: Settings) -> Producer:
@@ -85,10 +84,13 @@ def producer_of(settings: Settings) -> Producer:
 
 
 def test_a_record_that_cannot_be_read_stops_the_view(settings: Settings, producer: Producer) -> None:
-    write(producer, "control", bad="{")
-    with Definitions(settings) as view, pytest.raises(Broken, match="control"):
+    write(producer, "counts", bad="{")
+    failures: list[BaseException] = []
+    view = CountsView(settings)
+    view.on_failure(failures.append)
+    with view, pytest.raises(Broken, match="counts"):
         view.wait_loaded()
-    write(producer, "control", bad=None)
+    assert [type(failure) for failure in failures] == [msgspec.DecodeError]
 
 
 def test_no_broker_is_one_sentence() -> None:
@@ -120,8 +122,8 @@ def test_definitions_know_their_revision_and_meters(settings: Settings, producer
 
 def test_workers_are_live_while_they_beat(settings: Settings, producer: Producer) -> None:
     now_ms = time.time_ns() // 1_000_000
-    for id, stage, at_ms in (("b", "sink", now_ms), ("a", "sink", now_ms), ("old", "sink", now_ms - 60_000)):
-        worker = Worker(id, stage, "h", 1, at_ms, at_ms, 0, [], 0, "")
+    for id, at_ms in (("b", now_ms), ("a", now_ms), ("old", now_ms - 60_000)):
+        worker = Worker(id, "sink", "h", 1, at_ms, at_ms, 0, [], 0, "")
         producer.produce("workers", msgspec.json.encode(worker), id)
     assert producer.flush(30) == 0
     with WorkersView(settings) as view:

@@ -14,7 +14,7 @@ NOON_S = 1_767_268_800  # 2026-01-01T12:00:00Z
 
 
 def write(store: ClickHouse, events: list[tuple[str, int, str]], lost: int = 0) -> None:
-    """Events (subject, minute, model) of 1.5 tokens each, counted by the meter 1; `lost` windows are not written."""
+    """Events (subject, minute, model) of 1.5 tokens each, counted by meter 1; `lost` windows are left out."""
     settled, windows = [], dict[tuple[str, int, str], Window]()
     for offset, (subject, minute, model) in enumerate(events):
         start_s = NOON_S + minute * 60
