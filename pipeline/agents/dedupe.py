@@ -1,7 +1,7 @@
-"""DEDUPE: lets the first event of each identity pass, and says of each repeat whether it is a duplicate or a conflict.
+"""DEDUPE: lets the first event of each identity pass and names each repeat: a duplicate or a conflict.
 
 Reads `events-accepted`. Writes `events-unique`, packed, partitioned by subject, and `duplicates`.
-Keeps: an entry an identity for horizon + future limit (RocksDB; `dedupe-changelog`, one record a chunk), counts.
+Keeps: an entry an identity for horizon + future limit (RocksDB; `dedupe-changelog`, a record a chunk); counts.
 On replay: an identity first seen at the same place passes again, and its entry is written again.
 """
 
@@ -71,7 +71,7 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
         for identity, entry in decided.entries:
             table.put(identity, entry)
         for subject_hash, event in decided.unique:
-            unique[subject_hash % partitions].append(event)  # type: ignore[arg-type]  # Raw is bytes-like
+            unique[subject_hash % partitions].append(event)
         repeats += map(_encode, decided.repeats)
         now_ms = max(now_ms, record.timestamp)
         transaction.read(len(batch.events))
@@ -88,7 +88,7 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
 
 
 class Sweep:
-    """Removes what has expired, a slice of the table a chunk, from its front to its end and then again after a pause.
+    """Removes what has expired, a slice of the table a chunk, front to end, and again after a pause.
 
     Only memory is saved by it: an expired entry is no repeat's first, swept or not.
     """

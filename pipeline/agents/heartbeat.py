@@ -5,6 +5,7 @@ Owns: the beat and the farewell. Does not own: who reads it (status, meters appl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -54,10 +55,9 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._closing:
             worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
-            try:
+            # While the broker is away older beats wait: another one would say nothing more.
+            with contextlib.suppress(BufferError):
                 self._producer.produce(TOPIC, msgspec.json.encode(worker), worker.id.encode())
-            except BufferError:
-                pass  # the broker is away and older beats wait: another one would say nothing more
             self._producer.poll(0)
             self._wake.wait(BEAT_S)
             self._wake.clear()

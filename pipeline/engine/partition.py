@@ -1,7 +1,7 @@
 """One input partition that this worker owns: its producer, its table, its counts and its position.
 
-Owns: the order on assignment (fence, restore, only then the position) and the order on commit (outputs, changelog,
-counts and offset in one transaction; RocksDB after it). Does not own: who is assigned (stage), what is counted (agents).
+Owns: the order on assignment (fence, restore, only then the position) and on commit (outputs, changelog, counts and
+offset in one transaction; RocksDB after it). Does not own: who is assigned (stage), what is counted (agents).
 Everything here blocks and runs in a thread, one at a time a partition.
 """
 
@@ -154,7 +154,7 @@ class Partition:
             self._producer.produce(topic, value, key, partition)
         key, value = records[-1]
         self._producer.produce(
-            topic, value, key, partition, on_delivery=lambda error, message: last.append(message.offset())
+            topic, value, key, partition, on_delivery=lambda _, message: last.append(message.offset() or 0)
         )
         return last
 
@@ -220,7 +220,7 @@ class Partition:
         assert self.table is not None
         items: list[Item] = []
         for message in batch:
-            items.extend(changelog.unpack(message.key(), message.value()))  # type: ignore[arg-type]
+            items.extend(changelog.unpack(message.key(), message.value()))
         self.table.write(items, Restored(self._changelog_id(), (batch[-1].offset() or 0) + 1))
         self.restored_records += len(batch)
 

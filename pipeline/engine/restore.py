@@ -99,13 +99,13 @@ class Reader:
         batch: list[Message] = []
         reached = False
         for message in self._consumer.consume(BATCH_RECORDS, timeout=0.05):
-            error = message.error()
+            error, offset = message.error(), message.offset() or 0
             if error is None:
-                if message.offset() < end:
+                if offset < end:
                     batch.append(message)
-                reached = reached or message.offset() >= end - 1
+                reached = reached or offset >= end - 1
             elif error.code() == KafkaError._PARTITION_EOF:
-                reached = reached or message.offset() >= end
+                reached = reached or offset >= end
             elif not error.retriable() and error.fatal():
                 raise Unavailable(f"state could not be read: {error}")
         return batch, reached

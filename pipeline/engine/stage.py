@@ -74,7 +74,7 @@ class Stage:
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
-        self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign]
+        self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.timer(IDLE_CHECK_S, name="idle-positions")(self._skip_markers)

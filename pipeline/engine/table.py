@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
@@ -21,7 +22,7 @@ MEMTABLE_BYTES = 16 << 20
 MEMTABLES = 2
 BLOCK_CACHE_BYTES = 16 << 20  # a partition: MEMTABLES * MEMTABLE_BYTES + BLOCK_CACHE_BYTES = 48 MiB at most
 MAX_OPEN_FILES = 128
-BLOOM_BITS = 10.0  # a key, 1 % false positives
+BLOOM_BITS = 10  # a key, 1 % false positives
 
 POSITION = b"\xff\xffposition"  # sorts behind every state key
 
@@ -61,8 +62,7 @@ class Table:
         return Restored(stored["changelog_id"], stored["next_offset"])
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        values: list[bytes | None] = self._db[keys]
-        return values
+        return cast(list[bytes | None], self._db[cast(Any, keys)])
 
     def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """At most `limit` entries from `start` on, in key order."""
@@ -96,7 +96,7 @@ class Table:
         """Every entry, for comparison with the changelog."""
         for key, value in self._db.items():
             if key != POSITION:
-                yield key, value
+                yield cast(bytes, key), value
 
     def close(self) -> None:
         self._db.close()

@@ -60,7 +60,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self,
         consumer: aiokafka.AIOKafkaConsumer,
         active_partitions: set[TP],
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is Faust's
         max_records: int | None = None,
     ) -> Any:
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=None)
@@ -116,10 +116,9 @@ class ChunkConsumer(driver.Consumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         chunk = cast(Chunk, record)
         last = chunk.records[-1]
-        return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 1, (), None, chunk, None, 0, 0, tp,
-            generation_id=chunk.generation,
-        )  # fmt: skip
+        place: tuple[Any, ...] = (tp.topic, tp.partition, last.offset, last.timestamp / 1000, 1)
+        content: tuple[Any, ...] = ((), None, chunk, None, 0, 0, tp)
+        return cast(Any, ConsumerMessage)(*place, *content, generation_id=chunk.generation)
 
     async def perform_seek(self) -> None:
         """Faust calls this just before it resumes the flow, and whenever it dropped what it fetched."""
@@ -151,7 +150,7 @@ class ChunkConsumer(driver.Consumer):
     async def verify_all_partitions_active(self) -> None:
         """Faust's check assumes an offset a message; lag is watched from outside."""
 
-    async def _wait_next_records(self, timeout: float) -> Any:
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
         if self.flow_active and not self._get_active_partitions():
             await asyncio.sleep(FULL_POLL_S)
             return None, None
