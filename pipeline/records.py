@@ -16,7 +16,7 @@ Fate = Literal["counted", "duplicate", "conflict", "rejected", "invalid", "unmet
 
 
 class Event(msgspec.Struct, array_like=True, gc=False):
-    """An accepted event. (partition, offset) is its place in `input_topic`; (received_at_ms, partition, offset) is arrival."""
+    """An accepted event. (partition, offset) is its place in `input_topic`; with received_at_ms before it, its arrival."""
 
     namespace: str
     source: str
@@ -61,7 +61,8 @@ class Window(msgspec.Struct, array_like=True, gc=False):
 
     value: SUM and AVG: the sum; MIN, MAX, LATEST: that value; COUNT and UNIQUE_COUNT: the number. `change` is the
     difference to the value before (for MIN, MAX, LATEST too). `order` sorts LATEST: time, then arrival.
-    `members` holds the UNIQUE_COUNT members (32 hex digits each) that this chunk brought; a set union, so repeats do no harm.
+    `members` holds the UNIQUE_COUNT members (32 hex digits each) that this chunk brought: a set union, so repeats do
+    no harm.
     `revision` is the offset in `events-unique` of the last input applied: it only grows.
     """
 

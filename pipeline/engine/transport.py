@@ -8,7 +8,7 @@ Faust's own commit is off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import aiokafka
@@ -118,7 +118,8 @@ class ChunkConsumer(driver.Consumer):
         last = chunk.records[-1]
         place: tuple[Any, ...] = (tp.topic, tp.partition, last.offset, last.timestamp / 1000, 1)
         content: tuple[Any, ...] = ((), None, chunk, None, 0, 0, tp)
-        return cast(Any, ConsumerMessage)(*place, *content, generation_id=chunk.generation)
+        make = cast(Callable[..., ConsumerMessage], ConsumerMessage)  # its value is a chunk here
+        return make(*place, *content, generation_id=chunk.generation)
 
     async def perform_seek(self) -> None:
         """Faust calls this just before it resumes the flow, and whenever it dropped what it fetched."""
