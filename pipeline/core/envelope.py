@@ -28,6 +28,11 @@ MAX_ATTRIBUTE_BYTES = 1024
 
 _EXACT = frozenset((str, int, bool, type(None)))
 _BACKSLASH = ord("\\")
+_USUAL_HEADERS = (
+    ("content-type", b"application/cloudevents+json"),
+    ("content-type", b"application/cloudevents+json; charset=UTF-8"),
+    ("content-type", b"application/cloudevents+json; charset=utf-8"),
+)
 _STRUCTURED = re.compile(r"application/cloudevents(?:\+json)?[ \t]*(?:;.*)?", re.IGNORECASE).fullmatch
 _JSON_TYPE = re.compile(
     r"[!#$%&'*+.^_`|~\w-]+/(?:[!#$%&'*+.^_`|~\w-]+\+)?json[ \t]*(?:;.*)?", re.ASCII | re.IGNORECASE
@@ -47,6 +52,11 @@ class _Data(msgspec.Struct, gc=False):
 
 
 _data_text = msgspec.json.Decoder(_Data).decode
+
+
+def says_only_structured(headers: Headers) -> bool:
+    """Whether the one header is the usual one of structured mode, so that `read_structured` may read the value."""
+    return len(headers) == 1 and headers[0] in _USUAL_HEADERS
 
 
 def read_structured(value: bytes) -> Envelope:

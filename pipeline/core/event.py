@@ -19,6 +19,7 @@ from pipeline.core.envelope import (
     check_string,
     read_record,
     read_structured,
+    says_only_structured,
     settle_optional,
 )
 from pipeline.core.identity import digests, subject_hash
@@ -62,7 +63,7 @@ class Accepted(NamedTuple):
 _new = tuple.__new__  # half the time of Accepted(...)
 
 
-def accept(  # noqa: PLR0917 - called for every event, and keyword arguments cost time
+def accept(
     value: bytes | None,
     headers: Headers,
     namespace: str,
@@ -78,7 +79,7 @@ def accept(  # noqa: PLR0917 - called for every event, and keyword arguments cos
     headers is taken as structured JSON. Content is each attribute and the data, whatever the order of members
     and the whitespace; numbers compare by their spelling. Raises Rejected with a reason of schemas/README.md.
     """
-    if headers or not value or len(value) > limits.max_event_bytes:
+    if not value or len(value) > limits.max_event_bytes or (headers and not says_only_structured(headers)):
         envelope = read_record(value, headers, limits.max_event_bytes)
     else:
         envelope = read_structured(value)
@@ -117,8 +118,13 @@ def accept(  # noqa: PLR0917 - called for every event, and keyword arguments cos
     if time is not None:
         time_ns = _check_time(time, time_ns, limits)
     identity, content = digests(namespace, source, id, canonical)
-    arrival = (received_at_ms, input_topic, partition, offset)
-    encoded = dumps((namespace, source, id, type, subject, time_ns, *arrival, encodable))
+    encoded = dumps(
+        (
+            namespace, source, id, type, subject,
+            time_ns, received_at_ms, input_topic, partition, offset,
+            encodable,
+        )
+    )  # fmt: skip
     return _new(Accepted, (identity, content, received_at_ms, subject_hash(namespace, subject), encoded))
 
 

@@ -1,6 +1,6 @@
 """RFC 3339 to nanoseconds: hand-made table, and laws against the calendar of the standard library."""
 
-# ruff: noqa: E501, RUF001 - a table, with digits that only look like digits
+# ruff: noqa: RUF001 - a table, with digits that only look like digits
 
 from datetime import UTC, datetime, timedelta, timezone
 
