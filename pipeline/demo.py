@@ -146,18 +146,31 @@ def _command(stack: Stack, words: Sequence[str], console: Console) -> int:
 
 def _stay(stack: Stack, console: Console) -> None:
     """Keeps the stack until Ctrl-C, having said what can be done with it."""
+    program = _program()
     console.print("\n[bold]It stays up until Ctrl-C.[/bold] Try in another terminal:")
     if line := stack.export_line():
         console.print(f"  {line}", soft_wrap=True)
     for what, words in TRY_NEXT:
-        console.print(f"\n  # {what}\n  tallymark {words}", soft_wrap=True)
+        console.print(f"\n  # {what}\n  {program} {words}", soft_wrap=True)
     event = json.dumps(OWN_EVENT, separators=(",", ":"))
     console.print("\n  # an event of your own; send it twice, it counts once", soft_wrap=True)
-    console.print(f"  echo '{event}' | tallymark send -", soft_wrap=True, markup=False)
-    console.print("  tallymark usage llm_tokens --subject me")
+    console.print(f"  echo '{event}' | {program} send -", soft_wrap=True, markup=False)
+    console.print(f"  {program} usage llm_tokens --subject me", soft_wrap=True)
     while True:
         stack.tend()
         time.sleep(TICK_S)
+
+
+def _program() -> str:
+    """How a person calls this very `tallymark` from the current directory."""
+    installed = Path(sys.executable).with_name("tallymark")
+    if not installed.exists():
+        return f"{shlex.quote(sys.executable)} -m pipeline.cli"
+    found = shutil.which("tallymark")
+    if found is not None and Path(found).samefile(installed):
+        return "tallymark"
+    here = Path.cwd()
+    return shlex.quote(str(installed.relative_to(here) if installed.is_relative_to(here) else installed))
 
 
 def _fresh(data: Path | None) -> Path:

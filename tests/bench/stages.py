@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from pipeline import topics
@@ -23,6 +24,7 @@ from pipeline.settings import Settings
 from tests.flow.meters import METERS
 
 STAGES = ("ingest", "dedupe", "aggregate")
+LEADERS_S = 10.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,8 +78,9 @@ class Vanilla:
         for name in ("vanilla-dedupe-seen-changelog", "vanilla-aggregate-windows-changelog"):
             made.append(NewTopic(name, self._settings.partitions, 1, config={"cleanup.policy": "compact"}))
         admin = AdminClient({"bootstrap.servers": self._settings.kafka})
-        for future in admin.create_topics(made).values():
+        for future in admin.create_topics(made, operation_timeout=10).values():
             future.result()
+        self._wait_for_leaders()
 
     def command(self, stage: str) -> tuple[list[str], dict[str, str]]:
         faust = [sys.executable, "-m", "faust", "-A", "tests.bench.vanilla:app", "worker", "--without-web"]
@@ -85,6 +88,17 @@ class Vanilla:
 
     def progress(self) -> dict[str, int]:
         return {stage: self._records(topic) for stage, topic in self._outputs.items()}
+
+    def _wait_for_leaders(self) -> None:
+        deadline = time.monotonic() + LEADERS_S
+        while True:
+            try:
+                self.progress()
+                return
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _records(self, topic: str) -> int:
         return sum(

@@ -36,6 +36,7 @@ app = faust.App(
     topic_replication_factor=1,
     table_standby_replicas=0,
     consumer_auto_offset_reset="earliest",
+    producer_linger=0.02,  # the default of 0 sends almost each event in a request of its own, 2.5 times slower
     web_enabled=False,
 )
 events = app.topic("events", value_type=bytes, value_serializer="raw")
