@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -34,7 +36,7 @@ Filters = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class UsageQuery:
-    """A checked query. Instants are ns since 1970, range [from, to); None: open. Any value of a filter fits."""
+    """A checked query. Instants are ns since 1970, [from, to); None: open. Any value of a filter fits."""
 
     meter: Meter
     from_ns: int | None
@@ -154,8 +156,8 @@ def cut(from_ns: int | None, to_ns: int | None) -> Cut:
 def runs(boundaries: Sequence[int]) -> tuple[list[int], list[int]]:
     """Windows of equal length in a row as one run: starts and lengths, in seconds.
 
-    boundaries: starts of neighbouring windows, then the end of the last. In a run that begins at s with length l,
-    the window of t starts at s + (t - s) // l * l. So a year of days in a zone is five runs.
+    boundaries: starts of neighbouring windows, then the end of the last. In a run that begins at s with length
+    l, the window of t starts at s + (t - s) // l * l. So a year of days in a zone is five runs.
     """
     starts: list[int] = []
     lengths: list[int] = []
@@ -245,9 +247,16 @@ def result_rows(query: UsageQuery, parts: Parts) -> list[dict[str, object]]:
         grouped = query.window or query.by_subject or query.group_by
         if grouped or query.meter.aggregation not in _COUNTING:
             return []
-        return [_row(query, Key(0, (), ""), None)]
-    found = sorted(parts.items(), key=lambda item: (_span(query, *item), item[0].subject, item[0].dimensions))
-    return [_row(query, key, part) for key, part in found]
+        return [_row(query, (query.from_ns, query.to_ns), "", (), None)]
+    spans: dict[int, tuple[int, int]] = {}  # windows are few, rows may be many
+    found = []
+    for key, part in parts.items():
+        span = spans.get(key.start_s) or _span(query, key, part)
+        if query.window is not None:
+            spans[key.start_s] = span
+        found.append((span, key.subject, key.dimensions, part))
+    found.sort(key=itemgetter(0, 1, 2))
+    return [_row(query, *one) for one in found]
 
 
 def parse_total(text: str) -> int:
@@ -257,6 +266,7 @@ def parse_total(text: str) -> int:
     return -scaled if text.startswith("-") else scaled
 
 
+@lru_cache(4096)
 def instant_text(at_ns: int) -> str:
     """RFC 3339 in UTC, with as many digits after the second as it needs."""
     seconds, rest = divmod(at_ns, NS_PER_S)
@@ -310,16 +320,22 @@ def _span(query: UsageQuery, key: Key, part: Part) -> tuple[int, int]:
     return start_ns, end_ns
 
 
-def _row(query: UsageQuery, key: Key, part: Part | None) -> dict[str, object]:
-    start_ns, end_ns = (query.from_ns, query.to_ns) if part is None else _span(query, key, part)
+def _row(
+    query: UsageQuery,
+    span: tuple[int | None, int | None],
+    subject: str,
+    dimensions: tuple[str, ...],
+    part: Part | None,
+) -> dict[str, object]:
+    start_ns, end_ns = span
     return {
         "meter": query.meter.slug,
-        "subject": key.subject if query.by_subject else None,
+        "subject": subject if query.by_subject else None,
         "window": query.window,
         "tz": query.tz,
         "start": None if start_ns is None else instant_text(start_ns),
         "end": None if end_ns is None else instant_text(end_ns),
-        "group": dict(zip(query.group_by, key.dimensions, strict=True)),
+        "group": dict(zip(query.group_by, dimensions, strict=True)),
         "value": "0" if part is None else _value(query.meter, part),
         "count": 0 if part is None else part.events,
     }

@@ -24,7 +24,8 @@ _NS_PER_S = 1_000_000_000
 
 _EVENT_COLUMNS = (
     "namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms",
-    "data", "raw", "fate", "reason", "detail", "meters", "input_topic", "input_partition", "input_offset", "revision",
+    "data", "raw", "fate", "reason", "detail", "meters",
+    "input_topic", "input_partition", "input_offset", "revision",
 )  # fmt: skip
 _WINDOW_COLUMNS = (
     "namespace", "meter", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",

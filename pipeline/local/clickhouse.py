@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -107,48 +108,58 @@ class _Server(ThreadingHTTPServer):
 
         make: Any = session.Session
         self._open: Callable[[], Any] = lambda: make(str(folder))
-        self._first = self._open()  # holds the folder, and keeps the engine warm
         self._change = threading.Condition()
         self._busy = 0
         self._closing = False
+        self._sessions = {self._open()}  # the first holds the folder and keeps the engine warm
         super().__init__((process.HOST, port), _Handler)
 
-    def session(self) -> Any:
-        """A connection for one thread."""
-        return self._open()
-
-    def __enter__(self) -> _Server:
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        """For the time of one statement and its answer. Raises Unavailable when the process is stopping."""
         with self._change:
             if self._closing:
                 raise Unavailable("ClickHouse (chDB) is stopping.")
             self._busy += 1
-        return self
+        try:
+            yield
+        finally:
+            with self._change:
+                self._busy -= 1
+                self._change.notify_all()
 
-    def __exit__(self, *_: object) -> None:
+    def open(self) -> Any:
+        """A session for one thread; within `statement`."""
+        session = self._open()
         with self._change:
-            self._busy -= 1
-            self._change.notify_all()
+            self._sessions.add(session)
+        return session
+
+    def release(self, session: Any) -> None:
+        """Closes a session that is no longer needed."""
+        with self._change:
+            if session in self._sessions:
+                self._sessions.remove(session)
+                session.close()
 
     def drain(self) -> None:
         """Takes no more statements, waits for those under way, closes the folder."""
         with self._change:
             self._closing = True
             self._change.wait_for(lambda: self._busy == 0, DRAIN_S)
-        self._first.close()
+            while self._sessions:
+                self._sessions.pop().close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
-
-    def setup(self) -> None:
-        super().setup()
-        self._session = self.server.session()
-        self._database = ""
+    _session: Any = None
+    _database = ""
 
     def finish(self) -> None:
-        self._session.close()
+        self.server.release(self._session)
         super().finish()
 
     def do_GET(self) -> None:
@@ -164,16 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Origin") or self.headers.get("Sec-Fetch-Mode"):
             return self._answer(HTTPStatus.FORBIDDEN, b"Not for browsers.")
         try:
-            with self.server:
-                answer = self._run(body)
+            with self.server.statement():
+                self._answer(*self._try(body))
         except Unavailable as error:
             self.close_connection = True
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode())
+
+    def _try(self, body: bytes) -> tuple[HTTPStatus, bytes, str | None]:
+        try:
+            return HTTPStatus.OK, self._run(body), None
         except (RuntimeError, ValueError) as error:  # chDB's own errors are RuntimeErrors
             code = _CODE.search(str(error))
-            self._answer(HTTPStatus.BAD_REQUEST, str(error).encode(), code.group(1) if code else "0")
-        else:
-            self._answer(HTTPStatus.OK, answer)
+            return HTTPStatus.BAD_REQUEST, str(error).encode(), code.group(1) if code else "0"
 
     def _run(self, body: bytes) -> bytes:
         pairs = parse_qsl(urlsplit(self.path).query, keep_blank_values=True)
@@ -182,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = b""
         asked = dict(pairs)
         sql = asked.get("query", "")
+        if self._session is None:
+            self._session = self.server.open()
         self._use(asked.get("database", "default"))
         insert = _INSERT.fullmatch(sql)
         if insert and body:

@@ -51,7 +51,7 @@ class NativeClickHouse:
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """See ClickHouse.query."""
-        # The driver writes a list as an array, a tuple as a tuple; without parameters it would leave %% as it is.
+        # The driver takes a list for an array, a tuple for a tuple; without parameters it would leave %% alone.
         values = {
             name: value if isinstance(value, str | int) else list(value)
             for name, value in (parameters or {"": ""}).items()

@@ -55,8 +55,8 @@ class EventFilter:
 def events(store: ClickHouse, wanted: EventFilter) -> list[dict[str, Any]]:
     """Events with fate, reason, detail, meters, received_at, stored_at and position, newest first.
 
-    `event.data` is msgspec.Raw, the JSON text as sent, so that no digit is lost: encode with msgspec. What ingest
-    refused has no data but `raw`, its value as text. Raises Rejected `bad-query`, Unavailable, Broken.
+    `event.data` is msgspec.Raw, the JSON text as sent, so that no digit is lost: encode with msgspec. What
+    ingest refused has no data but `raw`, its value as text. Raises Rejected `bad-query`, Unavailable, Broken.
     """
     if not 1 <= wanted.limit <= MAX_LIMIT:
         raise Rejected("bad-query", f"limit must be 1 to {MAX_LIMIT}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,9 +33,12 @@ from pipeline.core.window import MINUTE_NS, boundaries
 from pipeline.errors import Broken, Rejected
 
 BODY = {
-    "slug": "m", "eventType": "t", "aggregation": "SUM", "valueProperty": "$.value",
+    "slug": "m",
+    "eventType": "t",
+    "aggregation": "SUM",
+    "valueProperty": "$.value",
     "groupBy": {"kind": "$.kind", "region": "$.region"},
-}  # fmt: skip
+}
 METER = define(BODY, 7)
 AGGREGATIONS = ["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
 
@@ -75,9 +79,14 @@ def test_what_may_not_be_asked(asked: dict[str, Any], detail: str) -> None:
 
 def test_what_may_be_asked() -> None:
     query = usage_query(
-        METER, from_ns=1, to_ns=2, window="DAY", tz="Europe/Berlin",
-        group_by=["region", "subject", "region"], filters={"kind": ["a", "b"]},
-    )  # fmt: skip
+        METER,
+        from_ns=1,
+        to_ns=2,
+        window="DAY",
+        tz="Europe/Berlin",
+        group_by=["region", "subject", "region"],
+        filters={"kind": ["a", "b"]},
+    )
     assert (query.group_by, query.by_subject) == (("region",), True)
     assert query.filters == (("kind", ("a", "b")),)
     assert usage_query(METER, subjects=["b", "a", "b"]).subjects == ("b", "a")
@@ -100,7 +109,7 @@ def test_minutes_and_edges_are_exactly_the_range(one: int, other: int) -> None:
     assert all(start < end for start, end in edges)
     if pieces:
         assert (pieces[0][0], pieces[-1][1]) == (from_ns, to_ns)
-        assert all(left[1] == right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+        assert all(left[1] == right[0] for left, right in pairwise(pieces))
 
 
 @pytest.mark.parametrize(

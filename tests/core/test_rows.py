@@ -26,17 +26,33 @@ EVENT = Event("n", "src", "id", "t", "s", 1_500_000_001, 1234, "events", 3, 99, 
 
 def window(**others: Any) -> Window:
     given = {
-        "namespace": "n", "meter": "m", "meter_id": 7, "subject": "s", "dimensions": {"b": "2", "a": "1"}, "start_s": 60,
-        "value": "1.5", "count": 2, "change": "1", "order": "o", "members": [], "revision": 5, "received_at_ms": 8,
-    }  # fmt: skip
+        "namespace": "n",
+        "meter": "m",
+        "meter_id": 7,
+        "subject": "s",
+        "dimensions": {"b": "2", "a": "1"},
+        "start_s": 60,
+        "value": "1.5",
+        "count": 2,
+        "change": "1",
+        "order": "o",
+        "members": [],
+        "revision": 5,
+        "received_at_ms": 8,
+    }
     return Window(**given | others)
 
 
 def headers(**others: str) -> list[tuple[str, bytes | None]]:
     given = {
-        "reason": "bad-json", "detail": "Not JSON.", "namespace": "n", "topic": "events", "partition": "3",
-        "offset": "99", "received_at_ms": "1999",
-    }  # fmt: skip
+        "reason": "bad-json",
+        "detail": "Not JSON.",
+        "namespace": "n",
+        "topic": "events",
+        "partition": "3",
+        "offset": "99",
+        "received_at_ms": "1999",
+    }
     return [("tallymark_" + name, text.encode()) for name, text in (given | others).items()]
 
 
@@ -55,10 +71,26 @@ def test_columns_are_those_of_the_tables() -> None:
 @pytest.mark.parametrize("event", [EVENT, msgspec.Raw(msgspec.json.encode(EVENT))])
 def test_a_settled_event(event: Any) -> None:
     assert only(settled_columns([Settled(event, "invalid", "why", ["m"], 4)], 777)) == {
-        "namespace": "n", "source": "src", "id": "id", "type": "t", "subject": "s", "time": 1, "time_ns": 1_500_000_001,
-        "received_at_ms": 1234, "stored_at_ms": 777, "data": '{"a":1.10}', "raw": "", "fate": "invalid", "reason": "why",
-        "detail": "", "meters": ["m"], "input_topic": "events", "input_partition": 3, "input_offset": 99, "revision": 4,
-    }  # fmt: skip
+        "namespace": "n",
+        "source": "src",
+        "id": "id",
+        "type": "t",
+        "subject": "s",
+        "time": 1,
+        "time_ns": 1_500_000_001,
+        "received_at_ms": 1234,
+        "stored_at_ms": 777,
+        "data": '{"a":1.10}',
+        "raw": "",
+        "fate": "invalid",
+        "reason": "why",
+        "detail": "",
+        "meters": ["m"],
+        "input_topic": "events",
+        "input_partition": 3,
+        "input_offset": 99,
+        "revision": 4,
+    }
 
 
 def test_packed_records_decode_to_rows() -> None:
@@ -76,11 +108,26 @@ def test_times_stay_in_a_datetime(time_ns: int, time: int) -> None:
 def test_a_refused_record() -> None:
     value = b'{"id": "i", "source": "src", "type": 5, "subject": "s"}'
     assert only(rejected_columns([(value, headers())], 777)) == {
-        "namespace": "n", "source": "src", "id": "i", "type": "", "subject": "s", "time": 1, "time_ns": 1_999_000_000,
-        "received_at_ms": 1999, "stored_at_ms": 777, "data": "", "raw": value.decode(), "fate": "rejected",
-        "reason": "bad-json", "detail": "Not JSON.", "meters": [], "input_topic": "events", "input_partition": 3,
-        "input_offset": 99, "revision": 0,
-    }  # fmt: skip
+        "namespace": "n",
+        "source": "src",
+        "id": "i",
+        "type": "",
+        "subject": "s",
+        "time": 1,
+        "time_ns": 1_999_000_000,
+        "received_at_ms": 1999,
+        "stored_at_ms": 777,
+        "data": "",
+        "raw": value.decode(),
+        "fate": "rejected",
+        "reason": "bad-json",
+        "detail": "Not JSON.",
+        "meters": [],
+        "input_topic": "events",
+        "input_partition": 3,
+        "input_offset": 99,
+        "revision": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -123,10 +170,21 @@ def test_a_missing_header_of_ours_is_broken(missing: str) -> None:
 
 def test_a_window() -> None:
     assert only(window_columns([window()], 777)) == {
-        "namespace": "n", "meter": "m", "meter_id": 7, "subject": "s", "dimensions": '{"a":"1","b":"2"}',
-        "dimension_names": ["a", "b"], "dimension_values": ["1", "2"], "start": 60, "value": "1.5", "count": 2,
-        "latest_order": "o", "revision": 5, "received_at_ms": 8, "stored_at_ms": 777,
-    }  # fmt: skip
+        "namespace": "n",
+        "meter": "m",
+        "meter_id": 7,
+        "subject": "s",
+        "dimensions": '{"a":"1","b":"2"}',
+        "dimension_names": ["a", "b"],
+        "dimension_values": ["1", "2"],
+        "start": 60,
+        "value": "1.5",
+        "count": 2,
+        "latest_order": "o",
+        "revision": 5,
+        "received_at_ms": 8,
+        "stored_at_ms": 777,
+    }
 
 
 def test_of_one_window_the_highest_revision_stays() -> None:
@@ -150,10 +208,10 @@ def test_members_of_every_revision_stay() -> None:
     assert columns["dimension_values"] == [["1", "2"]] * 3
 
 
-@given(
-    st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
-    st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
-)
+some = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3)
+
+
+@given(some, some)
 def test_dimensions_are_canonical(one: dict[str, str], other: dict[str, str]) -> None:
     assert canonical(one) == canonical(dict(reversed(one.items())))
     assert (canonical(one) == canonical(other)) == (one == other)

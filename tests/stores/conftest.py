@@ -1,4 +1,4 @@
-"""Both stores that Tallymark knows: a chDB process, and clickhouse-server (Debian's 18.16 or newer) in a temporary folder.
+"""Both stores that Tallymark knows: a chDB process, and clickhouse-server (Debian's 18.16 or newer).
 
 A server that is not installed skips its tests, and fails them where CI=true.
 """

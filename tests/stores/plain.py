@@ -94,9 +94,18 @@ class Tenant:
         self.offset += 1
         data = Raw(json.dumps(sent.data).encode())
         return Event(
-            self.namespace, "src", f"id{self.offset}", sent.type, sent.subject, sent.time_ns,
-            1_800_000_000_000 + self.offset, "events", 0, self.offset, data,
-        )  # fmt: skip
+            self.namespace,
+            "src",
+            f"id{self.offset}",
+            sent.type,
+            sent.subject,
+            sent.time_ns,
+            1_800_000_000_000 + self.offset,
+            "events",
+            0,
+            self.offset,
+            data,
+        )
 
 
 def recount(

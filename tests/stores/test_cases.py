@@ -1,9 +1,9 @@
 """OpenMeter's own cases of meter queries (cases/openmeter-meter-query.json), on each store.
 
 Left out, with why:
-- the two `FilterStoredAt` cases: usage is a function of the events' time; nothing filters by time of storage;
-- `CSV`: the form of the HTTP answer, which the API owns (its values are 20 digits exact, not `%f`);
-- `customer with 2 subjects`: customers are no part of a usage query; the sum over two subjects is tested below;
+- the two `FilterStoredAt` cases: usage is a function of the events' time, not of when they were stored;
+- `CSV`: the form of the HTTP answer, which the API owns (its values have every digit, not `%f`);
+- `customer with 2 subjects`: customers are no part of a usage query; two subjects are summed below;
 - the value null inside "covers all three events": the event is stored as invalid there too, which is what they expect.
 Cases marked `mockOnly` follow a mock that sums whole windows; `outByQueryRule` is what holds.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,9 +63,15 @@ def test_windows(store: ClickHouse, namespace: str, name: str) -> None:
     case, out = CASES[name]["in"], CASES[name].get("outByQueryRule", CASES[name]["out"])
     events = [Sent(at(event["time"]), {"value": event["value"]}) for event in case["events"]]
     rows = answer(
-        store, namespace, case["aggregation"], events,
-        from_ns=at(case["from"]), to_ns=at(case["to"]), window=case["windowSize"], tz=case.get("windowTimeZone", "UTC"),
-    )  # fmt: skip
+        store,
+        namespace,
+        case["aggregation"],
+        events,
+        from_ns=at(case["from"]),
+        to_ns=at(case["to"]),
+        window=case["windowSize"],
+        tz=case.get("windowTimeZone", "UTC"),
+    )
     assert [(Decimal(row["value"]), row["start"], row["end"]) for row in rows] == [
         (Decimal(str(row["value"])), row["windowStart"], row["windowEnd"]) for row in out["rows"]
     ]
@@ -109,8 +116,7 @@ def test_days_over_a_change_of_the_clock(store: ClickHouse, namespace: str, name
     rows = answer(store, namespace, "SUM", events, window="DAY", tz=case["windowTimeZone"], **span)
     assert [row["value"] for row in rows] == [str(out["eachValue"])] * out["rows"]
     assert [(at(row["start"]), at(row["end"])) for row in rows] == [
-        (at(start.isoformat()), at(end.isoformat()))
-        for start, end in zip(midnights, midnights[1:], strict=False)
+        (at(start.isoformat()), at(end.isoformat())) for start, end in pairwise(midnights)
     ]
     assert (
         datetime.fromisoformat(rows[out["dstDay"]["index"]]["start"])

@@ -20,10 +20,18 @@ DATA = b'{"big": 123456789012345678901234567890.10, "s": "\\u00e9"}'
 
 def settled(namespace: str, offset: int, fate: Any = "counted", **others: Any) -> Settled:
     given = {
-        "namespace": namespace, "source": "src", "id": f"id{offset}", "type": "t", "subject": "s",
-        "time_ns": NOON + offset, "received_at_ms": 1_740_830_400_123, "input_topic": "events", "partition": 2,
-        "offset": offset, "data": msgspec.Raw(DATA),
-    }  # fmt: skip
+        "namespace": namespace,
+        "source": "src",
+        "id": f"id{offset}",
+        "type": "t",
+        "subject": "s",
+        "time_ns": NOON + offset,
+        "received_at_ms": 1_740_830_400_123,
+        "input_topic": "events",
+        "partition": 2,
+        "offset": offset,
+        "data": msgspec.Raw(DATA),
+    }
     return Settled(
         Event(**given | others),
         fate,
@@ -37,9 +45,14 @@ def refused(
     namespace: str, offset: int, value: bytes | None, **others: str
 ) -> tuple[bytes | None, list[Any]]:
     headers = {
-        "reason": "bad-json", "detail": "Not JSON.", "namespace": namespace, "topic": "events", "partition": "2",
-        "offset": str(offset), "received_at_ms": str(NOON // 1_000_000),
-    }  # fmt: skip
+        "reason": "bad-json",
+        "detail": "Not JSON.",
+        "namespace": namespace,
+        "topic": "events",
+        "partition": "2",
+        "offset": str(offset),
+        "received_at_ms": str(NOON // 1_000_000),
+    }
     return value, [("tallymark_" + name, text.encode()) for name, text in headers.items()]
 
 
@@ -63,11 +76,22 @@ def test_an_event_comes_back_with_every_digit(store: ClickHouse, filled: str) ->
     (one,) = events(store, EventFilter(filled, id="id1"))
     assert msgspec.json.encode(one["event"].pop("data")) == DATA
     assert one == {
-        "event": {"id": "id1", "source": "src", "type": "t", "subject": "s", "time": "2025-03-01T12:00:00.000000001Z"},
-        "raw": None, "fate": "counted", "reason": "", "detail": "", "meters": ["m"],
-        "received_at": "2025-03-01T12:00:00.123Z", "stored_at": "2025-03-01T12:00:01Z",
+        "event": {
+            "id": "id1",
+            "source": "src",
+            "type": "t",
+            "subject": "s",
+            "time": "2025-03-01T12:00:00.000000001Z",
+        },
+        "raw": None,
+        "fate": "counted",
+        "reason": "",
+        "detail": "",
+        "meters": ["m"],
+        "received_at": "2025-03-01T12:00:00.123Z",
+        "stored_at": "2025-03-01T12:00:01Z",
         "position": {"topic": "events", "partition": 2, "offset": 1},
-    }  # fmt: skip
+    }
 
 
 def test_a_refused_record_comes_back_as_text(store: ClickHouse, filled: str) -> None:

@@ -1,7 +1,7 @@
 """SQL text is made of constants: no value can get into it but as a bound parameter.
 
-Read from the source: in the modules that talk to ClickHouse no text with SQL in it is formatted, and what is given to
-`query` and `execute` is a constant, or put together by one of the few functions that are named here.
+Read from the source: in the modules that talk to ClickHouse no text with SQL in it is formatted, and what is
+given to `query` and `execute` is a constant, or put together by one of the few functions named here.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ JOINS = {
 }
 # Variables that hold such text, and calls that give it.
 TEXTS = {"sql", "statement", "select", "members", "asked", "text", "conditions"}
+ASKING = {"query", "execute", "send_insert", "execute_iter"}
 CALLS = {"_driver_text", "create_database_statement"}
 
 
@@ -70,9 +71,10 @@ def is_constant(node: ast.expr) -> bool:
 
 def asked(tree: ast.AST) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in ("query", "execute", "send_insert", "execute_iter") and node.args:
-                yield node
+        method = node.func if isinstance(node, ast.Call) else None
+        asks = isinstance(method, ast.Attribute) and method.attr in ASKING
+        if isinstance(node, ast.Call) and asks and node.args:
+            yield node
 
 
 def problems(source: str, module: str) -> list[str]:
