@@ -62,7 +62,12 @@ def members(settings: Settings, stage: str) -> set[str]:
 
 def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int | None]:
     """Records that each stage has not read yet; None while a topic of it is missing. Raises Unavailable."""
-    existing = kafka.cluster(settings, _TIMEOUT_S).topics
+    client = kafka.admin(settings)
+    try:
+        # Also spares a wait of 3 s, which a new client's first list_offsets at times takes.
+        existing = client.list_topics(timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
     wanted = {stage: input_topics(settings, stage) for stage in stages}
     places = {
         stage: [
@@ -70,18 +75,20 @@ def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int |
         ]
         for stage, names in wanted.items()
     }
-    unread = _steadily(settings, places)
+    unread = _steadily(client, settings, places)
     return {
         stage: sum(unread[stage].values()) if all(name in existing for name in wanted[stage]) else None
         for stage in stages
     }
 
 
-def _steadily(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, dict[Place, int]]:
+def _steadily(
+    client: AdminClient, settings: Settings, places: Mapping[str, list[Place]]
+) -> dict[str, dict[Place, int]]:
     """Asks again when a partition is just changing its leader."""
     for left in reversed(range(_ATTEMPTS)):
         try:
-            return _unread(settings, places)
+            return _unread(client, settings, places)
         except KafkaException as error:
             if not left or not error.args[0].retriable():
                 raise kafka.unavailable(settings, error) from error
@@ -89,8 +96,9 @@ def _steadily(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str
     raise AssertionError("not reached")
 
 
-def _unread(settings: Settings, places: Mapping[str, list[Place]]) -> dict[str, dict[Place, int]]:
-    client = kafka.admin(settings)
+def _unread(
+    client: AdminClient, settings: Settings, places: Mapping[str, list[Place]]
+) -> dict[str, dict[Place, int]]:
     every = [TopicPartition(*place) for stage in places for place in places[stage]]
     ends, begins = _offsets(client, every, _LATEST), _offsets(client, every, _EARLIEST)
     found: dict[str, dict[Place, int]] = {}
