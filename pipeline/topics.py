@@ -33,6 +33,9 @@ from pipeline.settings import Settings
 FOLDER = Path(__file__).parent.parent / "topics"
 FOREVER = -1
 DAY_S = 86_400
+WAIT_S = (
+    15 * DAY_S
+)  # 7 days in `events`, 7 days in `events-accepted`, and one: how long a repeat may be on its way
 TIMEOUT_S = 30.0
 ANSWER_S = 10.0  # a cluster that says nothing for this long is away
 
@@ -119,7 +122,7 @@ def _retention_ms(text: str, settings: Settings) -> int | None:
     if text == "forever":
         return FOREVER
     if text == "horizon":
-        return (settings.horizon_s + settings.future_limit_s + DAY_S) * 1_000
+        return (settings.horizon_s + settings.future_limit_s + WAIT_S) * 1_000
     match = re.fullmatch(r"([1-9]\d*)([smhd])", text)
     return int(match[1]) * _UNITS_MS[match[2]] if match else None
 

@@ -41,7 +41,7 @@ def test_partitions_and_retention_follow_the_settings() -> None:
     declared = topics.load(Settings.model_construct(partitions=7, horizon_s=100, future_limit_s=10))
     assert {topic.partitions for topic in declared.values() if topic.sharded} == {7}
     assert {topic.partitions for topic in declared.values() if not topic.sharded} == {1}
-    assert declared["dedupe-changelog"].retention_ms == 110_000 + DAY_MS
+    assert declared["dedupe-changelog"].retention_ms == 110_000 + 15 * DAY_MS
     assert declared["events"].retention_ms == 7 * DAY_MS
 
 
@@ -121,7 +121,7 @@ def test_a_missing_topic_is_a_difference_and_apply_makes_it(fresh_topics: Settin
 
 def test_configuration_that_differs_is_named_and_altered(fresh_topics: Settings) -> None:
     longer = fresh_topics.model_copy(update={"horizon_s": fresh_topics.horizon_s + 1})
-    sentence = "dedupe-changelog: retention.ms is 2937600000, declared 2937601000."
+    sentence = "dedupe-changelog: retention.ms is 4147200000, declared 4147201000."
     assert topics.check(longer) == [sentence]
     assert topics.apply(longer) == [f"altered: {sentence}"]
     assert topics.check(longer) == []

@@ -46,9 +46,12 @@ def _unpack(_: bytes | None, value: bytes | None) -> Iterable[Item]:
 CHANGELOG = Changelog("dedupe-changelog", _pack, _unpack)
 
 
-def create(stage: Stage, partitions: int, lifetime_ms: int) -> None:
-    """partitions: of `events-unique`. lifetime_ms: how long an identity is known."""
-    sweep = Sweep(lifetime_ms)
+def create(stage: Stage, partitions: int, lifetime_ms: int, lag_ms: int) -> None:
+    """partitions: of `events-unique`. lifetime_ms: how long an identity is known.
+
+    lag_ms: how long an event may wait in the input topics before ingest reads it: their retention.
+    """
+    sweep = Sweep(lifetime_ms + lag_ms)
 
     async def dedupe(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -90,11 +93,12 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
 class Sweep:
     """Removes what has expired, a slice of the table a chunk, front to end, and again after a pause.
 
-    Only memory is saved by it: an expired entry is no repeat's first, swept or not.
+    A repeat is told by its own arrival, which lies up to the input's retention before `now_ms` when ingest lags: so
+    an entry is kept that much longer than it can matter, and what is removed can match nothing that still comes.
     """
 
-    def __init__(self, lifetime_ms: int) -> None:
-        self._lifetime_ms = lifetime_ms
+    def __init__(self, age_ms: int) -> None:
+        self._age_ms = age_ms
         self._next_key: dict[int, bytes] = {}  # partition -> where the sweep under way goes on
         self._pause_until_ms: dict[int, int] = {}
 
@@ -104,7 +108,7 @@ class Sweep:
             return
         rows = table.scan(self._next_key.get(partition, b""), SWEPT_ENTRIES)
         for key, entry in rows:
-            if key not in table.changes and expired(entry, now_ms, self._lifetime_ms):
+            if key not in table.changes and expired(entry, now_ms, self._age_ms):
                 table.delete(key)
         if len(rows) < SWEPT_ENTRIES:
             self._next_key[partition] = b""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import faust
 import msgspec
 
+from pipeline.agents.dead_letter import dead_letter
 from pipeline.agents.packing import slices
 from pipeline.core.event import Accepted, Limits, accept
 from pipeline.engine.chunk import Chunk, Record
@@ -84,19 +85,10 @@ def _send(transaction: Transaction, target: int, events: list[Accepted]) -> None
 
 
 def _reject(transaction: Transaction, record: Record, namespace: str, refusal: Rejected) -> None:
-    """Dead-letter a record: key, value and headers as they were, our own headers behind them."""
+    """Dead-letter a record and count it."""
     chunk = transaction.chunk
-    ours = {
-        "tallymark_reason": refusal.reason,
-        "tallymark_detail": refusal.detail,
-        "tallymark_namespace": namespace,
-        "tallymark_topic": chunk.topic,
-        "tallymark_partition": str(chunk.partition),
-        "tallymark_offset": str(record.offset),
-        "tallymark_received_at_ms": str(record.timestamp),
-    }
-    headers = [*record.headers, *((name, text.encode("utf-8", "replace")) for name, text in ours.items())]
-    transaction.send("rejected", record.value, key=record.key, partition=chunk.partition, headers=headers)
+    key, value, headers = dead_letter(chunk, record, namespace, refusal)
+    transaction.send("rejected", value, key=key, partition=chunk.partition, headers=headers)
     if record.offset > transaction.counted_offset:
         transaction.count(namespace, "read")
         transaction.count(namespace, f"rejected:{refusal.reason}")

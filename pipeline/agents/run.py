@@ -35,6 +35,7 @@ log = logging.getLogger("tallymark.worker")
 
 STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 GROUP_PREFIX = "tallymark-"
+FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
 MOST_WORKERS = 1024  # of one stage that may share a state folder
 
 
@@ -109,9 +110,11 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         from pipeline.agents import dedupe
 
         partitions = declared["events-unique"].partitions
+        kept_ms = [declared[name].retention_ms for name in namespaces]
+        lag_ms = max(kept_ms) if topics.FOREVER not in kept_ms else FOREVER_MS
         return Parts(
             Spec(stage, ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
-            lambda made: dedupe.create(made, partitions, lifetime_s * 1000),
+            lambda made: dedupe.create(made, partitions, lifetime_s * 1000, lag_ms),
         )
     if stage == "aggregate":
         from pipeline.agents import aggregate

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+import msgspec
 from orjson import OPT_SORT_KEYS, JSONDecodeError, JSONEncodeError, dumps, loads
 
 from pipeline.errors import Rejected
@@ -24,9 +25,11 @@ MAX_NUMBER_CHARS = 4300  # Python's int() refuses longer ones
 Parsed = tuple[Any, bytes, bool]
 """(tree, canonical text, verbatim). verbatim: orjson.dumps of a part of the tree is that part's text as sent.
 
-Where verbatim is false, numbers in the tree may be `Number` in place of int and float.
+Where verbatim is false, numbers in the tree may be `Number` or `Raw` in place of int and float.
 """
 
+_spell = msgspec.json.Encoder().encode
+_spell_sorted = msgspec.json.Encoder(order="sorted").encode
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -41,6 +44,13 @@ class Number:
         if len(text) > MAX_NUMBER_CHARS:
             raise Rejected("number-too-long", f"A number has more than {MAX_NUMBER_CHARS} characters.")
         self.text = text
+
+
+def _spelling(text: str) -> msgspec.Raw:
+    return msgspec.Raw(Number(text).text.encode())
+
+
+_spelled = msgspec.json.Decoder(float_hook=_spelling).decode
 
 
 def parse(text: bytes) -> Parsed:
@@ -62,12 +72,25 @@ def compare(text: bytes, tree: Any, canonical: bytes) -> Parsed:
     Removing such a space inside a string makes the texts differ, and equal names stay equal. So equality
     proves that the text holds no repeated name, and that each number is spelled as orjson spells it.
     """
-    if not too_deep(text):
-        compact = dumps(tree)
-        if compact == text:
-            return tree, canonical, True
-        if compact == text.replace(b": ", b":").replace(b", ", b",").strip(b" \t\r\n"):
-            return tree, canonical, False
+    if too_deep(text):
+        return parse_exactly(text)
+    compact = dumps(tree)
+    if compact == text:
+        return tree, canonical, True
+    narrow = text.replace(b": ", b":").replace(b", ", b",").strip(b" \t\r\n")
+    if compact == narrow:
+        return tree, canonical, False
+    return _compare_spelled(text, narrow)
+
+
+def _compare_spelled(text: bytes, narrow: bytes) -> Parsed:
+    """The same proof with each fraction kept as it is spelled (`0.10`); orjson has read `text`, so it is strict JSON."""
+    try:
+        tree = _spelled(text)
+        if _spell(tree) == narrow:
+            return tree, _spell_sorted(tree), False
+    except (msgspec.MsgspecError, RecursionError):
+        pass  # the exact reader says what it is
     return parse_exactly(text)
 
 
