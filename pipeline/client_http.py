@@ -12,7 +12,8 @@ import httpx
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
-TIMEOUT_S = 120.0  # reconcile and apply wait for the pipeline
+# reconcile and apply wait for the pipeline as long as they are told, at most 600 s
+TIMEOUT = httpx.Timeout(660.0, connect=5.0)
 PREFIX = "/api/v1"
 
 
@@ -33,7 +34,7 @@ def ask(
     """
     url = settings.api_url.rstrip("/") + PREFIX + path
     try:
-        with httpx.Client(timeout=TIMEOUT_S, transport=transport) as client:
+        with httpx.Client(timeout=TIMEOUT, transport=transport) as client:
             response = client.request(method, url, params=params, json=json, headers={"accept": accept})
     except httpx.TransportError as error:
         raise Unavailable(

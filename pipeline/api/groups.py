@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 _TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
-_ATTEMPTS = 5
+_STEADY_S = 2.0
 _AGAIN_S = 0.2
 
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -86,14 +86,14 @@ def _steadily(
     client: AdminClient, settings: Settings, places: Mapping[str, list[Place]]
 ) -> dict[str, dict[Place, int]]:
     """Asks again when a partition is just changing its leader."""
-    for left in reversed(range(_ATTEMPTS)):
+    deadline = time.monotonic() + _STEADY_S
+    while True:
         try:
             return _unread(client, settings, places)
         except KafkaException as error:
-            if not left or not error.args[0].retriable():
+            if time.monotonic() > deadline or not error.args[0].retriable():
                 raise kafka.unavailable(settings, error) from error
             time.sleep(_AGAIN_S)
-    raise AssertionError("not reached")
 
 
 def _unread(
