@@ -19,14 +19,18 @@ class Meters:
         self._definitions = Definitions(settings)
         self._current: tuple[MeterIndex, int] = (MeterIndex([]), 0)
 
-    def start(self, changed: Callable[[], None]) -> None:
-        """Load everything there is, then follow; `changed` is called after each change. Raises Unavailable."""
+    def start(self, changed: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        """Load everything there is, then follow. Raises Unavailable.
+
+        `changed` is called after each change, `failed` if following ends: a worker must not count by old definitions.
+        """
 
         def refresh(_: object) -> None:
             self._current = (MeterIndex(self._definitions.meters()), self._definitions.revision)
             changed()
 
         self._definitions.on_change(refresh)
+        self._definitions.on_failure(failed)
         self._definitions.start()
         self._definitions.wait_loaded()
         refresh(None)

@@ -78,7 +78,7 @@ def main(stage: str, settings: Settings) -> None:
     metrics_url = _serve_metrics(settings)
     heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.meters))
     if parts.meters is not None:
-        parts.meters.start(heartbeat.now)
+        parts.meters.start(heartbeat.now, made.fail)
     heartbeat.start()
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url, folder)
     try:

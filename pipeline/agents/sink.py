@@ -50,9 +50,10 @@ _windows = msgspec.json.Decoder(list[Window]).decode
 
 
 def create(stage: Stage, settings: Settings) -> None:
-    """Connects to the ClickHouse of the settings and makes its tables when the first rows come."""
+    """Connects to the ClickHouse of the settings and makes its tables."""
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
     rounds = Rounds(stage, store)
+    rounds.prepare()
     stage.before_revocation = rounds.drain
     for topic in INPUTS:
         _agent(stage, rounds, topic)
@@ -103,6 +104,8 @@ class Rows:
             ("windows", window_columns(self.windows, stored_at_ms)),
         ):
             _insert(store, table, columns)
+            if table == "uniques":
+                reach("sink.half-inserted")
         reach("sink.after-insert")
 
     def observe(self, now_ms: int) -> None:
@@ -127,6 +130,14 @@ class Rounds:
         self._round_over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ready = False
+
+    def prepare(self) -> None:
+        """Make the tables, if ClickHouse is there; else the first round does it."""
+        try:
+            self._store.ensure_schema()
+            self._ready = True
+        except Unavailable as error:
+            log.warning("ClickHouse is away: %s", error)
 
     def add(self, transaction: Transaction) -> None:
         """Take a chunk into the next round."""
