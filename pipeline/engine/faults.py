@@ -1,7 +1,9 @@
-"""Named crash points: places where a kill is most likely to tear something, hit on purpose by the torture run.
+"""Named crash points: places where a stop is most likely to tear something, hit on purpose by the torture run.
 
 `CRASH_AT=name:nth` makes the process kill itself with SIGKILL when the point `name` is reached for the nth time.
-Owns: the registry. Does not own: what is right afterwards (tests).
+`CRASH_DIR=folder` arms running processes: whoever reaches `name` and removes the file `folder/name` first
+stops itself, with SIGKILL, or with SIGSTOP where the file says `stop`, after it has added a line to `folder/hits`.
+Owns: the registry and the stop. Does not own: what is right afterwards (tests).
 """
 
 from __future__ import annotations
@@ -22,22 +24,46 @@ POINTS = (
     "offsets.after",
     "commit.before",
     "commit.after",
+    "table.before",
     "table.after",
+    "markers.before",
+    "markers.after",
     "sink.before-insert",
+    "sink.half-inserted",
     "sink.after-insert",
 )
+HITS = "hits"  # in the folder: a line `name how pid` for each stop
 
 _name, _, _nth = os.environ.get("CRASH_AT", "").partition(":")
 _left = int(_nth or 1)
+_folder = os.environ.get("CRASH_DIR", "")
 if _name and _name not in POINTS:
     raise SystemExit(f"CRASH_AT names {_name!r}; known crash points: {', '.join(POINTS)}")
 
 
 def reach(point: str) -> None:
-    """Say that `point` is reached. Costs one comparison unless CRASH_AT is set."""
+    """Say that `point` is reached. Costs two comparisons unless a variable is set."""
     global _left  # noqa: PLW0603 - one process, one countdown
+    if _folder:
+        _stop_if_armed(point)
     if point != _name:
         return
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop_if_armed(point: str) -> None:
+    path = os.path.join(_folder, point)
+    try:
+        with open(path, encoding="ascii") as armed:
+            how = armed.read().strip() or "kill"
+        os.unlink(path)  # of several that come here only one gets past
+    except FileNotFoundError:
+        return
+    line = f"{point} {how} {os.getpid()}\n".encode()
+    hits = os.open(os.path.join(_folder, HITS), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(hits, line)
+    os.fsync(hits)
+    os.close(hits)
+    os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)

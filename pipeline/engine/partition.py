@@ -124,6 +124,7 @@ class Partition:
         self._producer.produce(self.spec.counts, encoded, f"{self.spec.stage}/{name}".encode(), 0)
         reach("produce.after")
         self._producer.commit(commit.next_offset, self._cluster.group_metadata)
+        reach("table.before")
         self._write(commit.changes, delivered)
         reach("table.after")
         self.counts = counts
@@ -132,8 +133,10 @@ class Partition:
     def commit_position(self, next_offset: int) -> None:
         """Move past transaction markers that no chunk will ever bring."""
         if self._producer is not None:
+            reach("markers.before")
             self._producer.begin()
             self._producer.commit(next_offset, self._cluster.group_metadata)
+            reach("markers.after")
         self.next_offset = next_offset
 
     def close(self) -> None:
