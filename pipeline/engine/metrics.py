@@ -5,7 +5,7 @@ Owns: metrics that every stage has. Does not own: fates and freshness (agents), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -19,6 +19,11 @@ RECORDS_OUT = Counter(
     "tallymark_records_out_total", "Kafka records written by this stage", ["stage", "topic"]
 )
 BYTES_OUT = Counter("tallymark_bytes_out_total", "bytes written by this stage", ["stage", "topic"])
+OUTCOMES = Counter(
+    "tallymark_outcomes_total",
+    "events by what this stage made of them: accepted, rejected:REASON, unique, duplicate, counted ...",
+    ["stage", "namespace", "outcome"],
+)
 CHUNKS = Counter("tallymark_chunks_total", "chunks made true by this stage", ["stage"])
 CHUNK_EVENTS = Histogram(
     "tallymark_chunk_events", "events a chunk", buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 50000)
@@ -31,11 +36,22 @@ RESTORE_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60),
 )
 STATE_KEYS = Gauge("tallymark_state_keys", "estimated keys in a partition's table", ["stage", "partition"])
-LAG_RECORDS = Gauge("tallymark_lag_records", "records not yet read of a partition", ["stage", "partition"])
+LAG_RECORDS = Gauge(
+    "tallymark_lag_records",
+    "offsets between what is committed and the end of a partition",
+    ["stage", "partition"],
+)
+OWNED = Gauge("tallymark_owned_partitions", "input partitions that this worker owns", ["stage"])
 
 
-def observe_chunk(stage: str, events: int, records: int, outputs: Sequence[Output]) -> None:
+def observe_chunk(
+    stage: str, events: int, records: int, outputs: Sequence[Output], counts: Mapping[str, Mapping[str, int]]
+) -> None:
     """Count one committed chunk."""
+    for namespace, names in counts.items():
+        for name, number in names.items():
+            if name != "read":
+                OUTCOMES.labels(stage, namespace, name).inc(number)
     CHUNKS.labels(stage).inc()
     EVENTS_IN.labels(stage).inc(events)
     RECORDS_IN.labels(stage).inc(records)
@@ -47,3 +63,9 @@ def observe_chunk(stage: str, events: int, records: int, outputs: Sequence[Outpu
     for topic, (number, size) in sums.items():
         RECORDS_OUT.labels(stage, topic).inc(number)
         BYTES_OUT.labels(stage, topic).inc(size)
+
+
+def forget_partitions() -> None:
+    """After a change of owner: gauges of partitions that went would stand still for ever."""
+    LAG_RECORDS.clear()
+    STATE_KEYS.clear()

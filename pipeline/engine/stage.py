@@ -77,7 +77,7 @@ class Stage:
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        self.app.timer(IDLE_CHECK_S, name="idle-positions")(self._skip_markers)
+        self.app.timer(IDLE_CHECK_S, name="idle-positions")(self._every_second)
 
     def agent(self, *topics: str) -> Callable[[Agent], Any]:
         """Make `async def name(chunks)` the agent of `topics`. Any error in it ends the process."""
@@ -167,6 +167,7 @@ class Stage:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(self._threads, partition.open) for partition in opened))
         self.partitions = {partition.position: partition for partition in opened}
+        metrics.forget_partitions()
         consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
         self.revoking = False
         restored = sum(partition.restored_records for partition in opened)
@@ -189,6 +190,22 @@ class Stage:
         for partition in self.partitions.values():
             partition.close()
         self.partitions = {}
+
+    async def _every_second(self) -> None:
+        await self._skip_markers()
+        self._observe_partitions()
+
+    def _observe_partitions(self) -> None:
+        """Lag and state size as metrics. The end of a partition is what the last fetch told."""
+        stage = self.spec.stage
+        metrics.OWNED.labels(stage).set(len(self.partitions))
+        for position, partition in self.partitions.items():
+            name = f"{position.topic}/{position.partition}"
+            end = self._consumer().highwater(TP(*position))
+            if end is not None:
+                metrics.LAG_RECORDS.labels(stage, name).set(max(0, end - partition.next_offset))
+            if partition.table is not None:
+                metrics.STATE_KEYS.labels(stage, name).set(partition.table.estimated_keys())
 
     async def _skip_markers(self) -> None:
         """Commit past transaction markers at the end of an idle partition, so that its lag is 0."""

@@ -65,10 +65,6 @@ class Transaction:
         """Say how many events the chunk held (a packed record holds many)."""
         self._events += events
 
-    @property
-    def counts(self) -> dict[str, dict[str, int]]:
-        return self._counts
-
     def commit(self) -> None:
         """Make the chunk true, in the background; the partition's next chunk waits for it. Errors end the process."""
         changes = self._overlay.changes if self._overlay is not None else {}
@@ -81,7 +77,9 @@ class Transaction:
 
     def _done(self) -> None:
         self._stage.events_in += self._events
-        metrics.observe_chunk(self._stage.spec.stage, self._events, len(self.chunk.records), self._outputs)
+        metrics.observe_chunk(
+            self._stage.spec.stage, self._events, len(self.chunk.records), self._outputs, self._counts
+        )
         now_s = time.perf_counter()
         metrics.CHUNK_SECONDS.observe(now_s - self._began_s)
         metrics.TRANSACTION_SECONDS.observe(now_s - self._computed_s)
