@@ -61,8 +61,9 @@ def atto(value: object) -> int:
 def parse(text: str) -> int:
     """`atto` of text. The same limits and refusals."""
     whole, _, fraction = text.partition(".")
-    if len(text) <= DECIMALS and text.isascii() and whole.isdigit() and fraction.isdigit():
-        return int(whole + fraction) * _POWER[DECIMALS - len(fraction)]  # the common case, twice as fast
+    digits = whole + fraction
+    if len(digits) <= DECIMALS and digits.isdigit() and digits.isascii():
+        return int(digits) * _POWER[DECIMALS - len(fraction)]  # the common case, twice as fast
     return _parse_any(text)
 
 
@@ -104,17 +105,23 @@ def _shown(text: str) -> str:
 def text(scaled: int) -> str:
     """Plain decimal text of an atto number, without exponent or trailing zeros: "1.5" for 15 * 10**17."""
     digits = str(scaled)
-    if len(digits) <= DECIMALS + 1:
+    whole = digits[:-DECIMALS]
+    if not whole or whole == "-":  # below 1
         digits = digits.zfill(DECIMALS + 1 + (scaled < 0))
-    if digits.endswith(_ZEROS):
-        return digits[:-DECIMALS]
-    return f"{digits[:-DECIMALS]}.{digits[-DECIMALS:].rstrip('0')}"
+        whole = digits[:-DECIMALS]
+    fraction = digits[-DECIMALS:]
+    return whole if fraction == _ZEROS else f"{whole}.{fraction.rstrip('0')}"
 
 
 def exact(plain: str) -> int:
     """The atto number that `text` wrote. For our own state: it checks nothing and has no bound."""
     whole, _, fraction = plain.partition(".")
     return int(whole + fraction) * _POWER[DECIMALS - len(fraction)]
+
+
+def fits(total_atto: int) -> bool:
+    """Whether a total is what Decimal(38, 18) holds."""
+    return -TOTAL_LIMIT < total_atto < TOTAL_LIMIT
 
 
 def divide(sum_atto: int, count: int) -> int:

@@ -31,23 +31,26 @@ _COMPACT = msgspec.json.Encoder(order="deterministic")  # the order of members s
 
 Place = Callable[[Any], object]
 Value = int | str
+Data = list[object]  # decoded data, an event each
+Column = tuple[list[Value | None], dict[int, str]]  # None where refused, and why by row
 
 
 class Reader:
-    """One meter, compiled. `value` is None for COUNT; for UNIQUE_COUNT it gives text, else atto.
+    """One meter, compiled to read columns: the data of many events at once, decoded by its Plan.
 
-    `value(data)` raises Rejected if the meter cannot take it; `dimensions(data)` has the order of `names`.
+    values(data): atto, or text for UNIQUE_COUNT, and who is refused; None for COUNT. Readers of the same value share
+    it. dimensions(data): of each event, in the order of `names`. from_ns: None if the meter counts from ever.
     """
 
-    __slots__ = ("dimensions", "from_ns", "meter", "names", "needs_data", "slug", "value")
+    __slots__ = ("dimensions", "from_ns", "meter", "names", "needs_data", "slug", "values")
 
-    def __init__(self, meter: Meter, fields: dict[str, str]) -> None:
+    def __init__(self, meter: Meter, fields: dict[str, str], values: Callable[[Data], Column] | None) -> None:
         self.meter = meter
         self.slug = meter.slug
         self.names = tuple(meter.group_by)
-        self.from_ns = event_from_ns(meter)
+        self.from_ns = None if meter.event_from is None else event_from_ns(meter)
         self.needs_data = meter.aggregation != "COUNT" or bool(meter.group_by)
-        self.value = _value(meter, fields)
+        self.values = values
         self.dimensions = _dimensions([jsonpath.parse(path) for path in meter.group_by.values()], fields)
 
 
@@ -69,7 +72,15 @@ class Plan:
             rename={field: member for member, field in fields.items()},
             gc=False,
         )
-        self.readers = tuple(Reader(meter, fields) for meter in meters)
+        columns: dict[tuple[str, bool], Callable[[Data], Column]] = {}
+        readers = []
+        for meter in meters:
+            values = None
+            if meter.value_property is not None:
+                kind = (meter.value_property, meter.aggregation == "UNIQUE_COUNT")
+                values = columns[kind] = columns.get(kind) or _values(*kind, fields)
+            readers.append(Reader(meter, fields, values))
+        self.readers = tuple(readers)
         self.empty: object = shape(**dict.fromkeys(fields.values(), _NO_DATA))
         decoder = msgspec.json.Decoder(shape | None, float_hook=Raw)
         self.decode: Callable[[Raw | bytes], object] | None = decoder.decode if members else None
@@ -94,7 +105,7 @@ def unreadable(error: Exception) -> str:
     return f"failed to parse event data: {error}"
 
 
-def measure(meter: Meter, data: Raw | bytes) -> tuple[Value, dict[str, str]]:
+def measure(meter: Meter, data: Raw | bytes) -> tuple[Value | None, dict[str, str]]:
     """Value and dimensions of one event for one meter, from the JSON text of its data.
 
     The value is 1 for COUNT, text for UNIQUE_COUNT, else atto. Raises Rejected if the meter cannot take it.
@@ -105,8 +116,13 @@ def measure(meter: Meter, data: Raw | bytes) -> tuple[Value, dict[str, str]]:
         found = (plan.decode(data) if plan.decode else None) or plan.empty
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected("bad-value", unreadable(error)) from None
-    value = 1 if reader.value is None else reader.value(found)
-    return value, dict(zip(reader.names, reader.dimensions(found), strict=True))
+    value: Value | None = 1
+    if reader.values is not None:
+        (value,), refused = reader.values([found])
+        if value is None:
+            raise Rejected("bad-value", refused[0])
+    (dimensions,) = reader.dimensions([found])
+    return value, dict(zip(reader.names, dimensions, strict=True))
 
 
 def plain(value: object) -> str:
@@ -136,21 +152,12 @@ def _place(path: jsonpath.Path, fields: dict[str, str]) -> Place:
     return deep
 
 
-def _value(meter: Meter, fields: dict[str, str]) -> Callable[[Any], Value] | None:
-    if meter.value_property is None:
-        return None
-    place = _place(jsonpath.parse(meter.value_property), fields)
-    missing = f"missing value property: {msgspec.json.encode(meter.value_property).decode()}"
-    text = meter.aggregation == "UNIQUE_COUNT"
+def _values(value_property: str, text: bool, fields: dict[str, str]) -> Callable[[Data], Column]:
+    place = _place(jsonpath.parse(value_property), fields)
+    missing = f"missing value property: {msgspec.json.encode(value_property).decode()}"
     limit, scale, parse = number.WHOLE_LIMIT, number.SCALE, number.parse
 
-    def read(data: object) -> Value:
-        value = place(data)
-        if not text:
-            if type(value) is int and -limit < value < limit:
-                return value * scale
-            if type(value) is Raw:
-                return parse(str(value, "utf-8"))
+    def other(value: object) -> Value:
         if value is UNSET:
             number.refuse(missing)
         if value is _NO_DATA:
@@ -159,25 +166,40 @@ def _value(meter: Meter, fields: dict[str, str]) -> Callable[[Any], Value] | Non
             number.refuse("value cannot be null")
         return plain(value) if text else number.atto(value)
 
+    def read(data: Data) -> Column:
+        found: list[Value | None] = []
+        refused: dict[int, str] = {}
+        add = found.append
+        for value in map(place, data):
+            try:
+                if text:
+                    add(value if type(value) is str else other(value))
+                elif type(value) is int and -limit < value < limit:
+                    add(value * scale)
+                elif type(value) is Raw:
+                    add(parse(str(value, "utf-8")))
+                else:
+                    add(other(value))
+            except Rejected as refusal:
+                refused[len(found)] = refusal.detail
+                add(None)
+        return found, refused
+
     return read
 
 
-def _dimensions(paths: list[jsonpath.Path], fields: dict[str, str]) -> Callable[[Any], tuple[str, ...]]:
+def _dimensions(
+    paths: list[jsonpath.Path], fields: dict[str, str]
+) -> Callable[[Data], Iterable[tuple[str, ...]]]:
     if not paths:
-        return lambda data: ()
+        return lambda data: [()] * len(data)
     places = [_place(path, fields) for path in paths]
 
-    def each(data: object) -> tuple[Any, ...]:
-        return tuple([place(data) for place in places])
-
-    shallow = len(paths) > 1 and all(len(path) == 1 for path in paths)
-    values_of = attrgetter(*(fields[str(path[0])] for path in paths)) if shallow else each
-
-    def read(data: object) -> tuple[str, ...]:
-        values: tuple[str, ...] = values_of(data)
-        for value in values:
-            if type(value) is not str:
-                return tuple([plain(value) for value in values])
-        return values
+    def read(data: Data) -> Iterable[tuple[str, ...]]:
+        return zip(*[_texts(map(place, data)) for place in places], strict=True)
 
     return read
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    return [value if type(value) is str else plain(value) for value in values]

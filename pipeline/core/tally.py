@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from pipeline.core import number
 from pipeline.core.window import MINUTE_S
 
 _WINDOW = struct.Struct(">Ic")
 _MEMBER = struct.Struct(">Ic16s16s")
 _FIRST = struct.Struct(">q")
+_REFUSED = struct.Struct(">Ic16sq")
 _MINUTE = struct.Struct(">I")
 _identity = msgspec.msgpack.Encoder().encode
 
@@ -35,7 +37,10 @@ FOLD: dict[str, Fold] = {
     "UNIQUE_COUNT": operator.add,  # of the numbers of new members
 }
 GATHER: dict[str, Fold] = {**FOLD, "UNIQUE_COUNT": operator.ior}  # of values within a record: members as sets
+SUMMED = frozenset({"SUM", "AVG"})  # the only totals that can outgrow their limit
 WHOLE = frozenset({"COUNT", "UNIQUE_COUNT"})  # values are whole numbers, not atto
+_WHOLE: tuple[Callable[[int], str], Callable[[str], int]] = (str, int)
+_ATTO = (number.text, number.exact)
 
 
 class State(msgspec.Struct, array_like=True, gc=False):
@@ -55,20 +60,50 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
 encode_state = msgspec.msgpack.Encoder().encode
 decode_state = msgspec.msgpack.Decoder(State).decode
+encode_places = encode_state  # places of events in their record
+decode_places = msgspec.msgpack.Decoder(list[int]).decode
 
 
-def identity(
-    namespace: str, meter_id: int, subject: str, names: tuple[str, ...], values: tuple[str, ...]
-) -> bytes:
-    """What tells the windows of one minute apart; no two of them collide. Names are sorted."""
+def advance(aggregation: str, before: State | None, cell: list[Any], position: int) -> State | None:
+    """The state after the record at `position`, or None if its total would no longer fit 38 digits.
+
+    cell: what the record brings: events, newest received_at_ms, folded value (see GATHER).
+    """
+    count, received_at_ms, value = cell
+    write, read = _WHOLE if aggregation in WHOLE else _ATTO
+    arrival = ""
+    if aggregation == "LATEST":
+        arrival, value = order(*value[0]), value[1]
+    if before is None:
+        text = write(value)
+        return State(position, received_at_ms, count, text, text, arrival) if number.fits(value) else None
+    old = read(before.value)
+    if aggregation == "LATEST":
+        arrival, value = max((arrival, value), (before.order, old))
+    else:
+        value = FOLD[aggregation](old, value)
+    if not number.fits(value):
+        return None
+    received_at_ms = max(received_at_ms, before.received_at_ms)
+    return State(position, received_at_ms, count + before.count, write(value), write(value - old), arrival)
+
+
+def identities(
+    namespace: str, meter_id: int, names: tuple[str, ...], at: Iterable[tuple[int, str, tuple[str, ...]]]
+) -> list[bytes]:
+    """What tells the windows of one minute apart; no two of them collide. Names are sorted.
+
+    at: minute, subject and the values of `names`.
+    """
     if not names:
-        return _identity((namespace, meter_id, subject))
-    return _identity((namespace, meter_id, subject, names, values))
+        return [_identity((namespace, meter_id, subject)) for _, subject, _ in at]
+    return [_identity((namespace, meter_id, subject, names, values)) for _, subject, values in at]
 
 
-def window_key(minute: int, identity_: bytes) -> bytes:
-    """Key of a window. minute: since 1970."""
-    return _WINDOW.pack(minute, b"w") + identity_
+def window_keys(at: Iterable[tuple[int, str, tuple[str, ...]]], identities_: list[bytes]) -> list[bytes]:
+    """Keys of windows. at: minute (since 1970), and what `identities` took."""
+    pack = _WINDOW.pack
+    return [pack(where[0], b"w") + identity for where, identity in zip(at, identities_, strict=True)]
 
 
 def member_key(minute: int, identity_: bytes, digest: bytes) -> bytes:
@@ -76,8 +111,13 @@ def member_key(minute: int, identity_: bytes, digest: bytes) -> bytes:
     return _MEMBER.pack(minute, b"m", blake2b(identity_, digest_size=16).digest(), digest)
 
 
+def refused_key(minute: int, identity_: bytes, position: int) -> bytes:
+    """Key of the events of one record that a full window did not take."""
+    return _REFUSED.pack(minute, b"r", blake2b(identity_, digest_size=16).digest(), position)
+
+
 def key_start_s(key: bytes) -> int:
-    """Start of the window that a key of either kind belongs to, in seconds since 1970."""
+    """Start of the window that a key of any kind belongs to, in seconds since 1970."""
     minute: int = _MINUTE.unpack_from(key)[0]
     return minute * MINUTE_S
 

@@ -16,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import number, tally
-from pipeline.core.aggregate import Outcome, aggregate
+from pipeline.core.aggregate import FULL, Outcome, aggregate
 from pipeline.core.meter import AGGREGATIONS, Meter, define
 from pipeline.core.reading import MeterIndex
-from pipeline.errors import Broken
 from pipeline.records import Event, Settled, Window
 
 PEERS = json.loads((Path(__file__).parent / "cases/peers-aggregation.json").read_text())["cases"]
@@ -60,6 +59,12 @@ def meter(aggregation: str, slug: str = "m", meter_id: int = 1, **members: Any) 
 EVERY = MeterIndex(
     meter(aggregation, aggregation.lower(), place, groupBy={"d": "$.d"})
     for place, aggregation in enumerate(AGGREGATIONS)
+)
+
+
+SUMMED = MeterIndex(
+    meter(aggregation, aggregation.lower(), place)
+    for place, aggregation in enumerate(("AVG", "COUNT", "SUM"))
 )
 
 
@@ -209,16 +214,29 @@ def test_huge_dimensions_are_refused() -> None:
     assert outcome.settled[1].reason == "m: group by values have more than 4096 characters together"
 
 
-def test_a_total_that_outgrows_the_store_is_an_error() -> None:
-    most = event({"v": "9" * 18})
-    index = MeterIndex([meter("SUM")])
+def test_a_full_window_refuses_what_no_longer_fits_and_nothing_stops() -> None:
+    most, small = event({"v": "9" * 18}), event({"v": "-1"})
     table = Memory()
-    run([most] * 100, index, table, 0)
-    with pytest.raises(
-        Broken, match=r"total of meter m in namespace default for subject 'a' no longer fits 38"
-    ):
-        run([most], index, table, 1)
-    assert run([event({"v": "-1"})], index, table, 1).windows[0].change == "-1"
+    total = run([most] * 101, SUMMED, table, 0)
+    assert [settled.fate for settled in total.settled] == ["counted"] * 101
+    assert [settled.meters for settled in total.settled][99:] == [["avg", "count", "sum"], ["count"]]
+    assert total.settled[100].reason == f"avg: {FULL}; sum: {FULL}"
+    assert {window.meter: window.count for window in total.windows} == {"avg": 100, "count": 101, "sum": 100}
+    only = MeterIndex([meter("SUM", "sum", 2)])
+    before = dict(table)
+    refused = run([most], only, table, 1)
+    assert refused.settled == [Settled(most, "invalid", f"sum: {FULL}", [], 5)]
+    assert (refused.windows, refused.counts) == ([], {"default": {"read": 1, "invalid": 1}})
+    assert before.items() <= table.items()
+    assert [window.change for window in run([small], only, table, 2).windows] == ["-1"]
+    assert run([most], only, table, 1) == refused
+
+
+def test_each_window_of_a_record_is_full_by_itself() -> None:
+    most = [event({"v": "9" * 18}, place, subject=subject) for place, subject in enumerate("ab" * 101)]
+    outcome = run(most, MeterIndex([meter("SUM")]))
+    assert [settled.event.offset for settled in outcome.settled if settled.fate == "invalid"] == [200, 201]
+    assert [(window.subject, window.count) for window in outcome.windows] == [("a", 100), ("b", 100)]
 
 
 def test_subjects_and_dimensions_never_collide() -> None:
@@ -450,3 +468,96 @@ def test_a_torn_write_is_healed_by_the_replay(
 
 def feed_one(records: list[list[Event]], table: Memory) -> list[Outcome]:
     return [run(records[-1], EVERY, table, len(records) - 1, CLOSED_S)]
+
+
+# Laws where totals meet their limit: windows that are nearly full, and values that fill them or make room.
+
+NEARLY_FULL = Memory()
+for sign, of_subject in (("", "a"), ("-", "b")):
+    run([event({"v": f"{sign}{'9' * 18}"}, subject=of_subject)] * 99, SUMMED, NEARLY_FULL, len(NEARLY_FULL))
+AT_THE_LIMIT = st.lists(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "a", "b"]),
+            st.sampled_from(
+                [10**18 - 1, 10**18 - 1, 1 - 10**18, 5 * 10**17, 100, 99, "0.000000000000000001"]
+            ),
+        ),
+        max_size=6,
+    ),
+    min_size=1,
+    max_size=5,
+).map(
+    lambda records: [
+        [event({"v": v}, place, subject=subject) for place, (subject, v) in enumerate(record)]
+        for record in records
+    ]
+)
+FIRST = 100  # position of the first record after those of NEARLY_FULL
+
+
+def fill(records: list[list[Event]], table: Memory) -> list[Outcome]:
+    return [run(record, SUMMED, table, position) for position, record in enumerate(records, FIRST)]
+
+
+def taken(records: list[list[Event]]) -> tuple[list[list[bool]], dict[str, tuple[int, int]]]:
+    """Whether a sum takes each event, and total and count of each subject, by plain numbers."""
+    held = {"a": (99 * (10**18 - 1) * 10**18, 99), "b": (-99 * (10**18 - 1) * 10**18, 99)}
+    verdicts = []
+    for record in records:
+        values = [int(Fraction(json.loads(bytes(each.data))["v"]) * 10**18) for each in record]
+        whole = {
+            subject: held[subject][0]
+            + sum(value for each, value in zip(record, values, strict=True) if each.subject == subject)
+            for subject in held
+        }
+        row = []
+        for each, value in zip(record, values, strict=True):
+            total, count = held[each.subject]
+            row.append(abs(whole[each.subject]) < 10**38 or abs(total + value) < 10**38)
+            if row[-1]:
+                held[each.subject] = total + value, count + 1
+        verdicts.append(row)
+    return verdicts, held
+
+
+@given(AT_THE_LIMIT)
+@settings(max_examples=200)
+def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) -> None:
+    table = Memory(NEARLY_FULL)
+    outcomes = fill(records, table)
+    verdicts, held = taken(records)
+    for record, row, outcome in zip(records, verdicts, outcomes, strict=True):
+        assert [settled.event for settled in outcome.settled] == record
+        assert [settled.meters for settled in outcome.settled] == [
+            ["avg", "count", "sum"] if fits else ["count"] for fits in row
+        ]
+        assert [settled.reason for settled in outcome.settled] == [
+            "" if fits else f"avg: {FULL}; sum: {FULL}" for fits in row
+        ]
+    for subject, (total, count) in held.items():
+        (last,) = run(
+            [event({"v": 0}, subject=subject)], MeterIndex([meter("SUM", "sum", 2)]), table, 999
+        ).windows
+        assert (number.exact(last.value), last.count) == (total, count + 1)
+    windows = [window for outcome in outcomes for window in outcome.windows if window.meter == "sum"]
+    changes = sum(number.exact(window.change) for window in windows)
+    assert changes == held["a"][0] + held["b"][0]
+    assert all(number.fits(number.exact(window.value)) for window in windows)
+
+
+@given(AT_THE_LIMIT, st.integers(0, 4))
+@settings(max_examples=200)
+def test_a_replay_refuses_the_same_at_the_limit(records: list[list[Event]], again: int) -> None:
+    table = Memory(NEARLY_FULL)
+    outcomes = fill(records, table)
+    before = dict(table)
+    place = again % len(records)
+    replayed = run(records[place], SUMMED, table, FIRST + place)
+    assert replayed.settled == outcomes[place].settled
+    assert replayed.counts == outcomes[place].counts
+    assert [(w.meter, w.subject) for w in replayed.windows] == [
+        (w.meter, w.subject) for w in outcomes[place].windows
+    ]
+    assert run(records[-1], SUMMED, table, FIRST + len(records) - 1) == outcomes[-1]
+    assert table == before
