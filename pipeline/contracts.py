@@ -1,0 +1,245 @@
+"""What others may build on, written from the code: `python -m pipeline.contracts` writes the files anew.
+
+Owns: `schemas/records/*.json`, `schemas/openapi.json` and `deploy/metrics.md`, and which record is on which topic.
+Does not own: the records (records), the API (api), the metrics (engine, agents). A test compares the files with this.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from prometheus_client.metrics import MetricWrapperBase
+
+from pipeline.records import (
+    AcceptedBatch,
+    Command,
+    Counts,
+    Definition,
+    Event,
+    Reply,
+    Settled,
+    Window,
+    Worker,
+)
+
+ROOT = Path(__file__).parent.parent
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How a record travels. `listed`: on these topics a Kafka record's value is a JSON array of them."""
+
+    record: type[msgspec.Struct]
+    topics: tuple[str, ...]
+    listed: bool = False
+
+
+WIRES = {
+    "accepted-batch": Wire(AcceptedBatch, ("events-accepted",)),
+    "event": Wire(Event, ("events-unique",), listed=True),
+    "settled": Wire(Settled, ("duplicates", "events-settled"), listed=True),
+    "window": Wire(Window, ("usage",), listed=True),
+    "counts": Wire(Counts, ("aggregate-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta")),
+    "worker": Wire(Worker, ("workers",)),
+    "command": Wire(Command, ("commands",)),
+    "definition": Wire(Definition, ("control",)),
+    "reply": Wire(Reply, ("replies",)),
+}
+
+_ANY: Schema = {"type": ["object", "array", "string", "number", "boolean", "null"]}
+_EVENT = {"$ref": "#/$defs/Event"}
+_DECIMAL = {"type": "string", "pattern": r"^(0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)\.[0-9]*[1-9])$"}
+# What the records' types leave open: raw JSON, and the form of a string.
+_CLOSER: dict[tuple[str, str], Schema] = {
+    ("AcceptedBatch", "events"): {"type": "array", "items": _EVENT},
+    ("Event", "data"): {"type": ["object", "null"]},
+    ("Settled", "event"): _EVENT,
+    ("Window", "value"): _DECIMAL,
+    ("Window", "change"): _DECIMAL,
+    ("Window", "members"): {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{32}$"}},
+}
+_FIELD = re.compile(r"^    (\w+): .*?(?:  # (.+))?$", re.MULTILINE)
+
+
+def files() -> dict[Path, str]:
+    """Every generated file, by its path from the repository's root."""
+    made = {Path("schemas/records") / f"{name}.json": _json(schema(name)) for name in WIRES}
+    made[Path("schemas/openapi.json")] = _json(openapi(), sort_keys=True)
+    made[Path("deploy/metrics.md")] = metrics_markdown()
+    return made
+
+
+def schema(name: str) -> Schema:
+    """JSON Schema (draft 2020-12) of one record. Fields of an array have their name as `title`."""
+    wire = WIRES[name]
+    defined = _definitions()
+    body = dict(defined[wire.record.__name__])
+    where = "an array of them is a record's value on" if wire.listed else "a record's value on"
+    topics = ", ".join(f"`{topic}`" for topic in wire.topics)
+    body["description"] += f"\n\nIn Kafka {where} {topics}."
+    whole: Schema = {"$schema": DIALECT, **body}
+    if _EVENT["$ref"] in json.dumps(body):
+        whole["$defs"] = {"Event": defined["Event"]}
+    return whole
+
+
+def _definitions() -> dict[str, Schema]:
+    types = [wire.record for wire in WIRES.values()]
+    _, made = msgspec.json.schema_components(
+        types, schema_hook=lambda _: dict(_ANY), ref_template="#/$defs/{name}"
+    )
+    return {kind.__name__: _with_fields(kind, made[kind.__name__]) for kind in types}
+
+
+def _with_fields(kind: type[msgspec.Struct], made: Schema) -> Schema:
+    """The schema with what records.py says in docstring, field names and comments behind fields."""
+    comments = dict(_FIELD.findall(inspect.getsource(kind)))
+    made["description"] = inspect.cleandoc(kind.__doc__ or "")
+    ordered = made["prefixItems"] if made["type"] == "array" else list(made["properties"].values())
+    for field, found in zip(msgspec.structs.fields(kind), ordered, strict=True):
+        if closer := _CLOSER.get((kind.__name__, field.name)):
+            found.clear()
+            found.update(closer)
+        if made["type"] == "array":
+            found["title"] = field.name
+        if comments[field.name]:
+            found["description"] = comments[field.name]
+    return made
+
+
+def openapi() -> Schema:
+    """The API's OpenAPI document. Every error is a problem (RFC 7807), whatever FastAPI would answer."""
+    from pipeline.api.app import create_app
+    from pipeline.settings import Settings
+
+    document: Schema = create_app(Settings.model_construct()).openapi()
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = _PROBLEM
+    answer = {
+        "description": "An error, as `application/problem+json`",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"].setdefault("default", answer)
+    return document
+
+
+_PROBLEM: Schema = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "reason"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "one sentence for a person"},
+        "instance": {"type": "string", "description": "the path that was asked for"},
+        "reason": {"type": "string", "description": "a stable slug to program against"},
+        "extensions": {"type": "object", "description": "further facts, such as wrong parameters"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One Prometheus metric. `stage`: who has it. `name`: as in a query; a histogram's without its ending."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+    stage: str
+
+
+def metrics() -> list[Metric]:
+    """Every metric of Tallymark's own, by name."""
+    return sorted(_metrics(), key=lambda metric: metric.name)
+
+
+def _metrics() -> Iterator[Metric]:
+    known: set[int] = set()
+    for package in ("pipeline.engine", "pipeline.agents"):  # in this order: agents may import the engine's
+        for name, members in _modules(package):
+            for found in members.values():
+                if isinstance(found, MetricWrapperBase) and id(found) not in known:
+                    known.add(id(found))
+                    yield _metric(found, "each" if package == "pipeline.engine" else name)
+
+
+def _modules(package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for module in pkgutil.iter_modules(import_module(package).__path__):
+        yield module.name, vars(import_module(f"{package}.{module.name}"))
+
+
+def _metric(found: MetricWrapperBase, stage: str) -> Metric:
+    family = next(iter(found.collect()))
+    ending = "_total" if family.type == "counter" else ""
+    return Metric(family.name + ending, family.type, tuple(found._labelnames), family.documentation, stage)
+
+
+_METRICS_TEXT = """\
+# Metrics
+
+Made by `python -m pipeline.contracts`; a test compares it with the code.
+
+Each worker serves its metrics at `http://<metrics_host>:<metrics_port>/metrics`. Port 0, the default, takes a free
+one; the worker's log and its heartbeat on `workers` (`metrics_url`) say which. `deploy/prometheus.yml` scrapes the
+containers. Beside these there are `process_*` and `python_*` of the Prometheus client. A histogram `x` is read as
+`x_bucket`, `x_sum` and `x_count`. Metrics begin at zero with the process: what has to add up for ever is on `counts`,
+and `tallymark reconcile` checks it.
+
+"""
+
+QUERIES = {
+    "events a second, by stage": "sum by (stage) (rate(tallymark_events_in_total[1m]))",
+    "received to queryable, 99th percentile in seconds": (
+        "histogram_quantile(0.99, sum by (le) (rate(tallymark_freshness_seconds_bucket[5m])))"
+    ),
+    "events refused a second": 'sum(rate(tallymark_fates_total{fate="rejected"}[5m]))',
+    "ClickHouse does not take rows": "increase(tallymark_insert_failures_total[5m]) > 0",
+}
+
+
+def metrics_markdown() -> str:
+    """`deploy/metrics.md`: a row a metric, and a few queries to begin with."""
+    lines = ["| Metric | Type | Labels | Meaning | Stage |", "| --- | --- | --- | --- | --- |"]
+    for metric in metrics():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} | {metric.stage} |")
+    lines += ["", "| To see | Query |", "| --- | --- |"]
+    lines += [f"| {wish} | `{query}` |" for wish, query in QUERIES.items()]
+    return _METRICS_TEXT + "\n".join(lines) + "\n"
+
+
+def _json(document: Schema, sort_keys: bool = False) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
+
+
+def write(root: Path = ROOT) -> None:
+    """Write every generated file, and remove schemas of records that are no more."""
+    made = files()
+    for path in (root / "schemas/records").glob("*.json"):
+        if path.relative_to(root) not in made:
+            path.unlink()
+    for path, text in made.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    write()
