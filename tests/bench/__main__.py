@@ -2,7 +2,7 @@
 
     python -m tests.bench --events 300000 --vanilla --vanilla-events 60000
 
-Every run has a fresh broker, preloaded with the made stream; figures are of one process a stage. Linux only.
+Every run has a fresh broker, preloaded with the events; figures are of one process a stage. Linux only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
+from tests.bench.load import LOADS
 from tests.bench.measure import Rate, run
 from tests.bench.stages import STAGES, Pipeline, Tallymark, Vanilla, make_topics
 from tests.flow.sender import send
-from tests.flow.stream import stream
 
-Make = Callable[[Settings, Path], Pipeline]
+Make = Callable[[Settings, Path, str], Pipeline]
 
 
-def bench(make: Make, events: int, seed: int, partitions: int) -> tuple[str, list[Rate]]:
+def bench(make: Make, load: str, events: int, seed: int, partitions: int) -> tuple[str, list[Rate]]:
     """Each stage alone on what the one before it left, then all three at once on a fresh broker."""
     rates: list[Rate] = []
     name = ""
@@ -39,11 +39,11 @@ def bench(make: Make, events: int, seed: int, partitions: int) -> tuple[str, lis
             broker.start()
             settings = Settings(kafka=broker.address, partitions=partitions)
             make_topics(settings)
-            pipeline = make(settings, folder)
+            pipeline = make(settings, folder, load)
             name = pipeline.name
             pipeline.prepare()
             print(f"{name}: sending {events} events", file=sys.stderr, flush=True)
-            send(settings.kafka, stream(events, seed, time.time_ns()))
+            send(settings.kafka, LOADS[load].records(events, seed, time.time_ns()))
             for stages in parts:
                 print(f"{name}: {', '.join(stages)}", file=sys.stderr, flush=True)
                 done = run(pipeline, tuple(stages), events, folder)
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--vanilla", action="store_true", help="measure plain Faust too")
     parser.add_argument("--vanilla-only", action="store_true", help="measure plain Faust only")
     parser.add_argument("--vanilla-events", type=int, default=60_000, help="for plain Faust, which is slower")
+    parser.add_argument("--load", choices=sorted(LOADS), default="plain", help="see tests/bench/load.py")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
@@ -86,11 +87,11 @@ def main() -> None:
     if arguments.vanilla or arguments.vanilla_only:
         wanted.append((Vanilla, arguments.vanilla_events))
     for make, events in wanted:
-        name, rates = bench(make, events, arguments.seed, arguments.partitions)
+        name, rates = bench(make, arguments.load, events, arguments.seed, arguments.partitions)
         results[name] = rates
     print(table(results))
     figures = {name: [rate._asdict() for rate in rates] for name, rates in results.items()}
-    print(json.dumps({"cores": os.cpu_count(), "results": figures}))
+    print(json.dumps({"cores": os.cpu_count(), "load": arguments.load, "results": figures}))
 
 
 if __name__ == "__main__":

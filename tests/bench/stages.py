@@ -21,7 +21,7 @@ from pipeline import topics
 from pipeline.core.control import METER_ID
 from pipeline.records import Counts, Definition
 from pipeline.settings import Settings
-from tests.flow.meters import METERS
+from tests.bench.load import LOADS
 
 STAGES = ("ingest", "dedupe", "aggregate")
 LEADERS_S = 10.0
@@ -53,11 +53,12 @@ class Vanilla:
 
     name = "vanilla Faust"
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, load: str) -> None:
         self._folder = folder / "vanilla"
         self._variables = {
             "VANILLA_KAFKA": settings.kafka,
             "VANILLA_DIR": str(self._folder),
+            "VANILLA_LOAD": load,
             "VANILLA_PARTITIONS": str(settings.partitions),
         }
         self._outputs = {
@@ -108,12 +109,13 @@ class Vanilla:
 
 
 class Tallymark:
-    """`tallymark worker STAGE`, with the meters of the made stream."""
+    """`tallymark worker STAGE`."""
 
     name = "Tallymark"
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, load: str) -> None:
         self._settings = settings
+        self._meters = LOADS[load].meters
         self._state = folder / "state"
         self._read: dict[str, Counts] = {}
         self._watch = Consumer(
@@ -128,7 +130,7 @@ class Tallymark:
 
     def prepare(self) -> None:
         self._watch.assign([TopicPartition("counts", 0, 0)])
-        define(self._settings, METERS)
+        define(self._settings, self._meters)
 
     def command(self, stage: str) -> tuple[list[str], dict[str, str]]:
         variables = {"TALLYMARK_KAFKA": self._settings.kafka, "TALLYMARK_STATE_DIR": str(self._state)}

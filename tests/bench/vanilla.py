@@ -3,7 +3,7 @@
 Stock Faust, aiokafka, RocksDB tables, at-least-once: JSON values, one `topic.send` an event, tables for what
 was seen and for windows. It checks less than Tallymark and miscounts at a crash, so it has the easier job.
 
-    VANILLA_STAGE=ingest VANILLA_KAFKA=127.0.0.1:9092 VANILLA_DIR=/tmp/v \
+    VANILLA_STAGE=ingest VANILLA_LOAD=plain VANILLA_KAFKA=127.0.0.1:9092 VANILLA_DIR=/tmp/v \
         python -m faust -A tests.bench.vanilla:app worker --without-web
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
-from tests.flow.meters import METERS
+from tests.bench.load import LOADS
 
 STAGE = os.environ["VANILLA_STAGE"]
 PARTITIONS = int(os.environ.get("VANILLA_PARTITIONS", "4"))
@@ -159,6 +159,6 @@ elif STAGE == "dedupe":
 else:
     windows = app.Table("windows", default=dict, partitions=PARTITIONS)
     wanted: dict[str, list[dict[str, Any]]] = {}
-    for definition in METERS:
+    for definition in LOADS[os.environ["VANILLA_LOAD"]].meters:
         wanted.setdefault(str(definition["eventType"]), []).append(definition)
     app.agent(unique)(aggregate)
