@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import NoOffsetForPartitionError
 from faust.auth import Credentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -63,7 +64,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature is Faust's
         max_records: int | None = None,
     ) -> Any:
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=None)
+        try:
+            fetched = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=None
+            )
+        except NoOffsetForPartitionError:
+            return {}  # a partition that nobody has read yet is assigned, and the engine has not sought it yet
         return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items() if records}
 
     def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> Chunk:
