@@ -20,6 +20,7 @@ EXACT = Context(prec=60)
 SMALLEST = Decimal(1).scaleb(-18)
 HORIZON_NS = 32 * 86_400 * 10**9
 FUTURE_NS = 86_400 * 10**9
+LARGEST_BYTES = 1 << 20
 MINUTE_NS = 60 * 10**9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,10 +61,11 @@ class RefusedError(Exception):
 
 @dataclass
 class Recount:
-    """What must come out: every window of every meter, and how many lines had which fate."""
+    """What must come out: every window of every meter, how many lines had which fate, and each line's fate in order."""
 
     windows: dict[WindowKey, WindowValue] = field(default_factory=dict)
     fates: Counter[str] = field(default_factory=Counter)
+    each: list[str] = field(default_factory=list)
 
 
 class _Event(NamedTuple):
@@ -84,7 +86,8 @@ def recount(arrived: Iterable[Arrived], meters: Iterable[Mapping[str, Any]]) -> 
     result = Recount()
     seen: dict[tuple[str, str], bytes] = {}
     for line in arrived:
-        result.fates[_fate(line, seen, wanted)] += 1
+        result.each.append(_fate(line, seen, wanted))
+    result.fates.update(result.each)
     for listed in wanted.values():
         for meter in listed:
             result.windows.update(meter.finish())
@@ -107,6 +110,8 @@ def _fate(line: Arrived, seen: dict[tuple[str, str], bytes], wanted: Mapping[str
 
 
 def _read(line: Arrived) -> _Event:
+    if len(line.value) > LARGEST_BYTES:
+        _refuse("too large")
     try:
         members = json.loads(
             line.value.decode(), parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse

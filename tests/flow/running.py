@@ -51,9 +51,10 @@ class Running:
     def __enter__(self) -> Self:
         """Returns when the stack says that it is up. Raises RuntimeError with the end of its log."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", _CODE, str(self.folder), str(self._workers)]
         with self.log.open("wb") as output:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                self._program(), cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output
+            )
         deadline = time.monotonic() + START_S
         while b"tallymark is up" not in self.log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -73,6 +74,10 @@ class Running:
             self._process.kill()
             self._process.wait()
             raise
+
+    def _program(self) -> list[str]:
+        """The command line of the process that keeps the stack."""
+        return [sys.executable, "-c", _CODE, str(self.folder), str(self._workers)]
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs `tallymark ...` to its end; the caller judges the exit code."""
