@@ -17,11 +17,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from pipeline.core import number, tally
 from pipeline.core.meter import Meter
-from pipeline.core.reading import Plan
+from pipeline.core.reading import Plan, measure_by
 from pipeline.core.window import MINUTE_NS, MINUTE_S, SIZES, Size, bounds, minute_s
 from pipeline.errors import Broken, Rejected
 
@@ -216,11 +214,10 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
 
     def read(event: EdgeEvent) -> tuple[Key, Part] | None:
         try:
-            data = (plan.decode(event.data.encode()) if plan.decode else None) or plan.empty
-            value: Any = None if reader.value is None else reader.value(data)
-        except (Rejected, msgspec.DecodeError, RecursionError) as error:
+            measured, dimensions = measure_by(plan, event.data.encode())
+        except Rejected as error:
             raise Broken(f"meter {query.meter.slug} counted an event that it cannot take: {error}") from error
-        dimensions = reader.dimensions(data)
+        value: Any = None if aggregation == "COUNT" else measured
         if any(dimensions[place] not in values for place, values in allowed):
             return None
         minute = minute_s(event.time_ns)

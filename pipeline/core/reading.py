@@ -111,6 +111,12 @@ def measure(meter: Meter, data: Raw | bytes) -> tuple[Value | None, dict[str, st
     The value is 1 for COUNT, text for UNIQUE_COUNT, else atto. Raises Rejected if the meter cannot take it.
     """
     plan = Plan([meter])
+    value, dimensions = measure_by(plan, data)
+    return value, dict(zip(plan.readers[0].names, dimensions, strict=True))
+
+
+def measure_by(plan: Plan, data: Raw | bytes) -> tuple[Value | None, tuple[str, ...]]:
+    """As `measure`, with the plan of a single meter made before; dimensions in order of its names."""
     reader = plan.readers[0]
     try:
         found = (plan.decode(data) if plan.decode else None) or plan.empty
@@ -122,7 +128,7 @@ def measure(meter: Meter, data: Raw | bytes) -> tuple[Value | None, dict[str, st
         if value is None:
             raise Rejected("bad-value", refused[0])
     (dimensions,) = reader.dimensions([found])
-    return value, dict(zip(reader.names, dimensions, strict=True))
+    return value, dimensions
 
 
 def plain(value: object) -> str:
