@@ -84,7 +84,7 @@ def compare(text: bytes, tree: Any, canonical: bytes) -> Parsed:
 
 
 def _compare_spelled(text: bytes, narrow: bytes) -> Parsed:
-    """The same proof with each fraction kept as it is spelled (`0.10`); orjson has read `text`, so it is strict JSON."""
+    """The same proof with fractions kept as spelled (`0.10`); orjson has read `text`, so it is strict JSON."""
     try:
         tree = _spelled(text)
         if _spell(tree) == narrow:
