@@ -8,12 +8,12 @@ On replay: a window that has taken a record is not changed by it again, and is e
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import faust
 import msgspec
 
-from pipeline.agents.packing import arrays
+from pipeline.agents.packing import PACK_BYTES, arrays
 from pipeline.core.aggregate import aggregate as count
 from pipeline.core.reading import MeterIndex
 from pipeline.core.tally import key_start_s
@@ -22,7 +22,7 @@ from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
-from pipeline.records import Event
+from pipeline.records import Event, Settled, Window
 
 NAME = "aggregate"
 CHANGELOG = Changelog("aggregate-changelog")
@@ -30,6 +30,7 @@ CHANGELOG = Changelog("aggregate-changelog")
 HOUR_S = 3600
 LATENESS_S = 3 * 24 * HOUR_S  # how long an accepted event may be on its way before its window is closed
 EXPIRED_KEYS = 5_000  # removed a chunk
+RUN_ITEMS = 256  # encoded at once
 CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window
 
 Meters = Callable[[], tuple[MeterIndex, int]]  # the meters in force and the control revision they are from
@@ -56,30 +57,47 @@ def fill(transaction: Transaction, meters: Meters, closing: Closing) -> None:
     """Count each packed record of the chunk once."""
     chunk, table = transaction.chunk, transaction.table
     index, revision = meters()
-    settled: list[bytes] = []
-    windows: list[bytes] = []
+    settled: list[Settled] = []
+    windows: list[Window] = []
     newest_ms = 0
     closed_before_s = closing.before_s(table)
     for record in chunk.records:
         events = _decode(record.value or b"[]")
         outcome = count(events, record.offset, index, table, closed_before_s, revision)
-        settled += map(_encode, outcome.settled)
-        windows += map(_encode, outcome.windows)
+        settled += outcome.settled
+        windows += outcome.windows
         newest_ms = max(newest_ms, max((event.received_at_ms for event in events), default=0))
         transaction.read(len(events))
         if record.offset > transaction.counted_offset:
             for namespace, names in outcome.counts.items():
                 for name, number in names.items():
                     transaction.count(namespace, name, number)
-    for packed in arrays(settled):
+    for packed in _packed(settled):
         transaction.send("events-settled", packed, partition=chunk.partition)
-    for packed in arrays(windows):
+    for packed in _packed(windows):
         transaction.send("usage", packed, partition=chunk.partition)
     closing.advance(table, chunk.partition, newest_ms // 1000)
 
 
+def _packed(items: Sequence[object]) -> Iterator[bytes]:
+    """Packed records of these items, in order. Runs of items are encoded at once: that takes half the time."""
+    runs = (items[start : start + RUN_ITEMS] for start in range(0, len(items), RUN_ITEMS))
+    return arrays([part for run in runs for part in _parts(run)])
+
+
+def _parts(items: Sequence[object]) -> Iterator[bytes]:
+    """The items as JSON with commas between them, cut where it gets too long for a record."""
+    encoded = _encode(items)
+    if len(encoded) <= PACK_BYTES or len(items) == 1:
+        yield encoded[1:-1]
+    else:
+        middle = len(items) // 2
+        yield from _parts(items[:middle])
+        yield from _parts(items[middle:])
+
+
 class Closing:
-    """When windows leave the state. The instant is state itself: a window that left must never begin again from zero."""
+    """When windows leave the state. The instant is state itself: a window that left must never begin anew from zero."""
 
     def __init__(self, age_s: int) -> None:
         self._age_s = age_s
@@ -94,17 +112,16 @@ class Closing:
         """Close whole hours that are too old at `now_s`, the broker's time, and remove some of what is closed."""
         closed_s = self.before_s(table)
         wanted_s = (now_s - self._age_s) // HOUR_S * HOUR_S
-        if wanted_s > closed_s:
+        closes = wanted_s > closed_s
+        if closes:
             table.put(CLOSED_BEFORE, _instant.pack(wanted_s))
             closed_s = wanted_s
         if self._done.get(partition) == closed_s:
             return
-        expired = [
-            key
-            for key, _ in table.scan(b"", EXPIRED_KEYS)
-            if key != CLOSED_BEFORE and key_start_s(key) < closed_s
-        ]
+        rows = table.scan(b"", EXPIRED_KEYS)
+        expired = [key for key, _ in rows if key != CLOSED_BEFORE and key_start_s(key) < closed_s]
         for key in expired:
             table.delete(key)
-        if len(expired) < EXPIRED_KEYS:
+        # Done only when a scan finds nothing: it does not see what this chunk wrote, and the chunk may not commit.
+        if not expired and not closes:
             self._done[partition] = closed_s
