@@ -1,0 +1,240 @@
+"""One torture run: start, send and hurt, settle, compare.
+
+Owns: the order of a run and its outcome. Does not own: faults (hurting), views (views), the recount (flow).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.api.groups import lag
+from pipeline.control_log import CountsView
+from pipeline.core.reconcile import reconcile
+from pipeline.engine.faults import POINTS
+from pipeline.errors import Unavailable
+from pipeline.stores.clickhouse import connect
+from tests.flow import prove
+from tests.flow.arrival import arrived
+from tests.flow.meters import METERS
+from tests.flow.recount import Recount, recount
+from tests.torture import views
+from tests.torture.hurting import Hurting, NotDoneError
+from tests.torture.proxy import Proxy
+from tests.torture.rig import Rig
+from tests.torture.schedule import BASE_WORKERS, FAULT_STAGES, Schedule
+from tests.torture.storm import Storm, storm
+from tests.torture.watch import Watch
+
+LAG_S = 60.0
+STANDSTILL_S = 180.0
+MOST_MIB = 600.0
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """differences: numbers that are wrong. failures: what else must not be. Both empty: the run has passed."""
+
+    differences: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    points: Counter[str] = field(default_factory=Counter)
+    fates: dict[str, int] = field(default_factory=dict)
+    compared: Counter[str] = field(default_factory=Counter)
+    figures: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.differences and not self.failures
+
+    def lines(self) -> list[str]:
+        """The report, for people."""
+        return [
+            f"fates       {self.fates}",
+            f"faults      {dict(self.faults)}",
+            f"crash points {dict(self.points)}",
+            f"compared    {dict(self.compared)}",
+            *self.figures,
+            f"differences {len(self.differences)}",
+            *self.differences[:40],
+            f"failures    {len(self.failures)}",
+            *self.failures[:40],
+        ]
+
+
+def run(
+    schedule: Schedule,
+    folder: Path,
+    say: Say,
+    programs: Mapping[str, list[str]] | None = None,
+    workers: Mapping[str, int] = BASE_WORKERS,
+) -> Outcome:
+    """Runs the schedule on a fresh stack in `folder`. programs: see Rig. Raises where nothing can be compared."""
+    outcome = Outcome()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "schedule.json").write_text(schedule.text())
+    with Proxy() as proxy, Rig(folder, workers, proxy.port, programs or {}) as rig:
+        proxy.target = _port(rig.settings.clickhouse)
+        say(f"the stack is up in {folder}")
+        prove._apply(rig)
+        records = storm(schedule.lines, schedule.seed, time.time_ns())
+        with Storm(rig.settings.kafka, records, schedule.seed) as sender, Watch(rig) as watch:
+            began_s = time.monotonic()
+            hurting = Hurting(rig, sender, proxy, schedule, say)
+            try:
+                hurting.run()
+            except NotDoneError as error:
+                outcome.failures.append(str(error))
+            total = sender.finish()
+            say(f"all faults done, all {total} lines sent")
+            _decided(rig, total, outcome, say)
+            _lag(rig, hurting.last_fault_s, outcome)
+            seconds = time.monotonic() - began_s
+            _settle(rig, outcome, say)
+        say("recounting")
+        lines = arrived(rig.settings.kafka)
+        expected = recount(lines, METERS)
+        _compare(rig, expected, outcome, watch)
+        outcome.differences += views.acknowledged_arrived(sender.acknowledged, lines)
+        _four_views(rig, expected, lines, outcome, say)
+        _account(rig, schedule, hurting, watch, outcome)
+        rate = f"{total / seconds:,.0f} lines/s through all of it"
+        outcome.figures.insert(
+            0, f"{total} lines, {sum(hurting.done.values())} faults in {seconds:.0f} s, {rate}"
+        )
+    return outcome
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+def _decided(rig: Rig, total: int, outcome: Outcome, say: Say) -> None:
+    """Waits until every line has its fate. Records a failure when nothing moves any more."""
+    with CountsView(rig.settings) as counts:
+        counts.wait_loaded()
+        last, moved_s = -1, time.monotonic()
+        while True:
+            reports = reconcile(list(counts.snapshot().values())).namespaces
+            decided = sum(report.read - report.pending for report in reports)
+            if decided >= total:
+                return
+            if decided != last:
+                last, moved_s = decided, time.monotonic()
+            if time.monotonic() - moved_s > STANDSTILL_S:
+                outcome.failures.append(f"nothing moves: {decided} of {total} lines have a fate")
+                return
+            time.sleep(0.1)
+
+
+def _lag(rig: Rig, last_fault_s: float, outcome: Outcome) -> None:
+    """Lag 0 of every stage within LAG_S of the last fault."""
+    deadline = last_fault_s + LAG_S + STANDSTILL_S
+    found: Mapping[str, int | None] = {}
+    while time.monotonic() < deadline:
+        try:
+            found = lag(rig.settings, FAULT_STAGES)
+        except Unavailable:
+            continue
+        if all(number == 0 for number in found.values()):
+            took_s = time.monotonic() - last_fault_s
+            outcome.figures.append(f"lag 0 of all stages {took_s:.1f} s after the last fault")
+            if took_s > LAG_S:
+                outcome.failures.append(f"lag 0 only {took_s:.0f} s after the last fault, not {LAG_S:.0f} s")
+            return
+        time.sleep(0.2)
+    outcome.failures.append(f"lag is never 0: {dict(found)}")
+
+
+def _settle(rig: Rig, outcome: Outcome, say: Say) -> None:
+    done = rig.command("reconcile", "--wait", "120", "--format", "json")
+    answer = json.loads(done.stdout) if done.stdout else {}
+    if done.returncode != 0 or not answer.get("settled"):
+        outcome.differences += [f"reconcile: {text}" for text in answer.get("differences", [done.stderr])]
+    for found in answer.get("namespaces", []):
+        outcome.fates = {fate: count for fate, count in found["fates"].items() if count}
+    say(f"reconcile: exit code {done.returncode}")
+
+
+def _compare(rig: Rig, expected: Recount, outcome: Outcome, watch: Watch) -> None:
+    if outcome.fates != dict(expected.fates):
+        outcome.differences.append(f"fates {outcome.fates}, expected {dict(expected.fates)}")
+    compared = prove.Outcome()
+    for meter in METERS:
+        prove._compare(rig, meter, expected.windows, compared)
+    outcome.differences += compared.differences
+    outcome.compared["windows by commands"] = sum(compared.windows.values())
+    outcome.differences += watch.falls
+    count = sum(value.events for key, value in expected.windows.items() if key.meter == "api_requests")
+    if watch.newest > count:
+        outcome.differences.append(f"a count of {watch.newest} was seen, and it is {count}")
+    outcome.figures.append(
+        f"a count asked for {watch.answers + watch.refusals} times, {watch.refusals} without answer, "
+        f"{len(watch.falls)} falls"
+    )
+
+
+def _four_views(rig: Rig, expected: Recount, lines: list[views.Arrived], outcome: Outcome, say: Say) -> None:
+    """RocksDB = changelog = ClickHouse, with the stages stopped."""
+    rig.order("stop_stages")
+    say("stages stopped; comparing RocksDB, changelogs and ClickHouse")
+    store = connect(rig.settings.clickhouse)
+    try:
+        found, compared, state = views.tables_equal_changelogs(rig.settings, rig.folder / "state")
+        outcome.differences += found
+        outcome.compared["keys in RocksDB and changelog"] = compared
+        found, compared = views.windows_equal(state, store)
+        outcome.differences += found
+        outcome.compared["windows in changelog and ClickHouse"] = compared
+        found, compared = views.fates_equal(expected, lines, store)
+        outcome.differences += found
+        outcome.compared["fates by line"] = compared
+    finally:
+        store.close()
+
+
+def _account(rig: Rig, schedule: Schedule, hurting: Hurting, watch: Watch, outcome: Outcome) -> None:
+    """Every fault of the schedule happened, every crash point was hit; the figures."""
+    outcome.faults = hurting.done
+    outcome.failures += hurting.missing()
+    for _, point, how, _ in rig.hits():
+        outcome.points[point if how == "kill" else f"{point} ({how})"] += 1
+    if schedule.every_point:
+        missed = [point for point in POINTS if not outcome.points[point]]
+        outcome.failures += [f"the crash point {point} was never hit" for point in missed]
+    kills = hurting.done["kill"] + hurting.done["crash"] + hurting.done["lose"] + hurting.done["spoil"]
+    outcome.figures.append(f"{kills} workers killed, {hurting.fenced} zombies fenced")
+    outcome.figures += [f"memory of {line}" for line in watch.memory_lines()]
+    most = max((one.most for one in watch.memory.values()), default=0.0)
+    if most > MOST_MIB:
+        outcome.failures.append(f"a worker had {most:.0f} MiB, more than {MOST_MIB:.0f}")
+    longest = max(_restores(rig.logs), default=0.0)
+    outcome.figures.append(f"longest take-over of partitions {longest:.2f} s")
+    for stage, ends in _ends(rig.logs).items():
+        outcome.figures.append(f"{stage} ended by itself: {ends}")
+
+
+def _restores(logs: Path) -> list[float]:
+    """Seconds of each `owns ... (N records restored in S s)`."""
+    found = []
+    for path in logs.glob("*.log*"):
+        for line in path.read_text("utf-8", "replace").splitlines():
+            if "records restored in" in line:
+                found.append(float(line.rpartition("restored in")[2].split()[0]))
+    return found
+
+
+def _ends(logs: Path) -> dict[str, dict[str, int]]:
+    """Stage -> why its workers ended by their own decision, shortened, and how often."""
+    found: dict[str, Counter[str]] = {}
+    for path in sorted(logs.glob("*.log*")):
+        for line in path.read_text("utf-8", "replace").splitlines():
+            if " stops" in line and ("ERROR" in line or "CRITICAL" in line):
+                why = line.partition("stops")[2].strip(" ,:")[:110]
+                found.setdefault(path.name.partition("-")[0], Counter())[why] += 1
+    return {stage: dict(ends) for stage, ends in found.items()}
