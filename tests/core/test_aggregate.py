@@ -368,7 +368,7 @@ def feed(records: list[list[Event]], table: Memory, index: MeterIndex = EVERY) -
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=4), st.randoms(use_true_random=False))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_order_and_any_split_equal_the_recount(events: list[Event], cuts: list[int], random: Any) -> None:
     expected = recount(events)
     shuffled = list(events)
@@ -401,6 +401,7 @@ def contents(table: Memory) -> dict[bytes, object]:
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=4))
+@settings(deadline=None)
 def test_changes_add_up_and_members_are_a_union(events: list[Event], cuts: list[int]) -> None:
     windows = [window for outcome in feed(split(events, cuts), Memory()) for window in outcome.windows]
     totals: Counter[Key] = Counter()
@@ -416,6 +417,7 @@ def test_changes_add_up_and_members_are_a_union(events: list[Event], cuts: list[
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=4), st.sampled_from([EVERY, MeterIndex([meter("SUM")])]))
+@settings(deadline=None)
 def test_every_event_has_exactly_one_fate(events: list[Event], cuts: list[int], index: MeterIndex) -> None:
     for record, outcome in zip(split(events, cuts), feed(split(events, cuts), Memory(), index), strict=True):
         assert [settled.event for settled in outcome.settled] == record
@@ -428,6 +430,7 @@ def outcome_name(settled: Settled) -> str:
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=4), st.integers(0, 4))
+@settings(deadline=None)
 def test_a_replay_changes_nothing_and_emits_the_same(
     events: list[Event], cuts: list[int], again: int
 ) -> None:
@@ -447,6 +450,7 @@ def test_a_replay_changes_nothing_and_emits_the_same(
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=3), st.data())
+@settings(deadline=None)
 def test_a_torn_write_is_healed_by_the_replay(
     events: list[Event], cuts: list[int], data: st.DataObject
 ) -> None:
@@ -522,7 +526,7 @@ def taken(records: list[list[Event]]) -> tuple[list[list[bool]], dict[str, tuple
 
 
 @given(AT_THE_LIMIT)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) -> None:
     table = Memory(NEARLY_FULL)
     outcomes = fill(records, table)
@@ -547,7 +551,7 @@ def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) ->
 
 
 @given(AT_THE_LIMIT, st.integers(0, 4))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_replay_refuses_the_same_at_the_limit(records: list[list[Event]], again: int) -> None:
     table = Memory(NEARLY_FULL)
     outcomes = fill(records, table)
