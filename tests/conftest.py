@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis
 
 from pipeline import kafka as cluster
 from pipeline import topics
@@ -15,6 +16,10 @@ from pipeline.errors import Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import PREFIX, Settings
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.register_profile("tallymark", deadline=None)
+hypothesis.load_profile("tallymark")
 
 
 @pytest.fixture(autouse=True)

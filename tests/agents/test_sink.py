@@ -108,7 +108,7 @@ def test_what_comes_while_a_round_is_written_goes_into_the_next() -> None:
     async def story() -> None:
         store, _, rounds = world()
         (first,) = add(rounds, store, settled(1, 0))
-        while not rounds._writing:
+        while not rounds._writing:  # noqa: ASYNC110 - there is no event for it, and none is needed
             await asyncio.sleep(0)
         (second,) = add(rounds, store, settled(1, 1))
         await rounds.done_with(second.chunk.position)
