@@ -16,7 +16,7 @@ Fate = Literal["counted", "duplicate", "conflict", "rejected", "invalid", "unmet
 
 
 class Event(msgspec.Struct, array_like=True, gc=False):
-    """An accepted event. (partition, offset) is its place in `input_topic`; with received_at_ms before it, its arrival."""
+    """An accepted event. Its place in `input_topic` is (partition, offset); received_at_ms and that are its arrival."""
 
     namespace: str
     source: str
