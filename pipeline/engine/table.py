@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ MAX_OPEN_FILES = 128
 BLOOM_BITS = 10  # a key, 1 % false positives
 
 POSITION = b"\xff\xffposition"  # sorts behind every state key
+DAMAGED = "DAMAGED"  # a file in the database's folder: what was read from it was not what was written
 
 Item = tuple[bytes, bytes | None]  # None: a tombstone
 
@@ -38,15 +40,20 @@ class Restored:
 
 
 class Damaged(Broken):
-    """The database cannot be opened: its folder is to be removed and the state restored from the changelog."""
+    """The database cannot be read: its folder is to be removed and the state restored from the changelog."""
 
 
 class Table:
-    """The state of one input partition. Opening raises Damaged, or Broken while another process holds it."""
+    """The state of one input partition. Opening raises Damaged, or Broken while another process holds it.
+
+    Damage that shows only later raises Damaged there and is noted in the folder, so that opening it again does too.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if (path / DAMAGED).exists():
+            raise Damaged(f"the state in {path} was found damaged")
         try:
             self._db = Rdict(str(path), _options())
         except Exception as error:  # rocksdict raises nothing narrower
@@ -55,26 +62,30 @@ class Table:
             raise Damaged(f"the state in {path} cannot be opened: {error}") from error
 
     def restored(self) -> Restored | None:
-        raw = self._db.get(POSITION)
+        with self._noting_damage():
+            raw = self._db.get(POSITION)
         if raw is None:
             return None
         stored = json.loads(raw)
         return Restored(stored["changelog_id"], stored["next_offset"])
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        return cast(list[bytes | None], self._db[cast(Any, keys)])
+        with self._noting_damage():
+            return cast(list[bytes | None], self._db[cast(Any, keys)])
 
     def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """At most `limit` entries from `start` on, in key order."""
         found: list[tuple[bytes, bytes]] = []
-        rows = self._db.iter()
-        rows.seek(start)
-        while rows.valid() and len(found) < limit:
-            key = rows.key()
-            if key == POSITION:
-                break
-            found.append((key, rows.value()))
-            rows.next()
+        with self._noting_damage():
+            rows = self._db.iter()
+            rows.seek(start)
+            while rows.valid() and len(found) < limit:
+                key = rows.key()
+                if key == POSITION:
+                    break
+                found.append((key, rows.value()))
+                rows.next()
+            rows.status()  # damage looks like the end of the table, but for this
         return found
 
     def write(self, items: Iterable[Item], restored: Restored) -> None:
@@ -87,7 +98,8 @@ class Table:
                 batch.put(key, value)
         position = {"changelog_id": restored.changelog_id, "next_offset": restored.next_offset}
         batch.put(POSITION, json.dumps(position).encode())
-        self._db.write(batch)
+        with self._noting_damage():
+            self._db.write(batch)
 
     def estimated_keys(self) -> int:
         return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
@@ -100,6 +112,16 @@ class Table:
 
     def close(self) -> None:
         self._db.close()
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # rocksdict raises nothing narrower
+            if "Corruption" not in str(error):
+                raise
+            (self.path / DAMAGED).touch()
+            raise Damaged(f"the state in {self.path} is damaged and will be restored: {error}") from error
 
     @staticmethod
     def remove(path: Path) -> None:

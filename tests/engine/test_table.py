@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.table import POSITION, Overlay, Restored, Table
+from pipeline.engine.table import POSITION, Damaged, Overlay, Restored, Table
 from pipeline.errors import Broken
 
 AT_7 = Restored("topic-id", 7)
@@ -53,6 +53,38 @@ def test_a_damaged_database_is_broken(tmp_path: Path) -> None:
     (tmp_path / "state" / "CURRENT").write_bytes(b"not a manifest\n")
     with pytest.raises(Broken, match="cannot be opened"):
         Table(tmp_path / "state")
+
+
+def flip(path: Path) -> None:
+    """Turns a bit in the middle of the first data block of every table file."""
+    for file in path.glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        content[20] ^= 1
+        file.write_bytes(content)
+
+
+def damaged(path: Path) -> Table:
+    """A table whose file has a wrong bit; opening it shows nothing yet."""
+    table = Table(path)
+    table.write([(b"%08d" % number, b"x" * 20) for number in range(1000)], AT_7)
+    table.close()
+    Table(path).close()  # brings the log into a table file
+    flip(path)
+    return Table(path)
+
+
+def test_damage_found_while_reading_is_remembered(tmp_path: Path) -> None:
+    table = damaged(tmp_path / "state")
+    with pytest.raises(Damaged, match="is damaged"):
+        table.get_many([b"00000000"])
+    table.close()
+    with pytest.raises(Damaged, match="was found damaged"):
+        Table(tmp_path / "state")
+
+
+def test_damage_is_no_end_of_a_scan(tmp_path: Path) -> None:
+    with pytest.raises(Damaged):
+        damaged(tmp_path / "state").scan(b"", 2000)
 
 
 keys = st.sampled_from([b"a", b"b", b"c", b"d"])
