@@ -22,6 +22,7 @@ def arrived(servers: str, topic: str = "events") -> list[Arrived]:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": False,
+            "receive.message.max.bytes": 1_000_000_000,  # what a few compressed KB may become
         }
     )
     try:

@@ -26,8 +26,8 @@ FREEZE_S = (
     SESSION_TIMEOUT_S + 4.0
 )  # past the session timeout, so that a worker wakes up without its partitions
 GROWN_UP_S = 2.5  # a worker that lives so long has read something
-PROVOKED_AGAIN_S = 20.0
-BURST = 400  # lines sent while something is waited for
+PROVOKED_AGAIN_S = 8.0
+BURST = 200  # lines sent while something is waited for
 Say = Callable[[str], None]
 
 
@@ -75,6 +75,7 @@ class Hurting:
         deadline = time.monotonic() + PATIENCE_S
         fed_s = time.monotonic()
         while not (found := condition()):
+            self._storm.check()
             if time.monotonic() > deadline:
                 raise NotDoneError(f"{what}: not in {PATIENCE_S:.0f} s")
             if feed and time.monotonic() - fed_s > 0.5:

@@ -82,7 +82,7 @@ def run(
         proxy.target = _port(rig.settings.clickhouse)
         say(f"the stack is up in {folder}")
         prove._apply(rig)
-        records = storm(schedule.lines, schedule.seed, time.time_ns())
+        records = storm(2 * schedule.lines, schedule.seed, time.time_ns())
         with Storm(rig.settings.kafka, records, schedule.seed) as sender, Watch(rig) as watch:
             began_s = time.monotonic()
             hurting = Hurting(rig, sender, proxy, schedule, say)
@@ -90,7 +90,7 @@ def run(
                 hurting.run()
             except NotDoneError as error:
                 outcome.failures.append(str(error))
-            total = sender.finish()
+            total = sender.finish(schedule.lines)
             say(f"all faults done, all {total} lines sent")
             _decided(rig, total, outcome, say)
             _lag(rig, hurting.last_fault_s, outcome)

@@ -24,7 +24,7 @@ BASE_WORKERS = {"ingest": 1, "dedupe": 2, "aggregate": 2, "sink": 1}
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything. lines: sent in all, repeats included."""
+    """How much of everything. lines: sent at least, repeats included."""
 
     lines: int
     kills: int
@@ -90,7 +90,7 @@ def make(seed: int, name: str) -> Schedule:
     profile, rng = PROFILES[name], Random(seed)
     faults = list(_faults(profile, rng))
     rng.shuffle(faults)
-    share = profile.lines // (len(faults) + 1)
+    share = profile.lines * 0.7 / (len(faults) + 1)  # the rest comes while something is waited for
     steps = [
         Step(fault, how, int(share * rng.uniform(0.3, 1.7)), round(rng.random() ** 2 * 1.5, 3))
         for fault, how in faults

@@ -55,6 +55,7 @@ class Storm:
         self._rng = Random(seed)
         self._producers = [Producer(_config(servers)) for _ in range(PRODUCERS)]
         self._allowed = 0
+        self._last: int | None = None  # sending ends with this line
         self._changed = threading.Condition()
         self._poisons: list[Poison] = []
         self._failed: list[KafkaError] = []
@@ -84,9 +85,14 @@ class Storm:
             self._poisons.append(KINDS[kind]())
             self._changed.notify_all()
 
-    def finish(self) -> int:
-        """Sends all the rest; the number of all records once the broker has each. Raises KafkaException."""
-        self.allow(1 << 60)
+    def finish(self, lines: int) -> int:
+        """Sends on until there are at least `lines`; the number of all records once the broker has each.
+
+        Raises KafkaException.
+        """
+        with self._changed:
+            self._last = lines
+        self.allow(lines)
         self._thread.join()
         self.check()
         return self.sent
@@ -100,7 +106,7 @@ class Storm:
         try:
             for record in self._records:
                 if not self._may_go():
-                    return
+                    break
                 self._produce(record.line, record.key, HEADERS)
             left = sum(producer.flush(FLUSH_S) for producer in self._producers)
             if self._failed or left:
@@ -113,16 +119,16 @@ class Storm:
     def _may_go(self) -> bool:
         if self.sent >= self._allowed or self._poisons:
             with self._changed:
-                while self.sent >= self._allowed >= 0 and not self._poisons:
+                while self.sent >= self._allowed >= 0 and not self._poisons and self._last is None:
                     self._changed.wait(0.1)
                     for producer in self._producers:
                         producer.poll(0)
                 poisons, self._poisons = self._poisons, []
             for value, headers in poisons:
                 self._produce(value, b"poison", headers)
-            if self.sent >= self._allowed >= 0:
+            if self.sent >= self._allowed >= 0 and self._last is None:
                 return self._may_go()
-        return self._allowed >= 0
+        return self._allowed >= 0 and (self._last is None or self.sent < self._last)
 
     def _produce(
         self, value: bytes | None, key: bytes | None, headers: Iterable[tuple[str, bytes | None]]
