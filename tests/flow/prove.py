@@ -35,6 +35,7 @@ from tests.flow.stream import stream
 SETTLE_S = 600.0
 STANDSTILL_S = 120.0
 FREEZE_S = 14.0  # past the session timeout, so that a worker wakes up without its partitions
+EXIT_UNAVAILABLE = 3
 Say = Callable[[str], None]
 
 
@@ -86,6 +87,8 @@ def _apply(stack: Running) -> None:
     path = stack.folder / "meters.json"
     path.write_text(json.dumps(METERS))
     done = stack.command("meters", "apply", str(path))
+    if done.returncode == EXIT_UNAVAILABLE:  # everything is only just starting
+        done = stack.command("meters", "apply", str(path))
     if done.returncode != 0:
         raise RuntimeError(f"the meters were not applied: {done.stderr}")
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.stores.clickhouse import ClickHouse, connect
 from tests.conftest import absent
-from tests.flow.meters import METERS
+from tests.flow import prove
 from tests.flow.running import Running
 from tests.flow.sender import send
 from tests.flow.stream import stream
@@ -54,9 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")
     with Running(tmp_path_factory.mktemp("theft")) as running:
-        path = running.folder / "meters.json"
-        path.write_text(json.dumps(METERS))
-        assert running.command("meters", "apply", str(path)).returncode == 0
+        prove._apply(running)
         send(running.settings.kafka, stream(EVENTS, 7, time.time_ns()))
         deadline = time.monotonic() + SETTLED_S
         while (report := reconcile(running)[1])["namespaces"][0:] == [] or report["namespaces"][0][
