@@ -94,9 +94,10 @@ def dev(data: Path, workers: int) -> None:
 )
 @click.option("--exit", "exit_after", is_flag=True, help="Stop when everything was shown.")
 def demo(data: Path | None, events: int, exit_after: bool) -> None:
-    """Send realistic events through a fresh local stack and show what came out.
+    """Show the whole flow: a fresh local stack, events, results.
 
-    Exit code 1 when the fates do not add up.
+    The events are realistic: repeats, late ones and broken ones are among them. Exit code 1 when the fates do
+    not add up.
 
     \b
     Example:
@@ -126,9 +127,10 @@ def api() -> None:
 @main.command()
 @click.argument("stage", type=click.Choice(STAGES), metavar="STAGE")
 def worker(stage: str) -> None:
-    """Run one worker of STAGE: ingest, dedupe, aggregate, sink or control.
+    """Run one worker of STAGE.
 
-    Workers of a stage share its partitions: start as many as you need, on as many machines as you like.
+    STAGE is ingest, dedupe, aggregate, sink or control. Workers of a stage share its partitions: start as
+    many as you need, on as many machines as you like.
 
     \b
     Example:
@@ -151,7 +153,7 @@ def topics() -> None:
 
 @topics.command()
 def apply() -> None:
-    """Create the topics that are missing and set configuration that differs.
+    """Create missing topics and set configuration that differs.
 
     A partition count is never changed; one that differs is an error.
 
@@ -169,7 +171,9 @@ def apply() -> None:
 
 @topics.command()
 def check() -> None:
-    """Say how the cluster's topics differ from the declared ones; exit code 1 when they do.
+    """Say how the cluster's topics differ from the declared ones.
+
+    Exit code 1 when they do.
 
     \b
     Example:
@@ -188,7 +192,9 @@ def check() -> None:
 
 @main.command()
 def settings() -> None:
-    """Show every setting, its value and where it comes from; secrets are hidden.
+    """Show every setting, its value and where it comes from.
+
+    Secrets are hidden.
 
     \b
     Example:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -29,11 +31,18 @@ def print_usage(rows: list[Row], form: str) -> None:
         dimensions = list(rows[0]["group"]) if rows else []
         columns = ("start", "end", *(["subject"] if by_subject else []), *dimensions, "value", "count")
         cells: Iterable[tuple[str, ...]] = (
-            (row["start"] or "", row["end"] or "", *([row["subject"]] if by_subject else []),
+            (_local(row["start"], row["tz"]), _local(row["end"], row["tz"]), *([row["subject"]] if by_subject else []),
              *(row["group"][name] for name in dimensions), row["value"], str(row["count"]))
             for row in rows
         )  # fmt: skip
         print_table(columns, cells, right=("value", "count"))
+
+
+def _local(at: str | None, zone: str) -> str:
+    """An instant as the clock of the zone shows it."""
+    if at is None or zone == "UTC":
+        return at or ""
+    return datetime.fromisoformat(at).astimezone(ZoneInfo(zone)).isoformat()
 
 
 def event_cells(row: Row) -> tuple[str, ...]:
@@ -91,5 +100,5 @@ def _stage_cells(stage: Row) -> tuple[str, ...]:
         str(len(stage["workers"])),
         "?" if stage["lag"] is None else count(stage["lag"]),
         count(round(stage["rate"])),
-        "" if revision is None else f"revision {revision}",
+        f"revision {revision}" if revision else "",  # only stages that use definitions say one
     )

@@ -15,7 +15,7 @@ import click
 
 from pipeline import cli_show as show
 from pipeline.cli_show import FATES
-from pipeline.errors import Rejected
+from pipeline.errors import Broken, Rejected
 from pipeline.tables import print_table
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ def meters_apply(file: IO[bytes], wait_s: float) -> None:
       echo '[{"slug": "calls", "eventType": "request", "aggregation": "COUNT"}]' | tallymark meters apply -
     """
     wanted = parse_meters(file.read(), getattr(file, "name", "<stdin>"))
+    if not wanted:
+        click.echo("The list is empty: nothing is changed.")
+        return
     answer = _ask("POST", "/meters/apply", params=[("wait_s", wait_s)], json=wanted).json()
     for meter in answer["meters"]:
         click.echo(
@@ -91,7 +94,9 @@ def meters_list(form: str) -> None:
 @meters.command("delete")
 @click.argument("slug")
 def meters_delete(slug: str) -> None:
-    """Delete the meter SLUG; returns when every running worker has stopped counting by it.
+    """Delete the meter SLUG.
+
+    Returns when every running worker has stopped counting by it.
 
     \b
     Example:
@@ -106,10 +111,11 @@ def meters_delete(slug: str) -> None:
 @click.option("--topic", default="events", show_default=True, help="Input topic.")
 @click.option("--compression", type=click.Choice(["none", "lz4", "zstd"]), default="none", show_default=True)
 def send(file: IO[bytes], topic: str, compression: str) -> None:
-    """Send every line of FILE (- for standard input) to Kafka as one CloudEvent, the bytes as they are.
+    """Send every line of FILE to Kafka as one CloudEvent.
 
-    Lines are not judged here: a broken one is sent too, and is rejected later. Exit code 3 unless the broker
-    acknowledged every line; sending the file again is safe, since repeats are not counted.
+    FILE may be - for standard input. Each line is sent as it is. Lines are not judged here: a broken one is
+    sent too, and is rejected later. Exit code 3 unless the broker acknowledged every line; sending the file
+    again is safe, since repeats are not counted.
 
     \b
     Example:
@@ -149,7 +155,10 @@ def usage(
     filters: tuple[str, ...],
     form: str,
 ) -> None:
-    """Show the usage of the meter SLUG. Only windows with events have rows; values are exact.
+    """Show the usage of the meter SLUG.
+
+    Only windows with events have rows; values are exact. The table shows times in the zone; other formats in
+    UTC.
 
     \b
     Example:
@@ -174,17 +183,17 @@ def usage(
 
 
 @click.command()
-@click.option("--subject")
-@click.option("--id")
-@click.option("--source")
-@click.option("--type")
-@click.option("--fate", type=click.Choice(FATES))
+@click.option("--subject", help="Only events of this subject.")
+@click.option("--id", help="Only events with this id.")
+@click.option("--source", help="Only events of this source.")
+@click.option("--type", help="Only events of this type.")
+@click.option("--fate", type=click.Choice(FATES), help="Only events with this fate.")
 @click.option("--from", "from_", metavar="TIME", help="First instant of the event's time.")
 @click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @_format("table", "json", "jsonl")
 def events(form: str, from_: str | None, **asked: Any) -> None:
-    """List stored events, newest first, with their fate and the reason for it.
+    """List stored events, newest first, with fate and reason.
 
     \b
     Example:
@@ -206,9 +215,10 @@ def events(form: str, from_: str | None, **asked: Any) -> None:
 @_format("table", "json")
 @click.pass_context
 def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
-    """Check that every event read has exactly one fate and that ClickHouse holds the same.
+    """Check that every event has exactly one fate.
 
-    Exit code 1 when it does not add up; each difference is one sentence.
+    The counts of all stages are compared with each other and with what ClickHouse holds. Exit code 1 when it
+    does not add up; each difference is one sentence.
 
     \b
     Example:
@@ -227,9 +237,10 @@ def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
 @_format("table", "json")
 @click.pass_context
 def status(ctx: click.Context, form: str) -> None:
-    """Show workers, lag and rate of each stage, and whether Kafka, ClickHouse and Redis answer.
+    """Show workers, lag and rate of each stage.
 
-    Exit code 0 only when every stage is up and every neighbour answers; else 1.
+    And whether Kafka, ClickHouse and Redis answer. Exit code 0 only when every stage is up and every
+    neighbour answers; else 1.
 
     \b
     Example:
@@ -281,7 +292,14 @@ def _usage_row(slug: str, window: str | None, tz: str, row: dict[str, Any]) -> d
 def _ask(method: str, path: str, **request: Any) -> httpx.Response:
     from pipeline.client_http import ask
 
-    return ask(_settings(), method, path, **request)
+    settings = _settings()
+    response = ask(settings, method, path, **request)
+    wanted = request.get("accept", "application/json")
+    if response.content and not response.headers.get("content-type", "").startswith(wanted):
+        raise Broken(
+            f"{settings.api_url} answers, but not as Tallymark's API does: `api_url` is another server."
+        )
+    return response
 
 
 def _settings() -> Settings:

@@ -42,6 +42,11 @@ def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
     assert "tallymark" in result.stdout.partition("Example")[2]
 
 
+@pytest.mark.parametrize("words", [(), ("meters",), ("topics",)], ids=" ".join)
+def test_no_summary_is_cut_on_a_narrow_terminal(words: tuple[str, ...]) -> None:
+    assert "..." not in run(*words, "--help").stdout.partition("Commands:")[2]
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from pipeline.cli import main; "

@@ -130,6 +130,27 @@ def test_usage_as_table_and_csv(tokens: Run) -> None:
     ]
 
 
+def test_a_table_shows_times_as_the_clock_of_the_zone(tokens: Run) -> None:
+    result = tokens("usage", "tokens", "--window", "DAY", "--tz", "Europe/Berlin")
+    assert result.stdout.splitlines()[1].split()[:2] == [
+        "2026-01-01T00:00:00+01:00",
+        "2026-01-02T00:00:00+01:00",
+    ]
+
+
+def test_meters_apply_of_nothing_says_so(run: Run) -> None:
+    assert run("meters", "apply", "-", stdin="[]").stdout == "The list is empty: nothing is changed.\n"
+
+
+def test_another_server_at_the_address_of_the_api(
+    run: Run, chdb: str, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.partition("://")[2].partition("/")[0])
+    result = run("status")
+    assert result.exit_code == 4
+    assert "not as Tallymark's API does" in result.stderr
+
+
 def test_usage_of_nothing(tokens: Run) -> None:
     assert tokens("usage", "tokens", "--from", "2030-01-01", "--format", "jsonl").stdout == ""
     assert tokens("usage", "tokens", "--from", "2030-01-01").stdout == "start  end  value  count\n"
