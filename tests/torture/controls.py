@@ -60,8 +60,8 @@ CONTROLS = (
     Control(
         "transaction-off-in-dedupe",
         {"dedupe": "transaction"},
-        True,
-        "What dedupe sends again says which of its input it is from, and aggregate knows what it has taken.",
+        False,
+        "The lock covers a stage's own state: what dedupe sends again is new to aggregate.",
         ("dedupe",),
     ),
 )

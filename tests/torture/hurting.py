@@ -5,6 +5,7 @@ Owns: one method a fault, waiting until it has happened. Does not own: which fau
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -107,11 +108,12 @@ class Hurting:
         return found
 
     def _kill_pid(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # an armed point was quicker
+            os.kill(pid, signal.SIGKILL)
         self._wait(lambda: not _alive(pid), f"the end of {pid}")
 
     def _kill(self, how: dict[str, Any]) -> None:
-        os.kill(self._worker(how["stage"], how["place"], how["hasty"]), signal.SIGKILL)
+        self._kill_pid(self._worker(how["stage"], how["place"], how["hasty"]))
 
     def _crash(self, how: dict[str, Any]) -> str:
         stage, point = how["stage"], how["point"]
@@ -140,7 +142,7 @@ class Hurting:
         if point == "restore.half":
             self._lose_state(self._pair(stage)[0])
         elif point.startswith(("assign.", "restore.")):
-            os.kill(self._worker(stage, 0), signal.SIGKILL)
+            self._kill_pid(self._worker(stage, 0))
         elif point == "revoke":
             self._kill_pid(self._pair(stage)[0])
         elif point.startswith("markers."):
@@ -153,10 +155,10 @@ class Hurting:
         """A worker stops inside its transaction, another one takes over, and it wakes up."""
         stage, point = how["stage"], how["point"]
         self._pair(stage)
-        before = len(self._rig.hits())
+        before = self._hits(stage, point)
         self._rig.arm(stage, point, "stop")
-        self._wait(lambda: len(self._rig.hits()) > before, f"{stage} stopped at {point}", feed=True)
-        pid = self._rig.hits()[-1][3]
+        self._wait(lambda: self._hits(stage, point) > before, f"{stage} stopped at {point}", feed=True)
+        pid = [hit[3] for hit in self._rig.hits() if hit[:2] == (stage, point)][-1]
         deadline = time.monotonic() + FREEZE_S
         self._wait(lambda: time.monotonic() > deadline, "the session's end", feed=True)
         os.kill(pid, signal.SIGCONT)
@@ -228,8 +230,7 @@ class Hurting:
         def spoilt() -> str:
             pid = self._worker(how["stage"], how["place"])
             folder = self._rig.state_folder(pid)
-            os.kill(pid, signal.SIGKILL)
-            self._wait(lambda: not _alive(pid), f"the end of {pid}")
+            self._kill_pid(pid)
             files = [
                 path
                 for table in _tables(folder)

@@ -45,7 +45,19 @@ def test_a_schedule_comes_from_its_seed_and_has_everything(name: str, tmp_path: 
     assert Schedule.read(path) == schedule
     assert {step.how["point"] for step in schedule.steps if step.fault == "crash"} == set(POINTS)
     assert sum(step.lines for step in schedule.steps) <= schedule.lines
-    wanted = {"kill", "crash", "zombie", "freeze", "scale", "broker", "away", "cut", "lose", "spoil", "poison"}
+    wanted = {
+        "kill",
+        "crash",
+        "zombie",
+        "freeze",
+        "scale",
+        "broker",
+        "away",
+        "cut",
+        "lose",
+        "spoil",
+        "poison",
+    }
     assert {step.fault for step in schedule.steps} == wanted
 
 
