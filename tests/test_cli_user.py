@@ -143,7 +143,9 @@ def test_meters_apply_of_nothing_says_so(run: Run) -> None:
 
 
 def test_another_server_at_the_address_of_the_api(
-    run: Run, chdb: str, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    run: Run,
+    chdb: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.partition("://")[2].partition("/")[0])
     result = run("status")

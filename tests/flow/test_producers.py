@@ -11,148 +11,32 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from cloudevents.core.bindings.kafka import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 from cloudevents.v1 import kafka as former
 from cloudevents.v1.http import CloudEvent as FormerEvent
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.contracts import ROOT
 from pipeline.control_log import CountsView
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
-from pipeline.records import AcceptedBatch, Counts, Event
+from pipeline.records import Event
 from pipeline.settings import Settings
 from tests.conftest import absent, reset_topics
+from tests.flow.ingested import Headers, Ingest
 
-START_S = 60.0
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 NOW = datetime.now(UTC).replace(microsecond=123456)
 AT_US_NS = int(NOW.timestamp()) * 1_000_000_000 + 123456_000
 AT = NOW.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
 AT_NS = AT_US_NS + 789
-
-Headers = list[tuple[str, bytes | None]]
-
-
-class Place(NamedTuple):
-    partition: int
-    offset: int
-
-
-class Input(NamedTuple):
-    """A record as it stands on `events`."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    at_ms: int
-
-
-class Outcome(NamedTuple):
-    """What ingest made of the records of one test: accepted events by id, and refused ones by reason."""
-
-    accepted: dict[str, Event]
-    rejected: list[tuple[str, Input]]
-
-
-class Ingest:
-    """An ingest worker that runs, and what it wrote since `outcome` was asked last."""
-
-    def __init__(self, settings: Settings, counts: CountsView) -> None:
-        self.servers = settings.kafka
-        self._counts = counts
-        self._seen: set[Place] = set()
-
-    def outcome(self) -> Outcome:
-        """Waits until everything on `events` is counted. Each record has to have gone exactly one way, verbatim."""
-        inputs = {_place(one): _input(one) for one in read(self.servers, "events")}
-        ends = {place.partition: place.offset for place in sorted(inputs)}
-        assert self._counts.wait_for(lambda counts: _covers(counts, ends), START_S), "ingest did not read all"
-        accepted = [
-            event for event in self._accepted() if Place(event.partition, event.offset) not in self._seen
-        ]
-        rejected = [one for one in self._rejected() if one[0] not in self._seen]
-        for event in accepted:
-            assert (event.namespace, event.input_topic) == ("default", "events")
-            assert event.received_at_ms == inputs[Place(event.partition, event.offset)].at_ms
-        for place, _, kept in rejected:
-            assert kept == inputs[place]
-        places = [Place(event.partition, event.offset) for event in accepted] + [one[0] for one in rejected]
-        assert sorted(places) == sorted(inputs.keys() - self._seen)
-        self._seen |= inputs.keys()
-        by_id = {event.id: event for event in accepted}
-        assert len(by_id) == len(accepted)
-        return Outcome(
-            by_id, sorted(((reason, kept) for _, reason, kept in rejected), key=lambda one: one[0])
-        )
-
-    def _accepted(self) -> Iterator[Event]:
-        for record in read(self.servers, "events-accepted"):
-            batch = msgspec.json.decode(record.value() or b"", type=AcceptedBatch)
-            for raw in batch.events:
-                yield msgspec.json.decode(raw, type=Event)
-
-    def _rejected(self) -> Iterator[tuple[Place, str, Input]]:
-        """Where the refused record stood, the reason, and the record as it was."""
-        for record in read(self.servers, "rejected"):
-            headers = list(record.headers() or [])
-            ours = {name: (content or b"").decode() for name, content in headers[-7:]}
-            assert ours["tallymark_topic"] == "events" and ours["tallymark_namespace"] == "default"
-            assert ours["tallymark_detail"]
-            place = Place(int(ours["tallymark_partition"]), int(ours["tallymark_offset"]))
-            at_ms = int(ours["tallymark_received_at_ms"])
-            assert len(ours) == 7
-            yield place, ours["tallymark_reason"], Input(record.key(), record.value(), headers[:-7], at_ms)
-
-
-def _covers(counts: Mapping[str, Counts], ends: Mapping[int, int]) -> bool:
-    found = {count.partition: count.offset for count in counts.values() if count.stage == "ingest"}
-    return all(found.get(partition, -1) >= end for partition, end in ends.items())
-
-
-def _place(record: Message) -> Place:
-    return Place(record.partition() or 0, record.offset() or 0)
-
-
-def _input(record: Message) -> Input:
-    return Input(record.key(), record.value(), list(record.headers() or []), record.timestamp()[1])
-
-
-def read(servers: str, topic: str) -> list[Message]:
-    """All committed records of a topic, by partition and offset."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "never-joined",
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "log_level": 0,
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        found: list[Message] = []
-        left = len(partitions)
-        while left:
-            record = consumer.poll(START_S)
-            assert record is not None, f"{topic} cannot be read to its end"
-            if record.error() is None:
-                found.append(record)
-            else:
-                assert record.error().code() == KafkaError._PARTITION_EOF, record.error()
-                left -= 1
-        return sorted(found, key=_place)
-    finally:
-        consumer.close()
 
 
 @pytest.fixture(scope="module")
