@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,11 @@ class _Stack(stack.Stack):
         super().__init__(folder, 1, command=self._words, wanted_ports=dict.fromkeys(stack.DEFAULT_PORTS, 0))
         self._plan = plan
         self._next = dict.fromkeys(stack.STAGES, 1)
+
+    def _choose(self) -> None:
+        """Metrics on any free ports: another stack may be starting at this moment."""
+        super()._choose()
+        self.workers = [replace(worker, metrics_port=process.free_port()) for worker in self.workers]
 
     def _words(self, stage: str) -> list[str]:
         words = stack.own_command(stage)
