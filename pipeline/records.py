@@ -114,7 +114,7 @@ class Command(msgspec.Struct):
     """`commands`: a wish of a user. The control agent decides it and answers on `replies` under the same `id`."""
 
     id: str
-    kind: str  # "meter.apply", "meter.delete"
+    kind: str  # "meter.apply", "meter.create", "meter.delete"
     namespace: str
     actor: str
     at_ms: int

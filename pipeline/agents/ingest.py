@@ -16,6 +16,7 @@ import msgspec
 from pipeline.agents.dead_letter import dead_letter
 from pipeline.agents.packing import slices
 from pipeline.core.event import Accepted, Limits, accept
+from pipeline.core.identity import identity_hash
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
@@ -61,7 +62,7 @@ def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limi
         except Rejected as refusal:
             _reject(transaction, record, namespace, refusal)
             continue
-        accepted[int.from_bytes(event.identity[:4], "big") % partitions].append(event)
+        accepted[identity_hash(event.identity) % partitions].append(event)
         uncounted += record.offset > counted
     for target, events in accepted.items():
         _send(transaction, target, events)

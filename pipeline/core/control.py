@@ -85,9 +85,10 @@ def _apply(
     changed: list[Definition] = []
     now: list[Body] = []
     slugs: set[str] = set()
-    for wish in _wishes(command.body):
+    wishes = _wishes(command.body)
+    for wish in wishes:
         following = revision + len(changed) + 1
-        wanted = define(wish, following, command.namespace)
+        wanted = _define(wish, following, command.namespace, name_it=len(wishes) > 1)
         if wanted.slug in slugs:
             raise Rejected("meter-conflict", f"The list holds the meter {wanted.slug} twice.")
         slugs.add(wanted.slug)
@@ -101,6 +102,17 @@ def _apply(
         now.append(body)
     revision += len(changed)
     return Decision(changed, Reply(command.id, revision, body={"meters": now}), revision)
+
+
+def _define(wish: Body, meter_id: int, namespace: str, name_it: bool) -> Meter:
+    """As `define`; in a list the refusal has to name the meter."""
+    try:
+        return define(wish, meter_id, namespace)
+    except Rejected as refusal:
+        slug = wish.get("slug")
+        if not name_it:
+            raise
+        raise Rejected(refusal.reason, f"meter {str(slug)[:64]}: {refusal.detail}") from None
 
 
 def _wishes(body: Body) -> list[Body]:

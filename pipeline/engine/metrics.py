@@ -26,10 +26,17 @@ OUTCOMES = Counter(
 )
 CHUNKS = Counter("tallymark_chunks_total", "chunks made true by this stage", ["stage"])
 CHUNK_EVENTS = Histogram(
-    "tallymark_chunk_events", "events a chunk", buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 50000)
+    "tallymark_chunk_events",
+    "events a chunk",
+    ["stage"],
+    buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 50000),
 )
-CHUNK_SECONDS = Histogram("tallymark_chunk_seconds", "a chunk from its start to its commit", buckets=SECONDS)
-TRANSACTION_SECONDS = Histogram("tallymark_transaction_seconds", "committing a chunk", buckets=SECONDS)
+CHUNK_SECONDS = Histogram(
+    "tallymark_chunk_seconds", "a chunk from its start to its commit", ["stage"], buckets=SECONDS
+)
+TRANSACTION_SECONDS = Histogram(
+    "tallymark_transaction_seconds", "committing a chunk", ["stage"], buckets=SECONDS
+)
 RESTORE_SECONDS = Histogram(
     "tallymark_restore_seconds",
     "taking over all assigned partitions",
@@ -55,7 +62,7 @@ def observe_chunk(
     CHUNKS.labels(stage).inc()
     EVENTS_IN.labels(stage).inc(events)
     RECORDS_IN.labels(stage).inc(records)
-    CHUNK_EVENTS.observe(events)
+    CHUNK_EVENTS.labels(stage).observe(events)
     sums: dict[str, tuple[int, int]] = {}
     for output in outputs:
         number, size = sums.get(output.topic, (0, 0))

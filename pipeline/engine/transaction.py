@@ -81,8 +81,8 @@ class Transaction:
             self._stage.spec.stage, self._events, len(self.chunk.records), self._outputs, self._counts
         )
         now_s = time.perf_counter()
-        metrics.CHUNK_SECONDS.observe(now_s - self._began_s)
-        metrics.TRANSACTION_SECONDS.observe(now_s - self._computed_s)
+        metrics.CHUNK_SECONDS.labels(self._stage.spec.stage).observe(now_s - self._began_s)
+        metrics.TRANSACTION_SECONDS.labels(self._stage.spec.stage).observe(now_s - self._computed_s)
 
     def abandon(self) -> None:
         """Leave the chunk undone, to be read again."""

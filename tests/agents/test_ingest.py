@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.agents import dead_letter, ingest
 from pipeline.core.event import Limits
+from pipeline.core.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
 from tests.agents.working import FakeRecord, Sent, Working, chunk_of
 
@@ -55,7 +56,7 @@ def test_keys_fit_the_events() -> None:
         batch = msgspec.json.decode(one.value or b"", type=AcceptedBatch)
         keys = list(struct.iter_unpack(KEY, batch.keys))
         assert len(keys) == len(batch.events)
-        assert {int.from_bytes(identity[:4], "big") % PARTITIONS for identity, *_ in keys} == {one.partition}
+        assert {identity_hash(identity) % PARTITIONS for identity, *_ in keys} == {one.partition}
 
 
 def test_a_dead_letter_is_verbatim_with_reason_and_position() -> None:
