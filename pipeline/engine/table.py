@@ -106,12 +106,18 @@ class Table:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every entry, for comparison with the changelog."""
-        for key, value in self._db.items():
-            if key != POSITION:
-                yield cast(bytes, key), value
+        with self._noting_damage():
+            rows = self._db.iter()
+            rows.seek_to_first()
+            while rows.valid():
+                if (key := rows.key()) != POSITION:
+                    yield key, rows.value()
+                rows.next()
+            rows.status()  # as in `scan`
 
     def close(self) -> None:
-        self._db.close()
+        with self._noting_damage():
+            self._db.close()
 
     @contextmanager
     def _noting_damage(self) -> Iterator[None]:

@@ -45,6 +45,8 @@ class Hurting:
         self._away_until_s = 0.0
         self.done: Counter[str] = Counter()
         self.fenced = 0
+        #: Tables that were damaged on disk.
+        self.spoilt: set[Path] = set()
         self.last_fault_s = time.monotonic()
 
     def run(self) -> None:
@@ -242,6 +244,7 @@ class Hurting:
                 return ""
             path = self._rng.choice(sorted(files))
             _damage(path, how["how"], self._rng)
+            self.spoilt.add(path.parent)
             return f"{how['how']} {path.relative_to(self._rig.folder)}"
 
         return str(self._wait(spoilt, "a file to spoil", feed=True))
