@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     clickhouse_password: SecretStr = Field(
         default=SecretStr(""), description="password of the ClickHouse user"
     )
-    redis: str = Field(default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL")
+    redis: str = Field(
+        default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL; empty: none"
+    )
     redis_password: SecretStr = Field(
         default=SecretStr(""), description="password of Redis, when the URL has none"
     )
@@ -114,6 +116,8 @@ class Settings(BaseSettings):
             "redis": ("redis", "rediss", "unix"),
             "api_url": ("http", "https"),
         }[info.field_name]
+        if value == "" and info.field_name == "redis":
+            return value
         parts = urlsplit(value)
         if parts.scheme not in allowed:
             raise ValueError(

@@ -28,8 +28,9 @@ def status(request: Request) -> dict[str, Any]:
     reached = {
         "kafka": _reached(lambda: kafka.cluster(have.settings)),
         "clickhouse": _reached(have.clickhouse_answers),
-        "redis": _reached(lambda: _ping_redis(have.settings)),
     }
+    if have.settings.redis:
+        reached["redis"] = _reached(lambda: _ping_redis(have.settings))
     stages = _stages(have) if reached["kafka"]["ok"] else [stage_row(name, [], None, {}) for name in STAGES]
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
     return {"ok": ok, "stages": stages, "neighbours": reached}

