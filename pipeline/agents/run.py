@@ -180,5 +180,8 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
 
 
 def _serve_metrics(settings: Settings) -> str:
+    """Start the metrics server; gives its address as others on the network see it."""
     server, _ = prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
-    return f"http://{settings.metrics_host}:{server.server_port}/metrics"
+    everywhere = settings.metrics_host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else settings.metrics_host
+    return f"http://{host}:{server.server_port}/metrics"
