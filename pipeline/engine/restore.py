@@ -16,7 +16,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from pipeline.errors import Unavailable
 
-BATCH_RECORDS = 20_000
+BATCH_RECORDS = 5_000
+BATCH_BYTES = 2 << 20  # about; dedupe's records hold a chunk each, so that a number alone would bound nothing
+FIRST_BATCH_RECORDS = 10
 SILENCE_S = 60  # longer than the transaction timeout of a dead producer that others left open
 
 OPTIONS: Mapping[str, Any] = {
@@ -27,9 +29,9 @@ OPTIONS: Mapping[str, Any] = {
     "auto.offset.reset": "earliest",
     "fetch.wait.max.ms": 10,
     "fetch.message.max.bytes": 8 << 20,
-    "fetch.max.bytes": 64 << 20,
-    "queued.max.messages.kbytes": 64 << 10,
-    "queued.min.messages": 100_000,
+    "fetch.max.bytes": 16 << 20,
+    "queued.max.messages.kbytes": 16 << 10,  # a reader; a worker opens up to eight partitions at once
+    "queued.min.messages": 20_000,
     "check.crcs": False,
 }
 
@@ -71,10 +73,12 @@ class Reader:
             return
         self._consumer.assign([TopicPartition(topic, partition, start if start > 0 else OFFSET_BEGINNING)])
         silent_since = time.monotonic()
+        records = FIRST_BATCH_RECORDS
         while True:
-            batch, reached = self._batch(end)
+            batch, reached = self._batch(records, end)
             if batch:
                 silent_since = time.monotonic()
+                records = _next_batch(batch)
                 yield batch
             if reached:
                 break
@@ -95,10 +99,10 @@ class Reader:
             consumer.close()
         return {(one.topic, one.partition): one.offset if one.offset >= 0 else None for one in found}
 
-    def _batch(self, end: int) -> tuple[list[Message], bool]:
+    def _batch(self, records: int, end: int) -> tuple[list[Message], bool]:
         batch: list[Message] = []
         reached = False
-        for message in self._consumer.consume(BATCH_RECORDS, timeout=0.05):
+        for message in self._consumer.consume(records, timeout=0.05):
             error, offset = message.error(), message.offset() or 0
             if error is None:
                 if offset < end:
@@ -109,3 +113,9 @@ class Reader:
             elif not error.retriable() and error.fatal():
                 raise Unavailable(f"state could not be read: {error}")
         return batch, reached
+
+
+def _next_batch(batch: list[Message]) -> int:
+    """How many records like these make BATCH_BYTES."""
+    size = sum(len(message.value() or b"") + len(message.key() or b"") for message in batch) // len(batch)
+    return max(1, min(BATCH_RECORDS, BATCH_BYTES // max(size, 1)))

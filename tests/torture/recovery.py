@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -109,16 +108,18 @@ def restore(stage: str, servers: str, folder: Path) -> None:
         "seconds": round(seconds, 2),
         "records": sum(partition.restored_records for partition in partitions),
         "keys": sum(partition.table.estimated_keys() for partition in partitions if partition.table),
-        "rss_mib": round(_rss_mib()),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "rss_mib": round(_status_mib("VmRSS")),
+        "peak_mib": round(_status_mib("VmHWM")),
         "disk_mib": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20),
     }
     print(json.dumps(said), flush=True)
     os.kill(os.getpid(), 9)
 
 
-def _rss_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+def _status_mib(name: str) -> float:
+    """A line of /proc/self/status. (getrusage would also tell of the process that this one was forked from.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def measure(stage: str, servers: str, folder: Path) -> dict[str, float]:
