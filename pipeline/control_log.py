@@ -2,6 +2,11 @@
 
 Owns: reading a topic wholly and then following it, and waiting for what it will say. Does not own: what the
 values mean (core), or who writes them. A view joins no consumer group: each process reads the whole topic.
+
+`Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
+key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
+`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`. They give bodies
+(dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` and `meter` core.meter.Meter.
 """
 
 from __future__ import annotations

@@ -114,20 +114,22 @@ class Command(msgspec.Struct):
     """`commands`: a wish of a user. The control agent decides it and answers on `replies` under the same `id`."""
 
     id: str
-    kind: str  # "meter.apply", "meter.create", "meter.delete"
+    kind: str  # "meter.apply", "customer.create", ...: the table in core/control.py
     namespace: str
-    actor: str
+    actor: str  # a key's public id, or who else
     at_ms: int
     body: dict[str, object]
+    request_id: str = ""  # of the HTTP request
+    ip: str = ""  # from where it came
 
 
 class Definition(msgspec.Struct):
     """`control` (compacted), key `namespace/kind/name`: a definition in force. A deleted one has `body` null."""
 
     revision: int  # of the whole log; grows by one each change
-    kind: str  # "meter"
+    kind: str  # "meter", "customer", "subject", "feature", "key", "portal-token"; others are the control stage's own
     namespace: str
-    name: str  # a meter's slug
+    name: str  # a meter's slug, a key's public id, any other's ULID
     actor: str
     at_ms: int
     body: dict[str, object] | None
@@ -141,3 +143,27 @@ class Reply(msgspec.Struct):
     error: str = ""
     detail: str = ""
     body: dict[str, object] | None = None
+
+
+class Audit(msgspec.Struct):
+    """`audit`: one command and what became of it, refused ones too. `hash` covers all else, `previous` among it.
+
+    before, after: the body of the one definition that changed; where several did, their bodies by `kind/name`, and
+    `name` is empty. Secrets are left out. A body that is too long is {"bytes": n, "sha256": hex} instead.
+    """
+
+    seq: int  # from 1, without gaps, over all namespaces
+    at_ms: int  # the broker's time of the command
+    namespace: str
+    actor: str
+    kind: str  # the command's
+    name: str  # of the definition, or the wished one
+    command_id: str
+    before: dict[str, object] | None
+    after: dict[str, object] | None
+    error: str  # a Rejected's reason; empty: done
+    detail: str
+    request_id: str
+    ip: str
+    previous: str  # the hash before, 64 hex digits; the first has zeros
+    hash: str  # SHA-256 of the record's JSON without `hash`, members sorted by name

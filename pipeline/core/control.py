@@ -1,7 +1,47 @@
 """Decides commands: the one place where a definition comes into being, changes or goes.
 
-Owns: uniqueness, all-or-nothing, revisions, the reply. Does not own: what makes a meter valid and what may
-change (core.meter), the log, or the clock. The state is the `control` log itself, by `key_of`.
+Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind (core.meter_command,
+core.customer, core.subject, core.feature, core.key, core.portal_token), the log, or the clock.
+
+Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` is an id or a key, where there are both.
+
+    meter.apply            one meter | {meters: [meter]}                 -> {meters: [meter]}
+    meter.create           the same; 409 if the slug is taken            -> {meters: [meter]}
+    meter.update           {slug, name?, description?, groupBy?, metadata?}; what is absent is cleared,
+                           the name stays; 409 if a feature filters by a key that goes      -> meter
+    meter.delete           {slug}; 409 while an active feature uses it   -> null
+    customer.create        {key?, name, description?, usageAttribution?: {subjectKeys}, primaryEmail?, currency?,
+                           billingAddress?, metadata?}                   -> customer
+    customer.update        {id, as for create}; replaces all of it       -> customer
+    customer.delete        {id}                                          -> null
+    subject.upsert         one subject | {subjects: [subject]}; subject = {key, displayName?, metadata?,
+                           stripeCustomerId?}; absent stays, null clears -> {subjects: [subject]}
+    subject.delete         {id}                                          -> null
+    feature.create         {key, name, meterSlug?, meterGroupByFilters?: {key: value}, advancedMeterGroupByFilters?:
+                           {key: FilterString}, metadata?, unitCost?}    -> feature
+    feature.archive        {id}                                          -> feature
+    key.create             {id, hash, last4, name, scopes: [..], expiresAt?}          -> key
+    key.rotate             {id, newId, hash, last4, overlapS?}           -> {key: new, old: old}
+    key.revoke             {id}                                          -> key
+    portal-token.create    {subject, allowedMeterSlugs?: [..], expiresAt?: <= 1 h, the default} -> portal token
+    portal-token.invalidate {id} | {subject}                             -> {invalidated: n}
+
+Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, `Z`). All but meters made before
+there were such members have createdAt and updatedAt:
+
+    meter         slug     {slug, eventType, aggregation, ..., meterId: int, id: ULID, createdAt, updatedAt};
+                           deleted: body null
+    customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}}; deleted: + deletedAt
+    subject       ULID     {id, key, displayName?, metadata?, stripeCustomerId?}; deleted: body null
+    feature       ULID     {id, key, name, meterSlug?, ...}; archived: + archivedAt
+    key           public   {id, namespace, name, scopes, hash, last4, expiresAt?}; revoked: + revokedAt, hash "";
+                           rotated: + rotatedTo. Replies and audit leave `hash` out.
+    portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
+                           a day after expiresAt it is forgotten
+
+Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
+customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
+portal-token-conflict).
 """
 
 from __future__ import annotations
