@@ -167,3 +167,90 @@ class Audit(msgspec.Struct):
     ip: str
     previous: str  # the hash before, 64 hex digits; the first has zeros
     hash: str  # SHA-256 of the record's JSON without `hash`, members sorted by name
+
+
+class Alert(msgspec.Struct):
+    """`alerts`, key = `id`: something happened that endpoints shall hear of.
+
+    `payload` is the webhook's body: JSON text made when it happened, sent byte for byte on every try.
+    """
+
+    id: str  # the `webhook-id`, the same for each endpoint and on every try; without dots
+    namespace: str
+    type: str  # "entitlements.balance.threshold"; "webhook.test" for a test
+    rule: str  # id of the rule; empty: none
+    at_ms: int  # when it happened
+    endpoints: list[str]  # ids of the endpoints that it goes to
+    payload: str
+    customer: str = ""  # id
+    feature: str = ""  # key
+    subject: str = ""
+    annotations: dict[str, str] = {}
+
+
+AttemptOutcome = Literal["delivered", "failed", "gone", "dropped"]
+DeliveryState = Literal["PENDING", "SENDING", "RESENDING", "SUCCESS", "FAILED"]
+
+
+class Attempt(msgspec.Struct):
+    """One try of a delivery.
+
+    outcome: delivered (2xx), failed (to be tried again), gone (410: the endpoint is to be disabled), dropped (nothing
+    was sent: the endpoint is disabled or deleted).
+    """
+
+    number: int  # of the delivery's tries, from 1
+    at_ms: int  # when it began
+    duration_ms: int
+    outcome: AttemptOutcome
+    status: int = 0  # of HTTP; 0: no answer
+    error: str = ""  # why there was no answer, or no try
+    retry_after_ms: int = 0  # what the receiver asked for; 0: nothing
+
+
+class Delivery(msgspec.Struct):
+    """`deliveries` (compacted), key = `id`: one alert on its way to one endpoint. A tombstone says that it is forgotten.
+
+    PENDING: not tried yet; SENDING: tried, to be tried again; RESENDING: on its way once more, since somebody asked;
+    SUCCESS and FAILED are ends. `reason` says why it failed: exhausted, gone, endpoint-disabled, no-endpoint.
+    """
+
+    id: str  # a ULID; its time is the alert's
+    namespace: str
+    endpoint: str  # id
+    alert: str  # id
+    type: str  # of the alert
+    rule: str  # of the alert
+    at_ms: int  # when the alert happened
+    state: DeliveryState
+    attempts: list[Attempt]  # the newest 50
+    next_at_ms: int  # when it is to be tried; 0: not any more
+    failures: int  # since it was begun, or sent again
+    tries: int  # in all
+    ended_at_ms: int = 0  # 0: it has not ended
+    reason: str = ""
+    customer: str = ""
+    feature: str = ""
+    subject: str = ""
+    annotations: dict[str, str] = {}
+    applied: int = -1  # offset in `webhook-work` of the newest record in it
+
+
+class WebhookWork(msgspec.Struct):
+    """`webhook-work`: what happens to one endpoint's deliveries, in order; all that decides their state.
+
+    deliver: `alert` is to be sent. attempt: delivery `id` was tried. resend: somebody wants delivery `id` sent again.
+    replay: somebody wants the deliveries of alerts in [from_ms, to_ms) sent again that are in `states`.
+    """
+
+    kind: Literal["deliver", "attempt", "resend", "replay"]
+    namespace: str
+    endpoint: str
+    id: str  # of the delivery; for a replay its own
+    at_ms: int
+    alert: Alert | None = None
+    attempt: Attempt | None = None
+    from_ms: int = 0
+    to_ms: int = 0
+    states: list[DeliveryState] = []
+    actor: str = ""  # who asked
