@@ -209,7 +209,7 @@ class Attempt(msgspec.Struct):
 
 
 class Delivery(msgspec.Struct):
-    """`deliveries` (compacted), key = `id`: one alert on its way to one endpoint. A tombstone says that it is forgotten.
+    """`deliveries` (compacted), key = `id`: one alert on its way to one endpoint. A tombstone: forgotten.
 
     PENDING: not tried yet; SENDING: tried, to be tried again; RESENDING: on its way once more, since somebody asked;
     SUCCESS and FAILED are ends. `reason` says why it failed: exhausted, gone, endpoint-disabled, no-endpoint.
