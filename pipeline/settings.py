@@ -7,6 +7,7 @@ Does not own: what a setting does. The file is `tallymark.toml` in the current d
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -66,6 +67,14 @@ class Settings(BaseSettings):
     api_url: str = Field(default="http://127.0.0.1:8888", description="where the commands find the API")
     api_host: str = Field(default="127.0.0.1", description="address that `tallymark api` listens on")
     api_port: int = Field(default=8888, ge=0, le=65535, description="port that `tallymark api` listens on")
+
+    auth: Literal["on", "off"] = Field(
+        default="on", description="whether the API asks for keys; off only where api_host is loopback"
+    )
+    api_key: SecretStr = Field(default=SecretStr(""), description="the key that the commands send to the API")
+    portal_secret: SecretStr = Field(
+        default=SecretStr(""), description="signs portal tokens, 32 characters or more; empty: no portal"
+    )
 
     state_dir: Path = Field(
         default=Path(".tallymark/state"), description="folder of a worker's RocksDB tables"
@@ -140,6 +149,10 @@ class Settings(BaseSettings):
             raise ValueError("kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT")
         if bool(self.kafka_cert) != bool(self.kafka_cert_key):
             raise ValueError("kafka_cert and kafka_cert_key go together")
+        if self.auth == "off" and not is_loopback(self.api_host):
+            raise ValueError(f"auth is off, so api_host must be a loopback address, not {self.api_host}")
+        if 0 < len(self.portal_secret.get_secret_value()) < 32:
+            raise ValueError("portal_secret has fewer than 32 characters")
         if self.kafka_min_insync > self.kafka_replicas:
             raise ValueError("kafka_min_insync is larger than kafka_replicas, so nothing could be written")
         return self
@@ -153,6 +166,14 @@ class _File(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return _file_values()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost is not resolved."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def config_path() -> Path | None:

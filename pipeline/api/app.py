@@ -13,6 +13,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
 from pipeline.api import meters, problem, reconcile, status, usage
+from pipeline.api.auth import Authentication
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse
@@ -22,7 +23,8 @@ DESCRIPTION = """\
 Exact usage, counted once. Values are decimal strings, times are RFC 3339, windows are [start, end).
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
-There is no authentication yet: keep the API on the loopback address or behind a proxy that asks who is there.
+Every request but `/healthz` carries an API key: `Authorization: Bearer um_...`. The key alone says which
+namespace the request is about; ids of another namespace answer 404. A key has scopes, and each call needs one.
 """
 
 
@@ -42,6 +44,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
             await anyio.to_thread.run_sync(have.close)
 
     app = FastAPI(title="Tallymark", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app.add_middleware(Authentication, settings=settings)
     problem.register(app)
     api = APIRouter(prefix=PREFIX)
     for router in (meters.router, usage.router, reconcile.router, status.router):

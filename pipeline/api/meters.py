@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from pipeline.api.auth import namespace_of, needs
 from pipeline.api.commands import KNOWN_TIMEOUT_S
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.core.meter import Meter
@@ -18,7 +19,8 @@ from pipeline.records import Definition, Reply
 
 router = APIRouter(prefix="/meters", tags=["meters"])
 
-NAMESPACE = "default"
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("meters:write"))]
 EXAMPLE = {
     "slug": "tokens",
     "eventType": "prompt",
@@ -33,38 +35,38 @@ One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 Several = Annotated[list[dict[str, Any]], Body(examples=[[EXAMPLE]])]
 
 
-@router.get("", summary="The meters in force")
+@router.get("", summary="The meters in force", dependencies=READ)
 def list_meters(request: Request) -> list[dict[str, Any]]:
     """All meters by slug."""
-    found = _definitions(neighbours(request)).in_force(NAMESPACE)
+    found = _definitions(neighbours(request)).in_force(namespace_of(request))
     return [
         meter_json(definition, meter) for definition, meter in sorted(found, key=lambda pair: pair[1].slug)
     ]
 
 
-@router.get("/{slug}", summary="One meter")
+@router.get("/{slug}", summary="One meter", dependencies=READ)
 def get_meter(request: Request, slug: str) -> dict[str, Any]:
     """Answers 404 when no meter has the slug."""
-    definition, meter = find(neighbours(request), slug)
+    definition, meter = find(neighbours(request), namespace_of(request), slug)
     return meter_json(definition, meter)
 
 
-@router.post("", status_code=201, summary="Create a meter")
+@router.post("", status_code=201, summary="Create a meter", dependencies=WRITE)
 def create_meter(request: Request, meter: One, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
     """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
     have = neighbours(request)
-    _settle(have, have.commands.run("meter.create", NAMESPACE, {"meters": [meter]}), wait_s)
+    _settle(have, have.commands.run("meter.create", namespace_of(request), {"meters": [meter]}), wait_s)
     return get_meter(request, str(meter["slug"]))
 
 
-@router.post("/apply", summary="Create or change several meters, all or none")
+@router.post("/apply", summary="Create or change several meters, all or none", dependencies=WRITE)
 def apply_meters(request: Request, meters: Several, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
     """Answers once every running worker counts by them, so that events sent afterwards are counted.
 
     503 names the worker that did not say so within `wait_s`; the definitions hold nevertheless.
     """
     have = neighbours(request)
-    reply = have.commands.run("meter.apply", NAMESPACE, {"meters": meters})
+    reply = have.commands.run("meter.apply", namespace_of(request), {"meters": meters})
     _settle(have, reply, wait_s)
     return {
         "revision": reply.revision,
@@ -72,17 +74,17 @@ def apply_meters(request: Request, meters: Several, wait_s: WaitS = KNOWN_TIMEOU
     }
 
 
-@router.delete("/{slug}", status_code=204, summary="Delete a meter")
+@router.delete("/{slug}", status_code=204, summary="Delete a meter", dependencies=WRITE)
 def delete_meter(request: Request, slug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
     """Its usage stays stored but is no longer to be had; the slug made anew starts from zero."""
     have = neighbours(request)
-    _settle(have, have.commands.run("meter.delete", NAMESPACE, {"slug": slug}), wait_s)
+    _settle(have, have.commands.run("meter.delete", namespace_of(request), {"slug": slug}), wait_s)
     return Response(status_code=204)
 
 
-def find(have: Neighbours, slug: str) -> tuple[Definition, Meter]:
+def find(have: Neighbours, namespace: str, slug: str) -> tuple[Definition, Meter]:
     """The meter with the slug. Raises Rejected `not-found`."""
-    for definition, meter in _definitions(have).in_force(NAMESPACE):
+    for definition, meter in _definitions(have).in_force(namespace):
         if meter.slug == slug:
             return definition, meter
     raise Rejected("not-found", f"There is no meter with the slug {slug}.")

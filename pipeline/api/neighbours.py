@@ -9,6 +9,7 @@ from typing import Self
 
 from fastapi import Request
 
+from pipeline.api.auth import KeyRing
 from pipeline.api.commands import Commands
 from pipeline.api.rates import Rates
 from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
@@ -22,6 +23,7 @@ class Neighbours:
     def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
         self.settings = settings
         self.definitions = Definitions(settings)
+        self.keys = KeyRing(self.definitions)
         self.counts = CountsView(settings)
         self.workers = WorkersView(settings)
         self.replies = Replies(settings)

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import Broken, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
-STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406}
+STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406, "forbidden": 403}
 
 
 def problem(
@@ -48,7 +48,10 @@ def register(app: FastAPI) -> None:
 
 async def _rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
-    return problem(request, STATUS_OF_REASON.get(error.reason, 400), error.reason, error.detail)
+    response = problem(request, STATUS_OF_REASON.get(error.reason, 400), error.reason, error.detail)
+    if response.status_code == 403:
+        response.headers["www-authenticate"] = 'Bearer realm="tallymark", error="insufficient_scope"'
+    return response
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

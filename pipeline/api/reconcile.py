@@ -11,15 +11,16 @@ from functools import partial
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from pipeline.api.auth import needs
 from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.core.reconcile import Report, Stored, in_flight, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores import totals as stored_totals
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "sink")

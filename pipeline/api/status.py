@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from pipeline import kafka
+from pipeline.api.auth import needs
 from pipeline.api.groups import STAGES, lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.settings import Settings
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(needs("admin"))])
 
 
 @router.get("/status", summary="Whether all is up, lag and rate by stage")

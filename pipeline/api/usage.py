@@ -13,17 +13,18 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from pipeline.api.auth import namespace_of, needs
 from pipeline.api.instant import instant_ns
-from pipeline.api.meters import NAMESPACE, find
+from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
 from pipeline.core.query import UsageQuery, usage_query
 from pipeline.errors import Rejected
 from pipeline.stores.events import EventFilter, events
 from pipeline.stores.usage import usage
 
-router = APIRouter(tags=["usage"])
+router = APIRouter(tags=["usage"], dependencies=[Depends(needs("query"))])
 
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
 Row = dict[str, Any]
@@ -51,7 +52,7 @@ def query_meter(
     """
     _refuse_unknown(request, {"from", "to", "windowSize", "windowTimeZone", "subject", "groupBy"})
     have = neighbours(request)
-    _, meter = find(have, slug)
+    _, meter = find(have, namespace_of(request), slug)
     query = usage_query(
         meter,
         from_ns=instant_ns("from", from_, windowTimeZone),
@@ -88,7 +89,7 @@ def list_events(
     if fate is not None and fate not in FATES:
         raise Rejected("bad-query", f"fate must be one of {' '.join(FATES)}")
     wanted = EventFilter(
-        namespace=NAMESPACE,
+        namespace=namespace_of(request),
         subject=subject,
         id=id,
         source=source,

@@ -29,7 +29,7 @@ def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def served(kafka: Kafka, chdb: str, store: ClickHouse) -> Settings:
     """Settings of a module's tests: a broker with fresh topics, a ClickHouse with empty tables."""
-    settings = Settings.model_construct(kafka=kafka.address, clickhouse=chdb)
+    settings = Settings.model_construct(kafka=kafka.address, clickhouse=chdb, auth="off")
     reset_topics(settings)
     return settings
 
