@@ -202,6 +202,7 @@ class Stack:
             "api_url": api_url,
             "api_host": process.HOST,
             "api_port": self.ports["api"],
+            "auth": "off",
             "state_dir": str(self.folder / "state"),
             **{name: getattr(kept, name) for name in _KEPT},
         }
