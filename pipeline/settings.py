@@ -7,6 +7,7 @@ Does not own: what a setting does. The file is `tallymark.toml` in the current d
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
@@ -92,6 +93,31 @@ class Settings(BaseSettings):
         default=1_048_576, ge=1_024, le=1_048_576, description="largest accepted event"
     )
 
+    webhook_schedule_s: str = Field(
+        default="0,5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="seconds before each try of a webhook, from the try before",
+    )
+    webhook_timeout_s: float = Field(
+        default=15.0, gt=0, le=60, description="how long a webhook's receiver may take to answer"
+    )
+    webhook_at_once: int = Field(
+        default=4, ge=1, le=1_000, description="webhooks under way to one endpoint at the same time"
+    )
+    webhook_kept_s: int = Field(
+        default=2_592_000, ge=1, description="how long a webhook that has ended can be seen and sent again"
+    )
+    webhook_allow_hosts: str = Field(
+        default="", description="hosts that webhooks may reach at any address and port, comma separated"
+    )
+    webhook_allow_http: bool = Field(default=False, description="whether webhooks may go to http:// URLs")
+    webhook_ca: str = Field(
+        default="", description="further CA certificates for receivers of webhooks (PEM file)"
+    )
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="encrypts stored secrets: base64 of 32 bytes; several, comma separated: the first encrypts",
+    )
+
     metrics_host: str = Field(default="127.0.0.1", description="address of a worker's metrics")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of a worker's metrics; 0: a free one"
@@ -137,6 +163,21 @@ class Settings(BaseSettings):
             raise ValueError(f"{_without_password(value)!r} names no host")
         return value
 
+    @field_validator("webhook_schedule_s")
+    @classmethod
+    def _delays(cls, value: str) -> str:
+        if not re.fullmatch(r"\d{1,7}(\.\d{1,3})?(,\d{1,7}(\.\d{1,3})?){0,31}", value):
+            raise ValueError(f"{value!r} is not 1 to 32 numbers of seconds with commas between them")
+        return value
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _keys(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not all(_is_key(one) for one in text.split(",")):
+            raise ValueError("it is not base64 of 32 bytes")  # without the value: it may be half right
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         sasl = self.kafka_security_protocol.startswith("SASL")
@@ -166,6 +207,13 @@ class _File(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return _file_values()
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
