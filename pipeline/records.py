@@ -46,14 +46,31 @@ KEY = "<16s8sqI"
 # `events-unique` is a JSON array of Event; `events-settled` and `duplicates` are JSON arrays of Settled.
 
 
+class Backfilled(msgspec.Struct, array_like=True):
+    """What a backfill changed of an event: a meter that was made after the event's decision has looked at it.
+
+    decided: the control revision at which aggregate decided the event. before: its fate before the newest backfill.
+    meters: ids of the meters that counted it by a backfill.
+    """
+
+    decided: int
+    before: Fate
+    meters: list[int]
+
+
 class Settled(msgspec.Struct, array_like=True):
-    """An event with its one fate. `meters` names the meters that counted it, as `slug`; `reason` says why not."""
+    """An event with its one fate. `meters` names the meters that counted it, as `slug`; `reason` says why not.
+
+    A slug made anew is another meter, so a slug stands twice where a backfill of the newer one counted the event too.
+    `revision`: of the control log at the decision; after a backfill the id of its meter, which is above it.
+    """
 
     event: msgspec.Raw | Event
     fate: Fate
     reason: str = ""
     meters: list[str] = []
-    revision: int = 0  # of the control log, at the decision
+    revision: int = 0
+    backfill: Backfilled | None = None
 
 
 class Window(msgspec.Struct, array_like=True, gc=False):
@@ -63,7 +80,9 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     difference to the value before (for MIN, MAX, LATEST too). `order` sorts LATEST: time, then arrival.
     `members` holds the UNIQUE_COUNT members (32 hex digits each) that this chunk brought: a set union, so repeats do
     no harm.
-    `revision` is the offset in `events-unique` of the last input applied: it only grows.
+    `revision` is the offset of the last input applied: it only grows. `part`: 0 holds the events counted as they
+    came, 1 those that a backfill of the meter counted; the window is the two together, and each has its own `change`,
+    `order` and `revision` (offsets of `events-unique`, of `backfill-work`).
     """
 
     namespace: str
@@ -79,6 +98,31 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     members: list[str]
     revision: int
     received_at_ms: int  # of the newest event in it
+    part: int = 0
+
+
+class Backfill(msgspec.Struct):
+    """`backfill-work` (compacted), key `meter_id/shard`: the next step of a backfill, and how far it has come.
+
+    A shard holds the subjects with one hash; its steps follow one another in the partition of its number.
+    cursor: place of the last stored event that was read, as (time_s, input_topic, input_partition, input_offset).
+    """
+
+    namespace: str
+    meter: str
+    meter_id: int
+    definition: dict[str, object]  # the meter as it was made
+    shard: int
+    shards: int
+    step: int = 0
+    state: Literal["new", "waiting", "copying", "landing", "done", "stopped"] = "new"
+    cursor: tuple[int, str, int, int] | None = None
+    span_s: int = 3600  # of event time, to look at next
+    events: int = 0  # stored events to read in all, known once copying
+    read: int = 0
+    counted: int = 0  # of those read, by this meter
+    stopped: bool = False  # the meter was deleted
+    at_ms: int = 0  # the broker's time of the step before
 
 
 class Counts(msgspec.Struct):
