@@ -16,11 +16,11 @@ import click
 
 from pipeline.cli_user import COMMANDS
 from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.stages import STAGES
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 EXIT_CODES = {Rejected: 2, Unavailable: 3, Broken: 4}
 
 

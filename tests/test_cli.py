@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline import kafka
-from pipeline.cli import STAGES, main
+from pipeline.cli import main
+from pipeline.stages import STAGES
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import STAGES
+from pipeline.stages import STAGES
 from pipeline.local import kafka
 from pipeline.settings import Settings, unknown_variables
 

@@ -30,10 +30,10 @@ from pipeline.engine.stage import Stage, credentials
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Worker
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
 log = logging.getLogger("tallymark.worker")
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 GROUP_PREFIX = "tallymark-"
 FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
 MOST_WORKERS = 1024  # of one stage that may share a state folder

@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from pipeline import kafka, topics
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 _TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
 _STEADY_S = 2.0

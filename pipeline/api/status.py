@@ -13,11 +13,12 @@ from fastapi import APIRouter, Depends, Request
 
 from pipeline import kafka
 from pipeline.api.auth import needs
-from pipeline.api.groups import STAGES, lag
+from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
 router = APIRouter(dependencies=[Depends(needs("admin"))])
 

@@ -28,9 +28,9 @@ from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, PREFIX, Settings
+from pipeline.stages import SINGLE, STAGES
 from pipeline.stores.clickhouse_http import HttpClickHouse
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control")
 STORES = ("kafka", "clickhouse", "redis")
 DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888}
 FIRST_METRICS_PORT = 9101
@@ -184,7 +184,7 @@ class Stack:
         self.ports = {
             name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
         }
-        counts = {stage: 1 if stage == "control" else self._per_stage for stage in STAGES}
+        counts = {stage: 1 if stage in SINGLE else self._per_stage for stage in STAGES}
         names = [(stage, number) for stage, count in counts.items() for number in range(count)]
         port = FIRST_METRICS_PORT
         self.workers = []
