@@ -79,8 +79,39 @@ def accept(
     headers is taken as structured JSON. Content is each attribute and the data, whatever the order of members
     and the whitespace; numbers compare by their spelling. Raises Rejected with a reason of schemas/README.md.
     """
-    if not value or len(value) > limits.max_event_bytes or (headers and not says_only_structured(headers)):
-        envelope = read_record(value, headers, limits.max_event_bytes)
+    source, id, type, subject, time, canonical, encodable = _judge(value, headers, limits.max_event_bytes)
+    time_ns = received_at_ms * _NS_PER_MS
+    if time is not None:
+        time_ns = _check_time(time, time_ns, limits)
+    identity, content = digests(namespace, source, id, canonical)
+    encoded = dumps(
+        (
+            namespace, source, id, type, subject,
+            time_ns, received_at_ms, input_topic, partition, offset,
+            encodable,
+        )
+    )  # fmt: skip
+    return _new(Accepted, (identity, content, received_at_ms, subject_hash(namespace, subject), encoded))
+
+
+def check(value: bytes | None, headers: Headers, max_event_bytes: int) -> tuple[str, int | None]:
+    """Check all of an event that does not depend on when it arrives; `accept` may then refuse its time only.
+
+    Gives the type and the time in ns, None where the event has none. Raises Rejected as `accept`.
+    """
+    judged = _judge(value, headers, max_event_bytes)
+    time = judged[4]
+    return judged[2], None if time is None else _time_ns(time)
+
+
+_Judged = tuple[str, str, str, str, Any, bytes, Any]
+"""(source, id, type, subject, time as sent, canonical text, data to write)."""
+
+
+def _judge(value: bytes | None, headers: Headers, max_event_bytes: int) -> _Judged:
+    """Every check but those of the time."""
+    if not value or len(value) > max_event_bytes or (headers and not says_only_structured(headers)):
+        envelope = read_record(value, headers, max_event_bytes)
     else:
         envelope = read_structured(value)
     members, canonical, encodable = envelope
@@ -114,25 +145,12 @@ def accept(
         check_string("dataschema", schema, "bad-dataschema")
     if data.__class__ is not dict and data is not None:
         raise Rejected("bad-data", "The data has to be a JSON object.")
-    time_ns = received_at_ms * _NS_PER_MS
-    if time is not None:
-        time_ns = _check_time(time, time_ns, limits)
-    identity, content = digests(namespace, source, id, canonical)
-    encoded = dumps(
-        (
-            namespace, source, id, type, subject,
-            time_ns, received_at_ms, input_topic, partition, offset,
-            encodable,
-        )
-    )  # fmt: skip
-    return _new(Accepted, (identity, content, received_at_ms, subject_hash(namespace, subject), encoded))
+    return source, id, type, subject, time, canonical, encodable
 
 
 def _check_time(time: Any, received_at_ns: int, limits: Limits) -> int:
     """The event's own time in ns, if it lies within the limits around its arrival (both ends included)."""
-    if time.__class__ is not str:
-        raise Rejected("bad-time", "The attribute time has to be a string.")
-    time_ns = parse_ns(time)
+    time_ns = _time_ns(time)
     age_ns = received_at_ns - time_ns
     if age_ns > limits.horizon_ns:
         raise Rejected(
@@ -141,3 +159,9 @@ def _check_time(time: Any, received_at_ns: int, limits: Limits) -> int:
     if age_ns < -limits.future_limit_ns:
         raise Rejected("future", f"time {time[:40]!r} is over {limits.future_limit_s} s after its arrival.")
     return time_ns
+
+
+def _time_ns(time: Any) -> int:
+    if time.__class__ is not str:
+        raise Rejected("bad-time", "The attribute time has to be a string.")
+    return parse_ns(time)
