@@ -103,7 +103,7 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         )
         partitions = declared["events-accepted"].partitions
         return Parts(
-            Spec(stage, tuple(namespaces), "ingest-meta"),
+            Spec(stage, (*namespaces, HTTP_EVENTS), "ingest-meta"),
             lambda made: ingest.create(made, namespaces, partitions, limits),
         )
     if stage == "dedupe":
