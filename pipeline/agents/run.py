@@ -110,7 +110,7 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         from pipeline.agents import dedupe
 
         partitions = declared["events-unique"].partitions
-        kept_ms = [declared[name].retention_ms for name in namespaces]
+        kept_ms = [declared[name].retention_ms for name in (*namespaces, HTTP_EVENTS)]
         lag_ms = max(kept_ms) if topics.FOREVER not in kept_ms else FOREVER_MS
         return Parts(
             Spec(stage, ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
