@@ -24,6 +24,7 @@ import uvloop
 from pipeline import kafka, topics
 from pipeline.agents.heartbeat import Heartbeat, describe
 from pipeline.agents.meters import Meters
+from pipeline.core.http_event import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Cluster, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
