@@ -1,6 +1,8 @@
 """INGEST: checks and normalises what producers sent.
 
-Reads `events` (any topic with a namespace). Writes `events-accepted`, packed, partitioned by identity, and `rejected`.
+Reads `events` (any topic with a namespace): an event a record; and `events-http`: the events of one request a record,
+the namespace in a header. Event i of the record at offset o stands at the place o * MAX_EVENTS + i.
+Writes `events-accepted`, packed, partitioned by identity, and `rejected`.
 Keeps: counts. On replay: the same verdicts, since "now" is the broker's timestamp of the record.
 """
 
@@ -8,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import faust
 import msgspec
@@ -16,6 +19,7 @@ import msgspec
 from pipeline.agents.dead_letter import dead_letter
 from pipeline.agents.packing import slices
 from pipeline.core.event import Accepted, Limits, accept
+from pipeline.core.http_event import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC, split
 from pipeline.core.identity import identity_hash
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.stage import Stage
@@ -35,19 +39,89 @@ def create(stage: Stage, namespaces: Mapping[str, str], partitions: int, limits:
     async def ingest(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
-                fill(transaction, namespaces[chunk.topic], partitions, limits)
+                if chunk.topic == TOPIC:
+                    fill_from_http(transaction, partitions, limits)
+                else:
+                    fill(transaction, namespaces[chunk.topic], partitions, limits)
                 transaction.commit()
 
-    stage.agent(*namespaces)(ingest)
+    stage.agent(*namespaces, TOPIC)(ingest)
+
+
+@dataclass(slots=True)
+class _Item:
+    """One event of a request as if it were a record of its own; `offset` is its place."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    key: bytes | None = None
 
 
 def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limits) -> None:
     """Judge each record of the chunk once."""
-    chunk = transaction.chunk
-    topic, partition, counted = chunk.topic, chunk.partition, transaction.counted_offset
-    accepted: defaultdict[int, list[Accepted]] = defaultdict(list)
+    accepted: Sorted = defaultdict(list)
+    records = transaction.chunk.records
+    _judge(transaction, records, namespace, transaction.counted_offset, accepted, partitions, limits)
+    for target, events in accepted.items():
+        _send(transaction, target, events)
+    transaction.read(len(records))
+
+
+def fill_from_http(transaction: Transaction, partitions: int, limits: Limits) -> None:
+    """Judge each event of each request in the chunk once."""
+    accepted: Sorted = defaultdict(list)
+    events = 0
+    counted = (transaction.counted_offset + 1) * MAX_EVENTS - 1  # the last place that is in the counts
+    for record in transaction.chunk.records:
+        first = record.offset * MAX_EVENTS
+        namespace = NO_NAMESPACE
+        try:
+            namespace = _namespace(record)
+            values = split(record.value or b"")
+        except Rejected as refusal:  # not written by the API, which alone writes this topic
+            whole = _Item(first, record.timestamp, record.value, tuple(record.headers), record.key)
+            _reject(transaction, whole, namespace, refusal, counted)
+            events += 1
+            continue
+        unpacked = [_Item(first + place, record.timestamp, value) for place, value in enumerate(values)]
+        _judge(transaction, unpacked, namespace, counted, accepted, partitions, limits)
+        events += len(unpacked)
+    for target, found in accepted.items():
+        _send(transaction, target, found)
+    transaction.read(events)
+
+
+def _namespace(record: Record) -> str:
+    """The namespace that the API wrote beside the request. Raises Rejected("no-namespace")."""
+    said = [content for name, content in record.headers if name == NAMESPACE_HEADER]
+    try:
+        (namespace,) = [(content or b"").decode() for content in said]
+    except ValueError:  # none, several, or not UTF-8
+        namespace = ""
+    if not namespace:
+        raise Rejected("no-namespace", f"The record has no single header {NAMESPACE_HEADER}.")
+    return namespace
+
+
+Sorted = defaultdict[int, list[Accepted]]
+"""Accepted events by partition of `events-accepted`."""
+
+
+def _judge(
+    transaction: Transaction,
+    records: Sequence[Record],
+    namespace: str,
+    counted: int,
+    accepted: Sorted,
+    partitions: int,
+    limits: Limits,
+) -> None:
+    """Sort records of one namespace into accepted and rejected; those after `counted` are counted."""
+    topic, partition = transaction.chunk.topic, transaction.chunk.partition
     uncounted = 0  # accepted events that are not in the counts yet
-    for record in chunk.records:
+    for record in records:
         try:
             event = accept(
                 record.value,
@@ -60,13 +134,10 @@ def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limi
                 limits,
             )
         except Rejected as refusal:
-            _reject(transaction, record, namespace, refusal)
+            _reject(transaction, record, namespace, refusal, counted)
             continue
         accepted[identity_hash(event.identity) % partitions].append(event)
         uncounted += record.offset > counted
-    for target, events in accepted.items():
-        _send(transaction, target, events)
-    transaction.read(len(chunk.records))
     if uncounted:
         transaction.count(namespace, "read", uncounted)
         transaction.count(namespace, "accepted", uncounted)
@@ -85,11 +156,13 @@ def _send(transaction: Transaction, target: int, events: list[Accepted]) -> None
         transaction.send("events-accepted", _encode(batch), partition=target)
 
 
-def _reject(transaction: Transaction, record: Record, namespace: str, refusal: Rejected) -> None:
+def _reject(
+    transaction: Transaction, record: Record, namespace: str, refusal: Rejected, counted: int
+) -> None:
     """Dead-letter a record and count it."""
     chunk = transaction.chunk
     key, value, headers = dead_letter(chunk, record, namespace, refusal)
     transaction.send("rejected", value, key=key, partition=chunk.partition, headers=headers)
-    if record.offset > transaction.counted_offset:
+    if record.offset > counted:
         transaction.count(namespace, "read")
         transaction.count(namespace, f"rejected:{refusal.reason}")
