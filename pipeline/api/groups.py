@@ -43,7 +43,8 @@ def input_topics(settings: Settings, stage: str) -> list[str]:
         "control": ["commands"],
     }
     if stage == "ingest":
-        return [topic.name for topic in topics.load(settings).values() if topic.namespace is not None]
+        outside = [topic.name for topic in topics.load(settings).values() if topic.namespace is not None]
+        return [*outside, HTTP_EVENTS]
     return fixed[stage]
 
 
