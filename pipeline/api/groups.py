@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from pipeline import kafka, topics
+from pipeline.core.http_event import TOPIC as HTTP_EVENTS
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 
