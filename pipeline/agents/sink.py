@@ -16,7 +16,14 @@ import faust
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from pipeline.core.rows import Columns, rejected_columns, settled_columns, unique_columns, window_columns
+from pipeline.core.rows import (
+    Columns,
+    mark_columns,
+    rejected_columns,
+    settled_columns,
+    unique_columns,
+    window_columns,
+)
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.faults import reach
 from pipeline.engine.metrics import SECONDS
@@ -29,6 +36,7 @@ from pipeline.stores.clickhouse import ClickHouse, connect
 
 NAME = "sink"
 INPUTS = ("events-settled", "duplicates", "rejected", "usage")
+MARKED = frozenset({"events-settled", "usage"})  # a record with a key is a mark there: see core.backfill
 
 LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
 FULL_ROWS = 20_000  # as many do not wait
@@ -77,6 +85,7 @@ class Rows:
     settled: list[Settled] = field(default_factory=list)
     rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
+    marks: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.settled) + len(self.rejected) + len(self.windows)
@@ -85,7 +94,9 @@ class Rows:
         """Adds a chunk's records; gives how many events or windows they held."""
         before = len(self)
         for record in chunk.records:
-            if chunk.topic == "rejected":
+            if chunk.topic in MARKED and record.key is not None:
+                self.marks.append((record.key.decode(), chunk.topic, chunk.partition))
+            elif chunk.topic == "rejected":
                 self.rejected.append((record.value, tuple(record.headers)))
             elif chunk.topic == "usage":
                 self.windows += _windows(record.value or b"[]")
@@ -102,6 +113,7 @@ class Rows:
             ("events", rejected_columns(self.rejected, stored_at_ms)),
             ("uniques", unique_columns(self.windows)),
             ("windows", window_columns(self.windows, stored_at_ms)),
+            ("marks", mark_columns(self.marks)),  # last: they say that what stood before them is stored
         ):
             _insert(store, table, columns)
             if table == "uniques":
@@ -111,10 +123,12 @@ class Rows:
     def observe(self, now_ms: int) -> None:
         """Metrics of what is written now."""
         for one in self.settled:
-            FATES.labels(one.fate).inc()
+            if one.backfill is None:  # an event is written with its fate once
+                FATES.labels(one.fate).inc()
         FATES.labels("rejected").inc(len(self.rejected))
         for window in self.windows:
-            FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
+            if window.part == 0:
+                FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
 
 
 class Rounds:

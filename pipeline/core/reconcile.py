@@ -14,12 +14,22 @@ from pipeline.records import Counts
 
 FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
 _REJECTED = "rejected:"
+_MOVED = ">"
+# A backfill moves an event from the fate that it had to one that knows of the new meter.
+MOVES = (
+    ("unmetered", "counted"),
+    ("unmetered", "invalid"),
+    ("invalid", "counted"),
+    ("invalid", "invalid"),
+    ("counted", "counted"),
+)
 
 # stage -> the outcomes its `read` must be made of; a name ending in ":" stands for all names that begin so
 OUTCOMES: dict[str, tuple[str, ...]] = {
     "ingest": ("accepted", _REJECTED),
     "dedupe": ("unique", "duplicate", "conflict"),
     "aggregate": ("counted", "unmetered", "invalid", _REJECTED),
+    "backfill": ("left", *(f"{before}{_MOVED}{after}" for before, after in MOVES)),
 }
 # who hands over to whom: (stage, its outcome, the next stage)
 HANDOVERS = (("ingest", "accepted", "dedupe"), ("dedupe", "unique", "aggregate"))
@@ -129,8 +139,13 @@ def _namespace(namespace: str, stages: dict[str, Counter[str]], stored: Stored |
 def _fate(stages: dict[str, Counter[str]], fate: str) -> int:
     if fate == "rejected":
         return sum(_reasons(stages).values())
-    stage = "dedupe" if fate in OUTCOMES["dedupe"] else "aggregate"
-    return _count(stages, stage, fate)
+    if fate in OUTCOMES["dedupe"]:
+        return _count(stages, "dedupe", fate)
+    decided = _count(stages, "aggregate", fate)
+    for before, after in MOVES:
+        moved = _count(stages, "backfill", f"{before}{_MOVED}{after}")
+        decided += moved * ((after == fate) - (before == fate))
+    return decided
 
 
 def _reasons(stages: dict[str, Counter[str]]) -> dict[str, int]:

@@ -25,16 +25,17 @@ _NS_PER_S = 1_000_000_000
 _EVENT_COLUMNS = (
     "namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms",
     "data", "raw", "fate", "reason", "detail", "meters",
-    "input_topic", "input_partition", "input_offset", "revision",
+    "input_topic", "input_partition", "input_offset", "revision", "decided", "fate_before", "backfilled",
 )  # fmt: skip
 _WINDOW_COLUMNS = (
     "namespace", "meter", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
-    "value", "count", "latest_order", "revision", "received_at_ms", "stored_at_ms",
+    "part", "value", "count", "latest_order", "revision", "received_at_ms", "stored_at_ms",
 )  # fmt: skip
 _UNIQUE_COLUMNS = (
     "namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
     "member",
 )  # fmt: skip
+_MARK_COLUMNS = ("mark", "topic", "partition")
 _ATTRIBUTES = ("id", "source", "type", "subject")
 _POSITION = ("tallymark_partition", "tallymark_offset", "tallymark_received_at_ms")
 
@@ -46,6 +47,7 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
     rows = []
     for one in settled:
         event = one.event if isinstance(one.event, Event) else _event(one.event)
+        back = one.backfill
         rows.append(
             (
                 event.namespace,
@@ -67,6 +69,7 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
                 event.partition,
                 event.offset,
                 one.revision,
+                *((one.revision, "", []) if back is None else (back.decided, back.before, back.meters)),
             )
         )
     return _columns(_EVENT_COLUMNS, rows)
@@ -83,10 +86,10 @@ def rejected_columns(records: Iterable[tuple[bytes | None, Headers]], stored_at_
 
 def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
     """Rows of `windows`: of each window the highest revision only."""
-    newest: dict[tuple[str, int, str, str, int], Window] = {}
+    newest: dict[tuple[str, int, str, str, int, int], Window] = {}
     for window in windows:
         dimensions = canonical(window.dimensions)
-        key = (window.namespace, window.meter_id, window.subject, dimensions, window.start_s)
+        key = (window.namespace, window.meter_id, window.subject, dimensions, window.start_s, window.part)
         known = newest.get(key)
         if known is None or known.revision <= window.revision:
             newest[key] = window
@@ -99,6 +102,7 @@ def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
             key[3],
             *_dimensions(window),
             window.start_s,
+            window.part,
             window.value,
             window.count,
             window.order,
@@ -122,6 +126,11 @@ def unique_columns(windows: Iterable[Window]) -> Columns:
             fixed = (window.namespace, window.meter_id, window.subject, dimensions, names, values, start_s)
             rows += [(*fixed, member) for member in window.members]
     return _columns(_UNIQUE_COLUMNS, rows)
+
+
+def mark_columns(marks: Iterable[tuple[str, str, int]]) -> Columns:
+    """Rows of `marks`: (mark, topic, partition)."""
+    return _columns(_MARK_COLUMNS, list(marks))
 
 
 def canonical(dimensions: Mapping[str, str]) -> str:
@@ -174,6 +183,9 @@ def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple
         partition,
         offset,
         0,
+        0,
+        "",
+        [],
     )
 
 

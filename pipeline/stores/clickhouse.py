@@ -1,4 +1,4 @@
-"""ClickHouse as Tallymark uses it: three tables, inserts by column, queries with bound parameters.
+"""ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
 Owns: the interface, the list of tables and columns, the schema files, what an error code means.
 Does not own: the wires (clickhouse_native, clickhouse_http) or the questions (usage, events, totals).
@@ -26,10 +26,12 @@ _WINDOW = ("namespace", "meter_id", "subject", "dimensions", "dimension_names", 
 _TIMES = ("received_at_ms", "stored_at_ms")
 _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
+_BACKFILL = ("decided", "fate_before", "backfilled")
 TABLES: dict[str, frozenset[str]] = {
-    "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_TIMES)),
-    "windows": frozenset((*_WINDOW, "meter", "value", "count", "latest_order", "revision", *_TIMES)),
+    "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_TIMES)),
+    "windows": frozenset((*_WINDOW, "part", "meter", "value", "count", "latest_order", "revision", *_TIMES)),
     "uniques": frozenset((*_WINDOW, "member")),
+    "marks": frozenset(("mark", "topic", "partition")),
 }
 DECIMAL_COLUMNS = frozenset({"value"})
 

@@ -5,6 +5,9 @@
 -- One row for each input record, whatever became of it. The sort key is a function of that record alone,
 -- so a replay replaces. A record that ingest refused has the broker's time in `time` and its bytes as text in
 -- `raw`; every other one has the JSON text of its data in `data`.
+-- `decided` is the control revision at which aggregate decided the event; `revision` is the same, or the id of the
+-- meter whose backfill changed the row last. `fate_before` is the fate before that backfill; `backfilled` holds the
+-- ids of the meters that counted the event by a backfill, whose slugs stand at the end of `meters` too.
 CREATE TABLE IF NOT EXISTS events
 (
     namespace String,
@@ -25,13 +28,17 @@ CREATE TABLE IF NOT EXISTS events
     input_topic String,
     input_partition UInt32,
     input_offset UInt64,
-    revision UInt64
+    revision UInt64,
+    decided UInt64,
+    fate_before String,
+    backfilled Array(UInt64)
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(time)
 ORDER BY (namespace, time, input_topic, input_partition, input_offset);
 
 -- One row for each minute window of a meter, subject and set of dimensions: its absolute state.
+-- `part` is 0 for events counted as they came, 1 for those that a backfill counted: the window is both together.
 -- `dimensions` is canonical JSON; `value` is the sum for SUM and AVG; `latest_order` sorts LATEST.
 CREATE TABLE IF NOT EXISTS windows
 (
@@ -43,6 +50,7 @@ CREATE TABLE IF NOT EXISTS windows
     dimension_names Array(String),
     dimension_values Array(String),
     start DateTime('UTC'),
+    part UInt8,
     value Decimal(38, 18),
     count UInt64,
     latest_order String,
@@ -52,7 +60,7 @@ CREATE TABLE IF NOT EXISTS windows
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)
-ORDER BY (namespace, meter_id, subject, start, dimensions);
+ORDER BY (namespace, meter_id, subject, start, dimensions, part);
 
 -- One row for each distinct member that a UNIQUE_COUNT meter saw in a window. A set: repeats do no harm.
 CREATE TABLE IF NOT EXISTS uniques
@@ -69,3 +77,13 @@ CREATE TABLE IF NOT EXISTS uniques
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(start)
 ORDER BY (namespace, meter_id, subject, start, dimensions, member);
+
+-- One row for each mark that came through a partition: whatever stood before it there is stored.
+CREATE TABLE IF NOT EXISTS marks
+(
+    mark String,
+    topic String,
+    partition UInt32
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (mark, topic, partition);

@@ -1,0 +1,347 @@
+"""A meter made later sees stored events: what a backfill reads, counts and changes, step by step.
+
+Owns: which steps there are and what follows each, what a meter makes of stored events, the fate that an event has
+afterwards, and the locks that keep a step from being taken twice. Does not own: reading stored events
+(stores.backfill), moving records (agents.backfill), counting itself (aggregate).
+
+The cut: a mark in each partition of `events-unique`. Aggregate passes it on only once it knows the meter, so behind
+the mark every event is decided with the meter in force. Each event keeps the control revision of its decision: at or
+above the meter's id it was counted as it came, below it is backfilled. When ClickHouse holds the mark of each partition
+it holds every event decided before.
+
+Backfills of the same events go one after the other, in the order of their meters, and each begins only when
+what the one before changed is stored: it reads the newest fate of every event and adds to it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from pipeline.core import tally
+from pipeline.core.aggregate import Table, aggregate
+from pipeline.core.meter import Meter, define
+from pipeline.core.reading import MeterIndex
+from pipeline.core.window import MINUTE_S
+from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
+
+PART = 1  # of windows that a backfill counted
+FINISHED = frozenset({"done", "stopped"})
+LEFT = "left"  # the outcome of an event that the meter does not want
+CLEARED_KEYS = 100_000  # looked at a step; two pages of events write fewer
+
+_METER_ID = "meterId"
+_lock_key = struct.Struct(">cQ")
+_encode = msgspec.msgpack.Encoder().encode
+_lock = msgspec.msgpack.Decoder(tuple[int, int]).decode
+_queue = msgspec.msgpack.Decoder(list[tuple[int, bytes]]).decode
+_work = msgspec.msgpack.Decoder(Backfill).decode
+_json = msgspec.json.Encoder().encode
+
+
+class ScannedTable(Table, Protocol):
+    """A table that can also be read in the order of its keys."""
+
+    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
+
+
+class Stored(NamedTuple):
+    """An event as it is stored, with its newest fate. before, backfilled: see records.Backfilled."""
+
+    event: Event
+    fate: Fate
+    reason: str
+    meters: list[str]
+    revision: int
+    decided: int
+    before: str
+    backfilled: list[int]
+
+
+class Page(NamedTuple):
+    """Stored events in the order of their time. cursor: None behind the last one. events: of the whole backfill."""
+
+    events: list[Stored]
+    cursor: tuple[int, str, int, int] | None
+    span_s: int
+    total: int
+
+
+class Found(NamedTuple):
+    """What a step needs to know from outside. `page` is None where it is not to be read now.
+
+    known: the meter's definition has reached this worker. deleted: and the meter is gone since. landed: ClickHouse
+    holds the marks that the step waits for.
+    """
+
+    known: bool = False
+    deleted: bool = False
+    landed: bool = False
+    page: Page | None = None
+
+
+@dataclass
+class Step:
+    """What one step becomes. moves: `before>after` or `left` -> events. marks: topic, partition and mark."""
+
+    following: list[Backfill] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    moves: dict[str, int] = field(default_factory=dict)
+    marks: list[tuple[str, int, bytes]] = field(default_factory=list)
+    read: int = 0
+
+
+def seeds(definition: Definition, shards: int) -> list[Backfill]:
+    """The first step of each shard if the definition makes a new meter, else none."""
+    body = definition.body
+    if definition.kind != "meter" or body is None or body.get(_METER_ID) != definition.revision:
+        return []
+    members = {name: value for name, value in body.items() if name != _METER_ID}
+    name, meter_id = definition.name, definition.revision
+    return [
+        Backfill(definition.namespace, name, meter_id, members, shard, shards, at_ms=definition.at_ms)
+        for shard in range(shards)
+    ]
+
+
+def key_of(work: Backfill) -> bytes:
+    """The record key on `backfill-work`."""
+    return f"{work.meter_id}/{work.shard}".encode()
+
+
+def start_mark(meter_id: int) -> bytes:
+    """The key of the mark behind which every event is decided with the meter in force."""
+    return b"meter/%d/start" % meter_id
+
+
+def end_mark(meter_id: int, shard: int) -> bytes:
+    """The key of the mark behind everything that one shard of a backfill has written."""
+    return b"meter/%d/end/%d" % (meter_id, shard)
+
+
+def mark_revision(mark: bytes) -> int:
+    """The control revision that whoever passes the mark on must know."""
+    return int(mark.split(b"/")[1])
+
+
+def meter_of(work: Backfill) -> Meter:
+    """The meter as it was made: a later change of its dimensions changes nothing that a backfill counts."""
+    return _compiled(work.namespace, work.meter_id, _json(work.definition))[0]
+
+
+def take(work: Backfill, position: int, table: ScannedTable, found: Found, at_ms: int) -> Step | None:
+    """Takes the step at offset `position`, or None where it was taken before by a record at another offset.
+
+    The same record may be taken again: then it says again what it said. at_ms: the broker's time of the record.
+    """
+    if not _admit(work, position, table):
+        return None
+    work = msgspec.structs.replace(work, step=work.step + 1, at_ms=at_ms)
+    if work.state == "new":
+        return _enqueue(work, table) if found.known else Step([work])
+    if work.state == "waiting":
+        return _wait(work, table, found)
+    if work.state == "copying":
+        return _copy(work, position, table, found)
+    if work.state == "landing":
+        _clear(work, table, None)
+        return _finish(work, table) if found.landed else Step([work])
+    return Step()
+
+
+def _admit(work: Backfill, position: int, table: Table) -> bool:
+    """A torn transaction may leave a step twice on the topic: only the one that comes first goes on."""
+    key = _lock_key.pack(b"L", work.meter_id)
+    (stored,) = table.get_many([key])
+    if stored is not None:
+        step, at = _lock(stored)
+        if work.step < step or (work.step == step and position != at):
+            return False
+    table.put(key, _encode((work.step, position)))
+    return True
+
+
+def _enqueue(work: Backfill, table: Table) -> Step:
+    """The meter stands behind those that are made of the same events; the mark is set at once."""
+    waiting = msgspec.structs.replace(work, state="waiting")
+    queue = _queued(work, table)
+    if all(meter_id != work.meter_id for meter_id, _ in queue):
+        queue.append((work.meter_id, _encode(waiting) if queue else b""))
+        table.put(_queue_key(work), _encode(queue))
+    first = queue[0][0] == work.meter_id
+    mark = ("events-unique", work.shard, start_mark(work.meter_id))
+    return Step([waiting] if first else [], marks=[mark])
+
+
+def _wait(work: Backfill, table: Table, found: Found) -> Step:
+    queue = _queued(work, table)
+    if queue and queue[0] != (work.meter_id, b""):
+        table.put(_queue_key(work), _encode([(work.meter_id, b""), *queue[1:]]))
+    if found.deleted:
+        return _finish(msgspec.structs.replace(work, stopped=True), table)
+    return Step([msgspec.structs.replace(work, state="copying") if found.landed else work])
+
+
+def _copy(work: Backfill, position: int, table: ScannedTable, found: Found) -> Step:
+    if found.deleted:
+        return _land(Step(), msgspec.structs.replace(work, stopped=True))
+    if found.page is None:
+        return Step([work])
+    page = found.page
+    _clear(work, table, None if work.cursor is None else work.cursor[0] // MINUTE_S)
+    made = count(page.events, position, meter_of(work), _Own(work.meter_id, table))
+    made.read = len(page.events)
+    counted = sum(1 for one in made.settled if one.backfill and work.meter_id in one.backfill.meters)
+    work = msgspec.structs.replace(
+        work,
+        cursor=page.cursor or work.cursor,
+        span_s=page.span_s,
+        events=page.total,
+        read=work.read + len(page.events),
+        counted=work.counted + counted,
+    )
+    if page.cursor is None:
+        return _land(made, work)
+    made.following.append(work)
+    return made
+
+
+def _land(made: Step, work: Backfill) -> Step:
+    mark = end_mark(work.meter_id, work.shard)
+    topics = ("events-settled", "usage")
+    made.marks += [(topic, partition, mark) for topic in topics for partition in range(work.shards)]
+    made.following.append(msgspec.structs.replace(work, state="landing"))
+    return made
+
+
+def _finish(work: Backfill, table: Table) -> Step:
+    """The next meter of the same events may begin."""
+    left = [entry for entry in _queued(work, table) if entry[0] != work.meter_id]
+    if left:
+        table.put(_queue_key(work), _encode(left))
+    else:
+        table.delete(_queue_key(work))
+    finished = msgspec.structs.replace(work, state="stopped" if work.stopped else "done")
+    return Step([finished, *([_work(left[0][1])] if left and left[0][1] else [])])
+
+
+def count(events: Sequence[Stored], position: int, meter: Meter, table: Table) -> Step:
+    """What one meter makes of stored events: its windows, and the events whose fate that changes."""
+    _, index = _compiled(meter.namespace, meter.meter_id, _json(meter.body()))
+    outcome = aggregate([one.event for one in events], position, index, table, 0, meter.meter_id)
+    made = Step(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
+    for stored, found in zip(events, outcome.settled, strict=True):
+        move, changed = _changed(stored, found, meter)
+        made.moves[move] = made.moves.get(move, 0) + 1
+        if changed is not None:
+            made.settled.append(changed)
+    return made
+
+
+def _changed(stored: Stored, found: Settled, meter: Meter) -> tuple[str, Settled | None]:
+    """The event's fate with what the meter made of it, and the move from its fate before."""
+    event, fate, reason, slugs, revision, decided, before, backfilled = stored
+    if revision >= meter.meter_id:  # read again after what this backfill changed is stored already
+        again = Settled(event, fate, reason, slugs, revision, _backfilled(decided, before, backfilled))
+        return f"{before}>{fate}", again
+    if found.fate == "unmetered":
+        return LEFT, None
+    after: Fate = "counted"
+    if found.fate == "counted":
+        slugs, backfilled = [*slugs, meter.slug], [*backfilled, meter.meter_id]
+    else:
+        after = "invalid" if fate == "unmetered" else fate
+        reason = f"{reason}; {found.reason}" if reason else found.reason
+    changed = Settled(event, after, reason, slugs, meter.meter_id, _backfilled(decided, fate, backfilled))
+    return f"{fate}>{after}", changed
+
+
+def _backfilled(decided: int, before: str, meters: list[int]) -> Backfilled:
+    return Backfilled(decided, before, meters)  # type: ignore[arg-type]  # what was stored was a fate
+
+
+class _Own:
+    """The windows of one backfill, apart from those of others: they start with its meter's id."""
+
+    def __init__(self, meter_id: int, table: Table) -> None:
+        self._prefix = _lock_key.pack(b"W", meter_id)
+        self._table = table
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        return self._table.get_many([self._prefix + key for key in keys])
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._table.put(self._prefix + key, value)
+
+    def delete(self, key: bytes) -> None:
+        self._table.delete(self._prefix + key)
+
+
+def _clear(work: Backfill, table: ScannedTable, before_minute: int | None) -> None:
+    """Removes windows that no event can reach any more: events come in the order of their time.
+
+    Those that the step before wrote in its last minute stay, and what it wrote earlier goes only now, so that it
+    could be taken again. None: whatever the backfill has kept.
+    """
+    prefix = _lock_key.pack(b"W", work.meter_id)
+    end_s = None if before_minute is None else before_minute * MINUTE_S
+    for key, _ in table.scan(prefix, CLEARED_KEYS):
+        if not key.startswith(prefix):
+            break
+        if end_s is not None and tally.key_start_s(key[len(prefix) :]) >= end_s:
+            break
+        table.delete(key)
+
+
+def _queue_key(work: Backfill) -> bytes:
+    return b"Q" + _encode((work.namespace, work.definition["eventType"]))
+
+
+def _queued(work: Backfill, table: Table) -> list[tuple[int, bytes]]:
+    """(meter id, its next step where it was put aside) of the meters that are made of the same events, in turn."""
+    (stored,) = table.get_many([_queue_key(work)])
+    return [] if stored is None else _queue(stored)
+
+
+@lru_cache(maxsize=256)
+def _compiled(namespace: str, meter_id: int, definition: bytes) -> tuple[Meter, MeterIndex]:
+    meter = define(msgspec.json.decode(definition), meter_id, namespace)
+    return meter, MeterIndex([meter])
+
+
+class Progress(NamedTuple):
+    """How far the backfill of one meter is. state: waiting, copying, landing, done, stopped; `none` without one."""
+
+    state: str
+    events: int
+    read: int
+    counted: int
+
+
+def progress(steps: Sequence[Backfill]) -> Progress:
+    """Of all shards together. A meter that was made before there were backfills has no steps."""
+    states = {step.state for step in steps}
+    state = "waiting"
+    if states <= FINISHED:
+        state = "none" if not steps else "stopped" if "stopped" in states else "done"
+    elif "copying" in states or ("waiting" in states and not states <= {"new", "waiting"}):
+        state = "copying"
+    elif states <= {"landing", *FINISHED}:
+        state = "landing"
+    return Progress(
+        state,
+        sum(step.events for step in steps),
+        sum(step.read for step in steps),
+        sum(step.counted for step in steps),
+    )
+
+
+def steps_of(steps: Mapping[str, Backfill], meter_id: int) -> list[Backfill]:
+    """The newest step of each shard of a meter's backfill, by shard, from `backfill-work` by key."""
+    return sorted((one for one in steps.values() if one.meter_id == meter_id), key=lambda one: one.shard)
