@@ -31,7 +31,7 @@ PAYLOAD_BYTES = 20_000  # the specification's advice; larger ones are sent all t
 # Before each try, from the try before: the specification's example. Ten tries in 75.6 hours.
 SCHEDULE_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 SCHEDULE_MS = tuple(seconds * 1_000 for seconds in SCHEDULE_S)
-JITTER = 0.1  # a delay grows by up to this part of itself, so that what failed together does not come back together
+JITTERS = 1_000  # a delay grows by up to a tenth, so that what failed together does not come back together
 RETRY_AFTER_MOST_MS = 24 * 3_600_000
 TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT, GONE = 429, 502, 503, 504, 410
 THROTTLES = frozenset({TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT})
@@ -162,14 +162,14 @@ def payload(id: str, type: str, timestamp: str, data: Mapping[str, object]) -> s
     return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def delay_ms(schedule_ms: Sequence[int], failures: int, jitter: float) -> int | None:
+def delay_ms(schedule_ms: Sequence[int], failures: int, jitter: int) -> int | None:
     """How long to wait for the next try after so many failures; None: there is no further one.
 
-    jitter: from 0 up to 1, given by the caller, so that the same failure always waits as long.
+    jitter: from 0 up to JITTERS, given by the caller, so that the same failure always waits as long.
     """
     if failures >= len(schedule_ms):
         return None
-    return schedule_ms[failures] * (1_000 + int(1_000 * JITTER * jitter)) // 1_000
+    return schedule_ms[failures] + schedule_ms[failures] * jitter // (10 * JITTERS)
 
 
 def outcome(status: int) -> AttemptOutcome:

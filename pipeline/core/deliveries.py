@@ -1,0 +1,229 @@
+"""All deliveries of the endpoints of one partition: what each piece of work changes of them.
+
+Owns: the table's layout, which deliveries a piece of work touches, when an endpoint has failed for too long.
+Does not own: one delivery's states (delivery), sending (agents.sending, stores.webhooks), whether an endpoint is
+disabled (control decides the command that is made here).
+
+    d/<delivery>            the Delivery; ids sort by the alert's time
+    m/<delivery>            its payload
+    a/<delivery>            1: it has not ended
+    e/<namespace>/<endpoint>  Health, while every try fails
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from pipeline.core import delivery as one
+from pipeline.errors import Broken
+from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork
+
+DELIVERY, MESSAGE, ACTIVE, ENDPOINT = b"d/", b"m/", b"a/", b"e/"
+REPLAYED_AT_ONCE = 2_000  # looked at by one piece of work; then it goes on in another
+DISABLE_AFTER_MS = 5 * 24 * 3_600_000  # of nothing but failures, longer than the whole schedule
+STRAGGLE_MS = 60_000  # a try that began before the endpoint was disabled may end this much later
+ACTOR = "webhook"
+
+_decode = msgspec.json.Decoder(Delivery).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Table(Protocol):
+    """What is used of a table; `scan` may miss what was put since the transaction began."""
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]: ...
+    def put(self, key: bytes, value: bytes) -> None: ...
+    def delete(self, key: bytes) -> None: ...
+    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
+
+
+Get = Callable[[list[bytes]], list[bytes | None]]
+
+
+class Health(msgspec.Struct, array_like=True):
+    """An endpoint whose every try has failed since `failing_since_ms`. told_at_ms: when it was to be disabled."""
+
+    failing_since_ms: int
+    told_at_ms: int
+    applied: int
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a piece of work led to: the deliveries as they are now, commands, and work for later."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    further: list[WebhookWork] = field(default_factory=list)
+
+
+def apply(work: WebhookWork, offset: int, now_ms: int, table: Table, schedule_ms: Sequence[int]) -> Applied:
+    """Change the table by one piece of work. now_ms: the broker's time of its record.
+
+    Work that was applied before changes nothing and gives what it gave, as far as others see it.
+    """
+    if work.kind == "deliver":
+        return _deliver(_alert(work), work.endpoint, offset, now_ms, table, schedule_ms)
+    if work.kind == "attempt":
+        return _attempt(work, offset, table, schedule_ms)
+    if work.kind == "resend":
+        return _resend(read([work.id], table.get_many), work, offset, now_ms, table)
+    return _replay(work, offset, now_ms, table)
+
+
+def read(ids: list[str], get_many: Get) -> list[Delivery | None]:
+    """The deliveries of these ids; None where there is none any more."""
+    return [
+        None if value is None else _decode(value)
+        for value in get_many([DELIVERY + id.encode() for id in ids])
+    ]
+
+
+def message(id: str, get_many: Get) -> tuple[Delivery, bytes] | None:
+    """A delivery and its payload."""
+    value, payload = get_many([DELIVERY + id.encode(), MESSAGE + id.encode()])
+    return None if value is None or payload is None else (_decode(value), payload)
+
+
+def active(
+    scan: Callable[[bytes, int], list[tuple[bytes, bytes]]], limit: int = 1_000
+) -> Iterator[list[str]]:
+    """The ids of all deliveries that have not ended, in batches."""
+    start = ACTIVE
+    while keys := [key for key, _ in scan(start, limit) if key.startswith(ACTIVE)]:
+        yield [key[len(ACTIVE) :].decode() for key in keys]
+        start = keys[-1] + b"\x00"
+
+
+def forget(table: Table, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
+    """Remove some deliveries that have ended and whose alert is older than `before_ms`.
+
+    Looks at `limit` of them from `start` on (empty: the oldest). Gives the removed ids, and where to go on; empty: all
+    that is old was looked at.
+    """
+    rows = table.scan(start or DELIVERY, limit)
+    removed: list[str] = []
+    for key, _ in rows:
+        id = key[len(DELIVERY) :].decode()
+        if not key.startswith(DELIVERY) or one.at_ms_of(id) >= before_ms:
+            return removed, b""
+        (found,) = read([id], table.get_many)
+        if found is not None and not found.next_at_ms and found.ended_at_ms < before_ms:
+            table.delete(key)
+            table.delete(MESSAGE + id.encode())
+            removed.append(id)
+    return removed, rows[-1][0] + b"\x00" if len(rows) == limit else b""
+
+
+def _deliver(
+    alert: Alert, endpoint: str, offset: int, now_ms: int, table: Table, schedule_ms: Sequence[int]
+) -> Applied:
+    made = one.begin(alert, endpoint, now_ms, schedule_ms)
+    (before,) = read([made.id], table.get_many)
+    if before is not None:
+        return Applied([before])  # the same alert, said again
+    made.applied = offset
+    table.put(MESSAGE + made.id.encode(), alert.payload.encode())
+    _keep(made, table)
+    return Applied([made])
+
+
+def _attempt(work: WebhookWork, offset: int, table: Table, schedule_ms: Sequence[int]) -> Applied:
+    if work.attempt is None:
+        raise Broken(f"A record of webhook-work holds no attempt of {work.id}.")
+    (before,) = read([work.id], table.get_many)
+    if before is None:
+        return Applied()  # forgotten meanwhile
+    after = before
+    if before.applied < offset:
+        after = one.tried(before, work.attempt, schedule_ms)
+        after.applied = offset
+        _keep(after, table)
+    applied = Applied([after])
+    reason = _observe(work, work.attempt, offset, table)
+    if reason:
+        applied.commands.append(_disable(work, work.attempt, reason))
+    return applied
+
+
+def _resend(
+    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: Table
+) -> Applied:
+    applied = Applied()
+    for before in found:
+        if before is None or (before.namespace, before.endpoint) != (work.namespace, work.endpoint):
+            continue
+        after = before
+        if before.applied < offset:
+            after = one.resend(before, now_ms)
+            after.applied = offset
+            _keep(after, table)
+        applied.deliveries.append(after)
+    return applied
+
+
+def _replay(work: WebhookWork, offset: int, now_ms: int, table: Table) -> Applied:
+    """Some of the range; the rest is further work, so that no transaction gets too large."""
+    start = DELIVERY + (work.id or one.first_id(work.from_ms)).encode()
+    end = DELIVERY + one.first_id(work.to_ms).encode()
+    rows = table.scan(start, REPLAYED_AT_ONCE)
+    ids = [key[len(DELIVERY) :].decode() for key, _ in rows if start <= key < end]
+    found = [
+        delivery
+        for delivery in read(ids, table.get_many)
+        if delivery is not None and (delivery.state in work.states or delivery.applied >= offset)
+    ]
+    applied = _resend(found, work, offset, now_ms, table)
+    if len(ids) == REPLAYED_AT_ONCE:
+        following = ids[-1] + "0"  # no id is as long, so this comes right behind it
+        applied.further.append(msgspec.structs.replace(work, id=following))
+    return applied
+
+
+def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: Table) -> str:
+    """Keep the endpoint's health. Gives why the endpoint is to be disabled; empty: it is not."""
+    key = ENDPOINT + f"{work.namespace}/{work.endpoint}".encode()
+    (stored,) = table.get_many([key])
+    health = None if stored is None else msgspec.json.decode(stored, type=Health)
+    if attempt.outcome == "gone":
+        return one.GONE_REASON
+    if attempt.outcome == "dropped" or (health is not None and health.applied > offset):
+        return ""
+    if attempt.outcome == "delivered":
+        if health is not None:
+            table.delete(key)
+        return ""
+    if health is None or (health.told_at_ms and attempt.at_ms > health.told_at_ms + STRAGGLE_MS):
+        # The second: it is tried although it was to be disabled, so somebody enabled it anew.
+        table.put(key, _encode(Health(attempt.at_ms, 0, offset)))
+        return ""
+    told_now = not health.told_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
+    if told_now:
+        table.put(key, _encode(Health(health.failing_since_ms, attempt.at_ms, offset)))
+    return "failing" if told_now or (health.told_at_ms and health.applied == offset) else ""
+
+
+def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
+    """The wish that control decides. Its id is made of its cause, so that said twice it is decided once."""
+    id = f"disable-{work.id}-{attempt.number}"
+    body: dict[str, object] = {"id": work.endpoint, "reason": reason}
+    return Command(id, "endpoint.disable", work.namespace, ACTOR, attempt.at_ms, body)
+
+
+def _keep(delivery: Delivery, table: Table) -> None:
+    id = delivery.id.encode()
+    table.put(DELIVERY + id, _encode(delivery))
+    if delivery.next_at_ms:
+        table.put(ACTIVE + id, b"1")
+    else:
+        table.delete(ACTIVE + id)
+
+
+def _alert(work: WebhookWork) -> Alert:
+    if work.alert is None:
+        raise Broken(f"A record of webhook-work holds no alert for {work.endpoint}.")
+    return work.alert

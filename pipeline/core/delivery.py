@@ -1,0 +1,125 @@
+"""One delivery: an alert on its way to one endpoint, from the first try to its end, and once more where somebody asks.
+
+    PENDING ── 2xx ─────────────► SUCCESS ─┐
+       │                             ▲     │ resend
+       └─ failed ─► SENDING ─────────┤     ▼
+                       └─ failed ◄───┴── RESENDING
+    failed for the last time, 410, endpoint disabled or deleted: FAILED, from where a resend leads on too
+
+Owns: states, tries, when the next one is. Does not own: what an answer means (webhook), or where deliveries are kept
+(deliveries). All instants are given; the jitter is a hash of what failed, so that a replay decides alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from pipeline.core.webhook import JITTERS, delay_ms
+from pipeline.records import Alert, Attempt, Delivery
+
+MOST_ATTEMPTS = 50  # kept of one delivery
+EXHAUSTED, GONE_REASON = "exhausted", "gone"
+
+_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID_CHARACTERS, _TIME_CHARACTERS, _RANDOM_BITS = 26, 10, 80
+
+
+def delivery_id(alert: Alert, endpoint: str) -> str:
+    """A ULID with the alert's time: the same alert to the same endpoint is always the same delivery."""
+    named = msgspec.json.encode((alert.namespace, alert.id, endpoint))
+    digest = blake2b(named, digest_size=_RANDOM_BITS // 8).digest()
+    return _ulid(alert.at_ms << _RANDOM_BITS | int.from_bytes(digest))
+
+
+def first_id(at_ms: int) -> str:
+    """The smallest id that a delivery of an alert at `at_ms` can have; ids sort by the alert's time."""
+    return _ulid(max(0, at_ms) << _RANDOM_BITS)
+
+
+def at_ms_of(id: str) -> int:
+    """The alert's time in a delivery's id."""
+    number = 0
+    for character in id[:_TIME_CHARACTERS]:
+        number = number * 32 + _BASE32.index(character)
+    return number
+
+
+def begin(alert: Alert, endpoint: str, at_ms: int, schedule_ms: Sequence[int]) -> Delivery:
+    """A delivery that was not tried yet. at_ms: now."""
+    id = delivery_id(alert, endpoint)
+    return Delivery(
+        id=id,
+        namespace=alert.namespace,
+        endpoint=endpoint,
+        alert=alert.id,
+        type=alert.type,
+        rule=alert.rule,
+        at_ms=alert.at_ms,
+        state="PENDING",
+        attempts=[],
+        next_at_ms=at_ms + (delay_ms(schedule_ms, 0, _jitter(id, 0)) or 0),
+        failures=0,
+        tries=0,
+        customer=alert.customer,
+        feature=alert.feature,
+        subject=alert.subject,
+        annotations=alert.annotations,
+    )
+
+
+def tried(delivery: Delivery, attempt: Attempt, schedule_ms: Sequence[int]) -> Delivery:
+    """The delivery after a try.
+
+    A try that was made twice, because who made it was killed before it could say so, or lost its partition meanwhile,
+    is listed twice; only a success still changes a delivery that has gone on without it.
+    """
+    expected = attempt.number == delivery.tries + 1
+    listed = msgspec.structs.replace(
+        delivery,
+        attempts=[*delivery.attempts, attempt][-MOST_ATTEMPTS:],
+        tries=max(delivery.tries, attempt.number),
+    )
+    ended_at_ms = attempt.at_ms + attempt.duration_ms
+    if attempt.outcome == "delivered":
+        return _ended(listed, "SUCCESS", "", ended_at_ms)
+    if not expected or not delivery.next_at_ms:
+        return listed
+    if attempt.outcome == "gone":
+        return _ended(listed, "FAILED", GONE_REASON, ended_at_ms)
+    if attempt.outcome == "dropped":
+        return _ended(listed, "FAILED", attempt.error, ended_at_ms)
+    failures = delivery.failures + 1
+    listed = msgspec.structs.replace(listed, failures=failures)
+    delay = delay_ms(schedule_ms, failures, _jitter(delivery.id, attempt.number))
+    if delay is None:
+        return _ended(listed, "FAILED", EXHAUSTED, ended_at_ms)
+    following = "SENDING" if delivery.state == "PENDING" else delivery.state
+    next_at_ms = ended_at_ms + max(delay, attempt.retry_after_ms)
+    return msgspec.structs.replace(listed, state=following, next_at_ms=next_at_ms)
+
+
+def resend(delivery: Delivery, at_ms: int) -> Delivery:
+    """Send it again, now, with the same `webhook-id` and a schedule from its beginning.
+
+    One that is on its way is tried now; its schedule goes on.
+    """
+    if delivery.next_at_ms:
+        return msgspec.structs.replace(delivery, next_at_ms=min(delivery.next_at_ms, max(at_ms, 1)))
+    return msgspec.structs.replace(
+        delivery, state="RESENDING", next_at_ms=max(at_ms, 1), failures=0, ended_at_ms=0, reason=""
+    )
+
+
+def _ended(delivery: Delivery, state: str, reason: str, at_ms: int) -> Delivery:
+    return msgspec.structs.replace(delivery, state=state, next_at_ms=0, reason=reason, ended_at_ms=at_ms)
+
+
+def _jitter(id: str, number: int) -> int:
+    return int.from_bytes(blake2b(f"{id}/{number}".encode(), digest_size=4).digest()) % JITTERS
+
+
+def _ulid(number: int) -> str:
+    return "".join(_BASE32[number >> shift & 31] for shift in range(5 * (_ULID_CHARACTERS - 1), -1, -5))
