@@ -125,6 +125,13 @@ class Backfill(msgspec.Struct):
     at_ms: int = 0  # the broker's time of the step before
 
 
+class CustomerWindow(msgspec.Struct, array_like=True, gc=False):
+    """`customer-usage` is a JSON array of these: a window of a watched meter, with the customer it belongs to."""
+
+    customer: str  # id
+    window: Window
+
+
 class Counts(msgspec.Struct):
     """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
 
@@ -290,7 +297,7 @@ class WebhookWork(msgspec.Struct):
     kind: Literal["deliver", "attempt", "resend", "replay"]
     namespace: str
     endpoint: str
-    id: str  # of the delivery; for a replay its own
+    id: str  # of the delivery; for a replay: where it goes on, empty at its beginning
     at_ms: int
     alert: Alert | None = None
     attempt: Attempt | None = None
