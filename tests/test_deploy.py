@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages import STAGES
 from pipeline.local import kafka
 from pipeline.settings import Settings, unknown_variables
+from pipeline.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

@@ -12,9 +12,10 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 from pipeline import kafka, topics
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
 DAY_MS = 86_400_000
-CONSUMERS = {"ingest", "dedupe", "aggregate", "sink", "control", "api"}
+CONSUMERS = {*STAGES, "api", "alert"}
 DECLARED = topics.load(Settings.model_construct())
 
 

@@ -5,36 +5,37 @@ Owns: that the index and its revision always belong together. Does not own: deci
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from pipeline.control_log import Definitions
+from pipeline.agents.following import Following
+from pipeline.core.control import meter_of
+from pipeline.core.meter import Meter
 from pipeline.core.reading import MeterIndex
+from pipeline.records import Definition
 from pipeline.settings import Settings
 
 
-class Meters:
+class Meters(Following):
     """`current()` is cheap and may be called for every chunk."""
 
     def __init__(self, settings: Settings) -> None:
-        self._definitions = Definitions(settings)
+        super().__init__(settings, self._take)
+        self._meters: dict[str, Meter] = {}  # by key on `control`
         self._current: tuple[MeterIndex, int] = (MeterIndex([]), 0)
-
-    def start(self, changed: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        """Load everything there is, then follow. Raises Unavailable.
-
-        `changed` is called after each change, `failed` if following ends: a worker must not count by old definitions.
-        """
-
-        def refresh(_: object) -> None:
-            self._current = (MeterIndex(self._definitions.meters()), self._definitions.revision)
-            changed()
-
-        self._definitions.on_change(refresh)
-        self._definitions.on_failure(failed)
-        self._definitions.start()
-        self._definitions.wait_loaded()
-        refresh(None)
 
     def current(self) -> tuple[MeterIndex, int]:
         """The meters in force and the control revision that they are from."""
         return self._current
+
+    def _take(self, changes: Mapping[str, Definition | None]) -> None:
+        revision = self._current[1]
+        before = dict(self._meters)
+        for key, definition in changes.items():
+            meter = meter_of(definition)
+            if meter is not None:
+                self._meters[key] = meter
+            else:
+                self._meters.pop(key, None)
+            revision = max(revision, definition.revision if definition is not None else 0)
+        index = self._current[0] if self._meters == before else MeterIndex(self._meters.values())
+        self._current = (index, revision)

@@ -22,8 +22,10 @@ import prometheus_client
 import uvloop
 
 from pipeline import kafka, topics
+from pipeline.agents.following import Following
 from pipeline.agents.heartbeat import Heartbeat, describe
 from pipeline.agents.meters import Meters
+from pipeline.core.attribution import Holders
 from pipeline.core.http_event import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Cluster, Spec
 from pipeline.engine.producer import group_metadata
@@ -42,11 +44,11 @@ MOST_WORKERS = 1024  # of one stage that may share a state folder
 
 @dataclass(frozen=True)
 class Parts:
-    """What a stage is made of: its spec, what makes its agents, and whether it follows the definitions."""
+    """What a stage is made of: its spec, what makes its agents, and which definitions it follows."""
 
     spec: Spec
     create: Callable[[Stage], None]
-    meters: Meters | None = None
+    follows: Following | None = None
 
 
 def main(stage: str, settings: Settings) -> None:
@@ -77,9 +79,9 @@ def main(stage: str, settings: Settings) -> None:
     )
     parts.create(made)
     metrics_url = _serve_metrics(settings)
-    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.meters))
-    if parts.meters is not None:
-        parts.meters.start(heartbeat.now, made.fail)
+    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.follows))
+    if parts.follows is not None:
+        parts.follows.start(heartbeat.now, made.fail)
     heartbeat.start()
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url, folder)
     try:
@@ -130,6 +132,16 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         from pipeline.agents import sink
 
         return Parts(Spec(stage, sink.INPUTS), lambda made: sink.create(made, settings))
+    if stage == "attribute":
+        from pipeline.agents import attribute
+
+        holders = Holders()
+        partitions = declared["customer-usage"].partitions
+        return Parts(
+            Spec(stage, ("usage",), "attribute-meta"),
+            lambda made: attribute.create(made, holders, partitions),
+            Following(settings, holders.update),
+        )
     from pipeline.agents import control
 
     return Parts(Spec(stage, ("commands",), "control-meta", control.CHANGELOG), control.create)
@@ -147,10 +159,10 @@ def _run(stage: Stage) -> None:
     worker.execute_from_commandline()
 
 
-def _report(stage: Stage, meters: Meters | None) -> Callable[[Worker], Worker]:
+def _report(stage: Stage, follows: Following | None) -> Callable[[Worker], Worker]:
     def report(worker: Worker) -> Worker:
         owned = [f"{topic}/{number}" for topic, number in sorted(stage.partitions)]
-        revision = meters.current()[1] if meters is not None else 0
+        revision = follows.revision if follows is not None else 0
         return msgspec.structs.replace(
             worker, partitions=owned, events_in=stage.events_in, control_revision=revision
         )

@@ -22,10 +22,10 @@ from pipeline.control_log import Replies, WorkersView
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
+from pipeline.stages import READERS
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
-READERS = ("aggregate",)  # the stages whose work depends on definitions
 _ASK_AGAIN_S = 0.5
 
 
@@ -39,15 +39,28 @@ class Commands:
         self._producer: Producer | None = None
         self._lock = threading.Lock()
 
-    def run(self, kind: str, namespace: str, body: dict[str, object]) -> Reply:
-        """The reply to one command. Raises Rejected as decided, Unavailable when nobody decides in time."""
+    def run(
+        self,
+        kind: str,
+        namespace: str,
+        body: dict[str, object],
+        actor: str = "",
+        request_id: str = "",
+        ip: str = "",
+    ) -> Reply:
+        """The reply to one command. Raises Rejected as decided, Unavailable when nobody decides in time.
+
+        actor: who wants it, a key's id; empty: this process. request_id, ip: of the HTTP request.
+        """
         command = Command(
             id=str(uuid.uuid4()),
             kind=kind,
             namespace=namespace,
-            actor=f"api@{os.uname().nodename}",
+            actor=actor or f"api@{os.uname().nodename}",
             at_ms=time.time_ns() // 1_000_000,
             body=body,
+            request_id=request_id,
+            ip=ip,
         )
         self._replies.wait_loaded()
         self._replies.expect(command.id)

@@ -45,3 +45,8 @@ def identity_hash(identity: bytes) -> int:
 def subject_hash(namespace: str, subject: str) -> int:
     """u32 that places a customer's events: partition = subject_hash % partitions."""
     return crc32(dumps((namespace, subject)))
+
+
+def customer_hash(namespace: str, customer: str) -> int:
+    """u32 that places what belongs to a customer (id): partition = customer_hash % partitions."""
+    return subject_hash(namespace, customer)

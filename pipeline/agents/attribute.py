@@ -1,0 +1,56 @@
+"""ATTRIBUTE: brings the usage of a customer's subjects together.
+
+Reads `usage`; `control` for who holds a subject and which meters are watched. Writes `customer-usage`, packed,
+partitioned by customer. Keeps: counts. On replay: the same windows again; they are absolute, so the newest wins.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import faust
+import msgspec
+
+from pipeline.agents.packing import arrays
+from pipeline.core.attribution import Holders
+from pipeline.core.attribution import attribute as assign
+from pipeline.core.identity import customer_hash
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.stage import Stage
+from pipeline.engine.transaction import Transaction
+from pipeline.records import Window
+
+NAME = "attribute"
+
+_decode = msgspec.json.Decoder(list[Window]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def create(stage: Stage, holders: Holders, partitions: int) -> None:
+    """partitions: of `customer-usage`."""
+
+    async def attribute(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                fill(transaction, holders, partitions)
+                transaction.commit()
+
+    stage.agent("usage")(attribute)
+
+
+def fill(transaction: Transaction, holders: Holders, partitions: int) -> None:
+    """Re-key what belongs to a customer; the rest is the sink's alone."""
+    targets: defaultdict[int, list[bytes]] = defaultdict(list)
+    for record in transaction.chunk.records:
+        if not holders.watched:
+            continue
+        windows = _decode(record.value or b"[]")
+        for found in assign(windows, holders):
+            target = customer_hash(found.window.namespace, found.customer) % partitions
+            targets[target].append(_encode(found))
+            if record.offset > transaction.counted_offset:
+                transaction.count(found.window.namespace, "attributed")
+        transaction.read(len(windows))
+    for target, windows_of in targets.items():
+        for packed in arrays(windows_of):
+            transaction.send("customer-usage", packed, partition=target)

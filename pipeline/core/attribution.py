@@ -1,0 +1,114 @@
+"""Whose usage it is: which customer held a subject at the start of a minute.
+
+Owns: the rule, and the history of a subject's holders. Does not own: customers (core.customer), the stage (agents).
+
+Usage of a minute belongs to the customer that held its subject when the minute began. The first customer that ever
+held a subject has all of its usage from the beginning; who takes it over has it from the next full minute on. So a
+late event of an earlier minute goes to the earlier holder, whenever it arrives, and a replay attributes alike.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.core.window import MINUTE_S
+from pipeline.errors import Broken
+from pipeline.records import CustomerWindow, Definition, Window
+
+ATTRIBUTION = "attribution"  # kind on `control`; name: the subject's key
+FROM_EVER_S = 0
+NOBODY = ""
+_MINUTE_MS = MINUTE_S * 1000
+
+
+class Holding(NamedTuple):
+    """`customer` (id, or NOBODY) holds the subject from the minute `from_s` on, until the next holding."""
+
+    from_s: int
+    customer: str
+
+
+def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Holding]:
+    """The history after the subject went to `customer` at `at_ms`.
+
+    >>> once = hand_over([], "a", 90_000)
+    >>> hand_over(once, "b", 90_000)
+    [Holding(from_s=0, customer='a'), Holding(from_s=120, customer='b')]
+    """
+    if not holdings:
+        return [Holding(FROM_EVER_S, customer)] if customer else []
+    if holdings[-1].customer == customer:
+        return list(holdings)
+    from_s = -(-at_ms // _MINUTE_MS) * MINUTE_S
+    kept = [one for one in holdings if one.from_s < from_s]
+    if kept and kept[-1].customer == customer:  # back within the same minute
+        return kept
+    return [*kept, Holding(max(from_s, FROM_EVER_S), customer)]
+
+
+def holder(holdings: Sequence[Holding], start_s: int) -> str:
+    """The customer that held the subject at `start_s`, or NOBODY."""
+    place = bisect_right(holdings, start_s, key=lambda one: one.from_s)
+    return holdings[place - 1].customer if place else NOBODY
+
+
+def body(subject: str, holdings: Iterable[Holding]) -> dict[str, object]:
+    """A history as it stands on `control`."""
+    return {"subject": subject, "holders": [[one.from_s, one.customer] for one in holdings]}
+
+
+def read(definition: Definition) -> list[Holding]:
+    """The history that a definition of kind `attribution` holds."""
+    found = (definition.body or {}).get("holders", [])
+    if not isinstance(found, list):
+        raise Broken(f"The attribution of the subject {definition.name} has no list of holders.")
+    return [Holding(int(from_s), str(customer)) for from_s, customer in found]
+
+
+class Holders:
+    """Who holds which subject, as far as the control log was read; and which meters anybody watches.
+
+    watched: (namespace, slug) of meters that a feature or a rule names: only their usage is worth re-keying.
+    """
+
+    def __init__(self) -> None:
+        self._holdings: dict[tuple[str, str], list[Holding]] = {}
+        self._watching: dict[str, tuple[str, str]] = {}  # key on `control` -> meter
+        self.watched: frozenset[tuple[str, str]] = frozenset()
+
+    def update(self, changes: Mapping[str, Definition | None]) -> None:
+        """Takes what was read from `control`, by its key there."""
+        for key, definition in changes.items():
+            if definition is None:
+                self._watching.pop(key, None)
+            elif definition.kind == ATTRIBUTION:
+                self._holdings[definition.namespace, definition.name] = read(definition)
+            else:
+                self._watch(key, definition)
+        self.watched = frozenset(self._watching.values())
+
+    def _watch(self, key: str, definition: Definition) -> None:
+        slug = (definition.body or {}).get("meterSlug")
+        if isinstance(slug, str):
+            self._watching[key] = (definition.namespace, slug)
+        else:
+            self._watching.pop(key, None)
+
+    def of(self, namespace: str, subject: str, start_s: int) -> str:
+        """The customer that held the subject at `start_s`, or NOBODY."""
+        holdings = self._holdings.get((namespace, subject))
+        return NOBODY if holdings is None else holder(holdings, start_s)
+
+
+def attribute(windows: Iterable[Window], holders: Holders) -> list[CustomerWindow]:
+    """The windows of watched meters whose subject somebody held, with the customer."""
+    watched = holders.watched
+    found = []
+    for window in windows:
+        if (window.namespace, window.meter) in watched:
+            customer = holders.of(window.namespace, window.subject, window.start_s)
+            if customer:
+                found.append(CustomerWindow(customer, window))
+    return found

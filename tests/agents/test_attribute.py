@@ -1,0 +1,56 @@
+"""ATTRIBUTE as an agent: windows go to their customer's partition, whole and in order."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.agents.attribute import fill
+from pipeline.core.attribution import Holders, Holding
+from pipeline.core.identity import customer_hash
+from pipeline.records import CustomerWindow, Definition, Window
+from tests.agents.working import Working, chunk_of
+from tests.core.test_attribution import definition, window
+
+PARTITIONS = 4
+
+
+def holders() -> Holders:
+    made = Holders()
+    changes = {name: definition(name, [Holding(0, f"customer-{name}")]) for name in ("ann", "bob", "cy")}
+    made.update({**changes, "f": Definition(2, "feature", "default", "f", "", 0, {"meterSlug": "tokens"})})
+    return made
+
+
+def packed(*windows: Window) -> bytes:
+    return msgspec.json.encode(list(windows))
+
+
+def test_windows_go_to_the_partition_of_their_customer_in_order() -> None:
+    windows = [window(name, minute * 60) for minute in range(5) for name in ("ann", "bob", "cy", "nobody")]
+    working = Working(chunk_of("usage", [packed(*windows[:7]), packed(*windows[7:])]))
+    fill(working.transaction, holders(), PARTITIONS)
+    found: list[CustomerWindow] = []
+    for sent in working.to("customer-usage"):
+        for one in msgspec.json.decode(sent.value or b"", type=list[CustomerWindow]):
+            assert customer_hash("default", one.customer) % PARTITIONS == sent.partition
+            found.append(one)
+    assert len(found) == 15
+    for name in ("ann", "bob", "cy"):
+        mine = [one.window for one in found if one.customer == f"customer-{name}"]
+        assert mine == [one for one in windows if one.subject == name]
+    assert working.counts == {"default": {"attributed": 15}}
+
+
+def test_a_replay_is_not_counted_again() -> None:
+    working = Working(
+        chunk_of("usage", [packed(window("ann", 0)), packed(window("bob", 0))]), counted_offset=0
+    )
+    fill(working.transaction, holders(), PARTITIONS)
+    assert working.counts == {"default": {"attributed": 1}}
+    assert sum(len(msgspec.json.decode(sent.value or b"")) for sent in working.sent) == 2
+
+
+def test_without_anything_watched_nothing_is_written() -> None:
+    working = Working(chunk_of("usage", [packed(window("ann", 0))]))
+    fill(working.transaction, Holders(), PARTITIONS)
+    assert working.sent == []
