@@ -34,7 +34,7 @@ class Spec:
     """What a stage keeps: `meta` holds each partition's counts and offset, `changelog` its table, if it has one.
 
     `counts` is the topic on which every stage publishes its counts. A stage without `meta` keeps nothing and commits
-    through the consumer: its effects are idempotent.
+    through the consumer: its effects are idempotent. `stateless` inputs have no table beside them.
     """
 
     stage: str
@@ -42,6 +42,11 @@ class Spec:
     meta: str | None = None
     changelog: Changelog | None = None
     counts: str = "counts"
+    stateless: tuple[str, ...] = ()
+
+    def changelog_of(self, topic: str) -> Changelog | None:
+        """Where the table beside this input is; None: it has none."""
+        return None if topic in self.stateless else self.changelog
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Partition:
         self.restored_records = 0
         self._cluster = cluster
         self._path = state_dir / f"{position.topic}-{position.partition}"
+        self._changelog = spec.changelog_of(position.topic)
         self._producer: TransactionalProducer | None = None
         self.counts = self._no_counts()
 
@@ -102,8 +108,8 @@ class Partition:
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
             if self.spec.meta is not None:
                 self.counts = self._read_counts(reader, self.spec.meta)
-            if self.spec.changelog is not None:
-                self._restore(reader, self.spec.changelog)
+            if self._changelog is not None:
+                self._restore(reader, self._changelog)
             reach("restore.done")
             self.next_offset = self._start(reader)
 
@@ -116,7 +122,7 @@ class Partition:
         reach("produce.before")
         for output in commit.outputs:
             self._producer.produce(output.topic, output.value, output.key, output.partition, output.headers)
-        delivered = self._produce_changes(commit.changes) if self.spec.changelog and commit.changes else None
+        delivered = self._produce_changes(commit.changes) if self._changelog and commit.changes else None
         encoded = _encode(counts)
         name = f"{self.position.topic}/{self.position.partition}"
         assert self.spec.meta is not None
@@ -147,10 +153,10 @@ class Partition:
 
     def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int] | None:
         """Queue the changelog records; the list gets the last one's offset when it is delivered."""
-        assert self._producer is not None and self.spec.changelog is not None
+        assert self._producer is not None and self._changelog is not None
         last: list[int] = []
-        topic, partition = self.spec.changelog.topic, self.position.partition
-        records = list(self.spec.changelog.pack(changes))
+        topic, partition = self._changelog.topic, self.position.partition
+        records = list(self._changelog.pack(changes))
         if not records:  # only what expires with the changelog's own retention
             return None
         for key, value in records[:-1]:
@@ -240,8 +246,8 @@ class Partition:
         return committed
 
     def _changelog_id(self) -> str:
-        assert self.spec.changelog is not None
-        return self._cluster.topic_ids.get(self.spec.changelog.topic, "")
+        assert self._changelog is not None
+        return self._cluster.topic_ids.get(self._changelog.topic, "")
 
 
 def _open_or_remove(path: Path) -> Table:

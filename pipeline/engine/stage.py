@@ -70,6 +70,7 @@ class Stage:
         self.events_in = 0
         self.revoking = False
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
+        self.after_assignment: Callable[[], None] | None = None  # `partitions` are open, nothing is read yet
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
@@ -170,6 +171,8 @@ class Stage:
         metrics.forget_partitions()
         consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
         self.revoking = False
+        if self.after_assignment is not None:
+            self.after_assignment()
         restored = sum(partition.restored_records for partition in opened)
         seconds = time.monotonic() - began
         metrics.RESTORE_SECONDS.observe(seconds)

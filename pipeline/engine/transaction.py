@@ -6,6 +6,7 @@ Owns: collecting outputs, state changes and counts. Does not own: committing the
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.engine import metrics
@@ -30,6 +31,7 @@ class Transaction:
         self._outputs: list[Output] = []
         self._counts: dict[str, dict[str, int]] = {}
         self._events = 0
+        self._committed: list[Callable[[], None]] = []
         self._began_s = self._computed_s = time.perf_counter()
 
     @property
@@ -65,6 +67,10 @@ class Transaction:
         """Say how many events the chunk held (a packed record holds many)."""
         self._events += events
 
+    def on_committed(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the event loop when the chunk has become true, the table included; else never."""
+        self._committed.append(callback)
+
     def commit(self) -> None:
         """Make the chunk true, in the background; the partition's next chunk waits for it. Errors end the process."""
         changes = self._overlay.changes if self._overlay is not None else {}
@@ -76,6 +82,8 @@ class Transaction:
         self._stage.finish(self.chunk, partition, blocking, self._done)
 
     def _done(self) -> None:
+        for callback in self._committed:
+            callback()
         self._stage.events_in += self._events
         metrics.observe_chunk(
             self._stage.spec.stage, self._events, len(self.chunk.records), self._outputs, self._counts
