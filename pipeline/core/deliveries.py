@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from zlib import crc32
 
 import msgspec
 
@@ -73,6 +74,11 @@ def apply(work: WebhookWork, offset: int, now_ms: int, table: Table, schedule_ms
     if work.kind == "resend":
         return _resend(read([work.id], table.get_many), work, offset, now_ms, table)
     return _replay(work, offset, now_ms, table)
+
+
+def partition_of(namespace: str, endpoint: str, partitions: int) -> int:
+    """Where the work of an endpoint is: all of it in one partition of `webhook-work`."""
+    return crc32(msgspec.json.encode((namespace, endpoint))) % partitions
 
 
 def read(ids: list[str], get_many: Get) -> list[Delivery | None]:

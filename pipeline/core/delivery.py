@@ -17,33 +17,32 @@ from hashlib import blake2b
 
 import msgspec
 
+from pipeline.core import ulid
 from pipeline.core.webhook import JITTERS, delay_ms
 from pipeline.records import Alert, Attempt, Delivery
 
 MOST_ATTEMPTS = 50  # kept of one delivery
 EXHAUSTED, GONE_REASON = "exhausted", "gone"
 
-_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_ULID_CHARACTERS, _TIME_CHARACTERS, _RANDOM_BITS = 26, 10, 80
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TIME_CHARACTERS, _OTHER_CHARACTERS = 10, 16
 
 
 def delivery_id(alert: Alert, endpoint: str) -> str:
     """A ULID with the alert's time: the same alert to the same endpoint is always the same delivery."""
-    named = msgspec.json.encode((alert.namespace, alert.id, endpoint))
-    digest = blake2b(named, digest_size=_RANDOM_BITS // 8).digest()
-    return _ulid(alert.at_ms << _RANDOM_BITS | int.from_bytes(digest))
+    return ulid.make(alert.at_ms, msgspec.json.encode((alert.namespace, alert.id, endpoint)).decode())
 
 
 def first_id(at_ms: int) -> str:
     """The smallest id that a delivery of an alert at `at_ms` can have; ids sort by the alert's time."""
-    return _ulid(max(0, at_ms) << _RANDOM_BITS)
+    return ulid.make(at_ms, "")[:_TIME_CHARACTERS] + "0" * _OTHER_CHARACTERS
 
 
 def at_ms_of(id: str) -> int:
     """The alert's time in a delivery's id."""
     number = 0
     for character in id[:_TIME_CHARACTERS]:
-        number = number * 32 + _BASE32.index(character)
+        number = number * 32 + _DIGITS.index(character)
     return number
 
 
@@ -119,7 +118,3 @@ def _ended(delivery: Delivery, state: str, reason: str, at_ms: int) -> Delivery:
 
 def _jitter(id: str, number: int) -> int:
     return int.from_bytes(blake2b(f"{id}/{number}".encode(), digest_size=4).digest()) % JITTERS
-
-
-def _ulid(number: int) -> str:
-    return "".join(_BASE32[number >> shift & 31] for shift in range(5 * (_ULID_CHARACTERS - 1), -1, -5))
