@@ -1,0 +1,152 @@
+"""The sync client: a thin shell with sockets and sleep around the core.
+
+Owns: I/O. Does not own: any decision (_retry, _ingest, _api).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import cast
+
+import httpx
+
+from tallymark import _api, _fork, _wire
+from tallymark._api import At, OneOrMore
+from tallymark._batch import Batch
+from tallymark._buffer import Buffer
+from tallymark._errors import NotAccepted
+from tallymark._event import AnyEvent, one_or_more, prepare
+from tallymark._ingest import Delivered, Ingested, deliver, ingest
+from tallymark._models import Usage, Window
+from tallymark._pending import Bounds
+from tallymark._request import Answer, Asking, Lost, T, Try
+from tallymark._resources import resources
+from tallymark._retry import Patience, patiently
+
+
+class Client:
+    """Sends events and asks for usage. Safe for threads; after a fork the child gets connections of its own.
+
+    url: of the API, without /api/v1. key: `um_...`, which also says the namespace; None where the server asks for none.
+    deadline_s: for one request with all its tries. timeout_s: longest silence within one try.
+    http: an httpx client of yours, for proxies or certificates; it is yours to close.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        deadline_s: float = 60.0,
+        timeout_s: float = 30.0,
+        http: httpx.Client | None = None,
+    ) -> None:
+        self._wire = _wire.Wire(url, key)
+        self._patience = Patience(deadline_s, timeout_s)
+        self._own = http is None
+        self._http = http or httpx.Client(limits=_wire.LIMITS)
+        _fork.tell(self)
+        every = resources(self._do)
+        self.meters, self.events, self.customers, self.features, self.subjects, self.portal_tokens = every
+
+    def ingest(self, events: AnyEvent | Iterable[AnyEvent]) -> Ingested:
+        """Sends one event or several, and returns when the broker has them all.
+
+        Ids and times that are absent are made once, before the first try, so that retries count once. Batches are of
+        at most 1,000 events and 1 MiB; each is accepted wholly or not at all, one after the other.
+        Raises BadEvent before anything is sent; Refused, Unavailable or Broken with `accepted` and `unaccepted`.
+        """
+        return self._do(ingest([prepare(event) for event in one_or_more(events)]))
+
+    def buffered(
+        self,
+        max_events: int = 1_000,
+        max_wait_s: float = 1.0,
+        *,
+        capacity: int = 10_000,
+        capacity_bytes: int = 16_777_216,
+        on_failure: Callable[[NotAccepted], object] | None = None,
+    ) -> Buffer:
+        """A buffer that sends from a thread of its own, for use in a `with` block.
+
+        A batch goes when `max_events` wait, or when the first has waited `max_wait_s` seconds. `send` waits while
+        `capacity` events or `capacity_bytes` bytes are held. on_failure: called from the thread with what was not
+        accepted, which is then yours; without it `flush` and the end of the block raise it.
+        """
+        return Buffer(self._deliver, Bounds(max_events, max_wait_s, capacity, capacity_bytes), on_failure)
+
+    def query(
+        self,
+        meter: str,
+        *,
+        from_: At | None = None,
+        to: At | None = None,
+        window: Window | None = None,
+        tz: str | None = None,
+        subject: OneOrMore = (),
+        customers: OneOrMore = (),
+        group_by: OneOrMore = (),
+        filters: Mapping[str, OneOrMore] | None = None,
+    ) -> list[Usage]:
+        """Usage of a meter with time in [from_, to): a row for each window and group that has events.
+
+        from_, to: a datetime with zone, a date (its midnight in `tz`) or RFC 3339. window: absent, one total a group.
+        tz: IANA zone of the windows, UTC if absent. subject, customers: any of these; the rows say which.
+        filters: dimension to the values of which any fits. Raises Refused, NotFound.
+        """
+        return self._do(
+            _api.query(
+                meter,
+                from_=from_,
+                to=to,
+                window=window,
+                tz=tz,
+                subject=subject,
+                customers=customers,
+                group_by=group_by,
+                filters=filters or {},
+            )
+        )
+
+    def close(self) -> None:
+        """Closes the connections. Close buffers before."""
+        if self._own:
+            self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        """In a child: the sockets are the parent's, so they are left alone, not closed."""
+        if self._own:
+            self._parents, self._http = self._http, httpx.Client(limits=_wire.LIMITS)
+
+    def _deliver(self, batch: Batch) -> Delivered:
+        return self._do(deliver(batch))
+
+    def _do(self, asking: Asking[T], /) -> T:
+        steps = patiently(asking, self._patience)
+        outcome: Answer | Lost | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                outcome = None
+                if isinstance(step, Try):
+                    outcome = self._try(step)
+                else:
+                    time.sleep(step.seconds)
+        except StopIteration as done:
+            return cast(T, done.value)
+
+    def _try(self, step: Try) -> Answer | Lost:
+        try:
+            return _wire.answer(self._http.request(**self._wire.arguments(step)))
+        except httpx.RequestError as error:
+            return _wire.lost(error)

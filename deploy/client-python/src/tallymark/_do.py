@@ -1,0 +1,23 @@
+"""How resources reach their client.
+
+Owns: the two protocols. Does not own: either client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from tallymark._request import Asking, T
+
+
+class Do(Protocol):
+    """Carries out a call's logic. Raises TallymarkError."""
+
+    def __call__(self, asking: Asking[T], /) -> T: ...
+
+
+class AsyncDo(Protocol):
+    """Carries out a call's logic. Raises TallymarkError."""
+
+    def __call__(self, asking: Asking[T], /) -> Awaitable[T]: ...

@@ -1,0 +1,117 @@
+"""Ingest: batches out, acknowledgements and warnings in.
+
+Owns: what a refused or lost batch means for the events. Does not own: retries (_retry), queues (_pending).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tallymark._batch import Batch, batches, halves, ingest_request
+from tallymark._errors import Broken, Failure, Refused, TallymarkError
+from tallymark._event import Prepared
+from tallymark._json import loads
+from tallymark._request import Answer, Asking
+
+_TOO_LARGE = 413
+_ABOUT_AN_EVENT = (400, _TOO_LARGE, 422)
+
+
+@dataclass(frozen=True)
+class IngestWarning:
+    """What the server says of an event that it has accepted, such as that no meter wants its type.
+
+    index: of the event in the call, from 0; None where it is about all. json: the warning as it came.
+    """
+
+    reason: str
+    detail: str
+    index: int | None
+    json: Any
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """All events were accepted: the broker has them."""
+
+    accepted: int
+    warnings: tuple[IngestWarning, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What became of a buffer's events: each was accepted, or is in `failures`."""
+
+    failures: tuple[Failure, ...]
+    warnings: tuple[IngestWarning, ...] = ()
+
+
+def ingest(events: Sequence[Prepared]) -> Asking[Ingested]:
+    """Batches one after the other; the first that fails ends it, and its error says which events are left.
+
+    A batch that the server finds too large (413) is sent as two.
+    """
+    left, warnings, accepted = deque(batches(events)), list[IngestWarning](), 0
+    while left:
+        batch = left.popleft()
+        try:
+            warnings += accepted_with((yield ingest_request(batch)), len(batch), accepted)
+        except TallymarkError as error:
+            if isinstance(error, Refused) and error.status == _TOO_LARGE and len(batch) > 1:
+                left.extendleft(reversed(halves(batch)))
+                continue
+            error.accepted = accepted
+            error.unaccepted = (*batch, *(event for other in left for event in other))
+            raise
+        accepted += len(batch)
+    return Ingested(accepted, tuple(warnings))
+
+
+def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
+    """As `ingest`, but events stand for themselves: one that is refused is found by halving, and the others go on."""
+    left: deque[Batch] = deque(batches(events))
+    failures, warnings, settled = list[Failure](), list[IngestWarning](), 0
+    while left:
+        batch = left.popleft()
+        try:
+            warnings += accepted_with((yield ingest_request(batch)), len(batch), settled)
+        except TallymarkError as error:
+            about_an_event = isinstance(error, Refused) and error.status in _ABOUT_AN_EVENT
+            if about_an_event and len(batch) > 1:
+                left.extendleft(reversed(halves(batch)))
+                continue
+            failures += [Failure(event, error) for event in batch]
+            if not about_an_event:
+                failures += [Failure(event, error) for other in left for event in other]
+                break
+        settled += len(batch)
+    return Delivered(tuple(failures), tuple(warnings))
+
+
+def accepted_with(answer: Answer, events: int, first: int) -> list[IngestWarning]:
+    """The warnings of a good answer. first: index in the call of the batch's first event.
+
+    Raises Broken for an answer that does not say that all events were accepted, as a proxy's login page.
+    """
+    try:
+        if answer.status == 204:
+            found = loads(answer.headers.get("tallymark-warnings") or "[]")
+        else:
+            body = answer.json()
+            if body["accepted"] != events:
+                raise ValueError(f"{body['accepted']} of {events} events accepted")
+            found = body.get("warnings", [])
+        return [_warning(one, first) for one in found]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Broken(answer.status, f"no acknowledgement ({error!r}): {answer.body[:200]!r}") from error
+
+
+def _warning(json: Any, first: int) -> IngestWarning:
+    if not isinstance(json, dict):
+        return IngestWarning("", str(json), None, json)
+    index = json.get("index")
+    at = first + index if isinstance(index, int) else None
+    return IngestWarning(str(json.get("reason", "")), str(json.get("detail", "")), at, json)

@@ -1,0 +1,60 @@
+"""How httpx is used, alike in both clients.
+
+Owns: headers, URLs, what httpx's errors mean. Does not own: sending (the clients).
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+import httpx
+
+from tallymark._request import Answer, Lost, Try
+
+PREFIX = "/api/v1"
+# Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is used in the moment it ends.
+LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Wire:
+    """The URL below which all paths are, and the headers of each request. Raises ValueError."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is no http or https URL")
+        self._base = url.rstrip("/") + PREFIX
+        self._headers = {"user-agent": f"tallymark-client/{_version()}", "accept": "application/json"}
+        if key:
+            self._headers["authorization"] = f"Bearer {key}"
+
+    def arguments(self, step: Try) -> dict[str, Any]:
+        """What `request` of an httpx client is called with."""
+        request = step.request
+        return {
+            "method": request.method,
+            "url": self._base + request.path,
+            "params": list(request.params) or None,
+            "content": request.content,
+            "headers": {**self._headers, **request.headers},
+            "timeout": step.timeout_s,
+            "follow_redirects": False,
+        }
+
+
+def answer(response: httpx.Response) -> Answer:
+    """The answer, as the core has it."""
+    return Answer(response.status_code, response.headers, response.content)
+
+
+def lost(error: httpx.RequestError) -> Lost:
+    """No answer, as the core has it."""
+    return Lost(not isinstance(error, _UNSENT), f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def _version() -> str:
+    try:
+        return metadata.version("tallymark-client")
+    except metadata.PackageNotFoundError:
+        return "0"
