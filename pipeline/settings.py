@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     api_url: str = Field(default="http://127.0.0.1:8888", description="where the commands find the API")
     api_host: str = Field(default="127.0.0.1", description="address that `tallymark api` listens on")
     api_port: int = Field(default=8888, ge=0, le=65535, description="port that `tallymark api` listens on")
+    api_connections_per_ip: int = Field(
+        default=1_000, ge=0, description="open connections from one address to one API process; 0: any number"
+    )
+    rate_limit_events_s: int = Field(
+        default=0, ge=0, description="events a second that one API key may send; 0: any number"
+    )
+    rate_limit_requests_s: int = Field(
+        default=0, ge=0, description="requests a second that one API key may make; 0: any number"
+    )
 
     auth: Literal["on", "off"] = Field(
         default="on", description="whether the API asks for keys; off only where api_host is loopback"
