@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.agents import aggregate
-from pipeline.agents.aggregate import CLOSED_BEFORE, HOUR_S, Closing, fill
+from pipeline.agents.aggregate import HOUR_S, Closing, fill
 from pipeline.agents.packing import PACK_BYTES
 from pipeline.core.aggregate import FULL
 from pipeline.core.meter import define
@@ -58,7 +58,7 @@ class Committed(dict[bytes, bytes]):
 
     def starts_s(self) -> list[int]:
         """Of all windows and members."""
-        return sorted(key_start_s(key) for key in self if key != CLOSED_BEFORE)
+        return sorted(key_start_s(key) for key in self if key < b"\xff\xfe")
 
 
 def event(at_s: int = START_S, received_at_s: int | None = None, **more: object) -> Event:
