@@ -1,0 +1,248 @@
+"""The burn-down of grants: which grant pays for which usage, phase by phase and reset by reset.
+
+Owns: the algorithm. Does not own: calendars (period), where usage comes from, state in a stream (balance).
+Source: OpenMeter's credit engine. Amounts are atto, instants whole minutes in seconds since 1970.
+
+A phase is a span in which no grant begins, ends or is filled. What a phase leaves depends only on the snapshot at its
+start and on its usage as a whole; so a late event needs that one phase and those after it, never the events.
+A snapshot holds the state before anything that begins at its instant, and after a reset at its instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pipeline.core.grant import Grant, burn_order
+from pipeline.core.period import NEVER_S
+from pipeline.errors import Broken
+
+Usage = Callable[[int, int], int]  # of [from_s, to_s); UNIQUE_COUNT: members new in the usage period
+Crossing = Callable[[int, int, int], int]  # minute in [from_s, to_s) in which usage reaches an amount
+Reason = Literal["", "usageReset", "rollover"]
+
+
+class Snapshot(NamedTuple):
+    """The state at an instant. balances: of grants by id; absent is 0.
+
+    since_s: start of the usage period. usage, burnt: in the period so far, all of it and what grants paid for.
+    exhausted_at_s: since when the balance is zero without a pause; NEVER_S while it is not, or never was above.
+    """
+
+    at_s: int
+    balances: Mapping[str, int]
+    overage: int
+    since_s: int
+    usage: int = 0
+    burnt: int = 0
+    exhausted_at_s: int = NEVER_S
+
+    @property
+    def balance(self) -> int:
+        return sum(self.balances.values())
+
+    @property
+    def total_available(self) -> int:
+        """What grants gave in the period: what they paid for and what is left."""
+        return self.burnt + self.balance
+
+
+class Segment(NamedTuple):
+    """A phase, or a rollover (of no length). Balances at its start are those after what begins there has begun."""
+
+    from_s: int
+    to_s: int
+    usage: int
+    overage_at_start: int
+    overage: int
+    balances_at_start: Mapping[str, int]
+    balances_at_end: Mapping[str, int]
+    burnt: Mapping[str, int]
+    reason: Reason = ""
+
+
+class Run(NamedTuple):
+    """segments: in order. last: the state at the end, its balances those of every grant given."""
+
+    segments: list[Segment]
+    last: Snapshot
+
+
+class Burnt(NamedTuple):
+    """What `burn` leaves: balances, what each grant paid for, and the need that nobody met."""
+
+    balances: dict[str, int]
+    burnt: dict[str, int]
+    overage: int
+
+
+def begin(grants: Iterable[Grant], at_s: int) -> Snapshot:
+    """The state at which measuring begins: every active grant is full."""
+    return Snapshot(at_s, {grant.id: grant.amount for grant in grants if grant.active(at_s)}, 0, at_s)
+
+
+def opening(
+    order: Sequence[Grant], balances: Mapping[str, int], at_s: int, latest: bool = False
+) -> dict[str, int]:
+    """Balances of the grants active at `at_s`, in burning order, once what begins there has begun.
+
+    latest: of a LATEST meter, where each phase starts afresh.
+    """
+    return {
+        grant.id: grant.amount if latest or grant.filled(at_s) else balances.get(grant.id, 0)
+        for grant in order
+        if grant.active(at_s)
+    }
+
+
+def burn(balances: Mapping[str, int], need: int) -> Burnt:
+    """Meets `need` from `balances`, in their order.
+
+    A need below zero (usage taken back) goes to the first grant that has something left, else to the first; without
+    a grant it stays a negative overage, which later usage takes up. So no amount is ever lost or made.
+    """
+    left, burnt = dict(balances), {}
+    if need < 0:
+        back = next((name for name, balance in left.items() if balance), next(iter(left), None))
+        if back is not None:
+            left[back] -= need
+            burnt[back] = need
+            need = 0
+        return Burnt(left, burnt, need)
+    for name, balance in balances.items():
+        if not need:
+            break
+        taken = min(balance, need)
+        if taken:
+            left[name] = balance - taken
+            burnt[name] = taken
+            need -= taken
+    return Burnt(left, burnt, need)
+
+
+def next_cut(order: Iterable[Grant], after_s: int) -> int:
+    """The next instant after `after_s` at which some grant begins, ends or is filled; NEVER_S if none."""
+    return min((grant.next_change(after_s) for grant in order), default=NEVER_S)
+
+
+def step(
+    order: Sequence[Grant],
+    before: Snapshot,
+    to_s: int,
+    usage: int,
+    latest: bool = False,
+    crossing: Crossing | None = None,
+) -> tuple[Segment, Snapshot]:
+    """One phase [before.at_s, to_s): the segment, and the state at its end.
+
+    crossing: where in the phase the balance reached zero; without it, at its start.
+    """
+    at_s = before.at_s
+    opened = opening(order, before.balances, at_s, latest)
+    owed, counted, paid = (0, 0, 0) if latest else (before.overage, before.usage, before.burnt)
+    left, burnt, overage = burn(opened, usage + owed)
+    segment = Segment(at_s, to_s, usage, owed, overage, opened, left, burnt)
+    after = Snapshot(
+        at_s=to_s,
+        balances=left,
+        overage=overage,
+        since_s=before.since_s,
+        usage=counted + usage,
+        burnt=paid + sum(burnt.values()),
+        exhausted_at_s=_exhausted(before, segment, crossing),
+    )
+    return segment, after
+
+
+def _exhausted(before: Snapshot, segment: Segment, crossing: Crossing | None) -> int:
+    available = sum(segment.balances_at_start.values())
+    if available and any(segment.balances_at_end.values()):
+        return NEVER_S
+    at_s = segment.from_s
+    if available > segment.overage_at_start:
+        return (
+            at_s if crossing is None else crossing(at_s, segment.to_s, available - segment.overage_at_start)
+        )
+    if before.exhausted_at_s == NEVER_S and (available or before.balance):
+        return at_s
+    return before.exhausted_at_s
+
+
+def reset(order: Sequence[Grant], before: Snapshot, preserve: bool) -> tuple[Segment, Snapshot]:
+    """The reset at before.at_s: what rolls over, and with `preserve` the overage that it pays at once.
+
+    A grant that begins at that very instant is not rolled over: it is filled afterwards, and pays then.
+    """
+    at_s = before.at_s
+    rolled = {
+        grant.id: grant.rolled_over(before.balances.get(grant.id, 0))
+        for grant in order
+        if grant.effective_at_s < at_s < grant.ends_at_s
+    }
+    owed = before.overage if preserve else 0
+    left, burnt, overage = burn(rolled, owed)
+    segment = Segment(at_s, at_s, 0, owed, overage, rolled, left, burnt, "rollover")
+    fell = before.balance > 0 and not any(left.values())
+    after = Snapshot(
+        at_s=at_s,
+        balances=left,
+        overage=overage,
+        since_s=at_s,
+        burnt=sum(burnt.values()),
+        exhausted_at_s=at_s if fell else before.exhausted_at_s,
+    )
+    return segment, after
+
+
+def run(
+    grants: Iterable[Grant],
+    before: Snapshot,
+    until_s: int,
+    usage: Usage,
+    resets: Iterable[tuple[int, bool]] = (),
+    latest: bool = False,
+    crossing: Crossing | None = None,
+    inclusive: bool = True,
+) -> Run:
+    """Burns from `before` to `until_s`.
+
+    resets: (instant, preserve overage) after the start, in order. inclusive: a reset or a tick of a recurrence at
+    `until_s` itself is done too (as OpenMeter answers for an instant); else the result can be run on from there.
+    Raises Broken if a balance belongs to no grant.
+    """
+    order = burn_order(grants)
+    unknown = set(before.balances) - {grant.id for grant in order}
+    if unknown:
+        raise Broken(f"A snapshot has balances of grants that are not given: {', '.join(sorted(unknown))}.")
+    segments: list[Segment] = []
+    for at_s, preserve in resets:
+        if at_s > until_s or (at_s == until_s and not inclusive):
+            break
+        before = _phases(order, before, at_s, usage, latest, crossing, segments)
+        segments[-1] = segments[-1]._replace(reason="usageReset")
+        segment, before = reset(order, before, preserve)
+        segments.append(segment)
+    before = _phases(order, before, until_s, usage, latest, crossing, segments)
+    ticks = any(grant.active(until_s) and grant.filled(until_s) for grant in order if grant.recurrence)
+    if inclusive and ticks and segments[-1].from_s < until_s:
+        before = _phases(order, before, until_s, usage, latest, crossing, segments)
+    balances = {grant.id: before.balances.get(grant.id, 0) for grant in order}
+    return Run(segments, before._replace(balances=balances))
+
+
+def _phases(
+    order: Sequence[Grant],
+    before: Snapshot,
+    end_s: int,
+    usage: Usage,
+    latest: bool,
+    crossing: Crossing | None,
+    segments: list[Segment],
+) -> Snapshot:
+    """All phases up to `end_s`, at least one; appends their segments."""
+    while True:
+        to_s = min(next_cut(order, before.at_s), end_s)
+        segment, before = step(order, before, to_s, usage(before.at_s, to_s), latest, crossing)
+        segments.append(segment)
+        if to_s == end_s:
+            return before
