@@ -132,6 +132,17 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         from pipeline.agents import sink
 
         return Parts(Spec(stage, sink.INPUTS), lambda made: sink.create(made, settings))
+    if stage == "backfill":
+        from pipeline.agents import backfill
+        from pipeline.stores.clickhouse import connect
+
+        store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
+        meters = Meters(settings)
+        return Parts(
+            Spec(stage, (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
+            lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
+            meters,
+        )
     if stage == "attribute":
         from pipeline.agents import attribute
 

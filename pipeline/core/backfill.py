@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from pipeline.core import tally
+from pipeline.core import control, tally
 from pipeline.core.aggregate import Table, aggregate
 from pipeline.core.meter import Meter, define
 from pipeline.core.reading import MeterIndex
@@ -35,7 +35,6 @@ FINISHED = frozenset({"done", "stopped"})
 LEFT = "left"  # the outcome of an event that the meter does not want
 CLEARED_KEYS = 100_000  # looked at a step; two pages of events write fewer
 
-_METER_ID = "meterId"
 _lock_key = struct.Struct(">cQ")
 _encode = msgspec.msgpack.Encoder().encode
 _lock = msgspec.msgpack.Decoder(tuple[int, int]).decode
@@ -99,13 +98,12 @@ class Step:
 
 def seeds(definition: Definition, shards: int) -> list[Backfill]:
     """The first step of each shard if the definition makes a new meter, else none."""
-    body = definition.body
-    if definition.kind != "meter" or body is None or body.get(_METER_ID) != definition.revision:
+    meter = control.meter_of(definition)
+    if meter is None or meter.meter_id != definition.revision:
         return []
-    members = {name: value for name, value in body.items() if name != _METER_ID}
-    name, meter_id = definition.name, definition.revision
+    namespace, at_ms = definition.namespace, definition.at_ms
     return [
-        Backfill(definition.namespace, name, meter_id, members, shard, shards, at_ms=definition.at_ms)
+        Backfill(namespace, meter.slug, meter.meter_id, meter.body(), shard, shards, at_ms=at_ms)
         for shard in range(shards)
     ]
 

@@ -1,0 +1,175 @@
+"""BACKFILL: lets a meter that was made later count the events that are stored already.
+
+Reads `backfill-work`, stored events in ClickHouse, `control`. Writes windows to `usage` and changed fates to
+`events-settled`, packed, marks, and the next step to `backfill-work`: a chain, a step a transaction.
+Keeps: windows of the minutes at hand, the order of the meters, the step each is at (`backfill-changelog`); counts.
+On replay: a page is the same again and a window takes it once. ClickHouse away: it waits; live counting goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import faust
+import msgspec
+
+from pipeline.agents.aggregate import Meters
+from pipeline.agents.packing import arrays
+from pipeline.core.backfill import FINISHED, Found, Step, end_mark, key_of, start_mark, take
+from pipeline.core.identity import subject_hash
+from pipeline.core.reading import MeterIndex
+from pipeline.engine.changelog import Changelog
+from pipeline.engine.chunk import Chunk, Record
+from pipeline.engine.stage import Stage
+from pipeline.engine.transaction import Transaction
+from pipeline.errors import Unavailable
+from pipeline.records import Backfill, Event, Settled, Window
+from pipeline.stores.backfill import landed, page
+from pipeline.stores.clickhouse import ClickHouse
+
+NAME = "backfill"
+TOPIC = "backfill-work"
+CHANGELOG = Changelog("backfill-changelog")
+
+PAGES = 2  # a chunk; other backfills of the partition wait for the next one
+LOOK_AGAIN_S = 0.05  # for marks
+HOLD_S = 0.5  # how long a chunk that only waits is kept before it is said again
+RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
+
+log = logging.getLogger("tallymark.backfill")
+_work = msgspec.json.Decoder(Backfill).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def create(stage: Stage, store: ClickHouse, meters: Meters, partitions: int) -> None:
+    """partitions: of `usage` and of `events-settled`."""
+
+    async def backfill(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            found = await _look(stage, store, meters, chunk)
+            if (transaction := await stage.begin(chunk)) is not None:
+                fill(transaction, found, partitions)
+                transaction.commit()
+
+    stage.agent(TOPIC)(backfill)
+
+
+async def _look(stage: Stage, store: ClickHouse, meters: Meters, chunk: Chunk) -> list[Found]:
+    """What each step of the chunk needs to know. Waits for ClickHouse; gives nothing if the partition goes meanwhile.
+
+    If no step can go on yet it looks again for a while: to say a step again costs a transaction.
+    """
+    works = [_read(record) for record in chunk.records]
+    deadline_s = time.monotonic() + HOLD_S
+    pause_s = RETRY_FIRST_S
+    while not stage.revoking:
+        try:
+            found = await asyncio.to_thread(look, works, store, *meters())
+        except Unavailable as error:
+            log.warning("ClickHouse is away, next try in %.1f s: %s", pause_s, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MOST_S)
+            continue
+        waiting = [one for one in zip(works, found, strict=True) if not _is_over(one[0])]
+        if not waiting or any(_goes_on(*one) for one in waiting) or time.monotonic() > deadline_s:
+            return found
+        await asyncio.sleep(LOOK_AGAIN_S)
+    return [Found()] * len(works)
+
+
+def look(
+    works: Sequence[Backfill | None], store: ClickHouse, index: MeterIndex, revision: int
+) -> list[Found]:
+    """What each step needs to know. Blocks. index, revision: the meters in force. Raises Unavailable or Broken."""
+    found = []
+    pages = 0
+    for work in works:
+        if work is None or _is_over(work):
+            found.append(Found())
+            continue
+        known = revision >= work.meter_id
+        deleted = known and not _in_force(work, index)
+        marks, wanted = _marks(work)
+        read = work.state == "copying" and not deleted and pages < PAGES
+        pages += read
+        found.append(
+            Found(
+                known=known,
+                deleted=deleted,
+                landed=bool(wanted) and landed(store, marks) == wanted,
+                page=page(store, work) if read else None,
+            )
+        )
+    return found
+
+
+def _is_over(work: Backfill | None) -> bool:
+    return work is None or work.state in FINISHED
+
+
+def _goes_on(work: Backfill | None, found: Found) -> bool:
+    """Whether a step comes to something new."""
+    if work is None or work.state == "new":
+        return found.known
+    return found.landed or found.page is not None or (found.deleted and work.state != "landing")
+
+
+def _in_force(work: Backfill, index: MeterIndex) -> bool:
+    plan = index.get(work.namespace, str(work.definition["eventType"]))
+    return plan is not None and any(reader.meter.meter_id == work.meter_id for reader in plan.readers)
+
+
+def _marks(work: Backfill) -> tuple[bytes, int]:
+    """The mark that the step waits for, and from how many partitions; 0: it waits for none."""
+    if work.state == "waiting":
+        return start_mark(work.meter_id), work.shards
+    if work.state == "landing":
+        return end_mark(work.meter_id, work.shard), 2 * work.shards
+    return b"", 0
+
+
+def fill(transaction: Transaction, found: Sequence[Found], partitions: int) -> None:
+    """Take each step of the chunk once. found: of each record, see `look`."""
+    for record, known in zip(transaction.chunk.records, found, strict=True):
+        work = _read(record)
+        if work is None or _is_over(work):
+            continue
+        step = take(work, record.offset, transaction.table, known, record.timestamp)
+        if step is None:
+            continue
+        _send(transaction, step, partitions)
+        transaction.read(step.read)
+        if record.offset > transaction.counted_offset and step.read:
+            transaction.count(work.namespace, "read", step.read)
+            for name, number in step.moves.items():
+                transaction.count(work.namespace, name, number)
+
+
+def _send(transaction: Transaction, step: Step, partitions: int) -> None:
+    settled: dict[int, list[Settled]] = defaultdict(list)
+    windows: dict[int, list[Window]] = defaultdict(list)
+    for one in step.settled:
+        assert isinstance(one.event, Event)
+        settled[subject_hash(one.event.namespace, one.event.subject) % partitions].append(one)
+    for window in step.windows:
+        windows[subject_hash(window.namespace, window.subject) % partitions].append(window)
+    for topic, by_partition in (("events-settled", settled), ("usage", windows)):
+        for partition, items in by_partition.items():
+            for packed in _packed(items):
+                transaction.send(topic, packed, partition=partition)
+    for topic, partition, mark in step.marks:
+        transaction.send(topic, b"[]", key=mark, partition=partition)
+    for work in step.following:
+        transaction.send(TOPIC, _encode(work), key=key_of(work), partition=work.shard)
+
+
+def _packed(items: Sequence[Settled] | Sequence[Window]) -> Iterable[bytes]:
+    return arrays([_encode(item) for item in items])
+
+
+def _read(record: Record) -> Backfill | None:
+    return None if record.value is None else _work(record.value)
