@@ -83,6 +83,8 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     `revision` is the offset of the last input applied: it only grows. `part`: 0 holds the events counted as they
     came, 1 those that a backfill of the meter counted; the window is the two together, and each has its own `change`,
     `order` and `revision` (offsets of `events-unique`, of `backfill-work`).
+    `events`: of a watched meter, what the chunk brought, in order: (source, id, value), so that an alert can name the
+    event that crossed its threshold; the value is empty where values are not added up. Empty if they would be huge.
     """
 
     namespace: str
@@ -99,6 +101,7 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     revision: int
     received_at_ms: int  # of the newest event in it
     part: int = 0
+    events: list[tuple[str, str, str]] = []
 
 
 class Backfill(msgspec.Struct):

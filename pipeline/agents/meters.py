@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.agents.following import Following
+from pipeline.core.attribution import Watched
 from pipeline.core.control import meter_of
 from pipeline.core.meter import Meter
 from pipeline.core.reading import MeterIndex
@@ -21,6 +22,7 @@ class Meters(Following):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, self._take)
         self._meters: dict[str, Meter] = {}  # by key on `control`
+        self._watched = Watched()
         self._current: tuple[MeterIndex, int] = (MeterIndex([]), 0)
 
     def current(self) -> tuple[MeterIndex, int]:
@@ -29,7 +31,8 @@ class Meters(Following):
 
     def _take(self, changes: Mapping[str, Definition | None]) -> None:
         revision = self._current[1]
-        before = dict(self._meters)
+        before = (dict(self._meters), self._watched.meters)
+        self._watched.update(changes)
         for key, definition in changes.items():
             meter = meter_of(definition)
             if meter is not None:
@@ -37,5 +40,7 @@ class Meters(Following):
             else:
                 self._meters.pop(key, None)
             revision = max(revision, definition.revision if definition is not None else 0)
-        index = self._current[0] if self._meters == before else MeterIndex(self._meters.values())
+        index = self._current[0]
+        if (self._meters, self._watched.meters) != before:
+            index = MeterIndex(self._meters.values(), self._watched.meters)
         self._current = (index, revision)

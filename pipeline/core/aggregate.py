@@ -17,6 +17,7 @@ from pipeline.core.reading import MeterIndex, Reader
 from pipeline.core.window import MINUTE_S
 from pipeline.records import Event, Settled, Window
 
+NAMED_CHARACTERS = 64 << 10  # of sources and ids in one window; a packed record has to hold it
 FULL = "the total of this window would no longer fit 38 digits"
 
 
@@ -122,6 +123,7 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
     if aggregation == "UNIQUE_COUNT":
         members = _members(cells, identities, position, table)
     full = _Full(reader, group, position, table)
+    events = _events(reader, group) if reader.watched else {}
     # Subjects share few combinations of dimensions, so each is named once.
     named = {values: dict(zip(names, values, strict=True)) for values in {at[2] for at in cells}}
     windows = []
@@ -152,9 +154,27 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
                 brought,
                 state.position,
                 state.received_at_ms,
+                0,
+                events.get(at, []),
             )
         )
     return windows
+
+
+def _events(reader: Reader, group: Group) -> dict[At, list[tuple[str, str, str]]]:
+    """Of each window, the events that the record brings: (source, id, value), in order. None of a huge window."""
+    summed = reader.meter.aggregation in tally.SUMMED
+    by_place = dict(zip(group.places, group.events, strict=True))
+    found: dict[At, list[tuple[str, str, str]]] = {}
+    for place, at, _, value in group.brought(reader):
+        event = by_place[place]
+        text = number.text(value) if summed else "1" if reader.meter.aggregation == "COUNT" else ""
+        found.setdefault(at, []).append((event.source, event.id, text))
+    return {
+        at: named
+        for at, named in found.items()
+        if sum(len(source) + len(id) for source, id, _ in named) <= NAMED_CHARACTERS
+    }
 
 
 class _Full:

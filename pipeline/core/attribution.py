@@ -67,34 +67,45 @@ def read(definition: Definition) -> list[Holding]:
     return [Holding(int(from_s), str(customer)) for from_s, customer in found]
 
 
-class Holders:
-    """Who holds which subject, as far as the control log was read; and which meters anybody watches.
-
-    watched: (namespace, slug) of meters that a feature or a rule names: only their usage is worth re-keying.
-    """
+class Watched:
+    """Meters that a feature or a rule names, as (namespace, slug): only their usage is worth re-keying."""
 
     def __init__(self) -> None:
-        self._holdings: dict[tuple[str, str], list[Holding]] = {}
         self._watching: dict[str, tuple[str, str]] = {}  # key on `control` -> meter
-        self.watched: frozenset[tuple[str, str]] = frozenset()
+        self.meters: frozenset[tuple[str, str]] = frozenset()
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
         """Takes what was read from `control`, by its key there."""
+        before = len(self._watching)
+        touched = False
         for key, definition in changes.items():
-            if definition is None:
-                self._watching.pop(key, None)
-            elif definition.kind == ATTRIBUTION:
-                self._holdings[definition.namespace, definition.name] = read(definition)
+            slug = None if definition is None else (definition.body or {}).get("meterSlug")
+            if definition is not None and isinstance(slug, str):
+                self._watching[key] = (definition.namespace, slug)
+                touched = True
             else:
-                self._watch(key, definition)
-        self.watched = frozenset(self._watching.values())
+                self._watching.pop(key, None)
+        if touched or len(self._watching) != before:
+            self.meters = frozenset(self._watching.values())
 
-    def _watch(self, key: str, definition: Definition) -> None:
-        slug = (definition.body or {}).get("meterSlug")
-        if isinstance(slug, str):
-            self._watching[key] = (definition.namespace, slug)
-        else:
-            self._watching.pop(key, None)
+
+class Holders:
+    """Who holds which subject, and which meters are watched, as far as the control log was read."""
+
+    def __init__(self) -> None:
+        self._holdings: dict[tuple[str, str], list[Holding]] = {}
+        self._watched = Watched()
+
+    @property
+    def watched(self) -> frozenset[tuple[str, str]]:
+        return self._watched.meters
+
+    def update(self, changes: Mapping[str, Definition | None]) -> None:
+        """Takes what was read from `control`, by its key there."""
+        for definition in changes.values():
+            if definition is not None and definition.kind == ATTRIBUTION:
+                self._holdings[definition.namespace, definition.name] = read(definition)
+        self._watched.update(changes)
 
     def of(self, namespace: str, subject: str, start_s: int) -> str:
         """The customer that held the subject at `start_s`, or NOBODY."""

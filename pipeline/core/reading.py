@@ -7,7 +7,7 @@ Only those members of the data are decoded that some meter names; fractions stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from operator import attrgetter
 from typing import Any
@@ -42,11 +42,12 @@ class Reader:
     it. dimensions(data): of each event, in the order of `names`. from_ns: None if the meter counts from ever.
     """
 
-    __slots__ = ("dimensions", "from_ns", "meter", "names", "needs_data", "slug", "values")
+    __slots__ = ("dimensions", "from_ns", "meter", "names", "needs_data", "slug", "values", "watched")
 
     def __init__(self, meter: Meter, fields: dict[str, str], values: Callable[[Data], Column] | None) -> None:
         self.meter = meter
         self.slug = meter.slug
+        self.watched = False  # whether windows name their events
         self.names = tuple(meter.group_by)
         self.from_ns = None if meter.event_from is None else event_from_ns(meter)
         self.needs_data = meter.aggregation != "COUNT" or bool(meter.group_by)
@@ -87,13 +88,19 @@ class Plan:
 
 
 class MeterIndex:
-    """Meters in force, by namespace and event type. Immutable: changed definitions make a new one."""
+    """Meters in force, by namespace and event type. Immutable: changed definitions make a new one.
 
-    def __init__(self, meters: Iterable[Meter]) -> None:
+    watched: (namespace, slug) of meters whose windows name the events that they took.
+    """
+
+    def __init__(self, meters: Iterable[Meter], watched: Collection[tuple[str, str]] = ()) -> None:
         kinds: dict[tuple[str, str], list[Meter]] = {}
         for meter in meters:
             kinds.setdefault((meter.namespace, meter.event_type), []).append(meter)
         self._plans = {kind: Plan(found) for kind, found in kinds.items()}
+        for plan in self._plans.values():
+            for reader in plan.readers:
+                reader.watched = (reader.meter.namespace, reader.slug) in watched
 
     def get(self, namespace: str, event_type: str) -> Plan | None:
         """The meters that want such events, or None."""

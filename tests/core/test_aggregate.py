@@ -565,3 +565,32 @@ def test_a_replay_refuses_the_same_at_the_limit(records: list[list[Event]], agai
     ]
     assert run(records[-1], SUMMED, table, FIRST + len(records) - 1) == outcomes[-1]
     assert table == before
+
+
+def test_windows_of_a_watched_meter_name_their_events() -> None:
+    index = MeterIndex([meter("SUM")], {("default", "m")})
+    events = [
+        Event(
+            "default",
+            "/s",
+            f"e{n}",
+            "t",
+            "ann",
+            60_000_000_000 * (n % 2),
+            5,
+            "events",
+            0,
+            n,
+            msgspec.Raw(data),
+        )
+        for n, data in enumerate([b'{"v":1.5}', b'{"v":2}', b'{"v":"x"}', b'{"v":-3}', b'{"v":0.25}'])
+    ]
+    windows = aggregate(events, 7, index, Memory(), 0, 1).windows
+    named = {window.start_s: window.events for window in windows}
+    assert named == {
+        0: [("/s", "e0", "1.5"), ("/s", "e4", "0.25")],
+        60: [("/s", "e1", "2"), ("/s", "e3", "-3")],
+    }
+    assert [
+        window.events for window in aggregate(events, 7, MeterIndex([meter("SUM")]), Memory(), 0, 1).windows
+    ] == [[], []]
