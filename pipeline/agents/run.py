@@ -155,7 +155,10 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         )
     from pipeline.agents import control
 
-    return Parts(Spec(stage, ("commands",), "control-meta", control.CHANGELOG), control.create)
+    return Parts(
+        Spec(stage, ("commands",), "control-meta", control.CHANGELOG),
+        lambda made: control.create(made, declared["backfill-work"].partitions),
+    )
 
 
 def _run(stage: Stage) -> None:

@@ -42,6 +42,7 @@ def input_topics(settings: Settings, stage: str) -> list[str]:
         "aggregate": ["events-unique"],
         "sink": ["events-settled", "duplicates", "rejected", "usage"],
         "control": ["commands"],
+        "backfill": ["backfill-work"],
     }
     if stage == "ingest":
         outside = [topic.name for topic in topics.load(settings).values() if topic.namespace is not None]

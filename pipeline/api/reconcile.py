@@ -23,7 +23,7 @@ from pipeline.stores import totals as stored_totals
 router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
 
 WAIT_S = 30.0
-STAGES = ("ingest", "dedupe", "aggregate", "sink")
+STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
 _ASK_AGAIN_S = 0.3
 _SURE_AFTER_S = 3.0  # a difference that stays so long is one: counts and rows reach this process by two ways
 
