@@ -3,7 +3,8 @@
 Owns: which operators there are, their limits and texts, what each matches. Does not own: SQL (stores.filters),
 or what is filtered. A filter is one operator, such as {"$in": ["a", "b"]}; {} matches everything; null is absent.
 Text is compared by its UTF-8 bytes. In a pattern `%` stands for any text, `_` for one character, `\\` takes the
-meaning of the next one away; $ilike, $nilike, $contains and $ncontains ignore case. `$exists` means not "".
+meaning of the next one away; $ilike, $nilike, $contains and $ncontains take a letter in either case. `$exists`
+means not "".
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ _PATTERNS = ("$like", "$nlike", "$ilike", "$nilike", "$contains", "$ncontains")
 _LISTS = ("$in", "$nin")
 _JOINS = ("$and", "$or")
 _TIME = ("$eq", "$gt", "$gte", "$lt", "$lte")
-IGNORE_CASE = frozenset({"$ilike", "$nilike", "$contains", "$ncontains"})
+_IGNORE_CASE = frozenset({"$ilike", "$nilike", "$contains", "$ncontains"})
 NEGATED = {"$nlike": "$like", "$nilike": "$ilike", "$ncontains": "$contains", "$nin": "$in", "$ne": "$eq"}
+# Of RE2 and Python; old servers misread other characters behind a backslash.
+_META = frozenset("|()^$.[?*+{\\")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "$eq": lambda a, b: a == b,
     "$gt": lambda a, b: a > b,
@@ -101,7 +104,7 @@ def matches(filter_: Filter, value: str) -> bool:
     if op == "$or":
         return any(matches(one, value) for one in operand)
     if op == "$exists":
-        return bool(value) == operand
+        return bool(bool(value) == operand)
     positive = NEGATED.get(op, op)
     if positive == "$in":
         found = value in operand
@@ -114,8 +117,7 @@ def matches(filter_: Filter, value: str) -> bool:
 
 def pattern(op: str, operand: str) -> str:
     """The regular expression (RE2) that says the same as a pattern operator, its negation left aside."""
-    flags = "(?is)^" if op in IGNORE_CASE else "(?s)^"
-    return flags + ".*".join(_expression(stretch) for stretch in _stretches(op, operand)) + "$"
+    return "(?s)^" + ".*".join(_expression(op, stretch) for stretch in _stretches(op, operand)) + "$"
 
 
 def _like(op: str, operand: str, value: str) -> bool:
@@ -141,9 +143,8 @@ def _like(op: str, operand: str, value: str) -> bool:
 @lru_cache(256)
 def _compiled(op: str, operand: str) -> tuple[tuple[re.Pattern[str], int], ...]:
     """Each stretch between two % and how many characters it takes."""
-    flags = re.DOTALL | (re.IGNORECASE if op in IGNORE_CASE else 0)
     stretches = _stretches(op, operand)
-    return tuple((re.compile(_expression(stretch), flags), len(stretch)) for stretch in stretches)
+    return tuple((re.compile(_expression(op, stretch), re.DOTALL), len(stretch)) for stretch in stretches)
 
 
 def _stretches(op: str, operand: str) -> list[list[str | None]]:
@@ -164,13 +165,22 @@ def _stretches(op: str, operand: str) -> list[list[str | None]]:
     return found
 
 
-def _expression(stretch: Sequence[str | None]) -> str:
-    return "".join("." if character is None else _literal(character) for character in stretch)
+def _expression(op: str, stretch: Sequence[str | None]) -> str:
+    literal = _either_case if op in _IGNORE_CASE else _literal
+    return "".join("." if character is None else literal(character) for character in stretch)
 
 
 def _literal(character: str) -> str:
-    plain = character.isalnum() or not character.isascii()
-    return character if plain else "\\x" + format(ord(character), "02x")
+    if character == "\0":
+        return r"[\x00]"
+    return "\\" + character if character in _META else character
+
+
+def _either_case(character: str) -> str:
+    # A flag would do, but old servers look for the letters as they stand.
+    cases = {character, character.lower(), character.upper()}
+    letters = "".join(sorted(one for one in cases if len(one) == 1))
+    return f"[{letters}]" if len(letters) > 1 else _literal(character)
 
 
 def _single(label: str, body: object) -> tuple[str, Any]:

@@ -1,40 +1,43 @@
-"""Usage queries: what may be asked, how a range is cut, how parts become the answer.
+"""Usage queries: what may be asked, and how a range is cut.
 
-Owns: rules and texts of a query, the cut into whole minutes and edges, exact merging of parts, result rows.
-Does not own: where parts come from (stores.usage), windows and zones (window), what a meter reads (reading).
+Owns: rules and texts of a query, the cut into whole minutes and edges. Does not own: how an answer is made of parts
+(answer), where parts come from (stores.usage), windows and zones (window).
 A range of whole minutes is summed from stored windows; what is left of its first and last minute, the edges,
 is measured again from the events themselves. Source of rules and texts: OpenMeter's meter query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from operator import itemgetter
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
-from pipeline.core import number, tally
+from pipeline.core.filter_string import Filter, filter_string
 from pipeline.core.meter import Meter
-from pipeline.core.reading import Plan, measure_by
-from pipeline.core.window import MINUTE_NS, MINUTE_S, SIZES, Size, bounds, minute_s
-from pipeline.errors import Broken, Rejected
+from pipeline.core.window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s
+from pipeline.errors import Rejected
 
 MAX_LIST = 100  # subjects, dimensions to group by, values of one filter
 END_S = 4_294_967_280  # the last whole minute that a stored DateTime can name
 NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTING = ("COUNT", "UNIQUE_COUNT")
 
+CUSTOMER = "customer_id"  # to group by, where customers are asked for
 Filters = Mapping[str, Sequence[str]]
+Customers = Mapping[str, Sequence[str]]  # a customer's id -> its subjects
 
 
 @dataclass(frozen=True)
 class UsageQuery:
-    """A checked query. Instants are ns since 1970, [from, to); None: open. Any value of a filter fits."""
+    """A checked query. Instants are ns since 1970, [from, to); None: open.
+
+    only: the subjects to look at; None: all, empty: none, so the answer is empty. customer_of: customer by subject,
+    where customers are asked for; then every row is about one customer. group_by: dimensions only.
+    """
 
     meter: Meter
     from_ns: int | None
@@ -42,48 +45,16 @@ class UsageQuery:
     window: Size | None
     tz: str
     zone: ZoneInfo
-    subjects: tuple[str, ...]
+    only: tuple[str, ...] | None
     by_subject: bool
-    group_by: tuple[str, ...]  # dimensions, without `subject`
-    filters: tuple[tuple[str, tuple[str, ...]], ...]
+    customer_of: Mapping[str, str] | None
+    group_by: tuple[str, ...]
+    filters: tuple[tuple[str, Filter], ...]
 
-
-class Key(NamedTuple):
-    """What one result row is about. start_s: of the window, 0 without one; subject: "" unless asked for."""
-
-    start_s: int
-    dimensions: tuple[str, ...]
-    subject: str
-
-
-class Part(NamedTuple):
-    """What is known of a key from some of its events; no event is in two parts.
-
-    value: atto; None for COUNT and UNIQUE_COUNT. order: of LATEST. first_s, last_s: first and last minute.
-    distinct: members that are in no other part; members: those that may be (UNIQUE_COUNT).
-    """
-
-    value: int | None
-    order: str
-    events: int
-    first_s: int
-    last_s: int
-    distinct: int = 0
-    members: frozenset[str] = frozenset()
-
-
-Parts = dict[Key, Part]
-
-
-class EdgeEvent(NamedTuple):
-    """A stored event that the meter has counted. `data`: JSON text."""
-
-    subject: str
-    data: str
-    time_ns: int
-    received_at_ms: int
-    partition: int
-    offset: int
+    @property
+    def by_customer(self) -> bool:
+        """Whether each row is about one customer."""
+        return self.customer_of is not None
 
 
 class Cut(NamedTuple):
@@ -101,28 +72,26 @@ def usage_query(
     window: str | None = None,
     tz: str = "UTC",
     subjects: Sequence[str] = (),
+    customers: Customers | None = None,
     group_by: Sequence[str] = (),
     filters: Filters | None = None,
+    advanced: Mapping[str, object] | None = None,
 ) -> UsageQuery:
-    """Checks a query. Raises Rejected `bad-query` with OpenMeter's text where it has one."""
-    if from_ns is not None and to_ns is not None:
-        if from_ns == to_ns:
-            _refuse("from and to cannot be equal")
-        if from_ns > to_ns:
-            _refuse("from must be before to")
+    """Checks a query. Raises Rejected `bad-query` with OpenMeter's text where it has one.
+
+    filters: any of the values of a dimension. advanced: a FilterString in JSON form for a dimension; not both.
+    """
+    check_range(from_ns, to_ns)
     if window is not None and window not in SIZES:
         _refuse(f"invalid window: {_shown(window)}, it must be one of {' '.join(SIZES)}")
-    for name in group_by:
-        if name != "subject" and name not in meter.group_by:
-            _refuse(f"invalid group by: {_shown(name)}")
-    for name, values in (filters or {}).items():
-        if name not in meter.group_by:
-            _refuse(f"invalid group by filter: {_shown(name)}")
-        if not values:
-            _refuse(f"the filter {name} needs a value")
-        _check_texts(f"values of filter {name}", values)
     _check_texts("subjects", subjects)
+    _check_texts("customers", list(customers or ()))
+    dimensions = _dimensions(meter, group_by, customers is not None)
     _check_texts("group by", group_by)
+    customer_of = None if customers is None else _customer_of(customers)
+    only = tuple(dict.fromkeys(subjects)) if subjects else None
+    if customer_of is not None:
+        only = tuple(customer_of) if only is None else tuple(one for one in only if one in customer_of)
     return UsageQuery(
         meter=meter,
         from_ns=from_ns,
@@ -130,11 +99,21 @@ def usage_query(
         window=window,
         tz=tz,
         zone=_zone(tz),
-        subjects=tuple(dict.fromkeys(subjects)),
+        only=only,
         by_subject=bool(subjects) or "subject" in group_by,
-        group_by=tuple(name for name in dict.fromkeys(group_by) if name != "subject"),
-        filters=tuple((name, tuple(values)) for name, values in (filters or {}).items()),
+        customer_of=customer_of,
+        group_by=dimensions,
+        filters=_filters(meter, filters or {}, advanced or {}),
     )
+
+
+def check_range(from_ns: int | None, to_ns: int | None) -> None:
+    """Raises Rejected `bad-query` unless from is before to."""
+    if from_ns is not None and to_ns is not None:
+        if from_ns == to_ns:
+            _refuse("from and to cannot be equal")
+        if from_ns > to_ns:
+            _refuse("from must be before to")
 
 
 def cut(from_ns: int | None, to_ns: int | None) -> Cut:
@@ -166,109 +145,48 @@ def runs(boundaries: Sequence[int]) -> tuple[list[int], list[int]]:
     return starts, lengths
 
 
-def join(aggregation: str, a: Part, b: Part) -> Part:
-    """Two parts of one key as one: associative and commutative."""
-    value, order = _fold(aggregation, a, b)
-    return Part(
-        value,
-        order,
-        a.events + b.events,
-        min(a.first_s, b.first_s),
-        max(a.last_s, b.last_s),
-        a.distinct + b.distinct,
-        a.members | b.members,
-    )
-
-
-def collect(aggregation: str, found: Iterable[tuple[Key, Part]], into: Parts | None = None) -> Parts:
-    """Joins parts by key."""
-    parts: Parts = {} if into is None else into
-    for key, part in found:
-        known = parts.get(key)
-        parts[key] = part if known is None else join(aggregation, known, part)
-    return parts
-
-
-def window_start(query: UsageQuery) -> Callable[[int], int]:
-    """Of the minute of an event, the start of its window in seconds; 0 without one."""
-    if query.window is None:
-        return lambda minute: 0
-    size, zone = query.window, query.zone
-    known: dict[int, int] = {}
-
-    def start_s(minute: int) -> int:
-        if minute not in known:
-            known[minute] = bounds(size, zone, minute)[0]
-        return known[minute]
-
-    return start_s
-
-
-def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | None]:
-    """Measures an event again; None where a filter leaves it out. Raises Broken if it cannot be."""
-    plan = Plan([query.meter])
-    reader = plan.readers[0]
-    allowed = [(reader.names.index(name), frozenset(values)) for name, values in query.filters]
-    asked = [reader.names.index(name) for name in query.group_by]
-    start_s, aggregation = window_start(query), query.meter.aggregation
-
-    def read(event: EdgeEvent) -> tuple[Key, Part] | None:
-        try:
-            measured, dimensions = measure_by(plan, event.data.encode())
-        except Rejected as error:
-            raise Broken(f"meter {query.meter.slug} counted an event that it cannot take: {error}") from error
-        value: Any = None if aggregation == "COUNT" else measured
-        if any(dimensions[place] not in values for place, values in allowed):
-            return None
-        minute = minute_s(event.time_ns)
-        subject = event.subject if query.by_subject else ""
-        key = Key(start_s(minute), tuple(dimensions[place] for place in asked), subject)
-        if aggregation == "UNIQUE_COUNT":
-            members = frozenset((tally.member_digest(value).hex(),))
-            return key, Part(None, "", 1, minute, minute, members=members)
-        order = ""
-        if aggregation == "LATEST":
-            order = tally.order(event.time_ns, event.received_at_ms, event.partition, event.offset)
-        return key, Part(value, order, 1, minute, minute)
-
-    return read
-
-
-def result_rows(query: UsageQuery, parts: Parts) -> list[dict[str, object]]:
-    """The answer: a row for each key with events, by start, subject, group.
-
-    An empty range without window and grouping is one row 0 for COUNT and UNIQUE_COUNT, else nothing.
-    Raises Rejected `total-too-large` for a total of more than 38 digits.
-    """
-    if not parts:
-        grouped = query.window or query.by_subject or query.group_by
-        if grouped or query.meter.aggregation not in _COUNTING:
-            return []
-        return [_row(query, (query.from_ns, query.to_ns), "", (), None)]
-    spans: dict[int, tuple[int, int]] = {}  # windows are few, rows may be many
-    found = []
-    for key, part in parts.items():
-        span = spans.get(key.start_s) or _span(query, key, part)
-        if query.window is not None:
-            spans[key.start_s] = span
-        found.append((span, key.subject, key.dimensions, part))
-    found.sort(key=itemgetter(0, 1, 2))
-    return [_row(query, *one) for one in found]
-
-
-def parse_total(text: str) -> int:
-    """Decimal text of the store, of up to 38 digits, as atto."""
-    whole, _, fraction = text.partition(".")
-    scaled = int(whole.lstrip("-") + fraction.ljust(number.DECIMALS, "0"))
-    return -scaled if text.startswith("-") else scaled
-
-
 @lru_cache(4096)
 def instant_text(at_ns: int) -> str:
     """RFC 3339 in UTC, with as many digits after the second as it needs."""
     seconds, rest = divmod(at_ns, NS_PER_S)
     text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
     return f"{text}.{rest:09d}".rstrip("0") + "Z" if rest else f"{text}Z"
+
+
+def _dimensions(meter: Meter, group_by: Sequence[str], by_customer: bool) -> tuple[str, ...]:
+    """The meter's own dimensions among `group_by`; `customer_id` is one of them only if the meter has it."""
+    found = []
+    for name in dict.fromkeys(group_by):
+        if name == "subject" or (name == CUSTOMER and by_customer):
+            continue
+        if name == CUSTOMER and name not in meter.group_by:
+            _refuse("customer filter is required with customer_id group by")
+        if name not in meter.group_by:
+            _refuse(f"invalid group by: {_shown(name)}")
+        found.append(name)
+    return tuple(found)
+
+
+def _customer_of(customers: Customers) -> dict[str, str]:
+    return {subject: customer for customer, subjects in customers.items() for subject in subjects}
+
+
+def _filters(
+    meter: Meter, filters: Filters, advanced: Mapping[str, object]
+) -> tuple[tuple[str, Filter], ...]:
+    if filters and advanced:
+        _refuse("advanced meter group by filters and filter group by cannot be used together")
+    found = []
+    for name in (*filters, *advanced):
+        if name not in meter.group_by:
+            _refuse(f"invalid group by filter: {_shown(name)}")
+    for name, values in filters.items():
+        if not values:
+            _refuse(f"the filter {name} needs a value")
+        _check_texts(f"values of filter {name}", values)
+        found.append((name, Filter("$in", tuple(dict.fromkeys(values)))))
+    found += [(name, filter_string(f"the filter {name}", body)) for name, body in advanced.items()]
+    return tuple(found)
 
 
 def _refuse(detail: str) -> NoReturn:
@@ -292,64 +210,3 @@ def _zone(tz: str) -> ZoneInfo:
         return ZoneInfo(tz)
     except (KeyError, ValueError, OSError):
         _refuse(f"invalid time zone: {_shown(tz)}")
-
-
-def _fold(aggregation: str, a: Part, b: Part) -> tuple[int | None, str]:
-    if a.value is None or b.value is None:
-        return (a.value, a.order) if b.value is None else (b.value, b.order)
-    if aggregation == "LATEST":
-        order, value = max((a.order, a.value), (b.order, b.value))
-        return value, order
-    if aggregation == "MIN":
-        return min(a.value, b.value), ""
-    if aggregation == "MAX":
-        return max(a.value, b.value), ""
-    return a.value + b.value, ""
-
-
-def _span(query: UsageQuery, key: Key, part: Part) -> tuple[int, int]:
-    """Start and end of a row in ns."""
-    if query.window is not None:
-        start_s, end_s = bounds(query.window, query.zone, key.start_s)
-        return start_s * NS_PER_S, end_s * NS_PER_S
-    start_ns = part.first_s * NS_PER_S if query.from_ns is None else query.from_ns
-    end_ns = (part.last_s + MINUTE_S) * NS_PER_S if query.to_ns is None else query.to_ns
-    return start_ns, end_ns
-
-
-def _row(
-    query: UsageQuery,
-    span: tuple[int | None, int | None],
-    subject: str,
-    dimensions: tuple[str, ...],
-    part: Part | None,
-) -> dict[str, object]:
-    start_ns, end_ns = span
-    return {
-        "meter": query.meter.slug,
-        "subject": subject if query.by_subject else None,
-        "window": query.window,
-        "tz": query.tz,
-        "start": None if start_ns is None else instant_text(start_ns),
-        "end": None if end_ns is None else instant_text(end_ns),
-        "group": dict(zip(query.group_by, dimensions, strict=True)),
-        "value": "0" if part is None else _value(query.meter, part),
-        "count": 0 if part is None else part.events,
-    }
-
-
-def _value(meter: Meter, part: Part) -> str:
-    if meter.aggregation == "COUNT":
-        return str(part.events)
-    if meter.aggregation == "UNIQUE_COUNT":
-        return str(part.distinct + len(part.members))
-    value = part.value
-    if value is None:
-        raise Broken(f"meter {meter.slug} has events but no value")
-    if meter.aggregation == "AVG":
-        value = number.divide(value, part.events)
-    if not -number.TOTAL_LIMIT < value < number.TOTAL_LIMIT:
-        raise Rejected(
-            "total-too-large", f"the total of meter {meter.slug} has more than 38 digits: ask for less"
-        )
-    return number.text(value)

@@ -1,6 +1,7 @@
 """Runs a usage query on ClickHouse.
 
-Owns: its SQL and the steps of a query. Does not own: the rules, merging and result rows (core.query).
+Owns: its SQL and the steps of a query. Does not own: the rules (core.query), merging and result rows (core.answer),
+the SQL of filters (filters).
 SQL is put together from the constants here; every value is a bound parameter. Sums are exact: where a sum of
 Decimal(38, 18) could wrap, the windows are summed here in whole numbers instead.
 """
@@ -8,27 +9,18 @@ Decimal(38, 18) could wrap, the windows are summed here in whole numbers instead
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core import number
+from pipeline.core.answer import EdgeEvent, Key, Part, Parts, collect, edge_reader, parse_total, result_rows
 from pipeline.core.meter import MAX_DIMENSIONS
-from pipeline.core.query import (
-    NS_PER_S,
-    EdgeEvent,
-    Key,
-    Part,
-    Parts,
-    UsageQuery,
-    collect,
-    cut,
-    edge_reader,
-    parse_total,
-    result_rows,
-    runs,
-)
+from pipeline.core.query import NS_PER_S, UsageQuery, cut, runs
 from pipeline.core.window import MINUTE_S, boundaries
+from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse, Parameter
+from pipeline.stores.filters import text_condition
 
+MAX_ROWS = 1_000_000  # of one answer
 WIDE_S = 366 * 86_400  # a longer range is first narrowed to where there are windows
 EDGE_EVENTS = 50_000  # at most so many in memory at once, where a second has no more
 MEMBERS = 1_000  # looked up by one statement
@@ -45,10 +37,7 @@ _IN_RUN = (
 _START = {None: "toInt64(0)", "MINUTE": "toInt64(start)"}  # other sizes: _IN_RUN
 _DIMENSION = "dimension_values[indexOf(dimension_names, {n#:String})]"
 _DIMENSIONS = tuple(_DIMENSION.replace("n#", "group" + str(place)) for place in range(MAX_DIMENSIONS))
-_FILTERS = tuple(
-    ("has({allowed#:Array(String)}, " + _DIMENSION.replace("n#", "filter#") + ")").replace("#", str(place))
-    for place in range(MAX_DIMENSIONS)
-)
+_FILTERED = tuple(_DIMENSION.replace("n#", "filter" + str(place)) for place in range(MAX_DIMENSIONS))
 _SUM = "toString(sum(value)), toString(min(value)), toString(max(value)), ''"
 _VALUES = {
     "SUM": _SUM,
@@ -60,22 +49,26 @@ _VALUES = {
     "LATEST": "toString(argMax(value, latest_order)), '', '', max(latest_order)",
 }
 _WINDOWS = ", count(), toUInt64(sum(count)), toUInt32(min(start)), toUInt32(max(start)) FROM windows FINAL"
+_ANY_WINDOW = " FROM windows"
 _RANGE = (
     " WHERE namespace = {namespace:String} AND meter_id = {meter_id:UInt64}"
     " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
 )
 _SUBJECTS = "subject IN (SELECT arrayJoin({subjects:Array(String)}))"
-_GROUPED = " GROUP BY window_start, dims, of_subject"
-_EACH = _GROUPED + ", start, subject, dimensions"
+_CUSTOMER = "transform(subject, {customer_subjects:Array(String)}, {customers:Array(String)}, '')"
+_GROUPED = " GROUP BY window_start, dims, of_subject, of_customer"
+_EACH = _GROUPED + ", start, subject, dimensions, part"
 _IF_ANY = " HAVING count() > 0"  # where all keys are constant, old servers give a row for no rows
+_LIMIT = " LIMIT " + str(MAX_ROWS + 1)
 _MEMBERS = "member IN (SELECT arrayJoin({members:Array(String)}))"
 _EXTENT = "SELECT toUInt32(min(start)), toUInt32(max(start)), count() FROM windows" + _RANGE
 _EDGE = (
     " FROM events FINAL WHERE namespace = {namespace:String}"
     " AND time >= toDateTime({from_s:UInt32}, 'UTC') AND time <= toDateTime({to_s:UInt32}, 'UTC')"
     " AND time_ns >= {from_ns:Int64} AND time_ns < {to_ns:Int64} AND fate = 'counted'"
-    # An older meter of the same slug counted under lower revisions.
-    " AND has(meters, {meter:String}) AND revision >= {meter_id:UInt64}"
+    # An older meter of the same slug counted what was decided before; a backfill names its meter by id.
+    " AND (has(meters, {meter:String}) AND decided >= {meter_id:UInt64}"
+    " OR has(backfilled, {meter_id:UInt64}))"
 )
 _EDGE_SECONDS = "SELECT intDiv(time_ns, 1000000000) AS second, count()"
 _EDGE_EVENTS = "SELECT subject, data, time_ns, received_at_ms, input_partition, input_offset"
@@ -90,7 +83,12 @@ class _Scope(NamedTuple):
 
 
 def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
-    """The rows of core.query.result_rows. Raises Unavailable, Rejected `total-too-large`, Broken."""
+    """The rows of core.answer.result_rows.
+
+    Raises Unavailable, Rejected `total-too-large` or `too-many-rows`, Broken.
+    """
+    if query.only == ():
+        return result_rows(query, {})
     aggregation = query.meter.aggregation
     minutes, edges = cut(query.from_ns, query.to_ns)
     parts: Parts = {}
@@ -102,7 +100,33 @@ def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
         collect(aggregation, _edge(store, query, *side), edge)
     if edge and scope is not None and aggregation == "UNIQUE_COUNT":
         edge = _fresh(store, edge, scope)
-    return result_rows(query, collect(aggregation, edge.items(), parts))
+    collect(aggregation, edge.items(), parts)
+    if len(parts) > MAX_ROWS:
+        raise Rejected(
+            "too-many-rows",
+            f"the answer has more than {MAX_ROWS:,} rows: ask for less, or for longer windows",
+        )
+    return result_rows(query, parts)
+
+
+def keys(store: ClickHouse, query: UsageQuery) -> set[Key]:
+    """What has usage, without its amount: at most MAX_ROWS keys. Raises as `usage`."""
+    if query.only == ():
+        return set()
+    minutes, edges = cut(query.from_ns, query.to_ns)
+    found: set[Key] = set()
+    scope = _scope(store, query, minutes)
+    if scope is not None:
+        select = scope.keys + _ANY_WINDOW + _RANGE + scope.conditions + _GROUPED + _IF_ANY + _LIMIT
+        found = {_key(row) for row in store.query(select, scope.parameters)}
+    for side in edges:
+        found |= {key for key, _ in _edge(store, query, *side)}
+    return found
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    start_s, dimensions, subject, customer, *_ = row
+    return Key(start_s, tuple(dimensions), subject, customer)
 
 
 def _scope(store: ClickHouse, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
@@ -131,42 +155,45 @@ def _scope(store: ClickHouse, query: UsageQuery, minutes: tuple[int, int]) -> _S
         dimensions = "[" + ", ".join(_DIMENSIONS[: len(query.group_by)]) + "]"
         parameters |= {"group" + str(place): name for place, name in enumerate(query.group_by)}
     subject = "subject" if query.by_subject else "''"
-    keys = "SELECT " + start + " AS window_start, " + dimensions + " AS dims, " + subject + " AS of_subject"
-    return _Scope(keys, _conditions(query, parameters), parameters)
+    customer = "''"
+    if query.customer_of is not None:
+        customer = _CUSTOMER
+        parameters |= {
+            "customer_subjects": list(query.customer_of),
+            "customers": list(query.customer_of.values()),
+        }
+    keys = "SELECT " + start + " AS window_start, " + dimensions + " AS dims, " + subject + " AS of_subject, "
+    return _Scope(keys + customer + " AS of_customer", _conditions(query, parameters), parameters)
 
 
 def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
     """The conditions of subjects and filters; their values are added to `parameters`."""
     found = []
-    if query.subjects:
+    if query.only is not None:
         found.append(_SUBJECTS)
-        parameters["subjects"] = query.subjects
-    for place, (name, values) in enumerate(query.filters):
-        found.append(_FILTERS[place])
-        parameters |= {"filter" + str(place): name, "allowed" + str(place): values}
+        parameters["subjects"] = query.only
+    for place, (name, filter_) in enumerate(query.filters):
+        parameters["filter" + str(place)] = name
+        found.append(text_condition(_FILTERED[place], filter_, parameters))
     return "".join(" AND " + condition for condition in found)
 
 
 def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tuple[Key, Part]]:
     aggregation = query.meter.aggregation
     select = scope.keys + ", " + _VALUES[aggregation] + _WINDOWS + _RANGE + scope.conditions
-    rows = store.query(select + _GROUPED + _IF_ANY, scope.parameters)
+    rows = store.query(select + _GROUPED + _IF_ANY + _LIMIT, scope.parameters)
     if _VALUES[aggregation] == _SUM and any(_may_wrap(low, high, n) for *_, low, high, _, n, _, _, _ in rows):
         rows = store.query(select + _EACH, scope.parameters)
-    for start_s, dimensions, subject, value, _, _, order, _, count, first_s, last_s in rows:
-        yield (
-            Key(start_s, tuple(dimensions), subject),
-            Part(parse_total(value) if value else None, order, count, first_s, last_s),
-        )
+    for row in rows:
+        value, _, _, order, _, count, first_s, last_s = row[4:]
+        yield _key(row), Part(parse_total(value) if value else None, order, count, first_s, last_s)
     if aggregation == "UNIQUE_COUNT":
-        found = {Key(row[0], tuple(row[1]), row[2]): (row[-2], row[-1]) for row in rows}
+        found = {_key(row): (row[-2], row[-1]) for row in rows}
         members = scope.keys + ", uniqExact(member) FROM uniques" + _RANGE + scope.conditions + _GROUPED
-        for start_s, dimensions, subject, distinct in store.query(members, scope.parameters):
-            key = Key(start_s, tuple(dimensions), subject)
-            if (
-                key in found
-            ):  # members are written before their window: without it, the events are not counted yet
-                yield key, Part(None, "", 0, *found[key], distinct=distinct)
+        for row in store.query(members, scope.parameters):
+            seen = found.get(_key(row))
+            if seen is not None:  # members are written before their window, which counts their events
+                yield _key(row), Part(None, "", 0, *seen, distinct=row[-1])
 
 
 def _may_wrap(low: str, high: str, rows: int) -> bool:
@@ -176,12 +203,12 @@ def _may_wrap(low: str, high: str, rows: int) -> bool:
 def _edge(store: ClickHouse, query: UsageQuery, from_ns: int, to_ns: int) -> Iterator[tuple[Key, Part]]:
     """Measures again what the meter counted in [from_ns, to_ns), some seconds at a time."""
     meter = query.meter
-    conditions = " AND " + _SUBJECTS if query.subjects else ""
+    conditions = " AND " + _SUBJECTS if query.only is not None else ""
     parameters: dict[str, Parameter] = {
         "namespace": meter.namespace,
         "meter": meter.slug,
         "meter_id": meter.meter_id,
-        "subjects": query.subjects,
+        "subjects": query.only or (),
     }
     read = edge_reader(query)
     asked = _EDGE_SECONDS + _EDGE + conditions + " GROUP BY second ORDER BY second"
@@ -223,6 +250,6 @@ def _fresh(store: ClickHouse, edge: Parts, scope: _Scope) -> Parts:
     known: dict[Key, set[str]] = {}
     for first in range(0, len(wanted), MEMBERS):
         parameters = scope.parameters | {"members": wanted[first : first + MEMBERS]}
-        for start_s, dimensions, subject, member in store.query(select + _GROUPED + ", member", parameters):
-            known.setdefault(Key(start_s, tuple(dimensions), subject), set()).add(member)
+        for row in store.query(select + _GROUPED + ", member", parameters):
+            known.setdefault(_key(row), set()).add(row[-1])
     return {key: part._replace(members=part.members - known.get(key, set())) for key, part in edge.items()}

@@ -12,23 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import tally
-from pipeline.core.meter import define
-from pipeline.core.query import (
-    END_S,
-    NS_PER_S,
+from pipeline.core.answer import (
     EdgeEvent,
     Key,
     Part,
     collect,
-    cut,
     edge_reader,
-    instant_text,
     join,
     parse_total,
     result_rows,
-    runs,
-    usage_query,
 )
+from pipeline.core.filter_string import Filter
+from pipeline.core.meter import define
+from pipeline.core.query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
 from pipeline.core.window import MINUTE_NS, boundaries
 from pipeline.errors import Broken, Rejected
 
@@ -69,6 +65,13 @@ def meter(aggregation: str) -> Any:
         ({"subjects": ["s"] * 101}, "subjects: at most 100 are allowed"),
         ({"subjects": ["\ud800"]}, "subjects: half of a surrogate pair is no text"),
         ({"filters": {"kind": ["a"] * 101}}, "values of filter kind: at most 100 are allowed"),
+        ({"customers": {str(n): () for n in range(101)}}, "customers: at most 100 are allowed"),
+        ({"group_by": ["customer_id"]}, "customer filter is required with customer_id group by"),
+        ({"advanced": {"x": {"$eq": "a"}}}, "invalid group by filter: x"),
+        (
+            {"advanced": {"kind": {"$eq": "a"}}, "filters": {"kind": ["a"]}},
+            "advanced meter group by filters and filter group by cannot be used together",
+        ),
     ],
 )
 def test_what_may_not_be_asked(asked: dict[str, Any], detail: str) -> None:
@@ -88,10 +91,28 @@ def test_what_may_be_asked() -> None:
         filters={"kind": ["a", "b"]},
     )
     assert (query.group_by, query.by_subject) == (("region",), True)
-    assert query.filters == (("kind", ("a", "b")),)
-    assert usage_query(METER, subjects=["b", "a", "b"]).subjects == ("b", "a")
+    assert query.filters == (("kind", Filter("$in", ("a", "b"))),)
+    assert (query.only, query.by_customer) == (None, False)
+    assert usage_query(METER, subjects=["b", "a", "b"]).only == ("b", "a")
     assert usage_query(METER, subjects=["b"]).by_subject
     assert not usage_query(METER, group_by=["kind"]).by_subject
+
+
+def test_customers_narrow_to_their_subjects() -> None:
+    customers = {"c1": ["a", "b"], "c2": ["c"], "c3": []}
+    query = usage_query(METER, customers=customers, group_by=["customer_id"])
+    assert query.only == ("a", "b", "c") and query.by_customer and not query.by_subject
+    assert query.customer_of == {"a": "c1", "b": "c1", "c": "c2"} and query.group_by == ()
+    assert usage_query(METER, customers=customers, subjects=["c", "x"]).only == ("c",)
+    assert usage_query(METER, customers={"c3": []}).only == ()
+    own = define(BODY | {"groupBy": {"customer_id": "$.customer"}}, 7)
+    assert usage_query(own, group_by=["customer_id"]).group_by == ("customer_id",)
+    assert usage_query(own, group_by=["customer_id"], customers=customers).group_by == ()
+
+
+def test_an_advanced_filter_is_one_of_a_dimension() -> None:
+    query = usage_query(METER, advanced={"kind": {"$ne": "a"}})
+    assert query.filters == (("kind", Filter("$ne", "a")),)
 
 
 instants = st.integers(min_value=0, max_value=END_S * NS_PER_S)

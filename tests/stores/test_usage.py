@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.query import usage_query
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.usage import usage
+from pipeline.stores.usage import keys, usage
 from tests.stores.plain import NS, Sent, Tenant, at, meter, recount
 
 AGGREGATIONS = ["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
@@ -176,6 +176,7 @@ def test_row_is_what_the_contract_says(store: ClickHouse, namespace: str) -> Non
         {
             "meter": "tokens",
             "subject": None,
+            "customer": None,
             "window": "HOUR",
             "tz": "Asia/Kolkata",
             "start": "2025-01-01T09:30:00Z",
@@ -231,3 +232,75 @@ def test_empty_ranges(store: ClickHouse, namespace: str, aggregation: str) -> No
         for window in ("MINUTE", "DAY"):
             assert usage(store, usage_query(one, from_ns=from_ns, to_ns=to_ns, window=window)) == []
         assert usage(store, usage_query(one, from_ns=from_ns, to_ns=to_ns, group_by=["kind"])) == []
+
+
+CUSTOMERS = {"c-1": ["acme", "it's"], "c-2": ["b/c", "nobody"], "c-3": ["nobody else"]}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("by_subject", [False, True])
+def test_usage_of_customers_is_that_of_their_subjects(
+    store: ClickHouse, tenant: Tenant, aggregation: str, by_subject: bool
+) -> None:
+    """Together, not added up: two subjects of a customer that saw the same member are one."""
+    asked_of = next(one for one in tenant.meters if one.aggregation == aggregation)
+    customer_of = {subject: customer for customer, subjects in CUSTOMERS.items() for subject in subjects}
+    for (from_ns, to_ns), (window, tz) in zip(RANGES, WINDOWS, strict=False):
+        query = usage_query(
+            asked_of,
+            from_ns=from_ns,
+            to_ns=to_ns,
+            window=window,
+            tz=tz,
+            customers=CUSTOMERS,
+            group_by=["kind", *(["subject"] if by_subject else [])],
+            advanced={"region": {"$or": [{"$like": "e_"}, {"$exists": False}]}},
+        )
+        expected = recount(
+            aggregation,
+            EVENTS,
+            from_ns=from_ns,
+            to_ns=to_ns,
+            window=window,
+            tz=tz,
+            keep=lambda sent: dimension(sent, "region") in ("eu", ""),
+            group=lambda sent: (
+                customer_of[sent.subject],
+                *([sent.subject] if by_subject else []),
+                dimension(sent, "kind"),
+            ),
+        )
+        found = {}
+        for row in usage(store, query):
+            start = datetime.fromisoformat(str(row["start"])) if window else None
+            subject = [row["subject"]] if by_subject else []
+            group = (start, row["customer"], *subject, row["group"]["kind"])  # type: ignore[index]
+            found[group] = (Fraction(str(row["value"])), row["count"])
+        if aggregation == "AVG":  # to 18 decimals
+            expected = {key: (round(value, 18), count) for key, (value, count) in expected.items()}
+        assert found == expected
+
+
+def test_no_subject_of_a_customer_is_no_usage(store: ClickHouse, tenant: Tenant) -> None:
+    (count,) = (one for one in tenant.meters if one.aggregation == "COUNT")
+    for customers, subjects in (({"c": []}, []), ({"c": ["acme"]}, ["b/c"])):
+        query = usage_query(count, customers=customers, subjects=subjects)
+        assert usage(store, query) == [] and keys(store, query) == set()
+
+
+def test_keys_are_what_has_usage(store: ClickHouse, tenant: Tenant) -> None:
+    (count,) = (one for one in tenant.meters if one.aggregation == "COUNT")
+    for from_ns, to_ns in RANGES:
+        query = usage_query(count, from_ns=from_ns, to_ns=to_ns, group_by=["subject", "kind"])
+        rows = usage(store, query)
+        assert {(key.subject, key.dimensions) for key in keys(store, query)} == {
+            (row["subject"], tuple(row["group"].values()))  # type: ignore[attr-defined]
+            for row in rows
+        }
+
+
+def test_a_huge_answer_is_refused(store: ClickHouse, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.stores.usage.MAX_ROWS", 3)
+    with pytest.raises(Rejected) as refusal:
+        usage(store, usage_query(tenant.meters[0], window="MINUTE"))
+    assert refusal.value.reason == "too-many-rows"

@@ -1,0 +1,220 @@
+"""Usage answers: the parts that stores give, merged exactly, as result rows.
+
+Owns: what is known of a group and how two such parts become one, measuring edge events, the rows and their values.
+Does not own: what may be asked (query), where parts come from (stores.usage), what a meter reads (reading).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from pipeline.core import filter_string, number, tally
+from pipeline.core.meter import Meter
+from pipeline.core.query import NS_PER_S, UsageQuery, instant_text
+from pipeline.core.reading import Plan, measure_by
+from pipeline.core.window import MINUTE_S, bounds, minute_s
+from pipeline.errors import Broken, Rejected
+
+_COUNTING = ("COUNT", "UNIQUE_COUNT")
+
+
+class Key(NamedTuple):
+    """What one row is about. start_s: of the window, 0 without one; subject, customer: "" unless asked for."""
+
+    start_s: int
+    dimensions: tuple[str, ...]
+    subject: str
+    customer: str = ""
+
+
+class Part(NamedTuple):
+    """What is known of a key from some of its events; no event is in two parts.
+
+    value: atto; None for COUNT and UNIQUE_COUNT. order: of LATEST. first_s, last_s: first and last minute.
+    distinct: members that are in no other part; members: those that may be (UNIQUE_COUNT).
+    """
+
+    value: int | None
+    order: str
+    events: int
+    first_s: int
+    last_s: int
+    distinct: int = 0
+    members: frozenset[str] = frozenset()
+
+
+Parts = dict[Key, Part]
+
+
+class EdgeEvent(NamedTuple):
+    """A stored event that the meter has counted. `data`: JSON text."""
+
+    subject: str
+    data: str
+    time_ns: int
+    received_at_ms: int
+    partition: int
+    offset: int
+
+
+def join(aggregation: str, a: Part, b: Part) -> Part:
+    """Two parts of one key as one: associative and commutative."""
+    value, order = _fold(aggregation, a, b)
+    return Part(
+        value,
+        order,
+        a.events + b.events,
+        min(a.first_s, b.first_s),
+        max(a.last_s, b.last_s),
+        a.distinct + b.distinct,
+        a.members | b.members,
+    )
+
+
+def collect(aggregation: str, found: Iterable[tuple[Key, Part]], into: Parts | None = None) -> Parts:
+    """Joins parts by key."""
+    parts: Parts = {} if into is None else into
+    for key, part in found:
+        known = parts.get(key)
+        parts[key] = part if known is None else join(aggregation, known, part)
+    return parts
+
+
+def window_start(query: UsageQuery) -> Callable[[int], int]:
+    """Of the minute of an event, the start of its window in seconds; 0 without one."""
+    if query.window is None:
+        return lambda minute: 0
+    size, zone = query.window, query.zone
+    known: dict[int, int] = {}
+
+    def start_s(minute: int) -> int:
+        if minute not in known:
+            known[minute] = bounds(size, zone, minute)[0]
+        return known[minute]
+
+    return start_s
+
+
+def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | None]:
+    """Measures an event again; None where a filter leaves it out. Raises Broken if it cannot be."""
+    plan = Plan([query.meter])
+    reader = plan.readers[0]
+    allowed = [(reader.names.index(name), filter_) for name, filter_ in query.filters]
+    asked = [reader.names.index(name) for name in query.group_by]
+    start_s, aggregation = window_start(query), query.meter.aggregation
+
+    def read(event: EdgeEvent) -> tuple[Key, Part] | None:
+        try:
+            measured, dimensions = measure_by(plan, event.data.encode())
+        except Rejected as error:
+            raise Broken(f"meter {query.meter.slug} counted an event that it cannot take: {error}") from error
+        value: Any = None if aggregation == "COUNT" else measured
+        if not all(filter_string.matches(filter_, dimensions[place]) for place, filter_ in allowed):
+            return None
+        minute = minute_s(event.time_ns)
+        subject = event.subject if query.by_subject else ""
+        customer = "" if query.customer_of is None else query.customer_of[event.subject]
+        key = Key(start_s(minute), tuple(dimensions[place] for place in asked), subject, customer)
+        if aggregation == "UNIQUE_COUNT":
+            members = frozenset((tally.member_digest(value).hex(),))
+            return key, Part(None, "", 1, minute, minute, members=members)
+        order = ""
+        if aggregation == "LATEST":
+            order = tally.order(event.time_ns, event.received_at_ms, event.partition, event.offset)
+        return key, Part(value, order, 1, minute, minute)
+
+    return read
+
+
+def result_rows(query: UsageQuery, parts: Parts) -> list[dict[str, object]]:
+    """The answer: a row for each key with events, by start, customer, subject, group.
+
+    An empty range without window and grouping is one row 0 for COUNT and UNIQUE_COUNT, else nothing.
+    Raises Rejected `total-too-large` for a total of more than 38 digits.
+    """
+    if not parts:
+        grouped = query.window or query.by_subject or query.by_customer or query.group_by
+        if grouped or query.meter.aggregation not in _COUNTING:
+            return []
+        return [_row(query, (query.from_ns, query.to_ns), "", "", (), None)]
+    spans: dict[int, tuple[int, int]] = {}  # windows are few, rows may be many
+    found = []
+    for key, part in parts.items():
+        span = spans.get(key.start_s) or _span(query, key, part)
+        if query.window is not None:
+            spans[key.start_s] = span
+        found.append((span, key.customer, key.subject, key.dimensions, part))
+    found.sort(key=itemgetter(0, 1, 2, 3))
+    return [_row(query, *one) for one in found]
+
+
+def parse_total(text: str) -> int:
+    """Decimal text of the store, of up to 38 digits, as atto."""
+    whole, _, fraction = text.partition(".")
+    scaled = int(whole.lstrip("-") + fraction.ljust(number.DECIMALS, "0"))
+    return -scaled if text.startswith("-") else scaled
+
+
+def _fold(aggregation: str, a: Part, b: Part) -> tuple[int | None, str]:
+    if a.value is None or b.value is None:
+        return (a.value, a.order) if b.value is None else (b.value, b.order)
+    if aggregation == "LATEST":
+        order, value = max((a.order, a.value), (b.order, b.value))
+        return value, order
+    if aggregation == "MIN":
+        return min(a.value, b.value), ""
+    if aggregation == "MAX":
+        return max(a.value, b.value), ""
+    return a.value + b.value, ""
+
+
+def _span(query: UsageQuery, key: Key, part: Part) -> tuple[int, int]:
+    """Start and end of a row in ns."""
+    if query.window is not None:
+        start_s, end_s = bounds(query.window, query.zone, key.start_s)
+        return start_s * NS_PER_S, end_s * NS_PER_S
+    start_ns = part.first_s * NS_PER_S if query.from_ns is None else query.from_ns
+    end_ns = (part.last_s + MINUTE_S) * NS_PER_S if query.to_ns is None else query.to_ns
+    return start_ns, end_ns
+
+
+def _row(
+    query: UsageQuery,
+    span: tuple[int | None, int | None],
+    customer: str,
+    subject: str,
+    dimensions: tuple[str, ...],
+    part: Part | None,
+) -> dict[str, object]:
+    start_ns, end_ns = span
+    return {
+        "meter": query.meter.slug,
+        "subject": subject if query.by_subject else None,
+        "customer": customer if query.by_customer else None,
+        "window": query.window,
+        "tz": query.tz,
+        "start": None if start_ns is None else instant_text(start_ns),
+        "end": None if end_ns is None else instant_text(end_ns),
+        "group": dict(zip(query.group_by, dimensions, strict=True)),
+        "value": "0" if part is None else _value(query.meter, part),
+        "count": 0 if part is None else part.events,
+    }
+
+
+def _value(meter: Meter, part: Part) -> str:
+    if meter.aggregation == "COUNT":
+        return str(part.events)
+    if meter.aggregation == "UNIQUE_COUNT":
+        return str(part.distinct + len(part.members))
+    value = part.value
+    if value is None:
+        raise Broken(f"meter {meter.slug} has events but no value")
+    if meter.aggregation == "AVG":
+        value = number.divide(value, part.events)
+    if not -number.TOTAL_LIMIT < value < number.TOTAL_LIMIT:
+        raise Rejected(
+            "total-too-large", f"the total of meter {meter.slug} has more than 38 digits: ask for less"
+        )
+    return number.text(value)
