@@ -1,232 +1,73 @@
-"""Compacted topics held in memory: definitions, counts, heartbeats, as the newest value of each key.
+"""What the compacted topics say now: definitions, counts, heartbeats, replies.
 
-Owns: reading a topic wholly and then following it, and waiting for what it will say. Does not own: what the
-values mean (core), or who writes them. A view joins no consumer group: each process reads the whole topic.
+Owns: one reader a topic, typed. Does not own: following a topic (compacted_view), what the values mean (core), or who
+writes them.
 
 `Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
 key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
 `feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`. They give bodies
-(dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` and `meter` core.meter.Meter.
+(dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` core.meter.Meter, `meter` a pair of
+definition and Meter; `features_of(ns, meter slug)`. `wait_revision(revision, timeout_s)` reads one's own writes.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
-from typing import Generic, Literal, Self, TypeVar
+from collections.abc import Collection
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka
-from pipeline.core.control import meter_of
+from pipeline.compacted_view import CompactedView
+from pipeline.core.catalog import (
+    CUSTOMER,
+    CUSTOMER_KEY,
+    CUSTOMER_SUBJECT,
+    FEATURE,
+    FEATURE_KEY,
+    FEATURE_METER,
+    KEY,
+    METER,
+    METER_ULID,
+    OWN,
+    PORTAL_TOKEN,
+    SUBJECT,
+    SUBJECT_KEY,
+    Body,
+    Catalog,
+)
+from pipeline.core.key import Key, key_of
 from pipeline.core.meter import Meter
-from pipeline.errors import Broken, Unavailable
+from pipeline.core.meter_command import meter_of
 from pipeline.records import Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 
-V = TypeVar("V")
-Changed = Callable[[Mapping[str, "V | None"]], None]
+__all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
 
-LOAD_TIMEOUT_S = 30.0
 LIVE_S = 5.0  # a worker whose last heartbeat is older is not counted as up
-_POLL_S = 0.5
-_BATCH = 1000
-_AWAY_S = 1.0  # pause before asking again for a topic or a broker that is not there
-
-
-class CompactedView(Generic[V]):
-    """The newest value of each key of one compacted topic, kept up to date by a thread of its own.
-
-    A record without value removes its key. Only committed records are seen, in their order.
-    `decode` makes the value; what it raises stops the view, and every later call raises Broken.
-    A broker that goes away is waited for. Use as a context manager, or `start()` and `close()`.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        topic: str,
-        decode: Callable[[bytes], V],
-        begin: Literal["earliest", "latest"] = "earliest",
-    ) -> None:
-        self.topic = topic
-        self._settings = settings
-        self._decode = decode
-        self._begin = begin
-        self._values: dict[str, V] = {}
-        self._callbacks: list[Changed[V]] = []
-        self._on_failure: list[Callable[[BaseException], None]] = []
-        self._changed = threading.Condition()
-        self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
-        self._failure: BaseException | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
-
-    def start(self) -> Self:
-        """Starts to read; returns at once."""
-        self._thread.start()
-        return self
-
-    def close(self) -> None:
-        """Stops reading; what was read stays readable."""
-        self._closing.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout=10)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def on_change(self, callback: Changed[V]) -> None:
-        """Calls `callback` with {key: new value or None} after each batch, from the view's thread."""
-        self._callbacks.append(callback)
-
-    def on_failure(self, callback: Callable[[BaseException], None]) -> None:
-        """Calls `callback` once if the view stops: who only listens would go on with old values."""
-        self._on_failure.append(callback)
-
-    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
-        """Returns when the topic was read to its end. Raises Unavailable after `timeout_s`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unread == set() or self._failure is not None, timeout_s)
-            self._check()
-            if self._unread != set():
-                raise Unavailable(
-                    f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {timeout_s:g} s: "
-                    "is it running, and were the topics made?"
-                )
-
-    def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
-        """Whether `predicate` of the values came true within `timeout_s`; asked again after each change."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or predicate(self._values), timeout_s)
-            self._check()
-            return predicate(self._values)
-
-    def get(self, key: str) -> V | None:
-        """The newest value of `key`, or None."""
-        with self._changed:
-            self._check()
-            return self._values.get(key)
-
-    def snapshot(self) -> dict[str, V]:
-        """All values by key, as they are now."""
-        with self._changed:
-            self._check()
-            return dict(self._values)
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise Broken(f"The view of the topic {self.topic} stopped: {self._failure}") from self._failure
-
-    def _run(self) -> None:
-        try:
-            consumer = Consumer(self._config(), logger=kafka._silent())
-            try:
-                self._follow(consumer)
-            finally:
-                consumer.close()
-        except BaseException as error:  # handed to whoever asks the view next
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
-            for callback in self._on_failure:
-                callback(error)
-
-    def _config(self) -> dict[str, kafka.ConfigValue]:
-        return kafka.client_config(self._settings) | {
-            "group.id": f"tallymark-view-{uuid.uuid4()}",  # required, never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": self._begin,
-            "fetch.error.backoff.ms": 50,
-            "fetch.wait.max.ms": 100,  # how late the end of a quiet topic is seen; records come at once
-            "log_level": 0,
-        }
-
-    def _follow(self, consumer: Consumer) -> None:
-        begin = self._assign(consumer)
-        while begin and not self._closing.is_set():
-            # consume() alone would wait for a whole batch.
-            first = consumer.poll(_POLL_S)
-            if first is not None:
-                self._take([first, *consumer.consume(_BATCH, 0)])
-
-    def _assign(self, consumer: Consumer) -> list[TopicPartition]:
-        """Assigns every partition; waits for a broker and for the topic until the view is closed."""
-        while not self._closing.is_set():
-            try:
-                found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
-                if found.error is None and found.partitions:
-                    begin = [
-                        TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
-                    ]
-                    with self._changed:
-                        self._unread = set(found.partitions) if self._begin == "earliest" else set()
-                        self._changed.notify_all()
-                    consumer.assign(begin)
-                    return begin
-            except KafkaException:
-                pass  # away: ask again
-            self._closing.wait(_AWAY_S / 10)
-        return []
-
-    def _offset(self, consumer: Consumer, partition: int) -> int:
-        low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=_AWAY_S)
-        return low if self._begin == "earliest" else high
-
-    def _take(self, messages: list[Message]) -> None:
-        changes: dict[str, V | None] = {}
-        ended: set[int] = set()
-        for message in messages:
-            error = message.error()
-            if error is None:
-                value = message.value()
-                changes[(message.key() or b"").decode()] = None if value is None else self._decode(value)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ended.add(message.partition() or 0)
-            elif error.code() in _FATAL or error.fatal():
-                raise KafkaException(error)
-        with self._changed:
-            for key, new in changes.items():
-                self._keep(key, new)
-            if self._unread:
-                self._unread -= ended
-            self._changed.notify_all()
-        if changes:
-            for callback in self._callbacks:
-                callback(changes)
-
-    def _keep(self, key: str, value: V | None) -> None:
-        if value is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = value
-
-
-_FATAL = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-}
 
 
 class Definitions(CompactedView[Definition]):
-    """`control`: every definition by `namespace/kind/name`, deleted ones too (with body None)."""
+    """`control`: every definition by `namespace/kind/name`, deleted ones too (with body None).
 
-    def __init__(self, settings: Settings) -> None:
+    kinds: keep only these; the others count for `revision` alone. Each reader is a few look-ups, not a pass over all.
+    Bodies are shared: read them, do not change them.
+    """
+
+    def __init__(self, settings: Settings, kinds: Collection[str] | None = None) -> None:
         super().__init__(settings, "control", msgspec.json.Decoder(Definition).decode)
+        self._kinds = kinds
+        self._catalog = Catalog(self._values)
 
     @property
     def revision(self) -> int:
         """The newest revision that was read; 0 where nothing is defined."""
-        return max((definition.revision for definition in self.snapshot().values()), default=0)
+        with self._changed:
+            self._check()
+            return self._catalog.revision
+
+    def wait_revision(self, revision: int, timeout_s: float) -> bool:
+        """Whether `revision` was read within `timeout_s`."""
+        return self.wait_for(lambda _: self._catalog.revision >= revision, timeout_s)
 
     def meters(self, namespace: str | None = None) -> list[Meter]:
         """The meters in force, of one namespace or of all, by namespace and slug."""
@@ -235,11 +76,123 @@ class Definitions(CompactedView[Definition]):
 
     def in_force(self, namespace: str | None = None) -> list[tuple[Definition, Meter]]:
         """Each meter in force with its newest definition."""
+        with self._changed:
+            self._check()
+            namespaces = self._catalog.namespaces(METER) if namespace is None else [namespace]
+            found = [
+                self._catalog.get(one, METER, slug)
+                for one in namespaces
+                for slug in self._catalog.names(one, METER)
+            ]
         return [
             (definition, meter)
-            for definition in self.snapshot().values()
-            if namespace in (None, definition.namespace) and (meter := meter_of(definition)) is not None
+            for definition in found
+            if definition is not None and (meter := meter_of(definition)) is not None
         ]
+
+    def meter(self, namespace: str, id_or_slug: str) -> tuple[Definition, Meter] | None:
+        """The meter in force with this slug or ULID, and its definition."""
+        definition = self._definition(namespace, METER, METER_ULID, id_or_slug)
+        meter = meter_of(definition)
+        return None if definition is None or meter is None else (definition, meter)
+
+    def customers(self, namespace: str, deleted: bool = False) -> list[Body]:
+        """By time of creation, as ULIDs sort; with deleted ones or without."""
+        return [body for body in self._bodies(namespace, CUSTOMER) if deleted or "deletedAt" not in body]
+
+    def customer(self, namespace: str, id_or_key: str) -> Body | None:
+        """By its id, deleted or not, else by its key."""
+        return self._body(namespace, CUSTOMER, CUSTOMER_KEY, id_or_key)
+
+    def customer_of(self, namespace: str, subject: str) -> Body | None:
+        """The customer whose usage the subject's is: one of its subjectKeys, or its own key."""
+        with self._changed:
+            self._check()
+            id = self._catalog.one(namespace, CUSTOMER_SUBJECT, subject)
+            return None if id is None else self._catalog.body(namespace, CUSTOMER, id)
+
+    def subjects(self, namespace: str) -> list[Body]:
+        """By time of creation."""
+        return self._bodies(namespace, SUBJECT)
+
+    def subject(self, namespace: str, id_or_key: str) -> Body | None:
+        return self._body(namespace, SUBJECT, SUBJECT_KEY, id_or_key)
+
+    def features(self, namespace: str, archived: bool = False) -> list[Body]:
+        """By time of creation; with archived ones or without."""
+        return [body for body in self._bodies(namespace, FEATURE) if archived or "archivedAt" not in body]
+
+    def feature(self, namespace: str, id_or_key: str) -> Body | None:
+        """By its id, archived or not, else the one in force with the key."""
+        return self._body(namespace, FEATURE, FEATURE_KEY, id_or_key)
+
+    def features_of(self, namespace: str, meter: str) -> list[Body]:
+        """The features in force that stand for usage of the meter with this slug."""
+        with self._changed:
+            self._check()
+            ids = sorted(self._catalog.many(namespace, FEATURE_METER, meter))
+            found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
+        return [body for body in found if body is not None]
+
+    def keys(self, namespace: str) -> list[Key]:
+        """All of a namespace, revoked and expired ones too, by public id."""
+        with self._changed:
+            self._check()
+            found = [self._catalog.get(namespace, KEY, id) for id in self._catalog.names(namespace, KEY)]
+        return sorted((key for one in found if (key := key_of(one)) is not None), key=lambda key: key.public)
+
+    def key(self, public: str) -> Key | None:
+        """The key with this public id, of whatever namespace; ask it whether it `holds`."""
+        with self._changed:
+            self._check()
+            return key_of(self._catalog.key_definition(public))
+
+    def portal_tokens(self, namespace: str) -> list[Body]:
+        """By time of creation; ended and invalidated ones too, until they are forgotten."""
+        return self._bodies(namespace, PORTAL_TOKEN)
+
+    def portal_token(self, namespace: str, id: str) -> Body | None:
+        """The token with this jti; None says that it is not to be taken."""
+        with self._changed:
+            self._check()
+            return self._catalog.body(namespace, PORTAL_TOKEN, id)
+
+    def body(self, namespace: str, kind: str, name: str) -> Body | None:
+        """The body of any definition; None if there is none or it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.body(namespace, kind, name)
+
+    def _definition(self, namespace: str, kind: str, by: str, wanted: str) -> Definition | None:
+        with self._changed:
+            self._check()
+            for name in (wanted, self._catalog.one(namespace, by, wanted)):
+                found = None if name is None else self._catalog.get(namespace, kind, name)
+                if found is not None and found.body is not None:
+                    return found
+        return None
+
+    def _body(self, namespace: str, kind: str, by: str, wanted: str) -> Body | None:
+        found = self._definition(namespace, kind, by, wanted)
+        return None if found is None else found.body
+
+    def _bodies(self, namespace: str, kind: str) -> list[Body]:
+        with self._changed:
+            self._check()
+            names = sorted(self._catalog.names(namespace, kind))
+            found = [self._catalog.body(namespace, kind, name) for name in names]
+        return [body for body in found if body is not None]
+
+    def _wants(self, key: str) -> bool:
+        return not key.startswith(OWN)
+
+    def _keep(self, key: str, value: Definition | None) -> None:
+        if value is None:
+            self._catalog.forget(key)
+        elif self._kinds is None or value.kind in self._kinds:
+            self._catalog.keep(value)
+        else:
+            self._catalog.pass_over(value)
 
 
 class CountsView(CompactedView[Counts]):

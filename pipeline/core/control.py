@@ -46,131 +46,96 @@ portal-token-conflict).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core.meter import Meter, change, define
-from pipeline.errors import Broken, Rejected
+from pipeline.core import customer, feature, meter_command, portal_token, subject
+from pipeline.core import key as api_key
+from pipeline.core.catalog import Body, Catalog, key, key_of
+from pipeline.core.meter_command import METER_ID, meter_of
+from pipeline.core.wish import Outcome, Wish
+from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
 
-METER = "meter"
-METER_ID = "meterId"  # the member that a stored meter has beside its definition
-Body = dict[str, object]
+__all__ = ["METER_ID", "Body", "Decision", "decide", "key", "key_of", "meter_of"]
+
+MAX_ID = 128
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII).fullmatch
+
+DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
+    "meter.apply": meter_command.apply,
+    "meter.create": meter_command.create,
+    "meter.update": meter_command.update,
+    "meter.delete": meter_command.delete,
+    "customer.create": customer.create,
+    "customer.update": customer.update,
+    "customer.delete": customer.delete,
+    "subject.upsert": subject.upsert,
+    "subject.delete": subject.delete,
+    "feature.create": feature.create,
+    "feature.archive": feature.archive,
+    "key.create": api_key.create,
+    "key.rotate": api_key.rotate,
+    "key.revoke": api_key.revoke,
+    "portal-token.create": portal_token.create,
+    "portal-token.invalidate": portal_token.invalidate,
+}
 
 
 class Decision(NamedTuple):
-    """What the control agent writes in one transaction: `definitions` to `control`, `reply` to `replies`."""
+    """What the control stage writes in one transaction. Nothing is in force before `take` is told."""
 
-    definitions: list[Definition]
-    reply: Reply
+    definitions: list[Definition]  # to `control`
+    reply: Reply  # to `replies`
     revision: int  # of the log, after this decision
-
-
-def key_of(definition: Definition) -> str:
-    """The record key on `control`."""
-    return key(definition.namespace, definition.kind, definition.name)
-
-
-def key(namespace: str, kind: str, name: str) -> str:
-    """The record key on `control`: namespace/kind/name. A slug holds no slash, so no two keys collide."""
-    return f"{namespace}/{kind}/{name}"
-
-
-def meter_of(definition: Definition | None) -> Meter | None:
-    """The meter that a definition on the log holds; None for a deleted one, another kind, or none at all."""
-    if definition is None or definition.kind != METER or definition.body is None:
-        return None
-    members = dict(definition.body)
-    meter_id = members.pop(METER_ID)
-    if not isinstance(meter_id, int):
-        raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
-    return define(members, meter_id, definition.namespace)
+    before: tuple[Definition | None, ...] = ()  # what was there before each of `definitions`
+    forgotten: tuple[str, ...] = ()  # log keys whose records may go altogether
 
 
 def decide(
-    state: Mapping[str, Definition],
-    command: Command,
-    revision: int,
-    at_ms: int,
-    replies: Mapping[str, Reply] | None = None,
+    catalog: Catalog, command: Command, at_ms: int, replies: Mapping[str, Reply] | None = None
 ) -> Decision:
-    """Decides one command against the definitions in force.
+    """Decides one command against the definitions in force; changes nothing. A few look-ups, however many there are.
 
-    state: `control` by key, deleted definitions too. revision: the log's newest. at_ms: the broker's time of
-    the command's record, so that a replay decides alike. replies: earlier replies by command id, as read back
-    from `replies`: a command answered before, be it sent or read twice, gets that answer and changes nothing.
-    A refusal is a reply with `error` (bad-meter, meter-conflict, not-found, bad-command), never an exception.
+    at_ms: the broker's time of the command's record, so that a replay decides alike. replies: earlier replies by
+    command id: a command answered before, be it sent or read twice, gets that answer and changes nothing.
+    A refusal is a reply with `error`, never an exception.
     """
-    if replies is not None and (before := replies.get(command.id)) is not None:
-        return Decision([], before, revision)
+    revision = catalog.revision
+    if replies is not None and (earlier := replies.get(command.id)) is not None:
+        return Decision([], earlier, revision)
     try:
-        if command.kind == "meter.apply":
-            return _apply(state, command, revision, at_ms, only_new=False)
-        if command.kind == "meter.create":
-            return _apply(state, command, revision, at_ms, only_new=True)
-        if command.kind == "meter.delete":
-            return _delete(state, command, revision, at_ms)
-        raise Rejected("bad-command", f"There is no command {command.kind!r}.")
+        outcome = _decide(Wish(catalog, command, at_ms))
     except Rejected as refusal:
         return Decision([], Reply(command.id, revision, refusal.reason, refusal.detail), revision)
+    definitions = [
+        Definition(revision + number, kind, command.namespace, name, command.actor, at_ms, body)
+        for number, (kind, name, body) in enumerate(outcome.changes, 1)
+    ]
+    before = tuple(catalog.get(one.namespace, one.kind, one.name) for one in definitions)
+    revision += len(definitions)
+    reply = Reply(command.id, revision, body=outcome.reply)
+    return Decision(definitions, reply, revision, before, outcome.forgotten)
 
 
-def _apply(
-    state: Mapping[str, Definition], command: Command, revision: int, at_ms: int, only_new: bool
-) -> Decision:
-    """Body: one meter, or {"meters": [...]}. The reply's body is {"meters": [...]}, as they are now.
-
-    A meter's id is the revision at which its slug was created, so a slug made anew is another meter.
-    """
-    changed: list[Definition] = []
-    now: list[Body] = []
-    slugs: set[str] = set()
-    wishes = _wishes(command.body)
-    for wish in wishes:
-        following = revision + len(changed) + 1
-        wanted = _define(wish, following, command.namespace, name_it=len(wishes) > 1)
-        if wanted.slug in slugs:
-            raise Rejected("meter-conflict", f"The list holds the meter {wanted.slug} twice.")
-        slugs.add(wanted.slug)
-        old = meter_of(state.get(key(command.namespace, METER, wanted.slug)))
-        if only_new and old is not None:
-            raise Rejected("meter-conflict", f"A meter with the slug {wanted.slug} exists already.")
-        meter = wanted if old is None else change(old, wanted)
-        body = {**meter.body(), METER_ID: meter.meter_id}
-        if meter != old:
-            changed.append(_definition(command, meter.slug, body, following, at_ms))
-        now.append(body)
-    revision += len(changed)
-    return Decision(changed, Reply(command.id, revision, body={"meters": now}), revision)
+def take(catalog: Catalog, decision: Decision) -> None:
+    """Makes a decision the state on which the next is made."""
+    for definition in decision.definitions:
+        catalog.keep(definition)
+    for place in decision.forgotten:
+        catalog.forget(place)
 
 
-def _define(wish: Body, meter_id: int, namespace: str, name_it: bool) -> Meter:
-    """As `define`; in a list the refusal has to name the meter."""
-    try:
-        return define(wish, meter_id, namespace)
-    except Rejected as refusal:
-        slug = wish.get("slug")
-        if not name_it:
-            raise
-        raise Rejected(refusal.reason, f"meter {str(slug)[:64]}: {refusal.detail}") from None
-
-
-def _wishes(body: Body) -> list[Body]:
-    wishes = body.get("meters", [body])
-    if not isinstance(wishes, list) or not all(isinstance(wish, dict) for wish in wishes):
-        raise Rejected("bad-meter", "`meters` is not a list of meter definitions.")
-    return wishes
-
-
-def _delete(state: Mapping[str, Definition], command: Command, revision: int, at_ms: int) -> Decision:
-    """Body: {"slug": ...}. The reply's body is null."""
-    slug = command.body.get("slug")
-    old = state.get(key(command.namespace, METER, slug)) if isinstance(slug, str) else None
-    if not isinstance(slug, str) or old is None or old.body is None:
-        raise Rejected("not-found", f"There is no meter with the slug {slug}.")
-    deleted = _definition(command, slug, None, revision + 1, at_ms)
-    return Decision([deleted], Reply(command.id, revision + 1), revision + 1)
-
-
-def _definition(command: Command, slug: str, body: Body | None, revision: int, at_ms: int) -> Definition:
-    return Definition(revision, METER, command.namespace, slug, command.actor, at_ms, body)
+def _decide(wish: Wish) -> Outcome:
+    command = wish.command
+    decider = DECIDERS.get(command.kind)
+    if decider is None:
+        raise Rejected("bad-command", f"There is no command {command.kind[:MAX_ID]!r}.")
+    if not _NAMESPACE(command.namespace):
+        raise Rejected(
+            "bad-command", "A namespace has 1 to 63 characters: lower-case letters, digits, _ and -."
+        )
+    if not 0 < len(command.id) <= MAX_ID:
+        raise Rejected("bad-command", f"A command's id has 1 to {MAX_ID} characters.")
+    return decider(wish)

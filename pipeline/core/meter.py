@@ -34,6 +34,15 @@ _MEMBERS = (
     "slug", "eventType", "aggregation", "valueProperty", "groupBy",
     "name", "description", "eventFrom", "metadata",
 )  # fmt: skip
+_CHANGEABLE = ("name", "description", "groupBy", "metadata")
+_PASSED_OVER = (
+    "id",
+    "meterId",
+    "createdAt",
+    "updatedAt",
+    "deletedAt",
+    "revision",
+)  # ours, sent back by clients
 _ALWAYS_NS = -(10**30)
 
 
@@ -107,6 +116,20 @@ def change(old: Meter, new: Meter) -> Meter:
                 f"the {label} of meter {old.slug} cannot be changed: create a new meter instead",
             )
     return msgspec.structs.replace(new, meter_id=old.meter_id)
+
+
+def with_update(old: Meter, wish: Mapping[str, object]) -> Meter:
+    """`old` with the `name`, `description`, `groupBy` and `metadata` of `wish`: all that an update may say.
+
+    An absent name stays, the others are cleared. Other members may stand there as they are: clients send back what
+    they got. Raises Rejected `bad-meter`, or `meter-conflict` if one of them differs.
+    """
+    kept = {member: value for member, value in old.body().items() if member not in _CHANGEABLE}
+    sent = {
+        member: value for member, value in wish.items() if member not in _PASSED_OVER and value is not None
+    }
+    sent.setdefault("name", old.name)
+    return change(old, define({**kept, **sent}, old.meter_id, old.namespace))
 
 
 def event_from_ns(meter: Meter) -> int:

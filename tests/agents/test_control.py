@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 
 from pipeline.agents import control
+from pipeline.agents.control_memory import Memory
+from pipeline.engine.table import Overlay
 from pipeline.records import Command, Definition, Reply
 from tests.agents.working import DictTable, Working, chunk_of
 
@@ -17,9 +21,11 @@ def apply(id: str, slug: str) -> bytes:
     return command(id, "meter.apply", slug=slug, eventType="t", aggregation="COUNT")
 
 
-def run(*commands: bytes, table: DictTable | None = None) -> Working:
-    working = Working(chunk_of("commands", list(commands)), table)
-    control.fill(working.transaction)
+def run(*commands: bytes, table: DictTable | None = None, offset: int = 0) -> Working:
+    """One chunk, decided by a worker that has just taken the partition over."""
+    numbered = dict(enumerate(commands, offset))
+    working = Working(chunk_of("commands", numbered), table)
+    control.fill(working.transaction, Memory(cast(Overlay, working.table)))
     return working
 
 
@@ -36,6 +42,7 @@ def test_each_command_sees_what_the_one_before_did() -> None:
         ("4", 3, ""),
     ]
     kept = {key: msgspec.json.decode(value, type=Definition) for key, value in working.table.rows.items()}
+    assert all(key.startswith(b"/") == (not one.namespace) for key, one in kept.items())
     assert kept[b"default/meter/a"].body is None
     assert kept[b"default/meter/b"].body is not None
 

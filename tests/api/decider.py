@@ -13,8 +13,9 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from pipeline import kafka
-from pipeline.core.control import decide, key_of
-from pipeline.records import Command, Definition, Worker
+from pipeline.core.catalog import Catalog, key_of
+from pipeline.core.control import decide, take
+from pipeline.records import Command, Worker
 from pipeline.settings import Settings
 
 
@@ -28,11 +29,14 @@ class Decider:
             kafka.client_config(settings)
             | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False, "log_level": 0}
         )
-        self._state: dict[str, Definition] = {}
-        self.revision = 0
+        self._catalog = Catalog({})
         self._closing = threading.Event()
         self._deciding = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def revision(self) -> int:
+        return self._catalog.revision
 
     def __enter__(self) -> Self:
         self._consumer.assign([TopicPartition("commands", 0, OFFSET_BEGINNING)])
@@ -69,10 +73,9 @@ class Decider:
 
     def _decide(self, message: Message) -> None:
         command = msgspec.json.decode(message.value() or b"", type=Command)
-        decision = decide(self._state, command, self.revision, message.timestamp()[1])
-        self.revision = decision.revision
+        decision = decide(self._catalog, command, message.timestamp()[1])
+        take(self._catalog, decision)
         for definition in decision.definitions:
-            self._state[key_of(definition)] = definition
             self._producer.produce("control", msgspec.json.encode(definition), key_of(definition))
         self._producer.produce("replies", msgspec.json.encode(decision.reply), decision.reply.id)
         self._producer.flush(10)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.control import Decision, decide, key, key_of, meter_of
+from pipeline.core.catalog import Catalog
+from pipeline.core.control import Decision, decide, key, meter_of, take
+from pipeline.core.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply
 
@@ -27,18 +29,21 @@ class Log:
 
     def __init__(self) -> None:
         self.state: dict[str, Definition] = {}
+        self.catalog = Catalog(self.state)
         self.replies: dict[str, Reply] = {}
-        self.revision = 0
         self.sent = 0
+
+    @property
+    def revision(self) -> int:
+        return self.catalog.revision
 
     def command(self, kind: str, body: dict[str, Any], namespace: str = "default") -> Command:
         self.sent += 1
         return Command(f"c{self.sent}", kind, namespace, "ann", 1_000 + self.sent, body)
 
     def run(self, command: Command, at_ms: int = 5_000) -> Decision:
-        decision = decide(self.state, command, self.revision, at_ms, self.replies)
-        self.state |= {key_of(definition): definition for definition in decision.definitions}
-        self.revision = decision.revision
+        decision = decide(self.catalog, command, at_ms, self.replies)
+        take(self.catalog, decision)
         self.replies[decision.reply.id] = decision.reply
         return decision
 
@@ -63,9 +68,14 @@ def test_a_list_is_applied_with_one_revision_each() -> None:
         (2, "calls", "default", "ann", 5_000),
     ]
     assert (decision.reply.id, decision.reply.revision, decision.reply.error) == ("c1", 2, "")
-    assert decision.reply.body == {
-        "meters": [{**TOKENS, "name": "tokens", "meterId": 1}, {**CALLS, "name": "calls", "meterId": 2}]
-    }
+    at = {"createdAt": "1970-01-01T00:00:05.000Z", "updatedAt": "1970-01-01T00:00:05.000Z"}
+    meters = decision.reply.body["meters"] if decision.reply.body else None
+    assert isinstance(meters, list)
+    assert [{name: value for name, value in meter.items() if name != "id"} for meter in meters] == [
+        {**TOKENS, "name": "tokens", "meterId": 1, **at},
+        {**CALLS, "name": "calls", "meterId": 2, **at},
+    ]
+    assert all(is_ulid(meter["id"]) for meter in meters) and meters[0]["id"] != meters[1]["id"]
 
 
 def test_one_definition_needs_no_list() -> None:

@@ -1,0 +1,212 @@
+"""A compacted topic held in memory: the newest value of each key.
+
+Owns: reading a topic wholly and then following it, and waiting for what it will say. Does not own: what the values
+mean (control_log). A view joins no consumer group: each process reads the whole topic.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Generic, Literal, Self, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline import kafka
+from pipeline.errors import Broken, Unavailable
+from pipeline.settings import Settings
+
+V = TypeVar("V")
+Changed = Callable[[Mapping[str, "V | None"]], None]
+
+LOAD_TIMEOUT_S = 30.0
+_POLL_S = 0.5
+_BATCH = 1000
+_AWAY_S = 1.0  # pause before asking again for a topic or a broker that is not there
+
+
+class CompactedView(Generic[V]):
+    """The newest value of each key of one compacted topic, kept up to date by a thread of its own.
+
+    A record without value removes its key. Only committed records are seen, in their order.
+    `decode` makes the value; what it raises stops the view, and every later call raises Broken.
+    A broker that goes away is waited for. Use as a context manager, or `start()` and `close()`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        decode: Callable[[bytes], V],
+        begin: Literal["earliest", "latest"] = "earliest",
+    ) -> None:
+        self.topic = topic
+        self._settings = settings
+        self._decode = decode
+        self._begin = begin
+        self._values: dict[str, V] = {}
+        self._callbacks: list[Changed[V]] = []
+        self._on_failure: list[Callable[[BaseException], None]] = []
+        self._changed = threading.Condition()
+        self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
+        self._failure: BaseException | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
+
+    def start(self) -> Self:
+        """Starts to read; returns at once."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stops reading; what was read stays readable."""
+        self._closing.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def on_change(self, callback: Changed[V]) -> None:
+        """Calls `callback` with {key: new value or None} after each batch, from the view's thread."""
+        self._callbacks.append(callback)
+
+    def on_failure(self, callback: Callable[[BaseException], None]) -> None:
+        """Calls `callback` once if the view stops: who only listens would go on with old values."""
+        self._on_failure.append(callback)
+
+    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
+        """Returns when the topic was read to its end. Raises Unavailable after `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._unread == set() or self._failure is not None, timeout_s)
+            self._check()
+            if self._unread != set():
+                raise Unavailable(
+                    f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {timeout_s:g} s: "
+                    "is it running, and were the topics made?"
+                )
+
+    def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
+        """Whether `predicate` of the values came true within `timeout_s`; asked again after each change."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or predicate(self._values), timeout_s)
+            self._check()
+            return predicate(self._values)
+
+    def get(self, key: str) -> V | None:
+        """The newest value of `key`, or None."""
+        with self._changed:
+            self._check()
+            return self._values.get(key)
+
+    def snapshot(self) -> dict[str, V]:
+        """All values by key, as they are now."""
+        with self._changed:
+            self._check()
+            return dict(self._values)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise Broken(f"The view of the topic {self.topic} stopped: {self._failure}") from self._failure
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(self._config(), logger=kafka._silent())
+            try:
+                self._follow(consumer)
+            finally:
+                consumer.close()
+        except BaseException as error:  # handed to whoever asks the view next
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+            for callback in self._on_failure:
+                callback(error)
+
+    def _config(self) -> dict[str, kafka.ConfigValue]:
+        return kafka.client_config(self._settings) | {
+            "group.id": f"tallymark-view-{uuid.uuid4()}",  # required, never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": self._begin,
+            "fetch.error.backoff.ms": 50,
+            "fetch.wait.max.ms": 100,  # how late the end of a quiet topic is seen; records come at once
+            "log_level": 0,
+        }
+
+    def _follow(self, consumer: Consumer) -> None:
+        begin = self._assign(consumer)
+        while begin and not self._closing.is_set():
+            # consume() alone would wait for a whole batch.
+            first = consumer.poll(_POLL_S)
+            if first is not None:
+                self._take([first, *consumer.consume(_BATCH, 0)])
+
+    def _assign(self, consumer: Consumer) -> list[TopicPartition]:
+        """Assigns every partition; waits for a broker and for the topic until the view is closed."""
+        while not self._closing.is_set():
+            try:
+                found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
+                if found.error is None and found.partitions:
+                    begin = [
+                        TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
+                    ]
+                    with self._changed:
+                        self._unread = set(found.partitions) if self._begin == "earliest" else set()
+                        self._changed.notify_all()
+                    consumer.assign(begin)
+                    return begin
+            except KafkaException:
+                pass  # away: ask again
+            self._closing.wait(_AWAY_S / 10)
+        return []
+
+    def _offset(self, consumer: Consumer, partition: int) -> int:
+        low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=_AWAY_S)
+        return low if self._begin == "earliest" else high
+
+    def _take(self, messages: list[Message]) -> None:
+        changes: dict[str, V | None] = {}
+        ended: set[int] = set()
+        for message in messages:
+            error = message.error()
+            if error is None:
+                key, value = (message.key() or b"").decode(), message.value()
+                if self._wants(key):
+                    changes.pop(key, None)  # the newest of a key stands where it came
+                    changes[key] = None if value is None else self._decode(value)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition() or 0)
+            elif error.code() in _FATAL or error.fatal():
+                raise KafkaException(error)
+        with self._changed:
+            for key, new in changes.items():
+                self._keep(key, new)
+            if self._unread:
+                self._unread -= ended
+            self._changed.notify_all()
+        if changes:
+            for callback in self._callbacks:
+                callback(changes)
+
+    def _wants(self, key: str) -> bool:
+        """Whether records of this key are decoded, kept and told."""
+        return True
+
+    def _keep(self, key: str, value: V | None) -> None:
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+
+
+_FATAL = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+}

@@ -1,0 +1,125 @@
+"""The audit log: a record a command, each bound to the one before by its hash.
+
+Owns: what is told of a command, the chain, its check. Does not own: where it is kept (the control stage).
+Secrets and their hashes are left out. Cutting off the newest records is seen by comparing with the head, which the
+control stage keeps elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.errors import Rejected
+from pipeline.records import Audit, Command, Definition, Reply
+
+SECRETS = frozenset({"hash", "secret", "secrets", "signingSecret"})
+MOST_BODY_BYTES = 65_536
+MOST_TEXT = 1024
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+Body = dict[str, object]
+
+
+class Head(NamedTuple):
+    """The newest record of the chain: its `seq` and `hash`."""
+
+    seq: int
+    hash: str
+
+
+EMPTY = Head(0, "0" * 64)
+
+
+def following(
+    head: Head,
+    command: Command,
+    at_ms: int,
+    reply: Reply,
+    before: Sequence[Definition | None],
+    after: Sequence[Definition],
+) -> Audit:
+    """The record after `head`: a command that was answered with `reply` made `after` out of `before`."""
+    single = after[0] if len(after) == 1 else None
+    record = Audit(
+        seq=head.seq + 1,
+        at_ms=at_ms,
+        namespace=command.namespace[:MOST_TEXT],
+        actor=command.actor[:MOST_TEXT],
+        kind=command.kind[:MOST_TEXT],
+        name=single.name if single is not None else ("" if after else _wished(command)),
+        command_id=command.id[:MOST_TEXT],
+        before=_told(before, after),
+        after=_told(after, after),
+        error=reply.error,
+        detail=reply.detail[:MOST_TEXT],
+        request_id=command.request_id[:MOST_TEXT],
+        ip=command.ip[:MOST_TEXT],
+        previous=head.hash,
+        hash="",
+    )
+    return msgspec.structs.replace(record, hash=digest(record))
+
+
+def digest(record: Audit) -> str:
+    """The hash that the record must have: SHA-256 of its JSON without `hash`, members sorted, in hex."""
+    members = {name: value for name, value in msgspec.structs.asdict(record).items() if name != "hash"}
+    return sha256(_encode(members)).hexdigest()
+
+
+def verify(records: Iterable[Audit], start: Head = EMPTY) -> Head:
+    """The head of a chain that goes on after `start`. Raises Rejected `audit-broken` where it does not.
+
+    A record that stands there twice, one behind the other, is taken once: a crash may have repeated it.
+    """
+    head = start
+    for record in records:
+        if Head(record.seq, record.hash) == head and digest(record) == record.hash:
+            continue
+        if record.seq != head.seq + 1:
+            _broken(head.seq + 1, f"the record {record.seq} stands in its place")
+        if record.previous != head.hash:
+            _broken(record.seq, "it does not follow from the one before")
+        if digest(record) != record.hash:
+            _broken(record.seq, "it was changed")
+        head = Head(record.seq, record.hash)
+    return head
+
+
+def without_secrets(value: object) -> object:
+    """JSON without the members of SECRETS, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: without_secrets(one) for name, one in value.items() if name not in SECRETS}
+    if isinstance(value, list):
+        return [without_secrets(one) for one in value]
+    return value
+
+
+def _told(definitions: Sequence[Definition | None], after: Sequence[Definition]) -> Body | None:
+    """One definition's body, or those of several by kind and name."""
+    bodies = [None if one is None or one.body is None else without_secrets(one.body) for one in definitions]
+    told: object = None
+    if len(after) == 1:
+        told = bodies[0]
+    elif after:
+        told = {f"{one.kind}/{one.name}": body for one, body in zip(after, bodies, strict=True)}
+    if not isinstance(told, dict):
+        return None
+    text = _encode(told)
+    if len(text) > MOST_BODY_BYTES:
+        return {"bytes": len(text), "sha256": sha256(text).hexdigest()}
+    return told
+
+
+def _wished(command: Command) -> str:
+    for member in ("slug", "id", "key", "subject"):
+        if isinstance(found := command.body.get(member), str):
+            return found[:MOST_TEXT]
+    return ""
+
+
+def _broken(seq: int, why: str) -> None:
+    raise Rejected("audit-broken", f"The audit log is broken at record {seq}: {why}.")

@@ -1,0 +1,171 @@
+"""Definitions by name and by whatever else they are found by: a customer by its key, by its subjects.
+
+Owns: the indices, kept in step with each definition, so that no look-up goes over all of them. Does not own: what
+makes a definition valid, or where definitions lie (`definitions` may be a dict or a table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from heapq import heappop, heappush
+
+from pipeline.core import instant
+from pipeline.records import Definition
+
+Body = dict[str, object]
+Handle = tuple[str, str]  # what it is found by, and the value
+
+METER, CUSTOMER, SUBJECT, FEATURE, KEY, PORTAL_TOKEN = (
+    "meter", "customer", "subject", "feature", "key", "portal-token",
+)  # fmt: skip
+CUSTOMER_KEY, CUSTOMER_SUBJECT = "customer/key", "customer/subject"
+SUBJECT_KEY, FEATURE_KEY, METER_ULID = "subject/key", "feature/key", "meter/id"
+FEATURE_METER, TOKEN_SUBJECT = "feature/meter", "portal-token/subject"
+OWN = "/"  # log keys that begin so are the control stage's own, no definitions
+FORGET_AFTER_MS = 86_400_000  # a portal token, after its end
+
+
+def key_of(definition: Definition) -> str:
+    """The record key on `control`."""
+    return key(definition.namespace, definition.kind, definition.name)
+
+
+def key(namespace: str, kind: str, name: str) -> str:
+    """The record key on `control`: namespace/kind/name. None of the three holds a slash, so no two keys collide."""
+    return f"{namespace}/{kind}/{name}"
+
+
+class Catalog:
+    """The definitions of all namespaces, deleted ones too. Building it reads all of `definitions` once."""
+
+    def __init__(self, definitions: MutableMapping[str, Definition]) -> None:
+        self.revision = 0
+        self._definitions = definitions
+        self._one: dict[tuple[str, str], dict[str, str]] = {}
+        self._many: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+        self._ends: list[tuple[int, str]] = []  # of portal tokens: a heap
+        for definition in definitions.values():
+            self._add(definition, known=False)
+
+    def get(self, namespace: str, kind: str, name: str) -> Definition | None:
+        """The newest definition of the name, which may be deleted."""
+        return self._definitions.get(key(namespace, kind, name))
+
+    def body(self, namespace: str, kind: str, name: str) -> Body | None:
+        """The newest body of the name; None if there is none or it is deleted for good."""
+        found = self.get(namespace, kind, name)
+        return None if found is None else found.body
+
+    def one(self, namespace: str, by: str, value: str) -> str | None:
+        """The name of the one definition that holds `value`."""
+        return self._one.get((namespace, by), {}).get(value)
+
+    def many(self, namespace: str, by: str, value: str) -> list[str]:
+        """The names of the definitions with `value`."""
+        return list(self._many.get((namespace, by), {}).get(value, ()))
+
+    def names(self, namespace: str, kind: str) -> list[str]:
+        """The names of a kind that have a body, in no promised order."""
+        return self.many(namespace, kind, "")
+
+    def namespaces(self, kind: str) -> list[str]:
+        """Where there are definitions of a kind."""
+        return sorted(namespace for (namespace, by), found in self._many.items() if by == kind and found)
+
+    def key_definition(self, public: str) -> Definition | None:
+        """The API key with this public id, of whatever namespace."""
+        namespace = self.one("", KEY, public)
+        return None if namespace is None else self.get(namespace, KEY, public)
+
+    def ended(self, at_ms: int, most: int) -> tuple[str, ...]:
+        """Log keys of at most `most` portal tokens that ended FORGET_AFTER_MS before `at_ms`, oldest first."""
+        ends = self._ends
+        found: list[tuple[int, str]] = []
+        while ends and len(found) < most and ends[0][0] + FORGET_AFTER_MS <= at_ms:
+            end = heappop(ends)
+            if end[1] in self._definitions and end not in found:
+                found.append(end)
+        for end in found:
+            heappush(ends, end)  # until `forget` says that it is gone
+        return tuple(place for _, place in found)
+
+    def keep(self, definition: Definition) -> None:
+        """Takes a definition in place of the one of its name."""
+        place = key_of(definition)
+        old = self._definitions.get(place)
+        if old is not None:
+            self._remove(old)
+        self._definitions[place] = definition
+        self._add(definition, known=old is not None)
+
+    def pass_over(self, definition: Definition) -> None:
+        """Takes note of the revision alone."""
+        self.revision = max(self.revision, definition.revision)
+
+    def forget(self, place: str) -> None:
+        """Takes the definition with this log key out, as if it had never been."""
+        old = self._definitions.pop(place, None)
+        if old is not None:
+            self._remove(old)
+
+    def _add(self, definition: Definition, known: bool) -> None:
+        self.revision = max(self.revision, definition.revision)
+        name, namespace = definition.name, definition.namespace
+        for by, value in _unique(definition):
+            self._one.setdefault((namespace, by), {})[value] = name
+        for by, value in _shared(definition):
+            self._many.setdefault((namespace, by), {}).setdefault(value, {})[name] = None
+        if definition.kind == KEY and definition.body is not None:
+            self._one.setdefault(("", KEY), {})[name] = namespace
+        if definition.kind == PORTAL_TOKEN and definition.body is not None and not known:
+            heappush(self._ends, (instant.ms_of(str(definition.body["expiresAt"])), key_of(definition)))
+
+    def _remove(self, definition: Definition) -> None:
+        for by, value in _unique(definition):
+            held = self._one[definition.namespace, by]
+            if held.get(value) == definition.name:  # a reader of the compacted log may meet the taker first
+                del held[value]
+        for by, value in _shared(definition):
+            names = self._many[definition.namespace, by]
+            names[value].pop(definition.name, None)
+            if not names[value]:
+                del names[value]
+
+
+def subjects_of(body: Body) -> list[str]:
+    """The subjects whose usage is a customer's: its subjectKeys, then its own key."""
+    attribution = body.get("usageAttribution")
+    keys = attribution.get("subjectKeys") if isinstance(attribution, dict) else None
+    found = dict.fromkeys(keys if isinstance(keys, list) else [])
+    if isinstance(own := body.get("key"), str):
+        found[own] = None
+    return list(found)
+
+
+def _unique(definition: Definition) -> Iterator[Handle]:
+    """What nobody else of the namespace may hold, while this definition lives."""
+    body = definition.body
+    if body is None:
+        return
+    if definition.kind == METER and "id" in body:
+        yield METER_ULID, str(body["id"])
+    elif definition.kind == CUSTOMER and "deletedAt" not in body:
+        if "key" in body:
+            yield CUSTOMER_KEY, str(body["key"])
+        for subject in subjects_of(body):
+            yield CUSTOMER_SUBJECT, subject
+    elif definition.kind == SUBJECT:
+        yield SUBJECT_KEY, str(body["key"])
+    elif definition.kind == FEATURE and "archivedAt" not in body:
+        yield FEATURE_KEY, str(body["key"])
+
+
+def _shared(definition: Definition) -> Iterator[Handle]:
+    body = definition.body
+    if body is None:
+        return
+    yield definition.kind, ""
+    if definition.kind == FEATURE and "archivedAt" not in body and "meterSlug" in body:
+        yield FEATURE_METER, str(body["meterSlug"])
+    elif definition.kind == PORTAL_TOKEN:
+        yield TOKEN_SUBJECT, str(body["subject"])

@@ -1,0 +1,118 @@
+"""Customers: who pays, and whose usage is whose.
+
+Owns: a customer's rules, deciding customer.*. Does not own: usage (aggregate), subjects' own data (subject).
+A subject belongs to one customer of a namespace at most. An event whose subject equals a customer's key is that
+customer's too, so keys and subjectKeys share one space. Rules and texts: OpenMeter's CustomerCreate.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.core.catalog import CUSTOMER_KEY, CUSTOMER_SUBJECT, subjects_of
+from pipeline.core.members import Members
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Rejected
+
+KIND = "customer"
+MAX_KEY = 256
+MAX_NAME = 256
+MAX_SUBJECTS = 1000
+MAX_SUBJECT = 1024  # as an event's subject
+
+_MEMBERS = (
+    "key", "name", "description", "usageAttribution", "primaryEmail", "currency", "billingAddress", "metadata",
+)  # fmt: skip
+_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentSubscriptionId", "subscriptions", "annotations")
+_ADDRESS = ("country", "postalCode", "state", "city", "line1", "line2", "phoneNumber")
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII).fullmatch
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
+
+
+def create(wish: Wish) -> Outcome:
+    """customer.create. 409 if its key or one of its subjects is another's."""
+    id = wish.id()
+    body = {"id": id, **_read(wish), "createdAt": wish.now, "updatedAt": wish.now}
+    _check_free(wish, id, body)
+    return Outcome([Change(KIND, id, body)], body)
+
+
+def update(wish: Wish) -> Outcome:
+    """customer.update replaces everything but id and createdAt. The same again changes nothing."""
+    id, old = _find(wish)
+    body = {"id": id, **_read(wish), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
+    if body == old:
+        return Outcome([], old)
+    _check_free(wish, id, body)
+    body["updatedAt"] = wish.now
+    return Outcome([Change(KIND, id, body)], body)
+
+
+def delete(wish: Wish) -> Outcome:
+    """customer.delete: it stays readable by its id; its key and subjects are free again."""
+    id, old = _find(wish)
+    return Outcome([Change(KIND, id, {**old, "deletedAt": wish.now, "updatedAt": wish.now})])
+
+
+def _find(wish: Wish) -> tuple[str, Body]:
+    wanted = Members(KIND, wish.body, _MEMBERS, _OURS).required("id", MAX_KEY)
+    for id in (wanted, wish.catalog.one(wish.namespace, CUSTOMER_KEY, wanted)):
+        body = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
+        if id is not None and body is not None and "deletedAt" not in body:
+            return id, body
+    raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+
+
+def _read(wish: Wish) -> Body:
+    sent = Members(KIND, wish.body, _MEMBERS, _OURS)
+    attribution = Members(
+        KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",), ("type", "id", "key")
+    )
+    currency = sent.text("currency", 3)
+    if currency is not None and not _CURRENCY(currency):
+        sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")
+    found = {
+        "key": sent.text("key", MAX_KEY),
+        "name": sent.required("name", MAX_NAME),
+        "description": sent.text("description", 1024, multiline=True),
+        "usageAttribution": {
+            "subjectKeys": attribution.texts("subjectKeys", MAX_SUBJECTS, MAX_SUBJECT) or []
+        },
+        "primaryEmail": sent.text("primaryEmail", 256),
+        "currency": currency,
+        "billingAddress": _address(sent),
+        "metadata": sent.metadata(),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _address(sent: Members) -> Body | None:
+    nested = sent.nested("billingAddress")
+    if nested is None:
+        return None
+    parts = Members(KIND, nested, _ADDRESS)
+    country = parts.text("country", 2)
+    if country is not None and not _COUNTRY(country):
+        sent.refuse("customer country must be two capital letters, as ISO 3166 has it")
+    return {part: text for part in _ADDRESS if (text := parts.text(part, 256)) is not None}
+
+
+def _check_free(wish: Wish, id: str, body: Body) -> None:
+    """Raises Rejected in OpenMeter's words."""
+    key = body.get("key")
+    if isinstance(key, str) and wish.catalog.one(wish.namespace, CUSTOMER_KEY, key) not in (None, id):
+        raise Rejected(
+            "customer-conflict",
+            f'key "{key}" is already used by an another customer in the namespace {wish.namespace}',
+        )
+    taken = [
+        subject
+        for subject in subjects_of(body)
+        if wish.catalog.one(wish.namespace, CUSTOMER_SUBJECT, subject) not in (None, id)
+    ]
+    if taken:
+        raise Rejected(
+            "subject-conflict",
+            f"one or multiple subject keys of [{', '.join(taken)[:1024]}] are already associated with an "
+            f"different customer in the namespace {wish.namespace}",
+        )

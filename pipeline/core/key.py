@@ -1,0 +1,214 @@
+"""API keys: who may do what with one, and the commands that make, rotate and revoke them.
+
+Owns: making a key of random bytes, its check, scopes, expiry, deciding key.*. Does not own: how a key is written
+(key_text), chance (random bytes are an argument), or where a plaintext goes: it is shown once and never stored.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.core import instant, key_text
+from pipeline.core.members import Members
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Broken, Rejected
+from pipeline.records import Definition
+
+KIND = "key"
+ADMIN = "admin"  # holds every other scope
+SCOPES = (
+    "ingest",
+    "query",
+    "meters:write",
+    "customers:write",
+    "entitlements:write",
+    "webhooks:write",
+    "billing:write",
+    "keys:write",
+    "audit:read",
+    ADMIN,
+)
+RANDOM_BYTES = 38  # 6 for the public part, 32 for the secret
+OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says otherwise
+MOST_OVERLAP_S = 30 * 86_400
+
+_PUBLIC_BYTES = 6
+_PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{key_text.PUBLIC_LENGTH}}}", re.ASCII).fullmatch
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+_LAST4 = re.compile(r"[0-9A-Za-z]{4}", re.ASCII).fullmatch
+
+
+class Made(NamedTuple):
+    """A new key: `text` is for its owner alone, the others for the command `key.create`."""
+
+    text: str
+    public: str
+    hash: str
+    last4: str
+
+    def __repr__(self) -> str:
+        return f"Made({self.public}, ***{self.last4})"
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key on the log, revoked and expired ones too: `holds` says whether it opens anything."""
+
+    public: str
+    namespace: str
+    name: str
+    scopes: frozenset[str]
+    hash: str  # hex SHA-256 of the secret; empty when revoked
+    last4: str
+    expires_at_ms: int | None
+    revoked: bool
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether it is neither revoked nor expired at `now_ms`."""
+        return not self.revoked and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
+
+    def allows(self, scope: str) -> bool:
+        return scope in self.scopes or ADMIN in self.scopes
+
+
+def make(environment: str, random: bytes) -> Made:
+    """The key that these RANDOM_BYTES random bytes are. Raises Rejected `bad-key` for a wrong environment."""
+    if len(random) != RANDOM_BYTES:
+        raise Broken(f"A key is made of {RANDOM_BYTES} random bytes, not of {len(random)}.")
+    public = _base62(int.from_bytes(random[:_PUBLIC_BYTES]), key_text.PUBLIC_LENGTH)
+    secret = _base62(int.from_bytes(random[_PUBLIC_BYTES:]), key_text.SECRET_LENGTH)
+    return Made(key_text.write(environment, public, secret), public, key_text.digest(secret), secret[-4:])
+
+
+def parse(text: str) -> key_text.KeyText:
+    """The parts of a key. Raises Rejected `bad-key` if it has another form or a typing error."""
+    found = key_text.read(text)
+    if found is None:
+        raise Rejected("bad-key", "This is no API key of the form um_<env>_<id>_<secret>_<checksum>.")
+    return found
+
+
+def check(secret: str, hash: str) -> bool:
+    """Whether `hash` is that of `secret`, in constant time. An empty hash (a revoked key's) fits nothing."""
+    return hmac.compare_digest(key_text.digest(secret), hash)
+
+
+def key_of(definition: Definition | None) -> Key | None:
+    """The key that a definition on the log holds; None for another kind or none at all."""
+    if definition is None or definition.kind != KIND or definition.body is None:
+        return None
+    body = definition.body
+    scopes, expires_at = body["scopes"], body.get("expiresAt")
+    if not isinstance(scopes, list):
+        raise Broken(f"The definition of the key {definition.name} has no scopes.")
+    return Key(
+        public=definition.name,
+        namespace=definition.namespace,
+        name=str(body["name"]),
+        scopes=frozenset(scopes),
+        hash=str(body["hash"]),
+        last4=str(body["last4"]),
+        expires_at_ms=None if expires_at is None else instant.ms_of(str(expires_at)),
+        revoked="revokedAt" in body,
+    )
+
+
+def shown(body: Mapping[str, object]) -> Body:
+    """A key's body without its hash, for everybody's eyes."""
+    return {name: value for name, value in body.items() if name != "hash"}
+
+
+def create(wish: Wish) -> Outcome:
+    """key.create: the API made the secret; the command knows its hash."""
+    sent = Members(KIND, wish.body, ("id", "hash", "last4", "name", "scopes", "expiresAt"))
+    public, hash, last4 = _identity(wish, sent, "id")
+    scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        sent.refuse(f"there is no scope {unknown[0]!a}; there are {', '.join(SCOPES)}")
+    body: Body = {
+        "id": public,
+        "namespace": wish.namespace,
+        "name": sent.text("name", 256) or sent.refuse("key name is required"),
+        "scopes": [scope for scope in SCOPES if scope in scopes],
+        "hash": hash,
+        "last4": last4,
+        "createdAt": wish.now,
+        "updatedAt": wish.now,
+    }
+    if (expires_at_ms := _expiry(wish, sent)) is not None:
+        body["expiresAt"] = instant.text_of(expires_at_ms)
+    return Outcome([Change(KIND, public, body)], shown(body))
+
+
+def rotate(wish: Wish) -> Outcome:
+    """key.rotate: a new key with the same rights and end; the old one goes on for `overlapS` at most."""
+    sent = Members(KIND, wish.body, ("id", "newId", "hash", "last4", "overlapS"))
+    old = _living(wish, sent)
+    overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
+    public, hash, last4 = _identity(wish, sent, "newId")
+    end_ms = wish.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
+    if (expires_at := old.get("expiresAt")) is not None:
+        end_ms = min(end_ms, instant.ms_of(str(expires_at)))
+    ending = {**old, "expiresAt": instant.text_of(end_ms), "rotatedTo": public, "updatedAt": wish.now}
+    new = {**old, "id": public, "hash": hash, "last4": last4, "createdAt": wish.now, "updatedAt": wish.now}
+    changes = [Change(KIND, str(old["id"]), ending), Change(KIND, public, new)]
+    return Outcome(changes, {"key": shown(new), "old": shown(ending)})
+
+
+def revoke(wish: Wish) -> Outcome:
+    """key.revoke: it opens nothing any more; its hash is dropped. Revoking twice changes nothing."""
+    sent = Members(KIND, wish.body, ("id",))
+    old = _found(wish, sent)
+    if "revokedAt" in old:
+        return Outcome([], shown(old))
+    body = {**old, "hash": "", "revokedAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(KIND, str(old["id"]), body)], shown(body))
+
+
+def _identity(wish: Wish, sent: Members, member: str) -> tuple[str, str, str]:
+    public, hash, last4 = (sent.text(name, 64) or "" for name in (member, "hash", "last4"))
+    if not _PUBLIC_ID(public):
+        sent.refuse(f"key {member} must be {key_text.PUBLIC_LENGTH} letters and digits")
+    if not _HASH(hash) or not _LAST4(last4):
+        sent.refuse("key hash must be the 64 hex digits of the secret's SHA-256, last4 its last characters")
+    if wish.catalog.key_definition(public) is not None:
+        raise Rejected("key-conflict", f"There is a key {public} already: make another one.")
+    return public, hash, last4
+
+
+def _expiry(wish: Wish, sent: Members) -> int | None:
+    expires_at_ms = sent.instant_ms("expiresAt")
+    if expires_at_ms is not None and expires_at_ms <= wish.at_ms:
+        sent.refuse("key expiresAt must lie in the future")
+    return expires_at_ms
+
+
+def _found(wish: Wish, sent: Members) -> Body:
+    public = sent.text("id", 64) or ""
+    body = wish.catalog.body(wish.namespace, KIND, public)
+    if body is None:
+        raise Rejected("not-found", f"There is no key {public}.")
+    return body
+
+
+def _living(wish: Wish, sent: Members) -> Body:
+    body = _found(wish, sent)
+    key = key_of(wish.catalog.get(wish.namespace, KIND, str(body["id"])))
+    if key is None or not key.holds(wish.at_ms):
+        raise Rejected("key-conflict", f"The key {body['id']} has ended: create a new one.")
+    if "rotatedTo" in body:
+        raise Rejected("key-conflict", f"The key {body['id']} was rotated already, to {body['rotatedTo']}.")
+    return body
+
+
+def _base62(number: int, digits: int) -> str:
+    """The last `digits` base-62 digits of `number`, with zeros in front."""
+    text = ""
+    for _ in range(digits):
+        number, digit = divmod(number, len(key_text.ALPHABET))
+        text = key_text.ALPHABET[digit] + text
+    return text

@@ -1,0 +1,151 @@
+"""A command's body, read member by member.
+
+Owns: which forms a member may have, and the sentence where it has another. Does not own: what a member means.
+A member that is absent or null gives None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NoReturn
+
+from pipeline.core import instant
+from pipeline.errors import Rejected
+
+MAX_METADATA = 50
+MAX_METADATA_KEY = 256
+MAX_METADATA_VALUE = 1024
+MAX_DEPTH = 8
+_SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*").fullmatch
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+
+
+class Members:
+    """The body of a wish for a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
+
+    known: what may be in it. passed_over: what clients send back that only we write.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        known: Collection[str],
+        passed_over: Collection[str] = (),
+    ) -> None:
+        self.kind = kind
+        self._body = body
+        for member in body:
+            if member not in known and member not in passed_over:
+                self.refuse(f"{kind} has an unknown member {ascii(member)[:64]}")
+
+    def refuse(self, detail: str) -> NoReturn:
+        raise Rejected(f"bad-{self.kind}", detail)
+
+    def __contains__(self, member: str) -> bool:
+        """Whether it was sent, be it as null."""
+        return member in self._body
+
+    def text(self, member: str, most: int, multiline: bool = False) -> str | None:
+        """A text of 1 to `most` characters."""
+        value = self._body.get(member)
+        return None if value is None else self._text(f"{self.kind} {member}", value, most, multiline)
+
+    def required(self, member: str, most: int) -> str:
+        value = self._body.get(member)
+        if value is None or value == "":
+            self.refuse(f"{self.kind} {member} is required")
+        return self._text(f"{self.kind} {member}", value, most, False)
+
+    def slug(self, member: str, most: int) -> str:
+        """A required name of lower-case letters, digits and single _ between."""
+        value = self.required(member, most)
+        if not _SLUG(value):
+            self.refuse(
+                f"{self.kind} {member} must have 1 to {most} characters: lower-case letters, digits, "
+                "single _ between"
+            )
+        return value
+
+    def texts(self, member: str, most_texts: int, most: int) -> list[str] | None:
+        """A list of texts, each once."""
+        value = self._body.get(member)
+        if value is None:
+            return None
+        label = f"{self.kind} {member}"
+        if not isinstance(value, list) or len(value) > most_texts:
+            self.refuse(f"{label} must be a list of at most {most_texts} strings")
+        texts = [self._text(label, one, most, False) for one in value]
+        if len(set(texts)) < len(texts):
+            self.refuse(f"{label} must not hold the same string twice")
+        return texts
+
+    def integer(self, member: str, least: int, most: int) -> int | None:
+        value = self._body.get(member)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            self.refuse(f"{self.kind} {member} must be an integer from {least} to {most}")
+        return value
+
+    def instant_ms(self, member: str) -> int | None:
+        """An RFC 3339 timestamp, in ms since 1970."""
+        value = self.text(member, 64)
+        try:
+            return None if value is None else instant.ms_of(value)
+        except Rejected as refusal:
+            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+
+    def nested(self, member: str) -> Mapping[str, object] | None:
+        """A JSON object, as sent."""
+        value = self._body.get(member)
+        if value is not None and not isinstance(value, Mapping):
+            self.refuse(f"{self.kind} {member} must be an object")
+        return value
+
+    def json(self, member: str) -> Mapping[str, object] | None:
+        """A JSON object of any members, not deeper than MAX_DEPTH."""
+        value = self.nested(member)
+        level: list[object] = [value]
+        for _ in range(MAX_DEPTH):
+            level = [inner for one in level for inner in _inner(one)]
+        if level:
+            self.refuse(f"{self.kind} {member} must not be nested deeper than {MAX_DEPTH} levels")
+        return value
+
+    def metadata(self, member: str = "metadata") -> dict[str, str] | None:
+        """An object of at most MAX_METADATA strings."""
+        return self.strings(member, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE)
+
+    def strings(self, member: str, most: int, most_key: int, most_value: int) -> dict[str, str] | None:
+        """An object whose values are strings, empty ones too."""
+        value = self.nested(member)
+        if value is None:
+            return None
+        label = f"{self.kind} {member}"
+        if len(value) > most:
+            self.refuse(f"{label} must have at most {most} members")
+        for key, one in value.items():
+            if not isinstance(one, str):
+                self.refuse(f"{label} must be an object of strings")
+            if not key or len(key) > most_key or len(one) > most_value:
+                self.refuse(f"{label} keys must have 1 to {most_key} characters, values at most {most_value}")
+        return {key: str(one) for key, one in value.items()}
+
+    def _text(self, label: str, value: object, most: int, multiline: bool) -> str:
+        if not isinstance(value, str):
+            self.refuse(f"{label} must be a string")
+        if value == "":
+            self.refuse(f"{label} cannot be empty")
+        if len(value) > most:
+            self.refuse(f"{label} must have at most {most} characters")
+        if not multiline and _CONTROL(value):
+            self.refuse(f"{label} must not contain control characters")
+        return value
+
+
+def _inner(value: object) -> Collection[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,60 @@
+"""Portal tokens: what a customer's browser may ask, for a short while.
+
+Owns: a token's record and its end, deciding portal-token.*. Does not own: the JWT, which the API signs over this
+record's id (as jti), subject, meters and end; nothing here is secret.
+"""
+
+from __future__ import annotations
+
+from pipeline.core import instant
+from pipeline.core.catalog import TOKEN_SUBJECT
+from pipeline.core.members import Members
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Rejected
+
+KIND = "portal-token"
+LIFETIME_S = 3600  # the longest, and the default
+CLOCK_SKEW_S = 60  # the API's clock, which asked for the end, may be ahead of the broker's
+MAX_SUBJECT = 1024
+MAX_METERS = 100
+FORGOTTEN_EACH = 2  # ended tokens that go for each new one: more go than come, without a sweep
+
+
+def create(wish: Wish) -> Outcome:
+    """portal-token.create; ended tokens are forgotten on the way."""
+    sent = Members(
+        KIND, wish.body, ("subject", "allowedMeterSlugs", "expiresAt"), ("id", "createdAt", "expired")
+    )
+    body: Body = {"id": wish.id(), "subject": sent.required("subject", MAX_SUBJECT)}
+    slugs = sent.texts("allowedMeterSlugs", MAX_METERS, 64)
+    if slugs:
+        for slug in slugs:
+            if wish.catalog.body(wish.namespace, "meter", slug) is None:
+                sent.refuse(f"meter with slug {slug} does not exist")
+        body["allowedMeterSlugs"] = slugs
+    latest_ms = wish.at_ms + 1000 * LIFETIME_S
+    expires_at_ms = sent.instant_ms("expiresAt")
+    if expires_at_ms is None:
+        expires_at_ms = latest_ms
+    if not wish.at_ms < expires_at_ms <= latest_ms + 1000 * CLOCK_SKEW_S:
+        sent.refuse(f"{KIND} expiresAt must lie in the future, by {LIFETIME_S} s at most")
+    body |= {"expiresAt": instant.text_of(expires_at_ms), "createdAt": wish.now, "updatedAt": wish.now}
+    forgotten = wish.catalog.ended(wish.at_ms, FORGOTTEN_EACH)
+    return Outcome([Change(KIND, str(body["id"]), body)], body, forgotten)
+
+
+def invalidate(wish: Wish) -> Outcome:
+    """portal-token.invalidate: one by its id, or all of a subject; with both, the id's if it is the subject's."""
+    sent = Members(KIND, wish.body, ("id", "subject"))
+    id, subject = sent.text("id", 64), sent.text("subject", MAX_SUBJECT)
+    if id is None and subject is None:
+        sent.refuse("either id or subject is required")
+    ids = [id] if id is not None else wish.catalog.many(wish.namespace, TOKEN_SUBJECT, subject or "")
+    changes = []
+    for one in ids:
+        body = wish.catalog.body(wish.namespace, KIND, one)
+        if body is None or subject not in (None, body["subject"]):
+            raise Rejected("not-found", f"There is no portal token {one}.")
+        if "invalidatedAt" not in body and instant.ms_of(str(body["expiresAt"])) > wish.at_ms:
+            changes.append(Change(KIND, one, {**body, "invalidatedAt": wish.now, "updatedAt": wish.now}))
+    return Outcome(changes, {"invalidated": len(changes)})

@@ -1,0 +1,58 @@
+"""What a decision about a command is made from, and what it comes to.
+
+Owns: these shapes, and the ids and instants that follow from a command. Does not own: any rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.core import instant, ulid
+from pipeline.core.catalog import Body, Catalog
+from pipeline.records import Command
+
+__all__ = ["Body", "Change", "Outcome", "Wish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A command, the definitions that it meets, and when the broker had it (ms)."""
+
+    catalog: Catalog
+    command: Command
+    at_ms: int
+
+    @property
+    def namespace(self) -> str:
+        return self.command.namespace
+
+    @property
+    def body(self) -> Mapping[str, object]:
+        return self.command.body
+
+    @property
+    def now(self) -> str:
+        """`at_ms` as definitions write it."""
+        return instant.text_of(self.at_ms)
+
+    def id(self, number: int = 0) -> str:
+        """The ULID of the `number`th thing that the command makes."""
+        return ulid.make(self.at_ms, f"{self.namespace}/{self.command.id}/{number}")
+
+
+class Change(NamedTuple):
+    """A definition as it will be; `body` None deletes it."""
+
+    kind: str
+    name: str
+    body: Body | None
+
+
+class Outcome(NamedTuple):
+    """All that a command changes, and its reply's body. `forgotten` are log keys whose records may go."""
+
+    changes: list[Change]
+    reply: Body | None = None
+    forgotten: tuple[str, ...] = ()
