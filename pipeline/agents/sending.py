@@ -1,0 +1,296 @@
+"""Sends what is due: takes deliveries from the tables of the owned partitions, POSTs, and records what came of it.
+
+Owns: when a try begins, how many are under way to one endpoint, pauses that receivers ask for. Does not own: the states
+(core.delivery), which change only when the record of a try comes back through `webhook-work`; the request (stores).
+A worker that dies between a POST and its record leaves a delivery that is due: whoever owns it next tries again with
+the same `webhook-id`. Nothing here is state: `restart` finds it all again in the tables.
+Every endpoint has a lane of its own, so a slow one delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from pipeline.agents.endpoints import Endpoint, Endpoints
+from pipeline.core import deliveries, webhook
+from pipeline.engine.faults import reach
+from pipeline.engine.partition import Partition
+from pipeline.engine.stage import Stage
+from pipeline.engine.transaction import Transaction
+from pipeline.errors import Rejected
+from pipeline.records import Attempt, Delivery, WebhookWork
+from pipeline.stores.webhooks import Answer, Sender
+
+TOPIC = "webhook-work"
+UNKNOWN_S = 30  # how long an endpoint may be named by an alert before its definition has come here
+UNKNOWN_AGAIN_MS = 1_000
+LEAVING_S = (
+    2.0  # what is under way may end in this time when partitions go; the rest is sent again by another
+)
+PAUSE_MS, PAUSE_MOST_MS = 5_000, 3_600_000  # of a lane whose receiver wants less
+NO_ENDPOINT, DISABLED = "no-endpoint", "endpoint-disabled"
+CONTENT_TYPE = "application/json"
+
+ATTEMPTS = Counter("tallymark_webhook_attempts_total", "tries of webhooks", ["outcome"])
+WAITING = Gauge("tallymark_webhooks_waiting", "webhooks that have not ended, of this worker's partitions")
+TRY_SECONDS = Histogram(
+    "tallymark_webhook_try_seconds",
+    "one POST and its answer",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 20, 60),
+)
+DELIVERED_SECONDS = Histogram(
+    "tallymark_webhook_delivered_seconds",
+    "alert to its webhook's delivery, where the first try did it",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+
+Record = Callable[[int, WebhookWork], Awaitable[None]]  # partition of `webhook-work`, what is written there
+Name = tuple[str, str]  # namespace and id of an endpoint
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A delivery that has not ended."""
+
+    partition: int
+    endpoint: Name
+    next_at_ms: int
+    flight: int = 0  # number of the try that is under way, or whose record is; 0: none
+
+
+@dataclass(slots=True)
+class Lane:
+    """What goes to one endpoint."""
+
+    ready: deque[str] = field(default_factory=deque)
+    running: int = 0
+    not_before_ms: int = 0
+
+
+class Sending:
+    """All of it runs in the stage's event loop. at_once: tries under way to one endpoint."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        endpoints: Endpoints,
+        make_sender: Callable[[], Sender],
+        record: Record,
+        at_once: int,
+    ) -> None:
+        self._stage = stage
+        self._endpoints = endpoints
+        self._make_sender = make_sender
+        self._sender: Sender | None = None
+        self._record = record
+        self._at_once = at_once
+        self._partitions: dict[int, Partition] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._lanes: dict[Name, Lane] = {}
+        self._alarms: list[tuple[int, str, Name | None]] = []  # when, of which delivery, or of which lane
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def after(self, transaction: Transaction, changed: Mapping[str, Delivery]) -> None:
+        """Go by these deliveries as soon as the transaction is committed."""
+        partition = transaction.chunk.partition
+        transaction.on_committed(lambda: self.note(partition, changed.values()))
+
+    def restart(self) -> None:
+        """Begin with the partitions that the stage owns now."""
+        self._forget()
+        self._partitions = {
+            position.partition: partition
+            for position, partition in self._stage.partitions.items()
+            if position.topic == TOPIC
+        }
+        self._start(self._load())
+        self._start(self._run())
+
+    async def stop(self) -> None:
+        """Begin no more tries; returns when none is under way."""
+        self._partitions = {}
+        self._lanes.clear()
+        if flights := [task for task in self._tasks if task.get_name() == "flight"]:
+            await asyncio.wait(flights, timeout=LEAVING_S)
+        self._forget()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sender is not None:
+            await self._sender.close()
+            self._sender = None
+
+    def note(self, partition: int, changed: Iterable[Delivery]) -> None:
+        """Take deliveries as they are in the table now."""
+        if partition not in self._partitions:
+            return
+        for delivery in changed:
+            before = self._waiting.get(delivery.id)
+            if not delivery.next_at_ms:
+                self._waiting.pop(delivery.id, None)
+            elif before is not None and before.flight > delivery.tries:
+                continue  # its record is still to come, and decides
+            else:
+                name = (delivery.namespace, delivery.endpoint)
+                self._waiting[delivery.id] = Waiting(partition, name, delivery.next_at_ms)
+                self._wake_at(delivery.next_at_ms, delivery.id)
+        WAITING.set(len(self._waiting))
+        self._changed.set()
+
+    def _forget(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._partitions, self._waiting, self._lanes, self._alarms = {}, {}, {}, []
+
+    def _start(self, coroutine: Awaitable[None], name: str = "loop") -> None:
+        task = asyncio.ensure_future(coroutine)
+        task.set_name(name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._stage.fail(error)
+
+    async def _load(self) -> None:
+        """Find what has not ended. What changes meanwhile is noted, and a batch is read as it is then."""
+        for number, partition in list(self._partitions.items()):
+            assert partition.table is not None
+            for ids in deliveries.active(partition.table.scan):
+                found = deliveries.read(ids, partition.table.get_many)
+                self.note(number, [delivery for delivery in found if delivery is not None])
+                await asyncio.sleep(0)
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            wait_s = self._begin_due()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    def _begin_due(self) -> float | None:
+        """Begin what is due; gives the seconds until more is, None: nothing is known."""
+        now_ms = _now_ms()
+        while self._alarms and self._alarms[0][0] <= now_ms:
+            at_ms, id, name = heapq.heappop(self._alarms)
+            waiting = self._waiting.get(id)
+            if name is not None:
+                self._pump(name)
+            elif waiting is not None and waiting.next_at_ms == at_ms and not waiting.flight:
+                waiting.flight = -1  # in the lane
+                self._lanes.setdefault(waiting.endpoint, Lane()).ready.append(id)
+                self._pump(waiting.endpoint)
+        return max(0, self._alarms[0][0] - now_ms) / 1_000 if self._alarms else None
+
+    def _wake_at(self, at_ms: int, id: str, name: Name | None = None) -> None:
+        heapq.heappush(self._alarms, (at_ms, id, name))
+
+    def _pump(self, name: Name) -> None:
+        """Begin as many tries to an endpoint as it may have."""
+        lane = self._lanes.get(name)
+        if lane is None or _now_ms() < lane.not_before_ms:
+            return
+        while lane.ready and lane.running < self._at_once:
+            lane.running += 1
+            self._start(self._fly(lane.ready.popleft(), name, lane), "flight")
+        if not lane.ready and not lane.running:
+            del self._lanes[name]
+
+    async def _fly(self, id: str, name: Name, lane: Lane) -> None:
+        try:
+            waiting = self._waiting.get(id)
+            if waiting is not None and waiting.flight < 0:
+                await self._try(id, waiting, lane)
+        finally:
+            lane.running -= 1
+            if self._lanes.get(name) is lane:
+                self._pump(name)
+
+    async def _try(self, id: str, waiting: Waiting, lane: Lane) -> None:
+        partition = self._partitions.get(waiting.partition)
+        if partition is None or partition.table is None:
+            return
+        found = deliveries.message(id, partition.table.get_many)
+        if found is None or not found[0].next_at_ms:
+            self._waiting.pop(id, None)
+            return
+        delivery, payload = found
+        began_ms = _now_ms()
+        endpoint = self._endpoints.get(*waiting.endpoint)
+        if endpoint is None and began_ms - delivery.next_at_ms < UNKNOWN_S * 1_000:
+            self._put_back(id, waiting, began_ms + UNKNOWN_AGAIN_MS)
+            return
+        waiting.flight = number = delivery.tries + 1
+        if endpoint is None or endpoint.disabled:
+            reason = NO_ENDPOINT if endpoint is None else DISABLED
+            attempt = Attempt(number, began_ms, 0, "dropped", error=reason)
+        else:
+            answer = await self._post(endpoint, delivery, payload, began_ms)
+            attempt = _attempt(number, began_ms, answer)
+            self._throttle(waiting.endpoint, lane, attempt)
+            reach("webhook.posted")
+        _observe(delivery, attempt)
+        work = WebhookWork("attempt", delivery.namespace, delivery.endpoint, id, _now_ms(), attempt=attempt)
+        await asyncio.shield(asyncio.ensure_future(self._record(waiting.partition, work)))
+
+    async def _post(self, endpoint: Endpoint, delivery: Delivery, payload: bytes, at_ms: int) -> Answer:
+        if endpoint.problem:
+            return Answer(0, 0, endpoint.problem)
+        keys = endpoint.keys(at_ms // 1_000)
+        try:
+            signed = webhook.headers(keys, delivery.alert, at_ms // 1_000, payload)
+        except Rejected as refusal:
+            return Answer(0, 0, refusal.detail)
+        if self._sender is None:
+            self._sender = self._make_sender()
+        headers = {**endpoint.headers, "Content-Type": CONTENT_TYPE, **signed}
+        return await self._sender.post(endpoint.url, headers, payload)
+
+    def _put_back(self, id: str, waiting: Waiting, at_ms: int) -> None:
+        waiting.flight, waiting.next_at_ms = 0, at_ms
+        self._wake_at(at_ms, id)
+        self._changed.set()
+
+    def _throttle(self, name: Name, lane: Lane, attempt: Attempt) -> None:
+        """A receiver that wants less gets nothing for a while."""
+        if attempt.status not in webhook.THROTTLES:
+            return
+        pause_ms = min(attempt.retry_after_ms or PAUSE_MS, PAUSE_MOST_MS)
+        lane.not_before_ms = max(lane.not_before_ms, _now_ms() + pause_ms)
+        self._wake_at(lane.not_before_ms, "", name)
+        self._changed.set()
+
+
+def _attempt(number: int, began_ms: int, answer: Answer) -> Attempt:
+    ended_s = (began_ms + answer.duration_ms) // 1_000
+    return Attempt(
+        number,
+        began_ms,
+        answer.duration_ms,
+        webhook.outcome(answer.status),
+        answer.status,
+        answer.error,
+        webhook.retry_after_ms(answer.retry_after, ended_s),
+    )
+
+
+def _observe(delivery: Delivery, attempt: Attempt) -> None:
+    ATTEMPTS.labels(attempt.outcome).inc()
+    TRY_SECONDS.observe(attempt.duration_ms / 1_000)
+    if attempt.outcome == "delivered" and attempt.number == 1:
+        ended_ms = attempt.at_ms + attempt.duration_ms
+        DELIVERED_SECONDS.observe(max(0, ended_ms - delivery.at_ms) / 1_000)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

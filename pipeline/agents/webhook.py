@@ -1,0 +1,133 @@
+"""WEBHOOK: brings alerts to endpoints.
+
+Reads `alerts`, and `webhook-work`: what is to be sent, what became of a try, what somebody wants sent again; `control`
+for the endpoints. Writes `webhook-work` (an alert's share of each endpoint, in the endpoint's partition), `deliveries`
+(each as it is now; a tombstone where it is forgotten) and `commands` (an endpoint is to be disabled).
+Keeps: deliveries until `webhook_kept_s` after their alert (RocksDB; `webhook-changelog`), counts.
+On replay: a delivery that has taken a record is not changed by it again, and is written again.
+The HTTP requests are made outside of any transaction, by `agents.sending`; their outcome comes in as work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import faust
+import msgspec
+
+from pipeline.agents.sending import Sending
+from pipeline.core.deliveries import apply, forget, partition_of
+from pipeline.engine.changelog import Changelog
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.stage import Stage
+from pipeline.engine.transaction import Transaction
+from pipeline.errors import Broken
+from pipeline.records import Alert, Delivery, WebhookWork
+
+NAME = "webhook"
+ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
+CHANGELOG = Changelog("webhook-changelog")
+FORGOTTEN_AT_ONCE = 500  # looked at a chunk
+FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked at again
+
+T = TypeVar("T")
+
+_alert = msgspec.json.Decoder(Alert).decode
+_work = msgspec.json.Decoder(WebhookWork).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def create(stage: Stage, partitions: int, schedule_ms: Sequence[int], kept_ms: int, sending: Sending) -> None:
+    """partitions: of `webhook-work`. schedule_ms: see core.webhook. kept_ms: how long deliveries are kept."""
+    forgetting = Forgetting(kept_ms)
+    stage.after_assignment = sending.restart
+    stage.before_revocation = sending.stop
+
+    async def webhook_alerts(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                share_out(transaction, partitions)
+                transaction.commit()
+
+    async def webhook_work(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                changed = fill(transaction, schedule_ms, forgetting)
+                sending.after(transaction, changed)
+                transaction.commit()
+
+    stage.agent(ALERTS)(webhook_alerts)
+    stage.agent(WORK)(webhook_work)
+
+
+def share_out(transaction: Transaction, partitions: int) -> None:
+    """Give each endpoint's partition its work."""
+    for record in transaction.chunk.records:
+        alert = _decoded(record.value, _alert, ALERTS)
+        for endpoint in dict.fromkeys(alert.endpoints):
+            work = WebhookWork("deliver", alert.namespace, endpoint, "", record.timestamp, alert)
+            target = partition_of(alert.namespace, endpoint, partitions)
+            transaction.send(WORK, _encode(work), key=endpoint.encode(), partition=target)
+        transaction.read(1)
+        if record.offset > transaction.counted_offset:
+            transaction.count(alert.namespace, "alerts")
+
+
+def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forgetting) -> dict[str, Delivery]:
+    """Apply each piece of work. Gives the deliveries that it changed, as they are at the end of the chunk."""
+    chunk, table = transaction.chunk, transaction.table
+    changed: dict[str, Delivery] = {}
+    now_ms = 0
+    for record in chunk.records:
+        work = _decoded(record.value, _work, WORK)
+        applied = apply(work, record.offset, record.timestamp, table, schedule_ms)
+        changed |= {delivery.id: delivery for delivery in applied.deliveries}
+        for command in applied.commands:
+            transaction.send(COMMANDS, _encode(command), partition=0)
+        for further in applied.further:
+            transaction.send(WORK, _encode(further), key=further.endpoint.encode(), partition=chunk.partition)
+        now_ms = max(now_ms, record.timestamp)
+        transaction.read(1)
+        if record.offset > transaction.counted_offset:
+            transaction.count(work.namespace, work.attempt.outcome if work.attempt else work.kind)
+    for delivery in changed.values():
+        transaction.send(DELIVERIES, _encode(delivery), key=delivery.id.encode(), partition=chunk.partition)
+    forgetting.advance(transaction, now_ms)
+    return changed
+
+
+@dataclass
+class _Place:
+    start: bytes = b""
+    pause_until_ms: int = 0
+
+
+class Forgetting:
+    """Removes what is too old, a few a chunk, from the oldest on; after the last again in an hour."""
+
+    def __init__(self, kept_ms: int) -> None:
+        self._kept_ms = kept_ms
+        self._places: dict[int, _Place] = {}
+
+    def advance(self, transaction: Transaction, now_ms: int) -> None:
+        """now_ms: the broker's time."""
+        partition = transaction.chunk.partition
+        place = self._places.setdefault(partition, _Place())
+        if now_ms < place.pause_until_ms:
+            return
+        removed, place.start = forget(
+            transaction.table, place.start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE
+        )
+        for id in removed:
+            transaction.send(DELIVERIES, None, key=id.encode(), partition=partition)
+        if not place.start:
+            place.pause_until_ms = now_ms + min(FORGET_EVERY_MS, self._kept_ms)
+
+
+def _decoded(value: bytes | None, decode: Callable[[bytes], T], topic: str) -> T:
+    try:
+        return decode(value or b"")
+    except msgspec.DecodeError as error:
+        raise Broken(f"A record of {topic} cannot be read: {error}.") from error
