@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control", "backfill", "attribute")
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control", "backfill", "attribute", "webhook")
 READERS = ("aggregate", "attribute")  # their work depends on definitions: a command is answered when they know it
 SINGLE = frozenset({"control"})  # their input has one partition, so a second worker would only wait

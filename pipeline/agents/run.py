@@ -153,6 +153,19 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
             lambda made: attribute.create(made, holders, partitions),
             Following(settings, holders.update),
         )
+    if stage == "webhook":
+        from pipeline.agents import webhook
+        from pipeline.agents.endpoints import Endpoints
+        from pipeline.core.sealed import Seal
+
+        endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))
+        partitions = declared[webhook.WORK].partitions
+        inputs = (webhook.ALERTS, webhook.WORK)
+        return Parts(
+            Spec(stage, inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
+            lambda made: webhook.create(made, settings, partitions, endpoints),
+            Following(settings, endpoints.update),
+        )
     from pipeline.agents import control
 
     return Parts(

@@ -12,19 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 import faust
 import msgspec
 
+from pipeline.agents.endpoints import Endpoints
+from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.sending import Sending
 from pipeline.core.deliveries import apply, forget, partition_of
+from pipeline.core.safe_address import Policy
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Broken
 from pipeline.records import Alert, Delivery, WebhookWork
+from pipeline.settings import Settings
+from pipeline.stores.webhooks import Sender
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
@@ -39,9 +45,17 @@ _work = msgspec.json.Decoder(WebhookWork).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def create(stage: Stage, partitions: int, schedule_ms: Sequence[int], kept_ms: int, sending: Sending) -> None:
-    """partitions: of `webhook-work`. schedule_ms: see core.webhook. kept_ms: how long deliveries are kept."""
-    forgetting = Forgetting(kept_ms)
+def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoints) -> None:
+    """partitions: of `webhook-work`."""
+    schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
+    forgetting = Forgetting(settings.webhook_kept_s * 1_000)
+    sending = Sending(
+        stage,
+        endpoints,
+        lambda: _sender(settings),
+        Outcomes(settings, WORK).record,
+        settings.webhook_at_once,
+    )
     stage.after_assignment = sending.restart
     stage.before_revocation = sending.stop
 
@@ -60,6 +74,12 @@ def create(stage: Stage, partitions: int, schedule_ms: Sequence[int], kept_ms: i
 
     stage.agent(ALERTS)(webhook_alerts)
     stage.agent(WORK)(webhook_work)
+
+
+def _sender(settings: Settings) -> Sender:
+    hosts = (host.strip().lower() for host in settings.webhook_allow_hosts.split(","))
+    policy = Policy(settings.webhook_allow_http, frozenset(host for host in hosts if host))
+    return Sender(settings.webhook_timeout_s, policy, trusted=settings.webhook_ca)
 
 
 def share_out(transaction: Transaction, partitions: int) -> None:

@@ -38,7 +38,21 @@ START_S = 60.0
 TICK_S = 0.1
 
 # What a process of the stack takes over from the settings of the person who starts it.
-_KEPT = ("partitions", "session_timeout_s", "horizon_s", "future_limit_s", "max_event_bytes")
+_KEPT = (
+    "partitions",
+    "session_timeout_s",
+    "horizon_s",
+    "future_limit_s",
+    "max_event_bytes",
+    "webhook_schedule_s",
+    "webhook_timeout_s",
+    "webhook_at_once",
+    "webhook_kept_s",
+    "webhook_allow_hosts",
+    "webhook_allow_http",
+    "webhook_ca",
+)
+_KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
 _STAGE, _API, _STORE, _BROKER = (0, 6.0), (1, 2.0), (2, 4.0), (3, 3.0)
@@ -242,7 +256,7 @@ class Stack:
 
     def _environment(self, **more: str) -> dict[str, str]:
         """This process's environment, with the stack's settings file as the only source of settings."""
-        known = {PREFIX + name.upper() for name in Settings.model_fields}
+        known = {PREFIX + name.upper() for name in Settings.model_fields} - _KEPT_VARIABLES
         kept = {name: value for name, value in os.environ.items() if name.upper() not in known}
         extra = {PREFIX + name.upper(): value for name, value in more.items()}
         return kept | extra | {CONFIG_VARIABLE: str(self.config), "PYTHONUNBUFFERED": "1"}
