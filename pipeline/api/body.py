@@ -17,10 +17,14 @@ DISCARDED_BYTES = (
     8 << 20
 )  # read on to the end of a body that is too large, so that its sender reads the answer
 _GZIP = 16 + zlib.MAX_WBITS
+_MEMBERS = 16  # of one gzip file: each costs a copy of the rest
 
 
 async def read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The unpacked body. Raises Rejected: body-too-large, bad-encoding; ClientDisconnect when the client went away."""
+    """The unpacked body.
+
+    Raises Rejected: body-too-large, unsupported-encoding, bad-content; ClientDisconnect when the client went away.
+    """
     encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise Rejected("unsupported-encoding", f"content-encoding {encoding[:40]!r} is not gzip or identity.")
@@ -61,10 +65,10 @@ async def _discard(receive: Receive, size: int = 0) -> None:
 
 
 def unpack(packed: bytes) -> bytes:
-    """What gzip packed. Raises Rejected: body-too-large, bad-encoding."""
+    """What gzip packed. Raises Rejected: body-too-large, bad-content."""
     parts: list[bytes] = []
     room = MAX_BODY_BYTES + 1
-    while packed:  # a gzip file may have several members
+    for _ in range(_MEMBERS):
         unpacker = zlib.decompressobj(_GZIP)
         try:
             part = unpacker.decompress(packed, room)
@@ -77,7 +81,9 @@ def unpack(packed: bytes) -> bytes:
             raise Rejected("bad-content", "The body is not gzip: its end is missing.")
         parts.append(part)
         packed = unpacker.unused_data
-    return b"".join(parts)
+        if not packed:
+            return b"".join(parts)
+    raise Rejected("bad-content", f"The body is gzip of more than {_MEMBERS} members.")
 
 
 def _too_large() -> Rejected:

@@ -1,0 +1,178 @@
+"""`POST /events`: events come in, all of a request or none, and the answer comes after the broker has them.
+
+Owns: the route and its answers. Does not own: what an event is (core.http_event), the
+log (event_log), rates (limits). The route skips the framework's work on parameters: it reads the request itself.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from pipeline.api.auth import namespace_of, needs
+from pipeline.api.body import read_body
+from pipeline.api.limits import STATE, Limited
+from pipeline.api.neighbours import neighbours
+from pipeline.api.problem import problem
+from pipeline.core.event import Limits
+from pipeline.core.http_event import InvalidEvent, Warned, read, warnings
+from pipeline.errors import Rejected
+from pipeline.settings import Settings
+
+WARNINGS_HEADER = "Tallymark-Warnings"
+MAX_HEADER_CHARS = 4096
+
+_EVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "subject"],
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0"},
+        "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "source": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "type": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "subject": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "datacontenttype": {"type": ["string", "null"]},
+        "dataschema": {"type": ["string", "null"]},
+        "data": {"type": ["object", "null"]},
+    },
+}
+_BATCH = {"type": "array", "maxItems": 1000, "items": _EVENT}
+_WARNING = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "enum": ["no-meter", "beyond-horizon", "future"]},
+        "detail": {"type": "string"},
+        "events": {"type": "integer", "description": "how many events"},
+        "first": {"type": "integer", "description": "the place of one of them, from 0"},
+    },
+}
+_TAKEN = {
+    "type": "object",
+    "properties": {"accepted": {"type": "integer"}, "warnings": {"type": "array", "items": _WARNING}},
+}
+_OPENAPI = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/cloudevents+json": {"schema": _EVENT},
+            "application/cloudevents-batch+json": {"schema": _BATCH},
+            "application/json": {"schema": {"oneOf": [_EVENT, _BATCH]}},
+        },
+    }
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Taken; asked for by `Prefer: return=representation`",
+        "content": {"application/json": {"schema": _TAKEN}},
+    },
+    204: {
+        "description": "Taken",
+        "headers": {
+            WARNINGS_HEADER: {"description": "a JSON array of warnings", "schema": {"type": "string"}}
+        },
+    },
+    400: {"description": "Something of the request is wrong: none of its events is taken"},
+    413: {"description": "More than 1 MiB (also when unpacked) or than 1,000 events"},
+    415: {"description": "A content-encoding other than gzip"},
+    429: {"description": "Beyond the key's rate; see Retry-After"},
+    503: {"description": "The broker did not say that it has the events: send the same again"},
+}
+
+
+class DirectRoute(APIRoute):
+    """A route whose endpoint takes the request as it came; its dependencies are callables of the request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint behind its dependencies."""
+        first: list[Any] = [one.dependency for one in self.dependencies]
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            for dependency in first:
+                await dependency(request)
+            response: Response = await endpoint(request)
+            return response
+
+        return handle
+
+
+router = APIRouter(tags=["events"], route_class=DirectRoute)
+
+
+@router.post(
+    "/events",
+    summary="Send events",
+    status_code=204,
+    response_class=Response,
+    responses=_RESPONSES,
+    openapi_extra=_OPENAPI,
+    dependencies=[Depends(needs("ingest"))],
+)
+async def post_events(request: Request) -> Response:
+    """CloudEvents 1.0 in JSON: one, a batch of up to 1,000, or one in binary mode (`ce-` headers).
+
+    A request is taken as a whole or not at all, and the answer comes when the broker has it for good. Sending the same
+    again is safe: an event is known by its `source` and `id`. After 503, 429 or no answer do so.
+    Taken is not counted: warnings name events that no meter wants or whose time lies outside the limits.
+    """
+    have = neighbours(request)
+    namespace = namespace_of(request)
+    raw = request.scope["headers"]
+    headers = dict(raw)
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    try:
+        body = await read_body(headers, request.receive)
+        found = read(content_type, raw, body, have.settings.max_event_bytes)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+    except Rejected as refusal:
+        return _refused(request, refusal, content_type)
+    limited = request.scope["state"].get(STATE)
+    if isinstance(limited, Limited):
+        await limited.take("events", len(found.types))
+    if found.types:
+        await have.events.append(namespace, found.packed)
+    warned = warnings(
+        found, have.metered.of(namespace), time.time_ns() // 1_000_000, limits_of(have.settings)
+    )
+    return _taken(headers, len(found.types), warned)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of events as the ingest stage has them."""
+    return Limits(settings.horizon_s, settings.future_limit_s, settings.max_event_bytes)
+
+
+def _refused(request: Request, refusal: Rejected, content_type: str) -> Response:
+    extensions: dict[str, Any] | None = None
+    if isinstance(refusal, InvalidEvent):
+        extensions = {"event": refusal.place}
+    elif refusal.reason == "invalid-content-type":
+        extensions = {"contentType": content_type[:100]}
+    if extensions is None:
+        raise refusal
+    return problem(request, 400, refusal.reason, refusal.detail, extensions)
+
+
+def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[Warned]) -> Response:
+    rows = [one._asdict() for one in warned]
+    if b"return=representation" in headers.get(b"prefer", b"").replace(b" ", b"").lower():
+        body = orjson.dumps({"accepted": events, "warnings": rows})
+        applied = {"Preference-Applied": "return=representation"}
+        return Response(body, 200, applied, media_type="application/json")
+    response = Response(status_code=204)
+    if rows:
+        text = json.dumps(rows, separators=(",", ":"))
+        while len(text) > MAX_HEADER_CHARS:
+            rows.pop()
+            text = json.dumps(rows, separators=(",", ":"))
+        response.headers[WARNINGS_HEADER] = text
+    return response
