@@ -11,6 +11,8 @@ from fastapi import Request
 
 from pipeline.api.auth import KeyRing
 from pipeline.api.commands import Commands
+from pipeline.api.event_log import EventLog
+from pipeline.api.metered import MeteredTypes
 from pipeline.api.rates import Rates
 from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
 from pipeline.settings import Settings
