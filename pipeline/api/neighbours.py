@@ -27,6 +27,8 @@ class Neighbours:
         self.definitions = Definitions(settings)
         self.keys = KeyRing(self.definitions)
         self.counts = CountsView(settings)
+        self.metered = MeteredTypes(self.definitions)
+        self.events = EventLog(settings)
         self.workers = WorkersView(settings)
         self.replies = Replies(settings)
         self.rates = Rates()
