@@ -51,6 +51,7 @@ class Neighbours:
 
     def close(self) -> None:
         """Stops following the topics and gives up connections."""
+        self.events.close()
         self.clickhouse.close()
         for view in self._views():
             view.close()
