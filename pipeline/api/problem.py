@@ -18,6 +18,7 @@ from pipeline.errors import Broken, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406, "forbidden": 403}
+STATUS_OF_REASON |= {"body-too-large": 413, "too-many-events": 413, "unsupported-encoding": 415, "rate-limited": 429}
 
 
 def problem(
