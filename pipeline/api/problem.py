@@ -56,7 +56,9 @@ async def _rejected(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    return problem(request, 503, "unavailable", str(error))
+    response = problem(request, 503, "unavailable", str(error))
+    response.headers["retry-after"] = RETRY_AFTER_S
+    return response
 
 
 async def _broken(request: Request, error: Exception) -> Response:
