@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import Broken, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "5"
 STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406, "forbidden": 403}
 STATUS_OF_REASON |= {"body-too-large": 413, "too-many-events": 413, "unsupported-encoding": 415, "rate-limited": 429}
 
