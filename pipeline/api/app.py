@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from pipeline.api import meters, problem, reconcile, status, usage
+from pipeline.api import ingest, meters, problem, reconcile, status, usage
 from pipeline.api.auth import Authentication
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
