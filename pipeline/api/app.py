@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 
 from pipeline.api import ingest, meters, problem, reconcile, status, usage
 from pipeline.api.auth import Authentication
+from pipeline.api.limits import RateLimits
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse
