@@ -49,7 +49,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     app.add_middleware(Authentication, settings=settings)
     problem.register(app)
     api = APIRouter(prefix=PREFIX)
-    for router in (meters.router, usage.router, reconcile.router, status.router):
+    for router in (ingest.router, meters.router, usage.router, reconcile.router, status.router):
         api.include_router(router)
     api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
     app.include_router(api)
