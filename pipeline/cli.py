@@ -141,6 +141,30 @@ def worker(stage: str) -> None:
     run(stage, _settings())
 
 
+@main.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8890, show_default=True, help="Port; 0: a free one."
+)
+@click.option("--secret", multiple=True, help="What is signed with; may be given twice.  [default: a new one]")
+@click.option(
+    "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="What to answer with."
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many different webhooks.")
+def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -> None:
+    """Receive webhooks on this machine and show them.
+
+    Each one's signature is checked. Tallymark sends to this machine only where webhook_allow_http is true and
+    webhook_allow_hosts names 127.0.0.1.
+
+    \b
+    Example:
+      tallymark listen --port 9000 --secret whsec_...
+    """
+    from pipeline.local import receiver
+
+    receiver.listen(port, secret, status, count, click.echo)
+
+
 @main.group()
 def topics() -> None:
     """Make or check the topics on the cluster.

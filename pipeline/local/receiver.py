@@ -1,0 +1,168 @@
+"""`tallymark listen`: a receiver of webhooks on this machine that checks signatures and shows what arrives.
+
+Owns: the small HTTP server and what is shown. Does not own: what makes a signature right (core.webhook).
+It listens on the loopback address only.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.core import webhook
+from pipeline.errors import Rejected, Unavailable
+from pipeline.local.process import HOST
+
+MOST_BYTES = 1 << 20
+BAD_SIGNATURE, TOO_LARGE = 401, 413
+SHOWN_CHARACTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request. `refused` says what is wrong with it; empty: its signature is right. `seen`: its id came before."""
+
+    at_s: float
+    path: str
+    id: str
+    type: str
+    body: bytes
+    refused: str
+    seen: bool
+
+
+class Receiver:
+    """Collects webhooks in `messages`. A context manager; its threads end with it.
+
+    keys: what senders may sign with. status: the answer to a message with a right signature.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        port: int = 0,
+        status: int = 200,
+        heard: Callable[[Message], None] = lambda message: None,
+    ) -> None:
+        self.status = status
+        self.messages: list[Message] = []
+        self._keys = [webhook.parse_key(key) for key in keys]
+        self._heard = heard
+        self._ids: set[str] = set()
+        self._arrived = threading.Condition()
+        try:
+            self._server = ThreadingHTTPServer((HOST, port), _handler(self))
+        except OSError as error:
+            raise Unavailable(f"Nothing can listen on {HOST}:{port}: {error.strerror}.") from error
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._server.server_address[1]}/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def wait(self, number: int, timeout_s: float | None = None) -> bool:
+        """Whether `number` messages with right signatures, each id counted once, have come in this time."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self._ids) >= number, timeout_s)
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """Note a request; gives the status to answer with."""
+        id = headers.get(webhook.ID, "")
+        refused = ""
+        try:
+            webhook.verify(self._keys, headers, body, int(time.time()))
+        except Rejected as refusal:
+            refused = refusal.detail
+        message = Message(time.time(), path, id, _type(body), body, refused, id in self._ids)
+        with self._arrived:
+            self.messages.append(message)
+            if not refused:
+                self._ids.add(id)
+            self._arrived.notify_all()
+            self._heard(message)
+        return BAD_SIGNATURE if refused else self.status
+
+
+def new_secret() -> str:
+    """A signing secret made by chance."""
+    return webhook.secret_text(secrets.token_bytes(32))
+
+
+def line(message: Message) -> str:
+    """A message as one line for the terminal."""
+    clock = time.strftime("%H:%M:%S", time.localtime(message.at_s)) + f".{int(message.at_s % 1 * 1000):03d}"
+    if message.refused:
+        return f"{clock}  REFUSED  {message.path}  {message.refused}"
+    again = "  (again)" if message.seen else ""
+    text = " ".join(message.body.decode(errors="replace").split())
+    shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    return f"{clock}  verified  {message.type}  {message.id}{again}\n  {shown}"
+
+
+def listen(
+    port: int, keys: Sequence[str], status: int, count: int | None, say: Callable[[str], None]
+) -> None:
+    """Show webhooks until Ctrl-C, or until `count` different ones have come. Without keys one is made and shown."""
+    made = list(keys) or [new_secret()]
+    with Receiver(made, port, status, lambda message: say(line(message))) as receiver:
+        say(f"listening on {receiver.url}")
+        if not keys:
+            say(f"signing secret for the endpoint: {made[0]}")
+        try:
+            if count is None:
+                threading.Event().wait()
+            else:
+                receiver.wait(count)
+        except KeyboardInterrupt:
+            pass
+
+
+def _type(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return "?"
+    return str(found.get("type", "?")) if isinstance(found, dict) else "?"
+
+
+def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            if not length.isdecimal() or int(length) > MOST_BYTES:
+                self.close_connection = True
+                self._answer(TOO_LARGE)
+                return
+            body = self.rfile.read(int(length))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self._answer(receiver.take(self.path, headers, body))
+
+        def _answer(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """`take` says what came."""
+
+    return Handler
