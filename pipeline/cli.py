@@ -145,7 +145,9 @@ def worker(stage: str) -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8890, show_default=True, help="Port; 0: a free one."
 )
-@click.option("--secret", multiple=True, help="What is signed with; may be given twice.  [default: a new one]")
+@click.option(
+    "--secret", multiple=True, help="What is signed with; may be given twice.  [default: a new one]"
+)
 @click.option(
     "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="What to answer with."
 )
