@@ -37,6 +37,7 @@ RANDOM_BYTES = 38  # 6 for the public part, 32 for the secret
 OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says otherwise
 MOST_OVERLAP_S = 30 * 86_400
 
+Parsed = key_text.KeyText  # what `parse` gives
 _PUBLIC_BYTES = 6
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{key_text.PUBLIC_LENGTH}}}", re.ASCII).fullmatch
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
@@ -84,7 +85,7 @@ def make(environment: str, random: bytes) -> Made:
     return Made(key_text.write(environment, public, secret), public, key_text.digest(secret), secret[-4:])
 
 
-def parse(text: str) -> key_text.KeyText:
+def parse(text: str) -> Parsed:
     """The parts of a key. Raises Rejected `bad-key` if it has another form or a typing error."""
     found = key_text.read(text)
     if found is None:
