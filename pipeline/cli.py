@@ -109,19 +109,23 @@ def demo(data: Path | None, events: int, exit_after: bool) -> None:
 
 
 @main.command()
-def api() -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port; one that dies is started again.",
+)
+def api(processes: int) -> None:
     """Serve the HTTP API on api_host:api_port.
 
     \b
     Example:
-      TALLYMARK_API_PORT=8080 tallymark api
+      TALLYMARK_API_PORT=8080 tallymark api --processes 4
     """
-    import uvicorn
+    from pipeline.api.server import serve
 
-    from pipeline.api.app import create_app
-
-    settings = _settings()
-    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, log_level="warning")
+    serve(_settings(), processes)
 
 
 @main.command()
