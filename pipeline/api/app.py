@@ -1,4 +1,4 @@
-"""The HTTP API: meters, usage, events, reconcile and status.
+"""The HTTP API: events, meters, usage, customers, subjects, features, keys, the portal, the audit log, operation.
 
 Owns: putting routes, error form and neighbours together. Does not own: any answer (the routes' modules).
 Run as `tallymark api`, one process; in the local stack it shares chDB with the sink.
@@ -12,7 +12,20 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from pipeline.api import ingest, meters, problem, reconcile, status, usage
+from pipeline.api import (
+    audit,
+    customers,
+    features,
+    ingest,
+    keys,
+    meters,
+    portal,
+    problem,
+    reconcile,
+    status,
+    subjects,
+    usage,
+)
 from pipeline.api.auth import Authentication
 from pipeline.api.limits import RateLimits
 from pipeline.api.neighbours import Neighbours
@@ -49,7 +62,19 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     app.add_middleware(Authentication, settings=settings)
     problem.register(app)
     api = APIRouter(prefix=PREFIX)
-    for router in (ingest.router, meters.router, usage.router, reconcile.router, status.router):
+    for router in (
+        ingest.router,
+        meters.router,
+        usage.router,
+        reconcile.router,
+        status.router,
+        customers.router,
+        subjects.router,
+        features.router,
+        keys.router,
+        portal.router,
+        audit.router,
+    ):
         api.include_router(router)
     api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
     app.include_router(api)

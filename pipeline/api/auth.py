@@ -1,54 +1,47 @@
 """Who asks: every request gets a Principal or a refusal, before anything of it is read.
 
 Owns: bearer keys and portal tokens, scopes, the namespace of a request, request ids. Does not own: how keys
-come into being (routes of keys, core.key), portal tokens' form (portal_token).
+come into being (api.keys, core.key), portal tokens' form (portal_token).
 Keys are looked up in the control log held in memory, so that a revocation holds as soon as the log says so
 and no other system is asked. A namespace comes from the principal alone: `namespace_of` is the only source.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
 import anyio.to_thread
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.api import portal_token
 from pipeline.api.problem import problem
 from pipeline.control_log import Definitions
-from pipeline.core import key_text, rfc3339
+from pipeline.core import key as core_key
+from pipeline.core.key import ADMIN, SCOPES
 from pipeline.errors import Broken, Rejected, Unavailable
-from pipeline.records import Definition
 from pipeline.settings import Settings
 
-ADMIN = "admin"
-SCOPES = (
-    "ingest",
-    "query",
-    "meters:write",
-    "customers:write",
-    "entitlements:write",
-    "webhooks:write",
-    "billing:write",
-    "keys:write",
-    "audit:read",
-    ADMIN,
-)
 PORTAL = "portal"  # no key has it: it is the scope of a portal token
 PUBLIC = frozenset({"/api/v1/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 PORTAL_PREFIX = "/api/v1/portal/meters/"
-KEY = "key"
+PORTAL_WAIT_S = 2.0
 REQUEST_ID = "x-request-id"
+_OPEN_TO_ALL = {"access-control-allow-origin": "*", "vary": "origin"}
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET",
+    "access-control-allow-headers": "authorization, accept, content-type",
+    "access-control-max-age": "600",
+}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_NOBODY = key_text.digest("")
+_NO_KEY = core_key.Parsed("live", "0" * 8, "0" * 43)
+_NO_HASH = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -117,58 +110,36 @@ class Unauthorized(Exception):
         self.challenge = 'Bearer realm="tallymark"' + (f', error="{error}"' if error else "")
 
 
-class KeyRing:
-    """The keys of all namespaces by their public part, as the control log has them now."""
-
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
-        self._keys: dict[str, dict[str, Definition]] = {}
-        self._lock = threading.Lock()
-        definitions.on_change(self.take)
-
-    def take(self, changes: Mapping[str, Definition | None]) -> None:
-        """Takes note of changed definitions, by their key on the log."""
-        with self._lock:
-            for place, definition in changes.items():
-                _, _, rest = place.partition("/")
-                kind, _, public = rest.partition("/")
-                if kind != KEY:
-                    continue
-                if definition is None or definition.body is None:
-                    self._keys.get(public, {}).pop(place, None)
-                else:
-                    self._keys.setdefault(public, {})[place] = definition
-
-    def open(self, text: str, now_s: float) -> Principal | None:
-        """The principal of a key, or None, which takes as long whatever is wrong with it."""
-        parts = key_text.read(text)
-        with self._lock:
-            found = list(self._keys.get(parts.public, {}).values()) if parts else []
-        offered = key_text.digest(parts.secret if parts else text)
-        opened: Definition | None = None
-        hmac.compare_digest(_NOBODY, offered)  # so that an unknown key takes no less
-        for definition in found:
-            if hmac.compare_digest(str((definition.body or {}).get("hash", "")), offered):
-                opened = definition
-        if opened is None or not in_force(opened.body or {}, now_s):
-            return None
-        return _principal(opened)
+def open_key(definitions: Definitions, text: str, now_ms: int) -> Principal | None:
+    """The principal of a key, or None, which takes as long whatever is wrong with it. Raises Broken."""
+    try:
+        offered = core_key.parse(text)
+    except Rejected:
+        offered = _NO_KEY
+    key = definitions.key(offered.public)
+    fits = core_key.check(offered.secret, _NO_HASH if key is None else key.hash)
+    if key is None or not fits or not key.holds(now_ms):
+        return None
+    return Principal(key.namespace, key.public, key.scopes, key.public)
 
 
-def in_force(body: Mapping[str, object], now_s: float) -> bool:
-    """Whether a key's body says that it opens something at `now_s` (seconds since 1970)."""
-    if body.get("revokedAt") or body.get("deletedAt"):
-        return False
-    expires_at = body.get("expiresAt")
-    return expires_at is None or rfc3339.parse_ns(str(expires_at)) > now_s * 1e9
+def open_portal(definitions: Definitions, secret: str, text: str) -> Principal | None:
+    """The principal of a portal token that is ours, in time and not invalidated; else None.
 
-
-def _principal(definition: Definition) -> Principal:
-    scopes = (definition.body or {}).get("scopes")
-    if not isinstance(scopes, list):
-        raise Broken(f"The key {definition.name} has no scopes.")
-    named = frozenset(str(scope) for scope in scopes) & set(SCOPES)
-    return Principal(definition.namespace, f"key:{definition.name}", named, definition.name)
+    The control log of this process may be behind the one that made the token, so a token that reads well is
+    looked for once more.
+    """
+    token = portal_token.read(secret, text)
+    if token is None:
+        return None
+    place = (token.namespace, token.id)
+    if definitions.portal_token(*place) is None:
+        definitions.wait_for(lambda _: definitions.portal_token(*place) is not None, PORTAL_WAIT_S)
+    if not portal_token.matches(token, definitions.portal_token(*place)):
+        return None
+    return Principal(
+        token.namespace, f"portal:{token.id}", frozenset({PORTAL}), None, token.subject, token.meters
+    )
 
 
 class Authentication:
@@ -187,7 +158,11 @@ class Authentication:
         state = scope.setdefault("state", {})
         offered = headers.get(REQUEST_ID, "")
         state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
-        answer = _labelled(send, state["request_id"])
+        portal = scope["path"].startswith(PORTAL_PREFIX)
+        answer = _labelled(send, state["request_id"], _OPEN_TO_ALL if portal else {})
+        if portal and scope["method"] == "OPTIONS":
+            await Response(None, 204, _PREFLIGHT)(scope, receive, answer)
+            return
         if scope["path"] in PUBLIC:
             await self._app(scope, receive, answer)
             return
@@ -207,16 +182,23 @@ class Authentication:
     async def _identify(self, scope: Scope, headers: Headers) -> Principal:
         """Raises Unauthorized; Unavailable while the control log is not read yet."""
         token = bearer(headers)
-        have = scope["app"].state.neighbours
+        definitions = scope["app"].state.neighbours.definitions
         if scope["path"].startswith(PORTAL_PREFIX):
-            raise Unauthorized("Portal tokens are not known here.", "invalid_token")
+            if token is None:
+                raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")
+            await loaded(definitions)
+            secret = self._settings.portal_secret.get_secret_value()
+            found = await anyio.to_thread.run_sync(open_portal, definitions, secret, token)
+            if found is None:
+                raise Unauthorized("The portal token is unknown, expired or invalidated.", "invalid_token")
+            return found
         if self._settings.auth == "off":
             return ANYBODY
         if token is None:
             raise Unauthorized("Send an API key: `Authorization: Bearer um_...`.")
-        await loaded(have.definitions)
-        found = have.keys.open(token, time.time())
-        if not isinstance(found, Principal):
+        await loaded(definitions)
+        found = open_key(definitions, token, time.time_ns() // 1_000_000)
+        if found is None:
             raise Unauthorized("The API key is unknown, expired or revoked.", "invalid_token")
         return found
 
@@ -240,10 +222,10 @@ async def loaded(definitions: Definitions) -> None:
         await anyio.to_thread.run_sync(partial(definitions.wait_loaded, 10.0))
 
 
-def _labelled(send: Send, id: str) -> Callable[[Message], Awaitable[None]]:
+def _labelled(send: Send, id: str, more: dict[str, str]) -> Callable[[Message], Awaitable[None]]:
     async def labelled(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)[REQUEST_ID] = id
+            MutableHeaders(scope=message).update({REQUEST_ID: id, **more})
         await send(message)
 
     return labelled

@@ -9,11 +9,11 @@ from typing import Self
 
 from fastapi import Request
 
-from pipeline.api.auth import KeyRing
 from pipeline.api.commands import Commands
 from pipeline.api.event_log import EventLog
 from pipeline.api.metered import MeteredTypes
 from pipeline.api.rates import Rates
+from pipeline.audit_log import AuditLog
 from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse, connect
@@ -25,10 +25,10 @@ class Neighbours:
     def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
         self.settings = settings
         self.definitions = Definitions(settings)
-        self.keys = KeyRing(self.definitions)
         self.counts = CountsView(settings)
         self.metered = MeteredTypes(self.definitions)
         self.events = EventLog(settings)
+        self.audit = AuditLog(settings)
         self.workers = WorkersView(settings)
         self.replies = Replies(settings)
         self.rates = Rates()
@@ -52,6 +52,7 @@ class Neighbours:
     def close(self) -> None:
         """Stops following the topics and gives up connections."""
         self.events.close()
+        self.audit.close()
         self.clickhouse.close()
         for view in self._views():
             view.close()

@@ -18,8 +18,21 @@ from pipeline.errors import Broken, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
-STATUS_OF_REASON = {"not-found": 404, "meter-conflict": 409, "not-acceptable": 406, "forbidden": 403}
-STATUS_OF_REASON |= {"body-too-large": 413, "too-many-events": 413, "unsupported-encoding": 415, "rate-limited": 429}
+CONFLICT = "-conflict"  # how every reason of a 409 ends
+STATUS_OF_REASON = {
+    "not-found": 404,
+    "not-acceptable": 406,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "portal-off": 501,
+}
+STATUS_OF_REASON |= {
+    "body-too-large": 413,
+    "too-many-events": 413,
+    "unsupported-encoding": 415,
+    "rate-limited": 429,
+}
+_CHALLENGES = {401: "invalid_token", 403: "insufficient_scope"}
 
 
 def problem(
@@ -50,10 +63,15 @@ def register(app: FastAPI) -> None:
 
 async def _rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
-    response = problem(request, STATUS_OF_REASON.get(error.reason, 400), error.reason, error.detail)
-    if response.status_code == 403:
-        response.headers["www-authenticate"] = 'Bearer realm="tallymark", error="insufficient_scope"'
+    response = problem(request, status_of(error.reason), error.reason, error.detail)
+    if (challenge := _CHALLENGES.get(response.status_code)) is not None:
+        response.headers["www-authenticate"] = f'Bearer realm="tallymark", error="{challenge}"'
     return response
+
+
+def status_of(reason: str) -> int:
+    """The HTTP status of a refusal: what is not named here is the client's mistake, 400."""
+    return STATUS_OF_REASON.get(reason, 409 if reason.endswith(CONFLICT) else 400)
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

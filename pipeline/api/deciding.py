@@ -1,0 +1,61 @@
+"""From a request to a decided command: who wants it, what became of it, and that this process knows the result.
+
+Owns: what every changing route does in the same way. Does not own: sending and waiting (commands), rules (core).
+Routes check nothing that the control stage decides, so that a refused wish stands in the audit log too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request
+
+from pipeline.api.auth import principal, request_id
+from pipeline.api.neighbours import Neighbours, neighbours
+from pipeline.control_log import Definitions
+from pipeline.errors import Broken, Unavailable
+from pipeline.records import Reply
+
+OWN_WRITE_S = 10.0
+Body = dict[str, object]
+
+
+def decided(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
+    """The reply to a command in the name of the request's principal, once this process knows its result.
+
+    Raises Rejected as decided, Unavailable when nobody decides in time.
+    """
+    have, who = neighbours(request), principal(request)
+    client = request.client
+    reply = have.commands.run(
+        kind,
+        who.namespace,
+        dict(body),
+        actor=who.actor,
+        request_id=request_id(request),
+        ip=client.host if client else "",
+    )
+    read_own(have, reply.revision)
+    return reply
+
+
+def body_of(reply: Reply) -> Body:
+    """What a reply must have brought."""
+    if reply.body is None:
+        raise Broken(f"The reply to the command {reply.id} has no body.")
+    return reply.body
+
+
+def read_own(have: Neighbours, revision: int) -> None:
+    """Returns when this process has read `revision`. Raises Unavailable."""
+    if not have.definitions.wait_revision(revision, OWN_WRITE_S):
+        raise Unavailable(
+            f"The change holds (revision {revision}), but this process did not read it back in {OWN_WRITE_S:g} s."
+        )
+
+
+def definitions(request: Request) -> Definitions:
+    """The definitions, read to their end once. Raises Unavailable."""
+    have = neighbours(request)
+    have.definitions.wait_loaded()
+    return have.definitions

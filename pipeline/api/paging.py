@@ -1,0 +1,60 @@
+"""Lists page by page, as OpenMeter's users know them: page, pageSize, order, orderBy.
+
+Owns: the parameters, the order and the form of a page. Does not own: what is in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fastapi import Depends, Query
+
+from pipeline.errors import Rejected
+
+PAGE_SIZE, MOST_PAGE_SIZE = 100, 1000
+Row = dict[str, Any]
+
+
+class Page(NamedTuple):
+    """Which part of a list is wanted, and in which direction."""
+
+    number: int
+    size: int
+    descending: bool
+
+
+def _page(
+    page: Annotated[int, Query(ge=1, le=10**9, description="from 1")] = 1,
+    pageSize: Annotated[int, Query(ge=1, le=MOST_PAGE_SIZE, description="items a page")] = PAGE_SIZE,
+    order: Annotated[Literal["ASC", "DESC"], Query(description="of the list")] = "ASC",
+) -> Page:
+    return Page(page, pageSize, order == "DESC")
+
+
+Paged = Annotated[Page, Depends(_page)]
+
+
+def ordered(
+    rows: Iterable[Mapping[str, Any]], by: str | None, allowed: Sequence[str], page: Page
+) -> list[Row]:
+    """All rows by one member; ties by id. The default is the first of `allowed`. Raises Rejected `bad-query`."""
+    if by is not None and by not in allowed:
+        raise Rejected("bad-query", f"orderBy must be one of {' '.join(allowed)}")
+    member = by or allowed[0]
+    return sorted(
+        map(dict, rows),
+        key=lambda row: (str(row.get(member) or ""), str(row.get("id", ""))),
+        reverse=page.descending,
+    )
+
+
+def cut(rows: Sequence[Row], page: Page) -> list[Row]:
+    """The rows of one page."""
+    begin = (page.number - 1) * page.size
+    return list(rows[begin : begin + page.size])
+
+
+def paginated(rows: Sequence[Row], page: Page) -> Row:
+    """One page in the form {totalCount, page, pageSize, items}."""
+    return {"totalCount": len(rows), "page": page.number, "pageSize": page.size, "items": cut(rows, page)}
