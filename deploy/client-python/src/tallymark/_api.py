@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from itertools import count
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from tallymark._time import asked
 At: TypeAlias = datetime | date | str
 OneOrMore: TypeAlias = str | Iterable[str]
 _LONG_QUERY = 4_000  # characters; above, proxies may refuse a URL, and the question goes as a body
-_PAGE = 100
+_PAGE = 1_000
 
 
 def query(
@@ -135,17 +136,17 @@ def invalidate(body: object, *segments: str) -> Asking[None]:
 
 
 def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
-    """All items of a listing, page by page where it has pages."""
+    """All items of a listing, page by page; a listing that knows no pages gives all at once."""
     given = tuple((name, _text(value)) for name, value in conditions.items() if value is not None)
-    answer = yield _get(*segments, params=given)
-    found = more = _items(answer)
-    page = 1
-    while more and not isinstance(body := answer.json(), list) and len(found) < body.get("totalCount", 0):
-        page += 1
-        place = (("page", str(page)), ("pageSize", str(body.get("pageSize", _PAGE))))
-        answer = yield _get(*segments, params=(*given, *place))
-        more = _items(answer)
-        found = found + more
+    found: list[JSON] = []
+    for page in count(1):
+        place = (("page", str(page)), ("pageSize", str(_PAGE)))
+        more = _items((yield _get(*segments, params=(*given, *place))))
+        if page > 1 and more == found[-_PAGE:]:
+            break  # the same again: it has no pages
+        found += more
+        if len(more) != _PAGE:
+            break
     return found
 
 

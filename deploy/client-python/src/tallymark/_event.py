@@ -110,7 +110,7 @@ def one_or_more(events: AnyEvent | Iterable[AnyEvent]) -> Iterable[AnyEvent]:
     """The events, also of what is one event."""
     if isinstance(events, (Event, Prepared, Mapping)) or hasattr(events, "get_attributes"):
         return (cast(AnyEvent, events),)
-    return cast("Iterable[AnyEvent]", events)
+    return events
 
 
 def time_text(time: object) -> str:

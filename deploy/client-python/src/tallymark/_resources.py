@@ -69,7 +69,7 @@ class Meters:
         group_by: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Meter:
-        """Changes what may change of a meter. What is not given is not sent."""
+        """Replaces what may change of a meter: what is not given is cleared."""
         body = {"name": name, "description": description, "groupBy": group_by, "metadata": metadata}
         return self._do(_api.update_meter(slug, body))
 

@@ -100,7 +100,7 @@ def patiently(asking: Asking[T], patience: Patience) -> Steps[T]:
 def _give(asking: Asking[T], answer: Answer) -> Request:
     try:
         return asking.send(answer)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError) as error:
         raise Broken(
             answer.status, f"not an answer of Tallymark ({error!r}): {answer.body[:200]!r}"
         ) from error
