@@ -21,6 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline.records import (
     AcceptedBatch,
+    Audit,
     Command,
     Counts,
     Definition,
@@ -56,6 +57,7 @@ WIRES = {
     "command": Wire(Command, ("commands",)),
     "definition": Wire(Definition, ("control",)),
     "reply": Wire(Reply, ("replies",)),
+    "audit": Wire(Audit, ("audit",)),
 }
 
 _ANY: Schema = {"type": ["object", "array", "string", "number", "boolean", "null"]}

@@ -30,6 +30,9 @@ class KeyText(NamedTuple):
     public: str
     secret: str
 
+    def __repr__(self) -> str:
+        return f"KeyText({self.environment}, {self.public}, ***)"
+
 
 def write(environment: str, public: str, secret: str) -> str:
     """The whole key, to be shown once. Raises Rejected `bad-key` when a part has the wrong form."""

@@ -19,7 +19,7 @@ from pipeline.records import Definition
 KIND = "meter"
 METER_ID = "meterId"
 MAX_LIST = 1000
-_STORED = (METER_ID, "id", "createdAt", "updatedAt")  # what a stored meter has beside its definition
+STORED = (METER_ID, "id", "createdAt", "updatedAt")  # what a stored meter has beside its definition
 
 
 def meter_of(definition: Definition | None) -> Meter | None:
@@ -29,7 +29,7 @@ def meter_of(definition: Definition | None) -> Meter | None:
     meter_id = definition.body.get(METER_ID)
     if not isinstance(meter_id, int):
         raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
-    members = {name: value for name, value in definition.body.items() if name not in _STORED}
+    members = {name: value for name, value in definition.body.items() if name not in STORED}
     return define(members, meter_id, definition.namespace)
 
 
@@ -95,7 +95,7 @@ def _body(wish: Wish, old: Meter | None, meter: Meter, number: int) -> Body:
         return before
     if gone := old.group_by.keys() - meter.group_by.keys():
         _check_unused(wish, meter.slug, gone)
-    kept = {name: before[name] for name in _STORED if name in before}
+    kept = {name: before[name] for name in STORED if name in before}
     return {**meter.body(), **kept, "updatedAt": wish.now}
 
 
