@@ -135,6 +135,32 @@ class CustomerWindow(msgspec.Struct, array_like=True, gc=False):
     window: Window
 
 
+class Balance(msgspec.Struct):
+    """`balances` (compacted), key `namespace/customer/feature`: what a customer may use of a feature, now.
+
+    An entitlement that ended leaves one with `type` empty and no access. Amounts are plain decimal strings, empty
+    unless the entitlement is metered. What holds changes with no event at `next_at_ms`; 0: never.
+    """
+
+    namespace: str
+    customer: str  # id
+    feature: str  # key
+    entitlement: str  # id
+    type: Literal["metered", "boolean", "static", ""]
+    revision: int  # offset in `customer-usage` of the last record applied: it only grows
+    has_access: bool
+    at_ms: int  # up to when it holds what has happened
+    next_at_ms: int = 0
+    balance: str = ""
+    usage: str = ""
+    overage: str = ""
+    total_available: str = ""
+    config: str = ""  # JSON text of a static entitlement
+    period_from_ms: int = 0
+    period_to_ms: int = 0
+    received_at_ms: int = 0  # of the newest event in it
+
+
 class Counts(msgspec.Struct):
     """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
 
@@ -164,7 +190,7 @@ class Worker(msgspec.Struct):
     metrics_url: str
 
 
-class Command(msgspec.Struct):
+class Command(msgspec.Struct, omit_defaults=True):
     """`commands`: a wish of a user. The control agent decides it and answers on `replies` under the same `id`."""
 
     id: str

@@ -1,0 +1,116 @@
+"""LIVE: keeps a copy of all balances in Redis, for reads in less than a millisecond.
+
+Reads `balances`. Writes to Redis, guarded by revision; keeps nothing.
+On replay: the same balances again; an older one overwrites nothing. Redis emptied: the copy is rebuilt from the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+
+import faust
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from pipeline.engine.chunk import Chunk, Position
+from pipeline.engine.metrics import SECONDS
+from pipeline.engine.restore import Reader
+from pipeline.engine.stage import Stage
+from pipeline.errors import Unavailable
+from pipeline.records import Balance
+from pipeline.stores.balances import BalanceWriter
+
+NAME = "live"
+INPUT = "balances"
+
+LOOK_S = 1.0  # how often Redis is asked whether it was emptied
+RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+
+REBUILDS = Counter("tallymark_live_rebuilds_total", "partitions of the copy in Redis built from the topic")
+BALANCE_SECONDS = Histogram(
+    "tallymark_balance_freshness_seconds", "event received to its balance in Redis", buckets=SECONDS
+)
+
+log = logging.getLogger("tallymark.live")
+_decode = msgspec.json.Decoder(Balance).decode
+
+
+def create(stage: Stage, store: BalanceWriter) -> None:
+    """The agent, and the watch over Redis."""
+
+    async def live(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is None:
+                continue
+            balances = [_decode(record.value) for record in chunk.records if record.value]
+            if await _write(stage, store, balances):
+                transaction.read(len(balances))
+                transaction.commit()
+                _observe(balances)
+            else:
+                transaction.abandon()
+
+    stage.agent(INPUT)(live)
+    stage.app.timer(LOOK_S, name="whole")(Watch(stage, store).look)
+
+
+async def _write(stage: Stage, store: BalanceWriter, balances: list[Balance]) -> bool:
+    """Whether they are written; it is tried until they are, or until the partition is taken away."""
+    pause_s = RETRY_FIRST_S
+    while True:
+        try:
+            await asyncio.to_thread(store.write, balances)
+            return True
+        except Unavailable as error:
+            log.warning("next try in %.1f s: %s", pause_s, error)
+        if stage.revoking:
+            return False
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+
+def _observe(balances: list[Balance]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for balance in balances:
+        if balance.received_at_ms:
+            BALANCE_SECONDS.observe(max(0, now_ms - balance.received_at_ms) / 1000)
+
+
+class Watch:
+    """Rebuilds what Redis has lost. A partition counts as whole once all of it was written to this Redis."""
+
+    def __init__(self, stage: Stage, store: BalanceWriter) -> None:
+        self._stage = stage
+        self._store = store
+        self._at_work = False
+
+    async def look(self) -> None:
+        """Look at each partition that this worker owns, one round at a time."""
+        if self._at_work or self._stage.revoking:
+            return
+        self._at_work = True
+        try:
+            for position in sorted(self._stage.partitions):
+                await asyncio.to_thread(self._ensure, position)
+        except Unavailable as error:
+            log.warning("%s", error)
+        finally:
+            self._at_work = False
+
+    def _ensure(self, position: Position) -> None:
+        if self._store.is_whole(position.partition):
+            return
+        token = uuid.uuid4().hex
+        self._store.begin(position.partition, token)
+        cluster = self._stage.cluster
+        with Reader(cluster.kafka, cluster.group) as reader:
+            span = reader.span(*position)
+            for batch in reader.read(*position, span.first, span.end):
+                found = [_decode(value) for message in batch if (value := message.value())]
+                self._store.write(found)
+        if self._store.finish(position.partition, token):
+            REBUILDS.inc()
+            log.info("the copy of %s/%d is whole", *position)
