@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ def test_batches_keep_order_and_limits(events: list[Prepared], max_events: int, 
         assert 1 <= len(batch) <= max_events
         assert len(ingest_request(batch).content or b"") <= max_bytes
         assert loads(ingest_request(batch).content or b"") == [event.members() for event in batch]
-    for batch, after in zip(found, found[1:], strict=False):  # none is cut before it is full
+    for batch, after in pairwise(found):  # none is cut before it is full
         size = len(ingest_request(batch + after[:1]).content or b"")
         assert len(batch) == max_events or size > max_bytes
 
