@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from pipeline.core.rows import (
     LATEST_S,
     canonical,
+    mark_columns,
     rejected_columns,
     settled_columns,
     unique_columns,
     window_columns,
 )
 from pipeline.errors import Broken
-from pipeline.records import Event, Settled, Window
+from pipeline.records import Backfilled, Event, Settled, Window
 from pipeline.stores.clickhouse import TABLES
 
 EVENT = Event("n", "src", "id", "t", "s", 1_500_000_001, 1234, "events", 3, 99, msgspec.Raw(b'{"a":1.10}'))
@@ -65,6 +66,7 @@ def test_columns_are_those_of_the_tables() -> None:
     assert set(settled_columns([], 1)) == set(rejected_columns([], 1)) == TABLES["events"]
     assert set(window_columns([], 1)) == TABLES["windows"]
     assert set(unique_columns([])) == TABLES["uniques"]
+    assert set(mark_columns([])) == TABLES["marks"]
     assert all(values == [] for values in window_columns([], 1).values())
 
 
@@ -90,7 +92,17 @@ def test_a_settled_event(event: Any) -> None:
         "input_partition": 3,
         "input_offset": 99,
         "revision": 4,
+        "decided": 4,
+        "fate_before": "",
+        "backfilled": [],
     }
+
+
+def test_an_event_that_a_backfill_changed_keeps_the_revision_of_its_decision() -> None:
+    back = Backfilled(decided=4, before="unmetered", meters=[9])
+    row = only(settled_columns([Settled(EVENT, "counted", "", ["m"], 9, back)], 777))
+    changed = {"revision": 9, "decided": 4, "fate_before": "unmetered", "backfilled": [9], "fate": "counted"}
+    assert row.items() >= changed.items()
 
 
 def test_packed_records_decode_to_rows() -> None:
@@ -127,6 +139,9 @@ def test_a_refused_record() -> None:
         "input_partition": 3,
         "input_offset": 99,
         "revision": 0,
+        "decided": 0,
+        "fate_before": "",
+        "backfilled": [],
     }
 
 
@@ -178,6 +193,7 @@ def test_a_window() -> None:
         "dimension_names": ["a", "b"],
         "dimension_values": ["1", "2"],
         "start": 60,
+        "part": 0,
         "value": "1.5",
         "count": 2,
         "latest_order": "o",
@@ -195,9 +211,10 @@ def test_of_one_window_the_highest_revision_stays() -> None:
         window(start_s=0),
         window(namespace="o"),
         window(dimensions={}),
+        window(part=1),
     ]
     columns = window_columns([*some, *others], 1)
-    assert columns["value"] == ["7"] + ["1.5"] * 5
+    assert columns["value"] == ["7"] + ["1.5"] * 6
 
 
 def test_members_of_every_revision_stay() -> None:
