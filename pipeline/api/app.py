@@ -15,16 +15,17 @@ from fastapi import APIRouter, FastAPI
 from pipeline.api import (
     audit,
     customers,
+    events,
     features,
     ingest,
     keys,
     meters,
     portal,
     problem,
+    query,
     reconcile,
     status,
     subjects,
-    usage,
 )
 from pipeline.api.auth import Authentication
 from pipeline.api.limits import RateLimits
@@ -32,7 +33,7 @@ from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse
 
-PREFIX = "/api/v1"
+PREFIX, PREFIX_V2 = "/api/v1", "/api/v2"
 DESCRIPTION = """\
 Exact usage, counted once. Values are decimal strings, times are RFC 3339, windows are [start, end).
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
@@ -65,7 +66,8 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     for router in (
         ingest.router,
         meters.router,
-        usage.router,
+        query.router,
+        events.router,
         reconcile.router,
         status.router,
         customers.router,
@@ -78,6 +80,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         api.include_router(router)
     api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
     app.include_router(api)
+    app.include_router(events.router_v2, prefix=PREFIX_V2)
     return app
 
 

@@ -82,6 +82,12 @@ def filter_string(label: str, body: object, depth: int = MAX_DEPTH) -> Filter:
     return _joined(label, op, operand, depth, filter_string)
 
 
+def containing(label: str, text: str) -> Filter:
+    """The filter of texts that contain `text`, in its case. Raises Rejected `bad-query`."""
+    escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return filter_string(label, {"$like": f"%{escaped}%"})
+
+
 def filter_time(label: str, body: object, depth: int = MAX_DEPTH) -> Filter:
     """The filter of an instant: operands are RFC 3339, kept as ns since 1970. Raises as filter_string."""
     op, operand = _single(label, body)

@@ -1,99 +1,128 @@
-"""Lists stored events with what became of them.
+"""Reads stored events with what became of them.
 
-Owns: the filters and the form of a listed event. Does not own: the table, or how a row was made (core.rows).
+Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made (core.rows), the form
+in which it is shown (api.events), the SQL of filters (filters).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from msgspec import Raw
-
-from pipeline.core.query import END_S, NS_PER_S, instant_text
-from pipeline.errors import Rejected
+from pipeline.core.filter_string import ALL, Filter
+from pipeline.core.query import END_S, NS_PER_S
 from pipeline.stores.clickhouse import ClickHouse, Parameter
+from pipeline.stores.filters import RECEIVED, TIME, text_condition, time_condition
 
-MAX_LIMIT = 10_000
-_NS_PER_MS = 1_000_000
+MAX_VERSIONS = 1_000  # records of one (source, id) that are looked at
 
 _SELECT = (
     "SELECT id, source, type, subject, time_ns, data, raw, fate, reason, detail, meters, received_at_ms,"
-    " stored_at_ms, input_topic, input_partition, input_offset FROM events FINAL"
+    " stored_at_ms, input_topic, input_partition, input_offset, revision FROM events FINAL"
     " WHERE namespace = {namespace:String}"
 )
 _ORDER = (
     " ORDER BY time DESC, time_ns DESC, input_topic DESC, input_partition DESC, input_offset DESC"
     " LIMIT {limit:UInt32}"
 )
-_EQUAL = {
-    "subject": " AND subject = {subject:String}",
-    "id": " AND id = {id:String}",
-    "source": " AND source = {source:String}",
-    "type": " AND type = {type:String}",
-    "fate": " AND fate = {fate:String}",
-}
-_FROM = " AND time >= toDateTime({from_s:UInt32}, 'UTC') AND time_ns >= {from_ns:Int64}"
-_TO = " AND time <= toDateTime({to_s:UInt32}, 'UTC') AND time_ns < {to_ns:Int64}"
+_ONE = " AND id = {id:String} AND source = {source:String}"
+_ARRIVAL = " ORDER BY received_at_ms, input_topic, input_partition, input_offset LIMIT {limit:UInt32}"
+_AFTER = (
+    " AND time <= toDateTime({after_s:UInt32}, 'UTC') AND (time_ns, input_topic, input_partition, input_offset)"
+    " < ({after_ns:Int64}, {after_topic:String}, {after_partition:UInt32}, {after_offset:UInt64})"
+)
+_SUBJECTS = " AND subject IN (SELECT arrayJoin({subjects:Array(String)}))"
+_AND = " AND "
+COLUMNS = {
+    name: name for name in ("id", "source", "type", "subject", "fate")
+}  # that a text filter may be about
+
+
+class StoredEvent(NamedTuple):
+    """One input record. `data` is the JSON text as sent; what ingest refused has none, but `raw`, its value as text."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time_ns: int
+    data: str
+    raw: str
+    fate: str
+    reason: str
+    detail: str
+    meters: list[str]
+    received_at_ms: int
+    stored_at_ms: int
+    topic: str
+    partition: int
+    offset: int
+    revision: int
+
+    @property
+    def place(self) -> Place:
+        """Where a page that ends with this event ends."""
+        return Place(self.time_ns, self.topic, self.partition, self.offset)
+
+
+class Place(NamedTuple):
+    """A place in the order of events: by time, then by position."""
+
+    time_ns: int
+    topic: str
+    partition: int
+    offset: int
 
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events. None: any. Instants are ns since 1970 of the event's time, [from, to)."""
+    """Which events. texts: by name in COLUMNS. subjects: only these; None: any. after: only what comes behind it."""
 
     namespace: str
-    subject: str | None = None
-    id: str | None = None
-    source: str | None = None
-    type: str | None = None
-    fate: str | None = None
-    from_ns: int | None = None
-    to_ns: int | None = None
+    texts: Mapping[str, Filter] = field(default_factory=dict)
+    subjects: Sequence[str] | None = None
+    time: Filter = ALL
+    received_at: Filter = ALL
+    after: Place | None = None
     limit: int = 100
 
 
-def events(store: ClickHouse, wanted: EventFilter) -> list[dict[str, Any]]:
-    """Events with fate, reason, detail, meters, received_at, stored_at and position, newest first.
-
-    `event.data` is msgspec.Raw, the JSON text as sent, so that no digit is lost: encode with msgspec. What
-    ingest refused has no data but `raw`, its value as text. Raises Rejected `bad-query`, Unavailable, Broken.
-    """
-    if not 1 <= wanted.limit <= MAX_LIMIT:
-        raise Rejected("bad-query", f"limit must be 1 to {MAX_LIMIT}")
+def events(store: ClickHouse, wanted: EventFilter) -> list[StoredEvent]:
+    """The newest first, by the event's time. Raises Unavailable, Broken."""
+    if wanted.subjects is not None and not wanted.subjects:
+        return []
     parameters: dict[str, Parameter] = {"namespace": wanted.namespace, "limit": wanted.limit}
     conditions = ""
-    for name, condition in _EQUAL.items():
-        value = getattr(wanted, name)
-        if value is not None:
-            conditions += condition
-            parameters[name] = value
-    for side, condition in (("from", _FROM), ("to", _TO)):
-        at_ns = getattr(wanted, side + "_ns")
-        if at_ns is not None:
-            at_ns = min(max(at_ns, 0), END_S * NS_PER_S)
-            conditions += condition
-            parameters |= {side + "_ns": at_ns, side + "_s": at_ns // NS_PER_S}
-    return [_listed(row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
+    for name, filter_ in wanted.texts.items():
+        conditions += _AND + text_condition(COLUMNS[name], filter_, parameters)
+    conditions += _AND + time_condition(TIME, wanted.time, parameters)
+    conditions += _AND + time_condition(RECEIVED, wanted.received_at, parameters)
+    if wanted.subjects is not None:
+        conditions += _SUBJECTS
+        parameters["subjects"] = wanted.subjects
+    if wanted.after is not None:
+        conditions += _AFTER
+        parameters |= _after(wanted.after)
+    return [StoredEvent(*row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
 
 
-def _listed(row: tuple[Any, ...]) -> dict[str, Any]:
-    id_, source, type_, subject, time_ns, data, raw, *rest = row
-    fate, reason, detail, meters, received_at_ms, stored_at_ms, topic, partition, offset = rest
+def versions(store: ClickHouse, namespace: str, source: str, id: str) -> list[StoredEvent]:
+    """Every record with this (source, id) as they arrived, at most MAX_VERSIONS. Raises Unavailable, Broken."""
+    parameters: dict[str, Parameter] = {
+        "namespace": namespace,
+        "source": source,
+        "id": id,
+        "limit": MAX_VERSIONS,
+    }
+    return [StoredEvent(*row) for row in store.query(_SELECT + _ONE + _ARRIVAL, parameters)]
+
+
+def _after(place: Place) -> dict[str, Any]:
     return {
-        "event": {
-            "id": id_,
-            "source": source,
-            "type": type_,
-            "subject": subject,
-            "time": instant_text(time_ns),
-            "data": Raw(data.encode()) if data else None,
-        },
-        "raw": None if data else raw,
-        "fate": fate,
-        "reason": reason,
-        "detail": detail,
-        "meters": list(meters),
-        "received_at": instant_text(received_at_ms * _NS_PER_MS),
-        "stored_at": instant_text(stored_at_ms * _NS_PER_MS),
-        "position": {"topic": topic, "partition": partition, "offset": offset},
+        "after_ns": place.time_ns,
+        "after_s": min(max(place.time_ns // NS_PER_S, 0), END_S + 15),  # the last second of a DateTime
+        "after_topic": place.topic,
+        "after_partition": place.partition,
+        "after_offset": place.offset,
     }

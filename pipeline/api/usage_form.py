@@ -1,0 +1,79 @@
+"""The forms of a usage answer: JSON and CSV.
+
+Owns: members, columns, how a value and a cell are written. Does not own: the rows (core.answer).
+A value is written with all its digits, in JSON as a number: a reader of decimals loses nothing, one of doubles rounds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import Response
+from msgspec import Raw
+
+from pipeline.core.query import CUSTOMER, UsageQuery, instant_text
+
+Row = Mapping[str, Any]
+CSV = "text/csv"
+# What a spreadsheet takes for a formula, or for a way into one.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def json_answer(query: UsageQuery, rows: Sequence[Row]) -> Response:
+    """`{from?, to?, windowSize?, windowTimeZone?, data: [...]}`; customerId only where customers were asked for."""
+    body: dict[str, Any] = {}
+    for name, at_ns in (("from", query.from_ns), ("to", query.to_ns)):
+        if at_ns is not None:
+            body[name] = instant_text(at_ns)
+    if query.window is not None:
+        body |= {"windowSize": query.window, "windowTimeZone": query.tz}
+    return as_json(body | {"data": [_row(row) for row in rows]})
+
+
+def csv_answer(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str]) -> Response:
+    """The rows as a file. names: display name by subject, for the column subject_display_name if there are any."""
+    headers = {"content-disposition": f'attachment; filename="{query.meter.slug}.csv"'}
+    return Response(csv_text(query, rows, names), media_type=CSV, headers=headers)
+
+
+def csv_text(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str]) -> str:
+    """RFC 4180: window_start, window_end, subject, subject_display_name, dimensions, customer_id, value.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out)
+    named = query.by_subject and bool(names)
+    columns = ["subject"] * query.by_subject + ["subject_display_name"] * named + list(query.group_by)
+    columns += [CUSTOMER] * query.by_customer
+    writer.writerow(["window_start", "window_end", *columns, "value"])
+    for row in rows:
+        texts = [row["subject"]] * query.by_subject + [names.get(row["subject"] or "", "")] * named
+        texts += [row["group"][name] for name in query.group_by] + [row["customer"]] * query.by_customer
+        writer.writerow([row["start"], row["end"], *map(_cell, texts), row["value"]])
+    return out.getvalue()
+
+
+def as_json(body: object) -> Response:
+    """JSON in which msgspec.Raw stays the text that it is."""
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def _row(row: Row) -> dict[str, Any]:
+    shown = {
+        "value": Raw(row["value"].encode()),
+        "count": row["count"],
+        "windowStart": row["start"],
+        "windowEnd": row["end"],
+        "subject": row["subject"],
+        "groupBy": row["group"],
+    }
+    return shown if row["customer"] is None else shown | {"customerId": row["customer"]}
+
+
+def _cell(text: str) -> str:
+    return "'" + text if text.startswith(_FORMULA) else text
