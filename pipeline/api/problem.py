@@ -61,6 +61,12 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
+async def answer(request: Request, error: Rejected | Unavailable | Broken) -> Response:
+    """The response for one of the three errors, for who answers outside the framework."""
+    by_kind = {Rejected: _rejected, Unavailable: _unavailable, Broken: _broken}
+    return await next(to for kind, to in by_kind.items() if isinstance(error, kind))(request, error)
+
+
 async def _rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
     response = problem(request, status_of(error.reason), error.reason, error.detail)
