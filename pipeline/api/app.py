@@ -59,6 +59,8 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
             await anyio.to_thread.run_sync(have.close)
 
     app = FastAPI(title="Tallymark", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app.add_middleware(ingest.IngestFirst)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RateLimits, settings=settings)  # the one added later runs first
     app.add_middleware(Authentication, settings=settings)
     problem.register(app)
