@@ -28,6 +28,7 @@ from pipeline.api import (
     subjects,
 )
 from pipeline.api.auth import Authentication
+from pipeline.api.body import BodyLimit
 from pipeline.api.limits import RateLimits
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
