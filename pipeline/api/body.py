@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import zlib
 
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.api.limits import INGEST_PATH
+from pipeline.api.problem import answer
 from pipeline.errors import Rejected
 
 MAX_BODY_BYTES = 1 << 20  # as sent, and again after unpacking
 DISCARDED_BYTES = (
     8 << 20
 )  # read on to the end of a body that is too large, so that its sender reads the answer
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16  # of one gzip file: each costs a copy of the rest
 
@@ -28,13 +31,17 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise Rejected("unsupported-encoding", f"content-encoding {encoding[:40]!r} is not gzip or identity.")
+    body = await _bounded(headers, receive)
+    return body if encoding in ("", "identity") else unpack(body)
+
+
+async def _bounded(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         if headers.get(b"expect", b"").lower() != b"100-continue" and int(declared) <= DISCARDED_BYTES:
             await _discard(receive)
         raise _too_large()
-    body = await _read(receive)
-    return body if encoding in ("", "identity") else unpack(body)
+    return await _read(receive)
 
 
 async def _read(receive: Receive) -> bytes:
@@ -88,3 +95,30 @@ def unpack(packed: bytes) -> bytes:
 
 def _too_large() -> Rejected:
     return Rejected("body-too-large", f"The body has more than {MAX_BODY_BYTES} bytes.")
+
+
+class BodyLimit:
+    """ASGI middleware: no route but ingest, which reads its own, ever sees a body beyond the limit."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] == INGEST_PATH or scope["method"] in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await _bounded(dict(scope["headers"]), receive)
+        except ClientDisconnect:
+            return
+        except Rejected as refusal:
+            response = await answer(Request(scope), refusal)
+            await response(scope, receive, send)
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)
