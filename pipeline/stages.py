@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control", "backfill", "attribute", "webhook")
-READERS = ("aggregate", "attribute")  # their work depends on definitions: a command is answered when they know it
-SINGLE = frozenset({"control"})  # their input has one partition, so a second worker would only wait
+STAGES = ("ingest", "dedupe", "aggregate", "sink", "control", "backfill", "attribute", "live", "webhook")
+# Their work depends on definitions: a command is answered when they know it.
+READERS = ("aggregate", "attribute")
+# Their input has one partition, so a second worker would only wait.
+SINGLE = frozenset({"control"})
+
+
+def wanted(redis: str) -> tuple[str, ...]:
+    """The stages that have something to do; `live` has nothing where the setting `redis` is empty."""
+    return tuple(stage for stage in STAGES if redis or stage != "live")

@@ -153,6 +153,17 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
             lambda made: attribute.create(made, holders, partitions),
             Following(settings, holders.update),
         )
+    if stage == "live":
+        if not settings.redis:
+            raise Rejected(
+                "no-redis", "The stage live copies balances to Redis, and the setting redis is empty."
+            )
+        from pipeline.agents import live
+        from pipeline.stores.balances import BalanceWriter, Keys
+
+        keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
+        writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
+        return Parts(Spec(stage, (live.INPUT,)), lambda made: live.create(made, writer))
     if stage == "webhook":
         from pipeline.agents import webhook
         from pipeline.agents.endpoints import Endpoints

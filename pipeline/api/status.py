@@ -18,7 +18,7 @@ from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.settings import Settings
-from pipeline.stages import STAGES
+from pipeline.stages import wanted
 
 router = APIRouter(dependencies=[Depends(needs("admin"))])
 
@@ -33,7 +33,11 @@ def status(request: Request) -> dict[str, Any]:
     }
     if have.settings.redis:
         reached["redis"] = _reached(lambda: _ping_redis(have.settings))
-    stages = _stages(have) if reached["kafka"]["ok"] else [stage_row(name, [], None, {}) for name in STAGES]
+    stages = (
+        _stages(have)
+        if reached["kafka"]["ok"]
+        else [stage_row(name, [], None, {}) for name in wanted(have.settings.redis)]
+    )
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
     return {"ok": ok, "stages": stages, "neighbours": reached}
 
@@ -42,7 +46,7 @@ def _stages(have: Neighbours) -> list[dict[str, Any]]:
     have.workers.wait_loaded()
     lags = lag(have.settings)
     rows = []
-    for name in STAGES:
+    for name in wanted(have.settings.redis):
         live = have.workers.live(name)
         rows.append(
             stage_row(name, live, lags[name], {worker.id: have.rates.of(worker.id) for worker in live})

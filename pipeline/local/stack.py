@@ -28,7 +28,7 @@ from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, PREFIX, Settings
-from pipeline.stages import SINGLE, STAGES
+from pipeline.stages import SINGLE, wanted
 from pipeline.stores.clickhouse_http import HttpClickHouse
 
 STORES = ("kafka", "clickhouse", "redis")
@@ -162,7 +162,11 @@ class Stack:
             ("broker", self.settings.kafka),
             ("api", self.settings.api_url),
             ("ClickHouse", f"http://{process.HOST}:{self.ports['clickhouse']} (chDB)"),
-            ("redis", self.settings.redis or "none: no redis-server on the PATH (no stage needs it yet)"),
+            (
+                "redis",
+                self.settings.redis
+                or "none: no redis-server on the PATH (so there are no fast reads of balances)",
+            ),
             ("data", str(self.folder)),
             ("logs", str(self.logs)),
             ("settings", str(self.config)),
@@ -198,7 +202,7 @@ class Stack:
         self.ports = {
             name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
         }
-        counts = {stage: 1 if stage in SINGLE else self._per_stage for stage in STAGES}
+        counts = {stage: 1 if stage in SINGLE else self._per_stage for stage in wanted(self.settings.redis)}
         names = [(stage, number) for stage, count in counts.items() for number in range(count)]
         port = FIRST_METRICS_PORT
         self.workers = []
