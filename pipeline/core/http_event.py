@@ -38,6 +38,7 @@ _MODES: tuple[tuple[str, Mode], ...] = (
     ("application/cloudevents+json", "event"),
     ("application/cloudevents", "event"),
 )
+_STRUCTURED = ("content-type", b"application/cloudevents+json")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL).fullmatch
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -124,7 +125,8 @@ def read(content_type: str, headers: Headers, body: bytes, max_event_bytes: int)
         raise Rejected("no-events", "no events found")
     if mode == "batch" or (mode == "any" and body.lstrip(b" \t\r\n")[:1] == b"["):
         return _several(body, mode, max_event_bytes)
-    return _one(body, max_event_bytes, _copies(listed))
+    copies = _copies(listed)
+    return _one(body, max_event_bytes, [*copies, _STRUCTURED] if copies else ())
 
 
 def _several(body: bytes, mode: Mode, max_event_bytes: int) -> Request:
