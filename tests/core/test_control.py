@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.catalog import Catalog
-from pipeline.core.control import Decision, decide, key, meter_of, take
+from pipeline.core.control import Decision, key, meter_of
 from pipeline.core.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply
+from tests.core.deciding import AT, AT_MS
+from tests.core.deciding import Log as Deciding
 
 TOKENS: dict[str, Any] = {
     "slug": "tokens",
@@ -24,28 +25,8 @@ TOKENS: dict[str, Any] = {
 CALLS: dict[str, Any] = {"slug": "calls", "eventType": "request", "aggregation": "COUNT"}
 
 
-class Log:
-    """The control log as the agent keeps it."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Definition] = {}
-        self.catalog = Catalog(self.state)
-        self.replies: dict[str, Reply] = {}
-        self.sent = 0
-
-    @property
-    def revision(self) -> int:
-        return self.catalog.revision
-
-    def command(self, kind: str, body: dict[str, Any], namespace: str = "default") -> Command:
-        self.sent += 1
-        return Command(f"c{self.sent}", kind, namespace, "ann", 1_000 + self.sent, body)
-
-    def run(self, command: Command, at_ms: int = 5_000) -> Decision:
-        decision = decide(self.catalog, command, at_ms, self.replies)
-        take(self.catalog, decision)
-        self.replies[decision.reply.id] = decision.reply
-        return decision
+class Log(Deciding):
+    """With the commands about meters at hand."""
 
     def apply(self, *meters: dict[str, Any], namespace: str = "default") -> Decision:
         return self.run(self.command("meter.apply", {"meters": list(meters)}, namespace))
@@ -64,11 +45,11 @@ class Log:
 def test_a_list_is_applied_with_one_revision_each() -> None:
     decision = Log().apply(TOKENS, CALLS)
     assert [(d.revision, d.name, d.namespace, d.actor, d.at_ms) for d in decision.definitions] == [
-        (1, "tokens", "default", "ann", 5_000),
-        (2, "calls", "default", "ann", 5_000),
+        (1, "tokens", "default", "ann", AT_MS),
+        (2, "calls", "default", "ann", AT_MS),
     ]
     assert (decision.reply.id, decision.reply.revision, decision.reply.error) == ("c1", 2, "")
-    at = {"createdAt": "1970-01-01T00:00:05.000Z", "updatedAt": "1970-01-01T00:00:05.000Z"}
+    at = {"createdAt": AT, "updatedAt": AT}
     meters = decision.reply.body["meters"] if decision.reply.body else None
     assert isinstance(meters, list)
     assert [{name: value for name, value in meter.items() if name != "id"} for meter in meters] == [
@@ -264,3 +245,66 @@ def test_revisions_grow_by_one_and_a_replay_has_no_second_effect(
     assert log.state == state
     ids = [d.body["meterId"] for d in log.state.values() if d.body is not None]
     assert len(set(ids)) == len(ids)
+
+
+FEATURE: dict[str, Any] = {
+    "key": "gpt",
+    "name": "GPT",
+    "meterSlug": "tokens",
+    "meterGroupByFilters": {"model": "large"},
+}
+
+
+def test_an_update_replaces_what_may_change() -> None:
+    log = Log()
+    log.apply({**TOKENS, "description": "old", "metadata": {"a": "b"}})
+    new = log.do("meter.update", {"slug": "tokens", "groupBy": {"m": "$.model"}, "metadata": {"c": "d"}})
+    assert (new["name"], new["groupBy"], new["metadata"]) == ("tokens", {"m": "$.model"}, {"c": "d"})
+    assert "description" not in new and new["aggregation"] == "SUM" and log.meter_id("tokens") == 1
+    assert log.do("meter.update", {**new, "name": "Tokens"})["name"] == "Tokens"  # a client sends all back
+    revision = log.revision
+    assert log.do("meter.update", log.body("meter", "tokens")) == log.body("meter", "tokens")
+    assert log.revision == revision
+
+
+def test_an_update_cannot_change_what_is_counted() -> None:
+    log = Log()
+    log.apply(TOKENS)
+    assert log.refused("meter.update", {"slug": "tokens", "aggregation": "MAX"})[0] == "meter-conflict"
+    assert log.refused("meter.update", {"slug": "tokens", "unit": "kg"})[0] == "bad-meter"
+    assert log.refused("meter.update", {"slug": "calls"})[0] == "not-found"
+
+
+def test_a_group_by_key_that_a_feature_filters_by_stays() -> None:
+    log = Log()
+    log.apply({**TOKENS, "groupBy": {"model": "$.model", "kind": "$.kind"}})
+    feature = log.do("feature.create", FEATURE)
+    log.do("meter.update", {"slug": "tokens", "groupBy": {"model": "$.model"}})  # nobody needs `kind`
+    reason, detail = log.refused("meter.update", {"slug": "tokens", "groupBy": {}})
+    assert reason == "meter-conflict" and "model" in detail and "gpt" in detail
+    assert log.refused("meter.apply", {**TOKENS, "groupBy": {}})[0] == "meter-conflict"
+    log.do("feature.archive", {"id": feature["id"]})
+    log.do("meter.update", {"slug": "tokens", "groupBy": {}})
+
+
+def test_a_meter_that_a_feature_uses_stays() -> None:
+    log = Log()
+    log.apply(TOKENS)
+    log.do("feature.create", FEATURE)
+    reason, detail = log.refused("meter.delete", {"slug": "tokens"})
+    assert reason == "meter-conflict" and "gpt" in detail
+    log.do("feature.archive", {"id": "gpt"})
+    log.do("meter.delete", {"slug": "tokens"})
+
+
+@pytest.mark.parametrize("namespace", ["", "a/b", "A", "-a", "a" * 64])
+def test_a_namespace_that_is_none_is_refused(namespace: str) -> None:
+    assert Log().refused("customer.create", {"name": "Acme"}, namespace)[0] == "bad-command"
+
+
+@pytest.mark.parametrize("id", ["", "x" * 129])
+def test_a_command_needs_an_id(id: str) -> None:
+    assert (
+        Log().run(Command(id, "customer.create", "default", "ann", 1, {"name": "a"})).reply.error
+        == "bad-command"
+    )
