@@ -202,7 +202,8 @@ class Stack:
         self.ports = {
             name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
         }
-        counts = {stage: 1 if stage in SINGLE else self._per_stage for stage in wanted(self.settings.redis)}
+        redis = Redis(self.folder, self.ports["redis"]).url if is_available() else ""
+        counts = {stage: 1 if stage in SINGLE else self._per_stage for stage in wanted(redis)}
         names = [(stage, number) for stage, count in counts.items() for number in range(count)]
         port = FIRST_METRICS_PORT
         self.workers = []
@@ -216,7 +217,7 @@ class Stack:
         values: dict[str, str | int | float] = {
             "kafka": f"{process.HOST}:{self.ports['kafka']}",
             "clickhouse": ChDB(self.folder, self.ports["clickhouse"]).url,
-            "redis": Redis(self.folder, self.ports["redis"]).url if is_available() else "",
+            "redis": redis,
             "api_url": api_url,
             "api_host": process.HOST,
             "api_port": self.ports["api"],
