@@ -12,9 +12,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from pipeline.api import portal_token
-from pipeline.api.auth import namespace_of, needs, principal
+from pipeline.api.asked import from_url
+from pipeline.api.auth import PORTAL, namespace_of, needs, principal
 from pipeline.api.deciding import body_of, decided, definitions
+from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
+from pipeline.api.query import ANSWER, answer
 from pipeline.core import instant
 from pipeline.errors import Rejected
 
@@ -54,12 +57,25 @@ def invalidate_tokens(
     return Response(status_code=204)
 
 
-def allowed(request: Request, slug: str) -> str:
-    """The one subject that the request's token may see by this meter. Raises Rejected `unauthorized`."""
+@router.get(
+    "/meters/{meterSlug}/query",
+    summary="Usage of a portal token's subject",
+    dependencies=[Depends(needs(PORTAL))],
+    responses=ANSWER,
+)
+def query_portal_meter(request: Request, meterSlug: str) -> Response:
+    """As `/meters/{slug}/query`, for the token's subject whatever is asked; 401 for a meter that it is not for.
+
+    Takes a portal token as bearer, no API key. Browsers of any origin may ask.
+    """
     who = principal(request)
-    if who.subject is None or (who.meters is not None and slug not in who.meters):
+    if who.subject is None or (who.meters is not None and meterSlug not in who.meters):
         raise Rejected("unauthorized", "The portal token is not for this meter.")
-    return who.subject
+    asked = from_url(request)
+    if asked.filter_customer_id:
+        raise Rejected("bad-query", "A portal token is for one subject; filterCustomerId is not for it.")
+    _, meter = find(neighbours(request), who.namespace, meterSlug)
+    return answer(request, meter, asked, [who.subject])
 
 
 def _secret(request: Request) -> str:
