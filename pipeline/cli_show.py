@@ -62,6 +62,17 @@ def print_json(content: bytes, form: str) -> None:
             click.echo(bytes(row).decode())
 
 
+def print_backfill(found: Row) -> None:
+    """Each shard of a backfill, then all together."""
+    columns = ("shard", "state", "events", "read", "counted")
+    rows = [*found["shards"], {**found, "shard": "all"}]
+    print_table(
+        columns,
+        ((str(row["shard"]), row["state"], *(count(row[name]) for name in columns[2:])) for row in rows),
+        right=columns[2:],
+    )
+
+
 def print_reconcile(report: Row) -> None:
     columns = ("namespace", "read", *FATES, "pending", "adds up")
     rows = (

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import click
 
 from pipeline import cli_show as show
+from pipeline.cli_read import event_filter, event_rows, usage_rows
 from pipeline.cli_show import FATES
 from pipeline.errors import Broken, Rejected
 from pipeline.tables import print_table
@@ -106,6 +107,25 @@ def meters_delete(slug: str) -> None:
     click.echo(f"{slug} is deleted.")
 
 
+@meters.command("backfill")
+@click.argument("slug")
+@_format("table", "json")
+def meters_backfill(slug: str, form: str) -> None:
+    """Show how far the meter SLUG has counted what was stored before it was made.
+
+    A new meter counts stored events by itself; usage is whole once the state is `done`.
+
+    \b
+    Example:
+      tallymark meters backfill tokens
+    """
+    found = _ask("GET", f"/meters/{quote(slug, safe='')}/backfill").json()
+    if form == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        show.print_backfill(found)
+
+
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--topic", default="events", show_default=True, help="Input topic.")
@@ -179,7 +199,7 @@ def usage(
     if form == "csv":
         click.echo(response.text, nl=False)
         return
-    show.print_usage([_usage_row(slug, window, tz, row) for row in response.json()["data"]], form)
+    show.print_usage(usage_rows(response.content, slug, window, tz), form)
 
 
 @click.command()
@@ -192,21 +212,24 @@ def usage(
 @click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @_format("table", "json", "jsonl")
-def events(form: str, from_: str | None, **asked: Any) -> None:
+def events(form: str, from_: str | None, to: str | None, limit: int, **texts: str | None) -> None:
     """List stored events, newest first, with fate and reason.
 
     \b
     Example:
       tallymark events --subject acme --fate duplicate
     """
-    params: Params = [(name, value) for name, value in {"from": from_, **asked}.items() if value is not None]
-    response = _ask("GET", "/events", params=params)
+    from pipeline.api.instant import instant_ns
+
+    filter_ = event_filter(texts, instant_ns("from", from_), instant_ns("to", to))
+    content = event_rows(
+        lambda params: _ask("GET", "/events", params=params, version=2).content, filter_, limit
+    )
     if form == "table":
-        rows = response.json()
         columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
-        print_table(columns, map(show.event_cells, rows))
+        print_table(columns, map(show.event_cells, json.loads(content)))
         return
-    show.print_json(response.content, form)
+    show.print_json(content, form)
 
 
 @click.command()
@@ -273,20 +296,6 @@ def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(meter, dict) for meter in found):
         raise Rejected("bad-meter", f'{name} holds no list of meters: write [...] or {{"meters": [...]}}.')
     return found
-
-
-def _usage_row(slug: str, window: str | None, tz: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "meter": slug,
-        "subject": row["subject"],
-        "window": window,
-        "tz": tz,
-        "start": row["windowStart"],
-        "end": row["windowEnd"],
-        "group": row["groupBy"],
-        "value": row["value"],
-        "count": row["count"],
-    }
 
 
 def _ask(method: str, path: str, **request: Any) -> httpx.Response:

@@ -38,7 +38,7 @@ from pipeline.core.catalog import (
 from pipeline.core.key import Key, key_of
 from pipeline.core.meter import Meter
 from pipeline.core.meter_command import meter_of
-from pipeline.records import Counts, Definition, Reply, Worker
+from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 
 __all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
@@ -217,6 +217,13 @@ class WorkersView(CompactedView[Worker]):
             if worker.at_ms >= oldest_ms and stage in (None, worker.stage)
         ]
         return sorted(found, key=lambda worker: (worker.stage, worker.id))
+
+
+class BackfillsView(CompactedView[Backfill]):
+    """`backfill-work`: the newest step of each backfill by `meter_id/shard`, finished ones too."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "backfill-work", msgspec.json.Decoder(Backfill).decode)
 
 
 class Replies(CompactedView[Reply]):

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 
 from pipeline.api import (
     audit,
+    backfill,
     customers,
     events,
     features,
@@ -69,6 +70,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     for router in (
         ingest.router,
         meters.router,
+        backfill.router,
         query.router,
         events.router,
         reconcile.router,

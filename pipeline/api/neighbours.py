@@ -14,7 +14,14 @@ from pipeline.api.event_log import EventLog
 from pipeline.api.metered import MeteredTypes
 from pipeline.api.rates import Rates
 from pipeline.audit_log import AuditLog
-from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
+from pipeline.control_log import (
+    BackfillsView,
+    CompactedView,
+    CountsView,
+    Definitions,
+    Replies,
+    WorkersView,
+)
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse, connect
 
@@ -25,6 +32,7 @@ class Neighbours:
     def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
         self.settings = settings
         self.definitions = Definitions(settings)
+        self.backfills = BackfillsView(settings)
         self.counts = CountsView(settings)
         self.metered = MeteredTypes(self.definitions)
         self.events = EventLog(settings)
@@ -39,7 +47,7 @@ class Neighbours:
         self.commands = Commands(settings, self.replies, self.workers)
 
     def _views(self) -> tuple[CompactedView[object], ...]:
-        return (self.definitions, self.counts, self.workers, self.replies)  # type: ignore[return-value]
+        return (self.definitions, self.backfills, self.counts, self.workers, self.replies)  # type: ignore[return-value]
 
     def __enter__(self) -> Self:
         for view in self._views():

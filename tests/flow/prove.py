@@ -72,13 +72,13 @@ def prove(plan: Plan, folder: Path, say: Say = lambda line: None) -> Outcome:
         _send_and_hurt(stack, plan, outcome, say)
         outcome.seconds = time.monotonic() - began_s
         say(f"all {plan.events} events have their fate after {outcome.seconds:.1f} s")
-        outcome.fates = _settle(stack, say)
+        outcome.fates = settle(stack, say)
         say("recounting")
         expected = recount(arrived(stack.settings.kafka), METERS)
         if outcome.fates != dict(expected.fates):
             outcome.differences.append(f"fates {outcome.fates}, expected {dict(expected.fates)}")
         for meter in METERS:
-            _compare(stack, meter, expected.windows, outcome)
+            outcome.differences += compare_meter(stack, meter, expected.windows, outcome.windows)
             say(f"{meter['slug']}: {outcome.windows[str(meter['slug'])]} windows compared")
     return outcome
 
@@ -110,19 +110,20 @@ def _send_and_hurt(stack: Running, plan: Plan, outcome: Outcome, say: Say) -> No
         thread.start()
         last, moved_s = -1, time.monotonic()
         while last < plan.events:
-            decided = _decided(counts)
+            fated = decided(counts)
             if failed:
                 raise RuntimeError("sending failed") from failed[0]
-            if decided > last:
-                last, moved_s = decided, time.monotonic()
+            if fated > last:
+                last, moved_s = fated, time.monotonic()
             if time.monotonic() - moved_s > STANDSTILL_S:
-                raise RuntimeError(f"nothing moves: {decided} of {plan.events} events have a fate")
-            hurter.at(decided / plan.events)
+                raise RuntimeError(f"nothing moves: {fated} of {plan.events} events have a fate")
+            hurter.at(fated / plan.events)
             time.sleep(0.05)
     thread.join()
 
 
-def _decided(counts: CountsView) -> int:
+def decided(counts: CountsView) -> int:
+    """Events that have a fate."""
     records = list(counts.snapshot().values())
     return sum(report.read - report.pending for report in reconcile(records).namespaces)
 
@@ -173,7 +174,7 @@ class _Hurter:
                 self._say(f"{due[1]} died frozen")
 
 
-def _settle(stack: Running, say: Say) -> dict[str, int]:
+def settle(stack: Running, say: Say = lambda line: None) -> dict[str, int]:
     """The fates by `tallymark reconcile`, once nothing is pending and all adds up, else RuntimeError."""
     began_s = time.monotonic()
     while True:
@@ -188,16 +189,20 @@ def _settle(stack: Running, say: Say) -> dict[str, int]:
         time.sleep(0.5)
 
 
-def _compare(
-    stack: Running, meter: dict[str, object], windows: dict[WindowKey, WindowValue], outcome: Outcome
-) -> None:
+def compare_meter(
+    stack: Running,
+    meter: dict[str, object],
+    windows: dict[WindowKey, WindowValue],
+    compared: Counter[str],
+) -> list[str]:
+    """How one meter's usage differs from the recount; adds to `compared` how many windows it should have."""
     slug, dimensions = str(meter["slug"]), meter.get("groupBy", {})
     assert isinstance(dimensions, dict)
     names = ",".join(["subject", *sorted(dimensions)])
     rows = stack.lines("usage", slug, "--window", "MINUTE", "--group-by", names, "--format", "jsonl")
     expected = {key: value for key, value in windows.items() if key.meter == slug}
-    outcome.windows[slug] = len(expected)
-    outcome.differences += compare(expected, map(json.loads, rows))
+    compared[slug] = len(expected)
+    return compare(expected, map(json.loads, rows))
 
 
 def main() -> None:

@@ -164,11 +164,10 @@ def _settle(rig: Rig, outcome: Outcome, say: Say) -> None:
 def _compare(rig: Rig, expected: Recount, outcome: Outcome, watch: Watch) -> None:
     if outcome.fates != dict(expected.fates):
         outcome.differences.append(f"fates {outcome.fates}, expected {dict(expected.fates)}")
-    compared = prove.Outcome()
+    compared: Counter[str] = Counter()
     for meter in METERS:
-        prove._compare(rig, meter, expected.windows, compared)
-    outcome.differences += compared.differences
-    outcome.compared["windows by commands"] = sum(compared.windows.values())
+        outcome.differences += prove.compare_meter(rig, meter, expected.windows, compared)
+    outcome.compared["windows by commands"] = sum(compared.values())
     outcome.differences += watch.falls
     count = sum(value.events for key, value in expected.windows.items() if key.meter == "api_requests")
     if watch.newest > count:
