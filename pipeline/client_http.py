@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 
 # reconcile and apply wait for the pipeline as long as they are told, at most 600 s
 TIMEOUT = httpx.Timeout(660.0, connect=5.0)
-PREFIX = "/api/v1"
+PREFIX = "/api/v"
 
 
 def ask(
@@ -25,14 +25,15 @@ def ask(
     params: list[tuple[str, str | int | float | bool | None]] | None = None,
     json: Any = None,
     accept: str = "application/json",
+    version: int = 1,
     transport: httpx.BaseTransport | None = None,
 ) -> httpx.Response:
     """The API's answer to one request, when it is a good one.
 
-    path: below /api/v1. Raises Unavailable when nobody answers or a neighbour is down, Rejected with the
-    API's own reason and sentence, and Broken for any other answer.
+    path: below /api/v1, or another version. Raises Unavailable when nobody answers or a neighbour is down,
+    Rejected with the API's own reason and sentence, and Broken for any other answer.
     """
-    url = settings.api_url.rstrip("/") + PREFIX + path
+    url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
     try:
         with httpx.Client(timeout=TIMEOUT, transport=transport) as client:
             response = client.request(method, url, params=params, json=json, headers={"accept": accept})
