@@ -74,7 +74,7 @@ class Memory:
         if (head := self._stored.get(_HEAD)) is not None:
             body = head.body or {}
             self.head = Head(msgspec.convert(body["seq"], int), str(body["hash"]))
-        for slot in range(min(self.head.seq, REPLIES_KEPT)):
+        for slot in range(min(self.head.seq + 1, REPLIES_KEPT)):
             if (answered := self._answered(slot)) is not None:
                 self._note(slot, (answered.namespace, answered.reply.id))
 
