@@ -180,7 +180,9 @@ def usage_period(schedule: Schedule, at_s: int) -> tuple[int, int]:
     """[start, end) of the usage period of `at_s`, cut by the schedule's start and by manual resets."""
     since_s, recurrence, following_s = _in_force(schedule, at_s)
     start_s, end_s = bounds(recurrence, at_s)
-    return (max(start_s, since_s) if at_s >= since_s else start_s), min(end_s, following_s)
+    if at_s < since_s:  # before the schedule's start
+        return start_s, min(end_s, since_s)
+    return max(start_s, since_s), min(end_s, following_s)
 
 
 def manual_reset(schedule: Schedule, at_s: int) -> Reset | None:

@@ -1,0 +1,388 @@
+"""The balance of a metered entitlement in a stream: moved by usage, by time and by other terms, never by a query.
+
+Owns: the state machine of one account (a customer's feature), what it keeps, when it changes next. Does not own: the
+burn-down (credit), sums of usage (usage_rows), thresholds (threshold), the stage and its clock (agents).
+
+Whatever the order in which windows arrive, and however often time moves on, the balance is that of a full recount over
+the usage that is kept: a late window goes back to the snapshot before its minute and burns again from there.
+A minute counts as a whole as soon as it has begun; what begins or ends at an instant does so at that instant.
+OpenMeter rounds the instant itself up to the next minute, and so resets up to a minute early.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from pipeline.core import credit, number, period
+from pipeline.core import terms as terms_
+from pipeline.core.balance_state import Head, Trail, decode_head, decode_trail, encode, keep, restore
+from pipeline.core.credit import Segment, Snapshot
+from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S
+from pipeline.core.standing import Correction, Outcome, ResetDone, Standing
+from pipeline.core.terms import Terms
+from pipeline.core.usage_rows import Change, Moved, Table, UsageRows
+from pipeline.errors import Broken
+
+KEEP_S = (
+    35 * DAY_S
+)  # how old usage may be when it arrives: the dedupe horizon and the longest way through the pipeline
+LATE_S = HOUR_S  # usage older than this, or of a phase that has ended, is said to be late
+TRAIL = 64  # snapshots; of more, every second one goes
+PURGED_HOURS = 24  # at most, a move
+
+HEAD, TRAIL_KEY = b"b", b"t"
+
+
+def move(
+    table: Table,
+    account: bytes,
+    terms: Terms,
+    now_s: int,
+    changes: Sequence[Change] = (),
+    position: int = -1,
+    keep_s: int = KEEP_S,
+) -> Outcome:
+    """Brings an account to `now_s` under `terms`, with the changes of the record at `position`, each in its minute.
+
+    account: bytes of a fixed length, the same for all entitlements of one customer and feature, so that a new
+    entitlement finds the usage before it. now_s: the broker's time; an earlier one than before changes nothing.
+    A record at or before the last one taken changes nothing. Other terms than before are counted anew.
+    """
+    machine = _Machine(table, account, terms, keep_s)
+    now_s = period.floor_minute(now_s)
+    machine.load(now_s)
+    cause = ""
+    if changes and position > machine.head.position:
+        cause = machine.take(changes, now_s)
+        machine.head.position = position
+    machine.advance(now_s)
+    standing = machine.standing()
+    machine.store()
+    return Outcome(standing, machine.resets, machine.corrections, cause)
+
+
+def read(table: Table, account: bytes, terms: Terms) -> Standing | None:
+    """The standing as last moved, under the same terms; None if there is none."""
+    machine = _Machine(table, account, terms, KEEP_S)
+    return machine.standing() if machine.find() else None
+
+
+def forget(table: Table, account: bytes, terms: Terms) -> None:
+    """Removes all that is kept of an account."""
+    machine = _Machine(table, account, terms, KEEP_S)
+    if machine.find():
+        end_s = machine.end_s()
+        machine.rows.purge(end_s, (end_s - machine.rows.since_s) // HOUR_S)
+        table.delete(account + HEAD)
+        table.delete(account + TRAIL_KEY)
+
+
+class _Machine:
+    """One move of one account."""
+
+    head: Head
+    before: Snapshot  # of head.before
+    rows: UsageRows
+
+    def __init__(self, table: Table, account: bytes, terms: Terms, keep_s: int) -> None:
+        self._table = table
+        self._account = account
+        self._terms = terms
+        self._keep_s = keep_s
+        self._trail: list[Snapshot] | None = None  # None: neither read nor changed
+        self._since_s = NEVER_S  # the usage period at loading
+        self.resets: list[ResetDone] = []
+        self.corrections: list[Correction] = []
+
+    # -- loading and storing ------------------------------------------------------------------------------------
+
+    def find(self) -> bool:
+        """Reads the head; whether there is one."""
+        (stored,) = self._table.get_many([self._account + HEAD])
+        if stored is None:
+            return False
+        self.head = decode_head(stored)
+        self.before = restore(self.head.before)
+        self._since_s = self.before.since_s
+        self.rows = UsageRows(self._table, self._account, self._terms.aggregation, self.head.rows_since_s)
+        return True
+
+    def load(self, now_s: int) -> None:
+        """Reads the head, or begins one, under the terms as they are now."""
+        terms = self._terms
+        if not self.find():
+            since_s = min(terms.schedule.start_s, now_s - self._keep_s) // HOUR_S * HOUR_S
+            self.rows = UsageRows(self._table, self._account, terms.aggregation, since_s)
+            self._begin(-1, now_s, [])
+            return
+        head = self.head
+        if head.entitlement == terms.entitlement and head.revision == terms.revision:
+            return
+        if terms.aggregation == "UNIQUE_COUNT" and head.schedule != _mark(terms):
+            self.rows.rebuild_members(terms.schedule, self.end_s())
+        if head.entitlement == terms.entitlement:
+            self._count_anew()
+        else:
+            self._begin(head.position, head.now_s, head.ahead)
+
+    def end_s(self) -> int:
+        """Later than all usage that is kept; a whole hour."""
+        return (max([self.head.now_s, *self.head.ahead]) // HOUR_S + 1) * HOUR_S
+
+    def _begin(self, position: int, now_s: int, ahead: list[int]) -> None:
+        """The head of an entitlement that was not here before; usage of the account that is kept counts for it."""
+        terms = self._terms
+        snapshot = terms_.begin(terms)
+        self.head = Head(
+            terms.entitlement, terms.revision, position, now_s, keep(snapshot), 0,
+            ahead=ahead, schedule=_mark(terms),
+        )  # fmt: skip
+        self._trail = []
+        self._run_on(snapshot)
+        self.resets = []  # nobody was told of them when they came, so nobody is now
+
+    def _count_anew(self) -> None:
+        """Under other terms, from the oldest snapshot on."""
+        terms, known = self._terms, [*self.trail, self.before]
+        self.head.revision, self.head.schedule = terms.revision, _mark(terms)
+        self._trail = []
+        first = known[0]
+        self._run_on(first if first.at_s > terms.schedule.start_s else terms_.begin(terms))
+        periods = {snapshot.since_s for snapshot in known}
+        newest_s = self._since_s
+        self.resets = [
+            done for done in self.resets if done.at_s not in periods and (done.manual or done.at_s > newest_s)
+        ]
+
+    @property
+    def trail(self) -> list[Snapshot]:
+        if self._trail is None:
+            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
+            kept = Trail() if stored is None else decode_trail(stored)
+            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
+        return self._trail
+
+    def store(self) -> None:
+        """Writes what has changed, and lets a part of what is no longer needed go."""
+        head = self.head
+        if self._trail is not None:
+            self._trim(self._trail)
+            head.base_s = self._trail[0].at_s if self._trail else self.before.at_s
+            kept = Trail([keep(snapshot) for snapshot in self._trail])
+            self._table.put(self._account + TRAIL_KEY, encode(kept))
+        purgeable_s = min(head.base_s, head.now_s - self._keep_s)
+        if purgeable_s - self.rows.since_s >= HOUR_S:
+            self.rows.purge(purgeable_s, PURGED_HOURS)
+        head.rows_since_s = self.rows.since_s
+        head.before = keep(self.before)
+        self._table.put(self._account + HEAD, encode(head))
+
+    def _trim(self, trail: list[Snapshot]) -> None:
+        needed_s = min(self.before.since_s, self.head.now_s - self._keep_s)
+        at = [snapshot.at_s for snapshot in [*trail, self.before]]
+        del trail[: max(0, bisect_right(at, needed_s) - 1)]
+        if len(trail) > TRAIL:
+            del trail[1::2]
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def advance(self, now_s: int) -> None:
+        """To the minute `now_s`: counts the usage that lay ahead, ends the phases that are over."""
+        head = self.head
+        if now_s <= head.now_s:
+            return
+        due = [minute_s for minute_s in head.ahead if minute_s <= now_s]
+        head.ahead = head.ahead[len(due) :]
+        for minute_s in due:
+            self._close_until(minute_s)
+            head.now_s = minute_s
+            row = self.rows.minute(minute_s)
+            if row.value < 0 or (self._terms.latest and len(due) > 1):
+                head.exhausted_at_s = NEVER_S
+            self._count(minute_s, row.value)
+        self._close_until(now_s)
+        head.now_s = now_s
+
+    def _close_until(self, now_s: int) -> None:
+        while self.head.phase_to_s <= now_s and self.head.phase_to_s < self._terms.ends_at_s:
+            self._close()
+
+    def _open(self, snapshot: Snapshot) -> None:
+        terms, head = self._terms, self.head
+        self.before = snapshot
+        at_s = snapshot.at_s
+        head.phase_to_s = min(
+            credit.next_cut(terms.order, at_s),
+            period.usage_period(terms.schedule, at_s)[1],
+            terms.ends_at_s,
+        )
+        head.amount, head.order, head.exhausted_at_s = "0", "", NEVER_S
+
+    def _close(self) -> None:
+        """Ends the phase, and the usage period with it where they end together."""
+        terms, end_s = self._terms, self.head.phase_to_s
+        self.trail.append(self.before)
+        _, after = self._step()
+        if period.usage_period(terms.schedule, self.before.at_s)[1] == end_s:
+            manual = period.manual_reset(terms.schedule, end_s) is not None
+            done = (after.balance, after.usage, max(0, after.overage), after.total_available)
+            self.resets.append(ResetDone(end_s, self.before.since_s, *done, manual))
+            _, after = credit.reset(terms.order, after, terms_.preserves(terms, end_s))
+        self._open(after)
+
+    def _step(self) -> tuple[Segment, Snapshot]:
+        """The open phase as far as it has come."""
+        head, terms = self.head, self._terms
+        usage = number.exact(head.amount)
+        return credit.step(terms.order, self.before, head.phase_to_s, usage, terms.latest, self._crossing)
+
+    def _crossing(self, from_s: int, to_s: int, available: int) -> int:
+        head = self.head
+        if head.exhausted_at_s == NEVER_S:
+            head.exhausted_at_s = self.rows.crossing(from_s, min(to_s, head.now_s + MINUTE_S), available)
+        return head.exhausted_at_s
+
+    # -- usage --------------------------------------------------------------------------------------------------
+
+    def take(self, changes: Sequence[Change], now_s: int) -> str:
+        """Counts the changes; gives the cause of the newest that moved something. Those after head.now_s wait."""
+        head, base_s = self.head, self._base_s(min(change.minute_s for change in changes))
+        lost = [change for change in changes if change.minute_s < base_s]
+        moved = self.rows.record(
+            [change for change in changes if change.minute_s >= base_s], self._terms.schedule
+        )
+        now_s = max(now_s, head.now_s)
+        self._tidy_late()
+        late_before_s = max(self.before.at_s, now_s - LATE_S)
+        self._count_moved(moved)
+        self.corrections += [Correction(one.minute_s, one.value, now_s, False) for one in lost]
+        start_s = self._terms.schedule.start_s
+        late = [one for one in moved if start_s <= one.minute_s < late_before_s and one.change]
+        self.corrections += [Correction(one.minute_s, one.change, now_s, True) for one in late]
+        inside = [one.change for one in late if one.minute_s >= self.before.since_s]
+        if inside:
+            head.late = number.text(number.exact(head.late) + sum(inside))
+            head.late_count += len(inside)
+        return next(
+            (c.cause for c in reversed(changes) if any(c.minute_s == one.minute_s for one in moved)), ""
+        )
+
+    def _base_s(self, earliest_s: int) -> int:
+        """Usage before it is no longer taken. Before the entitlement's own start it is, for one that may follow."""
+        if earliest_s >= self.before.at_s:
+            return self.rows.since_s
+        first = self.trail[0] if self.trail else self.before
+        return max(self.rows.since_s, first.at_s if first.at_s > self._terms.schedule.start_s else 0)
+
+    def _tidy_late(self) -> None:
+        """What came late is told for the usage period only."""
+        if self.before.since_s != self._since_s:
+            self.head.late, self.head.late_count, self._since_s = "0", 0, self.before.since_s
+
+    def _count_moved(self, moved: Sequence[Moved]) -> None:
+        head, start_s = self.head, self._terms.schedule.start_s
+        ahead = {one.minute_s for one in moved if one.minute_s > head.now_s}
+        if ahead:
+            head.ahead = sorted(ahead.union(head.ahead))
+        on_time = [one for one in moved if start_s <= one.minute_s <= head.now_s]
+        earliest_s = min((one.minute_s for one in on_time), default=NEVER_S)
+        if earliest_s < self.before.at_s:
+            self._count_from(earliest_s)
+            return
+        if self._terms.latest and len(on_time) > 1:
+            head.exhausted_at_s = NEVER_S
+        for one in on_time:
+            self._doubt(one)
+            self._count(one.minute_s, one.change)
+
+    def _doubt(self, one: Moved) -> None:
+        """Whether the moment of exhaustion may have changed: then it is looked for again."""
+        head = self.head
+        if self._terms.latest:
+            if self.rows.minute(one.minute_s).order <= head.order or one.minute_s <= head.exhausted_at_s:
+                head.exhausted_at_s = NEVER_S
+        elif one.change < 0 or one.minute_s <= head.exhausted_at_s:
+            head.exhausted_at_s = NEVER_S
+
+    def _count(self, minute_s: int, change: int) -> None:
+        """Adds the change of a minute to the open phase, if it lies there."""
+        head = self.head
+        if not self.before.at_s <= minute_s < head.phase_to_s:
+            return
+        if not self._terms.latest:
+            head.amount = number.text(number.exact(head.amount) + change)
+            return
+        row = self.rows.minute(minute_s)
+        if row.order > head.order:
+            head.amount, head.order = number.text(row.value), row.order
+
+    def _count_from(self, minute_s: int) -> None:
+        """Burns again from the snapshot before a late minute."""
+        trail = self.trail
+        place = bisect_right(trail, minute_s, key=lambda snapshot: snapshot.at_s) - 1
+        if place < 0:
+            raise Broken(
+                f"A late minute {minute_s} lies before the first snapshot of {self.head.entitlement}."
+            )
+        snapshot = trail[place]
+        del trail[place:]
+        done = self.resets.copy()
+        self._run_on(snapshot)
+        self.resets = done  # the same ones again
+
+    def _run_on(self, snapshot: Snapshot) -> None:
+        """Burns all usage that is kept from `snapshot` to now."""
+        head = self.head
+        self._open(snapshot)
+        while True:
+            over = head.phase_to_s <= head.now_s and head.phase_to_s < self._terms.ends_at_s
+            to_s = head.phase_to_s if over else min(head.phase_to_s, head.now_s + MINUTE_S)
+            usage = self.rows.between(self.before.at_s, to_s)
+            head.amount, head.order = number.text(usage.value), usage.order
+            if not over:
+                return
+            self._close()
+
+    # -- what it comes to ---------------------------------------------------------------------------------------
+
+    def standing(self) -> Standing:
+        """The balance as of head.now_s."""
+        head, terms = self.head, self._terms
+        segment, after = self._step()
+        self._tidy_late()
+        if after.exhausted_at_s == NEVER_S:
+            head.exhausted_at_s = NEVER_S
+        return Standing(
+            entitlement=terms.entitlement,
+            revision=terms.revision,
+            position=head.position,
+            at_s=head.now_s,
+            balance=after.balance,
+            usage=after.usage,
+            overage=max(0, after.overage),
+            total_available=after.total_available,
+            has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
+            since_s=self.before.since_s,
+            until_s=period.usage_period(terms.schedule, self.before.at_s)[1],
+            exhausted_at_s=after.exhausted_at_s,
+            next_at_s=self._next_at_s(after),
+            balances=segment.balances_at_end,
+            late=number.exact(head.late),
+            late_count=head.late_count,
+        )
+
+    def _next_at_s(self, after: Snapshot) -> int:
+        head, terms = self.head, self._terms
+        if head.now_s >= terms.ends_at_s:
+            return NEVER_S
+        instants = [terms.starts_at_s, self.before.at_s, head.phase_to_s, *head.ahead[:1]]
+        if after.exhausted_at_s != NEVER_S:
+            instants.append(after.exhausted_at_s + terms.grace_s)
+        return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)
+
+
+def _mark(terms: Terms) -> bytes:
+    """Tells whether the usage periods are the same."""
+    return blake2b(repr(terms.schedule).encode(), digest_size=8).digest()

@@ -1,0 +1,96 @@
+"""What is kept of a balance between records: its head and its trail, as bytes.
+
+Owns: the layout of both. Does not own: how they move (balance), rows of usage (usage_rows).
+Array-like, growing only at the end. Amounts are plain decimal text: they outgrow 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pipeline.core import number
+from pipeline.core.credit import Snapshot
+from pipeline.core.period import NEVER_S
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+class KeptSnapshot(msgspec.Struct, array_like=True):
+    """credit.Snapshot; zero balances are left out."""
+
+    at_s: int
+    balances: dict[str, str]
+    overage: str
+    since_s: int
+    usage: str = "0"
+    burnt: str = "0"
+    exhausted_at_s: int = NEVER_S
+
+
+class Head(msgspec.Struct, array_like=True):
+    """One account's balance as of minute `now_s`, which has counted in full.
+
+    before: the state at the start of the phase; phase_to_s: its end. amount, order: usage in it so far.
+    ahead: minutes after `now_s` that have usage already. schedule: mark of the usage periods, to see that they changed.
+    position: of the last record whose changes are in. rows_since_s: usage before it is no longer kept.
+    base_s: the oldest snapshot.
+    late, late_count: what arrived late in this usage period, and in how many minutes it did.
+    """
+
+    entitlement: str
+    revision: int
+    position: int
+    now_s: int
+    before: KeptSnapshot
+    phase_to_s: int
+    amount: str = "0"
+    order: str = ""
+    exhausted_at_s: int = NEVER_S
+    ahead: list[int] = []
+    schedule: bytes = b""
+    rows_since_s: int = 0
+    base_s: int = 0
+    late: str = "0"
+    late_count: int = 0
+
+
+class Trail(msgspec.Struct, array_like=True):
+    """Snapshots at earlier phase starts, oldest first: where a late event or other terms go back to."""
+
+    snapshots: list[KeptSnapshot] = []
+
+
+decode_head = msgspec.msgpack.Decoder(Head).decode
+decode_trail = msgspec.msgpack.Decoder(Trail).decode
+
+
+def keep(snapshot: Snapshot) -> KeptSnapshot:
+    """The snapshot as it is kept."""
+    return KeptSnapshot(
+        snapshot.at_s,
+        _texts(snapshot.balances),
+        number.text(snapshot.overage),
+        snapshot.since_s,
+        number.text(snapshot.usage),
+        number.text(snapshot.burnt),
+        snapshot.exhausted_at_s,
+    )
+
+
+def restore(kept: KeptSnapshot) -> Snapshot:
+    """The snapshot that was kept."""
+    return Snapshot(
+        kept.at_s,
+        {name: number.exact(balance) for name, balance in kept.balances.items()},
+        number.exact(kept.overage),
+        kept.since_s,
+        number.exact(kept.usage),
+        number.exact(kept.burnt),
+        kept.exhausted_at_s,
+    )
+
+
+def _texts(balances: Mapping[str, int]) -> dict[str, str]:
+    return {name: number.text(balance) for name, balance in balances.items() if balance}

@@ -1,0 +1,72 @@
+"""The terms of a metered entitlement: all that its balance depends on, but usage.
+
+Owns: the compiled form, and the resets that follow from it. Does not own: the definitions (entitlement, grant), the
+burn-down (credit), state (balance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from pipeline.core import credit, period
+from pipeline.core.credit import Snapshot
+from pipeline.core.grant import Grant
+from pipeline.core.period import NEVER_S, Schedule
+
+Counted = Literal["SUM", "COUNT", "UNIQUE_COUNT", "LATEST"]
+COUNTED: tuple[Counted, ...] = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """A metered entitlement in force. order: its grants in burning order.
+
+    schedule: usage counts from its start on. preserve: overage outlives automatic resets. soft: access never ends.
+    grace_s: how long access goes on once the balance is zero. ends_at_s: when the entitlement itself ends.
+    revision: of the control log; other terms have another one.
+    """
+
+    entitlement: str
+    revision: int
+    aggregation: Counted
+    schedule: Schedule
+    order: tuple[Grant, ...] = ()
+    preserve: bool = False
+    soft: bool = False
+    grace_s: int = 0
+    starts_at_s: int = 0
+    ends_at_s: int = NEVER_S
+
+    @property
+    def latest(self) -> bool:
+        return self.aggregation == "LATEST"
+
+
+def begin(terms: Terms) -> Snapshot:
+    """The state at which measuring begins."""
+    return credit.begin(terms.order, terms.schedule.start_s)
+
+
+def preserves(terms: Terms, at_s: int) -> bool:
+    """Whether the reset at `at_s` keeps the overage."""
+    manual = period.manual_reset(terms.schedule, at_s)
+    return terms.preserve if manual is None else manual.preserve
+
+
+def resets(terms: Terms, after_s: int, until_s: int) -> Iterator[tuple[int, bool]]:
+    """All resets in (after_s, until_s], automatic and manual ones: instant, whether overage is kept."""
+    at_s = period.usage_period(terms.schedule, after_s)[1]
+    while at_s <= until_s:
+        yield at_s, preserves(terms, at_s)
+        at_s = period.usage_period(terms.schedule, at_s)[1]
+
+
+def has_access(terms: Terms, balance: int, exhausted_at_s: int, at_s: int) -> bool:
+    """Whether the customer may go on at `at_s`: something is left, or the limit is soft, or in the grace period."""
+    if not terms.starts_at_s <= at_s < terms.ends_at_s:
+        return False
+    if terms.soft or balance > 0:
+        return True
+    return exhausted_at_s != NEVER_S and at_s < exhausted_at_s + terms.grace_s

@@ -1,0 +1,350 @@
+"""The usage of one account in state: by minute and by hour, so that any span is summed without the events.
+
+Owns: keys and bytes of these rows, what a window changes, members of UNIQUE_COUNT, sums, purging. Does not own: what
+usage does to a balance (balance), the storage (engine). An account is what keeps one usage: a customer's feature.
+
+Windows are absolute values with a revision, kept in their minute's row: one seen twice, or an older one, changes
+nothing. A member counts in the first minute of each usage period in which it was seen; earlier or later minutes are
+in a log, so that other periods can be made of the same usage.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from pipeline.core import number, period
+from pipeline.core.period import HOUR_S, MINUTE_S, Schedule
+from pipeline.core.terms import Counted
+
+R = TypeVar("R")
+
+_AT = struct.Struct(">cI")
+_SEGMENT = struct.Struct(">cII")
+_ENTRY = struct.Struct(">B16s")
+SEGMENT_ENTRIES = (
+    200  # of the log of members: one value of at most 3.4 kB is written anew for each new member
+)
+ONE = number.SCALE
+
+
+class Table(Protocol):
+    """Keyed bytes: an overlay over RocksDB, or a dict in tests."""
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]: ...
+    def put(self, key: bytes, value: bytes) -> None: ...
+    def delete(self, key: bytes) -> None: ...
+
+
+class Change(NamedTuple):
+    """One window of a minute as it is now. part: what tells it from other windows of the minute, at most 16 bytes.
+
+    value: atto, absolute; of UNIQUE_COUNT nothing, its new `members` (16 bytes each) count. revision: a newer one wins.
+    order: of LATEST. cause: what brought it, to be named in an alert.
+    """
+
+    part: bytes
+    minute_s: int
+    value: int
+    revision: int
+    order: str = ""
+    members: Sequence[bytes] = ()
+    cause: str = ""
+
+
+class Moved(NamedTuple):
+    """What a change did to the usage of a minute; for LATEST the difference to the value before."""
+
+    minute_s: int
+    change: int
+
+
+class MinuteRow(msgspec.Struct, array_like=True):
+    """value: plain decimal text. parts: of SUM and COUNT, by part: revision and value. order: of LATEST."""
+
+    value: str = "0"
+    order: str = ""
+    parts: dict[bytes, tuple[int, str]] = {}
+
+
+class HourRow(msgspec.Struct, array_like=True):
+    """The sum of its minutes, or the LATEST of them. minutes: bit n is set where minute n has a row.
+
+    sank: some minute was below zero, or of LATEST: the value inside may have been lower than at the end.
+    entries: how many the log of members has for this hour.
+    """
+
+    value: str = "0"
+    order: str = ""
+    minutes: int = 0
+    sank: bool = False
+    entries: int = 0
+
+
+encode = msgspec.msgpack.Encoder().encode
+_minute_row = msgspec.msgpack.Decoder(MinuteRow).decode
+_hour_row = msgspec.msgpack.Decoder(HourRow).decode
+_firsts = msgspec.msgpack.Decoder(list[int]).decode
+
+
+class Usage(NamedTuple):
+    """Usage of a span. order: of LATEST; empty where nothing was counted."""
+
+    value: int
+    order: str = ""
+
+
+class UsageRows:
+    """The rows of one account. `since_s`: rows before it have gone, and are not made again; a whole hour."""
+
+    def __init__(self, table: Table, account: bytes, aggregation: Counted, since_s: int) -> None:
+        self._table = table
+        self._account = account
+        self._latest = aggregation == "LATEST"
+        self._unique = aggregation == "UNIQUE_COUNT"
+        self.since_s = since_s
+
+    # -- what windows change ------------------------------------------------------------------------------------
+
+    def record(self, changes: Iterable[Change], schedule: Schedule) -> list[Moved]:
+        """Takes the windows, and gives what moved, minute by minute. Windows before `since_s` are left out."""
+        taken = [change for change in changes if change.minute_s >= self.since_s]
+        if not taken:
+            return []
+        minutes = {change.minute_s for change in taken}
+        rows = self._minutes(sorted(minutes))
+        moved: dict[int, int] = {}
+        members: list[tuple[int, bytes]] = []
+        for change in taken:
+            row = rows[change.minute_s]
+            if self._unique:
+                members += [(change.minute_s, member) for member in change.members]
+            elif self._latest:
+                if change.order > row.order:
+                    _add(moved, change.minute_s, change.value - number.exact(row.value))
+                    row.order, row.value = change.order, number.text(change.value)
+            else:
+                _add(moved, change.minute_s, _take(row, change))
+        if members:
+            for minute_s, difference in self._record_members(members, schedule):
+                _add(moved, minute_s, difference)
+        self._write(rows, moved)
+        return [Moved(minute_s, change) for minute_s, change in sorted(moved.items())]
+
+    def _write(self, rows: dict[int, MinuteRow], moved: dict[int, int]) -> None:
+        rows = {**rows, **self._minutes(sorted(set(moved) - set(rows)))}
+        hours = self._hours(sorted({minute_s // HOUR_S * HOUR_S for minute_s in moved}))
+        for minute_s, change in moved.items():
+            row, hour = rows[minute_s], hours[minute_s // HOUR_S * HOUR_S]
+            hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
+            if self._latest:
+                hour.sank = True
+                if row.order >= hour.order:
+                    hour.order, hour.value = row.order, row.value
+            else:
+                if self._unique:
+                    row.value = number.text(number.exact(row.value) + change)
+                hour.value = number.text(number.exact(hour.value) + change)
+                hour.sank = hour.sank or row.value.startswith("-")
+        for minute_s in moved:
+            self._table.put(self._key(b"m", minute_s), encode(rows[minute_s]))
+        for start_s, hour in hours.items():
+            self._table.put(self._key(b"h", start_s), encode(hour))
+
+    # -- members of UNIQUE_COUNT --------------------------------------------------------------------------------
+
+    def _record_members(
+        self, seen: Sequence[tuple[int, bytes]], schedule: Schedule
+    ) -> Iterator[tuple[int, int]]:
+        digests = sorted({digest for _, digest in seen})
+        keys = [self._account + b"u" + digest for digest in digests]
+        firsts = {
+            digest: [] if value is None else _firsts(value)
+            for digest, value in zip(digests, self._table.get_many(keys), strict=True)
+        }
+        log: dict[int, list[bytes]] = {}
+        for minute_s, digest in seen:
+            first_s = _first_in_period(firsts[digest], minute_s, schedule)
+            if first_s == minute_s:
+                continue
+            log.setdefault(minute_s // HOUR_S * HOUR_S, []).append(
+                _ENTRY.pack(minute_s % HOUR_S // MINUTE_S, digest)
+            )
+            if first_s is None or minute_s < first_s:
+                if first_s is not None:
+                    firsts[digest].remove(first_s)
+                    yield first_s, -ONE
+                firsts[digest].append(minute_s)
+                yield minute_s, ONE
+        for digest, found in firsts.items():
+            kept = sorted(first_s for first_s in found if first_s >= self.since_s)
+            self._table.put(self._account + b"u" + digest, encode(kept))
+        for start_s, entries in log.items():
+            self._append(start_s, entries)
+
+    def _append(self, start_s: int, entries: list[bytes]) -> None:
+        (hour,) = self._hours([start_s]).values()
+        for entry in entries:
+            segment, place = divmod(hour.entries, SEGMENT_ENTRIES)
+            key = self._segment_key(start_s, segment)
+            before = self._table.get_many([key])[0] if place else b""
+            self._table.put(key, (before or b"") + entry)
+            hour.entries += 1
+        self._table.put(self._key(b"h", start_s), encode(hour))
+
+    def rebuild_members(self, schedule: Schedule, until_s: int) -> None:
+        """Counts all members of the log anew by the periods of `schedule`. until_s: later than any row."""
+        firsts: dict[bytes, list[int]] = {}
+        for start_s, hour in self._existing(self.since_s, until_s):
+            counts = dict.fromkeys(_minutes_of(start_s, hour.minutes), 0)
+            for minute_s, digest in sorted(self._log(start_s, hour)):
+                found = firsts.setdefault(digest, [])
+                if _first_in_period(found, minute_s, schedule) is None:
+                    found.append(minute_s)
+                    counts[minute_s] = counts.get(minute_s, 0) + ONE
+            for minute_s, count in counts.items():
+                hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
+                self._table.put(self._key(b"m", minute_s), encode(MinuteRow(number.text(count))))
+            hour.value = number.text(sum(counts.values()))
+            self._table.put(self._key(b"h", start_s), encode(hour))
+        for digest, found in firsts.items():
+            self._table.put(self._account + b"u" + digest, encode(found))
+
+    def _log(self, start_s: int, hour: HourRow) -> Iterator[tuple[int, bytes]]:
+        segments = -(-hour.entries // SEGMENT_ENTRIES)
+        keys = [self._segment_key(start_s, segment) for segment in range(segments)]
+        for value in self._table.get_many(keys) if keys else []:
+            for minute, digest in _ENTRY.iter_unpack(value or b""):
+                yield start_s + minute * MINUTE_S, digest
+
+    # -- sums ---------------------------------------------------------------------------------------------------
+
+    def between(self, from_s: int, to_s: int) -> Usage:
+        """Usage of the minutes in [from_s, to_s)."""
+        total, order = 0, ""
+        for start_s, hour in self._existing(from_s, to_s):
+            if from_s <= start_s and start_s + HOUR_S <= to_s:
+                rows: Iterable[MinuteRow | HourRow] = [hour]
+            else:
+                inside = [m for m in _minutes_of(start_s, hour.minutes) if from_s <= m < to_s]
+                rows = self._minutes(inside).values()
+            for row in rows:
+                if not self._latest:
+                    total += number.exact(row.value)
+                elif row.order > order:
+                    total, order = number.exact(row.value), row.order
+        return Usage(total, order)
+
+    def crossing(self, from_s: int, to_s: int, available: int) -> int:
+        """The minute in [from_s, to_s) since which usage has been at or above `available`; from_s if it never was."""
+        since_s: int | None = None
+        total = 0
+        for start_s, hour in self._existing(from_s, to_s):
+            whole = from_s <= start_s and start_s + HOUR_S <= to_s
+            after = number.exact(hour.value) if self._latest else total + number.exact(hour.value)
+            if whole and after < available:
+                total, since_s = after, None
+                continue
+            if whole and not hour.sank and since_s is not None:
+                total = after
+                continue
+            inside = [m for m in _minutes_of(start_s, hour.minutes) if from_s <= m < to_s]
+            for minute_s, row in self._minutes(inside).items():
+                value = number.exact(row.value)
+                total = value if self._latest else total + value
+                if total < available:
+                    since_s = None
+                elif since_s is None:
+                    since_s = minute_s
+        return from_s if since_s is None else since_s
+
+    def minute(self, minute_s: int) -> Usage:
+        """Usage of one minute."""
+        (row,) = self._minutes([minute_s]).values()
+        return Usage(number.exact(row.value), row.order)
+
+    # -- going --------------------------------------------------------------------------------------------------
+
+    def purge(self, before_s: int, hours: int) -> None:
+        """Removes rows before `before_s`, at most so many hours of them; `since_s` says how far it came."""
+        until_s = min(before_s // HOUR_S * HOUR_S, self.since_s + hours * HOUR_S)
+        for start_s, hour in self._existing(self.since_s, until_s):
+            gone = {digest for _, digest in self._log(start_s, hour)}
+            for segment in range(-(-hour.entries // SEGMENT_ENTRIES)):
+                self._table.delete(self._segment_key(start_s, segment))
+            for minute_s in _minutes_of(start_s, hour.minutes):
+                self._table.delete(self._key(b"m", minute_s))
+            self._table.delete(self._key(b"h", start_s))
+            self._forget_members(gone, start_s + HOUR_S)
+        self.since_s = max(self.since_s, until_s)
+
+    def _forget_members(self, digests: set[bytes], before_s: int) -> None:
+        keys = [self._account + b"u" + digest for digest in sorted(digests)]
+        for key, value in zip(keys, self._table.get_many(keys) if keys else [], strict=True):
+            if value is None:
+                continue
+            kept = [first_s for first_s in _firsts(value) if first_s >= before_s]
+            if kept:
+                self._table.put(key, encode(kept))
+            else:
+                self._table.delete(key)
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _key(self, kind: bytes, start_s: int) -> bytes:
+        return self._account + _AT.pack(kind, start_s // MINUTE_S)
+
+    def _segment_key(self, start_s: int, segment: int) -> bytes:
+        return self._account + _SEGMENT.pack(b"l", start_s // MINUTE_S, segment)
+
+    def _minutes(self, starts: Sequence[int]) -> dict[int, MinuteRow]:
+        return self._rows(b"m", starts, _minute_row, MinuteRow)
+
+    def _hours(self, starts: Sequence[int]) -> dict[int, HourRow]:
+        return self._rows(b"h", starts, _hour_row, HourRow)
+
+    def _rows(
+        self, kind: bytes, starts: Sequence[int], decode: Callable[[bytes], R], empty: Callable[[], R]
+    ) -> dict[int, R]:
+        values = self._table.get_many([self._key(kind, start_s) for start_s in starts]) if starts else []
+        return {
+            start_s: empty() if value is None else decode(value)
+            for start_s, value in zip(starts, values, strict=True)
+        }
+
+    def _existing(self, from_s: int, to_s: int) -> list[tuple[int, HourRow]]:
+        """Hours with rows that touch [from_s, to_s), in order."""
+        starts = range(max(from_s, self.since_s) // HOUR_S * HOUR_S, to_s, HOUR_S)
+        hours = self._hours(starts)
+        return [(start_s, hour) for start_s, hour in hours.items() if hour.minutes or hour.entries]
+
+
+def _take(row: MinuteRow, change: Change) -> int:
+    """Puts a window of SUM or COUNT into its row, and gives the difference."""
+    before = row.parts.get(change.part)
+    if before is not None and before[0] >= change.revision:
+        return 0
+    row.parts[change.part] = (change.revision, number.text(change.value))
+    difference = change.value - (0 if before is None else number.exact(before[1]))
+    row.value = number.text(number.exact(row.value) + difference)
+    return difference
+
+
+def _add(moved: dict[int, int], minute_s: int, change: int) -> None:
+    moved[minute_s] = moved.get(minute_s, 0) + change
+
+
+def _first_in_period(firsts: Sequence[int], minute_s: int, schedule: Schedule) -> int | None:
+    if not firsts:
+        return None
+    start_s, end_s = period.usage_period(schedule, minute_s)
+    return next((first_s for first_s in firsts if start_s <= first_s < end_s), None)
+
+
+def _minutes_of(start_s: int, minutes: int) -> Iterator[int]:
+    for minute in range(60):
+        if minutes >> minute & 1:
+            yield start_s + minute * MINUTE_S
