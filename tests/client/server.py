@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -56,6 +56,7 @@ class Server:
         self.repeats = 0
         self.conflicts = 0
         self.poison: set[str] = set()  # ids that are refused
+        self.names_places = True
         self.warnings: list[dict[str, Any]] = []
         self.gate = threading.Event()  # closed: no answer to ingest
         self.gate.set()
@@ -88,8 +89,11 @@ class Server:
     def _well(self, seen: Seen) -> Turn:
         if seen.path != "/api/v1/events" or seen.method != "POST":
             return problem(404, "not-found", f"There is no {seen.path}.")
-        if any(event["id"] in self.poison for event in seen.events):
-            return problem(400, "bad-data", "An event is bad.")
+        for place, event in enumerate(seen.events):
+            if event["id"] in self.poison:
+                refused = problem(400, "bad-data", "An event is bad.")
+                extensions = {"extensions": {"event": place}} if self.names_places else {}
+                return replace(refused, body={**cast(dict[str, Any], refused.body), **extensions})
         if "return=representation" in seen.headers.get("prefer", ""):
             return Turn(200, {"accepted": len(seen.events), "warnings": self.warnings}, take=True)
         return Turn(take=True)

@@ -79,7 +79,9 @@ class Chaos:
         if fault == "too-large" and len(events) > 1:
             return Answer(413, {}, b"{}")
         if self.poison & events.keys():
-            return Answer(400, {}, b'{"reason": "bad-data"}')
+            place = min(place for place, id in enumerate(events) if id in self.poison)
+            named = b"" if fault == "unnamed" else b', "extensions": {"event": %d}' % place
+            return Answer(400, {}, b'{"reason": "bad-data"%b}' % named)
         for id, text in batches_of(content):
             if id not in self.stored:
                 self.order.append(id)
@@ -115,7 +117,7 @@ def test_ingest_through_any_faults(events: list[Prepared], data: st.DataObject) 
 def test_deliver_leaves_out_only_what_is_refused(
     events: list[Prepared], poison: set[str], data: st.DataObject
 ) -> None:
-    faults = st.sampled_from(["", "", "", "away", "answer-lost", "too-large"])
+    faults = st.sampled_from(["", "", "", "away", "answer-lost", "too-large", "unnamed"])
     chaos = Chaos(lambda: data.draw(faults), poison)
     failures = chaos.run(deliver(events)).failures
     failed = {str(failure.event.members()["id"]) for failure in failures}

@@ -165,15 +165,17 @@ def test_another_good_answer_is_no_acknowledgement(ask: Ask, server: Server, bod
 
 
 def test_warnings_are_reachable(ask: Ask, server: Server) -> None:
-    server.warnings = [{"reason": "no-meter", "detail": "No meter wants prompt.", "index": 3}]
+    server.warnings = [{"code": "no-meter", "detail": "No meter wants prompt.", "events": 2, "first": 3}]
     found = ask("ingest", [event(str(n)) for n in range(1_004)])
-    assert [(one.reason, one.index) for one in found.warnings] == [("no-meter", 3), ("no-meter", 1_003)]
+    assert [(one.code, one.events, one.first) for one in found.warnings] == [
+        ("no-meter", 2, 3),
+        ("no-meter", 2, 1_003),
+    ]
     assert found.warnings[0].json == server.warnings[0]
 
 
 def test_warnings_of_the_header(ask: Ask, server: Server) -> None:
-    server.then(
-        Turn(204, headers={"Tallymark-Warnings": '[{"reason": "horizon", "detail": "Old."}]'}, take=True)
-    )
+    said = '[{"code": "future", "detail": "Tomorrow.", "events": 1}]'
+    server.then(Turn(204, headers={"Tallymark-Warnings": said}, take=True))
     (warning,) = ask("ingest", event()).warnings
-    assert (warning.reason, warning.detail, warning.index) == ("horizon", "Old.", None)
+    assert (warning.code, warning.detail, warning.events, warning.first) == ("future", "Tomorrow.", 1, None)

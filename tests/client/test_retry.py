@@ -129,7 +129,7 @@ def test_errors_are_typed_and_survive_pickle(status: int, kind: type[Refused]) -
     assert type(error) is kind and isinstance(error, TallymarkError)
     back = pickle.loads(pickle.dumps(error))
     assert (back.status, back.reason, back.detail, back.accepted) == (status, "bad-query", "It is wrong.", 3)
-    assert back.problem["extensions"] == error.problem["extensions"]  # type: ignore[union-attr]
+    assert back.problem["extensions"] == error.problem["extensions"]
     assert str(back) == f"{status} bad-query: It is wrong."
 
 

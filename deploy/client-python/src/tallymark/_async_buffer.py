@@ -85,7 +85,7 @@ class AsyncBuffer:
 
     @property
     def warnings(self) -> tuple[IngestWarning, ...]:
-        """The newest 1,000 warnings of the server; their `index` is within a batch."""
+        """The newest 1,000 warnings of the server; `first` is the place in its batch."""
         return tuple(self._pending.warnings)
 
     async def __aenter__(self) -> AsyncBuffer:

@@ -35,7 +35,7 @@ class AsyncClient:
         key: str | None = None,
         *,
         deadline_s: float = 60.0,
-        timeout_s: float = 30.0,
+        timeout_s: float = 40.0,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self._wire = _wire.Wire(url, key)

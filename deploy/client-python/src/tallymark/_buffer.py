@@ -87,7 +87,7 @@ class Buffer:
 
     @property
     def warnings(self) -> tuple[IngestWarning, ...]:
-        """The newest 1,000 warnings of the server; their `index` is within a batch."""
+        """The newest 1,000 warnings of the server; `first` is the place in its batch."""
         with self._lock:
             return tuple(self._pending.warnings)
 

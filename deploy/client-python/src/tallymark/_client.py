@@ -30,7 +30,8 @@ class Client:
     """Sends events and asks for usage. Safe for threads; after a fork the child gets connections of its own.
 
     url: of the API, without /api/v1. key: `um_...`, which also says the namespace; None where the server asks for none.
-    deadline_s: for one request with all its tries. timeout_s: longest silence within one try.
+    deadline_s: for one request with all its tries. timeout_s: longest silence within one try;
+    a new meter is answered when all workers know it, for which the server waits up to 30 s.
     http: an httpx client of yours, for proxies or certificates; it is yours to close.
     """
 
@@ -40,7 +41,7 @@ class Client:
         key: str | None = None,
         *,
         deadline_s: float = 60.0,
-        timeout_s: float = 30.0,
+        timeout_s: float = 40.0,
         http: httpx.Client | None = None,
     ) -> None:
         self._wire = _wire.Wire(url, key)

@@ -22,14 +22,16 @@ _ABOUT_AN_EVENT = (400, _TOO_LARGE, 422)
 
 @dataclass(frozen=True)
 class IngestWarning:
-    """What the server says of an event that it has accepted, such as that no meter wants its type.
+    """What the server says of events that it has accepted, but will not count as they are.
 
-    index: of the event in the call, from 0; None where it is about all. json: the warning as it came.
+    code: a stable slug, as `no-meter`, `beyond-horizon`, `future`. events: how many. first: the index of one of them
+    in the call, from 0 (in a buffer: in the batch); None if the server does not say. json: the warning as it came.
     """
 
-    reason: str
+    code: str
     detail: str
-    index: int | None
+    events: int
+    first: int | None
     json: Any
 
 
@@ -71,7 +73,7 @@ def ingest(events: Sequence[Prepared]) -> Asking[Ingested]:
 
 
 def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
-    """As `ingest`, but events stand for themselves: one that is refused is found by halving, and the others go on."""
+    """As `ingest`, but events stand for themselves: one that is refused is left out, and the others go on."""
     left: deque[Batch] = deque(batches(events))
     failures, warnings, settled = list[Failure](), list[IngestWarning](), 0
     while left:
@@ -80,8 +82,8 @@ def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
             warnings += accepted_with((yield ingest_request(batch)), len(batch), settled)
         except TallymarkError as error:
             about_an_event = isinstance(error, Refused) and error.status in _ABOUT_AN_EVENT
-            if about_an_event and len(batch) > 1:
-                left.extendleft(reversed(halves(batch)))
+            if isinstance(error, Refused) and about_an_event and len(batch) > 1:
+                left.extendleft(reversed(parts(batch, error)))
                 continue
             failures += [Failure(event, error) for event in batch]
             if not about_an_event:
@@ -91,8 +93,8 @@ def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
     return Delivered(tuple(failures), tuple(warnings))
 
 
-def accepted_with(answer: Answer, events: int, first: int) -> list[IngestWarning]:
-    """The warnings of a good answer. first: index in the call of the batch's first event.
+def accepted_with(answer: Answer, events: int, base: int) -> list[IngestWarning]:
+    """The warnings of a good answer. base: index in the call of the batch's first event.
 
     Raises Broken for an answer that does not say that all events were accepted, as a proxy's login page.
     """
@@ -104,14 +106,28 @@ def accepted_with(answer: Answer, events: int, first: int) -> list[IngestWarning
             if body["accepted"] != events:
                 raise ValueError(f"{body['accepted']} of {events} events accepted")
             found = body.get("warnings", [])
-        return [_warning(one, first) for one in found]
+        return [_warning(one, base) for one in found]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Broken(answer.status, f"no acknowledgement ({error!r}): {answer.body[:200]!r}") from error
 
 
-def _warning(json: Any, first: int) -> IngestWarning:
-    if not isinstance(json, dict):
-        return IngestWarning("", str(json), None, json)
-    index = json.get("index")
-    at = first + index if isinstance(index, int) else None
-    return IngestWarning(str(json.get("reason", "")), str(json.get("detail", "")), at, json)
+def parts(batch: Batch, error: Refused) -> tuple[Batch, ...]:
+    """A refused batch of several as smaller ones, in order: around the event that the server names, else halves."""
+    extensions = error.problem.get("extensions")
+    place = extensions.get("event") if isinstance(extensions, dict) else None
+    if error.status == _TOO_LARGE or not isinstance(place, int) or not 0 <= place < len(batch):
+        return halves(batch)
+    # What follows is halved: were all of it bad, going from one to the next would send it a thousand times.
+    around = (batch[:place], batch[place : place + 1], *halves(batch[place + 1 :]))
+    return tuple(part for part in around if part)
+
+
+def _warning(json: Any, base: int) -> IngestWarning:
+    first = json.get("first")
+    return IngestWarning(
+        code=str(json["code"]),
+        detail=str(json["detail"]),
+        events=int(json.get("events", 1)),
+        first=base + first if isinstance(first, int) else None,
+        json=json,
+    )

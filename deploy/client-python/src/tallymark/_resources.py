@@ -106,7 +106,10 @@ class Events:
         to: At | None = None,
         limit: int = 100,
     ) -> builtins.list[StoredEvent]:
-        """The newest first, at most `limit`, with the event's time in [from_, to)."""
+        """The newest first, at most `limit` (1 to 100), with the event's time in [from_, to).
+
+        id: a part of it. from_: 72 hours before now or `to` if absent.
+        """
         conditions: dict[str, str | int | None] = {
             "subject": subject,
             "id": id,
