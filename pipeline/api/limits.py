@@ -72,6 +72,11 @@ class Buckets:
             )
             self._script = self._redis.register_script(_TAKE)
 
+    async def close(self) -> None:
+        """Gives up the connections to Redis."""
+        if self._redis is not None:
+            await self._redis.aclose()
+
     def here(self, name: str, policy: Policy, cost: int) -> Standing:
         """Take from the bucket of this process."""
         now_us = time.monotonic_ns() // 1000
