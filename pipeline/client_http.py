@@ -5,12 +5,14 @@ Owns: one HTTP request, and what its failure means. Does not own: what is asked 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from pipeline.errors import Broken, Rejected, Unavailable
-from pipeline.settings import Settings
+from pipeline.settings import LOCAL_KEY_FILE, Settings, is_loopback
 
 # reconcile and apply wait for the pipeline as long as they are told, at most 600 s
 TIMEOUT = httpx.Timeout(660.0, connect=5.0)
@@ -34,9 +36,10 @@ def ask(
     Rejected with the API's own reason and sentence, and Broken for any other answer.
     """
     url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
+    headers = {"accept": accept} | authorization(settings)
     try:
         with httpx.Client(timeout=TIMEOUT, transport=transport) as client:
-            response = client.request(method, url, params=params, json=json, headers={"accept": accept})
+            response = client.request(method, url, params=params, json=json, headers=headers)
     except httpx.TransportError as error:
         raise Unavailable(
             f"The API at {settings.api_url} does not answer ({type(error).__name__}); "
@@ -47,6 +50,27 @@ def ask(
     raise _error(settings, response)
 
 
+def authorization(settings: Settings) -> dict[str, str]:
+    """The header with the key of `settings`: api_key, else api_key_file; nothing where there is none.
+
+    The key that `tallymark dev` keeps in this folder is sent to this machine alone. Raises Rejected `bad-setting`.
+    """
+    key = settings.api_key.get_secret_value() or _key_in_file(settings)
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def _key_in_file(settings: Settings) -> str:
+    path = Path(settings.api_key_file or LOCAL_KEY_FILE)
+    if not settings.api_key_file and not is_loopback(urlsplit(settings.api_url).hostname or ""):
+        return ""
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and not settings.api_key_file:
+            return ""
+        raise Rejected("bad-setting", f"api_key_file: {path} cannot be read as a key.") from error
+
+
 def _error(settings: Settings, response: httpx.Response) -> Exception:
     try:
         body = response.json()
@@ -55,4 +79,6 @@ def _error(settings: Settings, response: httpx.Response) -> Exception:
         return Broken(f"{settings.api_url} answered {response.status_code}, and not as Tallymark's API does.")
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return Unavailable(detail)
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        detail += " The commands send api_key (TALLYMARK_API_KEY), or what stands in api_key_file."
     return Rejected(reason, detail) if response.is_client_error else Broken(detail)

@@ -25,6 +25,7 @@ from pipeline.errors import Rejected
 CONFIG_VARIABLE = "TALLYMARK_CONFIG"
 PREFIX = "TALLYMARK_"
 DEFAULT_FILE = Path("tallymark.toml")
+LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` keeps its key
 
 Origin = Literal["env", "file", "default"]
 
@@ -82,6 +83,9 @@ class Settings(BaseSettings):
         default="on", description="whether the API asks for keys; off only where api_host is loopback"
     )
     api_key: SecretStr = Field(default=SecretStr(""), description="the key that the commands send to the API")
+    api_key_file: str = Field(
+        default="", description="file with that key; empty: .tallymark/admin.key, if api_url is this machine"
+    )
     portal_secret: SecretStr = Field(
         default=SecretStr(""), description="signs portal tokens, 32 characters or more; empty: no portal"
     )

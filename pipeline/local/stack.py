@@ -22,12 +22,12 @@ from typing import IO, Any, Self
 from pipeline import settings as settings_module
 from pipeline import topics
 from pipeline.errors import Rejected, Unavailable
-from pipeline.local import process
+from pipeline.local import process, secret_files
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
-from pipeline.settings import CONFIG_VARIABLE, PREFIX, Settings
+from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
 from pipeline.stages import SINGLE, wanted
 from pipeline.stores.clickhouse_http import HttpClickHouse
 
@@ -128,6 +128,7 @@ class Stack:
             started = [*map(self._worker_service, self.workers), self._api_service()]
             self._supervisor.start(started)
             self._supervisor.wait_until_up([service.name for service in started], START_S, may_restart=True)
+            secret_files.admin_key(self.folder, self.settings, self.say)
         except BaseException:
             self.stop()
             raise
@@ -170,6 +171,7 @@ class Stack:
             ("data", str(self.folder)),
             ("logs", str(self.logs)),
             ("settings", str(self.config)),
+            ("key", self.settings.api_key_file),
         ]
         return lines + [(f"metrics {worker.name}", worker.metrics_url) for worker in self.workers]
 
@@ -177,6 +179,7 @@ class Stack:
         """The line that leads other commands here; empty when the defaults do."""
         defaults = Settings.model_construct()
         same = all(getattr(self.settings, name) == getattr(defaults, name) for name in ("kafka", "api_url"))
+        same = same and Path(self.settings.api_key_file) == LOCAL_KEY_FILE.absolute()
         return "" if same else f"export {CONFIG_VARIABLE}={self.config}"
 
     def _take_folder(self) -> None:
@@ -221,7 +224,7 @@ class Stack:
             "api_url": api_url,
             "api_host": process.HOST,
             "api_port": self.ports["api"],
-            "auth": "off",
+            "api_key_file": str(self.folder / secret_files.ADMIN_KEY),
             "state_dir": str(self.folder / "state"),
             **{name: getattr(kept, name) for name in _KEPT},
         }
@@ -251,9 +254,10 @@ class Stack:
 
     def _api_service(self) -> Service:
         log = self.logs / "api.log"
+        secret = secret_files.portal_secret(self.folder)
         return Service(
             "api",
-            lambda: process.spawn(self._command("api"), log, self._environment()),
+            lambda: process.spawn(self._command("api"), log, self._environment(portal_secret=secret)),
             log,
             lambda: _answers(f"{self.settings.api_url}/api/v1/healthz"),
             *_API,

@@ -13,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.client_http import authorization
 from tests.torture.rig import Rig
 
 METER = "api_requests"  # a COUNT
@@ -70,7 +71,8 @@ class Watch:
 
     def _count(self) -> int:
         url = f"{self._rig.settings.api_url}/api/v1/meters/{METER}/query"
-        with urllib.request.urlopen(url, timeout=10) as response:
+        request = urllib.request.Request(url, headers=authorization(self._rig.settings))
+        with urllib.request.urlopen(request, timeout=10) as response:
             rows = json.load(response)["data"]
         return int(rows[0]["value"]) if rows else 0
 

@@ -1,0 +1,104 @@
+"""The local stack's own secrets: its admin key and what it signs portal tokens with, kept in its folder.
+
+Owns: making them once, for their owner's eyes alone, and that the API knows the key. Does not own: keys (core.key).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from pipeline import direct_key
+from pipeline.core import key as core_key
+from pipeline.core import key_text
+from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.local.supervisor import Say
+from pipeline.settings import Settings
+
+ADMIN_KEY = "admin.key"
+PORTAL_SECRET = "portal.secret"
+ENVIRONMENT = "local"
+NAMESPACE = "default"
+_DECIDED_S = 90.0
+_KNOWN_S = 10.0
+
+
+def portal_secret(folder: Path) -> str:
+    """What portal tokens are signed with: made at the first start, the same ever after."""
+    return _kept(folder / PORTAL_SECRET) or _keep(folder / PORTAL_SECRET, secrets.token_urlsafe(48))
+
+
+def admin_key(folder: Path, settings: Settings, say: Say) -> None:
+    """Sees to it that the key in the folder opens the API: made and printed at the first start.
+
+    The file is written before anybody knows the key, so that a start cut short can be gone on with.
+    """
+    path = folder / ADMIN_KEY
+    text = _kept(path)
+    if text and _opens(settings, text):
+        return
+    if text is None:
+        new = direct_key.made(ENVIRONMENT)
+        text = _keep(path, new.text)
+    parts = key_text.read(text)
+    if parts is None:
+        raise Rejected("bad-key", f"{path} holds no API key; remove it, and the next start makes one.")
+    made = core_key.Made(text, parts.public, key_text.digest(parts.secret), parts.secret[-4:])
+    is_new = _told(settings, made)
+    deadline = time.monotonic() + _KNOWN_S
+    while not _opens(settings, text):
+        if time.monotonic() > deadline:
+            say(f"The key in {path} opens nothing (any more); remove the file to get a new one.")
+            return
+        time.sleep(0.05)
+    if is_new:
+        say(f"The admin key of this stack, also in {path}:\n  {text}")
+
+
+def _told(settings: Settings, made: core_key.Made) -> bool:
+    """Whether the control stage did not have the key before. It may still be starting, so it is asked again."""
+    deadline = time.monotonic() + _DECIDED_S
+    while True:
+        try:
+            direct_key.create(settings, NAMESPACE, made, "local admin", [core_key.ADMIN])
+            return True
+        except Rejected as refusal:
+            if refusal.reason != "key-conflict":
+                raise
+            return False
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+
+
+def _opens(settings: Settings, text: str) -> bool:
+    url = f"{settings.api_url}/api/v1/status"
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {text}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        if error.code == 401:
+            return False
+        raise Broken(f"{url} answered {error.code}.") from error
+    except OSError as error:
+        raise Unavailable(f"The API at {settings.api_url} does not answer: {error}.") from error
+
+
+def _kept(path: Path) -> str | None:
+    try:
+        return path.read_text("ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _keep(path: Path, text: str) -> str:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text + "\n")
+    fresh.replace(path)
+    return text
