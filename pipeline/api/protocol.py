@@ -230,7 +230,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The answer to what is no HTTP, or too much of it."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering and (self._phase is not _BODY or self.cycle.response_started or self.pipeline):
             self.transport.close()  # the answer of a request before would be torn
         elif self._head_too_large:
             detail = f"The headers have more than {MAX_HEAD_BYTES} bytes."
