@@ -63,7 +63,7 @@ class Unavailable(TallymarkError):
 
 
 class Broken(TallymarkError):
-    """The server failed (500), or it answered what no Tallymark says. status: of HTTP."""
+    """The server failed (500), lacks this (501), or answered what no Tallymark says. status: of HTTP."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
