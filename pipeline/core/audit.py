@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from pipeline.core.attribution import ATTRIBUTION
 from pipeline.errors import Rejected
 from pipeline.records import Audit, Command, Definition, Reply
 
 SECRETS = frozenset({"hash", "secret", "secrets", "signingSecret"})
+DERIVED = frozenset({ATTRIBUTION})  # they follow from the rest, so they are not told
 MOST_BODY_BYTES = 65_536
 MOST_TEXT = 1024
 
@@ -43,6 +45,8 @@ def following(
     after: Sequence[Definition],
 ) -> Audit:
     """The record after `head`: a command that was answered with `reply` made `after` out of `before`."""
+    pairs = [pair for pair in zip(before, after, strict=True) if pair[1].kind not in DERIVED]
+    before, after = [one for one, _ in pairs], [one for _, one in pairs]
     single = after[0] if len(after) == 1 else None
     record = Audit(
         seq=head.seq + 1,

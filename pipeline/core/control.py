@@ -32,6 +32,8 @@ there were such members have createdAt and updatedAt:
     meter         slug     {slug, eventType, aggregation, ..., meterId: int, id: ULID, createdAt, updatedAt};
                            deleted: body null
     customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}}; deleted: + deletedAt
+    attribution   a subject's key: {subject, holders: [[from minute in seconds, customer's id or ""]]}; no command of
+                           its own: customer.* change it (core.attribution)
     subject       ULID     {id, key, displayName?, metadata?, stripeCustomerId?}; deleted: body null
     feature       ULID     {id, key, name, meterSlug?, ...}; archived: + archivedAt
     key           public   {id, namespace, name, scopes, hash, last4, expiresAt?}; revoked: + revokedAt, hash "";

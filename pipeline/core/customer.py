@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from pipeline.core import attribution
 from pipeline.core.catalog import CUSTOMER_KEY, CUSTOMER_SUBJECT, subjects_of
 from pipeline.core.members import Members
 from pipeline.core.wish import Body, Change, Outcome, Wish
@@ -34,7 +35,7 @@ def create(wish: Wish) -> Outcome:
     id = wish.id()
     body = {"id": id, **_read(wish), "createdAt": wish.now, "updatedAt": wish.now}
     _check_free(wish, id, body)
-    return Outcome([Change(KIND, id, body)], body)
+    return Outcome([Change(KIND, id, body), *_handed_over(wish, id, [], subjects_of(body))], body)
 
 
 def update(wish: Wish) -> Outcome:
@@ -45,13 +46,29 @@ def update(wish: Wish) -> Outcome:
         return Outcome([], old)
     _check_free(wish, id, body)
     body["updatedAt"] = wish.now
-    return Outcome([Change(KIND, id, body)], body)
+    handed_over = _handed_over(wish, id, subjects_of(old), subjects_of(body))
+    return Outcome([Change(KIND, id, body), *handed_over], body)
 
 
 def delete(wish: Wish) -> Outcome:
     """customer.delete: it stays readable by its id; its key and subjects are free again."""
     id, old = _find(wish)
-    return Outcome([Change(KIND, id, {**old, "deletedAt": wish.now, "updatedAt": wish.now})])
+    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(KIND, id, gone), *_handed_over(wish, id, subjects_of(old), [])])
+
+
+def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> list[Change]:
+    """The histories of the subjects that come to the customer or leave it."""
+    holders = {subject: attribution.NOBODY for subject in before if subject not in after}
+    holders |= {subject: id for subject in after if subject not in before}
+    changes = []
+    for subject, holder in holders.items():
+        known = wish.catalog.get(wish.namespace, attribution.ATTRIBUTION, subject)
+        earlier = [] if known is None else attribution.read(known)
+        later = attribution.hand_over(earlier, holder, wish.at_ms)
+        if later != earlier:
+            changes.append(Change(attribution.ATTRIBUTION, subject, attribution.body(subject, later)))
+    return changes
 
 
 def _find(wish: Wish) -> tuple[str, Body]:
@@ -65,9 +82,7 @@ def _find(wish: Wish) -> tuple[str, Body]:
 
 def _read(wish: Wish) -> Body:
     sent = Members(KIND, wish.body, _MEMBERS, _OURS)
-    attribution = Members(
-        KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",), ("type", "id", "key")
-    )
+    attributed = Members(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",), ("type", "id", "key"))
     currency = sent.text("currency", 3)
     if currency is not None and not _CURRENCY(currency):
         sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")
@@ -75,9 +90,7 @@ def _read(wish: Wish) -> Body:
         "key": sent.text("key", MAX_KEY),
         "name": sent.required("name", MAX_NAME),
         "description": sent.text("description", 1024, multiline=True),
-        "usageAttribution": {
-            "subjectKeys": attribution.texts("subjectKeys", MAX_SUBJECTS, MAX_SUBJECT) or []
-        },
+        "usageAttribution": {"subjectKeys": attributed.texts("subjectKeys", MAX_SUBJECTS, MAX_SUBJECT) or []},
         "primaryEmail": sent.text("primaryEmail", 256),
         "currency": currency,
         "billingAddress": _address(sent),

@@ -116,8 +116,26 @@ def test_an_update_replaces_everything(by: str) -> None:
 def test_the_same_again_changes_nothing() -> None:
     log = Log()
     customer = log.do("customer.create", ACME)
+    revision = log.revision
     assert log.do("customer.update", customer, at_ms=AT_MS + 1000) == customer
-    assert log.revision == 1
+    assert log.revision == revision
+
+
+def test_who_held_a_subject_is_kept_by_minutes() -> None:
+    log = Log()
+    first = log.do("customer.create", {"name": "A", **subjects("ann", "bob")})
+    second = log.do("customer.create", {"name": "B", "key": "bee"})
+    log.do("customer.update", {"id": first["id"], "name": "A", **subjects("bob")}, at_ms=AT_MS + 61_000)
+    log.do(
+        "customer.update",
+        {"id": second["id"], "name": "B", "key": "bee", **subjects("ann")},
+        at_ms=AT_MS + 61_000,
+    )
+    log.do("customer.delete", {"id": first["id"]}, at_ms=AT_MS + 125_000)
+    minute = AT_MS // 60_000 * 60
+    assert log.body("attribution", "ann")["holders"] == [[0, first["id"]], [minute + 120, second["id"]]]
+    assert log.body("attribution", "bob")["holders"] == [[0, first["id"]], [minute + 180, ""]]
+    assert log.body("attribution", "bee")["holders"] == [[0, second["id"]]]
 
 
 def test_a_deleted_customer_stays_readable_and_frees_what_it_had() -> None:
