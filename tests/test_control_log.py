@@ -11,12 +11,14 @@ from confluent_kafka import Producer
 
 from pipeline import kafka as cluster
 from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
+from pipeline.core.key import RANDOM_BYTES, make
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.records import Definition, Reply, Worker
 from pipeline.settings import Settings
 from tests.conftest import reset_topics
+from tests.core.deciding import AT_MS, Log
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,60 @@ def test_definitions_know_their_revision_and_meters(settings: Settings, producer
             ("other", "a", 5),
         ]
         assert [m.meter_id for m in view.meters("other")] == [5]
+
+
+def test_definitions_are_found_by_id_key_and_subject(settings: Settings, producer: Producer) -> None:
+    log = Log()
+    log.do("meter.apply", {"slug": "calls", "eventType": "t", "aggregation": "COUNT"}, "shop")
+    acme = {"name": "Acme", "key": "acme", "usageAttribution": {"subjectKeys": ["ann"]}}
+    customer = log.do("customer.create", acme, "shop")
+    gone = log.do("customer.create", {"name": "Gone", "key": "gone"}, "shop")
+    log.do("customer.delete", {"id": "gone"}, "shop")
+    (ann,) = log.do("subject.upsert", {"key": "ann"}, "shop")["subjects"]
+    old = log.do("feature.create", {"key": "api", "name": "API", "meterSlug": "calls"}, "shop")
+    log.do("feature.archive", {"id": "api"}, "shop")
+    feature = log.do("feature.create", {"key": "api", "name": "API", "meterSlug": "calls"}, "shop", AT_MS + 1)
+    made = make("live", bytes(RANDOM_BYTES))
+    body = {"id": made.public, "hash": made.hash, "last4": made.last4, "name": "a", "scopes": ["query"]}
+    log.do("key.create", body, "shop")
+    token = log.do("portal-token.create", {"subject": "ann"}, "shop")
+    for place, definition in log.state.items():
+        above = msgspec.structs.replace(definition, revision=definition.revision + 100)
+        producer.produce("control", msgspec.json.encode(above), place)
+    producer.produce("control", b"no definition", "/reply/0")
+    assert producer.flush(30) == 0
+    with Definitions(settings) as view, Definitions(settings, kinds={"meter"}) as meters_alone:
+        assert view.wait_revision(log.revision + 100, 10) and meters_alone.wait_revision(
+            log.revision + 100, 10
+        )
+        assert all(view.get(place) is not None for place in log.state) and view.get("/reply/0") is None
+        found = view.meter("shop", "calls")
+        assert found is not None and view.meter("shop", str((found[0].body or {})["id"])) == found
+        assert view.meter("other", "calls") is None
+        for wanted in ("acme", customer["id"]):
+            assert view.customer("shop", wanted) == customer
+            assert view.customer("default", wanted) is None
+        for subject in ("ann", "acme"):
+            assert view.customer_of("shop", subject) == customer
+        assert view.customer_of("shop", "gone") is view.customer("shop", "gone") is None
+        assert view.customers("shop") == [customer]
+        assert len(view.customers("shop", deleted=True)) == 2
+        assert view.customer("shop", gone["id"]) is not None
+        assert view.subject("shop", "ann") == view.subject("shop", ann["id"]) == ann
+        assert view.subjects("shop") == [ann]
+        assert view.feature("shop", "api") == feature
+        assert view.features("shop") == view.features_of("shop", "calls") == [feature]
+        assert [one["id"] for one in view.features("shop", archived=True)] == [old["id"], feature["id"]]
+        key = view.key(made.public)
+        assert key is not None and key.namespace == "shop" and view.keys("shop") == [key]
+        assert view.keys("default") == []
+        assert view.portal_token("shop", token["id"]) == token == view.portal_tokens("shop")[0]
+        assert view.portal_token("default", token["id"]) is None
+        assert meters_alone.meters("shop") == view.meters("shop")
+        assert meters_alone.customers("shop") == [] and meters_alone.revision == view.revision
+        producer.produce("control", None, f"shop/portal-token/{token['id']}")
+        assert producer.flush(30) == 0
+        assert view.wait_for(lambda _: view.portal_token("shop", token["id"]) is None, 10)
 
 
 def test_workers_are_live_while_they_beat(settings: Settings, producer: Producer) -> None:

@@ -34,7 +34,7 @@ class Answered(msgspec.Struct):
 
 
 class Stored(MutableMapping[str, Definition]):
-    """The table as definitions by log key; `values` passes over the stage's own entries. Writes go to the chunk."""
+    """The table as definitions by log key; going over it leaves out the stage's own entries. Writes go to the chunk."""
 
     def __init__(self, table: Overlay) -> None:
         self.table = table
@@ -52,10 +52,19 @@ class Stored(MutableMapping[str, Definition]):
         self.table.delete(place.encode())
 
     def __iter__(self) -> Iterator[str]:
-        """Committed ones only, as `Overlay.scan`."""
+        return (place for place, _ in self._scanned())
+
+    def committed(self) -> Iterator[Definition]:
+        """All definitions, read in bulk."""
+        return (_definition(value) for _, value in self._scanned())
+
+    def _scanned(self) -> Iterator[tuple[str, bytes]]:
+        """What is committed, as `Overlay.scan`."""
         start = b""
         while found := self.table.scan(start, _SCANNED):
-            yield from (place for key, _ in found if not (place := key.decode()).startswith(OWN))
+            for key, value in found:
+                if not (place := key.decode()).startswith(OWN):
+                    yield place, value
             start = found[-1][0] + b"\0"
 
     def __len__(self) -> int:
@@ -67,7 +76,7 @@ class Memory:
 
     def __init__(self, table: Overlay) -> None:
         self._stored = Stored(table)
-        self.catalog = Catalog(self._stored)
+        self.catalog = Catalog(self._stored, self._stored.committed())
         self.head = EMPTY
         self._slots: dict[tuple[str, str], int] = {}  # by namespace and command id
         self._commands: dict[int, tuple[str, str]] = {}  # the same the other way
