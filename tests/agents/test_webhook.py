@@ -1,0 +1,180 @@
+"""WEBHOOK: an alert's share of each endpoint, deliveries as others see them, and endpoints as they are known."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+import pytest
+
+from pipeline.agents import webhook
+from pipeline.agents.endpoints import Endpoints, place
+from pipeline.core.deliveries import partition_of
+from pipeline.core.sealed import Seal
+from pipeline.core.webhook import SCHEDULE_MS, parse_key, secret_text
+from pipeline.errors import Broken
+from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
+from tests.agents.working import DictTable, Working, chunk_of
+
+NOW_MS = 1_700_000_000_000  # what FakeRecord has
+DAY_MS = 86_400_000
+SECRET, OLDER = secret_text(bytes(32)), secret_text(bytes(24))
+
+
+def alert(id: str, *endpoints: str, at_ms: int = NOW_MS) -> Alert:
+    return Alert(id, "acme", "t", "rule", at_ms, list(endpoints), '{"type":"t","number":1.10}')
+
+
+def shared(*alerts: Alert, counted_offset: int = -1) -> Working:
+    chunk = chunk_of("alerts", [msgspec.json.encode(one) for one in alerts], 3)
+    working = Working(chunk, counted_offset=counted_offset)
+    webhook.share_out(working.transaction, 4)
+    return working
+
+
+def run(
+    *work: WebhookWork, table: DictTable | None = None, kept_ms: int = 30 * DAY_MS, begin: int = 0
+) -> Working:
+    values = {begin + number: msgspec.json.encode(one) for number, one in enumerate(work)}
+    working = Working(chunk_of("webhook-work", values, 2), table)
+    webhook.fill(working.transaction, SCHEDULE_MS, webhook.Forgetting(kept_ms))
+    return working
+
+
+def deliver(id: str, endpoint: str = "e1", at_ms: int = NOW_MS) -> WebhookWork:
+    return WebhookWork("deliver", "acme", endpoint, "", NOW_MS, alert(id, endpoint, at_ms=at_ms))
+
+
+def listed(working: Working) -> list[Delivery]:
+    return [msgspec.json.decode(one.value, type=Delivery) for one in working.to("deliveries") if one.value]
+
+
+def test_each_endpoint_gets_its_share_in_its_partition_once() -> None:
+    working = shared(alert("a", "e1", "e2", "e1"), alert("b"), alert("c", "e2"))
+    sent = [
+        (msgspec.json.decode(one.value or b"", type=WebhookWork), one) for one in working.to("webhook-work")
+    ]
+    assert [(work.kind, work.endpoint, work.alert.id if work.alert else "") for work, _ in sent] == [
+        ("deliver", "e1", "a"),
+        ("deliver", "e2", "a"),
+        ("deliver", "e2", "c"),
+    ]
+    assert all(one.partition == partition_of("acme", work.endpoint, 4) for work, one in sent)
+    assert sent[0][0].alert == alert("a", "e1", "e2", "e1")
+    assert working.counts == {"acme": {"alerts": 3}}
+    assert shared(alert("a", "e1"), counted_offset=0).counts == {}
+
+
+def test_a_delivery_is_listed_as_it_is_at_the_end_of_the_chunk() -> None:
+    first = run(deliver("a"), deliver("b"))
+    one, two = listed(first)
+    assert [(found.alert, found.state) for found in (one, two)] == [("a", "PENDING"), ("b", "PENDING")]
+    assert {(sent.key, sent.partition) for sent in first.to("deliveries")} == {
+        (one.id.encode(), 2),
+        (two.id.encode(), 2),
+    }
+    tried = [
+        Attempt(number, NOW_MS, 1, outcome, 500) for number, outcome in ((1, "failed"), (2, "delivered"))
+    ]
+    work = [WebhookWork("attempt", "acme", "e1", one.id, NOW_MS, attempt=attempt) for attempt in tried]
+    second = run(*work, table=first.table, begin=2)
+    (found,) = listed(second)
+    assert (found.state, len(found.attempts)) == ("SUCCESS", 2)
+    assert second.counts == {"acme": {"failed": 1, "delivered": 1}}
+
+
+def test_gone_sends_a_command() -> None:
+    first = run(deliver("a"))
+    gone = Attempt(1, NOW_MS, 1, "gone", 410)
+    working = run(
+        WebhookWork("attempt", "acme", "e1", listed(first)[0].id, 1, attempt=gone), table=first.table, begin=1
+    )
+    (sent,) = working.to("commands")
+    command = msgspec.json.decode(sent.value or b"", type=Command)
+    assert (command.kind, command.namespace, command.body) == (
+        "endpoint.disable",
+        "acme",
+        {"id": "e1", "reason": "gone"},
+    )
+    assert command.actor == "webhook"
+
+
+def test_what_is_old_goes_from_the_table_and_from_the_topic() -> None:
+    old = run(deliver("old", at_ms=NOW_MS - 40 * DAY_MS))
+    (one,) = listed(old)
+    done = Attempt(1, NOW_MS - 40 * DAY_MS, 1, "delivered", 200)
+    ended = run(
+        WebhookWork("attempt", "acme", "e1", one.id, 1, attempt=done),
+        table=old.table,
+        kept_ms=90 * DAY_MS,
+        begin=1,
+    )
+    working = run(deliver("new"), table=ended.table, begin=2)
+    assert [sent.key for sent in working.to("deliveries") if sent.value is None] == [one.id.encode()]
+    assert [found.alert for found in listed(working)] == ["new"]
+    assert not any(one.id.encode() in key for key in working.table.rows)
+
+
+@pytest.mark.parametrize("topic", ["alerts", "webhook-work"])
+def test_a_record_that_cannot_be_read_stops_the_worker(topic: str) -> None:
+    working = Working(chunk_of(topic, [b"{"]))
+    with pytest.raises(Broken, match=topic):
+        if topic == "alerts":
+            webhook.share_out(working.transaction, 4)
+        else:
+            webhook.fill(working.transaction, SCHEDULE_MS, webhook.Forgetting(1))
+
+
+def definition(body: dict[str, object] | None, id: str = "e1") -> dict[str, Definition | None]:
+    return {f"acme/endpoint/{id}": Definition(1, "endpoint", "acme", id, "me", 1, body)}
+
+
+def test_an_endpoint_is_known_as_it_was_last_defined() -> None:
+    known = Endpoints(Seal.of(""))
+    known.update(
+        definition(
+            {"url": "https://a.example/", "signingSecret": SECRET, "customHeaders": {"X-A": "1", "Host": "x"}}
+        )
+    )
+    found = known.get("acme", "e1")
+    assert found is not None
+    assert (found.url, found.headers, found.disabled) == ("https://a.example/", {"X-A": "1"}, False)
+    assert known.get("other", "e1") is None
+    known.update(definition({"url": "https://a.example/", "signingSecret": SECRET, "disabled": True}))
+    assert (found := known.get("acme", "e1")) is not None and found.disabled
+    for gone in ({"url": "", "deletedAt": "2026-01-01T00:00:00Z"}, None):
+        known.update(definition({"url": "https://a.example/", "signingSecret": SECRET}))
+        known.update(definition(gone))
+        assert known.get("acme", "e1") is None
+    known.update(definition({"url": "https://a.example/", "signingSecret": SECRET}))
+    known.update({"acme/endpoint/e1": None})
+    assert known.get("acme", "e1") is None
+
+
+def test_while_a_secret_rotates_both_sign() -> None:
+    known = Endpoints(Seal.of(""))
+    older = {"secret": OLDER, "until": "2026-01-01T00:00:00Z"}
+    known.update(definition({"url": "", "signingSecret": SECRET, "previousSecret": older}))
+    found = known.get("acme", "e1")
+    assert found is not None
+    until_s = 1_767_225_600
+    assert found.keys(until_s - 1) == [parse_key(SECRET), parse_key(OLDER)]
+    assert found.keys(until_s) == [parse_key(SECRET)]
+
+
+def test_sealed_secrets_are_opened_and_what_does_not_open_is_a_problem() -> None:
+    seal = Seal.of(base64.b64encode(bytes(32)).decode())
+    sealed = seal.close(SECRET, place("acme"), bytes(12))
+    for setting, problem in ((seal, ""), (Seal.of(""), "Nothing can be signed")):
+        known = Endpoints(setting)
+        known.update(definition({"url": "", "signingSecret": sealed}))
+        found = known.get("acme", "e1")
+        assert found is not None and found.problem.startswith(problem)
+        assert found.keys(0) == ([] if problem else [parse_key(SECRET)])
+        assert SECRET not in repr(found)
+
+
+def test_other_kinds_mean_nothing() -> None:
+    known = Endpoints(Seal.of(""))
+    known.update({"acme/meter/e1": Definition(1, "meter", "acme", "e1", "me", 1, {"slug": "e1"})})
+    assert known.get("acme", "e1") is None
