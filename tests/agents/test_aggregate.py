@@ -20,7 +20,7 @@ from pipeline.core.reading import MeterIndex
 from pipeline.core.tally import key_start_s
 from pipeline.engine.table import Overlay, Table
 from pipeline.records import Event, Settled, Window
-from tests.agents.working import DictTable, Working, chunk_of
+from tests.agents.working import DictTable, FakeRecord, Working, chunk_of
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 AGE_S = 10 * HOUR_S
@@ -277,3 +277,44 @@ def test_a_swept_state_is_not_scanned_again() -> None:
     for place in range(10):
         run({place: [event(START_S + 20 * HOUR_S)]}, table, closing=closing)
     assert table.scans == 2  # as it closes, and once more to see that nothing is left
+
+
+def marked(
+    table: Committed, records: dict[int, tuple[bytes | None, list[Event]]], revision: int = REVISION
+) -> Working:
+    """One chunk of records with keys, committed."""
+    overlay = table.overlay()
+    chunk = chunk_of("events-unique", {o: msgspec.json.encode(events) for o, (_, events) in records.items()})
+    for record, (key, _) in zip(chunk.records, records.values(), strict=True):
+        cast(FakeRecord, record).key = key
+    working = Working(chunk, cast(DictTable, overlay))
+    fill(working.transaction, lambda: (METERS, revision), Closing(AGE_S))
+    table.commit(overlay)
+    return working
+
+
+def test_a_mark_is_passed_on_behind_what_stands_before_it() -> None:
+    working = marked(Committed(), {0: (None, [event()]), 1: (b"meter/7/start", []), 2: (None, [event()])})
+    sent = [(one.topic, one.key, one.partition) for one in working.sent]
+    assert sent == [
+        ("events-settled", None, 0),
+        ("usage", None, 0),
+        ("events-settled", b"meter/7/start", 0),
+    ]
+    assert working.events == 2
+
+
+def test_behind_a_mark_nobody_decides_by_older_definitions() -> None:
+    table = Committed()
+
+    def least(key: bytes | None) -> int:
+        chunk = chunk_of("events-unique", [b"[]"])
+        cast(FakeRecord, chunk.records[0]).key = key
+        working = Working(chunk, cast(DictTable, table.overlay()))
+        return aggregate.least_revision(working.transaction)
+
+    assert [least(None), least(b"meter/3/start")] == [0, 3]
+    marked(table, {0: (b"meter/5/start", []), 1: (b"meter/4/start", [])})
+    assert [least(None), least(b"meter/3/start"), least(b"meter/9/start")] == [5, 5, 9]
+    run({2: [event(START_S, START_S + 40 * HOUR_S)], 3: [event()]}, table)
+    assert least(None) == 5
