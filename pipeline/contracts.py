@@ -19,15 +19,19 @@ from typing import Any
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
+from pipeline import records
 from pipeline.records import (
     AcceptedBatch,
+    Alert,
     Audit,
     Command,
     Counts,
     Definition,
+    Delivery,
     Event,
     Reply,
     Settled,
+    WebhookWork,
     Window,
     Worker,
 )
@@ -52,12 +56,17 @@ WIRES = {
     "event": Wire(Event, ("events-unique",), listed=True),
     "settled": Wire(Settled, ("duplicates", "events-settled"), listed=True),
     "window": Wire(Window, ("usage",), listed=True),
-    "counts": Wire(Counts, ("aggregate-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta")),
+    "counts": Wire(
+        Counts, ("aggregate-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta", "webhook-meta")
+    ),
     "worker": Wire(Worker, ("workers",)),
     "command": Wire(Command, ("commands",)),
     "definition": Wire(Definition, ("control",)),
     "reply": Wire(Reply, ("replies",)),
     "audit": Wire(Audit, ("audit",)),
+    "alert": Wire(Alert, ("alerts",)),
+    "webhook-work": Wire(WebhookWork, ("webhook-work",)),
+    "delivery": Wire(Delivery, ("deliveries",)),
 }
 
 _ANY: Schema = {"type": ["object", "array", "string", "number", "boolean", "null"]}
@@ -72,6 +81,7 @@ _CLOSER: dict[tuple[str, str], Schema] = {
     ("Window", "change"): _DECIMAL,
     ("Window", "members"): {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{32}$"}},
 }
+_REFERENCE = re.compile(r"#/\$defs/(\w+)")
 _FIELD = re.compile(r"^    (\w+): .*?(?:  # (.+))?$", re.MULTILINE)
 
 
@@ -92,9 +102,19 @@ def schema(name: str) -> Schema:
     topics = ", ".join(f"`{topic}`" for topic in wire.topics)
     body["description"] += f"\n\nIn Kafka {where} {topics}."
     whole: Schema = {"$schema": DIALECT, **body}
-    if _EVENT["$ref"] in json.dumps(body):
-        whole["$defs"] = {"Event": defined["Event"]}
+    if needed := _needed(body, defined):
+        whole["$defs"] = {name: defined[name] for name in sorted(needed)}
     return whole
+
+
+def _needed(body: Schema, defined: Mapping[str, Schema]) -> set[str]:
+    """The records that a schema refers to, and those that they refer to."""
+    found: set[str] = set()
+    new = set(_REFERENCE.findall(json.dumps(body)))
+    while new:
+        found |= new
+        new = {name for one in new for name in _REFERENCE.findall(json.dumps(defined[one]))} - found
+    return found
 
 
 def _definitions() -> dict[str, Schema]:
@@ -102,7 +122,7 @@ def _definitions() -> dict[str, Schema]:
     _, made = msgspec.json.schema_components(
         types, schema_hook=lambda _: dict(_ANY), ref_template="#/$defs/{name}"
     )
-    return {kind.__name__: _with_fields(kind, made[kind.__name__]) for kind in types}
+    return {name: _with_fields(getattr(records, name), made[name]) for name in made}
 
 
 def _with_fields(kind: type[msgspec.Struct], made: Schema) -> Schema:
