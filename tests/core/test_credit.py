@@ -21,6 +21,8 @@ CASES = json.loads((Path(__file__).parent / "cases/openmeter-credit-engine.json"
 ENGINE = [
     case for case in CASES if case["in"].get("level") != "entitlement-history"
 ]  # test_burndown has that one
+PEERS = json.loads((Path(__file__).parent / "cases/peers-alerts-credits-scenarios.json").read_text())["cases"]
+WALLETS = [case for case in PEERS if "trace" in case["model"]]
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 
 
@@ -88,7 +90,7 @@ def shown(segment: Segment) -> dict[str, Any]:
 
 
 def test_there_are_cases() -> None:
-    assert len(ENGINE) == 27
+    assert (len(ENGINE), len(WALLETS)) == (27, 2)
 
 
 @pytest.mark.parametrize("case", ENGINE, ids=lambda case: case["id"])
@@ -134,6 +136,19 @@ def check_segments(segments: list[Segment], wanted: list[dict[str, Any]]) -> Non
                 assert found[name] == value
             else:
                 assert found[name] == atto(value), name
+
+
+@pytest.mark.parametrize("case", WALLETS, ids=lambda case: case["id"])
+def test_lago_wallets(case: dict[str, Any]) -> None:
+    grants = [
+        Grant(one["id"], int(one["cents"]), 0, int(one["priority"]), created_at_ms=int(one["createdOrder"]))
+        for one in case["in"]["grants"]
+    ]
+    used = int(case["in"]["consumeCents"])
+    run = credit.run(grants, credit.begin(grants, 0), 60, lambda *_: used)
+    assert {name: str(left) for name, left in run.last.balances.items()} == case["out"]["remaining"]
+    burnt = [[name, str(cents)] for segment in run.segments for name, cents in segment.burnt.items()]
+    assert burnt == case["out"]["links"]
 
 
 SPAN_MINUTES = 600

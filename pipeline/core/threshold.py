@@ -1,0 +1,238 @@
+"""Thresholds: which ones a balance has met, and which of them are news.
+
+Owns: the comparison, the dedupe, the resolved state, and our two other kinds of rule: the volume of a meter in a
+window, and a grant that ends soon. Does not own: balances (balance), the definition of a rule (rule), payloads and
+delivery. Source of the comparison: OpenMeter's balance threshold rule. Amounts are atto.
+
+A threshold of a rule is told once a usage period of an entitlement, whatever crashes and however records are cut:
+  * several crossed at once are told by the one that OpenMeter names; the others are `passed` with it;
+  * an alert of which nothing is met any more is told as resolved, so is one whose period has ended;
+  * a new period arms all thresholds again, and with `rearm="resolved"` being resolved does.
+OpenMeter also tells a lower threshold again when usage falls back to it; here it was told already.
+What was told keeps the position of the record that made it be told, so a record read again tells the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pipeline.core import number
+from pipeline.core.grant import Grant
+from pipeline.core.period import NEVER_S
+
+ThresholdType = Literal["balance_value", "usage_percentage", "usage_value"]
+State = Literal["fired", "resolved"]
+Rearm = Literal["period", "resolved"]
+ALIASES: dict[str, ThresholdType] = {"PERCENT": "usage_percentage", "NUMBER": "usage_value"}
+TYPES: tuple[ThresholdType, ...] = ("balance_value", "usage_percentage", "usage_value")
+_HUNDRED = 100 * number.SCALE
+
+
+class Threshold(NamedTuple):
+    """type: as it was given, deprecated names too. value: atto; of percentages 100 is all."""
+
+    type: str
+    value: int
+
+    @property
+    def kind(self) -> ThresholdType:
+        return ALIASES.get(self.type, self.type)  # type: ignore[arg-type]  # a rule holds no other
+
+    @property
+    def id(self) -> str:
+        """What tells it from the others of its rule."""
+        return f"{self.kind}:{number.text(self.value)}"
+
+
+class Level(NamedTuple):
+    """What a threshold is compared with."""
+
+    balance: int
+    usage: int
+    total_available: int
+
+
+class Met(NamedTuple):
+    """What is met of each kind, lowest first: the last one is the one that OpenMeter names."""
+
+    usage: list[Threshold]
+    balance: list[Threshold]
+
+
+def met(thresholds: Iterable[Threshold], level: Level) -> Met:
+    """usage: those below the usage; at the same height a percentage is above a value. balance: those above the
+    balance, the lowest of them last; a value of 0 is met by 0. Without any grant neither percentages nor balances
+    mean anything.
+    """
+    usage: list[tuple[int, bool, Threshold]] = []
+    balance: list[Threshold] = []
+    for threshold in thresholds:
+        if threshold.kind == "balance_value":
+            if level.total_available > 0 and _below(level.balance, threshold.value):
+                balance.append(threshold)
+            continue
+        percentage = threshold.kind == "usage_percentage"
+        if percentage and level.total_available <= 0:
+            continue
+        limit = threshold.value * (
+            level.total_available if percentage else _HUNDRED
+        )  # in atto times 100 atto
+        if limit < level.usage * _HUNDRED:
+            usage.append((limit, percentage, threshold))
+    return Met([one for _, _, one in sorted(usage)], sorted(balance, key=lambda one: -one.value))
+
+
+def _below(balance: int, value: int) -> bool:
+    return balance < value or (value == 0 and balance == 0)
+
+
+class Told(msgspec.Struct, array_like=True, frozen=True):
+    """A fact that was told. key: with the ids of rule and entitlement it names the alert for ever.
+
+    passed: ids of lower thresholds that were crossed at once with it. position: of the record that made it be told.
+    """
+
+    position: int
+    since_s: int
+    state: State
+    threshold: str  # id
+    passed: list[str] = []
+    times: int = 0  # how often it was told before in this period: only with rearm="resolved"
+
+    @property
+    def key(self) -> str:
+        return f"{self.since_s}/{self.threshold}/{self.times}/{self.state}"
+
+
+class Marks(msgspec.Struct, array_like=True, frozen=True):
+    """What one rule has told of one entitlement, in the usage period that began at `since_s` and the one before."""
+
+    since_s: int
+    told: list[Told] = []
+
+
+def judge(
+    marks: Marks | None,
+    thresholds: Sequence[Threshold],
+    levels: Sequence[tuple[int, Level]],
+    position: int,
+    rearm: Rearm = "period",
+) -> tuple[Marks | None, list[Told]]:
+    """What the record at `position` makes known, and the marks after it.
+
+    levels: start of the usage period and the level, oldest first: one for each period that ended (balance.ResetDone),
+    and the present one. A record that was judged before changes nothing and gives the same facts.
+    """
+    earlier = [] if marks is None else marks.told
+    if any(told.position >= position for told in earlier):
+        return marks, [told for told in earlier if told.position == position]
+    new: list[Told] = []
+    for since_s, level in levels:
+        if marks is not None and since_s < marks.since_s:
+            continue  # a period that ended long ago
+        if marks is not None and since_s > marks.since_s:
+            ended = _resolve(marks, set(), position)
+            new += ended
+            kept = [told for told in marks.told if told.since_s == marks.since_s]
+            marks = Marks(since_s, [*kept, *ended])
+        found = _news(marks or Marks(since_s), thresholds, level, since_s, position, rearm)
+        new += found
+        marks = Marks(since_s, [*(marks.told if marks else []), *found])
+    return marks, new
+
+
+def _news(
+    marks: Marks, thresholds: Sequence[Threshold], level: Level, since_s: int, position: int, rearm: Rearm
+) -> list[Told]:
+    now = met(thresholds, level)
+    found = _resolve(marks, {one.id for one in [*now.usage, *now.balance]}, position)
+    states = _states(marks)
+    for kind in now:
+        new = []
+        for threshold in kind:
+            state = states.get(threshold.id)
+            if state is None or (rearm == "resolved" and state.state == "resolved"):
+                new.append(threshold.id)
+        if new:
+            last = states.get(new[-1])
+            times = 0 if last is None else last.times + 1
+            found.append(Told(position, since_s, "fired", new[-1], new[:-1], times))
+    return found
+
+
+def _states(marks: Marks) -> dict[str, Told]:
+    """By id of the threshold: what was told of it last in this period, be it alone or passed with another."""
+    states: dict[str, Told] = {}
+    for told in marks.told:
+        if told.since_s == marks.since_s:
+            for id in (*told.passed, told.threshold):
+                states[id] = told
+    return states
+
+
+def _resolve(marks: Marks, met_: set[str], position: int) -> list[Told]:
+    """The alerts that are over: neither their threshold nor one that passed with it is met any more."""
+    over: dict[str, Told] = {}
+    for told in _states(marks).values():
+        if told.state == "fired" and not met_.intersection((*told.passed, told.threshold)):
+            over[told.key] = Told(position, told.since_s, "resolved", told.threshold, told.passed, told.times)
+    return list(over.values())
+
+
+class Volume(msgspec.Struct, array_like=True, frozen=True):
+    """The total of a meter in one window for a rule, in plain decimal text; fired_at: position, -1 if not yet."""
+
+    total: str = "0"
+    position: int = -1
+    fired_at: int = -1
+
+
+def volume(state: Volume | None, change: int, limit: int, position: int) -> tuple[Volume, bool]:
+    """The volume after `change`, and whether the record at `position` made it cross: once a window, above `limit`.
+
+    A record taken before changes nothing and says the same again.
+    """
+    state = state or Volume()
+    if position <= state.position:
+        return state, state.fired_at == position
+    total = number.exact(state.total) + change
+    crosses = state.fired_at < 0 and total > limit
+    return Volume(number.text(total), position, position if crosses else state.fired_at), crosses
+
+
+class Warned(msgspec.Struct, array_like=True, frozen=True):
+    """The grants of which a rule has told that they end soon: id -> position. Those that have ended are let go."""
+
+    told: dict[str, int] = {}
+
+
+def expiring(
+    state: Warned | None,
+    grants: Iterable[Grant],
+    balances: Mapping[str, int],
+    now_s: int,
+    before_s: int,
+    position: int,
+) -> tuple[Warned, list[str]]:
+    """Grants that end within `before_s` and still hold something, each told once; the state after it.
+
+    balances: of active grants, as in a Standing. A record read again gives the same ids.
+    """
+    told = {} if state is None else state.told
+    known = {grant.id for grant in grants if now_s < grant.ends_at_s + before_s}
+    kept = {id: at for id, at in told.items() if id in known}
+    if not any(at >= position for at in kept.values()):
+        for grant in grants:
+            soon = grant.ends_at_s - before_s <= now_s < grant.ends_at_s
+            if soon and grant.active(now_s) and balances.get(grant.id, 0) > 0 and grant.id not in kept:
+                kept[grant.id] = position
+    return Warned(kept), sorted(id for id, at in kept.items() if at == position)
+
+
+def next_warning_s(grants: Iterable[Grant], now_s: int, before_s: int) -> int:
+    """The next instant at which a grant comes within `before_s` of its end; NEVER_S if none."""
+    instants = (grant.ends_at_s - before_s for grant in grants if grant.ends_at_s < NEVER_S)
+    return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)
