@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli_user import COMMANDS
+from pipeline import cli_control, cli_user
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
@@ -249,7 +249,7 @@ def _settings() -> Settings:
     return load()
 
 
-for command in COMMANDS:
+for command in (*cli_user.COMMANDS, *cli_control.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def meters_list(form: str) -> None:
     Example:
       tallymark meters list --format json
     """
-    found = _ask("GET", "/meters").json()
+    found = _ask("GET", "/meters", params=[("pageSize", 1000)]).json()
     if form == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

@@ -33,14 +33,14 @@ class PortalToken(NamedTuple):
 
 def sign(secret: str, namespace: str, body: Mapping[str, object]) -> str:
     """The JWT of a portal token's record on the control log."""
+    made_at_s = instant.ms_of(str(body["createdAt"])) // 1000
     claims: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "jti": body["id"],
         "ns": namespace,
         "sub": body["subject"],
-        "nbf": instant.ms_of(str(body["createdAt"])) // 1000,
-        "iat": instant.ms_of(str(body["createdAt"])) // 1000,
+        "nbf": made_at_s - CLOCK_SKEW_S,  # createdAt is by the broker's clock, which may be ahead of ours
         "exp": instant.ms_of(str(body["expiresAt"])) // 1000,
     }
     if body.get("allowedMeterSlugs"):
@@ -67,7 +67,7 @@ def read(secret: str, text: str) -> PortalToken | None:
             leeway=0,
             options={"require": _REQUIRED, "strict_aud": True},
         )
-        if not 0 < claims["exp"] - claims["nbf"] <= LIFETIME_S + CLOCK_SKEW_S:
+        if not 0 < claims["exp"] - claims["nbf"] <= LIFETIME_S + 2 * CLOCK_SKEW_S:
             return None
     except (jwt.PyJWTError, ValueError, TypeError):
         return None

@@ -1,0 +1,353 @@
+"""The commands of the control plane: keys, audit, customers, subjects, features. They ask the API.
+
+Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (cli), meters (cli_user).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+from urllib.parse import quote
+
+import click
+
+from pipeline.cli_user import _ask, _format, _settings
+from pipeline.errors import Rejected
+from pipeline.tables import print_table
+
+Row = dict[str, Any]
+PAGE_SIZE = 1000
+KEY_COLUMNS = ("id", "name", "scopes", "ends with", "created", "expires", "state")
+FILE_HELP = "FILE is a JSON object (- for standard input)."
+
+
+@click.group()
+def keys() -> None:
+    """Create, list, rotate or revoke API keys.
+
+    \b
+    Example:
+      tallymark keys create gateway --scope ingest
+    """
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
+              help="What it may do; repeat for several.")  # fmt: skip
+@click.option("--expires", "expires_at", metavar="TIME", help="When it ends: RFC 3339.  [default: never]")
+@click.option("--direct", is_flag=True, help="Ask Kafka instead of the API: needs no key, but Kafka.")
+@click.option("--namespace", default="default", show_default=True, help="Of the key; with --direct only.")
+def keys_create(
+    name: str, scopes: tuple[str, ...], expires_at: str | None, direct: bool, namespace: str
+) -> None:
+    """Create the key NAME and print it, this once.
+
+    Scopes: ingest, query, meters:write, customers:write, entitlements:write, webhooks:write, billing:write,
+    keys:write, audit:read, admin (all of them).
+
+    \b
+    Example:
+      tallymark keys create first --scope admin --direct
+    """
+    if direct:
+        from pipeline import direct_key
+
+        made = direct_key.made("live")
+        direct_key.create(_settings(), namespace, made, name, scopes, expires_at)
+        click.echo(made.text)
+        return
+    if namespace != "default":
+        raise Rejected(
+            "bad-key", "--namespace goes with --direct; the API makes keys of the asking key's namespace."
+        )
+    wish: Row = {"name": name, "scopes": list(scopes)}
+    if expires_at is not None:
+        wish["expiresAt"] = expires_at
+    click.echo(_ask("POST", "/keys", json=wish).json()["key"])
+
+
+@keys.command("list")
+@_format("table", "json")
+def keys_list(form: str) -> None:
+    """List the keys of this namespace, also ended ones.
+
+    \b
+    Example:
+      tallymark keys list
+    """
+    rows = list(_every("/keys"))
+    cells = (
+        (row["id"], row["name"], " ".join(row["scopes"]), row["last4"], row["createdAt"],
+         row.get("expiresAt", ""), _state(row))
+        for row in rows
+    )  # fmt: skip
+    _print(rows, form, KEY_COLUMNS, cells)
+
+
+@keys.command("rotate")
+@click.argument("id")
+@click.option("--overlap", "overlap_s", type=click.IntRange(0, 2_592_000), default=86_400, show_default=True,
+              metavar="SECONDS", help="How long the old key goes on.")  # fmt: skip
+def keys_rotate(id: str, overlap_s: int) -> None:
+    """Replace the key ID by a new one, and print that, this once.
+
+    ID is the second part of a key: um_live_ID_...
+
+    \b
+    Example:
+      tallymark keys rotate NiizkTpo --overlap 3600
+    """
+    click.echo(_ask("POST", f"/keys/{quote(id, safe='')}/rotate", json={"overlapS": overlap_s}).json()["key"])
+
+
+@keys.command("revoke")
+@click.argument("id")
+def keys_revoke(id: str) -> None:
+    """Revoke the key ID: it opens nothing any more.
+
+    \b
+    Example:
+      tallymark keys revoke NiizkTpo
+    """
+    _ask("DELETE", f"/keys/{quote(id, safe='')}")
+    click.echo(f"{id} is revoked.")
+
+
+@click.command()
+@click.option("--from", "from_", metavar="TIME", help="First instant: RFC 3339, or a date in UTC.")
+@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option("--actor", help="Only what this key (its public part) did.")
+@click.option("--kind", help="Only this kind of change, such as customer.create.")
+@click.option("--name", help="Only changes of the thing with this id or slug.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@_format("table", "json")
+@click.pass_context
+def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **asked: str | None) -> None:
+    """Show who changed what and when, newest first.
+
+    Exit code 1 when an entry is not as it was written.
+
+    \b
+    Example:
+      tallymark audit --kind key.create --from 2026-01-01
+    """
+    params = [(name, text) for name, text in {"from": from_, **asked}.items() if text is not None]
+    answer = _ask("GET", "/audit", params=[*params, ("pageSize", limit)]).json()
+    rows = answer["items"]
+    cells = (
+        (
+            row["at"],
+            row["actor"],
+            row["kind"],
+            row["name"],
+            row["error"] or "done",
+            row["ip"],
+            row["requestId"],
+        )
+        for row in rows
+    )
+    _print(answer, form, ("at", "actor", "change", "of", "result", "from", "request"), cells)
+    if not answer["chain"]["holds"]:
+        click.echo(answer["chain"]["detail"], err=True)
+    ctx.exit(0 if answer["chain"]["holds"] else 1)
+
+
+@click.group()
+def customers() -> None:
+    """List, show, create, replace or delete customers.
+
+    \b
+    Example:
+      echo '{"key": "acme", "name": "ACME"}' | tallymark customers create -
+    """
+
+
+@customers.command("list")
+@click.option("--subject", help="Only those with a subject that has this in it.")
+@click.option("--name", help="Only those with this in their name.")
+@click.option("--deleted", is_flag=True, help="Deleted ones too.")
+@_format("table", "json")
+def customers_list(subject: str | None, name: str | None, deleted: bool, form: str) -> None:
+    """List customers by name.
+
+    \b
+    Example:
+      tallymark customers list --subject acme
+    """
+    asked = {"subject": subject, "name": name, "includeDeleted": "true" if deleted else None}
+    rows = list(_every("/customers", [(key, text) for key, text in asked.items() if text is not None]))
+    cells = (
+        (row["id"], row.get("key", ""), row["name"], row.get("currency", ""),
+         " ".join((row.get("usageAttribution") or {}).get("subjectKeys", [])))
+        for row in rows
+    )  # fmt: skip
+    _print(rows, form, ("id", "key", "name", "currency", "subjects"), cells)
+
+
+@customers.command("update")
+@click.argument("id")
+@click.argument("file", type=click.File("rb"))
+def customers_update(id: str, file: IO[bytes]) -> None:
+    """Replace the customer ID, an id or key, by FILE.
+
+    FILE is a JSON object (- for standard input).
+
+    \b
+    Example:
+      tallymark customers update acme acme.json
+    """
+    _show(_ask("PUT", f"/customers/{quote(id, safe='')}", json=_object(file)).json())
+
+
+@click.group()
+def subjects() -> None:
+    """List, show, create, change or delete subjects.
+
+    \b
+    Example:
+      echo '{"key": "acme-prod", "displayName": "ACME"}' | tallymark subjects upsert -
+    """
+
+
+@subjects.command("list")
+@_format("table", "json")
+def subjects_list(form: str) -> None:
+    """List subjects by key.
+
+    \b
+    Example:
+      tallymark subjects list
+    """
+    rows = _ask("GET", "/subjects").json()
+    cells = ((row["id"], row["key"], row.get("displayName") or "") for row in rows)
+    _print(rows, form, ("id", "key", "name"), cells)
+
+
+@subjects.command("upsert")
+@click.argument("file", type=click.File("rb"))
+def subjects_upsert(file: IO[bytes]) -> None:
+    """Create or change a subject by its key.
+
+    FILE is a JSON object (- for standard input); what it leaves out stays.
+
+    \b
+    Example:
+      tallymark subjects upsert acme-prod.json
+    """
+    _show(_ask("POST", "/subjects", json=[_object(file)]).json()[0])
+
+
+@click.group()
+def features() -> None:
+    """List, show, create or archive features.
+
+    \b
+    Example:
+      echo '{"key": "tokens", "name": "Tokens", "meterSlug": "tokens"}' | tallymark features create -
+    """
+
+
+@features.command("list")
+@click.option("--archived", is_flag=True, help="Archived ones too.")
+@_format("table", "json")
+def features_list(archived: bool, form: str) -> None:
+    """List features by name.
+
+    \b
+    Example:
+      tallymark features list --archived
+    """
+    rows = list(_every("/features", [("includeArchived", "true")] if archived else []))
+    cells = (
+        (row["id"], row["key"], row["name"], row.get("meterSlug", ""), row.get("archivedAt", ""))
+        for row in rows
+    )
+    _print(rows, form, ("id", "key", "name", "meter", "archived"), cells)
+
+
+def _help(text: str, example: str) -> str:
+    return f"{text}\n\n\b\nExample:\n  tallymark {example}"
+
+
+def _shows(group: click.Group, path: str) -> None:
+    @group.command(
+        "show", help=_help(f"Show one of the {path[1:]}, by id or key, as JSON.", f"{path[1:]} show acme")
+    )
+    @click.argument("id")
+    def show(id: str) -> None:
+        _show(_ask("GET", f"{path}/{quote(id, safe='')}").json())
+
+
+def _creates(group: click.Group, path: str) -> None:
+    @group.command(
+        "create",
+        help=_help(f"Create one of the {path[1:]} from FILE.\n\n{FILE_HELP}", f"{path[1:]} create new.json"),
+    )
+    @click.argument("file", type=click.File("rb"))
+    def create(file: IO[bytes]) -> None:
+        _show(_ask("POST", path, json=_object(file)).json())
+
+
+def _deletes(group: click.Group, path: str, verb: str) -> None:
+    @group.command(
+        verb,
+        help=_help(f"{verb.capitalize()} one of the {path[1:]}, by id or key.", f"{path[1:]} {verb} acme"),
+    )
+    @click.argument("id")
+    def delete(id: str) -> None:
+        _ask("DELETE", f"{path}/{quote(id, safe='')}")
+        click.echo(f"{id} is {verb}d.")
+
+
+for _group, _path, _verb in (
+    (customers, "/customers", "delete"),
+    (subjects, "/subjects", "delete"),
+    (features, "/features", "archive"),
+):
+    _shows(_group, _path)
+    _deletes(_group, _path, _verb)
+for _group, _path in ((customers, "/customers"), (features, "/features")):
+    _creates(_group, _path)
+
+COMMANDS: list[click.Command] = [keys, audit, customers, subjects, features]
+
+
+def _every(path: str, params: list[tuple[str, str]] | None = None) -> Iterator[Row]:
+    """All items of a list, page by page."""
+    number = 1
+    while True:
+        asked = [*(params or []), ("page", number), ("pageSize", PAGE_SIZE)]
+        items = _ask("GET", path, params=asked).json()["items"]
+        yield from items
+        if len(items) < PAGE_SIZE:
+            return
+        number += 1
+
+
+def _object(file: IO[bytes]) -> Row:
+    try:
+        found = json.loads(file.read())
+    except ValueError as error:
+        raise Rejected("bad-request", f"{file.name} is not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise Rejected("bad-request", f"{file.name} holds no JSON object.")
+    return found
+
+
+def _state(key: Row) -> str:
+    if "revokedAt" in key:
+        return "revoked"
+    return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "in force"
+
+
+def _print(rows: Any, form: str, columns: tuple[str, ...], cells: Any) -> None:
+    if form == "json":
+        _show(rows)
+    else:
+        print_table(columns, cells)
+
+
+def _show(found: Any) -> None:
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
