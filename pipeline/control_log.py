@@ -130,7 +130,7 @@ class Definitions(CompactedView[Definition]):
         """The features in force that stand for usage of the meter with this slug."""
         with self._changed:
             self._check()
-            ids = sorted(self._catalog.many(namespace, FEATURE_METER, meter))
+            ids = self._catalog.many(namespace, FEATURE_METER, meter)
             found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
         return [body for body in found if body is not None]
 
@@ -179,7 +179,7 @@ class Definitions(CompactedView[Definition]):
     def _bodies(self, namespace: str, kind: str) -> list[Body]:
         with self._changed:
             self._check()
-            names = sorted(self._catalog.names(namespace, kind))
+            names = self._catalog.names(namespace, kind)
             found = [self._catalog.body(namespace, kind, name) for name in names]
         return [body for body in found if body is not None]
 

@@ -66,11 +66,11 @@ class Catalog:
         return self._one.get((namespace, by), {}).get(value)
 
     def many(self, namespace: str, by: str, value: str) -> list[str]:
-        """The names of the definitions with `value`."""
-        return list(self._many.get((namespace, by), {}).get(value, ()))
+        """The names of the definitions with `value`, sorted, so that a decision does not depend on who remembers."""
+        return sorted(self._many.get((namespace, by), {}).get(value, ()))
 
     def names(self, namespace: str, kind: str) -> list[str]:
-        """The names of a kind that have a body, in no promised order."""
+        """The names of a kind that have a body, sorted."""
         return self.many(namespace, kind, "")
 
     def namespaces(self, kind: str) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.catalog import Catalog
+from pipeline.core.control import decide
 from pipeline.core.ulid import is_ulid
 from tests.core.deciding import AT, AT_MS, Log
 
@@ -57,6 +59,15 @@ def test_invalidating_one_and_all_of_a_subject() -> None:
     assert log.refused("portal-token.invalidate", {})[0] == "bad-portal-token"
     assert log.refused("portal-token.invalidate", {"id": other["id"], "subject": "ann"})[0] == "not-found"
     assert log.refused("portal-token.invalidate", {"id": other["id"]}, namespace="other")[0] == "not-found"
+
+
+def test_a_decision_does_not_depend_on_the_order_in_which_tokens_were_read() -> None:
+    log = Log()
+    for _ in range(9):
+        log.do("portal-token.create", {"subject": "ann"})
+    backwards = Catalog(dict(reversed(log.state.items())))
+    command = log.command("portal-token.invalidate", {"subject": "ann"})
+    assert decide(backwards, command, AT_MS) == decide(log.catalog, command, AT_MS)
 
 
 def test_ended_tokens_are_forgotten_and_their_number_stays_bounded() -> None:

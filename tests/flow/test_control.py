@@ -1,0 +1,121 @@
+"""The control stage on a real broker: killed at every point of a transaction, it decides each command once."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Producer
+
+from pipeline import kafka as cluster
+from pipeline.contracts import ROOT
+from pipeline.control_log import Definitions
+from pipeline.core import audit
+from pipeline.core.catalog import OWN
+from pipeline.local import process
+from pipeline.records import Audit, Command, Definition, Reply
+from pipeline.settings import Settings
+from tests.core.deciding import Log
+from tests.flow.ingested import read
+
+COMMANDS = 300
+CRASHES = ("produce.before", "produce.after", "commit.after", "table.after")
+CRASH_S, DONE_S = 60, 60
+
+
+def wish(number: int, chance: random.Random) -> Command:
+    """One of few customers, meters and features, so that many are refused."""
+    name = chance.choice("abcdef")
+    meter: dict[str, Any] = {"slug": name, "eventType": "t", "aggregation": "COUNT"}
+    kind, body = chance.choice(
+        [
+            ("meter.apply", meter),
+            ("meter.delete", {"slug": name}),
+            ("feature.create", {"key": name, "name": name, "meterSlug": name}),
+            ("feature.archive", {"id": name}),
+            ("customer.create", {"name": name, "key": name}),
+            ("customer.delete", {"id": name}),
+            ("subject.upsert", {"key": name, "displayName": str(number)}),
+            ("portal-token.create", {"subject": name}),
+            ("portal-token.invalidate", {"subject": name}),
+        ]
+    )
+    return Command(f"c{number}", kind, "default", "ann", number, body)
+
+
+def test_a_stage_that_is_killed_decides_each_command_once(fresh_topics: Settings, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    wishes = [wish(number, chance) for number in range(COMMANDS)]
+    producer = Producer(cluster.producer_config(fresh_topics) | {"linger.ms": 0, "log_level": 0})
+    share = COMMANDS // (len(CRASHES) + 1)
+    for place, crash in enumerate((*CRASHES, "")):
+        for command in wishes[place * share : (place + 1) * share]:
+            for _ in range(chance.choice((1, 1, 2))):  # some are sent twice
+                producer.produce("commands", msgspec.json.encode(command))
+        assert producer.flush(30) == 0
+        worker = start(fresh_topics, tmp_path, place, crash)
+        try:
+            if crash:
+                assert worker.wait(CRASH_S) == -signal.SIGKILL
+            else:
+                until_decided(fresh_topics, wishes)
+        finally:
+            worker.kill()
+            worker.wait()
+        if place == 1:
+            shutil.rmtree(tmp_path / "state")  # the next one restores from `control`
+    check(fresh_topics)
+
+
+def start(settings: Settings, folder: Path, place: int, crash: str) -> process.Process:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("TALLYMARK_")} | {
+        "TALLYMARK_KAFKA": settings.kafka,
+        "TALLYMARK_STATE_DIR": str(folder / "state"),
+        "TALLYMARK_SESSION_TIMEOUT_S": "6",
+        "PYTHONPATH": str(ROOT),
+    }
+    if crash:
+        variables["CRASH_AT"] = f"{crash}:1"
+    command = [sys.executable, "-m", "pipeline.cli", "worker", "control"]
+    return process.spawn(command, folder / f"control-{place}.log", variables)
+
+
+def until_decided(settings: Settings, wishes: list[Command]) -> None:
+    """Returns when the last command's effects are in force."""
+    log = replayed(settings)
+    with Definitions(settings) as view:
+        assert view.wait_revision(log.revision, DONE_S)
+
+
+def replayed(settings: Settings) -> Log:
+    """What the commands come to, decided here and now, each once."""
+    log = Log()
+    for record in read(settings.kafka, "commands"):
+        log.run(msgspec.json.decode(record.value() or b"", type=Command), record.timestamp()[1])
+    return log
+
+
+def check(settings: Settings) -> None:
+    log = replayed(settings)
+    assert log.sent == 0 and len(log.replies) == COMMANDS
+    control: dict[str, bytes] = {}
+    for record in read(settings.kafka, "control"):
+        place, value = (record.key() or b"").decode(), record.value()
+        control.pop(place, None)
+        if value is not None and not place.startswith(OWN):
+            control[place] = value
+    assert {
+        place: msgspec.json.decode(value, type=Definition) for place, value in control.items()
+    } == log.state
+    told = [msgspec.json.decode(one.value() or b"", type=Audit) for one in read(settings.kafka, "audit")]
+    assert told == log.audit
+    assert audit.verify(told).seq == COMMANDS
+    replies = [msgspec.json.decode(one.value() or b"", type=Reply) for one in read(settings.kafka, "replies")]
+    assert {reply.id: reply for reply in replies} == log.replies
+    assert len(replies) == len(read(settings.kafka, "commands"))
