@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,3 +224,17 @@ def test_a_table_that_another_process_holds_is_never_removed(world: World) -> No
     with pytest.raises(Broken, match="held by another process"):
         world.opened()
     assert state(holder) == {b"a": b"1"}
+
+
+def test_an_input_without_a_table_restores_none_and_keeps_its_offset(world: World) -> None:
+    keeper = world.opened("one")
+    keeper.commit(commit(3, a=b"1"))
+    keeper.close()
+    partition = world.partition("two")
+    spec = dataclasses.replace(partition.spec, stateless=partition.spec.inputs)
+    bare = Partition(spec, partition._cluster, partition.position, world.folder / "two")
+    bare.open()
+    assert bare.table is None and bare.restored_records == 0
+    bare.commit(with_output(world, commit(5), b"x"))
+    assert [value for _, value in world.read("out")] == [b"x"]
+    assert world.opened("three").next_offset == 5

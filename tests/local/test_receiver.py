@@ -1,0 +1,82 @@
+"""`tallymark listen`: what is verified, what is refused, what is shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from pipeline.core import webhook
+from pipeline.errors import Unavailable
+from pipeline.local.receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
+
+SECRET = new_secret()
+BODY = webhook.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
+
+
+def send(url: str, id: str = "m1", secret: str = SECRET, body: bytes = BODY) -> int:
+    headers = webhook.headers([webhook.parse_key(secret)], id, int(time.time()), body)
+    request = urllib.request.Request(url, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_signed_ones_are_counted_once_an_id_and_others_refused() -> None:
+    other = new_secret()
+    with Receiver([SECRET, other], status=202) as receiver:
+        assert [send(receiver.url), send(receiver.url), send(receiver.url, "m2", other)] == [202, 202, 202]
+        assert send(receiver.url, "m3", new_secret()) == 401
+        assert receiver.wait(2, 5) and not receiver.wait(3, 0.05)
+    assert [(one.id, one.type, bool(one.refused), one.seen) for one in receiver.messages] == [
+        ("m1", "a.b", False, False),
+        ("m1", "a.b", False, True),
+        ("m2", "a.b", False, False),
+        ("m3", "a.b", True, False),
+    ]
+
+
+def test_a_body_that_is_too_large_is_not_read() -> None:
+    with Receiver([SECRET]) as receiver:
+        request = urllib.request.Request(receiver.url, b"", {"Content-Length": str(MOST_BYTES + 1)})
+        with pytest.raises(urllib.error.HTTPError, match="413"):
+            urllib.request.urlopen(request, timeout=10)
+    assert receiver.messages == []
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with Receiver([SECRET]) as receiver:
+        port = int(receiver.url.rstrip("/").rpartition(":")[2])
+        with pytest.raises(Unavailable, match="Nothing can listen"):
+            Receiver([SECRET], port)
+
+
+def test_a_line_shows_what_came() -> None:
+    message = Message(0.0, "/", "m1", "a.b", b'{"type": "a.b",\n "n": 1}', "", True)
+    assert line(message).endswith('verified  a.b  m1  (again)\n  {"type": "a.b", "n": 1}')
+    assert "REFUSED" in line(Message(0.0, "/", "", "?", b"", "No signature is right.", False))
+    assert len(line(Message(0.0, "/", "m", "t", b"x" * 9_999, "", False))) < 500
+
+
+def test_listen_makes_a_secret_says_it_and_ends_after_count() -> None:
+    said: list[str] = []
+    ready = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text.startswith("signing secret"):
+            ready.set()
+
+    running = threading.Thread(target=listen, args=(0, [], 200, 1, say))
+    running.start()
+    assert ready.wait(10)
+    url, secret = said[0].rpartition(" ")[2], said[1].rpartition(" ")[2]
+    assert send(url, secret=secret) == 200
+    running.join(10)
+    assert not running.is_alive()
+    assert "verified  a.b  m1" in said[2]
