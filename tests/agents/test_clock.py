@@ -1,0 +1,73 @@
+"""The agenda: everything due is asked for once, and again only when nothing came of it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.agents.clock import ASK_AGAIN_S, NEVER_MS, Agenda
+
+AGAIN_MS = int(ASK_AGAIN_S * 1000)
+
+
+def test_a_new_partition_is_asked_at_once_and_then_when_it_is_due() -> None:
+    agenda = Agenda()
+    agenda.own([1, 2])
+    assert agenda.take(1000) == {1: [], 2: []}
+    assert agenda.take(1001) == {}
+    agenda.due(1, 5000)
+    agenda.due(2, NEVER_MS)
+    assert agenda.take(4999) == {}
+    assert agenda.take(5000) == {1: []}
+    assert agenda.take(5001) == {}
+    assert agenda.take(5000 + AGAIN_MS) == {1: []}, "no answer came"
+
+
+def test_what_is_to_be_said_makes_a_partition_due() -> None:
+    agenda = Agenda()
+    agenda.own([3])
+    agenda.take(0)
+    agenda.due(3, NEVER_MS)
+    agenda.add(3, b"x")
+    agenda.add(3, b"y")
+    agenda.add(3, b"x")
+    agenda.add(4, b"z")  # not ours
+    taken = agenda.take(1)
+    assert taken == {3: [b"x", b"y"]}
+    agenda.put_back(taken)
+    agenda.add(3, b"w")
+    assert {item for item in agenda.take(2)[3]} == {b"w", b"x", b"y"}
+    assert agenda.take(3) == {}
+
+
+def test_what_was_said_for_an_earlier_owner_is_let_go() -> None:
+    agenda = Agenda()
+    agenda.own([1])
+    agenda.add(1, b"x")
+    agenda.own([2])
+    assert agenda.take(0) == {2: []}
+
+
+@given(
+    st.lists(
+        st.one_of(st.tuples(st.just("add"), st.integers(0, 2)), st.tuples(st.just("take"), st.booleans())),
+        max_size=40,
+    )
+)
+def test_every_item_is_said_once_unless_it_was_put_back(acts: list[tuple[str, int | bool]]) -> None:
+    agenda = Agenda()
+    agenda.own(range(3))
+    said: list[bytes] = []
+    added: list[bytes] = []
+    for number, (act, value) in enumerate(acts):
+        if act == "add":
+            added.append(b"%d" % number)
+            agenda.add(int(value), added[-1])
+        else:
+            taken = agenda.take(number)
+            if value:
+                said += [item for items in taken.values() for item in items]
+            else:
+                agenda.put_back(taken)
+    said += [item for items in agenda.take(len(acts)).values() for item in items]
+    assert sorted(said) == sorted(added)
