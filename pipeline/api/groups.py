@@ -15,10 +15,10 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from pipeline import kafka, topics
-from pipeline.core.http_event import TOPIC as HTTP_EVENTS
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 
+_STATE = ("-meta", "-changelog")
 _TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
 _STEADY_S = 2.0
@@ -36,18 +36,15 @@ def group_of(stage: str) -> str:
 
 
 def input_topics(settings: Settings, stage: str) -> list[str]:
-    """What a stage reads through its group; `control` is read wholly by everybody, without a group."""
-    fixed = {
-        "dedupe": ["events-accepted"],
-        "aggregate": ["events-unique"],
-        "sink": ["events-settled", "duplicates", "rejected", "usage"],
-        "control": ["commands"],
-        "backfill": ["backfill-work"],
-    }
-    if stage == "ingest":
-        outside = [topic.name for topic in topics.load(settings).values() if topic.namespace is not None]
-        return [*outside, HTTP_EVENTS]
-    return fixed[stage]
+    """What a stage reads through its group, as the topics declare it.
+
+    Not its own state, which it reads when it takes a partition over, nor `control`, which everybody reads wholly.
+    """
+    return [
+        topic.name
+        for topic in topics.load(settings).values()
+        if stage in topic.consumers and topic.name != "control" and not topic.name.endswith(_STATE)
+    ]
 
 
 def members(settings: Settings, stage: str) -> set[str]:
