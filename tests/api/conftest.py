@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
+from pipeline import direct_key
 from pipeline.api.app import create_app
 from pipeline.errors import Unavailable
 from pipeline.local import process
@@ -17,6 +19,8 @@ from pipeline.settings import Settings
 from pipeline.stores.clickhouse import ClickHouse, connect
 from tests.api.decider import Decider
 from tests.conftest import reset_topics
+
+PORTAL_SECRET = "a secret of at least thirty-two characters"
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +66,32 @@ def decider(served: Settings) -> Iterator[Decider]:
 def api(served: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(served), base_url="http://testserver/api/v1") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def guarded(served: Settings, decider: Decider) -> Iterator[TestClient]:
+    """The API that asks for keys, without one."""
+    settings = served.model_copy(update={"auth": "on", "portal_secret": SecretStr(PORTAL_SECRET)})
+    with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def admins(served: Settings, guarded: TestClient) -> dict[str, dict[str, str]]:
+    """The headers of an admin of each of two namespaces."""
+    return {namespace: bearer(new_key(served, guarded, namespace, ["admin"])) for namespace in ("a", "b")}
+
+
+def new_key(served: Settings, guarded: TestClient, namespace: str, scopes: list[str]) -> str:
+    """A key that the guarded API knows."""
+    made = direct_key.made("test")
+    direct_key.create(served, namespace, made, "test", scopes)
+    deadline = time.monotonic() + 10
+    while guarded.get("/customers", headers=bearer(made.text)).status_code == 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return made.text
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {text}"}

@@ -13,6 +13,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from pipeline import kafka
+from pipeline.core.audit import EMPTY, Head, following
 from pipeline.core.catalog import Catalog, key_of
 from pipeline.core.control import decide, take
 from pipeline.records import Command, Worker
@@ -30,6 +31,7 @@ class Decider:
             | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False, "log_level": 0}
         )
         self._catalog = Catalog({})
+        self._head = EMPTY
         self._closing = threading.Event()
         self._deciding = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -73,8 +75,12 @@ class Decider:
 
     def _decide(self, message: Message) -> None:
         command = msgspec.json.decode(message.value() or b"", type=Command)
-        decision = decide(self._catalog, command, message.timestamp()[1])
+        at_ms = message.timestamp()[1]
+        decision = decide(self._catalog, command, at_ms)
         take(self._catalog, decision)
+        told = following(self._head, command, at_ms, decision.reply, decision.before, decision.definitions)
+        self._head = Head(told.seq, told.hash)
+        self._producer.produce("audit", msgspec.json.encode(told), partition=0)
         for definition in decision.definitions:
             self._producer.produce("control", msgspec.json.encode(definition), key_of(definition))
         self._producer.produce("replies", msgspec.json.encode(decision.reply), decision.reply.id)

@@ -46,16 +46,36 @@ def test_a_meter_from_creation_to_deletion(api: TestClient) -> None:
     assert created.status_code == 201
     assert created.json() | TOKENS == created.json()
     revision = created.json()["revision"]
-    assert created.json()["id"] == str(revision)
+    id = created.json()["id"]
+    assert created.json()["createdAt"] == created.json()["updatedAt"]
     assert api.get("/meters").json() == [created.json()] == [api.get("/meters/tokens").json()]
 
     changed = api.post("/meters/apply", json=[CALLS, {**TOKENS, "name": "Tokens"}])
     assert (changed.status_code, changed.json()["revision"]) == (200, revision + 2)
-    ids = [(meter["slug"], meter["id"]) for meter in changed.json()["meters"]]
-    assert ids == [("calls", str(revision + 1)), ("tokens", str(revision))]
+    found = {meter["slug"]: meter for meter in changed.json()["meters"]}
+    assert list(found) == ["calls", "tokens"] and found["tokens"]["id"] == id
+    assert api.get(f"/meters/{id}").json() == found["tokens"]
+
+    renamed = api.put(f"/meters/{id}", json={"name": "T", "groupBy": {"model": "$.model"}})
+    assert (renamed.status_code, renamed.json()["name"]) == (200, "T")
+    assert renamed.json()["createdAt"] == found["tokens"]["createdAt"] < renamed.json()["updatedAt"]
 
     assert api.delete("/meters/tokens").status_code == 204
     assert [meter["slug"] for meter in api.get("/meters").json()] == ["calls"]
+    assert api.post("/meters", json=TOKENS).json()["id"] != id
+
+
+def test_meters_page_by_page(api: TestClient) -> None:
+    api.post("/meters/apply", json=[{**CALLS, "slug": f"m{number}"} for number in range(5)])
+
+    def slugs(query: str) -> list[str]:
+        return [meter["slug"] for meter in api.get(f"/meters?{query}").json()]
+
+    assert slugs("page=2&pageSize=2") == ["m2", "m3"]
+    assert slugs("orderBy=name&order=DESC&pageSize=1") == ["m4"]
+    assert slugs("page=9") == []
+    assert problem(api.get("/meters?orderBy=secret"))[:2] == (400, "bad-query")
+    assert problem(api.get("/meters?pageSize=1001"))[:2] == (400, "bad-request")
 
 
 def problem(response: Any) -> tuple[int, str, str]:

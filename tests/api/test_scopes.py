@@ -1,0 +1,354 @@
+"""Every scope at every endpoint, and everything that opens nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, NoReturn
+
+import jwt
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from pipeline import direct_key
+from pipeline.api import portal_token
+from pipeline.api.app import create_app
+from pipeline.api.auth import PUBLIC
+from pipeline.api.neighbours import Neighbours
+from pipeline.core import instant
+from pipeline.core.key import SCOPES, Key, Made
+from pipeline.errors import Unavailable
+from pipeline.settings import Settings
+from tests.api.conftest import PORTAL_SECRET, bearer
+
+NOBODY, PORTAL = "nobody", "portal"
+CUSTOMERS, SUBJECTS, FEATURES = "/api/v1/customers", "/api/v1/subjects", "/api/v1/features"
+METERS, KEYS, TOKENS = "/api/v1/meters", "/api/v1/keys", "/api/v1/portal/tokens"
+
+# Which scope each endpoint needs. A new endpoint fails the test until it stands here.
+NEEDED: dict[tuple[str, str], str] = {
+    ("GET", "/api/v1/healthz"): NOBODY,
+    ("POST", "/api/v1/events"): "ingest",
+    ("GET", "/api/v1/events"): "query",
+    ("GET", "/api/v1/events/{source}/{id}"): "query",
+    ("GET", "/api/v2/events"): "query",
+    ("GET", METERS): "query",
+    ("POST", METERS): "meters:write",
+    ("POST", METERS + "/apply"): "meters:write",
+    ("GET", METERS + "/{meterIdOrSlug}"): "query",
+    ("PUT", METERS + "/{meterIdOrSlug}"): "meters:write",
+    ("DELETE", METERS + "/{meterIdOrSlug}"): "meters:write",
+    ("GET", METERS + "/{idOrSlug}/query"): "query",
+    ("POST", METERS + "/{idOrSlug}/query"): "query",
+    ("GET", METERS + "/{idOrSlug}/subjects"): "query",
+    ("GET", METERS + "/{idOrSlug}/group-by/{key}/values"): "query",
+    ("GET", METERS + "/{slug}/backfill"): "query",
+    ("GET", CUSTOMERS): "query",
+    ("POST", CUSTOMERS): "customers:write",
+    ("GET", CUSTOMERS + "/{customerIdOrKey}"): "query",
+    ("PUT", CUSTOMERS + "/{customerIdOrKey}"): "customers:write",
+    ("DELETE", CUSTOMERS + "/{customerIdOrKey}"): "customers:write",
+    ("GET", SUBJECTS): "query",
+    ("POST", SUBJECTS): "customers:write",
+    ("GET", SUBJECTS + "/{subjectIdOrKey}"): "query",
+    ("DELETE", SUBJECTS + "/{subjectIdOrKey}"): "customers:write",
+    ("GET", FEATURES): "query",
+    ("POST", FEATURES): "entitlements:write",
+    ("GET", FEATURES + "/{featureId}"): "query",
+    ("DELETE", FEATURES + "/{featureId}"): "entitlements:write",
+    ("GET", KEYS): "keys:write",
+    ("POST", KEYS): "keys:write",
+    ("GET", KEYS + "/{keyId}"): "keys:write",
+    ("DELETE", KEYS + "/{keyId}"): "keys:write",
+    ("POST", KEYS + "/{keyId}/rotate"): "keys:write",
+    ("GET", TOKENS): "query",
+    ("POST", TOKENS): "query",
+    ("POST", TOKENS + "/invalidate"): "query",
+    ("GET", "/api/v1/portal/meters/{meterSlug}/query"): PORTAL,
+    ("GET", "/api/v1/audit"): "audit:read",
+    ("GET", "/api/v1/reconcile"): "admin",
+    ("GET", "/api/v1/status"): "admin",
+}
+HOUR_S = 3600
+
+
+class Log:
+    """Definitions that know keys and one portal token; everything else of them is away."""
+
+    def __init__(self) -> None:
+        self.keys_by_id: dict[str, Key] = {}
+        self.tokens: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def wait_loaded(self, timeout_s: float = 0) -> None:
+        return
+
+    def key(self, public: str) -> Key | None:
+        return self.keys_by_id.get(public)
+
+    def portal_token(self, namespace: str, id: str) -> dict[str, Any] | None:
+        return self.tokens.get((namespace, id))
+
+    def wait_for(self, *_: object) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Unavailable(f"{name} is away")
+
+
+class Away(Neighbours):
+    """Neighbours of which only the control log is there: whoever gets past the door meets 503."""
+
+    def __init__(self, log: Log, settings: Settings) -> None:
+        self.settings = settings
+        self.definitions = log  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Unavailable(f"{name} is away")
+
+
+@pytest.fixture(scope="module")
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture(scope="module")
+def app(log: Log) -> FastAPI:
+    settings = Settings.model_construct(portal_secret=SecretStr(PORTAL_SECRET))
+    app = create_app(settings)
+    app.state.neighbours = Away(log, settings)
+    return app
+
+
+@pytest.fixture(scope="module")
+def client(app: FastAPI) -> TestClient:
+    return TestClient(app)
+
+
+def known(log: Log, scopes: list[str], expires_at_ms: int | None = None, revoked: bool = False) -> Made:
+    made = direct_key.made("test")
+    hash = "" if revoked else made.hash
+    log.keys_by_id[made.public] = Key(
+        made.public, "a", "test", frozenset(scopes), hash, made.last4, expires_at_ms, revoked
+    )
+    return made
+
+
+def operations(app: FastAPI) -> set[tuple[str, str]]:
+    return {
+        (method.upper(), path)
+        for path, item in app.openapi()["paths"].items()
+        for method in item
+        if method in ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+    }
+
+
+def hidden(routes: list[Any]) -> list[str]:
+    """Paths that no OpenAPI shows, the documentation's own left out."""
+    found: list[str] = []
+    for route in routes:
+        inner = getattr(route, "original_router", None) or getattr(route, "app", None)
+        if not hasattr(route, "path") and hasattr(inner, "routes"):
+            found += hidden(inner.routes)
+        elif not getattr(route, "include_in_schema", False) and route.path not in PUBLIC:
+            found.append(route.path)
+    return found
+
+
+def test_no_endpoint_is_left_out(app: FastAPI) -> None:
+    assert operations(app) == set(NEEDED)
+    assert hidden(list(app.routes)) == []
+
+
+@pytest.mark.parametrize("scope", [*SCOPES, NOBODY, PORTAL])
+@pytest.mark.parametrize(("method", "path"), NEEDED, ids=lambda part: part)
+def test_every_scope_at_every_endpoint(
+    client: TestClient, log: Log, method: str, path: str, scope: str
+) -> None:
+    needed = NEEDED[method, path]
+    if scope == NOBODY:
+        headers, expected = {}, 401
+    elif scope == PORTAL:
+        headers, expected = bearer(portal(log)), 401
+    else:
+        headers, expected = bearer(known(log, [scope]).text), 401 if needed == PORTAL else 403
+    filled = path.replace("{meterSlug}", "tokens").replace("{", "").replace("}", "")
+    response = client.request(method, filled, headers=headers)
+    if needed in (NOBODY, scope) or (scope == "admin" and needed != PORTAL):
+        assert response.status_code not in (401, 403, 404, 405, 500)
+    else:
+        assert (response.status_code, response.headers["content-type"]) == (
+            expected,
+            "application/problem+json",
+        )
+        assert response.headers["www-authenticate"].startswith('Bearer realm="tallymark"')
+        assert response.json()["reason"] == ("unauthorized" if expected == 401 else "forbidden")
+
+
+def portal(log: Log, **changes: Any) -> str:
+    """A portal token that is in order, or one with claims changed; None leaves a claim out."""
+    return signed(claims(log) | changes)
+
+
+def claims(log: Log) -> dict[str, Any]:
+    now_ms = time.time_ns() // 1_000_000
+    body = {
+        "id": "01M7ZBE9NHXWNTG23BVHC9YKW5",
+        "subject": "acme",
+        "allowedMeterSlugs": ["tokens"],
+        "createdAt": instant.text_of(now_ms),
+        "expiresAt": instant.text_of(now_ms + 1000 * HOUR_S),
+    }
+    log.tokens["a", str(body["id"])] = body
+    text = portal_token.sign(PORTAL_SECRET, "a", body)
+    found: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
+    return found
+
+
+def signed(said: dict[str, Any], key: str = PORTAL_SECRET, alg: str = "HS256", **header: Any) -> str:
+    kept = {name: value for name, value in said.items() if value is not None}
+    return jwt.encode(kept, key, alg, headers=header or None)
+
+
+def raw(said: object) -> str:
+    """Signed as it is, without any check."""
+    return jwt.PyJWS().encode(json.dumps(said).encode(), PORTAL_SECRET, "HS256")
+
+
+def attacks(log: Log) -> dict[str, str]:
+    said, now_s = claims(log), int(time.time())
+    good = signed(said)
+    head, body, signature = good.split(".")
+    public_pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
+    spoilt = "A" if signature[0] != "A" else "B"
+    return {
+        "alg none": signed(said, "", "none"),
+        "alg none, signature kept": ".".join((signed(said, "", "none").split(".")[0], body, signature)),
+        "no signature": f"{head}.{body}.",
+        "changed signature": f"{head}.{body}.{spoilt}{signature[1:]}",
+        "another secret": signed(said, "x" * 40),
+        "the empty secret": signed(said, "\0" * 32),
+        "HS512": signed(said, alg="HS512"),
+        "kid": signed(said, kid="../../dev/null"),
+        "jku": signed(said, jku="https://evil.example/keys"),
+        "jwk": signed(said, jwk={"kty": "oct", "k": "AAAA"}),
+        "typ": signed(said, typ="at+jwt"),
+        "expired": signed(said | {"nbf": now_s - 7200, "exp": now_s - 1}),
+        "not yet": signed(said | {"nbf": now_s + 600, "exp": now_s + 1200}),
+        "too long a life": signed(said | {"exp": now_s + 10 * HOUR_S}),
+        "ends before it begins": signed(said | {"nbf": now_s - 5, "exp": now_s - 10}),
+        "another audience": signed(said | {"aud": "tallymark"}),
+        "several audiences": signed(said | {"aud": ["tallymark-portal", "x"]}),
+        "another issuer": signed(said | {"iss": "openmeter"}),
+        **{
+            f"without {name}": signed(said | {name: None})
+            for name in ("iss", "aud", "sub", "exp", "nbf", "jti", "ns")
+        },
+        "another subject": signed(said | {"sub": "globex"}),
+        "more meters": signed(said | {"meters": ["tokens", "calls"]}),
+        "all meters": signed(said | {"meters": None}),
+        "another namespace": signed(said | {"ns": "b"}),
+        "unknown jti": signed(said | {"jti": "01M7ZBE9NHXWNTG23BVHC9YKW6"}),
+        "exp as text": jwt.encode(said | {"exp": "soon"}, PORTAL_SECRET, "HS256")
+        if False
+        else f"{head}.e30.{signature}",
+        "numbers for texts": signed(said | {"meters": [1]}),
+        "public key as secret": signed(said, public_pem.replace("PUBLIC", "P")),
+        "no token": "x",
+        "huge": good + "A" * 20_000,
+        "an API key": known(log, ["admin"]).text,
+    }
+
+
+ATTACKS = sorted(attacks(Log()))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_attack_on_a_portal_token_works(client: TestClient, log: Log, name: str) -> None:
+    url = "/api/v1/portal/meters/tokens/query"
+    assert client.get(url, headers=bearer(portal(log))).status_code == 503  # past the door
+    response = client.get(url, headers=bearer(attacks(log)[name]))
+    assert (response.status_code, response.json()["reason"]) == (401, "unauthorized")
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+def test_an_invalidated_portal_token_opens_nothing(client: TestClient, log: Log) -> None:
+    text = portal(log)
+    for body in log.tokens.values():
+        body["invalidatedAt"] = body["createdAt"]
+    assert client.get("/api/v1/portal/meters/tokens/query", headers=bearer(text)).status_code == 401
+
+
+def test_a_portal_token_is_for_its_meters(client: TestClient, log: Log) -> None:
+    headers = bearer(portal(log))
+    response = client.get("/api/v1/portal/meters/calls/query", headers=headers)
+    assert (response.status_code, response.json()["reason"]) == (401, "unauthorized")
+    asked = client.get("/api/v1/portal/meters/tokens/query?filterCustomerId=x", headers=headers)
+    assert asked.status_code == 400
+
+
+def test_only_the_portal_is_open_to_browsers(client: TestClient, log: Log) -> None:
+    asks = {"origin": "https://shop.example", "access-control-request-method": "GET"}
+    allowed = client.options("/api/v1/portal/meters/tokens/query", headers=asks)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, "*")
+    assert "authorization" in allowed.headers["access-control-allow-headers"]
+    for path in ("/api/v1/meters", "/api/v1/portal/tokens"):
+        headers = asks | bearer(known(log, ["query"]).text)
+        for response in (client.options(path, headers=headers), client.get(path, headers=headers)):
+            assert "access-control-allow-origin" not in response.headers
+
+
+def wrong_keys(log: Log) -> dict[str, Any]:
+    now_ms = time.time_ns() // 1_000_000
+    good, unknown = known(log, ["admin"]).text, direct_key.made("test").text
+    mixed = good[: good.index("_", 8) + 9] + unknown[good.index("_", 8) + 9 :]
+    return {
+        "unknown": bearer(unknown),
+        "the secret of another": bearer(mixed),
+        "expired": bearer(known(log, ["admin"], now_ms).text),
+        "revoked": bearer(known(log, ["admin"], revoked=True).text),
+        "cut off": bearer(good[:-1]),
+        "mistyped": bearer(good[:-9] + ("x" if good[-9] != "x" else "y") + good[-8:]),
+        "upper case": bearer(good.upper()),
+        "empty": {"authorization": "Bearer "},
+        "basic": {"authorization": "Basic YTpi"},
+        "twice": [("authorization", f"Bearer {good}"), ("authorization", f"Bearer {good}")],
+        "in another header": {"x-api-key": good},
+        "not ASCII": [(b"authorization", b"Bearer \xfcm_test")],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(wrong_keys(Log())))
+def test_a_wrong_key_opens_nothing(client: TestClient, log: Log, name: str) -> None:
+    headers = wrong_keys(log)[name]
+    response = client.get("/api/v1/customers", headers=headers)
+    assert (response.status_code, response.json()["reason"]) == (401, "unauthorized")
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_key_in_the_address_is_no_key(client: TestClient, log: Log) -> None:
+    text = known(log, ["admin"]).text
+    for name in ("key", "token", "access_token", "api_key"):
+        assert client.get(f"/api/v1/customers?{name}={text}").status_code == 401
+
+
+def test_ends_of_a_key_are_exact(client: TestClient, log: Log) -> None:
+    later_ms = time.time_ns() // 1_000_000 + 60_000
+    assert (
+        client.get("/api/v1/customers", headers=bearer(known(log, ["query"], later_ms).text)).status_code
+        == 503
+    )
+
+
+def test_what_is_unknown_tells_nothing_without_a_key(client: TestClient) -> None:
+    assert client.get("/api/v1/nowhere").status_code == 401
+    assert client.get("/api/v1/healthz").status_code == 200
+    assert client.get("/openapi.json").status_code == 200
+
+
+def test_a_request_has_an_id(client: TestClient) -> None:
+    assert client.get("/api/v1/healthz", headers={"x-request-id": "my-1"}).headers["x-request-id"] == "my-1"
+    for bad in ("a b", "x" * 65, "a\u00e9"):
+        given = client.get("/api/v1/healthz", headers={"x-request-id": bad.encode("latin-1")})
+        assert len(given.headers["x-request-id"]) == 32
