@@ -9,17 +9,15 @@ partition after it decides by no older definitions.
 
 from __future__ import annotations
 
-import asyncio
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import faust
 import msgspec
 
+from pipeline.agents.marks import begin, keep
 from pipeline.agents.packing import PACK_BYTES, arrays
 from pipeline.core.aggregate import aggregate as count
-from pipeline.core.backfill import mark_revision
 from pipeline.core.reading import MeterIndex
 from pipeline.core.tally import key_start_s
 from pipeline.engine.changelog import Changelog
@@ -27,7 +25,6 @@ from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
-from pipeline.errors import Unavailable
 from pipeline.records import Event, Settled, Window
 
 NAME = "aggregate"
@@ -37,10 +34,7 @@ HOUR_S = 3600
 LATENESS_S = 3 * 24 * HOUR_S  # how long an accepted event may be on its way before its window is closed
 EXPIRED_KEYS = 5_000  # removed a chunk
 RUN_ITEMS = 256  # encoded at once
-CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as the next does
-LEAST_REVISION = b"\xff\xfeleast-revision"  # of the definitions that this partition may be decided by
-KNOWN_S = 30.0  # how long definitions may take to come here
-ASK_AGAIN_S = 0.01
+CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as marks.LEAST_REVISION does
 
 Meters = Callable[[], tuple[MeterIndex, int]]  # the meters in force and the control revision they are from
 
@@ -55,36 +49,11 @@ def create(stage: Stage, meters: Meters, horizon_s: int) -> None:
 
     async def aggregate(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
-            if (transaction := await _begin(stage, chunk, meters)) is not None:
+            if (transaction := await begin(stage, chunk, lambda: meters()[1])) is not None:
                 fill(transaction, meters, closing)
                 transaction.commit()
 
     stage.agent("events-unique")(aggregate)
-
-
-async def _begin(stage: Stage, chunk: Chunk, meters: Meters) -> Transaction | None:
-    """As Stage.begin, once this worker knows the definitions that the chunk must be decided by."""
-    deadline_s = time.monotonic() + KNOWN_S
-    while (transaction := await stage.begin(chunk)) is not None:
-        least = least_revision(transaction)
-        if least <= meters()[1]:
-            return transaction
-        if time.monotonic() > deadline_s:
-            raise Unavailable(
-                f"{chunk.topic}/{chunk.partition} is to be decided by revision {least} of the definitions, and this "
-                f"worker knows {meters()[1]}"
-            )
-        transaction.abandon()
-        await asyncio.sleep(ASK_AGAIN_S)
-    return None
-
-
-def least_revision(transaction: Transaction) -> int:
-    """The control revision that the chunk's marks, or marks before it, ask for."""
-    (stored,) = transaction.table.get_many([LEAST_REVISION])
-    least = 0 if stored is None else int(_instant.unpack(stored)[0])
-    marks = [record.key for record in transaction.chunk.records if record.key is not None]
-    return max([least, *map(mark_revision, marks)])
 
 
 def fill(transaction: Transaction, meters: Meters, closing: Closing) -> None:
@@ -117,7 +86,7 @@ def fill(transaction: Transaction, meters: Meters, closing: Closing) -> None:
     for mark in marks:  # behind what earlier chunks decided
         transaction.send("events-settled", b"[]", key=mark, partition=chunk.partition)
     if marks:
-        table.put(LEAST_REVISION, _instant.pack(least_revision(transaction)))
+        keep(transaction)
     closing.advance(table, chunk.partition, newest_ms // 1000)
 
 

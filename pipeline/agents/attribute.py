@@ -1,37 +1,42 @@
 """ATTRIBUTE: brings the usage of a customer's subjects together.
 
 Reads `usage`; `control` for who holds a subject and which meters are watched. Writes `customer-usage`, packed,
-partitioned by customer. Keeps: counts. On replay: the same windows again; they are absolute, so the newest wins.
+partitioned by customer. Keeps: counts, and the definitions that marks ask for (`attribute-changelog`).
+On replay: the same windows again; they are absolute, so the newest wins.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import faust
 import msgspec
 
+from pipeline.agents.marks import begin, keep
 from pipeline.agents.packing import arrays
 from pipeline.core.attribution import Holders
 from pipeline.core.attribution import attribute as assign
 from pipeline.core.identity import customer_hash
+from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.records import Window
 
 NAME = "attribute"
+CHANGELOG = Changelog("attribute-changelog")
 
 _decode = msgspec.json.Decoder(list[Window]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def create(stage: Stage, holders: Holders, partitions: int) -> None:
-    """partitions: of `customer-usage`."""
+def create(stage: Stage, holders: Holders, revision: Callable[[], int], partitions: int) -> None:
+    """revision: of the definitions that `holders` has. partitions: of `customer-usage`."""
 
     async def attribute(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
-            if (transaction := await stage.begin(chunk)) is not None:
+            if (transaction := await begin(stage, chunk, revision)) is not None:
                 fill(transaction, holders, partitions)
                 transaction.commit()
 
@@ -41,6 +46,8 @@ def create(stage: Stage, holders: Holders, partitions: int) -> None:
 def fill(transaction: Transaction, holders: Holders, partitions: int) -> None:
     """Re-key what belongs to a customer; the rest is the sink's alone."""
     targets: defaultdict[int, list[bytes]] = defaultdict(list)
+    if any(record.key is not None for record in transaction.chunk.records):
+        keep(transaction)
     for record in transaction.chunk.records:
         if not holders.watched:
             continue

@@ -147,11 +147,12 @@ def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) ->
         from pipeline.agents import attribute
 
         holders = Holders()
+        following = Following(settings, holders.update)
         partitions = declared["customer-usage"].partitions
         return Parts(
-            Spec(stage, ("usage",), "attribute-meta"),
-            lambda made: attribute.create(made, holders, partitions),
-            Following(settings, holders.update),
+            Spec(stage, ("usage",), "attribute-meta", attribute.CHANGELOG),
+            lambda made: attribute.create(made, holders, lambda: following.revision, partitions),
+            following,
         )
     if stage == "live":
         if not settings.redis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.agents.attribute import fill
+from pipeline.agents.marks import least_revision
 from pipeline.core.attribution import Holders, Holding
 from pipeline.core.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
@@ -54,3 +55,13 @@ def test_without_anything_watched_nothing_is_written() -> None:
     working = Working(chunk_of("usage", [packed(window("ann", 0))]))
     fill(working.transaction, Holders(), PARTITIONS)
     assert working.sent == []
+
+
+def test_marks_say_which_definitions_hold_from_there_on() -> None:
+    chunk = chunk_of("usage", [b"[]", packed(window("ann", 0))])
+    chunk.records[0].key = b"seed/41/x"  # type: ignore[misc]
+    working = Working(chunk)
+    fill(working.transaction, holders(), PARTITIONS)
+    assert len(working.sent) == 1
+    later = Working(chunk_of("usage", [packed(window("ann", 0))]), working.table)
+    assert least_revision(later.transaction) == 41
