@@ -13,6 +13,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
 from pipeline.api import (
+    access,
     audit,
     backfill,
     customers,
@@ -75,6 +76,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         events.router,
         reconcile.router,
         status.router,
+        access.router,
         customers.router,
         subjects.router,
         features.router,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Self
 
+import anyio.to_thread
 from fastapi import Request
 
+from pipeline import kafka, topics
 from pipeline.api.commands import Commands
 from pipeline.api.event_log import EventLog
 from pipeline.api.metered import MeteredTypes
@@ -22,7 +24,9 @@ from pipeline.control_log import (
     Replies,
     WorkersView,
 )
+from pipeline.errors import Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.balances import BalanceReader, Keys
 from pipeline.stores.clickhouse import ClickHouse, connect
 
 
@@ -45,6 +49,7 @@ class Neighbours:
         )
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
+        self._balances: BalanceReader | None = None
 
     def _views(self) -> tuple[CompactedView[object], ...]:
         return (self.definitions, self.backfills, self.counts, self.workers, self.replies)  # type: ignore[return-value]
@@ -64,6 +69,19 @@ class Neighbours:
         self.clickhouse.close()
         for view in self._views():
             view.close()
+
+    async def balances(self) -> BalanceReader:
+        """The copy of balances in Redis. Raises Unavailable."""
+        if self._balances is None:
+            if not self.settings.redis:
+                raise Unavailable("Balances are served from Redis, and the setting redis is empty.")
+            ids = await anyio.to_thread.run_sync(kafka.topic_ids, self.settings, ["balances"])
+            if "balances" not in ids:
+                raise Unavailable("The topic balances is missing; `tallymark topics apply` makes it.")
+            keys = Keys(ids["balances"], topics.load(self.settings)["balances"].partitions)
+            password = self.settings.redis_password.get_secret_value()
+            self._balances = self._balances or BalanceReader(self.settings.redis, password, keys)
+        return self._balances
 
     def clickhouse_answers(self) -> None:
         """Returns when ClickHouse answers. Raises Unavailable."""
