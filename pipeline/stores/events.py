@@ -34,9 +34,8 @@ _AFTER = (
 )
 _SUBJECTS = " AND subject IN (SELECT arrayJoin({subjects:Array(String)}))"
 _AND = " AND "
-COLUMNS = {
-    name: name for name in ("id", "source", "type", "subject", "fate")
-}  # that a text filter may be about
+# What a text filter may be about.
+COLUMNS = {"id": "id", "source": "source", "type": "type", "subject": "subject", "fate": "fate"}
 
 
 class StoredEvent(NamedTuple):
