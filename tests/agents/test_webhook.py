@@ -9,6 +9,8 @@ import pytest
 
 from pipeline.agents import webhook
 from pipeline.agents.endpoints import Endpoints, place
+from pipeline.core.catalog import Catalog
+from pipeline.core.control import decide, key_of, take
 from pipeline.core.deliveries import partition_of
 from pipeline.core.sealed import Seal
 from pipeline.core.webhook import SCHEDULE_MS, parse_key, secret_text
@@ -178,3 +180,46 @@ def test_other_kinds_mean_nothing() -> None:
     known = Endpoints(Seal.of(""))
     known.update({"acme/meter/e1": Definition(1, "meter", "acme", "e1", "me", 1, {"slug": "e1"})})
     assert known.get("acme", "e1") is None
+
+
+def test_what_control_decides_is_what_the_stage_understands_and_the_other_way_round() -> None:
+    """An endpoint is made, its secret rotated, and disabled by the command that a 410 leads to."""
+    seal, catalog = Seal.of(base64.b64encode(bytes(32)).decode()), Catalog({})
+    known = Endpoints(seal)
+
+    def decided(kind: str, **body: object) -> dict[str, object]:
+        command = Command(f"{kind}-1", kind, "acme", "me", NOW_MS, body)
+        return settled(command)
+
+    def settled(command: Command) -> dict[str, object]:
+        decision = decide(catalog, command, NOW_MS)
+        assert decision.reply.error == "", decision.reply.detail
+        take(catalog, decision)
+        known.update({key_of(one): one for one in decision.definitions})
+        return decision.reply.body or {}
+
+    def sealed(secret: str) -> str:
+        return seal.close(secret, place("acme"), bytes(12))
+
+    made = decided(
+        "endpoint.create",
+        name="n",
+        url="https://a.example/",
+        signingSecret=sealed(OLDER),
+        customHeaders={"X": "1"},
+    )
+    id = str(made["id"])
+    decided("endpoint.rotate", id=id, signingSecret=sealed(SECRET), overlapS=60)
+    found = known.get("acme", id)
+    assert found is not None and found.headers == {"X": "1"}
+    assert found.keys(NOW_MS // 1000 + 59) == [parse_key(SECRET), parse_key(OLDER)]
+    assert found.keys(NOW_MS // 1000 + 60) == [parse_key(SECRET)]
+    first = run(deliver("a", id))
+    gone = WebhookWork(
+        "attempt", "acme", id, listed(first)[0].id, 1, attempt=Attempt(1, NOW_MS, 1, "gone", 410)
+    )
+    (sent,) = run(gone, table=first.table, begin=1).to("commands")
+    assert settled(msgspec.json.decode(sent.value or b"", type=Command))["disabledReason"] == "gone"
+    assert (found := known.get("acme", id)) is not None and found.disabled
+    decided("endpoint.delete", id=id)
+    assert known.get("acme", id) is None
