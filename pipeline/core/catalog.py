@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from heapq import heappop, heappush
+from typing import cast
 
 from pipeline.core import instant
 from pipeline.records import Definition
@@ -19,6 +20,9 @@ METER, CUSTOMER, SUBJECT, FEATURE, KEY, PORTAL_TOKEN = (
     "meter", "customer", "subject", "feature", "key", "portal-token",
 )  # fmt: skip
 CUSTOMER_KEY, CUSTOMER_SUBJECT = "customer/key", "customer/subject"
+ENTITLEMENT, GRANT, RULE, ENDPOINT = "entitlement", "grant", "rule", "endpoint"
+ENTITLEMENT_CUSTOMER, GRANT_ENTITLEMENT = "entitlement/customer", "grant/entitlement"
+RULE_ENDPOINT = "rule/endpoint"
 SUBJECT_KEY, FEATURE_KEY, METER_ULID = "subject/key", "feature/key", "meter/id"
 FEATURE_METER, TOKEN_SUBJECT = "feature/meter", "portal-token/subject"
 OWN = "/"  # log keys that begin so are the control stage's own, no definitions
@@ -174,3 +178,10 @@ def _shared(definition: Definition) -> Iterator[Handle]:
         yield FEATURE_METER, str(body["meterSlug"])
     elif definition.kind == PORTAL_TOKEN:
         yield TOKEN_SUBJECT, str(body["subject"])
+    elif definition.kind == ENTITLEMENT:
+        yield ENTITLEMENT_CUSTOMER, str(body["customerId"])
+    elif definition.kind == GRANT:
+        yield GRANT_ENTITLEMENT, str(body["entitlementId"])
+    elif definition.kind == RULE and "deletedAt" not in body:
+        for endpoint in cast(list[str], body["channels"]):
+            yield RULE_ENDPOINT, endpoint

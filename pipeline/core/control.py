@@ -1,7 +1,7 @@
 """Decides commands: the one place where a definition comes into being, changes or goes.
 
 Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind (core.meter_command,
-core.customer, core.subject, core.feature, core.key, core.portal_token), the log, or the clock.
+core.customer and so on, see DECIDERS), the log, or the clock.
 
 Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` is an id or a key, where there are both.
 
@@ -25,6 +25,25 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     key.revoke             {id}                                          -> key
     portal-token.create    {subject, allowedMeterSlugs?: [..], expiresAt?: <= 1 h, the default} -> portal token
     portal-token.invalidate {id} | {subject}                             -> {invalidated: n}
+    entitlement.create     {customerId, featureKey | featureId, type, activeFrom?, activeTo?, metadata?; static: config;
+                           metered: usagePeriod {interval, anchor?}, measureUsageFrom?, isSoftLimit?, issueAfterReset?,
+                           issueAfterResetPriority? | issue? {amount, priority?}, preserveOverageAtReset?, gracePeriod?,
+                           grants? [as for grant.create]}                -> entitlement; 409 if one is in force then
+    entitlement.override   {id, customerId?, entitlement: as for create} -> the new one; the old ends as it begins
+    entitlement.reset      {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?} -> entitlement
+    entitlement.delete     {id, customerId?}                             -> entitlement. With customerId, `id` may be
+                           a feature key in all of these.
+    grant.create           {entitlementId, customerId?, amount, priority?, effectiveAt?, expiration? {duration, count},
+                           recurrence? {interval, anchor?}, minRolloverAmount?, maxRolloverAmount?, metadata?} -> grant
+    grant.void             {id, at?}                                     -> grant
+    rule.create            {type, name, channels, disabled?, metadata?, ... by type: core.rule} -> rule
+    rule.update            {id, as for create}; replaces all of it       -> rule
+    rule.delete            {id}                                          -> rule
+    endpoint.create        {name, url, signingSecret (sealed), customHeaders?, disabled?, metadata?} -> endpoint
+    endpoint.update        {id, as for create}; the secret stays unless another is given            -> endpoint
+    endpoint.rotate        {id, signingSecret, overlapS?}                -> endpoint
+    endpoint.disable       {id, reason?}                                 -> endpoint
+    endpoint.delete        {id}; 409 while a rule sends to it            -> endpoint
 
 Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, `Z`). All but meters made before
 there were such members have createdAt and updatedAt:
@@ -40,10 +59,13 @@ there were such members have createdAt and updatedAt:
                            rotated: + rotatedTo. Replies and audit leave `hash` out.
     portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
                            a day after expiresAt it is forgotten
+    entitlement, grant, rule, endpoint   ULID: see core.entitled, core.grant, core.rule, core.endpoint; deleted:
+                           + deletedAt, voided: + voidedAt. Replies leave an endpoint's secrets out.
 
 Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
 customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
-portal-token-conflict).
+portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict), `forbidden` (403: an entitlement
+that a subscription manages).
 """
 
 from __future__ import annotations
@@ -52,7 +74,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import customer, feature, meter_command, portal_token, subject
+from pipeline.core import (
+    customer,
+    endpoint,
+    entitlement,
+    feature,
+    grant,
+    meter_command,
+    portal_token,
+    rule,
+    subject,
+)
 from pipeline.core import key as api_key
 from pipeline.core.catalog import Body, Catalog, key, key_of
 from pipeline.core.meter_command import METER_ID, meter_of
@@ -82,6 +114,20 @@ DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
     "key.revoke": api_key.revoke,
     "portal-token.create": portal_token.create,
     "portal-token.invalidate": portal_token.invalidate,
+    "entitlement.create": entitlement.create,
+    "entitlement.override": entitlement.override,
+    "entitlement.reset": entitlement.reset,
+    "entitlement.delete": entitlement.delete,
+    "grant.create": grant.create,
+    "grant.void": grant.void,
+    "rule.create": rule.create,
+    "rule.update": rule.update,
+    "rule.delete": rule.delete,
+    "endpoint.create": endpoint.create,
+    "endpoint.update": endpoint.update,
+    "endpoint.rotate": endpoint.rotate,
+    "endpoint.disable": endpoint.disable,
+    "endpoint.delete": endpoint.delete,
 }
 
 

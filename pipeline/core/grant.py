@@ -1,18 +1,42 @@
 """Grants: an amount of usage that an entitlement may take, when, in which order, and what of it outlives a reset.
 
-Owns: when a grant is active, when it is filled, the order of burning, rollover. Does not own: burning (credit), the
-commands that make and void grants (grant_command), calendars (period).
-Amounts are atto (see number), instants whole minutes in seconds since 1970.
+Owns: when a grant is active, when it is filled, the order of burning, rollover, deciding grant.*. Does not own:
+burning (credit), calendars (period). Amounts are atto (see number), instants whole minutes in seconds since 1970.
+
+    {id, entitlementId, amount, priority, effectiveAt, expiration? {duration, count}, expiresAt?, recurrence? {interval,
+     anchor}, minRolloverAmount, maxRolloverAmount, metadata?, issuedAfterReset?, voidedAt?, createdAt, updatedAt}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core import period
-from pipeline.core.period import NEVER_S, Recurrence
+from pipeline.core import entitled, instant, number, period
+from pipeline.core.catalog import GRANT
+from pipeline.core.period import NEVER_S, Interval, Recurrence
+from pipeline.core.wanted import Wanted, seconds_of, text_of
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Broken, Rejected
+
+MAX_PRIORITY = 255
+MAX_COUNT = 1000
+DURATIONS = ("HOUR", "DAY", "WEEK", "MONTH", "YEAR")
+MEMBERS = (
+    "amount", "priority", "effectiveAt", "expiration", "recurrence", "minRolloverAmount", "maxRolloverAmount",
+    "metadata",
+)  # fmt: skip
+_OURS = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "deletedAt",
+    "expiresAt",
+    "nextRecurrence",
+    "voidedAt",
+    "annotations",
+)
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -68,14 +92,126 @@ def burn_order(grants: Iterable[Grant]) -> tuple[Grant, ...]:
     return tuple(sorted(grants, key=lambda g: (g.priority, g.expires_at_s, g.created_at_ms, g.id)))
 
 
-def issue(entitlement: str, amount: int, priority: int, from_s: int, created_at_ms: int) -> Grant:
-    """The grant of `issueAfterReset`: back to the amount at every reset, for ever."""
+def grant_of(body: Mapping[str, object]) -> Grant:
+    """The grant that a definition on the log holds."""
+    effective_at_s = seconds_of(body, "effectiveAt")
+    if effective_at_s is None:
+        raise Broken(f"The grant {body.get('id')} has no effectiveAt.")
+    expires_at_s, voided_at_s = seconds_of(body, "expiresAt"), seconds_of(body, "voidedAt")
+    recurrence = body.get("recurrence")
     return Grant(
-        id=entitlement,
-        amount=amount,
-        effective_at_s=from_s,
-        priority=priority,
-        min_rollover=amount,
-        max_rollover=amount,
-        created_at_ms=created_at_ms,
+        id=str(body["id"]),
+        amount=number.exact(str(body["amount"])),
+        effective_at_s=effective_at_s,
+        priority=int(str(body["priority"])),
+        expires_at_s=NEVER_S if expires_at_s is None else expires_at_s,
+        voided_at_s=NEVER_S if voided_at_s is None else voided_at_s,
+        recurrence=_recurrence_of(recurrence) if isinstance(recurrence, Mapping) else None,
+        min_rollover=number.exact(str(body["minRolloverAmount"])),
+        max_rollover=number.exact(str(body["maxRolloverAmount"])),
+        created_at_ms=instant.ms_of(str(body["createdAt"])),
     )
+
+
+def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
+    anchor_s = seconds_of(body, "anchor")
+    if anchor_s is None:
+        raise Broken("A recurrence has no anchor.")
+    return Recurrence(period.parse(body["interval"]), anchor_s)
+
+
+def create(wish: Wish) -> Outcome:
+    """grant.create: to a metered entitlement, by its id or by customer and feature key."""
+    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId"), _OURS)
+    at_s = wish.at_ms // 1000
+    entitlement = _entitlement(wish, sent, at_s)
+    schedule = entitled.schedule_of(entitlement)
+    now_s = max(period.floor_minute(at_s), schedule.start_s)  # one that is yet to begin has its first period
+    body = define(wish, sent, str(entitlement["id"]), wish.id(), at_s)
+    if (seconds_of(body, "effectiveAt") or 0) < period.usage_period(schedule, now_s)[0]:
+        sent.refuse("grant effective date is before the current usage period")
+    return Outcome([Change(GRANT, str(body["id"]), body)], body)
+
+
+def void(wish: Wish) -> Outcome:
+    """grant.void {id, at?}: from `at` on (now) it gives nothing; what it paid for stays paid."""
+    sent = Wanted(GRANT, wish.body, ("id", "at"))
+    id, at_s = sent.required("id", 64), wish.at_ms // 1000
+    body = wish.catalog.body(wish.namespace, GRANT, id)
+    if body is None:
+        raise Rejected("not-found", f"There is no grant with the id {id}.")
+    if "voidedAt" in body:
+        raise Rejected("grant-conflict", f"grant {id} is already voided")
+    entitlement = entitled.find(wish.catalog, wish.namespace, str(body["entitlementId"]), at_s)
+    voided_at_ms = sent.instant_ms("at")
+    if voided_at_ms is not None and voided_at_ms > wish.at_ms:
+        sent.refuse("grant cannot be voided in the future")
+    voided_at_s = period.floor_minute(at_s if voided_at_ms is None else voided_at_ms // 1000)
+    schedule = entitled.schedule_of(entitlement)
+    if voided_at_ms is not None and voided_at_s < period.usage_period(schedule, at_s)[0]:
+        sent.refuse("grant cannot be voided before the current usage period")
+    voided = {**body, "voidedAt": text_of(voided_at_s), "updatedAt": wish.now}
+    return Outcome([Change(GRANT, id, voided)], voided)
+
+
+def define(wish: Wish, sent: Wanted, entitlement: str, id: str, at_s: int) -> Body:
+    """The body of a new grant. Raises Rejected `bad-grant`."""
+    amount, least = sent.amount("amount"), sent.at_least_zero("minRolloverAmount")
+    most, effective_at_s = sent.at_least_zero("maxRolloverAmount"), sent.minute_s("effectiveAt")
+    if amount is None or amount <= 0:
+        sent.refuse("grant amount must be positive")
+    effective_at_s = period.floor_minute(at_s) if effective_at_s is None else effective_at_s
+    body: Body = {
+        "id": id,
+        "entitlementId": entitlement,
+        "amount": number.text(amount),
+        "priority": sent.integer("priority", 1, MAX_PRIORITY) or 1,
+        "effectiveAt": text_of(effective_at_s),
+        **_expiration(sent, effective_at_s),
+        **_recurrence(sent, effective_at_s),
+        "minRolloverAmount": number.text(least or 0),
+        "maxRolloverAmount": number.text(most or 0),
+        "createdAt": wish.now,
+        "updatedAt": wish.now,
+    }
+    if (metadata := sent.metadata()) is not None:
+        body["metadata"] = metadata
+    return body
+
+
+def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
+    customer = sent.text("customerId", 256)
+    if customer is not None:
+        customer = entitled.customer_id(wish.catalog, wish.namespace, customer)
+    wanted = sent.required("entitlementId", 256)
+    entitlement = entitled.find(wish.catalog, wish.namespace, wanted, at_s, customer)
+    if entitlement["type"] != "metered":
+        sent.refuse("grants can only be given to metered entitlements")
+    if at_s >= entitled.span(entitlement)[1]:
+        sent.refuse("entitlement is no longer active")
+    return entitlement
+
+
+def _expiration(sent: Wanted, effective_at_s: int) -> Body:
+    nested = sent.nested("expiration")
+    if nested is None:
+        return {}
+    parts = Wanted(GRANT, nested, ("duration", "count"))
+    duration, count = parts.one_of("duration", DURATIONS), parts.integer("count", 1, MAX_COUNT)
+    if duration is None or count is None:
+        sent.refuse("grant expiration must have duration and count")
+    interval: Interval = period.NAMED[duration]
+    expires_at_s = period.add(effective_at_s, interval, count, overflow=True)
+    return {"expiration": {"duration": duration, "count": count}, "expiresAt": text_of(expires_at_s)}
+
+
+def _recurrence(sent: Wanted, effective_at_s: int) -> Body:
+    nested = sent.nested("recurrence")
+    if nested is None:
+        return {}
+    parts = Wanted(GRANT, nested, ("interval", "anchor"), ("intervalISO",))
+    if parts.interval("interval") is None:
+        sent.refuse("grant recurrence must have an interval")
+    anchor_s = parts.minute_s("anchor")
+    anchor = text_of(effective_at_s if anchor_s is None else anchor_s)
+    return {"recurrence": {"interval": nested["interval"], "anchor": anchor}}

@@ -1,0 +1,159 @@
+"""Endpoints: where webhooks go and what they are signed with. OpenMeter calls them channels.
+
+Owns: the rules of a definition, rotation of the secret, deciding endpoint.*. Does not own: making a secret and sealing
+it (who sends the command: the plaintext never gets here unless nothing is sealed), delivery (deliveries).
+
+    {id, type: "WEBHOOK", name, url, customHeaders?, signingSecret, previousSecret? {secret, until}, disabled,
+     disabledReason?, disabledAt?, metadata?, createdAt, updatedAt, deletedAt?}
+No reply holds a secret.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.core import instant
+from pipeline.core.catalog import ENDPOINT, RULE, RULE_ENDPOINT
+from pipeline.core.sealed import PREFIX
+from pipeline.core.wanted import Wanted
+from pipeline.core.webhook import signing_key
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Rejected
+
+TYPE = "WEBHOOK"
+MAX_URL = 2048
+MAX_HEADERS = 20
+MAX_SEALED = 1024
+OVERLAP_S = 86_400  # how long the secret before signs along, unless the command says otherwise
+MOST_OVERLAP_S = 30 * 86_400
+SECRETS = ("signingSecret", "previousSecret")
+
+_MEMBERS = ("type", "name", "url", "customHeaders", "signingSecret", "disabled", "metadata")
+_OURS = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "deletedAt",
+    "disabledReason",
+    "disabledAt",
+    "annotations",
+    "previousSecret",
+)
+_URL = re.compile(r"https?://[^\s/?#]+\S*").fullmatch
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
+_HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*").fullmatch
+
+
+def shown(body: Body) -> Body:
+    """An endpoint without its secrets, for everybody's eyes."""
+    return {name: value for name, value in body.items() if name not in SECRETS}
+
+
+def create(wish: Wish) -> Outcome:
+    """endpoint.create. The secret is needed: who sends the command makes one, if the user gave none."""
+    sent = Wanted(ENDPOINT, wish.body, _MEMBERS, _OURS)
+    secret = _secret(sent)
+    if secret is None:
+        sent.refuse("endpoint signingSecret is required")
+    id = wish.id()
+    body = {"id": id, **_read(sent), "signingSecret": secret, "createdAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(ENDPOINT, id, body)], shown(body))
+
+
+def update(wish: Wish) -> Outcome:
+    """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
+    sent = Wanted(ENDPOINT, wish.body, _MEMBERS, _OURS)
+    old = _find(wish)
+    kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
+    body = {"id": old["id"], **_read(sent), **kept, "updatedAt": old["updatedAt"]}
+    if body["disabled"] and old["disabled"]:
+        body |= {name: old[name] for name in ("disabledReason", "disabledAt") if name in old}
+    secret = _secret(sent)
+    if secret is not None and secret != old["signingSecret"]:
+        body |= _turned(wish, old, secret, OVERLAP_S)
+    if body == old:
+        return Outcome([], shown(old))
+    body["updatedAt"] = wish.now
+    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+
+
+def rotate(wish: Wish) -> Outcome:
+    """endpoint.rotate {id, signingSecret, overlapS?}: both secrets sign until the overlap is over."""
+    sent = Wanted(ENDPOINT, wish.body, ("id", "signingSecret", "overlapS"))
+    old, secret = _find(wish), _secret(sent)
+    if secret is None or secret == old["signingSecret"]:
+        sent.refuse("endpoint signingSecret must be a new one")
+    overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
+    body = {
+        **old,
+        **_turned(wish, old, secret, OVERLAP_S if overlap_s is None else overlap_s),
+        "updatedAt": wish.now,
+    }
+    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+
+
+def disable(wish: Wish) -> Outcome:
+    """endpoint.disable {id, reason}: nothing is sent to it any more. Disabling twice changes nothing."""
+    sent = Wanted(ENDPOINT, wish.body, ("id", "reason"))
+    old, reason = _find(wish), sent.text("reason", 256)
+    if old["disabled"]:
+        return Outcome([], shown(old))
+    body = {**old, "disabled": True, "disabledReason": reason, "disabledAt": wish.now, "updatedAt": wish.now}
+    body = {name: value for name, value in body.items() if value is not None}
+    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+
+
+def delete(wish: Wish) -> Outcome:
+    """endpoint.delete {id}: 409 while a rule sends to it. Its secrets are dropped."""
+    old = _find(wish)
+    id = str(old["id"])
+    for name in wish.catalog.many(wish.namespace, RULE_ENDPOINT, id):
+        rule = wish.catalog.body(wish.namespace, RULE, name)
+        if rule is not None:
+            raise Rejected("endpoint-conflict", f"the rule {rule['name']} ({name}) sends to endpoint {id}")
+    body = {**shown(old), "signingSecret": "", "deletedAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(ENDPOINT, id, body)], shown(body))
+
+
+def _turned(wish: Wish, old: Body, secret: str, overlap_s: int) -> Body:
+    until = instant.text_of(wish.at_ms + 1000 * overlap_s)
+    return {"signingSecret": secret, "previousSecret": {"secret": old["signingSecret"], "until": until}}
+
+
+def _find(wish: Wish) -> Body:
+    id = wish.body.get("id")
+    body = wish.catalog.body(wish.namespace, ENDPOINT, id) if isinstance(id, str) else None
+    if body is None or "deletedAt" in body:
+        raise Rejected("not-found", f"There is no endpoint with the id {str(id)[:64]}.")
+    return body
+
+
+def _secret(sent: Wanted) -> str | None:
+    secret = sent.text("signingSecret", MAX_SEALED)
+    if secret is not None and not secret.startswith(PREFIX):
+        try:
+            signing_key(secret)
+        except Rejected as refusal:
+            sent.refuse(f"endpoint signingSecret is not valid: {refusal.detail}")
+    return secret
+
+
+def _read(sent: Wanted) -> Body:
+    if sent.text("type", 64) not in (None, TYPE):
+        sent.refuse(f"endpoint type must be {TYPE}")
+    url = sent.required("url", MAX_URL)
+    if not _URL(url):
+        sent.refuse("endpoint url must begin with https:// or http:// and name a host")
+    headers = sent.strings("customHeaders", MAX_HEADERS, 128, 1024)
+    for name, value in (headers or {}).items():
+        if not _HEADER(name) or not _HEADER_VALUE(value):
+            sent.refuse(f"endpoint customHeaders {ascii(name)[:64]} is not a header")
+    found: Body = {
+        "type": TYPE,
+        "name": sent.required("name", 256),
+        "url": url,
+        "customHeaders": headers or None,
+        "disabled": sent.flag("disabled") or False,
+        "metadata": sent.metadata(),
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,96 @@
+"""Entitlements as they stand on the control log: found, and read.
+
+Owns: which entitlement a name means, when it is in force, its usage periods. Does not own: the commands (entitlement),
+grants (grant).
+
+    {id, type, customerId, featureId, featureKey, activeFrom, activeTo?, metadata?, createdAt, updatedAt, deletedAt?,
+     metered: usagePeriod {interval, anchor}, measureUsageFrom, isSoftLimit, isUnlimited, issueAfterReset?,
+              issueAfterResetPriority?, preserveOverageAtReset, gracePeriod?,
+              resets: [{effectiveAt, anchor, preserveOverage}],
+     static: config}
+Instants are RFC 3339 on whole minutes but for createdAt, updatedAt and deletedAt; amounts plain decimal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.core import period
+from pipeline.core.catalog import CUSTOMER_KEY, ENTITLEMENT, ENTITLEMENT_CUSTOMER, Catalog
+from pipeline.core.period import NEVER_S, Recurrence, Reset, Schedule
+from pipeline.core.wanted import seconds_of
+from pipeline.errors import Broken, Rejected
+
+Stored = Mapping[str, object]
+Body = dict[str, object]
+
+
+def customer_id(catalog: Catalog, namespace: str, wanted: str) -> str:
+    """The id of the living customer with this id or key. Raises Rejected `not-found`."""
+    for id in (wanted, catalog.one(namespace, CUSTOMER_KEY, wanted)):
+        body = catalog.body(namespace, "customer", id) if id is not None else None
+        if id is not None and body is not None and "deletedAt" not in body:
+            return id
+    raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+
+
+def of_customer(catalog: Catalog, namespace: str, customer: str) -> list[Body]:
+    """All entitlements of a customer (id), ended and deleted ones too, oldest first."""
+    found = (
+        catalog.body(namespace, ENTITLEMENT, id)
+        for id in catalog.many(namespace, ENTITLEMENT_CUSTOMER, customer)
+    )
+    return sorted((body for body in found if body is not None), key=lambda body: str(body["id"]))
+
+
+def find(catalog: Catalog, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+    """The entitlement with this id, or of the customer (id) for this feature key at `at_s`.
+
+    Deleted ones are not found. Raises Rejected `not-found`.
+    """
+    body = catalog.body(namespace, ENTITLEMENT, wanted)
+    if body is not None and "deletedAt" not in body and customer in (None, body["customerId"]):
+        return body
+    if customer is not None:
+        for body in of_customer(catalog, namespace, customer):
+            if wanted == body["featureKey"] and "deletedAt" not in body and in_force(body, at_s):
+                return body
+    raise Rejected("not-found", f"There is no entitlement with the id or feature key {wanted}.")
+
+
+def span(body: Stored) -> tuple[int, int]:
+    """[start, end) in which it is in force; the end is NEVER_S if none is set."""
+    ends = [at_s for member in ("activeTo", "deletedAt") if (at_s := seconds_of(body, member)) is not None]
+    start_s = seconds_of(body, "activeFrom")
+    if start_s is None:
+        raise Broken(f"The entitlement {body.get('id')} has no activeFrom.")
+    return start_s, min(ends, default=NEVER_S)
+
+
+def in_force(body: Stored, at_s: int) -> bool:
+    """Whether it is in force at an instant."""
+    start_s, end_s = span(body)
+    return start_s <= at_s < end_s
+
+
+def schedule_of(body: Stored) -> Schedule:
+    """The usage periods of a metered entitlement."""
+    usage_period, start_s = body.get("usagePeriod"), seconds_of(body, "measureUsageFrom")
+    anchor_s = seconds_of(usage_period, "anchor") if isinstance(usage_period, Mapping) else None
+    if not isinstance(usage_period, Mapping) or start_s is None or anchor_s is None:
+        raise Broken(f"The entitlement {body.get('id')} has no usage period.")
+    recurrence = Recurrence(period.parse(usage_period["interval"]), anchor_s)
+    return Schedule(start_s, recurrence, tuple(map(_reset, _list(body, "resets"))))
+
+
+def _reset(body: Any) -> Reset:
+    at_s, anchor_s = seconds_of(body, "effectiveAt"), seconds_of(body, "anchor")
+    if at_s is None or anchor_s is None:
+        raise Broken("A reset has no instant.")
+    return Reset(at_s, anchor_s, bool(body["preserveOverage"]))
+
+
+def _list(body: Stored, member: str) -> list[Any]:
+    found = body.get(member)
+    return found if isinstance(found, list) else []

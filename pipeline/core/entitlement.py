@@ -1,0 +1,328 @@
+"""Entitlements: what a customer may use of a feature, and the commands that give, change and take it.
+
+Owns: the rules of a definition, deciding entitlement.*, the terms that follow. Does not own: grants (grant), how one
+is found and read (entitled), balances (balance). Rules: OpenMeter's; the grace period is ours.
+
+One entitlement of a customer and feature key is in force at a time. Instants are truncated to the minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import msgspec
+
+from pipeline.core import entitled, number, period
+from pipeline.core import grant as grant_
+from pipeline.core.catalog import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
+from pipeline.core.grant import burn_order, grant_of
+from pipeline.core.period import MINUTE_S, Recurrence
+from pipeline.core.terms import COUNTED, Counted, Terms
+from pipeline.core.wanted import Wanted, seconds_of, text_of
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Rejected
+
+MAX_CONFIG = 65_536
+MAX_GRANTS = 100
+MAX_RESETS = 1000
+MAX_PRIORITY = 255
+TYPES = ("boolean", "static", "metered")
+
+_ANY = (
+    "type",
+    "customerId",
+    "featureKey",
+    "featureId",
+    "activeFrom",
+    "activeTo",
+    "metadata",
+    "subscriptionId",
+)
+_OF_TYPE: dict[str, tuple[str, ...]] = {
+    "boolean": (),
+    "static": ("config",),
+    "metered": (
+        "usagePeriod", "measureUsageFrom", "isSoftLimit", "isUnlimited", "issueAfterReset", "issueAfterResetPriority",
+        "issue", "preserveOverageAtReset", "gracePeriod", "grants",
+    ),
+}  # fmt: skip
+_OURS = (
+    "id", "createdAt", "updatedAt", "deletedAt", "annotations", "subjectKey", "customerKey", "currentUsagePeriod",
+    "lastReset",
+)  # fmt: skip
+
+
+def create(wish: Wish) -> Outcome:
+    """entitlement.create. 409 where one of this customer and feature key would be in force at the same time."""
+    return _create(wish, wish.body, replaces=None)
+
+
+def override(wish: Wish) -> Outcome:
+    """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
+    sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "entitlement"))
+    old = _find(wish, sent)
+    _check_free_hand(old)
+    if not entitled.in_force(old, wish.at_ms // 1000):
+        sent.refuse("only an entitlement that is active can be overridden")
+    new = {"customerId": old["customerId"], **(sent.nested("entitlement") or {})}
+    return _create(wish, new, replaces=old)
+
+
+def delete(wish: Wish) -> Outcome:
+    """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
+    old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId")))
+    _check_free_hand(old)
+    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(ENTITLEMENT, str(old["id"]), gone)], gone)
+
+
+def reset(wish: Wish) -> Outcome:
+    """entitlement.reset {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?}: a new usage period begins."""
+    members = ("id", "customerId", "effectiveAt", "retainAnchor", "preserveOverage")
+    sent = Wanted(ENTITLEMENT, wish.body, members)
+    old, now_s = _find(wish, sent), period.floor_minute(wish.at_ms // 1000)
+    if old["type"] != "metered":
+        sent.refuse("only metered entitlements can be reset")
+    wanted_ms = sent.instant_ms("effectiveAt")
+    if wanted_ms is not None and wanted_ms > wish.at_ms:
+        sent.refuse("reset time cannot be in the future")
+    at_s = now_s if wanted_ms is None else period.floor_minute(wanted_ms // 1000)
+    schedule = entitled.schedule_of(old)
+    last_s = schedule.resets[-1].at_s if schedule.resets else schedule.start_s
+    if at_s < period.usage_period(schedule, now_s)[0]:
+        sent.refuse("reset time must not be before the current usage period")
+    if at_s <= last_s:
+        sent.refuse("reset time must be after the last reset")
+    if not entitled.in_force(old, at_s):
+        sent.refuse("entitlement is not active at the reset time")
+    if len(schedule.resets) >= MAX_RESETS:
+        sent.refuse(f"entitlement can be reset at most {MAX_RESETS} times")
+    preserve = sent.flag("preserveOverage")
+    anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s
+    done = {
+        "effectiveAt": text_of(at_s),
+        "anchor": text_of(anchor_s if sent.flag("retainAnchor") else at_s),
+        "preserveOverage": old["preserveOverageAtReset"] if preserve is None else preserve,
+    }
+    body = {**old, "resets": [*cast(list[object], old["resets"]), done], "updatedAt": wish.now}
+    return Outcome([Change(ENTITLEMENT, str(old["id"]), body)], body)
+
+
+def terms_of(
+    body: Mapping[str, object], grants: Iterable[Mapping[str, object]], aggregation: str, revision: int
+) -> Terms:
+    """The terms of a metered entitlement. grants: the bodies of its own. revision: the newest of all of these."""
+    starts_at_s, ends_at_s = entitled.span(body)
+    grace = body.get("gracePeriod")
+    return Terms(
+        entitlement=str(body["id"]),
+        revision=revision,
+        aggregation=cast(Counted, aggregation),
+        schedule=entitled.schedule_of(body),
+        order=burn_order(map(grant_of, grants)),
+        preserve=bool(body["preserveOverageAtReset"]),
+        soft=bool(body["isSoftLimit"]),
+        grace_s=0 if grace is None else grace_s(str(grace)),
+        starts_at_s=starts_at_s,
+        ends_at_s=ends_at_s,
+    )
+
+
+def grace_s(text: str) -> int:
+    """A grace period in seconds, of an interval without months."""
+    interval = period.parse(text, MINUTE_S)
+    if interval.months:
+        raise Rejected("bad-interval", "a grace period is given in minutes, hours, days or weeks")
+    return interval.seconds
+
+
+def _find(wish: Wish, sent: Wanted) -> Body:
+    customer = sent.text("customerId", 256)
+    if customer is not None:
+        customer = entitled.customer_id(wish.catalog, wish.namespace, customer)
+    return entitled.find(wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer)
+
+
+def _check_free_hand(body: Mapping[str, object]) -> None:
+    if "subscriptionId" in body:
+        raise Rejected("forbidden", "entitlement is managed by subscription")
+
+
+def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) -> Outcome:
+    kind = sent_body.get("type")
+    if kind not in TYPES:
+        raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
+    sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), _OURS)
+    now_s = period.floor_minute(wish.at_ms // 1000)
+    id, feature = wish.id(), _feature(wish, sent)
+    active_from_s, active_to_s = sent.minute_s("activeFrom"), sent.minute_s("activeTo")
+    if active_from_s is not None and active_from_s < now_s:
+        sent.refuse("activeFrom must not be in the past")
+    starts_at_s = now_s if active_from_s is None else active_from_s
+    if active_to_s is not None and active_to_s <= starts_at_s:
+        sent.refuse("activeTo must be after activeFrom")
+    body: Body = {
+        "id": id,
+        "type": kind,
+        "customerId": entitled.customer_id(wish.catalog, wish.namespace, sent.required("customerId", 256)),
+        "featureId": feature["id"],
+        "featureKey": feature["key"],
+        "activeFrom": text_of(starts_at_s),
+        "activeTo": None if active_to_s is None else text_of(active_to_s),
+        "subscriptionId": sent.text("subscriptionId", 64),
+        "metadata": sent.metadata(),
+    }
+    grants: list[Change] = []
+    if kind == "static":
+        body["config"] = _config(sent)
+    elif kind == "metered":
+        body |= _metered(wish, sent, feature, starts_at_s)
+        grants = _grants(wish, sent, body)
+    body = {name: value for name, value in body.items() if value is not None}
+    body |= {"createdAt": wish.now, "updatedAt": wish.now}
+    changes = _ended(wish, sent, replaces, body)
+    _check_free(wish, body, replaces)
+    return Outcome([*changes, Change(ENTITLEMENT, id, body), *grants], body)
+
+
+def _ended(wish: Wish, sent: Wanted, replaces: Body | None, body: Body) -> list[Change]:
+    """The entitlement that the new one supersedes."""
+    if replaces is None:
+        return []
+    if (body["featureKey"], body["customerId"]) != (replaces["featureKey"], replaces["customerId"]):
+        sent.refuse("an entitlement can only be overridden by one of the same customer and feature")
+    ended = {**replaces, "activeTo": body["activeFrom"], "updatedAt": wish.now}
+    return [Change(ENTITLEMENT, str(replaces["id"]), ended)]
+
+
+def _feature(wish: Wish, sent: Wanted) -> Body:
+    key, id = sent.text("featureKey", 256), sent.text("featureId", 256)
+    if key is None and id is None:
+        sent.refuse("either featureKey or featureId is required")
+    wanted = wish.catalog.one(wish.namespace, FEATURE_KEY, key) if key is not None else id
+    body = wish.catalog.body(wish.namespace, FEATURE, wanted) if wanted is not None else None
+    if body is None or (id is not None and body["id"] != id):
+        raise Rejected("not-found", f"feature not found: {key or id}")
+    if "archivedAt" in body:
+        sent.refuse(f"feature {body['key']} is archived")
+    return body
+
+
+def _check_free(wish: Wish, body: Body, replaces: Body | None) -> None:
+    start_s, end_s = entitled.span(body)
+    for other in entitled.of_customer(wish.catalog, wish.namespace, str(body["customerId"])):
+        if other["featureKey"] != body["featureKey"]:
+            continue
+        other_start_s, other_end_s = entitled.span(other)
+        if replaces is not None and other["id"] == replaces["id"]:
+            other_end_s = min(other_end_s, start_s)
+        if max(start_s, other_start_s) < min(end_s, other_end_s):
+            raise Rejected(
+                "entitlement-conflict",
+                f"entitlement with id {other['id']} already exists for feature {body['featureKey']} "
+                f"and customer {body['customerId']}",
+            )
+
+
+def _config(sent: Wanted) -> str:
+    config = sent.text("config", MAX_CONFIG, multiline=True)
+    if config is None:
+        sent.refuse("config is required for static entitlements")
+    try:
+        msgspec.json.decode(config)
+    except msgspec.DecodeError:
+        sent.refuse("config must be valid JSON")
+    return config
+
+
+def _metered(wish: Wish, sent: Wanted, feature: Body, starts_at_s: int) -> Body:
+    slug = feature.get("meterSlug")
+    meter = wish.catalog.body(wish.namespace, METER, str(slug)) if slug is not None else None
+    if meter is None:
+        sent.refuse(f"feature {feature['key']} has no meter: a metered entitlement needs one")
+    if meter["aggregation"] not in COUNTED:
+        sent.refuse(
+            f"meter {slug} has the aggregation {meter['aggregation']}, which no balance can be kept of"
+        )
+    nested = sent.nested("usagePeriod")
+    if nested is None:
+        sent.refuse("usagePeriod is required for metered entitlements")
+    parts = Wanted(ENTITLEMENT, nested, ("interval", "anchor"), ("intervalISO",))
+    interval = parts.interval("interval")
+    if interval is None:
+        sent.refuse("usagePeriod must have an interval")
+    anchor_s = parts.minute_s("anchor")
+    recurrence = Recurrence(interval, starts_at_s if anchor_s is None else anchor_s)
+    amount, priority = _issue(sent)
+    return {
+        "usagePeriod": {"interval": nested["interval"], "anchor": text_of(recurrence.anchor_s)},
+        "measureUsageFrom": text_of(_measured_from_s(sent, recurrence, starts_at_s)),
+        "isSoftLimit": sent.flag("isSoftLimit") or False,
+        "isUnlimited": sent.flag("isUnlimited") or False,
+        "issueAfterReset": None if amount is None else number.text(amount),
+        "issueAfterResetPriority": None if amount is None else priority,
+        "preserveOverageAtReset": sent.flag("preserveOverageAtReset") or False,
+        "gracePeriod": _grace(sent),
+        "resets": [],
+    }
+
+
+def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> int:
+    wanted = sent.text("measureUsageFrom", 64)
+    if wanted is None or wanted == "NOW":
+        return starts_at_s
+    if wanted == "CURRENT_PERIOD_START":
+        return period.bounds(recurrence, starts_at_s)[0]
+    from_s = sent.minute_s("measureUsageFrom")
+    if from_s is None or from_s > starts_at_s:
+        sent.refuse("measureUsageFrom must not be after the entitlement becomes active")
+    return from_s
+
+
+def _issue(sent: Wanted) -> tuple[int | None, int]:
+    amount, priority = (
+        sent.at_least_zero("issueAfterReset"),
+        sent.integer("issueAfterResetPriority", 1, MAX_PRIORITY),
+    )
+    nested = sent.nested("issue")
+    if nested is not None:
+        if amount is not None:
+            sent.refuse("only one of issue and issueAfterReset can be set")
+        parts = Wanted(ENTITLEMENT, nested, ("amount", "priority"))
+        amount, priority = parts.at_least_zero("amount"), parts.integer("priority", 1, MAX_PRIORITY)
+    if amount is None and priority is not None:
+        sent.refuse("issueAfterReset is required when issueAfterResetPriority is set")
+    return amount, priority or 1
+
+
+def _grace(sent: Wanted) -> str | None:
+    text = sent.text("gracePeriod", 64)
+    if text is None:
+        return None
+    try:
+        grace_s(text)
+    except Rejected as refusal:
+        sent.refuse(f"entitlement gracePeriod is not valid: {refusal.detail}")
+    return text
+
+
+def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
+    """The grants that come with the entitlement: what is issued after each reset, and those sent along."""
+    changes = []
+    entitlement, from_s = str(body["id"]), seconds_of(body, "measureUsageFrom") or 0
+    if (amount := body["issueAfterReset"]) is not None and number.exact(str(amount)) > 0:
+        issued = {
+            "amount": amount, "priority": body["issueAfterResetPriority"], "effectiveAt": text_of(from_s),
+            "minRolloverAmount": amount, "maxRolloverAmount": amount,
+        }  # fmt: skip
+        issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), entitlement, wish.id(1), from_s)
+        changes.append(Change(GRANT, wish.id(1), {**issue, "issuedAfterReset": True}))
+    first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
+    schedule = entitled.schedule_of({**body, "resets": []})
+    for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
+        made = grant_.define(wish, Wanted(GRANT, one, grant_.MEMBERS), entitlement, wish.id(place), first_s)
+        if (seconds_of(made, "effectiveAt") or 0) < period.usage_period(schedule, first_s)[0]:
+            sent.refuse("grant effective date is before the current usage period")
+        changes.append(Change(GRANT, wish.id(place), made))
+    return changes

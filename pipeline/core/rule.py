@@ -1,0 +1,197 @@
+"""Notification rules: what is to be told, of whom, and to which endpoints.
+
+Owns: the rules of a definition, deciding rule.*, what a rule asks in the form that threshold takes. Does not own: when
+something is told (threshold), endpoints (endpoint). Types and limits: OpenMeter's; two types are ours.
+
+    {id, type, name, channels: [endpoint id], disabled, metadata?, createdAt, updatedAt, deletedAt?, and by type:
+     entitlements.balance.threshold: thresholds [{type, value}], features? [{id, key}], rearm
+     entitlements.reset:             features?
+     entitlements.grant.expiring:    before, features?
+     meter.volume.threshold:         meterSlug, windowSize, limit, customers? [id], groupBy? {name: value}
+     invoice.created, invoice.updated: nothing}
+Amounts are plain decimal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pipeline.core import entitled, number, period
+from pipeline.core.catalog import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.threshold import ALIASES, TYPES, Threshold
+from pipeline.core.wanted import Wanted
+from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.errors import Rejected
+
+BALANCE, RESET = "entitlements.balance.threshold", "entitlements.reset"
+EXPIRING, VOLUME = "entitlements.grant.expiring", "meter.volume.threshold"
+MAX_CHANNELS = 5
+MAX_THRESHOLDS = 10
+MAX_LISTED = 100
+VOLUMES = ("SUM", "COUNT")  # what adds up over minutes
+WINDOW_SIZES = ("MINUTE", "HOUR", "DAY")
+REARM = ("period", "resolved")
+_ANY = ("type", "name", "channels", "disabled", "metadata")
+_OF_TYPE: dict[str, tuple[str, ...]] = {
+    BALANCE: ("thresholds", "features", "rearm"),
+    RESET: ("features",),
+    EXPIRING: ("before", "features"),
+    VOLUME: ("meterSlug", "windowSize", "limit", "customers", "groupBy"),
+    "invoice.created": (),
+    "invoice.updated": (),
+}
+_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
+
+
+def create(wish: Wish) -> Outcome:
+    """rule.create."""
+    id = wish.id()
+    body = {"id": id, **_read(wish, wish.body), "createdAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(RULE, id, body)], body)
+
+
+def update(wish: Wish) -> Outcome:
+    """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
+    old = _find(wish)
+    new = _read(wish, wish.body)
+    if new["type"] != old["type"]:
+        raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
+    body = {"id": old["id"], **new, "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
+    if body == old:
+        return Outcome([], old)
+    body["updatedAt"] = wish.now
+    return Outcome([Change(RULE, str(old["id"]), body)], body)
+
+
+def delete(wish: Wish) -> Outcome:
+    """rule.delete {id}: it tells nothing more, and stays readable by its id."""
+    old = _find(wish)
+    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
+    return Outcome([Change(RULE, str(old["id"]), gone)], gone)
+
+
+def is_on(body: Mapping[str, object]) -> bool:
+    """Whether the rule tells anything at all."""
+    return not body.get("disabled") and "deletedAt" not in body
+
+
+def thresholds_of(body: Mapping[str, object]) -> list[Threshold]:
+    """The thresholds of a rule of type BALANCE."""
+    found = cast(list[Mapping[str, Any]], body.get("thresholds") or [])
+    return [Threshold(str(one["type"]), number.exact(str(one["value"]))) for one in found]
+
+
+def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bool:
+    """Whether a rule about entitlements is about those of this feature: no list means all."""
+    features = cast(list[Mapping[str, Any]] | None, body.get("features"))
+    return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
+
+
+def _find(wish: Wish) -> Body:
+    id = wish.body.get("id")
+    body = wish.catalog.body(wish.namespace, RULE, id) if isinstance(id, str) else None
+    if body is None or "deletedAt" in body:
+        raise Rejected("not-found", f"There is no rule with the id {str(id)[:64]}.")
+    return body
+
+
+def _read(wish: Wish, sent_body: Mapping[str, object]) -> Body:
+    kind = sent_body.get("type")
+    if not isinstance(kind, str) or kind not in _OF_TYPE:
+        raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
+    sent = Wanted(RULE, sent_body, (*_ANY, *_OF_TYPE[kind]), _OURS)
+    found: Body = {
+        "type": kind,
+        "name": sent.required("name", 256),
+        "channels": _channels(wish, sent),
+        "disabled": sent.flag("disabled") or False,
+        "metadata": sent.metadata(),
+    }
+    if "features" in _OF_TYPE[kind]:
+        found["features"] = _features(wish, sent)
+    if kind == BALANCE:
+        found |= {"thresholds": _thresholds(sent), "rearm": sent.one_of("rearm", REARM) or REARM[0]}
+    elif kind == EXPIRING:
+        if sent.interval("before") is None:
+            sent.refuse("rule before is required")
+        found["before"] = sent.text("before", 64)
+    elif kind == VOLUME:
+        found |= _volume(wish, sent)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def before_s(body: Mapping[str, object]) -> int:
+    """How long before a grant ends a rule of type EXPIRING tells; months count 30 days."""
+    interval = period.parse(body["before"])
+    return interval.months * 30 * period.DAY_S + interval.seconds
+
+
+def _channels(wish: Wish, sent: Wanted) -> list[str]:
+    channels = sent.texts("channels", MAX_CHANNELS, 64)
+    if not channels:
+        sent.refuse(f"rule channels must have 1 to {MAX_CHANNELS} members")
+    for id in channels:
+        body = wish.catalog.body(wish.namespace, ENDPOINT, id)
+        if body is None or "deletedAt" in body:
+            sent.refuse(f"there is no channel with the id {id}")
+    return channels
+
+
+def _thresholds(sent: Wanted) -> list[Body]:
+    nested = sent.objects("thresholds", 1, MAX_THRESHOLDS)
+    if nested is None:
+        sent.refuse("rule thresholds are required")
+    found: list[Body] = []
+    ids = set()
+    for one in nested:
+        parts = Wanted(RULE, one, ("type", "value"))
+        kind, value = parts.one_of("type", (*TYPES, *ALIASES)), parts.at_least_zero("value")
+        if kind is None or value is None:
+            sent.refuse("each of a rule's thresholds must have a type and a value")
+        ids.add(Threshold(kind, value).id)
+        found.append({"type": kind, "value": number.text(value)})
+    if len(ids) < len(found):
+        sent.refuse("rule thresholds must not hold the same threshold twice")
+    return found
+
+
+def _features(wish: Wish, sent: Wanted) -> list[Body] | None:
+    wanted = sent.texts("features", MAX_LISTED, 256)
+    if not wanted:
+        return None
+    found: list[Body] = []
+    for one in wanted:
+        id = wish.catalog.one(wish.namespace, FEATURE_KEY, one) or one
+        body = wish.catalog.body(wish.namespace, FEATURE, id)
+        if body is None:
+            sent.refuse(f"there is no feature with the id or key {one}")
+        found.append({"id": body["id"], "key": body["key"]})
+    return found
+
+
+def _volume(wish: Wish, sent: Wanted) -> Body:
+    slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
+    meter = wish.catalog.body(wish.namespace, METER, slug)
+    if meter is None:
+        sent.refuse(f"meter not found: {slug}")
+    if meter["aggregation"] not in VOLUMES:
+        sent.refuse(f"rule meterSlug must be a meter that adds up: {' or '.join(VOLUMES)}")
+    if limit is None:
+        sent.refuse("rule limit is required")
+    size = sent.one_of("windowSize", WINDOW_SIZES)
+    if size is None:
+        sent.refuse("rule windowSize is required")
+    columns = cast(Mapping[str, str], meter.get("groupBy") or {})
+    group_by = sent.strings("groupBy", len(columns) or 1, 64, 1024)
+    if unknown := [name for name in group_by or () if name not in columns]:
+        sent.refuse(f"meter {slug} has no group-by key {ascii(unknown[0])[:64]}")
+    customers = sent.texts("customers", MAX_LISTED, 256)
+    return {
+        "meterSlug": slug,
+        "windowSize": size,
+        "limit": number.text(limit),
+        "customers": [entitled.customer_id(wish.catalog, wish.namespace, one) for one in customers or []]
+        or None,
+        "groupBy": group_by or None,
+    }
