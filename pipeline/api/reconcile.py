@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from pipeline.api.auth import needs
+from pipeline.api.auth import needs, principal
 from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.core.reconcile import Report, Stored, in_flight, reconcile, totals
@@ -38,11 +38,22 @@ def get_reconcile(
     """`ok`: all that was read has a fate or is pending, in total and stage by stage.
 
     Once nothing is in flight (`settled`), stored rows are compared too, down to meter, subject and minute.
+    The report is on the namespace of the key; without keys (`auth = off`) on all.
     `lag` is in records that a stage has not read yet.
     """
     report, lags = settle(neighbours(request), wait_s)
+    who = principal(request)
+    if who.key_id is not None:
+        report = only(report, who.namespace)
     body = {**msgspec.to_builtins(report), "lag": lags}
     return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def only(report: Report, namespace: str) -> Report:
+    """What the report says of one namespace."""
+    kept = [one for one in report.namespaces if one.namespace == namespace]
+    differences = [sentence for one in kept for sentence in one.differences]
+    return Report(not differences, report.settled, kept, differences)
 
 
 def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | None]]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.api.reconcile import only
+from pipeline.core.reconcile import NamespaceReport, Report
 from pipeline.settings import Settings
 from tests.api.conftest import bearer
 from tests.api.test_scopes import NEEDED
@@ -142,3 +144,10 @@ def test_a_portal_token_is_of_its_namespace(guarded: TestClient, admins: Admins,
     made = guarded.post("/portal/tokens", json={"subject": "s1"}, headers=admins["b"])
     asked = guarded.get("/portal/meters/calls/query", headers=bearer(made.json()["token"]))
     assert asked.status_code == 404  # the meter is a's
+
+
+def test_a_report_is_on_the_own_namespace() -> None:
+    a, b = (NamespaceReport(name, 1, {}, {}, 0, [f"{name} differs"]) for name in ("a", "b"))
+    report = Report(False, True, [a, b], ["a differs", "b differs"])
+    assert only(report, "b") == Report(False, True, [b], ["b differs"])
+    assert only(report, "c") == Report(True, True, [], [])
