@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ import msgspec
 from pipeline.core import number, period
 from pipeline.core.period import HOUR_S, MINUTE_S, Schedule
 from pipeline.core.terms import Counted
+from pipeline.records import Window
 
 R = TypeVar("R")
 
@@ -29,6 +31,8 @@ SEGMENT_ENTRIES = (
     200  # of the log of members: one value of at most 3.4 kB is written anew for each new member
 )
 ONE = number.SCALE
+PART_BYTES = 8
+encode = msgspec.msgpack.Encoder().encode
 
 
 class Table(Protocol):
@@ -53,6 +57,20 @@ class Change(NamedTuple):
     order: str = ""
     members: Sequence[bytes] = ()
     cause: str = ""
+
+
+def change_of(window: Window) -> Change:
+    """A window of `usage` as a change; its cause is the window's subject."""
+    identity = encode((window.meter_id, window.subject, sorted(window.dimensions.items()), window.part))
+    return Change(
+        part=blake2b(identity, digest_size=PART_BYTES).digest(),
+        minute_s=window.start_s,
+        value=number.exact(window.value),
+        revision=window.revision,
+        order=window.order,
+        members=[bytes.fromhex(member) for member in window.members],
+        cause=window.subject,
+    )
 
 
 class Moved(NamedTuple):
@@ -84,7 +102,6 @@ class HourRow(msgspec.Struct, array_like=True):
     entries: int = 0
 
 
-encode = msgspec.msgpack.Encoder().encode
 _minute_row = msgspec.msgpack.Decoder(MinuteRow).decode
 _hour_row = msgspec.msgpack.Decoder(HourRow).decode
 _firsts = msgspec.msgpack.Decoder(list[int]).decode

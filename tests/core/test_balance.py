@@ -21,7 +21,8 @@ from pipeline.core.number import SCALE
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S, Interval, Recurrence, Reset, Schedule
 from pipeline.core.standing import Outcome, Standing
 from pipeline.core.terms import COUNTED, Counted, Terms
-from pipeline.core.usage_rows import SEGMENT_ENTRIES, Change
+from pipeline.core.usage_rows import SEGMENT_ENTRIES, Change, change_of
+from pipeline.records import Window
 from tests.core.test_aggregate import Memory
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
@@ -506,3 +507,34 @@ def test_old_state_decodes() -> None:
     mover(table, terms_of(MONTHLY, grant()))(3, (1, 10))
     head = msgspec.msgpack.decode(table[ACCOUNT + b"b"])
     assert decode_head(msgspec.msgpack.encode(head[:6])).before.at_s == START_S
+
+
+def window(**members: Any) -> Window:
+    given_ = {
+        "namespace": "default", "meter": "m", "meter_id": 7, "subject": "a", "dimensions": {"x": "1"},
+        "start_s": START_S, "value": "2.5", "count": 1, "change": "2.5", "order": "", "members": [],
+        "revision": 4, "received_at_ms": 0,
+    }  # fmt: skip
+    return Window(**{**given_, **members})
+
+
+def test_windows_of_one_minute_add_up_and_the_newest_of_each_counts() -> None:
+    windows = [
+        window(),
+        window(value="3", revision=5),
+        window(value="9", revision=3),  # older than what is known
+        window(subject="b"),
+        window(dimensions={"x": "2"}),
+        window(part=1),
+        window(meter_id=8),
+    ]
+    changes = [change_of(one) for one in windows]
+    found = move(Memory(), ACCOUNT, terms_of(MONTHLY, grant()), START_S, changes, 0)
+    assert found.standing.usage == 13 * SCALE
+    assert found.cause == "a"
+
+
+def test_members_of_a_window() -> None:
+    change = change_of(window(members=["00" * 16, "01" * 16], value="2"))
+    terms = terms_of(MONTHLY, grant(), aggregation="UNIQUE_COUNT")
+    assert move(Memory(), ACCOUNT, terms, START_S, [change, change], 0).standing.usage == 2 * SCALE
