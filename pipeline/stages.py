@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-STAGES = ("ingest", "dedupe", "aggregate", "sink", "control", "backfill", "attribute", "live", "webhook")
+STAGES = (
+    "ingest",
+    "dedupe",
+    "aggregate",
+    "sink",
+    "control",
+    "backfill",
+    "attribute",
+    "alert",
+    "live",
+    "webhook",
+)
 # Their work depends on definitions: a command is answered when they know it.
 READERS = ("aggregate", "attribute")
 # Their input has one partition, so a second worker would only wait.

@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 from pipeline.stages import STAGES
 
 DAY_MS = 86_400_000
-CONSUMERS = {*STAGES, "api", "alert"}
+CONSUMERS = {*STAGES, "api"}
 DECLARED = topics.load(Settings.model_construct())
 
 

@@ -1,7 +1,7 @@
 """`tallymark worker STAGE`: one process, one stage.
 
-Owns: putting a stage together from the settings, its folder, its metrics port, its heartbeat, and stopping on a signal.
-Does not own: what a stage does (its agent) or how (engine).
+Owns: its folder, its metrics port, its heartbeat, and stopping on a signal.
+Does not own: what a stage is made of (parts), what it does (its agent) or how (engine).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -24,10 +23,8 @@ import uvloop
 from pipeline import kafka, topics
 from pipeline.agents.following import Following
 from pipeline.agents.heartbeat import Heartbeat, describe
-from pipeline.agents.meters import Meters
-from pipeline.core.attribution import Holders
-from pipeline.core.http_event import TOPIC as HTTP_EVENTS
-from pipeline.engine.partition import Cluster, Spec
+from pipeline.agents.parts import parts_of
+from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
 from pipeline.errors import Broken, Rejected
@@ -38,17 +35,7 @@ from pipeline.stages import STAGES
 log = logging.getLogger("tallymark.worker")
 
 GROUP_PREFIX = "tallymark-"
-FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
 MOST_WORKERS = 1024  # of one stage that may share a state folder
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a stage is made of: its spec, what makes its agents, and which definitions it follows."""
-
-    spec: Spec
-    create: Callable[[Stage], None]
-    follows: Following | None = None
 
 
 def main(stage: str, settings: Settings) -> None:
@@ -63,7 +50,7 @@ def main(stage: str, settings: Settings) -> None:
     uvloop.install()
     declared = topics.load(settings)
     _check_topics(settings)
-    parts = _parts(stage, settings, declared)
+    parts = parts_of(stage, settings, declared)
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}
@@ -89,101 +76,6 @@ def main(stage: str, settings: Settings) -> None:
     finally:
         heartbeat.close()
         lock.close()
-
-
-def _parts(stage: str, settings: Settings, declared: dict[str, topics.Topic]) -> Parts:
-    """One branch a stage: the only place that knows what each needs."""
-    lifetime_s = settings.horizon_s + settings.future_limit_s
-    namespaces = {name: topic.namespace for name, topic in declared.items() if topic.namespace is not None}
-    if stage == "ingest":
-        from pipeline.agents import ingest
-        from pipeline.core.event import Limits
-
-        limits = Limits(
-            horizon_s=settings.horizon_s,
-            future_limit_s=settings.future_limit_s,
-            max_event_bytes=settings.max_event_bytes,
-        )
-        partitions = declared["events-accepted"].partitions
-        return Parts(
-            Spec(stage, (*namespaces, HTTP_EVENTS), "ingest-meta"),
-            lambda made: ingest.create(made, namespaces, partitions, limits),
-        )
-    if stage == "dedupe":
-        from pipeline.agents import dedupe
-
-        partitions = declared["events-unique"].partitions
-        kept_ms = [declared[name].retention_ms for name in (*namespaces, HTTP_EVENTS)]
-        lag_ms = max(kept_ms) if topics.FOREVER not in kept_ms else FOREVER_MS
-        return Parts(
-            Spec(stage, ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
-            lambda made: dedupe.create(made, partitions, lifetime_s * 1000, lag_ms),
-        )
-    if stage == "aggregate":
-        from pipeline.agents import aggregate
-
-        meters = Meters(settings)
-        return Parts(
-            Spec(stage, ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),
-            lambda made: aggregate.create(made, meters.current, settings.horizon_s),
-            meters,
-        )
-    if stage == "sink":
-        from pipeline.agents import sink
-
-        return Parts(Spec(stage, sink.INPUTS), lambda made: sink.create(made, settings))
-    if stage == "backfill":
-        from pipeline.agents import backfill
-        from pipeline.stores.clickhouse import connect
-
-        store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-        meters = Meters(settings)
-        return Parts(
-            Spec(stage, (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
-            lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
-            meters,
-        )
-    if stage == "attribute":
-        from pipeline.agents import attribute
-
-        holders = Holders()
-        following = Following(settings, holders.update)
-        partitions = declared["customer-usage"].partitions
-        return Parts(
-            Spec(stage, ("usage",), "attribute-meta", attribute.CHANGELOG),
-            lambda made: attribute.create(made, holders, lambda: following.revision, partitions),
-            following,
-        )
-    if stage == "live":
-        if not settings.redis:
-            raise Rejected(
-                "no-redis", "The stage live copies balances to Redis, and the setting redis is empty."
-            )
-        from pipeline.agents import live
-        from pipeline.stores.balances import BalanceWriter, Keys
-
-        keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
-        writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
-        return Parts(Spec(stage, (live.INPUT,)), lambda made: live.create(made, writer))
-    if stage == "webhook":
-        from pipeline.agents import webhook
-        from pipeline.agents.endpoints import Endpoints
-        from pipeline.core.sealed import Seal
-
-        endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))
-        partitions = declared[webhook.WORK].partitions
-        inputs = (webhook.ALERTS, webhook.WORK)
-        return Parts(
-            Spec(stage, inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
-            lambda made: webhook.create(made, settings, partitions, endpoints),
-            Following(settings, endpoints.update),
-        )
-    from pipeline.agents import control
-
-    return Parts(
-        Spec(stage, ("commands",), "control-meta", control.CHANGELOG),
-        lambda made: control.create(made, declared["backfill-work"].partitions),
-    )
 
 
 def _run(stage: Stage) -> None:

@@ -1,0 +1,248 @@
+"""ALERT: keeps the balance of every entitlement, and decides in the same transaction what is to be told.
+
+Reads `customer-usage`: windows by customer, and clock records for what is due with no event; `control` for
+entitlements, grants, features and rules. Writes `balances` and `alerts`. Keeps: balances, what was told, when each
+account is due (`alert-changelog`). On replay: a record that was taken changes nothing again and says the same again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Mapping
+
+import faust
+import msgspec
+
+from pipeline.agents.clock import KEY, NEVER_MS, Agenda
+from pipeline.agents.seeding import Job, Seeding
+from pipeline.core import alerting
+from pipeline.core.accounts import Account, Accounts, Name
+from pipeline.core.alerting import DUE, Moved
+from pipeline.core.attribution import Holders
+from pipeline.core.identity import customer_hash
+from pipeline.core.period import NEVER_S
+from pipeline.engine.changelog import Changelog
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.partition import Partition
+from pipeline.engine.stage import Stage
+from pipeline.engine.table import Overlay
+from pipeline.engine.transaction import Transaction
+from pipeline.records import Balance, CustomerWindow, Definition
+
+NAME = "alert"
+INPUT = "customer-usage"
+CHANGELOG = Changelog("alert-changelog")
+DUE_ROWS = 10_000  # read at once when a partition is taken over
+ACCOUNT, SEEDED = "account", "seeded"  # what a clock record may say
+
+_windows = msgspec.json.Decoder(list[CustomerWindow]).decode
+_items = msgspec.json.Decoder(list[list[str]]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def clock_value(_: int, items: list[bytes]) -> bytes:
+    """A clock record: what is said, each ["account", namespace, customer, feature] or ["seeded", ..., mark]."""
+    return b"[" + b",".join(items) + b"]"
+
+
+class Known:
+    """Definitions as this worker knows them. `update` runs in the thread that follows `control`."""
+
+    def __init__(self, agenda: Agenda, partitions: int) -> None:
+        self.accounts = Accounts()
+        self.holders = Holders()
+        self.lock = threading.Lock()
+        self.agenda = agenda
+        self._partitions = partitions
+
+    def update(self, changes: Mapping[str, Definition | None]) -> None:
+        """Takes changes; the accounts that they touch are looked at by a clock record."""
+        with self.lock:
+            self.holders.update(changes)
+            touched = self.accounts.update(changes)
+        for name in touched:
+            self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
+
+    def partition(self, name: Name) -> int:
+        """Where an account's usage comes."""
+        return customer_hash(name[0], name[1]) % self._partitions
+
+
+class Timers:
+    """When accounts of one partition are due. What the state says, in memory, in order."""
+
+    def __init__(self) -> None:
+        self._due: dict[bytes, int] = {}
+        self._heap: list[tuple[int, bytes]] = []
+
+    def load(self, table: Overlay) -> None:
+        """Reads all of the state's."""
+        start = DUE
+        while rows := table.scan(start, DUE_ROWS):
+            for key, value in rows:
+                if not key.startswith(DUE):
+                    return
+                self.set(*alerting.read_due((key, value)))
+            start = rows[-1][0] + b"\x00"
+
+    def set(self, account: bytes, at_s: int) -> None:
+        if at_s == NEVER_S:
+            self._due.pop(account, None)
+        elif self._due.get(account) != at_s:
+            self._due[account] = at_s
+            heapq.heappush(self._heap, (at_s, account))
+
+    def take(self, now_s: int) -> list[bytes]:
+        """The accounts that are due by `now_s`; they are not due any more."""
+        found = []
+        while self._heap and self._heap[0][0] <= now_s:
+            at_s, account = heapq.heappop(self._heap)
+            if self._due.get(account) == at_s:
+                del self._due[account]
+                found.append(account)
+        return found
+
+    def next_s(self) -> int:
+        """When the first is due; NEVER_S if none."""
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else NEVER_S
+
+
+def create(stage: Stage, known: Known, seeding: Seeding) -> None:
+    """The agent; its timers follow the partitions that this worker owns."""
+    owned: dict[int, tuple[Partition, Timers]] = {}
+
+    def timers_of(transaction: Transaction) -> Timers:
+        number = transaction.chunk.partition
+        partition = stage.partitions[transaction.chunk.position]
+        held = owned.get(number)
+        if held is None or held[0] is not partition:
+            held = owned[number] = (partition, Timers())
+            held[1].load(transaction.table)
+        return held[1]
+
+    async def alert(chunks: faust.Stream[Chunk]) -> None:
+        async for chunk in chunks:
+            if (transaction := await stage.begin(chunk)) is not None:
+                timers = timers_of(transaction)
+                jobs = fill(transaction, known, timers)
+                transaction.commit()
+                next_s = timers.next_s()
+                known.agenda.due(chunk.partition, NEVER_MS if next_s == NEVER_S else next_s * 1000)
+                for job in jobs:
+                    seeding.add(job)
+
+    stage.agent(INPUT)(alert)
+    last: list[frozenset[int]] = [frozenset()]
+    seen: list[list[Partition]] = [[]]
+
+    async def look() -> None:
+        """A change of owner: every account of a new partition is looked at, for definitions that came meanwhile."""
+        now = list(stage.partitions.values())
+        if now == seen[0]:
+            return
+        seen[0] = now
+        last[0] = frozenset(partition.position.partition for partition in now)
+        known.agenda.own(last[0])
+        with known.lock:
+            names = known.accounts.names()
+        for name in names:
+            known.agenda.add(known.partition(name), _encode((ACCOUNT, *name)))
+
+    stage.app.timer(0.5, name="owned")(look)
+
+
+def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
+    """Take each record of the chunk once; gives the usage from before that is to be read once it has committed."""
+    work = _Work(transaction, known, timers)
+    with known.lock:
+        for record in transaction.chunk.records:
+            now_s = record.timestamp // 1000
+            if record.key == KEY:
+                work.tick(_items(record.value or b"[]"), now_s, record.offset)
+            elif record.key is None:
+                work.take(_windows(record.value or b"[]"), now_s, record.offset)
+    work.publish()
+    return work.jobs
+
+
+class _Work:
+    """One chunk. Balances are published once an account; what is told is told record by record."""
+
+    def __init__(self, transaction: Transaction, known: Known, timers: Timers) -> None:
+        self._transaction = transaction
+        self._known = known
+        self._timers = timers
+        self._balances: dict[bytes, Balance] = {}
+        self.jobs: list[Job] = []
+
+    def take(self, windows: list[CustomerWindow], now_s: int, position: int) -> None:
+        """Usage."""
+        self._transaction.read(len(windows))
+        accounts = self._known.accounts
+        for account, mine in alerting.by_account(windows, accounts, now_s):
+            moved = alerting.move(accounts, account, self._transaction.table, now_s, position, mine)
+            self._moved(moved)
+
+    def tick(self, items: list[list[str]], now_s: int, position: int) -> None:
+        """Time, and definitions that changed."""
+        accounts, table = self._known.accounts, self._transaction.table
+        touched: dict[bytes, Account] = {}
+        for kind, namespace, customer, feature, *rest in items:
+            account = accounts.get((namespace, customer, feature))
+            if account is None:
+                continue
+            touched[account.key] = account
+            if kind == SEEDED:
+                alerting.keep_seeded(table, account, rest[0])
+        for key in self._timers.take(now_s):
+            account = accounts.by_key(key)
+            if account is not None:
+                touched[key] = account
+        for account in touched.values():
+            moved = alerting.move(accounts, account, table, now_s, position)
+            self._moved(moved)
+            self._seed(moved, now_s)
+
+    def _moved(self, moved: Moved) -> None:
+        account = moved.account
+        alerting.keep_due(self._transaction.table, account, moved.next_s)
+        self._timers.set(account.key, moved.next_s)
+        before = self._balances.get(account.key)
+        if before is not None:
+            moved.balance.received_at_ms = max(moved.balance.received_at_ms, before.received_at_ms)
+        self._balances[account.key] = moved.balance
+
+    def _seed(self, moved: Moved, now_s: int) -> None:
+        account, entitlement, accounts = moved.account, moved.entitlement, self._known.accounts
+        terms = None if entitlement is None else accounts.terms(account, entitlement)
+        use = None if entitlement is None else accounts.use(entitlement)
+        if entitlement is None or terms is None or use is None:
+            return
+        mark = alerting.seed_mark(accounts, account, entitlement)
+        meter = accounts.meter(account.name[0], use.meter)
+        if meter is None or alerting.is_seeded(self._transaction.table, account, mark):
+            return
+        subjects = accounts.subjects(account.name[0], account.name[1])
+        self.jobs.append(
+            Job(
+                namespace=account.name[0],
+                customer=account.name[1],
+                meter_id=meter.meter_id,
+                subjects=tuple(sorted(subjects)),
+                since_s=terms.schedule.start_s,
+                revision=max(account.revision, *subjects.values(), 0),
+                said=_encode((SEEDED, *account.name, mark)),
+            )
+        )
+
+    def publish(self) -> None:
+        """The balances as the chunk leaves them."""
+        for balance in self._balances.values():
+            key = f"{balance.namespace}/{balance.customer}/{balance.feature}".encode()
+            self._transaction.send(
+                "balances", _encode(balance), key=key, partition=self._transaction.chunk.partition
+            )
+            self._transaction.count(balance.namespace, "balances")

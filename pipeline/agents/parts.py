@@ -1,0 +1,195 @@
+"""What each stage is made of: the only place that knows what a stage needs.
+
+Owns: one function a stage. Does not own: running it (run), what it does (its agent). A stage's modules are imported
+only by the process that runs it, so that no worker carries another's libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipeline import kafka, topics
+from pipeline.agents.following import Following
+from pipeline.agents.meters import Meters
+from pipeline.core.attribution import Holders
+from pipeline.core.http_event import TOPIC as HTTP_EVENTS
+from pipeline.engine.partition import Spec
+from pipeline.engine.stage import Stage
+from pipeline.errors import Rejected
+from pipeline.settings import Settings
+
+FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
+Declared = Mapping[str, topics.Topic]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a stage is made of: its spec, what makes its agents, and which definitions it follows."""
+
+    spec: Spec
+    create: Callable[[Stage], None]
+    follows: Following | None = None
+
+
+def parts_of(stage: str, settings: Settings, declared: Declared) -> Parts:
+    """The parts of a stage. Raises Rejected if there is no such stage, or a setting that it needs is empty."""
+    made = _STAGES.get(stage)
+    if made is None:
+        raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(_STAGES)}.")
+    return made(settings, declared)
+
+
+def _namespaces(declared: Declared) -> dict[str, str]:
+    return {name: topic.namespace for name, topic in declared.items() if topic.namespace is not None}
+
+
+def _ingest(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import ingest
+    from pipeline.core.event import Limits
+
+    namespaces = _namespaces(declared)
+    limits = Limits(
+        horizon_s=settings.horizon_s,
+        future_limit_s=settings.future_limit_s,
+        max_event_bytes=settings.max_event_bytes,
+    )
+    partitions = declared["events-accepted"].partitions
+    return Parts(
+        Spec("ingest", (*namespaces, HTTP_EVENTS), "ingest-meta"),
+        lambda made: ingest.create(made, namespaces, partitions, limits),
+    )
+
+
+def _dedupe(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import dedupe
+
+    partitions = declared["events-unique"].partitions
+    kept_ms = [declared[name].retention_ms for name in (*_namespaces(declared), HTTP_EVENTS)]
+    lag_ms = max(kept_ms) if topics.FOREVER not in kept_ms else FOREVER_MS
+    return Parts(
+        Spec("dedupe", ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
+        lambda made: dedupe.create(
+            made, partitions, (settings.horizon_s + settings.future_limit_s) * 1000, lag_ms
+        ),
+    )
+
+
+def _aggregate(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import aggregate
+
+    meters = Meters(settings)
+    return Parts(
+        Spec("aggregate", ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),
+        lambda made: aggregate.create(made, meters.current, settings.horizon_s),
+        meters,
+    )
+
+
+def _sink(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import sink
+
+    return Parts(Spec("sink", sink.INPUTS), lambda made: sink.create(made, settings))
+
+
+def _backfill(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import backfill
+    from pipeline.stores.clickhouse import connect
+
+    store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
+    meters = Meters(settings)
+    return Parts(
+        Spec("backfill", (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
+        lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
+        meters,
+    )
+
+
+def _attribute(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import attribute
+
+    holders = Holders()
+    following = Following(settings, holders.update)
+    partitions = declared["customer-usage"].partitions
+    return Parts(
+        Spec("attribute", ("usage",), "attribute-meta", attribute.CHANGELOG),
+        lambda made: attribute.create(made, holders, lambda: following.revision, partitions),
+        following,
+    )
+
+
+def _alert(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import alert
+    from pipeline.agents.clock import Agenda, Clock
+    from pipeline.agents.seeding import Seeding
+    from pipeline.stores.clickhouse import connect
+
+    agenda, partitions = Agenda(), declared[alert.INPUT].partitions
+    known = alert.Known(agenda, partitions)
+    seeding = Seeding(
+        settings,
+        connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()),
+        known.holders,
+        partitions,
+        agenda.add,
+    )
+
+    def create(made: Stage) -> None:
+        alert.create(made, known, seeding)
+        Clock(settings, alert.INPUT, agenda, alert.clock_value).start()
+        seeding.start()
+
+    return Parts(
+        Spec("alert", (alert.INPUT,), "alert-meta", alert.CHANGELOG),
+        create,
+        Following(settings, known.update),
+    )
+
+
+def _live(settings: Settings, declared: Declared) -> Parts:
+    if not settings.redis:
+        raise Rejected("no-redis", "The stage live copies balances to Redis, and the setting redis is empty.")
+    from pipeline.agents import live
+    from pipeline.stores.balances import BalanceWriter, Keys
+
+    keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
+    writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
+    return Parts(Spec("live", (live.INPUT,)), lambda made: live.create(made, writer))
+
+
+def _webhook(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import webhook
+    from pipeline.agents.endpoints import Endpoints
+    from pipeline.core.sealed import Seal
+
+    endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))
+    partitions = declared[webhook.WORK].partitions
+    inputs = (webhook.ALERTS, webhook.WORK)
+    return Parts(
+        Spec("webhook", inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
+        lambda made: webhook.create(made, settings, partitions, endpoints),
+        Following(settings, endpoints.update),
+    )
+
+
+def _control(settings: Settings, declared: Declared) -> Parts:
+    from pipeline.agents import control
+
+    return Parts(
+        Spec("control", ("commands",), "control-meta", control.CHANGELOG),
+        lambda made: control.create(made, declared["backfill-work"].partitions),
+    )
+
+
+_STAGES: Mapping[str, Callable[[Settings, Declared], Parts]] = {
+    "ingest": _ingest,
+    "dedupe": _dedupe,
+    "aggregate": _aggregate,
+    "sink": _sink,
+    "backfill": _backfill,
+    "attribute": _attribute,
+    "alert": _alert,
+    "live": _live,
+    "webhook": _webhook,
+    "control": _control,
+}

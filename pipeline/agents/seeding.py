@@ -1,0 +1,146 @@
+"""Usage from before an entitlement: read from ClickHouse, written as windows to the alert stage's own input.
+
+Owns: when stored windows are complete enough to be read, and saying them. Does not own: which account needs them
+(agents.alert), what they do to a balance (core.balance).
+
+A mark goes through each partition of `usage`. Attribute passes it only when it knows the definitions that the mark
+names, so what comes behind it reaches the account by itself; when ClickHouse has the mark of each partition, it has all
+that came before. Windows are absolute and carry a revision: one that comes both ways is counted once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import KafkaException, Producer
+
+from pipeline import kafka
+from pipeline.agents.packing import arrays
+from pipeline.core.attribution import Holders, attribute
+from pipeline.core.identity import customer_hash
+from pipeline.core.window import MINUTE_S
+from pipeline.errors import Unavailable
+from pipeline.records import CustomerWindow
+from pipeline.settings import Settings
+from pipeline.stores.backfill import landed
+from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.windows import stored_windows
+
+LOOK_S = 0.2
+FLUSH_S = 10.0
+AHEAD_S = 2 * 86_400  # events may lie in the future
+
+log = logging.getLogger("tallymark.seeding")
+_encode = msgspec.json.Encoder().encode
+
+
+class Job(NamedTuple):
+    """Usage of a customer's feature that is to be said: of its meter and subjects, from `since_s` on.
+
+    revision: of the definitions that attribute must know. said: what follows on the topic once all is there.
+    """
+
+    namespace: str
+    customer: str
+    meter_id: int
+    subjects: tuple[str, ...]
+    since_s: int
+    revision: int
+    said: bytes
+
+
+class Seeding:
+    """A thread that does the jobs it is given. A job that is lost with the process is asked for again by the agent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ClickHouse,
+        holders: Holders,
+        partitions: int,
+        done: Callable[[int, bytes], None],
+    ) -> None:
+        """partitions: of `usage` and of `customer-usage`. done: told the job's partition and `said`."""
+        self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 5, "log_level": 0})
+        self._store = store
+        self._holders = holders
+        self._partitions = partitions
+        self._done = done
+        self._lock = threading.Lock()
+        self._new: dict[bytes, Job] = {}  # by `said`, so that a job asked for twice is done once
+        self._thread = threading.Thread(target=self._run, name="seeding", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, job: Job) -> None:
+        """Does the job soon."""
+        with self._lock:
+            self._new[job.said] = job
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                jobs, self._new = list(self._new.values()), {}
+            if jobs:
+                self._try(jobs)
+            time.sleep(LOOK_S)
+
+    def _try(self, jobs: list[Job]) -> None:
+        try:
+            self._do(jobs)
+        except Unavailable as error:
+            log.warning("usage from before is not to be had, it is tried again: %s", error)
+            with self._lock:
+                self._new = {job.said: job for job in jobs} | self._new
+
+    def _do(self, jobs: list[Job]) -> None:
+        mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()
+        self._say("usage", [(partition, mark, b"[]") for partition in range(self._partitions)])
+        while landed(self._store, mark) < self._partitions:
+            time.sleep(LOOK_S)
+        for job in jobs:
+            self._seed(job)
+
+    def _seed(self, job: Job) -> None:
+        target = customer_hash(job.namespace, job.customer) % self._partitions
+        until_s = int(time.time()) // MINUTE_S * MINUTE_S + AHEAD_S
+        since_s = job.since_s // MINUTE_S * MINUTE_S
+        pages = stored_windows(
+            self._store, job.namespace, job.meter_id, job.subjects, max(0, since_s), until_s
+        )
+        windows = 0
+        for page in pages:
+            mine = [one for one in attribute(page, self._holders) if one.customer == job.customer]
+            windows += len(mine)
+            self._say("customer-usage", [(target, None, packed) for packed in _packed(mine)])
+        self._done(target, job.said)
+        log.info("%d windows said of the customer %s", windows, job.customer)
+
+    def _say(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
+        """Raises Unavailable."""
+        failed: list[object] = []
+        try:
+            for partition, key, value in records:
+                self._producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    on_delivery=lambda error, _: failed.append(error) if error else None,
+                )
+            left = self._producer.flush(FLUSH_S)
+        except (BufferError, KafkaException) as error:
+            raise Unavailable(f"Kafka did not take records for {topic}: {error}") from error
+        if left or failed:
+            raise Unavailable(f"Kafka did not take records for {topic}: {failed or 'no answer'}")
+
+
+def _packed(windows: list[CustomerWindow]) -> Iterable[bytes]:
+    return arrays([_encode(window) for window in windows])

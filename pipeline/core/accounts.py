@@ -1,0 +1,206 @@
+"""Accounts: what a customer may use of a feature, as the definitions have it, found by what moves them.
+
+Owns: which entitlement of an account holds at an instant, when that changes, its terms, which windows are its usage.
+Does not own: what a definition may say (entitlement, grant, feature), balances (balance), following the log (agents).
+An account is (namespace, customer id, feature key): entitlements of it follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import msgspec
+
+from pipeline.core import entitled
+from pipeline.core.attribution import ATTRIBUTION
+from pipeline.core.attribution import read as read_holders
+from pipeline.core.catalog import ENTITLEMENT, FEATURE, GRANT, METER
+from pipeline.core.control import meter_of
+from pipeline.core.entitlement import terms_of
+from pipeline.core.filter_string import Filter, filter_string, matches
+from pipeline.core.meter import Meter
+from pipeline.core.period import NEVER_S
+from pipeline.core.terms import Terms
+from pipeline.records import Definition
+
+ACCOUNT = b"a"
+Name = tuple[str, str, str]  # namespace, customer, feature
+Body = Mapping[str, object]
+_encode = msgspec.json.Encoder().encode
+
+
+def account_key(name: Name) -> bytes:
+    """The 17 bytes with which everything in the state of an account begins."""
+    return ACCOUNT + blake2b(_encode(name), digest_size=16).digest()
+
+
+@dataclass
+class Account:
+    """entitlements, grants: bodies by id; revision: the newest of all of these."""
+
+    name: Name
+    key: bytes
+    entitlements: dict[str, Body] = field(default_factory=dict)
+    grants: dict[str, dict[str, Body]] = field(default_factory=dict)  # by entitlement
+    revision: int = 0
+
+    def current(self, now_s: int) -> Body | None:
+        """The entitlement in force; else the one that ended last, or None before the first begins."""
+        begun = [one for one in self.entitlements.values() if entitled.span(one)[0] <= now_s]
+        return max(begun, key=lambda one: (entitled.span(one), str(one["id"])), default=None)
+
+    def next_change_s(self, now_s: int) -> int:
+        """When an entitlement begins or ends next; NEVER_S if none does."""
+        instants = [at_s for one in self.entitlements.values() for at_s in entitled.span(one)]
+        return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)
+
+
+@dataclass(frozen=True)
+class Use:
+    """Which usage is a feature's: of this meter, where every filter matches."""
+
+    meter: str
+    filters: tuple[tuple[str, Filter], ...]
+
+    def takes(self, dimensions: Mapping[str, str]) -> bool:
+        """Whether a window with these dimensions is usage of the feature."""
+        return all(matches(filter_, dimensions.get(name, "")) for name, filter_ in self.filters)
+
+
+class Accounts:
+    """All accounts, followed change by change. Not thread-safe: `update` and the rest take turns."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[Name, Account] = {}
+        self._by_key: dict[bytes, Account] = {}
+        self._of_customer: dict[tuple[str, str], dict[str, Account]] = {}  # by feature
+        self._entitlement: dict[str, Name] = {}
+        self._orphans: dict[str, dict[str, Definition]] = {}  # grants read before their entitlement
+        self._uses: dict[str, Use] = {}  # by feature id
+        self._meters: dict[tuple[str, str], Meter] = {}
+        self._subjects: dict[
+            tuple[str, str], dict[str, int]
+        ] = {}  # of a customer, with the change's revision
+        self._terms: dict[str, Terms] = {}  # by entitlement
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    def update(self, changes: Mapping[str, Definition | None]) -> set[Name]:
+        """Takes what was read from `control`; gives the accounts that it touches."""
+        touched: set[Name] = set()
+        for definition in changes.values():
+            if definition is None:
+                continue
+            if definition.kind == ENTITLEMENT:
+                touched |= self._take_entitlement(definition)
+            elif definition.kind == GRANT:
+                touched |= self._take_grant(definition)
+            elif definition.kind == FEATURE and definition.body is not None:
+                self._take_feature(definition.body)
+            elif definition.kind == METER:
+                self._take_meter(definition)
+            elif definition.kind == ATTRIBUTION:
+                touched |= self._take_attribution(definition)
+        return touched
+
+    def _take_entitlement(self, definition: Definition) -> set[Name]:
+        body = definition.body
+        if body is None:
+            return set()
+        name = (definition.namespace, str(body["customerId"]), str(body["featureKey"]))
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = Account(name, account_key(name))
+            self._by_key[account.key] = account
+            self._of_customer.setdefault(name[:2], {})[name[2]] = account
+        id = str(body["id"])
+        account.entitlements[id] = body
+        account.revision = max(account.revision, definition.revision)
+        self._entitlement[id] = name
+        for grant in self._orphans.pop(id, {}).values():
+            self._take_grant(grant)
+        return {name}
+
+    def _take_grant(self, definition: Definition) -> set[Name]:
+        body = definition.body
+        if body is None:
+            return set()
+        id = str(body["entitlementId"])
+        name = self._entitlement.get(id)
+        if name is None:
+            self._orphans.setdefault(id, {})[definition.name] = definition
+            return set()
+        account = self._accounts[name]
+        account.grants.setdefault(id, {})[str(body["id"])] = body
+        account.revision = max(account.revision, definition.revision)
+        return {name}
+
+    def _take_feature(self, body: Body) -> None:
+        slug = body.get("meterSlug")
+        if not isinstance(slug, str):
+            return
+        plain, advanced = body.get("meterGroupByFilters"), body.get("advancedMeterGroupByFilters")
+        wanted = (
+            {name: {"$eq": value} for name, value in plain.items()} if isinstance(plain, dict) else advanced
+        )
+        filters = wanted.items() if isinstance(wanted, dict) else ()
+        self._uses[str(body["id"])] = Use(
+            slug, tuple((name, filter_string(name, one)) for name, one in filters)
+        )
+
+    def _take_meter(self, definition: Definition) -> None:
+        meter = meter_of(definition)
+        if meter is not None:
+            self._meters[definition.namespace, meter.slug] = meter
+
+    def _take_attribution(self, definition: Definition) -> set[Name]:
+        touched: set[Name] = set()
+        for holding in read_holders(definition):
+            if holding.customer:
+                place = (definition.namespace, holding.customer)
+                self._subjects.setdefault(place, {})[definition.name] = definition.revision
+                touched |= {account.name for account in self._of_customer.get(place, {}).values()}
+        return touched
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def get(self, name: Name) -> Account | None:
+        return self._accounts.get(name)
+
+    def by_key(self, key: bytes) -> Account | None:
+        """The account whose state begins with `key`."""
+        return self._by_key.get(key)
+
+    def names(self) -> list[Name]:
+        return list(self._accounts)
+
+    def of(self, namespace: str, customer: str) -> Iterable[Account]:
+        """The accounts of a customer."""
+        return self._of_customer.get((namespace, customer), {}).values()
+
+    def use(self, entitlement: Body) -> Use | None:
+        """The usage that an entitlement's feature stands for."""
+        return self._uses.get(str(entitlement["featureId"]))
+
+    def meter(self, namespace: str, slug: str) -> Meter | None:
+        """The newest meter of the slug, deleted or not: what it counted stays counted."""
+        return self._meters.get((namespace, slug))
+
+    def subjects(self, namespace: str, customer: str) -> dict[str, int]:
+        """Every subject that the customer held at some time, with the revision of its newest change."""
+        return self._subjects.get((namespace, customer), {})
+
+    def terms(self, account: Account, entitlement: Body) -> Terms | None:
+        """The terms of a metered entitlement of the account; None for others."""
+        use = self.use(entitlement)
+        meter = None if use is None else self.meter(account.name[0], use.meter)
+        if entitlement["type"] != "metered" or meter is None:
+            return None
+        id = str(entitlement["id"])
+        found = self._terms.get(id)
+        if found is None or found.revision != account.revision:
+            grants = account.grants.get(id, {}).values()
+            found = self._terms[id] = terms_of(entitlement, grants, meter.aggregation, account.revision)
+        return found

@@ -1,0 +1,196 @@
+"""ALERT: usage by customer in, balances out; what is due with no event comes as a clock record.
+
+Owns: which accounts a record moves, the change that a window is, the balance to publish, when an account is due, which
+usage from before is missing. Does not own: the balance itself (balance), what is told of it (telling), time (agents).
+
+In the state, beside what balance keeps (all under `accounts.account_key`):
+    n + account   when it is due next, seconds (u64)
+    s + account   the usage from before that is in: `seed_mark`
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.core import balance, entitled, number
+from pipeline.core.accounts import Account, Accounts, Body
+from pipeline.core.aggregate import Table
+from pipeline.core.period import NEVER_S
+from pipeline.core.standing import Outcome, Standing
+from pipeline.core.usage_rows import Change
+from pipeline.records import Balance, CustomerWindow, Window
+
+DUE, SEEDED = b"n", b"s"
+NEVER_MS = 0  # in a Balance
+_seconds = struct.Struct(">Q")
+_encode = msgspec.json.Encoder().encode
+
+
+class Moved(NamedTuple):
+    """An account after a record. before, outcome: of metered entitlements. windows: what came, in order."""
+
+    account: Account
+    entitlement: Body | None
+    balance: Balance
+    next_s: int
+    before: Standing | None = None
+    outcome: Outcome | None = None
+    windows: Sequence[Window] = ()
+
+
+def by_account(
+    windows: Iterable[CustomerWindow], accounts: Accounts, now_s: int
+) -> list[tuple[Account, list[Window]]]:
+    """The windows that are usage of some account's metered entitlement, by account, each in order."""
+    found: dict[bytes, tuple[Account, list[Window]]] = {}
+    for customer, window in ((one.customer, one.window) for one in windows):
+        for account in accounts.of(window.namespace, customer):
+            if _takes(accounts, account, window, now_s):
+                found.setdefault(account.key, (account, []))[1].append(window)
+    return list(found.values())
+
+
+def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> bool:
+    entitlement = account.current(now_s)
+    use = None if entitlement is None or entitlement["type"] != "metered" else accounts.use(entitlement)
+    if use is None or use.meter != window.meter or not use.takes(window.dimensions):
+        return False
+    meter = accounts.meter(window.namespace, window.meter)
+    return meter is not None and meter.meter_id == window.meter_id
+
+
+def change_of(window: Window) -> Change:
+    """What a window is to a balance: its absolute value, told apart from others of its minute."""
+    parts = (window.subject, sorted(window.dimensions.items()), window.part)
+    last = window.events[-1] if window.events else None
+    return Change(
+        part=blake2b(_encode(parts), digest_size=12).digest(),
+        minute_s=window.start_s,
+        value=number.exact(window.value),
+        revision=window.revision,
+        order=window.order,
+        members=[bytes.fromhex(member) for member in window.members],
+        cause="" if last is None else _encode(last[:2]).decode(),
+    )
+
+
+def move(
+    accounts: Accounts,
+    account: Account,
+    table: Table,
+    now_s: int,
+    position: int,
+    windows: Sequence[Window] = (),
+) -> Moved:
+    """The account at `now_s`, with the windows of the record at `position` in its balance."""
+    entitlement = account.current(now_s)
+    next_s = account.next_change_s(now_s)
+    received_at_ms = max((window.received_at_ms for window in windows), default=0)
+    if entitlement is None or not entitled.in_force(entitlement, now_s):
+        return Moved(account, entitlement, _no_access(account, entitlement, position, now_s, next_s), next_s)
+    terms = accounts.terms(account, entitlement)
+    if terms is None:
+        access = _plain(account, entitlement, position, now_s, next_s)
+        return Moved(account, entitlement, access, next_s)
+    before = balance.read(table, account.key, terms)
+    changes = [change_of(window) for window in windows]
+    outcome = balance.move(table, account.key, terms, now_s, changes, position)
+    standing = outcome.standing
+    next_s = min(next_s, standing.next_at_s)
+    published = _metered(account, standing, position, next_s, received_at_ms)
+    return Moved(account, entitlement, published, next_s, before, outcome, windows)
+
+
+def due_at_s(table: Table, account: Account) -> int:
+    """When the account is due by the state; NEVER_S if never."""
+    (stored,) = table.get_many([DUE + account.key])
+    return NEVER_S if stored is None else int(_seconds.unpack(stored)[0])
+
+
+def keep_due(table: Table, account: Account, next_s: int) -> None:
+    """Keeps when the account is due."""
+    if next_s == due_at_s(table, account):
+        return
+    if next_s == NEVER_S:
+        table.delete(DUE + account.key)
+    else:
+        table.put(DUE + account.key, _seconds.pack(next_s))
+
+
+def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
+    """(account's key, seconds) of a row under DUE."""
+    key, value = row
+    return key[len(DUE) :], int(_seconds.unpack(value)[0])
+
+
+def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:
+    """Names the usage from before that an entitlement needs; another entitlement or subject makes it another."""
+    subjects = accounts.subjects(account.name[0], account.name[1])
+    return f"{entitlement['id']}/{max(subjects.values(), default=0)}"
+
+
+def is_seeded(table: Table, account: Account, mark: str) -> bool:
+    """Whether the usage of this mark is in."""
+    (stored,) = table.get_many([SEEDED + account.key])
+    return stored == mark.encode()
+
+
+def keep_seeded(table: Table, account: Account, mark: str) -> None:
+    """Says that the usage of this mark is in."""
+    table.put(SEEDED + account.key, mark.encode())
+
+
+def _balance(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
+    namespace, customer, feature = account.name
+    return Balance(
+        namespace=namespace,
+        customer=customer,
+        feature=feature,
+        entitlement="" if entitlement is None else str(entitlement["id"]),
+        type="",
+        revision=position,
+        has_access=False,
+        at_ms=now_s * 1000,
+        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
+    )
+
+
+_no_access = _balance
+
+
+def _plain(account: Account, entitlement: Body, position: int, now_s: int, next_s: int) -> Balance:
+    found = _balance(account, entitlement, position, now_s, next_s)
+    if entitlement["type"] == "static":
+        found.type, found.config, found.has_access = "static", str(entitlement["config"]), True
+    elif entitlement["type"] == "boolean":
+        found.type, found.has_access = "boolean", True
+    return found
+
+
+def _metered(
+    account: Account, standing: Standing, position: int, next_s: int, received_at_ms: int
+) -> Balance:
+    namespace, customer, feature = account.name
+    return Balance(
+        namespace=namespace,
+        customer=customer,
+        feature=feature,
+        entitlement=standing.entitlement,
+        type="metered",
+        revision=position,
+        has_access=standing.has_access,
+        at_ms=standing.at_s * 1000,
+        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
+        balance=number.text(standing.balance),
+        usage=number.text(standing.usage),
+        overage=number.text(standing.overage),
+        total_available=number.text(standing.total_available),
+        period_from_ms=standing.since_s * 1000,
+        period_to_ms=standing.until_s * 1000,
+        received_at_ms=received_at_ms,
+    )
