@@ -169,6 +169,24 @@ def test_a_broker_that_is_away_is_said_in_time(served: Settings) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("limit", "sizes", "statuses"),
+    [
+        ({"rate_limit_requests_s": 2}, [1, 1, 1], [204, 204, 429]),
+        ({"rate_limit_events_s": 1}, [600, 400, 1], [204, 204, 429]),
+    ],
+)
+def test_a_key_has_its_rate(
+    served: Settings, limit: dict[str, int], sizes: list[int], statuses: list[int]
+) -> None:
+    limited = served.model_copy(update={"redis": "", **limit})
+    with TestClient(create_app(limited), base_url="http://testserver/api/v1") as client:
+        answers = [post(client, [line(f"r{n}") for n in range(size)], BATCH) for size in sizes]
+    assert [answer.status_code for answer in answers] == statuses
+    assert answers[-1].json()["reason"] == "rate-limited"
+    assert int(answers[-1].headers["retry-after"]) > 0
+
+
 def test_the_route_is_in_the_document(here: TestClient) -> None:
     operation = here.get("http://testserver/openapi.json").json()["paths"]["/api/v1/events"]["post"]
     assert {ONE, BATCH, "application/json"} == set(operation["requestBody"]["content"])
