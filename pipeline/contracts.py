@@ -24,6 +24,7 @@ from pipeline.records import (
     AcceptedBatch,
     Alert,
     Audit,
+    Backfill,
     Command,
     Counts,
     Definition,
@@ -57,8 +58,9 @@ WIRES = {
     "settled": Wire(Settled, ("duplicates", "events-settled"), listed=True),
     "window": Wire(Window, ("usage",), listed=True),
     "counts": Wire(
-        Counts, ("aggregate-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta", "webhook-meta")
+        Counts, ("aggregate-meta", "backfill-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta", "webhook-meta")
     ),
+    "backfill": Wire(Backfill, ("backfill-work",)),
     "worker": Wire(Worker, ("workers",)),
     "command": Wire(Command, ("commands",)),
     "definition": Wire(Definition, ("control",)),

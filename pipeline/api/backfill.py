@@ -35,7 +35,6 @@ def get_backfill(request: Request, slug: str) -> dict[str, Any]:
     total = progress(steps)
     return {
         "meter": meter.slug,
-        "id": str(meter.meter_id),
         **total._asdict(),
         "shards": [
             {

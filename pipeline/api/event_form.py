@@ -49,7 +49,7 @@ def listed(have: Neighbours, namespace: str, event: StoredEvent) -> Row:
         "fate": event.fate,
         "reason": event.reason,
         "detail": event.detail,
-        "meters": list(event.meters),
+        "meters": list(dict.fromkeys(event.meters)),
         "position": {"topic": event.topic, "partition": event.partition, "offset": event.offset},
         "raw": None if event.data else event.raw,
     }
