@@ -164,3 +164,13 @@ def test_any_true_flow_adds_up(
     assert report.pending == sum(waiting)
     assert report.read == sum(report.fates.values()) + report.pending
     assert Counter(report.reasons).total() == report.fates["rejected"]
+
+
+def test_a_backfill_moves_fates_and_the_sum_stays() -> None:
+    moves = {"unmetered>counted": 2, "unmetered>invalid": 1, "invalid>counted": 1, "counted>counted": 5}
+    backfill = {"read": 13, "left": 4, **moves}
+    (only,) = reconcile([*whole(), counts("backfill", backfill)]).namespaces
+    assert only.differences == []
+    assert only.fates == FATES_OF_ALL | {"counted": 73, "unmetered": 3, "invalid": 3}
+    (lost,) = reconcile([*whole(), counts("backfill", backfill | {"read": 14})]).namespaces
+    assert len(lost.differences) == 1
