@@ -213,11 +213,8 @@ class _Machine:
         terms, head = self._terms, self.head
         self.before = snapshot
         at_s = snapshot.at_s
-        head.phase_to_s = min(
-            credit.next_cut(terms.order, at_s),
-            period.usage_period(terms.schedule, at_s)[1],
-            terms.ends_at_s,
-        )
+        head.period_to_s = period.usage_period(terms.schedule, at_s)[1]
+        head.phase_to_s = min(credit.next_cut(terms.order, at_s), head.period_to_s, terms.ends_at_s)
         head.amount, head.order, head.exhausted_at_s = "0", "", NEVER_S
 
     def _close(self) -> None:
@@ -225,7 +222,7 @@ class _Machine:
         terms, end_s = self._terms, self.head.phase_to_s
         self.trail.append(self.before)
         _, after = self._step()
-        if period.usage_period(terms.schedule, self.before.at_s)[1] == end_s:
+        if self.head.period_to_s == end_s:
             manual = period.manual_reset(terms.schedule, end_s) is not None
             done = (after.balance, after.usage, max(0, after.overage), after.total_available)
             self.resets.append(ResetDone(end_s, self.before.since_s, *done, manual))
@@ -365,7 +362,7 @@ class _Machine:
             total_available=after.total_available,
             has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
             since_s=self.before.since_s,
-            until_s=period.usage_period(terms.schedule, self.before.at_s)[1],
+            until_s=head.period_to_s,
             exhausted_at_s=after.exhausted_at_s,
             next_at_s=self._next_at_s(after),
             balances=segment.balances_at_end,

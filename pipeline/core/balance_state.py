@@ -32,7 +32,8 @@ class KeptSnapshot(msgspec.Struct, array_like=True):
 class Head(msgspec.Struct, array_like=True):
     """One account's balance as of minute `now_s`, which has counted in full.
 
-    before: the state at the start of the phase; phase_to_s: its end. amount, order: usage in it so far.
+    before: the state at the start of the phase; phase_to_s: its end; period_to_s: the usage period's.
+    amount, order: usage in the phase so far.
     ahead: minutes after `now_s` that have usage already. schedule: mark of the usage periods, to see that they changed.
     position: of the last record whose changes are in. rows_since_s: usage before it is no longer kept.
     base_s: the oldest snapshot.
@@ -54,6 +55,7 @@ class Head(msgspec.Struct, array_like=True):
     base_s: int = 0
     late: str = "0"
     late_count: int = 0
+    period_to_s: int = 0
 
 
 class Trail(msgspec.Struct, array_like=True):
