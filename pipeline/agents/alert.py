@@ -22,13 +22,14 @@ from pipeline.core.alerting import DUE, Moved
 from pipeline.core.attribution import Holders
 from pipeline.core.identity import customer_hash
 from pipeline.core.period import NEVER_S
+from pipeline.core.telling import Rules, next_warning_s, tell
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
-from pipeline.records import Balance, CustomerWindow, Definition
+from pipeline.records import Alert, Balance, CustomerWindow, Definition
 
 NAME = "alert"
 INPUT = "customer-usage"
@@ -52,6 +53,7 @@ class Known:
     def __init__(self, agenda: Agenda, partitions: int) -> None:
         self.accounts = Accounts()
         self.holders = Holders()
+        self.rules = Rules()
         self.lock = threading.Lock()
         self.agenda = agenda
         self._partitions = partitions
@@ -61,6 +63,9 @@ class Known:
         with self.lock:
             self.holders.update(changes)
             touched = self.accounts.update(changes)
+            namespaces = self.rules.update(changes)
+            if namespaces:  # a new rule looks at what is there already
+                touched |= {name for name in self.accounts.names() if name[0] in namespaces}
         for name in touched:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 
@@ -159,11 +164,10 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
     work = _Work(transaction, known, timers)
     with known.lock:
         for record in transaction.chunk.records:
-            now_s = record.timestamp // 1000
             if record.key == KEY:
-                work.tick(_items(record.value or b"[]"), now_s, record.offset)
+                work.tick(_items(record.value or b"[]"), record.timestamp, record.offset)
             elif record.key is None:
-                work.take(_windows(record.value or b"[]"), now_s, record.offset)
+                work.take(_windows(record.value or b"[]"), record.timestamp, record.offset)
     work.publish()
     return work.jobs
 
@@ -176,19 +180,20 @@ class _Work:
         self._known = known
         self._timers = timers
         self._balances: dict[bytes, Balance] = {}
+        self._alerts: list[Alert] = []
         self.jobs: list[Job] = []
 
-    def take(self, windows: list[CustomerWindow], now_s: int, position: int) -> None:
+    def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
         """Usage."""
         self._transaction.read(len(windows))
-        accounts = self._known.accounts
+        accounts, now_s = self._known.accounts, at_ms // 1000
         for account, mine in alerting.by_account(windows, accounts, now_s):
             moved = alerting.move(accounts, account, self._transaction.table, now_s, position, mine)
-            self._moved(moved)
+            self._moved(moved, now_s, position, at_ms)
 
-    def tick(self, items: list[list[str]], now_s: int, position: int) -> None:
+    def tick(self, items: list[list[str]], at_ms: int, position: int) -> None:
         """Time, and definitions that changed."""
-        accounts, table = self._known.accounts, self._transaction.table
+        accounts, table, now_s = self._known.accounts, self._transaction.table, at_ms // 1000
         touched: dict[bytes, Account] = {}
         for kind, namespace, customer, feature, *rest in items:
             account = accounts.get((namespace, customer, feature))
@@ -203,13 +208,16 @@ class _Work:
                 touched[key] = account
         for account in touched.values():
             moved = alerting.move(accounts, account, table, now_s, position)
-            self._moved(moved)
+            self._moved(moved, now_s, position, at_ms)
             self._seed(moved, now_s)
 
-    def _moved(self, moved: Moved) -> None:
-        account = moved.account
-        alerting.keep_due(self._transaction.table, account, moved.next_s)
-        self._timers.set(account.key, moved.next_s)
+    def _moved(self, moved: Moved, now_s: int, position: int, at_ms: int) -> None:
+        account, accounts, table = moved.account, self._known.accounts, self._transaction.table
+        terms = None if moved.outcome is None else accounts.terms(account, moved.entitlement or {})
+        self._alerts += tell(table, moved, terms, self._known.rules, position, at_ms)
+        next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
+        alerting.keep_due(table, account, next_s)
+        self._timers.set(account.key, next_s)
         before = self._balances.get(account.key)
         if before is not None:
             moved.balance.received_at_ms = max(moved.balance.received_at_ms, before.received_at_ms)
@@ -239,7 +247,15 @@ class _Work:
         )
 
     def publish(self) -> None:
-        """The balances as the chunk leaves them."""
+        """The balances as the chunk leaves them, and everything that was told on the way."""
+        for alert in self._alerts:
+            self._transaction.send(
+                "alerts",
+                _encode(alert),
+                key=alert.id.encode(),
+                partition=self._transaction.chunk.partition,
+            )
+            self._transaction.count(alert.namespace, f"told:{alert.type}")
         for balance in self._balances.values():
             key = f"{balance.namespace}/{balance.customer}/{balance.feature}".encode()
             self._transaction.send(

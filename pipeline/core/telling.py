@@ -1,0 +1,275 @@
+"""What is told of a balance: from rules and an account that moved, to alerts with their payloads.
+
+Owns: which rules look at an account, the alert's id, payload and the event that it names, what is kept of it. Does not
+own: when a threshold is met (threshold), rules' definitions (rule), sending (the webhook stage).
+Payloads: OpenMeter's `{id, type, timestamp, data}`; `state`, `event`, `passed` and `period` in `data` are ours.
+
+In the state, all under a rule's id (26 characters) after the account's key:
+    m + account + rule   what the rule told of the account (threshold.Marks)
+    e + account + rule   grants of which it told that they end (threshold.Warned)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.core import instant, number, rule, threshold, ulid
+from pipeline.core.accounts import Account, Body
+from pipeline.core.aggregate import Table
+from pipeline.core.alerting import Moved
+from pipeline.core.catalog import CUSTOMER, RULE
+from pipeline.core.period import NEVER_S
+from pipeline.core.standing import Standing
+from pipeline.core.terms import Terms
+from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
+from pipeline.records import Alert, Definition, Window
+
+MARKS, WARNED = b"m", b"e"
+RESOLVED = f"{rule.BALANCE}.resolved"
+_encode = msgspec.msgpack.Encoder().encode
+_marks = msgspec.msgpack.Decoder(Marks | None).decode
+_warned = msgspec.msgpack.Decoder(Warned).decode
+_json = msgspec.json.Encoder().encode
+
+
+class Rules:
+    """The rules in force by namespace and type, and customers' bodies for payloads."""
+
+    def __init__(self) -> None:
+        self._rules: dict[tuple[str, str], Body] = {}  # namespace, id
+        self._of_type: dict[tuple[str, str], list[Body]] = {}
+        self._customers: dict[tuple[str, str], Body] = {}
+
+    def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
+        """Takes what was read from `control`; gives the namespaces whose rules have changed."""
+        touched = set()
+        for definition in changes.values():
+            if definition is None or definition.body is None:
+                continue
+            if definition.kind == RULE:
+                self._rules[definition.namespace, definition.name] = definition.body
+                touched.add(definition.namespace)
+            elif definition.kind == CUSTOMER:
+                self._customers[definition.namespace, definition.name] = definition.body
+        if touched:
+            self._of_type = {}
+            for (namespace, _), body in sorted(self._rules.items()):
+                if rule.is_on(body):
+                    self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
+        return touched
+
+    def of_type(self, namespace: str, kind: str) -> Sequence[Body]:
+        """The rules of a type that are on, by id."""
+        return self._of_type.get((namespace, kind), ())
+
+    def customer(self, namespace: str, id: str) -> Body | None:
+        """The body of a customer."""
+        return self._customers.get((namespace, id))
+
+
+def tell(
+    table: Table, moved: Moved, terms: Terms | None, rules: Rules, position: int, at_ms: int
+) -> list[Alert]:
+    """What the record at `position` makes known of an account. terms: of its metered entitlement, as it moved.
+
+    at_ms: the broker's time of the record. The same record says the same again.
+    """
+    if moved.outcome is None or terms is None or moved.entitlement is None:
+        return []
+    namespace, _, feature = moved.account.name
+    feature_id = str(moved.entitlement["featureId"])
+    found: list[Alert] = []
+    for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
+        found += _thresholds(table, moved, body, rules, position, at_ms)
+    for body in _watching(rules.of_type(namespace, rule.RESET), feature_id, feature):
+        for reset in moved.outcome.resets:
+            key = f"{reset.at_s}/reset"
+            period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
+            found.append(_alert(moved, body, rules, rule.RESET, key, at_ms, {}, period))
+    for body in _watching(rules.of_type(namespace, rule.EXPIRING), feature_id, feature):
+        found += _expiring(table, moved, terms, body, rules, position, at_ms)
+    return found
+
+
+def next_warning_s(moved: Moved, terms: Terms | None, rules: Rules, now_s: int) -> int:
+    """When a grant of the account comes close enough to its end for some rule; NEVER_S if never."""
+    if moved.entitlement is None or terms is None:
+        return NEVER_S
+    namespace, _, feature = moved.account.name
+    watching = _watching(
+        rules.of_type(namespace, rule.EXPIRING), str(moved.entitlement["featureId"]), feature
+    )
+    return min(
+        (threshold.next_warning_s(terms.order, now_s, rule.before_s(body)) for body in watching),
+        default=NEVER_S,
+    )
+
+
+def _watching(bodies: Iterable[Body], feature_id: str, feature: str) -> list[Body]:
+    return [body for body in bodies if rule.watches(body, feature_id, feature)]
+
+
+def _key(kind: bytes, account: Account, body: Body) -> bytes:
+    return kind + account.key + str(body["id"]).encode()
+
+
+def _thresholds(
+    table: Table, moved: Moved, body: Body, rules: Rules, position: int, at_ms: int
+) -> list[Alert]:
+    assert moved.outcome is not None
+    standing = moved.outcome.standing
+    thresholds = rule.thresholds_of(body)
+    levels = [
+        (reset.since_s, Level(reset.balance, reset.usage, reset.total_available))
+        for reset in moved.outcome.resets
+    ]
+    levels.append((standing.since_s, _level(standing)))
+    key = _key(MARKS, moved.account, body)
+    (stored,) = table.get_many([key])
+    marks = None if stored is None else _marks(stored)
+    rearm: Any = body.get("rearm", "period")
+    after, told = threshold.judge(marks, thresholds, levels, position, rearm)
+    if after is not None and after != marks:
+        table.put(key, _encode(after))
+    by_id = {one.id: one for one in thresholds}
+    return [_threshold_alert(moved, body, rules, one, by_id, at_ms) for one in told if one.threshold in by_id]
+
+
+def _level(standing: Standing) -> Level:
+    return Level(standing.balance, standing.usage, standing.total_available)
+
+
+def _threshold_alert(
+    moved: Moved, body: Body, rules: Rules, told: Told, by_id: Mapping[str, Threshold], at_ms: int
+) -> Alert:
+    crossed = by_id[told.threshold]
+    event = crossing_event(moved, crossed) if told.state == "fired" else None
+    more: dict[str, Any] = {
+        "threshold": {"type": crossed.type, "value": msgspec.Raw(number.text(crossed.value).encode())},
+        "state": told.state,
+        "passed": told.passed,
+        "event": None if event is None else {"source": event[0], "id": event[1]},
+    }
+    kind = rule.BALANCE if told.state == "fired" else RESOLVED
+    annotations = {"threshold": told.threshold, "state": told.state}
+    return _alert(moved, body, rules, kind, told.key, at_ms, annotations, more)
+
+
+def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
+    """(source, id) of the event with which the threshold was met; the newest that came where that cannot be told.
+
+    Events count in the order in which their windows were taken. None if it was not an event that met it.
+    """
+    events = [event for window in moved.windows for event in window.events]
+    if not events:
+        return None
+    before = moved.before
+    if before is not None and moved.outcome is not None and all(value for _, _, value in events):
+        room = _room(before, crossed)
+        for source, id, value in events:
+            room -= number.exact(value)
+            if room < 0 or (room == 0 and crossed.kind == "balance_value" and crossed.value == 0):
+                return source, id
+    return events[-1][0], events[-1][1]
+
+
+def _room(before: Standing, crossed: Threshold) -> int:
+    """How much usage could still come without the threshold being met."""
+    if crossed.kind == "balance_value":
+        return before.balance - crossed.value
+    if crossed.kind == "usage_value":
+        return crossed.value - before.usage
+    return crossed.value * before.total_available // (100 * number.SCALE) - before.usage
+
+
+def _expiring(
+    table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, position: int, at_ms: int
+) -> list[Alert]:
+    assert moved.outcome is not None
+    standing = moved.outcome.standing
+    key = _key(WARNED, moved.account, body)
+    (stored,) = table.get_many([key])
+    before = None if stored is None else _warned(stored)
+    after, ids = threshold.expiring(
+        before, terms.order, standing.balances, standing.at_s, rule.before_s(body), position
+    )
+    if after != before and (after.told or before is not None):
+        table.put(key, _encode(after))
+    ends = {grant.id: grant.ends_at_s for grant in terms.order}
+    return [
+        _alert(
+            moved,
+            body,
+            rules,
+            rule.EXPIRING,
+            f"{id}/expiring",
+            at_ms,
+            {"grant": id},
+            {
+                "grant": {
+                    "id": id,
+                    "endsAt": _text(ends[id]),
+                    "balance": msgspec.Raw(number.text(standing.balances[id]).encode()),
+                }
+            },
+        )
+        for id in ids
+    ]
+
+
+def _alert(
+    moved: Moved,
+    body: Body,
+    rules: Rules,
+    kind: str,
+    key: str,
+    at_ms: int,
+    annotations: dict[str, str],
+    more: Mapping[str, object],
+) -> Alert:
+    """The alert that `key` names for this rule and entitlement; its id is the same whenever it is told."""
+    namespace, customer, feature = moved.account.name
+    balance, entitlement = moved.balance, moved.entitlement
+    assert entitlement is not None
+    id = ulid.make(at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
+    subject = _subject(moved.windows)
+    data: dict[str, object] = {
+        "entitlement": entitlement,
+        "feature": {"id": entitlement["featureId"], "key": feature},
+        "subject": {"key": subject} if subject else None,
+        "customer": rules.customer(namespace, customer) or {"id": customer},
+        "value": {
+            "hasAccess": balance.has_access,
+            "balance": msgspec.Raw(balance.balance.encode()),
+            "usage": msgspec.Raw(balance.usage.encode()),
+            "overage": msgspec.Raw(balance.overage.encode()),
+            "totalAvailableGrantAmount": msgspec.Raw(balance.total_available.encode()),
+        },
+        "period": {"from": _text(balance.period_from_ms // 1000), "to": _text(balance.period_to_ms // 1000)},
+        **more,
+    }
+    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at_ms), "data": data}
+    return Alert(
+        id=id,
+        namespace=namespace,
+        type=kind,
+        rule=str(body["id"]),
+        at_ms=at_ms,
+        endpoints=[str(one) for one in body["channels"]],  # type: ignore[attr-defined]
+        payload=_json(payload).decode(),
+        customer=customer,
+        feature=feature,
+        subject=subject,
+        annotations=annotations,
+    )
+
+
+def _subject(windows: Sequence[Window]) -> str:
+    return windows[-1].subject if windows else ""
+
+
+def _text(at_s: int) -> str:
+    return instant.text_of(at_s * 1000)
