@@ -85,7 +85,12 @@ def page(store: ClickHouse, work: Backfill) -> Page:
                 return Page([], None, span_s, total)
             cursor = (first_s, "", 0, 0)
             continue
-        if fitting := _fitting(buckets):
+        fitting = _fitting(buckets)
+        few = len(fitting) == len(buckets) and sum(bucket[1] for bucket in fitting) < PAGE_EVENTS // 2
+        if few and span_s < MOST_SPAN_S:
+            span_s = min(4 * span_s, MOST_SPAN_S)
+            continue
+        if fitting:
             return _slice(store, scope, cursor, span_s, buckets, fitting, total)
         if bucket_s == 1:
             return _crowded(store, scope, (cursor[0] + buckets[0][0], cursor), total)
@@ -110,9 +115,7 @@ def _slice(
     events = _events(store, scope, cursor, end_s - 1, expected + 1)
     if len(events) != expected:
         raise Unavailable(f"ClickHouse holds {len(events)} events where it held {expected} a moment before")
-    if whole and len(events) < PAGE_EVENTS // 2:
-        span_s = min(2 * span_s, MOST_SPAN_S)
-    elif not whole and len(fitting) < len(buckets) // 2:
+    if not whole and len(fitting) < len(buckets) // 2:
         span_s = max(1, span_s // 2)
     return Page([event for event, _ in events], (end_s, "", 0, 0), span_s, total)
 
