@@ -159,7 +159,7 @@ def _exhausted(before: Snapshot, segment: Segment, crossing: Crossing | None) ->
     if available and any(segment.balances_at_end.values()):
         return NEVER_S
     at_s = segment.from_s
-    if available > segment.overage_at_start:
+    if available and available > segment.overage_at_start:
         return (
             at_s if crossing is None else crossing(at_s, segment.to_s, available - segment.overage_at_start)
         )
