@@ -22,7 +22,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline import demo_events
+from pipeline import demo_events, demo_quota
 from pipeline.control_log import CountsView
 from pipeline.core.reconcile import reconcile
 from pipeline.errors import Broken, Rejected, Unavailable
@@ -96,6 +96,8 @@ def _show(stack: Stack, events: int, console: Console) -> bool:
     if _command(stack, ["meters", "apply", str(meters)], console) != 0:
         raise Broken("The demo's meters were not applied.")
     _send_and_count(stack, events, console)
+    if stack.settings.redis:
+        demo_quota.show(stack.settings, console, stack.tend)
     return all([_command(stack, line.split(), console) == 0 for line in SHOWN])
 
 

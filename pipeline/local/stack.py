@@ -52,6 +52,8 @@ _KEPT = (
     "webhook_allow_http",
     "webhook_ca",
 )
+# A receiver on this machine is what a person tries webhooks with; elsewhere this has to be said.
+_WEBHOOKS_STAY_HERE = {"webhook_allow_hosts": "127.0.0.1,localhost", "webhook_allow_http": True}
 _KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
@@ -227,6 +229,7 @@ class Stack:
             "api_key_file": str(self.folder / secret_files.ADMIN_KEY),
             "state_dir": str(self.folder / "state"),
             **{name: getattr(kept, name) for name in _KEPT},
+            **({} if kept.webhook_allow_hosts else _WEBHOOKS_STAY_HERE),
         }
         self.config.write_text(_toml(values), "utf-8")
         typed: dict[str, Any] = values | {"state_dir": self.folder / "state"}

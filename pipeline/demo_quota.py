@@ -1,0 +1,115 @@
+"""The demo's second act: a customer runs out of its quota, and a webhook says so.
+
+Owns: this customer, its usage and what is printed of it. Does not own: the stack, or anything that it shows.
+Everything is asked for over HTTP, as a user's program would.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from base64 import b64encode
+from collections.abc import Callable
+
+from rich.console import Console
+
+from pipeline.client_http import ask
+from pipeline.errors import Unavailable
+from pipeline.local.receiver import Message, Receiver
+from pipeline.settings import Settings
+
+QUOTA = 10_000
+REQUESTS = 12
+TOKENS = 1_000
+THRESHOLDS = (50, 80, 100)
+WAIT_S = 30.0
+
+
+def show(settings: Settings, console: Console, tend: Callable[[], None]) -> None:
+    """Prints how the balance falls and what arrives. Raises Unavailable if something does not come in WAIT_S."""
+    secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+    console.print("\n[bold]A customer runs out of its quota[/bold]")
+    with Receiver([secret], heard=lambda message: console.print(_line(message), soft_wrap=True)) as receiver:
+        _define(settings, receiver.url, secret)
+        console.print(f"Initech may use {QUOTA:,} tokens a month; a webhook is to come at 50, 80 and 100 %.")
+        for number in range(1, REQUESTS + 1):
+            _send(settings, number)
+            _until(lambda used=number * TOKENS: _used(settings) >= used, "the balance", tend)  # type: ignore[misc]
+            value = _value(settings)
+            console.print(
+                f"  request {number:>2} of {TOKENS:,} tokens   balance {value['balance']:>6,}   "
+                f"{'goes on' if value['hasAccess'] else '[bold red]no access[/bold red]'}"
+            )
+        _until(lambda: receiver.wait(len(THRESHOLDS), 0), "the webhooks", tend)
+
+
+def _define(settings: Settings, url: str, secret: str) -> None:
+    customer = {"key": "initech", "name": "Initech", "usageAttribution": {"subjectKeys": ["initech-prod"]}}
+    ask(settings, "POST", "/customers", json=customer)
+    feature = {
+        "key": "input_tokens",
+        "name": "Input tokens",
+        "meterSlug": "llm_tokens",
+        "meterGroupByFilters": {"kind": "input"},
+    }
+    ask(settings, "POST", "/features", json=feature)
+    channel = {"type": "WEBHOOK", "name": "this terminal", "url": url, "signingSecret": secret}
+    endpoint = ask(settings, "POST", "/notification/channels", json=channel).json()
+    rule = {
+        "type": "entitlements.balance.threshold",
+        "name": "quota",
+        "channels": [endpoint["id"]],
+        "thresholds": [{"type": "usage_percentage", "value": value} for value in THRESHOLDS],
+    }
+    ask(settings, "POST", "/notification/rules", json=rule)
+    entitlement = {
+        "type": "metered",
+        "featureKey": "input_tokens",
+        "usagePeriod": {"interval": "MONTH"},
+        "issueAfterReset": QUOTA,
+    }
+    ask(settings, "POST", "/customers/initech/entitlements", json=entitlement, version=2)
+
+
+def _send(settings: Settings, number: int) -> None:
+    event = {
+        "specversion": "1.0",
+        "id": f"quota-{number}",
+        "source": "/demo/initech",
+        "type": "llm.completion",
+        "subject": "initech-prod",
+        "data": {"model": "small", "kind": "input", "tokens": TOKENS},
+    }
+    ask(settings, "POST", "/events", json=event)
+
+
+def _value(settings: Settings) -> dict[str, float]:
+    found: dict[str, float] = ask(
+        settings, "GET", "/customers/initech/entitlements/input_tokens/value"
+    ).json()
+    return found
+
+
+def _used(settings: Settings) -> float:
+    return float(_value(settings)["usage"])
+
+
+def _until(true: Callable[[], bool], what: str, tend: Callable[[], None]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not true():
+        if time.monotonic() > deadline_s:
+            raise Unavailable(f"After {WAIT_S:g} s {what} did not come.")
+        tend()
+        time.sleep(0.02)
+
+
+def _line(message: Message) -> str:
+    if message.refused:
+        return f"  [red]webhook refused: {message.refused}[/red]"
+    data = json.loads(message.body)["data"]
+    threshold, event = data["threshold"], data["event"]
+    return (
+        f"  [green]webhook[/green] {message.type}: {round(threshold['value'])} % used, "
+        f"met by event {event['id']}; signature verified"
+    )
