@@ -53,7 +53,7 @@ _KEPT = (
     "webhook_ca",
 )
 # A receiver on this machine is what a person tries webhooks with; elsewhere this has to be said.
-_WEBHOOKS_STAY_HERE = {"webhook_allow_hosts": "127.0.0.1,localhost", "webhook_allow_http": True}
+_WEBHOOKS_STAY_HERE: dict[str, str | int | float] = {"webhook_allow_hosts": "127.0.0.1,localhost", "webhook_allow_http": True}
 _KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
