@@ -1,0 +1,1 @@
+"""OpenMeter's own clients, unchanged, against a running stack."""

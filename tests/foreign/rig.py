@@ -1,0 +1,78 @@
+"""Installs OpenMeter's clients beside the project and runs their calls against a stack.
+
+Owns: where they are installed, how they are started, what they print. Does not own: the calls (js/calls.mjs,
+py/calls.py), the stack (tests.flow.running).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+PYTHON_CLIENT = "openmeter==1.0.0b236"
+INSTALL_S, RUN_S = 180, 110
+
+
+class Call(NamedTuple):
+    """One call of a client. outcome: works, fails, absent, answers; listed: in the client's README."""
+
+    call: str
+    outcome: str
+    note: str = ""
+    listed: bool = False
+
+
+class Absent(Exception):
+    """A client cannot be installed here."""
+
+
+def install_js(folder: Path) -> Path:
+    """The folder from which calls.mjs can be run. Raises Absent without node or the npm registry."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise Absent("node and npm are not installed")
+    shutil.copytree(HERE / "js", folder, ignore=shutil.ignore_patterns("node_modules"), dirs_exist_ok=True)
+    _install([npm, "install", "--no-audit", "--no-fund", "--loglevel=error"], folder)
+    return folder
+
+
+def install_python(folder: Path) -> Path:
+    """The interpreter of an environment with the client. Raises Absent without PyPI."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    _install([str(python), "-m", "pip", "install", "-q", PYTHON_CLIENT], HERE)
+    return python
+
+
+def run_js(folder: Path, url: str, key: str) -> list[Call]:
+    """Every call of @openmeter/sdk."""
+    return _run(["node", "calls.mjs"], folder, url, key)
+
+
+def run_python(python: Path, url: str, key: str) -> list[Call]:
+    """The calls of `openmeter` that its users make of us."""
+    return _run([str(python), str(HERE / "py" / "calls.py")], HERE, url, key)
+
+
+def _install(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    if done.returncode:
+        raise Absent(f"{' '.join(command[:4])}: {done.stderr[-500:]}")
+
+
+def _run(command: list[str], folder: Path, url: str, key: str) -> list[Call]:
+    environment = os.environ | {"TALLYMARK_URL": url, "TALLYMARK_KEY": key}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
+    )
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return [Call(**json.loads(line)) for line in done.stdout.splitlines()]
