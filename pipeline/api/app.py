@@ -38,7 +38,8 @@ from pipeline.stores.clickhouse import ClickHouse
 
 PREFIX, PREFIX_V2 = "/api/v1", "/api/v2"
 DESCRIPTION = """\
-Exact usage, counted once. Values are decimal strings, times are RFC 3339, windows are [start, end).
+Exact usage, counted once. A value is a number with all its digits (up to 38, 18 after the point): read it as a decimal.
+Times are RFC 3339, windows and ranges are [start, end).
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
 Every request but `/healthz` carries an API key: `Authorization: Bearer um_...`. The key alone says which
