@@ -38,12 +38,9 @@ def admin_key(folder: Path, settings: Settings, say: Say) -> None:
     The file is written before anybody knows the key, so that a start cut short can be gone on with.
     """
     path = folder / ADMIN_KEY
-    text = _kept(path)
-    if text and _opens(settings, text):
+    text = _kept(path) or _keep(path, direct_key.made(ENVIRONMENT).text)
+    if _opens(settings, text):
         return
-    if text is None:
-        new = direct_key.made(ENVIRONMENT)
-        text = _keep(path, new.text)
     parts = key_text.read(text)
     if parts is None:
         raise Rejected("bad-key", f"{path} holds no API key; remove it, and the next start makes one.")

@@ -45,6 +45,7 @@ def theirs(guarded: TestClient, admins: Admins) -> dict[str, list[str]]:
         "customerIdOrKey": [customer["id"], "acme"],
         "subjectIdOrKey": [subject["id"], "s1"],
         "featureId": [feature["id"], "f1"],
+        "featureKey": ["f1"],
         "keyId": [key["id"]],
         "key": ["dimension"],
         "source": ["some-source"],

@@ -47,10 +47,12 @@ def counted(settings: Settings, events: int) -> None:
 def test_reconcile_adds_up(api: TestClient, served: Settings, store: ClickHouse) -> None:
     write(store, [("acme", 0, "small")] * 4)
     counted(served, 4)
-    report = api.get("/reconcile").json()
+    answer = api.get("/reconcile")
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
     assert (report["ok"], report["settled"], report["differences"]) == (True, True, [])
     assert report["namespaces"][0]["stored"]["meters"] == [{"meter": "tokens", "events": 4, "windows": 4}]
-    assert report["lag"] == {"ingest": 0, "dedupe": 0, "aggregate": 0, "sink": 0}
+    assert set(report["lag"]) >= {"ingest", "dedupe", "aggregate", "sink"} and not any(report["lag"].values())
 
 
 def test_reconcile_names_a_lost_window(
@@ -103,7 +105,8 @@ def test_status(api: TestClient, decider: Decider) -> None:
     deadline = time.monotonic() + 10
     while not (answer := api.get("/status").json())["stages"][3]["up"]:
         assert time.monotonic() < deadline
-    assert [stage["up"] for stage in answer["stages"]] == [True, True, True, True, False]
+    up = {stage["stage"]: stage["up"] for stage in answer["stages"]}
+    assert [name for name in up if up[name]] == ["ingest", "dedupe", "aggregate", "sink"] and "control" in up
     assert answer["stages"][2]["controlRevision"] == 3
     assert answer["neighbours"]["kafka"]["ok"] and answer["neighbours"]["clickhouse"]["ok"]
     assert not answer["ok"]

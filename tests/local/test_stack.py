@@ -18,8 +18,9 @@ from pipeline import kafka as cluster
 from pipeline import topics
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
-STARTED = {"kafka", "clickhouse", "redis", "api", "ingest", "dedupe", "aggregate", "sink", "control"}
+STARTED = {"kafka", "clickhouse", "redis", "api", *STAGES}
 
 
 class Dev:
