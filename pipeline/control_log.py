@@ -5,7 +5,9 @@ writes them.
 
 `Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
 key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
-`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`. They give bodies
+`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`; `entitlements(ns)`,
+`entitlements_of(ns, customer id)`, `entitlement(ns, id or feature key, at_s, customer id)`; `grants(ns)`,
+`grants_of(ns, entitlement id)`; `rules(ns)`, `endpoints(ns)`; `attributions(ns, customer id)`. They give bodies
 (dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` core.meter.Meter, `meter` a pair of
 definition and Meter; `features_of(ns, meter slug)`. `wait_revision(revision, timeout_s)` reads one's own writes.
 """
@@ -18,18 +20,26 @@ from collections.abc import Collection
 import msgspec
 
 from pipeline.compacted_view import CompactedView
+from pipeline.core import entitled
+from pipeline.core.attribution import ATTRIBUTION
 from pipeline.core.catalog import (
+    ATTRIBUTION_CUSTOMER,
     CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
+    ENDPOINT,
+    ENTITLEMENT,
     FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
+    GRANT,
+    GRANT_ENTITLEMENT,
     KEY,
     METER,
     METER_ULID,
     OWN,
     PORTAL_TOKEN,
+    RULE,
     SUBJECT,
     SUBJECT_KEY,
     Body,
@@ -156,6 +166,56 @@ class Definitions(CompactedView[Definition]):
         with self._changed:
             self._check()
             return self._catalog.body(namespace, PORTAL_TOKEN, id)
+
+    def entitlements(self, namespace: str) -> list[Body]:
+        """By time of creation, ended and deleted ones too."""
+        return self._bodies(namespace, ENTITLEMENT)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
+        """Those of a customer (id), ended and deleted ones too, oldest first."""
+        with self._changed:
+            self._check()
+            return entitled.of_customer(self._catalog, namespace, customer)
+
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+        """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
+        with self._changed:
+            self._check()
+            return entitled.find(self._catalog, namespace, wanted, at_s, customer)
+
+    def grants(self, namespace: str) -> list[Body]:
+        """By time of creation, voided ones too."""
+        return self._bodies(namespace, GRANT)
+
+    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
+        """Those of an entitlement (id), by time of creation, voided ones too."""
+        with self._changed:
+            self._check()
+            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
+            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
+        return [body for body in found if body is not None]
+
+    def rules(self, namespace: str) -> list[Body]:
+        """By time of creation, deleted ones too."""
+        return self._bodies(namespace, RULE)
+
+    def endpoints(self, namespace: str) -> list[Body]:
+        """By time of creation, deleted ones too; with their secrets, sealed or not."""
+        return self._bodies(namespace, ENDPOINT)
+
+    def attributions(self, namespace: str, customer: str) -> list[Definition]:
+        """The histories of all subjects that the customer (id) held at some time."""
+        with self._changed:
+            self._check()
+            subjects = self._catalog.many(namespace, ATTRIBUTION_CUSTOMER, customer)
+            found = [self._catalog.get(namespace, ATTRIBUTION, subject) for subject in subjects]
+        return [definition for definition in found if definition is not None]
+
+    def definition(self, namespace: str, kind: str, name: str) -> Definition | None:
+        """The newest definition of any name; its body is None where it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.get(namespace, kind, name)
 
     def body(self, namespace: str, kind: str, name: str) -> Body | None:
         """The body of any definition; None if there is none or it is deleted for good."""

@@ -4,7 +4,7 @@ Owns: reading an endpoint's definition, opening its sealed secrets. Does not own
 disabling one (control).
 
     body: {id, url, signingSecret, previousSecret?: {secret, until: RFC 3339}, customHeaders?: {name: value},
-           disabled?: bool, deletedAt?}; secrets as given or as core.sealed wrote them, in the place `PLACE`
+           disabled?: bool, deletedAt?}; secrets as given or as core.sealed wrote them
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.core.endpoint import place
 from pipeline.core.rfc3339 import parse_ns
 from pipeline.core.sealed import Seal
 from pipeline.core.webhook import Key, parse_key
@@ -21,11 +22,6 @@ from pipeline.records import Definition
 from pipeline.stores.webhooks import custom_headers
 
 KIND = "endpoint"
-
-
-def place(namespace: str) -> str:
-    """What the sealed secrets of a namespace's endpoints are bound to."""
-    return f"{namespace}/{KIND}"
 
 
 @dataclass(frozen=True, slots=True)

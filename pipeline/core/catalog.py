@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from typing import cast
 
 from pipeline.core import instant
+from pipeline.core.attribution import ATTRIBUTION, NOBODY, read
 from pipeline.records import Definition
 
 Body = dict[str, object]
@@ -25,6 +26,7 @@ ENTITLEMENT_CUSTOMER, GRANT_ENTITLEMENT = "entitlement/customer", "grant/entitle
 RULE_ENDPOINT = "rule/endpoint"
 SUBJECT_KEY, FEATURE_KEY, METER_ULID = "subject/key", "feature/key", "meter/id"
 FEATURE_METER, TOKEN_SUBJECT = "feature/meter", "portal-token/subject"
+ATTRIBUTION_CUSTOMER = "attribution/customer"
 OWN = "/"  # log keys that begin so are the control stage's own, no definitions
 FORGET_AFTER_MS = 86_400_000  # a portal token, after its end
 
@@ -185,3 +187,6 @@ def _shared(definition: Definition) -> Iterator[Handle]:
     elif definition.kind == RULE and "deletedAt" not in body:
         for endpoint in cast(list[str], body["channels"]):
             yield RULE_ENDPOINT, endpoint
+    elif definition.kind == ATTRIBUTION:
+        for customer in {one.customer for one in read(definition)} - {NOBODY}:
+            yield ATTRIBUTION_CUSTOMER, customer

@@ -44,6 +44,11 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
 _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*").fullmatch
 
 
+def place(namespace: str) -> str:
+    """What the sealed secrets of a namespace's endpoints are bound to."""
+    return f"{namespace}/{ENDPOINT}"
+
+
 def shown(body: Body) -> Body:
     """An endpoint without its secrets, for everybody's eyes."""
     return {name: value for name, value in body.items() if name not in SECRETS}

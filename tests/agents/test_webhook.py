@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from pipeline.agents import webhook
-from pipeline.agents.endpoints import Endpoints, place
+from pipeline.agents.endpoints import Endpoints
 from pipeline.core.catalog import Catalog
 from pipeline.core.control import decide, key_of, take
 from pipeline.core.deliveries import partition_of
+from pipeline.core.endpoint import place
 from pipeline.core.sealed import Seal
 from pipeline.core.webhook import SCHEDULE_MS, parse_key, secret_text
 from pipeline.errors import Broken
