@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from pipeline.client_http import ask
+from pipeline.client_http import ask, authorization
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
@@ -55,3 +58,19 @@ def test_nobody_answers() -> None:
 
     with pytest.raises(Unavailable, match=r"http://meters\.example/ does not answer"):
         ask(SETTINGS, "GET", "/meters", transport=httpx.MockTransport(handle))
+
+
+def test_the_key_that_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, far = "http://127.0.0.1:1", "https://meters.example"
+    assert authorization(Settings(api_url=here)) == {}
+    (tmp_path / ".tallymark").mkdir()
+    (tmp_path / ".tallymark/admin.key").write_text("local\n")
+    (tmp_path / "mine").write_text("mine\n")
+    assert authorization(Settings(api_url=here)) == {"authorization": "Bearer local"}
+    assert authorization(Settings(api_url=far)) == {}  # the key of this machine's stack stays here
+    assert authorization(Settings(api_url=far, api_key_file="mine")) == {"authorization": "Bearer mine"}
+    said = Settings(api_url=far, api_key=SecretStr("said"), api_key_file="mine")
+    assert authorization(said) == {"authorization": "Bearer said"}
+    with pytest.raises(Rejected, match="api_key_file: nothing cannot be read"):
+        authorization(Settings(api_url=far, api_key_file="nothing"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline import kafka
 from pipeline import settings as module
@@ -150,3 +151,21 @@ def test_mutual_tls_needs_no_login() -> None:
     config = kafka.client_config(module.load())
     assert (config["ssl.certificate.location"], config["ssl.key.location"]) == ("c.pem", "k.pem")
     assert not any(name.startswith("sasl") for name in config)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"auth": "off", "api_host": "0.0.0.0"}, "auth is off, so api_host must be a loopback address"),
+        ({"auth": "off", "api_host": "api.example"}, "auth is off, so api_host must be a loopback address"),
+        ({"portal_secret": "short"}, "portal_secret has fewer than 32 characters"),
+    ],
+)
+def test_doors_are_not_left_open(values: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Settings(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_without_keys_on_loopback(host: str) -> None:
+    assert Settings(auth="off", api_host=host).auth == "off"
