@@ -25,8 +25,10 @@ from pipeline.records import (
     Alert,
     Audit,
     Backfill,
+    Balance,
     Command,
     Counts,
+    CustomerWindow,
     Definition,
     Delivery,
     Event,
@@ -36,6 +38,7 @@ from pipeline.records import (
     Window,
     Worker,
 )
+from pipeline.stages import STAGES, STATELESS
 
 ROOT = Path(__file__).parent.parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -57,8 +60,11 @@ WIRES = {
     "event": Wire(Event, ("events-unique",), listed=True),
     "settled": Wire(Settled, ("duplicates", "events-settled"), listed=True),
     "window": Wire(Window, ("usage",), listed=True),
+    "customer-window": Wire(CustomerWindow, ("customer-usage",), listed=True),
+    "balance": Wire(Balance, ("balances",)),
     "counts": Wire(
-        Counts, ("aggregate-meta", "backfill-meta", "control-meta", "counts", "dedupe-meta", "ingest-meta", "webhook-meta")
+        Counts,
+        (*(f"{stage}-meta" for stage in STAGES if stage not in STATELESS), "counts"),
     ),
     "backfill": Wire(Backfill, ("backfill-work",)),
     "worker": Wire(Worker, ("workers",)),

@@ -16,6 +16,8 @@ STAGES = (
 )
 # Their work depends on definitions: a command is answered when they know it.
 READERS = ("aggregate", "attribute")
+# Their effects are idempotent: they keep nothing and write no topic.
+STATELESS = frozenset({"sink", "live"})
 # Their input has one partition, so a second worker would only wait.
 SINGLE = frozenset({"control"})
 

@@ -53,7 +53,10 @@ _KEPT = (
     "webhook_ca",
 )
 # A receiver on this machine is what a person tries webhooks with; elsewhere this has to be said.
-_WEBHOOKS_STAY_HERE: dict[str, str | int | float] = {"webhook_allow_hosts": "127.0.0.1,localhost", "webhook_allow_http": True}
+_WEBHOOKS_STAY_HERE: dict[str, str | int | float] = {
+    "webhook_allow_hosts": "127.0.0.1,localhost",
+    "webhook_allow_http": True,
+}
 _KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
@@ -213,8 +216,11 @@ class Stack:
         port = FIRST_METRICS_PORT
         self.workers = []
         for stage, number in names:
-            while not process.is_free(port):
-                port += 1
+            port = (
+                process.free_port(*range(port, port + 100))
+                if self._wanted_ports["kafka"]
+                else process.free_port()
+            )
             self.workers.append(Worker(f"{stage}-{number}", stage, port))
             port += 1
         kept = settings_module.load()
