@@ -1,4 +1,4 @@
-"""The HTTP API: events, meters, usage, customers, subjects, features, keys, the portal, the audit log, operation.
+"""The HTTP API: events, meters, usage, customers, subjects, features, entitlements, keys, the portal, the audit log, operation.
 
 Owns: putting routes, error form and neighbours together. Does not own: any answer (the routes' modules).
 Run as `tallymark api`, one process; in the local stack it shares chDB with the sink.
@@ -17,8 +17,10 @@ from pipeline.api import (
     audit,
     backfill,
     customers,
+    entitlements,
     events,
     features,
+    grants,
     ingest,
     keys,
     meters,
@@ -26,6 +28,7 @@ from pipeline.api import (
     problem,
     query,
     reconcile,
+    standing,
     status,
     subjects,
 )
@@ -81,6 +84,14 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         customers.router,
         subjects.router,
         features.router,
+        entitlements.customers,
+        entitlements.subjects,
+        entitlements.router,
+        standing.customers,
+        standing.subjects,
+        grants.customers,
+        grants.subjects,
+        grants.router,
         keys.router,
         portal.router,
         audit.router,
@@ -88,7 +99,16 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         api.include_router(router)
     api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
     app.include_router(api)
-    app.include_router(events.router_v2, prefix=PREFIX_V2)
+    for router in (
+        events.router_v2,
+        entitlements.customers,
+        entitlements.router_v2,
+        standing.customers,
+        standing.customers_v2,
+        grants.customers,
+        grants.router_v2,
+    ):
+        app.include_router(router, prefix=PREFIX_V2)
     return app
 
 

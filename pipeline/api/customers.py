@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from pipeline.api.auth import namespace_of, needs
-from pipeline.api.deciding import body_of, decided, definitions
+from pipeline.api.deciding import body_of, definitions, known
 from pipeline.api.paging import Paged, ordered, paginated
 from pipeline.errors import Rejected
 
@@ -57,7 +57,7 @@ def create_customer(request: Request, customer: One) -> dict[str, Any]:
 
     Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key.
     """
-    return body_of(decided(request, "customer.create", customer))
+    return body_of(known(request, "customer.create", customer))
 
 
 @router.get("/{customerIdOrKey}", summary="One customer", dependencies=READ)
@@ -72,13 +72,13 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
 @router.put("/{customerIdOrKey}", summary="Replace a customer", dependencies=WRITE)
 def update_customer(request: Request, customerIdOrKey: str, customer: One) -> dict[str, Any]:
     """All of it: a member that is absent is cleared."""
-    return body_of(decided(request, "customer.update", {**customer, "id": customerIdOrKey}))
+    return body_of(known(request, "customer.update", {**customer, "id": customerIdOrKey}))
 
 
 @router.delete("/{customerIdOrKey}", status_code=204, summary="Delete a customer", dependencies=WRITE)
 def delete_customer(request: Request, customerIdOrKey: str) -> Response:
     """Its subjects are free then; it stays readable by id, with `deletedAt`."""
-    decided(request, "customer.delete", {"id": customerIdOrKey})
+    known(request, "customer.delete", {"id": customerIdOrKey})
     return Response(status_code=204)
 
 

@@ -39,6 +39,13 @@ def decided(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
     return reply
 
 
+def known(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
+    """As `decided`, once every running worker that reads definitions knows it too, so that what comes next meets it."""
+    reply = decided(request, kind, body)
+    neighbours(request).commands.until_known(reply.revision)
+    return reply
+
+
 def body_of(reply: Reply) -> Body:
     """What a reply must have brought."""
     if reply.body is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
 from pipeline.errors import Rejected
 
@@ -53,6 +53,18 @@ def cut(rows: Sequence[Row], page: Page) -> list[Row]:
     """The rows of one page."""
     begin = (page.number - 1) * page.size
     return list(rows[begin : begin + page.size])
+
+
+def either(request: Request, rows: Sequence[Row], page: Page, offset: int, limit: int) -> Row | list[Row]:
+    """A list by offset and limit; asked with `page` or `pageSize`, a page: as OpenMeter's v1 does."""
+    if {"page", "pageSize"} & set(request.query_params):
+        return paginated(rows, page)
+    return list(rows[offset : offset + limit])
+
+
+def split(values: Iterable[str] | None) -> set[str]:
+    """What a parameter names that may be repeated, or hold several with commas between them."""
+    return {one for value in values or () for one in value.split(",") if one}
 
 
 def paginated(rows: Sequence[Row], page: Page) -> Row:

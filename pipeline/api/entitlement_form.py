@@ -1,0 +1,125 @@
+"""Entitlements, grants and their history as the API shows them: OpenMeter's JSON, of its v1 and v2 at once.
+
+Owns: the members and their form. Does not own: what they mean (core.entitlement, core.grant, core.burndown).
+Amounts are exact JSON numbers. Ours beside OpenMeter's: gracePeriod, issuedAfterReset, and `late` in a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.api.exact import amount, plain
+from pipeline.core import entitled, instant, period
+from pipeline.core.burndown import History, Row, Span
+from pipeline.core.credit import Snapshot
+from pipeline.core.grant import grant_of
+from pipeline.core.wanted import text_of
+
+Body = Mapping[str, Any]
+Json = dict[str, Any]
+_HIDDEN = ("resets", "subscriptionId")
+
+
+def entitlement_json(body: Body, now_s: int, customer: Body | None, subject: str | None = None) -> Json:
+    """customer: whose it is, for its key. subject: under which it was asked for, as v1 does."""
+    shown = {name: value for name, value in body.items() if name not in _HIDDEN and value is not None}
+    shown["subjectKey"] = subject or _first_subject(customer)
+    if customer is not None and "key" in customer:
+        shown["customerKey"] = customer["key"]
+    if body["type"] == "metered":
+        shown |= _metered(body, now_s)
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _first_subject(customer: Body | None) -> str | None:
+    if customer is None:
+        return None
+    keys = (customer.get("usageAttribution") or {}).get("subjectKeys") or []
+    return str(keys[0]) if keys else customer.get("key")
+
+
+def _metered(body: Body, now_s: int) -> Json:
+    schedule = entitled.schedule_of(body)
+    first_s, end_s = entitled.span(body)
+    at_s = max(min(now_s, end_s - period.MINUTE_S), first_s, schedule.start_s)
+    since_s, until_s = period.usage_period(schedule, at_s)
+    anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s
+    found: Json = {
+        "usagePeriod": _recurring(body["usagePeriod"]["interval"], text_of(anchor_s)),
+        "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
+        "lastReset": text_of(since_s),
+    }
+    if (issued := body.get("issueAfterReset")) is not None:
+        priority = body["issueAfterResetPriority"]
+        found |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
+    return found
+
+
+def grant_json(body: Body, now_s: int) -> Json:
+    """A grant, with when it is filled next."""
+    shown = dict(body) | {
+        name: plain(body[name]) for name in ("amount", "minRolloverAmount", "maxRolloverAmount")
+    }
+    if (recurrence := body.get("recurrence")) is not None:
+        shown["recurrence"] = _recurring(recurrence["interval"], recurrence["anchor"])
+        grant = grant_of(body)
+        assert grant.recurrence is not None
+        next_s = period.next_tick(grant.recurrence, max(now_s, grant.effective_at_s))
+        if next_s < grant.ends_at_s:
+            shown["nextRecurrence"] = text_of(next_s)
+    return shown
+
+
+def _recurring(interval: str, anchor: str) -> Json:
+    return {"interval": interval, "intervalISO": period.iso(period.parse(interval)), "anchor": anchor}
+
+
+def history_json(history: History) -> Json:
+    """Both lists."""
+    return {
+        "windowedHistory": [_row(row) for row in history.windowed],
+        "burndownHistory": [_span(span) for span in history.burndown],
+    }
+
+
+def _row(row: Row) -> Json:
+    return {
+        "period": _period(row.from_s, row.to_s),
+        "usage": amount(row.usage),
+        "balanceAtStart": amount(row.balance_at_start),
+        **_late(row.late),
+    }
+
+
+def _span(span: Span) -> Json:
+    return {
+        "period": _period(span.from_s, span.to_s),
+        "usage": amount(span.usage),
+        "overage": amount(span.overage),
+        "balanceAtStart": amount(span.balance_at_start),
+        "balanceAtEnd": amount(span.balance_at_end),
+        "grantBalancesAtStart": {id: amount(one) for id, one in span.balances_at_start.items()},
+        "grantBalancesAtEnd": {id: amount(one) for id, one in span.balances_at_end.items()},
+        "grantUsages": [{"grantId": id, "usage": amount(one)} for id, one in span.burnt.items() if one],
+        **_late(span.late),
+    }
+
+
+def _period(from_s: int, to_s: int) -> Json:
+    return {"from": instant.text_of(from_s * 1000), "to": instant.text_of(to_s * 1000)}
+
+
+def _late(late: int) -> Json:
+    return {"late": amount(late)} if late else {}
+
+
+def snapshot_json(snapshot: Snapshot, has_access: bool) -> Json:
+    """A value that was counted anew, as access shows live ones."""
+    return {
+        "hasAccess": has_access,
+        "balance": amount(snapshot.balance),
+        "usage": amount(snapshot.usage),
+        "overage": amount(max(0, snapshot.overage)),
+        "totalAvailableGrantAmount": amount(snapshot.total_available),
+    }
