@@ -1,4 +1,4 @@
-"""The HTTP API: events, meters, usage, customers, subjects, features, entitlements, keys, the portal, the audit log, operation.
+"""The HTTP API: events, meters, usage, customers, features, entitlements, notifications, keys, the portal, operation.
 
 Owns: putting routes, error form and neighbours together. Does not own: any answer (the routes' modules).
 Run as `tallymark api`, one process; in the local stack it shares chDB with the sink.
@@ -14,9 +14,12 @@ from fastapi import APIRouter, FastAPI
 
 from pipeline.api import (
     access,
+    alerts,
     audit,
     backfill,
     customers,
+    deliveries,
+    endpoints,
     entitlements,
     events,
     features,
@@ -28,6 +31,7 @@ from pipeline.api import (
     problem,
     query,
     reconcile,
+    rules,
     standing,
     status,
     subjects,
@@ -92,6 +96,11 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         grants.customers,
         grants.subjects,
         grants.router,
+        endpoints.router,
+        endpoints.ours,
+        rules.router,
+        alerts.router,
+        deliveries.router,
         keys.router,
         portal.router,
         audit.router,

@@ -5,12 +5,15 @@ Owns: opening and closing them together. Does not own: what is asked of them (th
 
 from __future__ import annotations
 
+import threading
 from typing import Self
 
 import anyio.to_thread
 from fastapi import Request
 
 from pipeline import kafka, topics
+from pipeline.alert_views import AlertsView, DeliveriesView
+from pipeline.api.appending import Appending
 from pipeline.api.commands import Commands
 from pipeline.api.event_log import EventLog
 from pipeline.api.metered import MeteredTypes
@@ -50,6 +53,10 @@ class Neighbours:
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
         self._balances: BalanceReader | None = None
+        self.appending = Appending(settings)
+        self._alerts: AlertsView | None = None
+        self._deliveries: DeliveriesView | None = None
+        self._opening = threading.Lock()
 
     def _views(self) -> tuple[CompactedView[object], ...]:
         return (self.definitions, self.backfills, self.counts, self.workers, self.replies)  # type: ignore[return-value]
@@ -69,6 +76,25 @@ class Neighbours:
         self.clickhouse.close()
         for view in self._views():
             view.close()
+        for late in (self._alerts, self._deliveries):
+            if late is not None:
+                late.close()
+
+    def alerts(self) -> AlertsView:
+        """What was told, read from the first question on. Raises Unavailable."""
+        with self._opening:
+            if self._alerts is None:
+                self._alerts = AlertsView(self.settings).start()
+        self._alerts.wait_loaded()
+        return self._alerts
+
+    def deliveries(self) -> DeliveriesView:
+        """What became of it, read from the first question on. Raises Unavailable."""
+        with self._opening:
+            if self._deliveries is None:
+                self._deliveries = DeliveriesView(self.settings).start()
+        self._deliveries.wait_loaded()
+        return self._deliveries
 
     async def balances(self) -> BalanceReader:
         """The copy of balances in Redis. Raises Unavailable."""

@@ -1,0 +1,163 @@
+"""`/notification/channels`: where webhooks go; OpenMeter's name for endpoints. `/endpoints`: what is ours of them.
+
+Owns: making and sealing secrets, the routes. Does not own: what an endpoint may be (core.endpoint), sending (webhook).
+A secret exists in plain text in the answer that shows it first, and then only where it signs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.auth import namespace_of, needs, principal
+from pipeline.api.deciding import body_of, decided, definitions
+from pipeline.api.instant import instant_ns
+from pipeline.api.neighbours import neighbours
+from pipeline.api.paging import Paged, ordered, paginated
+from pipeline.core import endpoint as core_endpoint
+from pipeline.core.sealed import NONCE_BYTES, Seal
+from pipeline.core.webhook import secret_text, signing_key
+from pipeline.errors import Rejected
+from pipeline.records import DeliveryState, WebhookWork
+
+# Reading needs it too: custom headers may hold what opens the receiver.
+router = APIRouter(
+    prefix="/notification/channels", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))]
+)
+ours = APIRouter(prefix="/endpoints", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))])
+ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
+SECRET_BYTES = 32
+STATES = get_args(DeliveryState)
+EXAMPLE = {
+    "type": "WEBHOOK",
+    "name": "billing",
+    "url": "https://example.com/webhooks",
+    "customHeaders": {"x-team": "billing"},
+}
+REPLAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "states": ["FAILED"]}
+ROTATE = {"overlapS": 3600}
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+Row = dict[str, Any]
+
+
+@router.get("", summary="Channels")
+def list_channels(
+    request: Request,
+    page: Paged,
+    includeDeleted: bool = False,
+    includeDisabled: bool = False,
+    orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
+) -> Row:
+    """A page of them, oldest first, without their secrets."""
+    rows = [
+        core_endpoint.shown(body)
+        for body in definitions(request).endpoints(namespace_of(request))
+        if (includeDeleted or "deletedAt" not in body) and (includeDisabled or not body["disabled"])
+    ]
+    return paginated(ordered(rows, orderBy, ORDER_BY, page), page)
+
+
+@router.post("", status_code=201, summary="Create a channel")
+def create_channel(request: Request, response: Response, channel: One) -> Row:
+    """`signingSecret` is made here if it is not given, and shown this once."""
+    secret = channel.get("signingSecret")
+    if secret is None:
+        secret = secret_text(secrets.token_bytes(SECRET_BYTES))
+    sealed = {**channel, "signingSecret": _sealed(request, secret)}
+    body = body_of(decided(request, "endpoint.create", sealed))
+    response.headers["cache-control"] = "no-store"
+    return {**body, "signingSecret": secret}
+
+
+@router.get("/{channelId}", summary="One channel")
+def get_channel(request: Request, channelId: str) -> Row:
+    """Without its secret; also a deleted one."""
+    found = definitions(request).body(namespace_of(request), "endpoint", channelId)
+    if found is None:
+        raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
+    return core_endpoint.shown(found)
+
+
+@router.put("/{channelId}", summary="Replace a channel")
+def update_channel(request: Request, channelId: str, channel: One) -> Row:
+    """All of it but the secret, which stays unless another is given; then both sign for a day."""
+    wish = {**channel, "id": channelId}
+    if wish.get("signingSecret") is not None:
+        wish["signingSecret"] = _sealed(request, wish["signingSecret"])
+    return body_of(decided(request, "endpoint.update", wish))
+
+
+@router.delete("/{channelId}", status_code=204, summary="Delete a channel")
+def delete_channel(request: Request, channelId: str) -> Response:
+    """409 while a rule sends to it. What is under way to it ends as failed."""
+    decided(request, "endpoint.delete", {"id": channelId})
+    return Response(status_code=204)
+
+
+@ours.post("/{channelId}/rotate", status_code=201, summary="Replace a channel's secret")
+def rotate(
+    request: Request,
+    response: Response,
+    channelId: str,
+    wish: Annotated[Row | None, Body(examples=[ROTATE])] = None,
+) -> Row:
+    """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
+    secret = (wish or {}).get("signingSecret")
+    if secret is None:
+        secret = secret_text(secrets.token_bytes(SECRET_BYTES))
+    sealed = {**(wish or {}), "id": channelId, "signingSecret": _sealed(request, secret)}
+    body = body_of(decided(request, "endpoint.rotate", sealed))
+    response.headers["cache-control"] = "no-store"
+    return {**body, "signingSecret": secret}
+
+
+@ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
+def replay(request: Request, channelId: str, wish: Annotated[Row, Body(examples=[REPLAY])]) -> Row:
+    """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
+    found = definitions(request).body(namespace_of(request), "endpoint", channelId)
+    if found is None or "deletedAt" in found:
+        raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
+    if unknown := wish.keys() - {"from", "to", "states"}:
+        raise Rejected("bad-request", f"replay has an unknown member {ascii(min(unknown))[:64]}")
+    from_ms, to_ms = (_ms(name, wish.get(name)) for name in ("from", "to"))
+    if from_ms >= to_ms:
+        raise Rejected("bad-request", "from must be before to")
+    states = wish.get("states", ["FAILED"])
+    if not isinstance(states, list) or not states or any(one not in STATES for one in states):
+        raise Rejected("bad-request", f"states must be a list of {', '.join(STATES)}")
+    work = WebhookWork(
+        "replay",
+        namespace_of(request),
+        channelId,
+        "",
+        time.time_ns() // 1_000_000,
+        from_ms=from_ms,
+        to_ms=to_ms,
+        states=states,
+        actor=principal(request).actor,
+    )
+    neighbours(request).appending.work([work])
+    return {"from": wish["from"], "to": wish["to"], "states": states}
+
+
+def _sealed(request: Request, secret: object) -> object:
+    """The secret as it may be written to a topic. What cannot sign is refused; what is no text, by control."""
+    if not isinstance(secret, str):
+        return secret
+    try:
+        signing_key(secret)
+    except Rejected as refusal:
+        raise Rejected("bad-endpoint", f"endpoint signingSecret is not valid: {refusal.detail}") from refusal
+    seal = Seal.of(neighbours(request).settings.secrets_key.get_secret_value())
+    place = core_endpoint.place(namespace_of(request))
+    return seal.close(secret, place, secrets.token_bytes(NONCE_BYTES))
+
+
+def _ms(name: str, text: object) -> int:
+    at_ns = instant_ns(name, text) if isinstance(text, str) else None
+    if at_ns is None or not 0 <= at_ns // 1_000_000 < 1 << 48:
+        raise Rejected("bad-request", f"{name} must be an RFC 3339 time")
+    return at_ns // 1_000_000

@@ -1,0 +1,72 @@
+"""The made-up fact that a rule's test tells: the payload is as a real one, about nobody.
+
+Owns: what stands in it. Does not own: real payloads (telling), the alert that carries it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.core import instant
+from pipeline.core.rule import BALANCE, EXPIRING, VOLUME
+from pipeline.core.webhook import payload
+from pipeline.records import Alert
+
+TEST = "notification.rule.test"  # the annotation
+_ID = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
+_DAY_MS = 86_400_000
+
+
+def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Alert:
+    """An alert of the rule's type to all its endpoints, marked as a test. id: a ULID of `at_ms`."""
+    kind = str(rule["type"])
+    channels = rule["channels"]
+    assert isinstance(channels, list)
+    return Alert(
+        id=id,
+        namespace=namespace,
+        type=kind,
+        rule=str(rule["id"]),
+        at_ms=at_ms,
+        endpoints=[str(one) for one in channels],
+        payload=payload(id, kind, instant.text_of(at_ms), _data(kind, rule, at_ms)),
+        annotations={TEST: "true"},
+    )
+
+
+def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object]:
+    period = {"from": instant.text_of(at_ms - _DAY_MS), "to": instant.text_of(at_ms + _DAY_MS)}
+    test = {"annotations": {TEST: True}}
+    if kind == VOLUME:
+        return {
+            "meterSlug": rule["meterSlug"],
+            "customer": _customer(),
+            "value": 10_000,
+            "period": period,
+            **test,
+        }
+    if kind.startswith("invoice."):
+        return {"id": _ID, "number": "TEST-1", "currency": "USD", "customer": _customer(), **test}
+    data: dict[str, object] = {
+        "entitlement": {"id": _ID, "type": "metered", "featureKey": "test_feature", "customerId": _ID},
+        "feature": {"id": _ID, "key": "test_feature"},
+        "subject": {"key": "test-subject"},
+        "customer": _customer(),
+        "value": {
+            "hasAccess": True,
+            "balance": 1000,
+            "usage": 9000,
+            "overage": 0,
+            "totalAvailableGrantAmount": 10_000,
+        },
+        "period": period,
+    }
+    if kind == BALANCE:
+        data |= {"threshold": {"type": "usage_percentage", "value": 80}, "state": "fired", "passed": []}
+    elif kind == EXPIRING:
+        data |= {"grant": {"id": _ID, "endsAt": period["to"], "balance": 1000}}
+    return data | test
+
+
+def _customer() -> dict[str, object]:
+    return {"id": _ID, "key": "test-customer", "name": "Test customer"}
