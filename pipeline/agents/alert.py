@@ -1,8 +1,9 @@
 """ALERT: keeps the balance of every entitlement, and decides in the same transaction what is to be told.
 
 Reads `customer-usage`: windows by customer, and clock records for what is due with no event; `control` for
-entitlements, grants, features and rules. Writes `balances` and `alerts`. Keeps: balances, what was told, when each
-account is due (`alert-changelog`). On replay: a record that was taken changes nothing again and says the same again.
+entitlements, grants, features and rules. Writes `balances` and `alerts`. Keeps: balances, volumes, what was told, when
+each account is due, the definitions by which it decided (`alert-changelog`). On replay: a record that was taken
+changes nothing again and says the same again.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import faust
 import msgspec
 
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
+from pipeline.agents.marks import begin, keep_revision, kept_revision
 from pipeline.agents.seeding import Job, Seeding
 from pipeline.core import alerting
 from pipeline.core.accounts import Account, Accounts, Name
 from pipeline.core.alerting import DUE, Moved
 from pipeline.core.attribution import Holders
 from pipeline.core.identity import customer_hash
-from pipeline.core.period import NEVER_S
+from pipeline.core.period import HOUR_S, NEVER_S
 from pipeline.core.telling import Rules, next_warning_s, tell
+from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition
@@ -54,6 +57,8 @@ class Known:
         self.accounts = Accounts()
         self.holders = Holders()
         self.rules = Rules()
+        self.volumes = VolumeRules()
+        self.revision = 0
         self.lock = threading.Lock()
         self.agenda = agenda
         self._partitions = partitions
@@ -63,9 +68,12 @@ class Known:
         with self.lock:
             self.holders.update(changes)
             touched = self.accounts.update(changes)
+            self.volumes.update(changes)
             namespaces = self.rules.update(changes)
             if namespaces:  # a new rule looks at what is there already
                 touched |= {name for name in self.accounts.names() if name[0] in namespaces}
+            revisions = [one.revision for one in changes.values() if one is not None]
+            self.revision = max([self.revision, *revisions])
         for name in touched:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 
@@ -78,6 +86,7 @@ class Timers:
     """When accounts of one partition are due. What the state says, in memory, in order."""
 
     def __init__(self) -> None:
+        self.swept_hour = -1  # up to which everything that is over has gone
         self._due: dict[bytes, int] = {}
         self._heap: list[tuple[int, bytes]] = []
 
@@ -130,7 +139,8 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
 
     async def alert(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
-            if (transaction := await stage.begin(chunk)) is not None:
+            transaction = await begin(stage, chunk, lambda: known.revision, kept_revision)
+            if transaction is not None:
                 timers = timers_of(transaction)
                 jobs = fill(transaction, known, timers)
                 transaction.commit()
@@ -140,7 +150,6 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
                     seeding.add(job)
 
     stage.agent(INPUT)(alert)
-    last: list[frozenset[int]] = [frozenset()]
     seen: list[list[Partition]] = [[]]
 
     async def look() -> None:
@@ -149,8 +158,7 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
         if now == seen[0]:
             return
         seen[0] = now
-        last[0] = frozenset(partition.position.partition for partition in now)
-        known.agenda.own(last[0])
+        known.agenda.own([partition.position.partition for partition in now])
         with known.lock:
             names = known.accounts.names()
         for name in names:
@@ -168,8 +176,17 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
                 work.tick(_items(record.value or b"[]"), record.timestamp, record.offset)
             elif record.key is None:
                 work.take(_windows(record.value or b"[]"), record.timestamp, record.offset)
+        keep_revision(transaction, known.revision)
     work.publish()
+    _sweep(transaction, timers)
     return work.jobs
+
+
+def _sweep(transaction: Transaction, timers: Timers) -> None:
+    """Once an hour, until nothing is found that has to go."""
+    now_s = transaction.chunk.records[-1].timestamp // 1000
+    if now_s // HOUR_S > timers.swept_hour and sweep(transaction.table, now_s):
+        timers.swept_hour = now_s // HOUR_S
 
 
 class _Work:
@@ -180,7 +197,7 @@ class _Work:
         self._known = known
         self._timers = timers
         self._balances: dict[bytes, Balance] = {}
-        self._alerts: list[Alert] = []
+        self._alerts: list[tuple[int, Alert]] = []  # with the record's offset
         self.jobs: list[Job] = []
 
     def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
@@ -190,6 +207,14 @@ class _Work:
         for account, mine in alerting.by_account(windows, accounts, now_s):
             moved = alerting.move(accounts, account, self._transaction.table, now_s, position, mine)
             self._moved(moved, now_s, position, at_ms)
+            if (
+                moved.outcome is not None and moved.before is None
+            ):  # its beginning came before the clock said so
+                self._seed(moved)
+        told = tell_volumes(
+            self._transaction.table, windows, self._known.volumes, self._known.rules.customer, position, at_ms
+        )
+        self._alerts += [(position, alert) for alert in told]
 
     def tick(self, items: list[list[str]], at_ms: int, position: int) -> None:
         """Time, and definitions that changed."""
@@ -209,12 +234,13 @@ class _Work:
         for account in touched.values():
             moved = alerting.move(accounts, account, table, now_s, position)
             self._moved(moved, now_s, position, at_ms)
-            self._seed(moved, now_s)
+            self._seed(moved)
 
     def _moved(self, moved: Moved, now_s: int, position: int, at_ms: int) -> None:
         account, accounts, table = moved.account, self._known.accounts, self._transaction.table
         terms = None if moved.outcome is None else accounts.terms(account, moved.entitlement or {})
-        self._alerts += tell(table, moved, terms, self._known.rules, position, at_ms)
+        told = tell(table, moved, terms, self._known.rules, position, at_ms)
+        self._alerts += [(position, alert) for alert in told]
         next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
         alerting.keep_due(table, account, next_s)
         self._timers.set(account.key, next_s)
@@ -223,7 +249,7 @@ class _Work:
             moved.balance.received_at_ms = max(moved.balance.received_at_ms, before.received_at_ms)
         self._balances[account.key] = moved.balance
 
-    def _seed(self, moved: Moved, now_s: int) -> None:
+    def _seed(self, moved: Moved) -> None:
         account, entitlement, accounts = moved.account, moved.entitlement, self._known.accounts
         terms = None if entitlement is None else accounts.terms(account, entitlement)
         use = None if entitlement is None else accounts.use(entitlement)
@@ -248,17 +274,20 @@ class _Work:
 
     def publish(self) -> None:
         """The balances as the chunk leaves them, and everything that was told on the way."""
-        for alert in self._alerts:
+        counted = self._transaction.counted_offset
+        for position, alert in self._alerts:
             self._transaction.send(
                 "alerts",
                 _encode(alert),
                 key=alert.id.encode(),
                 partition=self._transaction.chunk.partition,
             )
-            self._transaction.count(alert.namespace, f"told:{alert.type}")
+            if position > counted:
+                self._transaction.count(alert.namespace, f"told:{alert.type}")
         for balance in self._balances.values():
             key = f"{balance.namespace}/{balance.customer}/{balance.feature}".encode()
             self._transaction.send(
                 "balances", _encode(balance), key=key, partition=self._transaction.chunk.partition
             )
-            self._transaction.count(balance.namespace, "balances")
+            if balance.revision > counted:
+                self._transaction.count(balance.namespace, "balances")

@@ -25,14 +25,31 @@ ASK_AGAIN_S = 0.01
 _revision = struct.Struct(">q")
 
 
-async def begin(stage: Stage, chunk: Chunk, revision: Callable[[], int]) -> Transaction | None:
+def kept_revision(transaction: Transaction) -> int:
+    """The control revision by which the partition's earlier chunks were decided."""
+    (stored,) = transaction.table.get_many([LEAST_REVISION])
+    return 0 if stored is None else int(_revision.unpack(stored)[0])
+
+
+def least_revision(transaction: Transaction) -> int:
+    """The control revision that the chunk's marks, or marks before it, ask for."""
+    marks = [record.key for record in transaction.chunk.records if record.key is not None]
+    return max([kept_revision(transaction), *map(mark_revision, marks)])
+
+
+async def begin(
+    stage: Stage,
+    chunk: Chunk,
+    revision: Callable[[], int],
+    wanted: Callable[[Transaction], int] = least_revision,
+) -> Transaction | None:
     """As Stage.begin, once this worker knows the definitions that the chunk must be decided by.
 
-    revision: what this worker knows. Raises Unavailable if they do not come in KNOWN_S.
+    revision: what this worker knows; wanted: what the chunk asks for. Raises Unavailable if that does not come soon.
     """
     deadline_s = time.monotonic() + KNOWN_S
     while (transaction := await stage.begin(chunk)) is not None:
-        least = least_revision(transaction)
+        least = wanted(transaction)
         if least <= revision():
             return transaction
         if time.monotonic() > deadline_s:
@@ -45,14 +62,12 @@ async def begin(stage: Stage, chunk: Chunk, revision: Callable[[], int]) -> Tran
     return None
 
 
-def least_revision(transaction: Transaction) -> int:
-    """The control revision that the chunk's marks, or marks before it, ask for."""
-    (stored,) = transaction.table.get_many([LEAST_REVISION])
-    least = 0 if stored is None else int(_revision.unpack(stored)[0])
-    marks = [record.key for record in transaction.chunk.records if record.key is not None]
-    return max([least, *map(mark_revision, marks)])
-
-
 def keep(transaction: Transaction) -> None:
     """Keeps what the chunk's marks ask for; to be called once a chunk that has some."""
     transaction.table.put(LEAST_REVISION, _revision.pack(least_revision(transaction)))
+
+
+def keep_revision(transaction: Transaction, revision: int) -> None:
+    """Keeps what the chunk was decided by, so that nobody decides the next one by older definitions."""
+    if revision > kept_revision(transaction):
+        transaction.table.put(LEAST_REVISION, _revision.pack(revision))

@@ -137,7 +137,7 @@ def _alert(settings: Settings, declared: Declared) -> Parts:
     def create(made: Stage) -> None:
         alert.create(made, known, seeding)
         Clock(settings, alert.INPUT, agenda, alert.clock_value).start()
-        seeding.start()
+        seeding.start(made.fail)
 
     return Parts(
         Spec("alert", (alert.INPUT,), "alert-meta", alert.CHANGELOG),

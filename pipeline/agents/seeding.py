@@ -33,6 +33,7 @@ from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.windows import stored_windows
 
 LOOK_S = 0.2
+RETRY_S = 1.0  # until a neighbour that is away is asked again
 FLUSH_S = 10.0
 AHEAD_S = 2 * 86_400  # events may lie in the future
 
@@ -73,10 +74,13 @@ class Seeding:
         self._partitions = partitions
         self._done = done
         self._lock = threading.Lock()
+        self._failed: Callable[[BaseException], None] = lambda _: None
         self._new: dict[bytes, Job] = {}  # by `said`, so that a job asked for twice is done once
         self._thread = threading.Thread(target=self._run, name="seeding", daemon=True)
 
-    def start(self) -> None:
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """failed: told of an error that is no neighbour's absence; the thread has ended then."""
+        self._failed = failed
         self._thread.start()
 
     def add(self, job: Job) -> None:
@@ -85,20 +89,26 @@ class Seeding:
             self._new[job.said] = job
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                jobs, self._new = list(self._new.values()), {}
-            if jobs:
-                self._try(jobs)
-            time.sleep(LOOK_S)
+        try:
+            while True:
+                self.look()
+                time.sleep(LOOK_S)
+        except BaseException as error:
+            self._failed(error)
 
-    def _try(self, jobs: list[Job]) -> None:
+    def look(self) -> None:
+        """Does what there is to do; what could not be done waits for the next look."""
+        with self._lock:
+            jobs, self._new = list(self._new.values()), {}
+        if not jobs:
+            return
         try:
             self._do(jobs)
         except Unavailable as error:
             log.warning("usage from before is not to be had, it is tried again: %s", error)
             with self._lock:
                 self._new = {job.said: job for job in jobs} | self._new
+            time.sleep(RETRY_S)
 
     def _do(self, jobs: list[Job]) -> None:
         mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()

@@ -32,28 +32,38 @@ _encode = msgspec.json.Encoder().encode
 
 
 def account_key(name: Name) -> bytes:
-    """The 17 bytes with which everything in the state of an account begins."""
+    """The 17 bytes by which the state knows an account; its usage and balance are in a `ledger`."""
     return ACCOUNT + blake2b(_encode(name), digest_size=16).digest()
 
 
 @dataclass
 class Account:
-    """entitlements, grants: bodies by id; revision: the newest of all of these."""
+    """entitlements, grants: bodies by id; revision: the newest of all of these. spans: of entitlements, by id."""
 
     name: Name
     key: bytes
     entitlements: dict[str, Body] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     grants: dict[str, dict[str, Body]] = field(default_factory=dict)  # by entitlement
     revision: int = 0
 
     def current(self, now_s: int) -> Body | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
-        begun = [one for one in self.entitlements.values() if entitled.span(one)[0] <= now_s]
-        return max(begun, key=lambda one: (entitled.span(one), str(one["id"])), default=None)
+        begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
+        return self.entitlements[max(begun)[2]] if begun else None
+
+    def in_force(self, id: str, now_s: int) -> bool:
+        """Whether an entitlement of the account is in force."""
+        start_s, end_s = self.spans[id]
+        return start_s <= now_s < end_s
+
+    def ended(self, id: str, now_s: int) -> bool:
+        """Whether an entitlement of the account is over."""
+        return self.spans[id][1] <= now_s
 
     def next_change_s(self, now_s: int) -> int:
         """When an entitlement begins or ends next; NEVER_S if none does."""
-        instants = [at_s for one in self.entitlements.values() for at_s in entitled.span(one)]
+        instants = (at_s for span in self.spans.values() for at_s in span)
         return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)
 
 
@@ -100,7 +110,7 @@ class Accounts:
             elif definition.kind == FEATURE and definition.body is not None:
                 self._take_feature(definition.body)
             elif definition.kind == METER:
-                self._take_meter(definition)
+                touched |= self._take_meter(definition)
             elif definition.kind == ATTRIBUTION:
                 touched |= self._take_attribution(definition)
         return touched
@@ -116,7 +126,7 @@ class Accounts:
             self._by_key[account.key] = account
             self._of_customer.setdefault(name[:2], {})[name[2]] = account
         id = str(body["id"])
-        account.entitlements[id] = body
+        account.entitlements[id], account.spans[id] = body, entitled.span(body)
         account.revision = max(account.revision, definition.revision)
         self._entitlement[id] = name
         for grant in self._orphans.pop(id, {}).values():
@@ -150,10 +160,21 @@ class Accounts:
             slug, tuple((name, filter_string(name, one)) for name, one in filters)
         )
 
-    def _take_meter(self, definition: Definition) -> None:
+    def _take_meter(self, definition: Definition) -> set[Name]:
         meter = meter_of(definition)
-        if meter is not None:
-            self._meters[definition.namespace, meter.slug] = meter
+        if meter is None:
+            return set()
+        place = (definition.namespace, meter.slug)
+        known = self._meters.get(place)
+        self._meters[place] = meter
+        if known is None or known.meter_id == meter.meter_id:
+            return set()
+        self._terms = {}  # a slug made anew is another meter, and may add up in another way
+        return {name for name, account in self._accounts.items() if self._counts(account, place)}
+
+    def _counts(self, account: Account, meter: tuple[str, str]) -> bool:
+        uses = (self.use(one) for one in account.entitlements.values())
+        return account.name[0] == meter[0] and any(use is not None and use.meter == meter[1] for use in uses)
 
     def _take_attribution(self, definition: Definition) -> set[Name]:
         touched: set[Name] = set()
@@ -187,6 +208,16 @@ class Accounts:
     def meter(self, namespace: str, slug: str) -> Meter | None:
         """The newest meter of the slug, deleted or not: what it counted stays counted."""
         return self._meters.get((namespace, slug))
+
+    def ledger(self, account: Account, entitlement: Body) -> bytes:
+        """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
+
+        A feature whose key another had before, and a meter whose slug another had, begin anew.
+        """
+        use = self.use(entitlement)
+        meter = None if use is None else self.meter(account.name[0], use.meter)
+        counted = (account.name, entitlement["featureId"], 0 if meter is None else meter.meter_id)
+        return ACCOUNT + blake2b(_encode(counted), digest_size=16).digest()
 
     def subjects(self, namespace: str, customer: str) -> dict[str, int]:
         """Every subject that the customer held at some time, with the revision of its newest change."""

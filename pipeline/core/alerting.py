@@ -3,7 +3,7 @@
 Owns: which accounts a record moves, the change that a window is, the balance to publish, when an account is due, which
 usage from before is missing. Does not own: the balance itself (balance), what is told of it (telling), time (agents).
 
-In the state, beside what balance keeps (all under `accounts.account_key`):
+In the state, beside what balance keeps (under `Accounts.ledger`), by `accounts.account_key`:
     n + account   when it is due next, seconds (u64)
     s + account   the usage from before that is in: `seed_mark`
 """
@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import balance, entitled, number
+from pipeline.core import balance, number
 from pipeline.core.accounts import Account, Accounts, Body
 from pipeline.core.aggregate import Table
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Outcome, Standing
-from pipeline.core.usage_rows import Change
+from pipeline.core.usage_rows import Change, change_of
 from pipeline.records import Balance, CustomerWindow, Window
 
 DUE, SEEDED = b"n", b"s"
@@ -64,19 +63,10 @@ def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> 
     return meter is not None and meter.meter_id == window.meter_id
 
 
-def change_of(window: Window) -> Change:
-    """What a window is to a balance: its absolute value, told apart from others of its minute."""
-    parts = (window.subject, sorted(window.dimensions.items()), window.part)
+def change(window: Window) -> Change:
+    """What a window is to a balance; its cause is the newest event in it."""
     last = window.events[-1] if window.events else None
-    return Change(
-        part=blake2b(_encode(parts), digest_size=12).digest(),
-        minute_s=window.start_s,
-        value=number.exact(window.value),
-        revision=window.revision,
-        order=window.order,
-        members=[bytes.fromhex(member) for member in window.members],
-        cause="" if last is None else _encode(last[:2]).decode(),
-    )
+    return change_of(window)._replace(cause="" if last is None else _encode(last[:2]).decode())
 
 
 def move(
@@ -91,15 +81,16 @@ def move(
     entitlement = account.current(now_s)
     next_s = account.next_change_s(now_s)
     received_at_ms = max((window.received_at_ms for window in windows), default=0)
-    if entitlement is None or not entitled.in_force(entitlement, now_s):
-        return Moved(account, entitlement, _no_access(account, entitlement, position, now_s, next_s), next_s)
+    if entitlement is None or not account.in_force(str(entitlement["id"]), now_s):
+        return Moved(account, entitlement, no_access(account, entitlement, position, now_s, next_s), next_s)
     terms = accounts.terms(account, entitlement)
     if terms is None:
         access = _plain(account, entitlement, position, now_s, next_s)
         return Moved(account, entitlement, access, next_s)
-    before = balance.read(table, account.key, terms)
-    changes = [change_of(window) for window in windows]
-    outcome = balance.move(table, account.key, terms, now_s, changes, position)
+    ledger = accounts.ledger(account, entitlement)
+    before = balance.read(table, ledger, terms)
+    changes = [change(window) for window in windows]
+    outcome = balance.move(table, ledger, terms, now_s, changes, position)
     standing = outcome.standing
     next_s = min(next_s, standing.next_at_s)
     published = _metered(account, standing, position, next_s, received_at_ms)
@@ -129,9 +120,12 @@ def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
 
 
 def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:
-    """Names the usage from before that an entitlement needs; another entitlement or subject makes it another."""
+    """Names the usage from before that an entitlement needs; another entitlement, meter or subject: another name."""
     subjects = accounts.subjects(account.name[0], account.name[1])
-    return f"{entitlement['id']}/{max(subjects.values(), default=0)}"
+    use = accounts.use(entitlement)
+    meter = None if use is None else accounts.meter(account.name[0], use.meter)
+    meter_id = 0 if meter is None else meter.meter_id
+    return f"{entitlement['id']}/{meter_id}/{max(subjects.values(), default=0)}"
 
 
 def is_seeded(table: Table, account: Account, mark: str) -> bool:
@@ -145,7 +139,8 @@ def keep_seeded(table: Table, account: Account, mark: str) -> None:
     table.put(SEEDED + account.key, mark.encode())
 
 
-def _balance(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
+def no_access(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
+    """The balance of an entitlement that is not in force, or of none."""
     namespace, customer, feature = account.name
     return Balance(
         namespace=namespace,
@@ -160,11 +155,8 @@ def _balance(account: Account, entitlement: Body | None, position: int, now_s: i
     )
 
 
-_no_access = _balance
-
-
 def _plain(account: Account, entitlement: Body, position: int, now_s: int, next_s: int) -> Balance:
-    found = _balance(account, entitlement, position, now_s, next_s)
+    found = no_access(account, entitlement, position, now_s, next_s)
     if entitlement["type"] == "static":
         found.type, found.config, found.has_access = "static", str(entitlement["config"]), True
     elif entitlement["type"] == "boolean":

@@ -64,9 +64,10 @@ def move(
 
 
 def read(table: Table, account: bytes, terms: Terms) -> Standing | None:
-    """The standing as last moved, under the same terms; None if there is none."""
+    """The standing as last moved, under the same terms; None if there is none of this entitlement."""
     machine = _Machine(table, account, terms, KEEP_S)
-    return machine.standing() if machine.find() else None
+    same = machine.find() and machine.head.entitlement == terms.entitlement
+    return machine.standing() if same else None
 
 
 def forget(table: Table, account: bytes, terms: Terms) -> None:
@@ -125,6 +126,8 @@ class _Machine:
         if head.entitlement == terms.entitlement:
             self._count_anew()
         else:
+            # What has gone comes again, as usage from before: it may lie before all that is kept.
+            self.rows.since_s = min(self.rows.since_s, terms.schedule.start_s // HOUR_S * HOUR_S)
             self._begin(head.position, head.now_s, head.ahead)
 
     def end_s(self) -> int:

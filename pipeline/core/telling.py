@@ -4,19 +4,24 @@ Owns: which rules look at an account, the alert's id, payload and the event that
 own: when a threshold is met (threshold), rules' definitions (rule), sending (the webhook stage).
 Payloads: OpenMeter's `{id, type, timestamp, data}`; `state`, `event`, `passed` and `period` in `data` are ours.
 
-In the state, all under a rule's id (26 characters) after the account's key:
-    m + account + rule   what the rule told of the account (threshold.Marks)
-    e + account + rule   grants of which it told that they end (threshold.Warned)
+An alert belongs to an entitlement: the next one of the same account is told of anew, and what was told of the one
+before is told as resolved when it ends.
+
+In the state (ids have 26 characters):
+    m + account + rule + entitlement   what the rule told of the entitlement (threshold.Marks)
+    e + account + rule                 grants of which it told that they end (threshold.Warned)
+    o + account                        the entitlements of which anything was told, the newest last
+    r + account                        the newest resets, with the position of the record that each was told at
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.core import instant, number, rule, threshold, ulid
+from pipeline.core import alerting, instant, number, rule, threshold, ulid
 from pipeline.core.accounts import Account, Body
 from pipeline.core.aggregate import Table
 from pipeline.core.alerting import Moved
@@ -27,12 +32,25 @@ from pipeline.core.terms import Terms
 from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.records import Alert, Definition, Window
 
-MARKS, WARNED = b"m", b"e"
+MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
+KEPT = 16  # entitlements and resets of an account: what is older was told long ago
 RESOLVED = f"{rule.BALANCE}.resolved"
 _encode = msgspec.msgpack.Encoder().encode
 _marks = msgspec.msgpack.Decoder(Marks | None).decode
 _warned = msgspec.msgpack.Decoder(Warned).decode
+_open = msgspec.msgpack.Decoder(list[str]).decode
 _json = msgspec.json.Encoder().encode
+
+
+class ToldReset(NamedTuple):
+    """A usage period of an entitlement that ended at `at_s`, told at `position`."""
+
+    position: int
+    since_s: int
+    at_s: int
+
+
+_resets = msgspec.msgpack.Decoder(list[ToldReset]).decode
 
 
 class Rules:
@@ -77,21 +95,57 @@ def tell(
 
     at_ms: the broker's time of the record. The same record says the same again.
     """
+    found = _over(table, moved, rules, position, at_ms)
     if moved.outcome is None or terms is None or moved.entitlement is None:
-        return []
+        return found
     namespace, _, feature = moved.account.name
     feature_id = str(moved.entitlement["featureId"])
-    found: list[Alert] = []
     for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
         found += _thresholds(table, moved, body, rules, position, at_ms)
-    for body in _watching(rules.of_type(namespace, rule.RESET), feature_id, feature):
-        for reset in moved.outcome.resets:
-            key = f"{reset.at_s}/reset"
-            period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
-            found.append(_alert(moved, body, rules, rule.RESET, key, at_ms, {}, period))
+    watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
+    for reset in _told_resets(table, moved, position) if watching else ():
+        period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
+        for body in watching:
+            found.append(_alert(moved, body, rules, rule.RESET, f"{reset.at_s}/reset", at_ms, {}, period))
     for body in _watching(rules.of_type(namespace, rule.EXPIRING), feature_id, feature):
         found += _expiring(table, moved, terms, body, rules, position, at_ms)
     return found
+
+
+def _over(table: Table, moved: Moved, rules: Rules, position: int, at_ms: int) -> list[Alert]:
+    """What was told of entitlements that have ended is resolved."""
+    account, at_s = moved.account, at_ms // 1000
+    (stored,) = table.get_many([OPEN + account.key])
+    found: list[Alert] = []
+    for id in [] if stored is None else _open(stored):
+        if not account.ended(id, at_s):
+            continue
+        entitlement = account.entitlements[id]
+        balance = alerting.no_access(account, entitlement, position, at_s, NEVER_S)
+        over = Moved(account, entitlement, balance, NEVER_S)
+        feature_id = str(entitlement["featureId"])
+        for body in _watching(rules.of_type(account.name[0], rule.BALANCE), feature_id, account.name[2]):
+            key = _key(MARKS, account, body, id)
+            (marked,) = table.get_many([key])
+            if marked is not None:
+                marks = _marks(marked)
+                after, told = threshold.close(marks, position)
+                if after != marks:
+                    table.put(key, _encode(after))
+                found += _threshold_alerts(over, body, rules, told, at_ms)
+    return found
+
+
+def _told_resets(table: Table, moved: Moved, position: int) -> list[ToldReset]:
+    """The resets that the record makes known, also when it is read again."""
+    assert moved.outcome is not None
+    key = RESETS + moved.account.key
+    (stored,) = table.get_many([key])
+    kept = [] if stored is None else _resets(stored)
+    if not any(one.position >= position for one in kept) and moved.outcome.resets:
+        kept += [ToldReset(position, done.since_s, done.at_s) for done in moved.outcome.resets]
+        table.put(key, _encode(kept[-KEPT:]))
+    return [one for one in kept if one.position == position]
 
 
 def next_warning_s(moved: Moved, terms: Terms | None, rules: Rules, now_s: int) -> int:
@@ -112,8 +166,8 @@ def _watching(bodies: Iterable[Body], feature_id: str, feature: str) -> list[Bod
     return [body for body in bodies if rule.watches(body, feature_id, feature)]
 
 
-def _key(kind: bytes, account: Account, body: Body) -> bytes:
-    return kind + account.key + str(body["id"]).encode()
+def _key(kind: bytes, account: Account, body: Body, entitlement: str = "") -> bytes:
+    return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
 def _thresholds(
@@ -121,20 +175,35 @@ def _thresholds(
 ) -> list[Alert]:
     assert moved.outcome is not None
     standing = moved.outcome.standing
-    thresholds = rule.thresholds_of(body)
     levels = [
         (reset.since_s, Level(reset.balance, reset.usage, reset.total_available))
         for reset in moved.outcome.resets
     ]
     levels.append((standing.since_s, _level(standing)))
-    key = _key(MARKS, moved.account, body)
+    key = _key(MARKS, moved.account, body, standing.entitlement)
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
     rearm: Any = body.get("rearm", "period")
-    after, told = threshold.judge(marks, thresholds, levels, position, rearm)
+    after, told = threshold.judge(marks, rule.thresholds_of(body), levels, position, rearm)
     if after is not None and after != marks:
         table.put(key, _encode(after))
-    by_id = {one.id: one for one in thresholds}
+        if after.told:
+            _keep_open(table, moved.account, standing.entitlement)
+    return _threshold_alerts(moved, body, rules, told, at_ms)
+
+
+def _keep_open(table: Table, account: Account, entitlement: str) -> None:
+    key = OPEN + account.key
+    (stored,) = table.get_many([key])
+    kept = [] if stored is None else _open(stored)
+    if entitlement not in kept:
+        table.put(key, _encode([*kept, entitlement][-KEPT:]))
+
+
+def _threshold_alerts(
+    moved: Moved, body: Body, rules: Rules, told: Iterable[Told], at_ms: int
+) -> list[Alert]:
+    by_id = {one.id: one for one in rule.thresholds_of(body)}
     return [_threshold_alert(moved, body, rules, one, by_id, at_ms) for one in told if one.threshold in by_id]
 
 

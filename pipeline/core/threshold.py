@@ -144,6 +144,14 @@ def judge(
     return marks, new
 
 
+def close(marks: Marks, position: int) -> tuple[Marks, list[Told]]:
+    """As `judge`, for an entitlement that has ended: what is still told as met is told as resolved."""
+    if any(told.position >= position for told in marks.told):
+        return marks, [told for told in marks.told if told.position == position]
+    ended = _resolve(marks, set(), position)
+    return Marks(marks.since_s, [*marks.told, *ended]), ended
+
+
 def _news(
     marks: Marks, thresholds: Sequence[Threshold], level: Level, since_s: int, position: int, rearm: Rearm
 ) -> list[Told]:
