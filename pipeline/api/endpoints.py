@@ -6,6 +6,7 @@ A secret exists in plain text in the answer that shows it first, and then only w
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import time
 from typing import Annotated, Any, get_args
@@ -85,7 +86,9 @@ def get_channel(request: Request, channelId: str) -> Row:
 def update_channel(request: Request, channelId: str, channel: One) -> Row:
     """All of it but the secret, which stays unless another is given; then both sign for a day."""
     wish = {**channel, "id": channelId}
-    if wish.get("signingSecret") is not None:
+    if _holds(request, channelId, wish.get("signingSecret")):
+        del wish["signingSecret"]
+    elif wish.get("signingSecret") is not None:
         wish["signingSecret"] = _sealed(request, wish["signingSecret"])
     return body_of(decided(request, "endpoint.update", wish))
 
@@ -108,6 +111,8 @@ def rotate(
     secret = (wish or {}).get("signingSecret")
     if secret is None:
         secret = secret_text(secrets.token_bytes(SECRET_BYTES))
+    if _holds(request, channelId, secret):
+        raise Rejected("bad-endpoint", "endpoint signingSecret must be a new one")
     sealed = {**(wish or {}), "id": channelId, "signingSecret": _sealed(request, secret)}
     body = body_of(decided(request, "endpoint.rotate", sealed))
     response.headers["cache-control"] = "no-store"
@@ -151,9 +156,25 @@ def _sealed(request: Request, secret: object) -> object:
         signing_key(secret)
     except Rejected as refusal:
         raise Rejected("bad-endpoint", f"endpoint signingSecret is not valid: {refusal.detail}") from refusal
-    seal = Seal.of(neighbours(request).settings.secrets_key.get_secret_value())
     place = core_endpoint.place(namespace_of(request))
-    return seal.close(secret, place, secrets.token_bytes(NONCE_BYTES))
+    return _seal(request).close(secret, place, secrets.token_bytes(NONCE_BYTES))
+
+
+def _holds(request: Request, id: str, secret: object) -> bool:
+    """Whether it is the channel's secret already: sealed anew it would look like another."""
+    found = definitions(request).body(namespace_of(request), "endpoint", id)
+    held = None if found is None else found.get("signingSecret")
+    if not held or not isinstance(secret, str):
+        return False
+    try:
+        opened = _seal(request).open(str(held), core_endpoint.place(namespace_of(request)))
+    except Rejected:  # sealed with a key that is gone
+        return False
+    return hmac.compare_digest(opened.encode(), secret.encode())
+
+
+def _seal(request: Request) -> Seal:
+    return Seal.of(neighbours(request).settings.secrets_key.get_secret_value())
 
 
 def _ms(name: str, text: object) -> int:

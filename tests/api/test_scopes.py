@@ -25,6 +25,12 @@ from tests.api.conftest import PORTAL_SECRET, bearer
 
 NOBODY, PORTAL = "nobody", "portal"
 CUSTOMERS, SUBJECTS, FEATURES = "/api/v1/customers", "/api/v1/subjects", "/api/v1/features"
+OF_CUSTOMER = "/customers/{customerIdOrKey}/entitlements"
+OF_SUBJECT = "/api/v1/subjects/{subjectIdOrKey}/entitlements"
+ENTITLEMENTS, GRANTS = "/api/v1/entitlements", "/api/v1/grants"
+CHANNELS, RULES = "/api/v1/notification/channels", "/api/v1/notification/rules"
+TOLD, DELIVERIES, ENDPOINTS = "/api/v1/notification/events", "/api/v1/deliveries", "/api/v1/endpoints"
+ONE = "/{entitlementIdOrFeatureKey}"
 METERS, KEYS, TOKENS = "/api/v1/meters", "/api/v1/keys", "/api/v1/portal/tokens"
 
 # Which scope each endpoint needs. A new endpoint fails the test until it stands here.
@@ -73,6 +79,48 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/api/v1/audit"): "audit:read",
     ("GET", "/api/v1/reconcile"): "admin",
     ("GET", "/api/v1/status"): "admin",
+}
+for base in ("/api/v1" + OF_CUSTOMER, "/api/v2" + OF_CUSTOMER, OF_SUBJECT):
+    NEEDED |= {
+        ("GET", base): "query",
+        ("POST", base): "entitlements:write",
+        ("GET", base + ONE): "query",
+        ("DELETE", base + ONE): "entitlements:write",
+        ("PUT", base + ONE + "/override"): "entitlements:write",
+        ("POST", base + ONE + "/reset"): "entitlements:write",
+        ("GET", base + ONE + "/grants"): "query",
+        ("POST", base + ONE + "/grants"): "entitlements:write",
+        ("GET", base + ONE + "/history"): "query",
+    }
+NEEDED |= {
+    ("GET", "/api/v2" + OF_CUSTOMER + ONE + "/value"): "query",
+    ("GET", OF_SUBJECT + ONE + "/value"): "query",
+    ("GET", ENTITLEMENTS): "query",
+    ("GET", ENTITLEMENTS + "/{entitlementId}"): "query",
+    ("GET", "/api/v2/entitlements"): "query",
+    ("GET", "/api/v2/entitlements/{entitlementId}"): "query",
+    ("GET", GRANTS): "query",
+    ("GET", "/api/v2/grants"): "query",
+    ("DELETE", GRANTS + "/{grantId}"): "entitlements:write",
+    ("GET", CHANNELS): "webhooks:write",
+    ("POST", CHANNELS): "webhooks:write",
+    ("GET", CHANNELS + "/{channelId}"): "webhooks:write",
+    ("PUT", CHANNELS + "/{channelId}"): "webhooks:write",
+    ("DELETE", CHANNELS + "/{channelId}"): "webhooks:write",
+    ("POST", ENDPOINTS + "/{channelId}/rotate"): "webhooks:write",
+    ("POST", ENDPOINTS + "/{channelId}/replay"): "webhooks:write",
+    ("GET", RULES): "query",
+    ("POST", RULES): "webhooks:write",
+    ("GET", RULES + "/{ruleId}"): "query",
+    ("PUT", RULES + "/{ruleId}"): "webhooks:write",
+    ("DELETE", RULES + "/{ruleId}"): "webhooks:write",
+    ("POST", RULES + "/{ruleId}/test"): "webhooks:write",
+    ("GET", TOLD): "query",
+    ("GET", TOLD + "/{eventId}"): "query",
+    ("POST", TOLD + "/{eventId}/resend"): "webhooks:write",
+    ("GET", DELIVERIES): "query",
+    ("GET", DELIVERIES + "/{deliveryId}"): "query",
+    ("POST", DELIVERIES + "/{deliveryId}/resend"): "webhooks:write",
 }
 HOUR_S = 3600
 
