@@ -19,6 +19,7 @@ from pipeline.api import (
     backfill,
     customers,
     deliveries,
+    docs,
     endpoints,
     entitlements,
     events,
@@ -69,7 +70,14 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         finally:
             await anyio.to_thread.run_sync(have.close)
 
-    app = FastAPI(title="Tallymark", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Tallymark",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(ingest.IngestFirst)
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimits, settings=settings)  # the one added later runs first
@@ -118,6 +126,9 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         grants.router_v2,
     ):
         app.include_router(router, prefix=PREFIX_V2)
+    docs.add(app)
+    made = app.openapi
+    app.openapi = lambda: docs.with_keys(made())  # type: ignore[method-assign]
     return app
 
 

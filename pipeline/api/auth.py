@@ -29,7 +29,8 @@ from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
 PORTAL = "portal"  # no key has it: it is the scope of a portal token
-PUBLIC = frozenset({"/api/v1/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+PUBLIC = frozenset({"/api/v1/healthz", "/docs", "/openapi.json"})
+PUBLIC_FILES = "/docs/"
 PORTAL_PREFIX = "/api/v1/portal/meters/"
 PORTAL_WAIT_S = 2.0
 REQUEST_ID = "x-request-id"
@@ -163,7 +164,7 @@ class Authentication:
         if portal and scope["method"] == "OPTIONS":
             await Response(None, 204, _PREFLIGHT)(scope, receive, answer)
             return
-        if scope["path"] in PUBLIC:
+        if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FILES):
             await self._app(scope, receive, answer)
             return
         try:

@@ -1,0 +1,73 @@
+"""`/docs`: the API's page for a browser, from this process alone.
+
+Owns: the page and its files. Does not own: the OpenAPI document (the routes).
+Swagger UI comes with the package fastapi-offline, so that the page works without the internet and no other host's
+script ever runs beside a key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI, Response
+from starlette.responses import FileResponse
+
+from pipeline.errors import Rejected
+
+PAGE, FILES = "/docs", "/docs/"
+_STATIC = Path(fastapi_offline.__file__).parent / "static"
+_NAMES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+_START = "start.js"
+_SECURITY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_PAGE = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><title>Tallymark</title>
+<link rel="stylesheet" href="{FILES}swagger-ui.css"><link rel="icon" href="{FILES}favicon.png">
+</head>
+<body>
+<div id="page"></div>
+<script src="{FILES}swagger-ui-bundle.js"></script><script src="{FILES}{_START}"></script>
+</body>
+</html>
+"""
+_SCRIPT = (
+    'SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", deepLinking: true, docExpansion: "list"});\n'
+)
+
+
+def add(app: FastAPI) -> None:
+    """Serves the page; `app` is to have no docs_url and no redoc_url of its own."""
+    app.add_api_route(PAGE, page, include_in_schema=False)
+    app.add_api_route(FILES + "{name}", file, include_in_schema=False)
+
+
+async def page() -> Response:
+    """The page itself."""
+    return Response(_PAGE, media_type="text/html", headers=_SECURITY)
+
+
+async def file(name: str) -> Response:
+    """One of its files. Raises Rejected `not-found`."""
+    if name == _START:
+        return Response(_SCRIPT, media_type="text/javascript", headers=_SECURITY)
+    if name not in _NAMES:
+        raise Rejected("not-found", f"There is no file {name[:64]}.")
+    return FileResponse(_STATIC / name, headers=_SECURITY)
+
+
+def with_keys(document: dict[str, object]) -> dict[str, object]:
+    """The OpenAPI document, saying that every call needs a key."""
+    components = document.setdefault("components", {})
+    assert isinstance(components, dict)
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "an API key, um_..., or a portal token"}
+    }
+    document["security"] = [{"key": []}]
+    return document
