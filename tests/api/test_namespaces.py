@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
+from pipeline import kafka as cluster
 from pipeline.api.reconcile import only
+from pipeline.core.delivery import begin
 from pipeline.core.reconcile import NamespaceReport, Report
+from pipeline.records import Alert
 from pipeline.settings import Settings
 from tests.api.conftest import bearer
 from tests.api.test_scopes import NEEDED
 
 Admins = dict[str, dict[str, str]]
 CUSTOMER = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["s1"]}}
-BODIES: dict[str, Any] = {"PUT /api/v1/customers/{customerIdOrKey}": CUSTOMER}
+ENTITLEMENT = {"type": "metered", "featureKey": "f1", "usagePeriod": {"interval": "DAY"}}
+BODIES: dict[str, Any] = {
+    "PUT /api/v1/customers/{customerIdOrKey}": CUSTOMER,
+    "POST /api/v1/customers/{customerIdOrKey}/entitlements": ENTITLEMENT,
+    "POST /api/v2/customers/{customerIdOrKey}/entitlements": ENTITLEMENT,
+}
 WITH_ID = sorted((method, path) for method, path in NEEDED if "{" in path and "/portal/" not in path)
 
 
 @pytest.fixture(scope="module")
-def theirs(guarded: TestClient, admins: Admins) -> dict[str, list[str]]:
+def theirs(served: Settings, guarded: TestClient, admins: Admins) -> dict[str, list[str]]:
     """What a parameter of a path can name in namespace a: ids, and keys where there are some."""
     headers = admins["a"]
 
@@ -40,7 +50,25 @@ def theirs(guarded: TestClient, admins: Admins) -> dict[str, list[str]]:
     subject = make("/subjects", [{"key": "s1"}])[0]
     feature = make("/features", {"key": "f1", "name": "F", "meterSlug": "calls"})
     key = make("/keys", {"name": "k", "scopes": ["query"]})
+    entitlement = make("/customers/acme/entitlements", ENTITLEMENT)
+    grant = make("/customers/acme/entitlements/f1/grants", {"amount": 1})
+    channel = make("/notification/channels", {"name": "c", "url": "https://a.example"})
+    rule = make(
+        "/notification/rules", {"type": "entitlements.reset", "name": "r", "channels": [channel["id"]]}
+    )
+    event = make(f"/notification/rules/{rule['id']}/test", None)
+    delivery = begin(Alert(event["id"], "a", "x", rule["id"], 1, [], "{}"), channel["id"], 1, (0,))
+    producer = Producer(cluster.producer_config(served))
+    producer.produce("deliveries", msgspec.json.encode(delivery), delivery.id)
+    producer.flush(10)
+    assert guarded.get(f"/deliveries/{delivery.id}", headers=headers).status_code == 200
     return {
+        **{name: [entitlement["id"], "f1"] for name in ("entitlementIdOrFeatureKey", "entitlementId")},
+        "grantId": [grant["id"]],
+        "channelId": [channel["id"]],
+        "ruleId": [rule["id"]],
+        "eventId": [event["id"]],
+        "deliveryId": [delivery.id],
         **{name: [meter["id"], "calls"] for name in ("meterIdOrSlug", "idOrSlug", "slug")},
         "customerIdOrKey": [customer["id"], "acme"],
         "subjectIdOrKey": [subject["id"], "s1"],
@@ -90,7 +118,21 @@ def test_all_is_still_there(guarded: TestClient, admins: Admins, theirs: dict[st
 
 
 @pytest.mark.parametrize(
-    "path", ["/meters", "/customers", "/subjects", "/features", "/portal/tokens", "/events"]
+    "path",
+    [
+        "/meters",
+        "/customers",
+        "/subjects",
+        "/features",
+        "/portal/tokens",
+        "/events",
+        "/entitlements",
+        "/grants",
+        "/notification/channels",
+        "/notification/rules",
+        "/notification/events",
+        "/deliveries",
+    ],
 )
 def test_lists_show_the_own_namespace(
     guarded: TestClient, admins: Admins, theirs: dict[str, list[str]], path: str
