@@ -111,7 +111,7 @@ def meters_delete(slug: str) -> None:
 @click.argument("slug")
 @_format("table", "json")
 def meters_backfill(slug: str, form: str) -> None:
-    """Show how far the meter SLUG has counted what was stored before it was made.
+    """Show how far SLUG has counted events stored before it.
 
     A new meter counts stored events by itself; usage is whole once the state is `done`.
 
