@@ -219,7 +219,12 @@ def test_nothing_is_lost_or_made(
 
 
 # Usage taken back counts against its phase, and a stop makes two phases of one: so only usage that grows.
-@given(any_grants(), burns, reset_lists, minutes.filter(lambda at_s: at_s > START_S))
+@given(
+    any_grants(),
+    burns,
+    reset_lists,
+    minutes.filter(lambda at_s: START_S < at_s < START_S + SPAN_MINUTES * 60),
+)
 def test_a_stop_anywhere_and_on_is_the_same_as_straight_through(
     grants: list[Grant], events: list[tuple[int, int]], resets: list[tuple[int, bool]], stop_s: int
 ) -> None:
