@@ -25,13 +25,20 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="quick")
+    parser.add_argument(
+        "--alerts",
+        action="store_true",
+        help="with entitlements, rules and webhooks, whose stages are hurt too",
+    )
     parser.add_argument("--data", type=Path, help="new or empty folder; default: a temporary one")
     parser.add_argument("--replay", type=Path, help="a schedule.json to carry out in place of a new one")
     parser.add_argument("--only", help="carry out these faults of the schedule only, separated by commas")
     parser.add_argument("--print", action="store_true", help="print the schedule and do nothing")
     arguments = parser.parse_args()
     schedule = (
-        Schedule.read(arguments.replay) if arguments.replay else make(arguments.seed, arguments.profile)
+        Schedule.read(arguments.replay)
+        if arguments.replay
+        else make(arguments.seed, arguments.profile, arguments.alerts)
     )
     if arguments.only:
         kept = [step for step in schedule.steps if step.fault in arguments.only.split(",")]

@@ -18,8 +18,9 @@ from typing import Any
 
 from pipeline.api.groups import input_topics
 from tests.torture.proxy import Proxy
+from tests.torture.quotas import Quotas
 from tests.torture.rig import SESSION_TIMEOUT_S, Rig
-from tests.torture.schedule import BASE_WORKERS, Schedule, Step
+from tests.torture.schedule import Schedule, Step
 from tests.torture.storm import Storm, abort_transactions
 
 PATIENCE_S = 120.0
@@ -37,10 +38,13 @@ class NotDoneError(RuntimeError):
 
 
 class Hurting:
-    """Does step after step. `done` counts what has happened, by fault."""
+    """Does step after step. `done` counts what has happened, by fault. quotas: of a run with alerts."""
 
-    def __init__(self, rig: Rig, storm: Storm, proxy: Proxy, schedule: Schedule, say: Say) -> None:
+    def __init__(
+        self, rig: Rig, storm: Storm, proxy: Proxy, schedule: Schedule, say: Say, quotas: Quotas | None = None
+    ) -> None:
         self._rig, self._storm, self._proxy, self._schedule, self._say = rig, storm, proxy, schedule, say
+        self._quotas = quotas
         self._rng = Random(schedule.seed)
         self._away_until_s = 0.0
         self.done: Counter[str] = Counter()
@@ -83,6 +87,8 @@ class Hurting:
                 raise NotDoneError(f"{what}: not in {PATIENCE_S:.0f} s")
             if feed and time.monotonic() - fed_s > 0.5:
                 self._storm.allow(BURST)
+                if self._quotas is not None:
+                    self._quotas.stir()
                 fed_s = time.monotonic()
             time.sleep(0.02)
         return found
@@ -188,7 +194,7 @@ class Hurting:
         self._rig.order("scale", stage=how["stage"], workers=3)
         self._wait(lambda: len(self._grown(how["stage"])) == 3, f"three workers of {how['stage']}", feed=True)
         self._rig.order("scale", stage=how["stage"], workers=1)
-        self._rig.order("scale", stage=how["stage"], workers=BASE_WORKERS[how["stage"]])
+        self._rig.order("scale", stage=how["stage"], workers=self._schedule.workers[how["stage"]])
         return ""
 
     def _grown(self, stage: str) -> list[int]:
@@ -251,6 +257,18 @@ class Hurting:
 
     def _poison(self, how: dict[str, Any]) -> None:
         self._storm.poison(how["kind"])
+
+    def _redis(self, how: dict[str, Any]) -> None:
+        """The copy of the balances is emptied, or away for a while."""
+        if how["how"] == "kill":
+            self._rig.order("kill", service="redis", for_s=3.0)
+            return
+        assert self._quotas is not None
+        self._quotas.flush_redis()
+
+    def _bring(self, how: dict[str, Any]) -> str:
+        assert self._quotas is not None
+        return self._quotas.bring(how["what"])
 
 
 def _named(step: Step) -> str:

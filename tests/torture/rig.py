@@ -19,10 +19,13 @@ from typing import Any
 
 from pipeline.local import process, stack
 from pipeline.local.supervisor import Service
+from pipeline.stages import STAGES
 from tests.flow.running import ROOT, Running, _children
 
 ORDER_S = 120.0
 SESSION_TIMEOUT_S = 5
+WEBHOOK_TIMEOUT_S = 2.0
+WEBHOOK_SCHEDULE_S = "0,1,1,1,2,2,2,3,3,3,3,3,3,3,3,3"
 
 
 class Rig(Running):
@@ -47,7 +50,7 @@ class Rig(Running):
         self._orders = 0
 
     def _program(self) -> list[str]:
-        for stage in stack.STAGES:
+        for stage in STAGES:
             (self.crash / stage).mkdir(parents=True, exist_ok=True)
         return [sys.executable, "-m", "tests.torture.rig", str(self.folder), json.dumps(self._plan)]
 
@@ -108,7 +111,7 @@ class _Stack(stack.Stack):
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
         super().__init__(folder, 1, command=self._words, wanted_ports=dict.fromkeys(stack.DEFAULT_PORTS, 0))
         self._plan = plan
-        self._next = dict.fromkeys(stack.STAGES, 1)
+        self._next = dict.fromkeys(STAGES, 1)
 
     def _choose(self) -> None:
         """Metrics on any free ports: another stack may be starting at this moment."""
@@ -156,7 +159,7 @@ class _Stack(stack.Stack):
 
     def _do_stop_stages(self, order: dict[str, Any]) -> None:
         """Ends every worker in good order; stores and API stay."""
-        for stage in stack.STAGES:
+        for stage in STAGES:
             self._do_scale({"stage": stage, "workers": 0})
 
 
@@ -164,6 +167,8 @@ def main() -> None:
     """Starts the stack, obeys until the input ends or a signal comes, stops it."""
     folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
     os.environ["TALLYMARK_SESSION_TIMEOUT_S"] = str(SESSION_TIMEOUT_S)
+    os.environ["TALLYMARK_WEBHOOK_TIMEOUT_S"] = str(WEBHOOK_TIMEOUT_S)
+    os.environ["TALLYMARK_WEBHOOK_SCHEDULE_S"] = WEBHOOK_SCHEDULE_S
     made = _Stack(folder, plan)
 
     def leave(*_: object) -> None:

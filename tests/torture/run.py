@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,16 +22,18 @@ from pipeline.stores.clickhouse import connect
 from tests.flow import prove
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS
-from tests.flow.recount import Recount, recount
-from tests.torture import views
+from tests.flow.recount import Arrived, Recount, recount
+from tests.torture import alerts, quotas, views
 from tests.torture.hurting import Hurting, NotDoneError
 from tests.torture.proxy import Proxy
+from tests.torture.quotas import Quotas
 from tests.torture.rig import Rig
-from tests.torture.schedule import BASE_WORKERS, FAULT_STAGES, Schedule
+from tests.torture.schedule import Schedule
 from tests.torture.storm import Storm, storm
 from tests.torture.watch import Watch
 
 LAG_S = 60.0
+ALERTS_S = 60.0  # for retries of webhooks, mostly
 STANDSTILL_S = 180.0
 MOST_MIB = 600.0
 Say = Callable[[str], None]
@@ -72,28 +75,33 @@ def run(
     folder: Path,
     say: Say,
     programs: Mapping[str, list[str]] | None = None,
-    workers: Mapping[str, int] = BASE_WORKERS,
 ) -> Outcome:
     """Runs the schedule on a fresh stack in `folder`. programs: see Rig. Raises where nothing can be compared."""
     outcome = Outcome()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "schedule.json").write_text(schedule.text())
-    with Proxy() as proxy, Rig(folder, workers, proxy.port, programs or {}) as rig:
+    with ExitStack() as stack:
+        proxy = stack.enter_context(Proxy())
+        rig = stack.enter_context(Rig(folder, schedule.workers, proxy.port, programs or {}))
         proxy.target = _port(rig.settings.clickhouse)
         say(f"the stack is up in {folder}")
         prove._apply(rig)
         records = storm(2 * schedule.lines, schedule.seed, time.time_ns())
-        with Storm(rig.settings.kafka, records, schedule.seed) as sender, Watch(rig) as watch:
+        sender = Storm(rig.settings.kafka, records, schedule.seed)
+        entitled = _entitle(rig, schedule, sender, stack, say)
+        with sender, Watch(rig) as watch:
             began_s = time.monotonic()
-            hurting = Hurting(rig, sender, proxy, schedule, say)
+            hurting = Hurting(rig, sender, proxy, schedule, say, entitled)
             try:
                 hurting.run()
-            except NotDoneError as error:
+                if entitled is not None:
+                    entitled.use_period()
+            except (NotDoneError, TimeoutError) as error:
                 outcome.failures.append(str(error))
             total = sender.finish(schedule.lines)
             say(f"all faults done, all {total} lines sent")
             _decided(rig, total, outcome, say)
-            _lag(rig, hurting.last_fault_s, outcome)
+            _lag(rig, schedule, hurting.last_fault_s, outcome)
             seconds = time.monotonic() - began_s
             _settle(rig, outcome, say)
         say("recounting")
@@ -101,13 +109,55 @@ def run(
         expected = recount(lines, METERS)
         _compare(rig, expected, outcome, watch)
         outcome.differences += views.acknowledged_arrived(sender.acknowledged, lines)
-        _four_views(rig, expected, lines, outcome, hurting.spoilt, say)
+        if entitled is not None:
+            _alerts(rig, schedule, entitled, expected, lines, outcome, say)
+        _four_views(rig, schedule, expected, lines, outcome, hurting.spoilt, say)
         _account(rig, schedule, hurting, watch, outcome)
         rate = f"{total / seconds:,.0f} lines/s through all of it"
         outcome.figures.insert(
             0, f"{total} lines, {sum(hurting.done.values())} faults in {seconds:.0f} s, {rate}"
         )
     return outcome
+
+
+def _entitle(rig: Rig, schedule: Schedule, sender: Storm, stack: ExitStack, say: Say) -> Quotas | None:
+    """Entitlements, rules and a receiver, in a run with alerts."""
+    if not schedule.alerts:
+        return None
+    plan = quotas.plan(schedule.seed, schedule.lines, int(time.time()))
+    made = stack.enter_context(Quotas(rig.settings, plan, lambda: sender))
+    made.define()
+    say(f"{len(plan.entitled) + len(plan.periods)} entitlements and {len(plan.rules)} rules are defined")
+    return made
+
+
+def _alerts(
+    rig: Rig,
+    schedule: Schedule,
+    entitled: Quotas,
+    expected: Recount,
+    lines: list[Arrived],
+    outcome: Outcome,
+    say: Say,
+) -> None:
+    """Balances, alerts and webhooks against their recount, once everything has come to rest."""
+    began_s = time.monotonic()
+    wanted = alerts.expected(entitled.plan, expected.windows)
+    while True:
+        found = alerts.read(rig.settings)
+        differences = alerts.balances_differ(wanted, found)
+        differences += alerts.firings_differ(wanted, found, entitled.plan)
+        differences += alerts.webhooks_differ(found, entitled)
+        if not differences or time.monotonic() - began_s > ALERTS_S:
+            break
+        time.sleep(1)
+    say(f"balances and alerts compared, {time.monotonic() - began_s:.1f} s after the rest")
+    differences += alerts.named_events_differ(found, entitled.plan, (line.value for line in lines))
+    outcome.differences += differences
+    outcome.compared["balances"] = len(wanted.balances)
+    outcome.compared["crossings and resets"] = len(wanted.facts)
+    outcome.compared["alerts"] = len(found.told)
+    outcome.compared["webhooks received"] = len(entitled.receiver.got)
 
 
 def _port(url: str) -> int:
@@ -132,13 +182,13 @@ def _decided(rig: Rig, total: int, outcome: Outcome, say: Say) -> None:
             time.sleep(0.1)
 
 
-def _lag(rig: Rig, last_fault_s: float, outcome: Outcome) -> None:
+def _lag(rig: Rig, schedule: Schedule, last_fault_s: float, outcome: Outcome) -> None:
     """Lag 0 of every stage within LAG_S of the last fault."""
     deadline = last_fault_s + LAG_S + STANDSTILL_S
     found: Mapping[str, int | None] = {}
     while time.monotonic() < deadline:
         try:
-            found = lag(rig.settings, FAULT_STAGES)
+            found = lag(rig.settings, schedule.stages)
         except Unavailable:
             continue
         if all(number == 0 for number in found.values()):
@@ -179,14 +229,23 @@ def _compare(rig: Rig, expected: Recount, outcome: Outcome, watch: Watch) -> Non
 
 
 def _four_views(
-    rig: Rig, expected: Recount, lines: list[views.Arrived], outcome: Outcome, spoilt: set[Path], say: Say
+    rig: Rig,
+    schedule: Schedule,
+    expected: Recount,
+    lines: list[Arrived],
+    outcome: Outcome,
+    spoilt: set[Path],
+    say: Say,
 ) -> None:
     """RocksDB = changelog = ClickHouse, with the stages stopped."""
     rig.order("stop_stages")
     say("stages stopped; comparing RocksDB, changelogs and ClickHouse")
     store = connect(rig.settings.clickhouse)
     try:
-        found, compared, state = views.tables_equal_changelogs(rig.settings, rig.folder / "state", spoilt)
+        changelogs = views.WITH_ALERTS if schedule.alerts else views.BASE
+        found, compared, state = views.tables_equal_changelogs(
+            rig.settings, rig.folder / "state", spoilt, changelogs
+        )
         outcome.differences += found
         outcome.compared["keys in RocksDB and changelog"] = compared
         found, compared = views.windows_equal(state, store)

@@ -21,6 +21,12 @@ WITH_TABLE = ("dedupe", "aggregate")  # these also run as two workers, so that a
 ZOMBIE_POINTS = ("produce.after", "offsets.after", "commit.before")  # inside a transaction
 BASE_WORKERS = {"ingest": 1, "dedupe": 2, "aggregate": 2, "sink": 1}
 
+ALERT_STAGES = ("attribute", "alert", "live", "webhook")
+ALERT_WORKERS = {"attribute": 1, "alert": 2, "live": 1, "webhook": 2}
+ALERT_TABLES = ("alert", "webhook")
+# Where a stop of `alert` would tear balance, alert, state and position apart.
+TEARING = ("produce.after", "offsets.before", "offsets.after", "commit.after", "table.before", "table.after")
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -39,15 +45,22 @@ class Profile:
     losses: int = 1
     spoils: int = 2
     poisons: int = 1  # of each kind
+    base: bool = True  # whether the stages up to ClickHouse are hurt
+    # With alerts, beside all of that:
+    alert_kills: int = 12
+    alert_rounds: int = 1  # of the crash points of ALERT_STAGES
+    flushes: int = 2  # Redis emptied, and Redis killed
+    resets: int = 3
 
 
 PROFILES = {
     "quick": Profile(200_000, kills=20),
     "long": Profile(
         5_000_000, kills=200, rounds=6, zombies=6, freezes=6, scalings=8, brokers=4, away=3, away_s=60.0,
-        cuts=20, losses=6, spoils=9, poisons=4,
+        cuts=20, losses=6, spoils=9, poisons=4, alert_kills=120, alert_rounds=6, flushes=12, resets=8,
     ),
     "ci": Profile(60_000, kills=6, away_s=10.0),
+    "alerts": Profile(30_000, kills=0, base=False, alert_kills=4, alert_rounds=0, flushes=1, resets=1),
 }  # fmt: skip
 
 
@@ -70,6 +83,17 @@ class Schedule:
     lines: int
     steps: list[Step] = field(default_factory=list)
     every_point: bool = True  # whether a crash point that is never reached fails the run
+    alerts: bool = False  # whether there are entitlements and rules, and their stages are hurt too
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What is hurt."""
+        return FAULT_STAGES + ALERT_STAGES if self.alerts else FAULT_STAGES
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """How many of each stage, but for the time of a change."""
+        return BASE_WORKERS | ALERT_WORKERS if self.alerts else BASE_WORKERS
 
     def text(self) -> str:
         """JSON, a step a line."""
@@ -85,17 +109,20 @@ class Schedule:
         return Schedule(**found, steps=steps)
 
 
-def make(seed: int, name: str) -> Schedule:
+def make(seed: int, name: str, alerts: bool = False) -> Schedule:
     """The schedule of a profile: faults in a random order, the stream spread over them."""
     profile, rng = PROFILES[name], Random(seed)
-    faults = list(_faults(profile, rng))
+    alerts = alerts or not profile.base
+    faults = list(_faults(profile, rng)) if profile.base else []
+    if alerts:
+        faults += _alert_faults(profile, rng)
     rng.shuffle(faults)
     share = profile.lines * 0.7 / (len(faults) + 1)  # the rest comes while something is waited for
     steps = [
         Step(fault, how, int(share * rng.uniform(0.3, 1.7)), round(rng.random() ** 2 * 1.5, 3))
         for fault, how in faults
     ]
-    return Schedule(seed, name, profile.lines, steps)
+    return Schedule(seed, name, profile.lines, steps, profile.base, alerts)
 
 
 def _faults(profile: Profile, rng: Random) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -128,6 +155,38 @@ def _faults(profile: Profile, rng: Random) -> Iterator[tuple[str, dict[str, Any]
     for _ in range(profile.poisons):
         for kind in KINDS:
             yield "poison", {"kind": kind}
+
+
+def _alert_faults(profile: Profile, rng: Random) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number in range(profile.alert_kills):
+        stage = ALERT_STAGES[(number + 1) % len(ALERT_STAGES)]
+        yield "kill", {"stage": stage, "place": rng.randrange(8), "hasty": rng.random() < 0.25}
+    for point in ("commit.after", "offsets.after"):
+        yield "crash", {"stage": "alert", "point": point}
+    yield "crash", {"stage": "webhook", "point": "webhook.posted"}
+    for _ in range(profile.alert_rounds):
+        for point in (
+            *TEARING,
+            "chunk.begin",
+            "assign.fenced",
+            "restore.half",
+            "restore.done",
+            "markers.after",
+        ):
+            yield "crash", {"stage": "alert", "point": point}
+        for stage in ("attribute", "webhook"):
+            for point in ("produce.after", "commit.after", "table.before", "restore.done"):
+                yield "crash", {"stage": stage, "point": point}
+        yield "crash", {"stage": "live", "point": "chunk.begin"}
+        yield "zombie", {"stage": "alert", "point": rng.choice(ZOMBIE_POINTS)}
+        yield "freeze", {"stage": rng.choice(ALERT_TABLES), "place": rng.randrange(8)}
+        yield "scale", {"stage": rng.choice(ALERT_STAGES), "to": [3, 1], "within_s": 2.5}
+        yield "lose", {"stage": rng.choice(ALERT_TABLES), "place": rng.randrange(8)}
+        yield "spoil", {"stage": "alert", "place": rng.randrange(8), "how": rng.choice(("truncate", "flip"))}
+    for number in range(profile.flushes):
+        yield "redis", {"how": ("flush", "kill")[number % 2]}
+    for what in ("entitlement", "entitlement", "rule", "subject", *("reset",) * profile.resets):
+        yield "bring", {"what": what}
 
 
 def _stage_of(point: str, rng: Random, round_: int) -> str:

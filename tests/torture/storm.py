@@ -81,8 +81,15 @@ class Storm:
 
     def poison(self, kind: str) -> None:
         """Sends one such record next."""
+        self._send_next(KINDS[kind]())
+
+    def send(self, line: bytes) -> None:
+        """Sends one line more, next."""
+        self._send_next((line, HEADERS))
+
+    def _send_next(self, record: Poison) -> None:
         with self._changed:
-            self._poisons.append(KINDS[kind]())
+            self._poisons.append(record)
             self._changed.notify_all()
 
     def finish(self, lines: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from pipeline.agents import aggregate, dedupe
+from pipeline.agents import aggregate, alert, attribute, dedupe, webhook
 from pipeline.core import tally
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.table import Damaged, Table
@@ -31,8 +31,16 @@ _WINDOWS = (
 _FATES = "SELECT input_partition, input_offset, fate FROM events FINAL"
 
 
+BASE = {"dedupe": dedupe.CHANGELOG, "aggregate": aggregate.CHANGELOG}
+WITH_ALERTS = BASE | {
+    "attribute": attribute.CHANGELOG,
+    "alert": alert.CHANGELOG,
+    "webhook": webhook.CHANGELOG,
+}
+
+
 def tables_equal_changelogs(
-    settings: Settings, state: Path, spoilt: set[Path]
+    settings: Settings, state: Path, spoilt: set[Path], changelogs: Mapping[str, Changelog] = BASE
 ) -> tuple[list[str], int, dict[bytes, bytes]]:
     """Differences, keys compared, and the whole state of aggregate.
 
@@ -43,7 +51,7 @@ def tables_equal_changelogs(
     differences: list[str] = []
     compared = 0
     windows: State = {}
-    for stage, changelog in (("dedupe", dedupe.CHANGELOG), ("aggregate", aggregate.CHANGELOG)):
+    for stage, changelog in changelogs.items():
         for partition in range(settings.partitions):
             records = _read(settings, changelog.topic, partition)
             replayed = _replay(changelog, records, 0)
@@ -100,7 +108,7 @@ def _read(settings: Settings, topic: str, partition: int) -> list[tuple[int, byt
     found = []
     try:
         while True:
-            for message in consumer.consume(10_000, timeout=5):
+            for message in consumer.consume(10_000, timeout=0.2):
                 error = message.error()
                 if error is None:
                     found.append((message.offset() or 0, message.key(), message.value()))

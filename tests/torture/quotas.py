@@ -1,0 +1,416 @@
+"""What a run with alerts defines: customers, what they are entitled to, rules, and endpoints that behave badly.
+
+Owns: the plan, made from the seed; defining it by commands, some of it while the pipeline is hurt; waiting for the end
+of it. Does not own: what must come of it (alerts), the faults (hurting).
+Usage of a period lies in its first minute, and is in the balance before its reset is asked for; so what a period has
+crossed does not depend on when something arrives.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import msgspec
+import redis
+from confluent_kafka import Producer
+
+from pipeline.api.commands import Commands
+from pipeline.compacted_view import CompactedView
+from pipeline.control_log import Replies, WorkersView
+from pipeline.core.deliveries import partition_of
+from pipeline.errors import Unavailable
+from pipeline.records import Balance, Definition, Delivery, WebhookWork
+from pipeline.settings import Settings
+from tests.flow.made import SUBJECTS
+from tests.flow.webhooks import SECRET
+from tests.torture.receiver import receiving
+from tests.torture.rig import WEBHOOK_TIMEOUT_S
+from tests.torture.storm import Storm
+
+NAMESPACE = "default"
+CUSTOMERS = 30
+LATE = 6  # entitlements that are made while the stream flows
+PERIOD_CUSTOMERS = 3
+DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
+LONG_S, SHORT_S = 22 * DAY_S, 3 * HOUR_S  # before the start: all of the stream, and only its newer part
+HANGING_S = 2 * WEBHOOK_TIMEOUT_S
+KNOWN_S = 90.0
+Thresholds = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Usage of a meter, of windows with these dimensions."""
+
+    key: str
+    meter: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Customer:
+    key: str
+    subjects: tuple[str, ...]
+
+    @property
+    def all_subjects(self) -> frozenset[str]:
+        """An event whose subject is the key is the customer's too."""
+        return frozenset((self.key, *self.subjects))
+
+
+@dataclass
+class Entitled:
+    """An entitlement. amounts: of its grants. resets: instants of those that were done."""
+
+    customer: Customer
+    feature: Feature
+    since_s: int
+    amounts: tuple[Decimal, ...]
+    id: str = ""
+    customer_id: str = ""
+    resets: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Rule:
+    """features: keys; empty: all. endpoints: paths of the receiver."""
+
+    name: str
+    type: str
+    endpoints: tuple[str, ...]
+    thresholds: Thresholds = ()
+    features: tuple[str, ...] = ()
+    id: str = ""
+
+    def watches(self, feature: str) -> bool:
+        return not self.features or feature in self.features
+
+
+@dataclass(frozen=True)
+class Move:
+    """Usage of a subject in minutes before `until_s` is the old customer's, from the minute `from_s` on the new one's."""
+
+    subject: str
+    old: Customer
+    until_s: int
+    new: Customer
+    from_s: int
+
+
+PERIOD_FEATURE = Feature("batches", "api_requests", {"method": "PATCH"})
+FEATURES = (
+    Feature("requests", "api_requests"),
+    Feature("posts", "api_requests", {"method": "POST"}),
+    Feature("tokens", "llm_tokens"),
+    Feature("bytes", "storage_bytes", {"storage_class": "standard"}),
+    PERIOD_FEATURE,
+)
+_SIZES = {"requests": 150, "posts": 40, "tokens": 400_000, "bytes": 5 * 10**15}  # of a busy customer's usage
+PERCENTAGES: Thresholds = tuple(
+    ("usage_percentage", value) for value in ("1", "5", "10", "25", "50", "75", "90", "100", "150", "400")
+)
+VALUES: Thresholds = tuple(("usage_value", value) for value in ("0", "3", "30", "300", "3000", "30000.5"))
+BALANCES: Thresholds = tuple(("balance_value", value) for value in ("0", "1", "20", "1000", "1000000"))
+
+
+@dataclass
+class Plan:
+    """`late`, `late_rule` and `moved` are brought in while the stream flows."""
+
+    start_s: int
+    customers: list[Customer]
+    entitled: list[Entitled]
+    periods: list[Entitled]
+    late: list[Entitled]
+    rules: list[Rule]
+    late_rule: Rule
+    moves: list[Move] = field(default_factory=list)
+
+
+def plan(seed: int, lines: int, now_s: int) -> Plan:
+    """The same for the same arguments."""
+    rng = Random(seed)
+    start_s = now_s // MINUTE_S * MINUTE_S
+    odd = SUBJECTS[-23:]
+    customers = []
+    for number in range(CUSTOMERS):
+        many = rng.randint(1, 6)
+        subjects = [SUBJECTS[number + CUSTOMERS * step] for step in range(many)]
+        customers.append(Customer(f"account-{number}", (*subjects, *odd[number : number + 1])))
+    customers.append(Customer(SUBJECTS[700], (SUBJECTS[701],)))  # its key is a subject
+    entitled = []
+    for customer in customers:
+        for feature in FEATURES[:-1]:
+            if rng.random() < 0.85:
+                since_s = start_s - (LONG_S if rng.random() < 0.7 else SHORT_S)
+                entitled.append(Entitled(customer, feature, since_s, _amounts(rng, feature, lines)))
+    rng.shuffle(entitled)
+    periods = []
+    for number in range(PERIOD_CUSTOMERS):
+        customer = Customer(f"periodic-{number}", (f"a-{number}", f"b-{number}"))
+        periods.append(Entitled(customer, PERIOD_FEATURE, start_s - 2 * HOUR_S, (Decimal(40),)))
+    rules = [
+        Rule("percentages", "entitlements.balance.threshold", ("/good", "/shaky"), PERCENTAGES),
+        Rule("values", "entitlements.balance.threshold", ("/hanging",), VALUES, ("requests", "tokens")),
+        Rule("balances", "entitlements.balance.threshold", ("/good",), BALANCES),
+        Rule("resets", "entitlements.reset", ("/shaky",)),
+    ]
+    late_rule = Rule(
+        "late", "entitlements.balance.threshold", ("/good",), PERCENTAGES[3:8], ("tokens", "posts")
+    )
+    return Plan(start_s, customers, entitled[LATE:], periods, entitled[:LATE], rules, late_rule)
+
+
+def _amounts(rng: Random, feature: Feature, lines: int) -> tuple[Decimal, ...]:
+    size = _SIZES[feature.key] * lines // 60_000
+    whole = max(3, int(size * 10 ** rng.uniform(-1.5, 1)))
+    first = Decimal(whole) / (8 if rng.random() < 0.5 else 1)
+    return (first, Decimal(rng.randint(1, whole))) if rng.random() < 0.3 else (first,)
+
+
+class Quotas:
+    """The plan on a running stack. Use as a context manager: inside, the receiver answers."""
+
+    def __init__(self, settings: Settings, made: Plan, storm: Callable[[], Storm]) -> None:
+        self.plan = made
+        self._settings = settings
+        self._storm = storm
+        self._rng = Random(made.start_s)
+        self._open = ExitStack()
+        self._endpoints: dict[str, str] = {}  # path -> id
+        self._sent: dict[str, int] = {}  # customer key -> events of the period that is open
+        self._last_reset_s = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Quotas:
+        enter = self._open.enter_context
+        self.receiver, self.refused = enter(receiving())
+        self.receiver.answers["/shaky"] = _shaky
+        self.receiver.answers["/hanging"] = _hanging
+        replies, workers = enter(Replies(self._settings)), enter(WorkersView(self._settings))
+        self._commands = Commands(self._settings, replies, workers)
+        self.definitions = enter(CompactedView(self._settings, "control", _decoder(Definition)))
+        self.balances = enter(CompactedView(self._settings, "balances", _decoder(Balance)))
+        self.deliveries = enter(CompactedView(self._settings, "deliveries", _decoder(Delivery)))
+        self._producer = Producer({"bootstrap.servers": self._settings.kafka, "log_level": 0})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def endpoint(self, path: str) -> str:
+        """The id of the endpoint on a path of the receiver."""
+        return self._endpoints[path]
+
+    def define(self) -> None:
+        """All but what comes late."""
+        for path in ("/good", "/shaky", "/hanging"):
+            url = self.receiver.url + path
+            body = {"type": "WEBHOOK", "name": path, "url": url, "signingSecret": SECRET}
+            self._endpoints[path] = str(self._run("endpoint", body, "name")["id"])
+        for feature in FEATURES:
+            filters = {"meterGroupByFilters": dict(feature.filters)} if feature.filters else {}
+            body = {"key": feature.key, "name": feature.key, "meterSlug": feature.meter, **filters}
+            self._run("feature", body, "key")
+        for customer in [*self.plan.customers, *(one.customer for one in self.plan.periods)]:
+            attributed = {"subjectKeys": list(customer.subjects)}
+            self._run(
+                "customer", {"key": customer.key, "name": customer.key, "usageAttribution": attributed}, "key"
+            )
+        for entitled in [*self.plan.entitled, *self.plan.periods]:
+            self._entitle(entitled)
+        for rule in self.plan.rules:
+            self._rule(rule)
+
+    def bring(self, what: str) -> str:
+        """Brings something late: `entitlement`, `rule`, `subject` (moves to another customer) or `reset`."""
+        with self._lock:
+            return str(getattr(self, f"_bring_{what}")())
+
+    def _bring_entitlement(self) -> str:
+        made = [self._entitle(one) for one in [one for one in self.plan.late if not one.id][: LATE // 2]]
+        return f"{len(made)} entitlements"
+
+    def _bring_rule(self) -> str:
+        self._rule(self.plan.late_rule)
+        return self.plan.late_rule.name
+
+    def _bring_subject(self) -> str:
+        """Its events are of minutes before, and stay where they are, but for those without a time of their own."""
+        old, new = self.plan.customers[0], self.plan.customers[1]
+        moved = old.subjects[0]
+        for customer, subjects in ((old, old.subjects[1:]), (new, (*new.subjects, moved))):
+            attributed = {"subjectKeys": list(subjects)}
+            wish = {
+                "id": customer.key,
+                "key": customer.key,
+                "name": customer.key,
+                "usageAttribution": attributed,
+            }
+            self._patiently(lambda wish=wish: self._commands.run("customer.update", NAMESPACE, wish))  # type: ignore[misc]
+        until_s, from_s = (self._full_minute_after_change(one.key) for one in (old, new))
+        self.plan.moves.append(Move(moved, old, until_s, new, from_s))
+        return f"{moved} to {new.key}"
+
+    def _full_minute_after_change(self, customer: str) -> int:
+        body = self._customer(customer)
+        return int(-(-datetime.fromisoformat(body["updatedAt"]).timestamp() // MINUTE_S) * MINUTE_S)
+
+    def _bring_reset(self) -> str:
+        """Usage of each periodic customer, and when all of it is in its balance, the reset after it."""
+        self.use_period()
+        while (at_s := int(time.time()) // MINUTE_S * MINUTE_S) <= self._last_reset_s:
+            time.sleep(0.1)  # a period has at least a minute
+        self._last_reset_s = at_s
+        for entitled in self.plan.periods:
+            wish: dict[str, object] = {"id": entitled.id, "effectiveAt": text_of(at_s)}
+            self._patiently(
+                lambda wish=wish, entitled=entitled: (  # type: ignore[misc]
+                    self._known_reset(entitled) >= at_s
+                    or self._commands.run("entitlement.reset", NAMESPACE, wish)
+                )
+            )
+            entitled.resets.append(at_s)
+            self._sent[entitled.customer.key] = 0
+        for entitled in self.plan.periods:
+            self._until(entitled, lambda found: found.period_from_ms == at_s * 1000, "the reset")
+        return f"number {len(self.plan.periods[0].resets)}"
+
+    def use_period(self) -> None:
+        """Sends usage in the open period of each periodic customer; returns when it is in the balances."""
+        for entitled in self.plan.periods:
+            number, period = self._rng.randint(5, 70), len(entitled.resets)
+            begun_s = (entitled.resets or [entitled.since_s])[-1]
+            for place in range(number):
+                at_s = begun_s + self._rng.randrange(MINUTE_S)
+                subject = self._rng.choice(entitled.customer.subjects)
+                self._storm().send(_event(f"{entitled.customer.key}-{period}-{place}", subject, at_s))
+            self._sent[entitled.customer.key] = self._sent.get(entitled.customer.key, 0) + number
+        for entitled in self.plan.periods:
+            wanted = str(self._sent[entitled.customer.key])
+            self._until(entitled, lambda found, wanted=wanted: found.usage == wanted, f"usage of {wanted}")  # type: ignore[misc]
+
+    def _until(self, entitled: Entitled, met: Callable[[Balance], bool], what: str) -> None:
+        place = f"{NAMESPACE}/{entitled.customer_id}/{entitled.feature.key}"
+        done = self.balances.wait_for(lambda found: place in found and met(found[place]), KNOWN_S)
+        if not done:
+            raise TimeoutError(
+                f"{what} of {entitled.customer.key} is not in its balance: {self.balances.get(place)}"
+            )
+
+    def _known_reset(self, entitled: Entitled) -> int:
+        found = self.definitions.get(f"{NAMESPACE}/entitlement/{entitled.id}")
+        resets: Any = [] if found is None or found.body is None else found.body["resets"]
+        return max((int(datetime.fromisoformat(one["effectiveAt"]).timestamp()) for one in resets), default=0)
+
+    def stir(self) -> None:
+        """Work for the webhook stage: something that was delivered is sent again."""
+        ended = [one for one in self.deliveries.snapshot().values() if one.state == "SUCCESS"]
+        if ended:
+            one = self._rng.choice(ended)
+            work = WebhookWork("resend", NAMESPACE, one.endpoint, one.id, time.time_ns() // 1_000_000)
+            target = partition_of(NAMESPACE, one.endpoint, self._settings.partitions)
+            self._producer.produce("webhook-work", msgspec.json.encode(work), one.endpoint, target)
+            self._producer.flush(5)
+
+    def flush_redis(self) -> None:
+        """The copy of the balances is gone."""
+        redis.Redis.from_url(self._settings.redis).flushall()
+
+    def _entitle(self, entitled: Entitled) -> Entitled:
+        since = text_of(entitled.since_s)
+        first, *more = entitled.amounts
+        body: dict[str, object] = {
+            "type": "metered",
+            "customerId": entitled.customer.key,
+            "featureKey": entitled.feature.key,
+            "usagePeriod": {"interval": "YEAR", "anchor": since},
+            "measureUsageFrom": since,
+            "issueAfterReset": format(first, "f"),
+            "grants": [
+                {"amount": format(one, "f"), "priority": 5, "effectiveAt": since}
+                for one in more
+            ],
+        }  # fmt: skip
+        made = self._run("entitlement", body, "featureKey", customer=entitled.customer.key)
+        entitled.id, entitled.customer_id = str(made["id"]), str(made["customerId"])
+        return entitled
+
+    def _rule(self, rule: Rule) -> None:
+        channels = [self._endpoints[path] for path in rule.endpoints]
+        body: dict[str, object] = {"type": rule.type, "name": rule.name, "channels": channels}
+        if rule.thresholds:
+            body["thresholds"] = [{"type": kind, "value": value} for kind, value in rule.thresholds]
+        if rule.features:
+            body["features"] = list(rule.features)
+        rule.id = str(self._run("rule", body, "name")["id"])
+
+    def _run(self, kind: str, body: Mapping[str, object], named: str, customer: str = "") -> dict[str, Any]:
+        """Creates something; what has become of a command that nobody answered is found in the log."""
+
+        def create() -> dict[str, Any]:
+            for one in self.definitions.snapshot().values():
+                if one.kind != kind or one.body is None or one.body.get(named) != body[named]:
+                    continue
+                if not customer or one.body["customerId"] == self._customer(customer)["id"]:
+                    return dict(one.body)
+            return self._commands.run(f"{kind}.create", NAMESPACE, dict(body)).body or {}
+
+        return dict(self._patiently(create))
+
+    def _customer(self, key: str) -> dict[str, Any]:
+        for one in self.definitions.snapshot().values():
+            if one.kind == "customer" and one.body is not None and one.body.get("key") == key:
+                return dict(one.body)
+        raise KeyError(key)
+
+    def _patiently(self, do: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + KNOWN_S
+        while True:
+            try:
+                return do()
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+
+def text_of(at_s: int) -> str:
+    """RFC 3339."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _decoder(kind: Any) -> Any:
+    return msgspec.json.Decoder(kind).decode
+
+
+def _event(id: str, subject: str, at_s: int) -> bytes:
+    data = {"duration_ms": 1, "method": "PATCH", "route": "/v1/batch", "status": "200"}
+    event = {
+        "specversion": "1.0", "id": id, "source": "/periodic", "type": "api.request", "subject": subject,
+        "time": text_of(at_s), "data": data,
+    }  # fmt: skip
+    return json.dumps(event).encode()
+
+
+def _shaky(number: int) -> tuple[int, dict[str, str]]:
+    """A third of the answers is an error, and one in forty asks for a pause."""
+    if number % 40 == 7:
+        return 429, {"Retry-After": "1"}
+    return (500 if number % 3 == 1 else 200), {}
+
+
+def _hanging(number: int) -> tuple[int, dict[str, str]]:
+    """One in fifteen is answered when nobody waits any more."""
+    if number % 15 == 4:
+        time.sleep(HANGING_S)
+    return 204, {}
