@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import cli_control, cli_user
+from pipeline import cli_control, cli_entitlements, cli_notifications, cli_user
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
@@ -249,7 +249,12 @@ def _settings() -> Settings:
     return load()
 
 
-for command in (*cli_user.COMMANDS, *cli_control.COMMANDS):
+for command in (
+    *cli_user.COMMANDS,
+    *cli_control.COMMANDS,
+    *cli_entitlements.COMMANDS,
+    *cli_notifications.COMMANDS,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,349 @@
+"""The commands about quotas: entitlements and grants. They ask the API.
+
+Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (cli).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import IO, Any
+from urllib.parse import quote
+
+import click
+
+from pipeline.cli_control import PAGE_SIZE, _object
+from pipeline.cli_user import WINDOWS, _ask, _format
+from pipeline.errors import Rejected
+from pipeline.tables import print_table
+
+Row = dict[str, Any]
+DURATIONS = ("HOUR", "DAY", "WEEK", "MONTH", "YEAR")
+
+
+@click.group()
+def entitlements() -> None:
+    """Say what customers may use, and see what is left.
+
+    \b
+    Example:
+      tallymark entitlements value acme tokens
+    """
+
+
+@entitlements.command("create")
+@click.argument("customer")
+@click.argument("file", type=click.File("rb"))
+def entitlements_create(customer: str, file: IO[bytes]) -> None:
+    """Entitle CUSTOMER, an id or key, to a feature.
+
+    FILE is a JSON object (- for standard input): type metered, static or boolean, featureKey, and for metered
+    ones usagePeriod and mostly issueAfterReset. Returns when every running worker knows.
+
+    \b
+    Example:
+      echo '{"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "MONTH"},
+             "issueAfterReset": 1000000}' | tallymark entitlements create acme -
+    """
+    show(ask("POST", _path(customer), json=_object(file)))
+
+
+@entitlements.command("list")
+@click.option("--customer", help="Only this customer's: an id or key.")
+@click.option("--feature", help="Only those to this feature: an id or key.")
+@click.option("--active", is_flag=True, help="Only those in force now.")
+@_format("table", "json")
+def entitlements_list(customer: str | None, feature: str | None, active: bool, form: str) -> None:
+    """List entitlements, oldest first.
+
+    \b
+    Example:
+      tallymark entitlements list --customer acme
+    """
+    params = [("excludeInactive", "true")] if active else []
+    params += [("feature", feature)] if feature else []
+    if customer:
+        found = ask("GET", f"/customers/{quote(customer, safe='')}")
+        params.append(("customerIds", found["id"]))
+    rows = list(pages("/entitlements", params))
+    cells = (
+        (row["id"], row.get("customerKey", row["customerId"]), row["featureKey"], row["type"],
+         _period(row.get("currentUsagePeriod")), text(row.get("issueAfterReset")), row.get("activeTo", ""))
+        for row in rows
+    )  # fmt: skip
+    columns = ("id", "customer", "feature", "type", "usage period", "issued", "ends")
+    listed(rows, form, columns, cells, right=("issued",))
+
+
+@entitlements.command("show")
+@click.argument("customer")
+@click.argument("feature")
+def entitlements_show(customer: str, feature: str) -> None:
+    """Show CUSTOMER's entitlement to FEATURE as JSON.
+
+    CUSTOMER is an id or key, FEATURE the feature's key or the entitlement's id.
+
+    \b
+    Example:
+      tallymark entitlements show acme tokens
+    """
+    show(ask("GET", _path(customer, feature)))
+
+
+@entitlements.command("delete")
+@click.argument("customer")
+@click.argument("feature")
+def entitlements_delete(customer: str, feature: str) -> None:
+    """End CUSTOMER's entitlement to FEATURE now.
+
+    \b
+    Example:
+      tallymark entitlements delete acme tokens
+    """
+    _ask("DELETE", _path(customer, feature))
+    click.echo(f"{customer} is no longer entitled to {feature}.")
+
+
+@entitlements.command("value")
+@click.argument("customer")
+@click.argument("feature", required=False)
+@_format("table", "json")
+@click.pass_context
+def entitlements_value(ctx: click.Context, customer: str, feature: str | None, form: str) -> None:
+    """Show what CUSTOMER may use, of FEATURE or of all, now.
+
+    Exit code 1 when FEATURE is given and there is no access.
+
+    \b
+    Example:
+      tallymark entitlements value acme tokens && run-the-job
+    """
+    if feature is None:
+        found = ask("GET", f"/customers/{quote(customer, safe='')}/access")["entitlements"]
+    else:
+        found = {feature: ask("GET", _path(customer, feature, "/value"))}
+    columns = ("feature", "access", "balance", "usage", "overage", "of", "config")
+    members = ("balance", "usage", "overage", "totalAvailableGrantAmount", "config")
+    cells = (
+        (name, "yes" if one["hasAccess"] else "no", *(text(one.get(member)) for member in members))
+        for name, one in found.items()
+    )
+    listed(found if feature is None else found[feature], form, columns, cells, right=columns[2:6])
+    ctx.exit(0 if feature is None or found[feature]["hasAccess"] else 1)
+
+
+@entitlements.command("grant")
+@click.argument("customer")
+@click.argument("feature")
+@click.argument("amount")
+@click.option("--priority", type=click.IntRange(1, 255), default=1, show_default=True,
+              help="Lower ones burn first.")  # fmt: skip
+@click.option("--from", "effective_at", metavar="TIME", help="When it begins: RFC 3339.  [default: now]")
+@click.option("--for", "expiration", metavar="N DURATION", nargs=2, type=str,
+              help=f"When it ends: a number and one of {', '.join(DURATIONS)}.  [default: never]")  # fmt: skip
+@click.option("--every", metavar="INTERVAL", help="Fill it again so often: DAY, WEEK, MONTH, YEAR or as P3D.")
+@click.option("--max-rollover", metavar="AMOUNT", help="What a reset leaves at most.  [default: all]")
+@click.option("--min-rollover", metavar="AMOUNT", help="What a reset leaves at least.  [default: 0]")
+def entitlements_grant(
+    customer: str,
+    feature: str,
+    amount: str,
+    priority: int,
+    effective_at: str | None,
+    expiration: tuple[str, str] | None,
+    every: str | None,
+    max_rollover: str | None,
+    min_rollover: str | None,
+) -> None:
+    """Grant CUSTOMER an AMOUNT of FEATURE.
+
+    \b
+    Example:
+      tallymark entitlements grant acme tokens 100000 --for 3 MONTH --priority 2
+    """
+    wish: Row = {"amount": amount, "priority": priority}
+    if expiration is not None:
+        count, duration = expiration
+        if not count.isascii() or not count.isdigit() or len(count) > 9:
+            raise Rejected("bad-grant", f"--for {count} {duration} is not a number and a duration.")
+        wish["expiration"] = {"count": int(count), "duration": duration.upper()}
+    more = {
+        "effectiveAt": effective_at,
+        "recurrence": {"interval": every} if every else None,
+        "maxRolloverAmount": max_rollover,
+        "minRolloverAmount": min_rollover,
+    }
+    wish |= {name: value for name, value in more.items() if value is not None}
+    made = ask("POST", _path(customer, feature, "/grants"), json=wish)
+    ends = f", until {made['expiresAt']}" if "expiresAt" in made else ""
+    click.echo(f"{made['id']}: {text(made['amount'])} of {feature} from {made['effectiveAt']}{ends}")
+
+
+@entitlements.command("reset")
+@click.argument("customer")
+@click.argument("feature")
+@click.option("--at", metavar="TIME", help="When the new usage period begins: RFC 3339.  [default: now]")
+@click.option("--keep-anchor", is_flag=True, help="The calendar of the periods stays.")
+@click.option("--keep-overage/--drop-overage", default=None,
+              help="Whether overage is taken along.  [default: as the entitlement says]")  # fmt: skip
+def entitlements_reset(
+    customer: str, feature: str, at: str | None, keep_anchor: bool, keep_overage: bool | None
+) -> None:
+    """Begin a new usage period of CUSTOMER's FEATURE.
+
+    \b
+    Example:
+      tallymark entitlements reset acme tokens --keep-anchor
+    """
+    wish: Row = {"retainAnchor": keep_anchor}
+    wish |= {} if at is None else {"effectiveAt": at}
+    wish |= {} if keep_overage is None else {"preserveOverage": keep_overage}
+    _ask("POST", _path(customer, feature, "/reset"), json=wish)
+    period = ask("GET", _path(customer, feature))["currentUsagePeriod"]
+    click.echo(f"The usage period is {_period(period)}.")
+
+
+@entitlements.command("history")
+@click.argument("customer")
+@click.argument("feature")
+@click.option("--from", "from_", metavar="TIME", help="RFC 3339, or a date.  [default: the last reset]")
+@click.option("--to", metavar="TIME", help="First instant that is not in it.  [default: now]")
+@click.option("--window", type=click.Choice(WINDOWS, case_sensitive=False), default="DAY", show_default=True)
+@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="IANA zone of the windows.")
+@click.option("--burndown", is_flag=True, help="Segments of the burn-down instead of windows.")
+@_format("table", "json")
+def entitlements_history(
+    customer: str,
+    feature: str,
+    *,
+    from_: str | None,
+    to: str | None,
+    window: str,
+    tz: str,
+    burndown: bool,
+    form: str,
+) -> None:
+    """Show how the balance of CUSTOMER's FEATURE came about.
+
+    \b
+    Example:
+      tallymark entitlements history acme tokens --window HOUR
+    """
+    asked = {"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz}
+    params = [(name, value) for name, value in asked.items() if value is not None]
+    found = ask("GET", _path(customer, feature, "/history"), params=params)
+    if form == "json":
+        show(found)
+        return
+    rows = found["burndownHistory" if burndown else "windowedHistory"]
+    members = (
+        ("usage", "overage", "balanceAtStart", "balanceAtEnd") if burndown else ("usage", "balanceAtStart")
+    )
+    names = {"balanceAtStart": "balance at start", "balanceAtEnd": "balance at end"}
+    columns = ("from", "to", *(names.get(member, member) for member in members))
+    cells = (
+        (row["period"]["from"], row["period"]["to"], *(text(row[member]) for member in members))
+        for row in rows
+    )
+    print_table(columns, cells, right=columns[2:])
+
+
+@click.group()
+def grants() -> None:
+    """List or void grants.
+
+    \b
+    Example:
+      tallymark grants list --feature tokens
+    """
+
+
+@grants.command("list")
+@click.option("--customer", help="Only this customer's: an id or key.")
+@click.option("--feature", help="Only of this feature: an id or key.")
+@_format("table", "json")
+def grants_list(customer: str | None, feature: str | None, form: str) -> None:
+    """List grants, oldest first, voided ones too.
+
+    \b
+    Example:
+      tallymark grants list --customer acme
+    """
+    asked = {"customer": customer, "feature": feature}
+    params = [(name, value) for name, value in asked.items() if value is not None]
+    rows = list(pages("/grants", params, version=2))
+    cells = (
+        (row["id"], row["entitlementId"], text(row["amount"]), str(row["priority"]), row["effectiveAt"],
+         row.get("expiresAt", ""), (row.get("recurrence") or {}).get("interval", ""), row.get("voidedAt", ""))
+        for row in rows
+    )  # fmt: skip
+    columns = ("id", "entitlement", "amount", "priority", "from", "until", "every", "voided")
+    listed(rows, form, columns, cells, right=("amount", "priority"))
+
+
+@grants.command("void")
+@click.argument("id")
+@click.option("--at", metavar="TIME", help="Since when: RFC 3339, not in the future.  [default: now]")
+def grants_void(id: str, at: str | None) -> None:
+    """Void the grant ID: what it paid for stays paid.
+
+    \b
+    Example:
+      tallymark grants void 01J8Z3V9T2M4K6P8R0S2V4X6Z8
+    """
+    _ask("DELETE", f"/grants/{quote(id, safe='')}", params=[("at", at)] if at else [])
+    click.echo(f"{id} is void.")
+
+
+COMMANDS: list[click.Command] = [entitlements, grants]
+
+
+def ask(method: str, path: str, **request: Any) -> Any:
+    """The API's JSON, numbers with all their digits."""
+    import msgspec
+
+    return msgspec.json.Decoder(float_hook=Decimal).decode(_ask(method, path, **request).content)
+
+
+def pages(path: str, params: list[tuple[str, str]], version: int = 1) -> Iterator[Row]:
+    """All items of a list, page by page."""
+    number = 1
+    while True:
+        asked = [*params, ("page", number), ("pageSize", PAGE_SIZE)]
+        items = ask("GET", path, params=asked, version=version)["items"]
+        yield from items
+        if len(items) < PAGE_SIZE:
+            return
+        number += 1
+
+
+def listed(rows: Any, form: str, columns: tuple[str, ...], cells: Any, right: tuple[str, ...] = ()) -> None:
+    """Prints a list as JSON or as a table."""
+    if form == "json":
+        show(rows)
+    else:
+        print_table(columns, cells, right=right)
+
+
+def show(found: Any) -> None:
+    """Prints JSON, numbers with all their digits."""
+    import msgspec
+
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(found)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+def text(value: Any) -> str:
+    """A number or text for a table; nothing for nothing."""
+    if value is None:
+        return ""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _path(customer: str, feature: str | None = None, more: str = "") -> str:
+    path = f"/customers/{quote(customer, safe='')}/entitlements"
+    return path if feature is None else f"{path}/{quote(feature, safe='')}{more}"
+
+
+def _period(period: Row | None) -> str:
+    return "" if period is None else f"{period['from']} to {period['to']}"
