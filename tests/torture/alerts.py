@@ -203,7 +203,7 @@ def records(settings: Settings, topic: str) -> list[tuple[bytes | None, bytes | 
 
 def _copied(url: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Customer id and feature -> the balance; a field is 20 digits of revision, then JSON."""
-    client = redis.Redis.from_url(url)
+    client: Any = redis.Redis.from_url(url)
     found = {}
     keys: list[bytes] = list(client.scan_iter("tallymark:*:balances:*"))
     for key in keys:

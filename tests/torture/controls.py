@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.run import Outcome, run
-from tests.torture.schedule import TRANSACTIONAL, Schedule, Step, make
+from tests.torture.schedule import TEARING, TRANSACTIONAL, Schedule, Step, make
 
 KILLS_ONLY = ("kill", "crash")
-# Where a stop tears outputs, state and position apart when no transaction holds them together.
-TEARING = ("produce.after", "offsets.before", "offsets.after", "commit.after", "table.before", "table.after")
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class Control:
     passes: bool
     why: str
     tearing: tuple[str, ...] = ()  # stages that are stopped at every tearing point, over and over
+    alerts: bool = False  # with entitlements and rules
 
 
 CONTROLS = (
@@ -64,11 +63,28 @@ CONTROLS = (
         "The lock covers a stage's own state: what dedupe sends again is new to aggregate.",
         ("dedupe",),
     ),
+    Control(
+        "transaction-off-in-alert",
+        {"alert": "transaction"},
+        False,
+        "A record that is read again says its alerts again: each stands twice on the topic.",
+        ("alert",),
+        alerts=True,
+    ),
+    Control(
+        "marks-off-in-alert",
+        {"alert": "marks"},
+        False,
+        "A threshold is told with every record.",
+        alerts=True,
+    ),
 )
 
 
 def schedule_of(control: Control, seed: int) -> Schedule:
     """A small run with kills and crash points only; a zombie is the transaction's business alone."""
+    if control.alerts:
+        return _with_alerts(control, seed)
     base = make(seed, "ci")
     steps = [step for step in base.steps if step.fault in KILLS_ONLY and not control.tearing][:6]
     for stage in control.tearing:
@@ -78,6 +94,15 @@ def schedule_of(control: Control, seed: int) -> Schedule:
                 continue  # it has no table
             steps.append(Step("crash", how, 1_000, 0.1))
     return replace(base, profile=control.name, lines=40_000, steps=steps, every_point=False)
+
+
+def _with_alerts(control: Control, seed: int) -> Schedule:
+    base = make(seed, "alerts")
+    steps = [step for step in base.steps if step.fault == "bring"]
+    for stage in control.tearing:
+        for point in TEARING * 3:
+            steps.append(Step("crash", {"stage": stage, "point": point}, 500, 0.1))
+    return replace(base, profile=control.name, lines=20_000, steps=steps)
 
 
 def programs_of(control: Control) -> dict[str, list[str]]:

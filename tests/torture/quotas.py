@@ -97,7 +97,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Move:
-    """Usage of a subject in minutes before `until_s` is the old customer's, from the minute `from_s` on the new one's."""
+    """A subject's usage before the minute `until_s` is the old customer's, from `from_s` on it is the new one's."""
 
     subject: str
     old: Customer
@@ -218,9 +218,10 @@ class Quotas:
             body = {"type": "WEBHOOK", "name": path, "url": url, "signingSecret": SECRET}
             self._endpoints[path] = str(self._run("endpoint", body, "name")["id"])
         for feature in FEATURES:
-            filters = {"meterGroupByFilters": dict(feature.filters)} if feature.filters else {}
-            body = {"key": feature.key, "name": feature.key, "meterSlug": feature.meter, **filters}
-            self._run("feature", body, "key")
+            sold: dict[str, object] = {"key": feature.key, "name": feature.key, "meterSlug": feature.meter}
+            if feature.filters:
+                sold["meterGroupByFilters"] = dict(feature.filters)
+            self._run("feature", sold, "key")
         for customer in [*self.plan.customers, *(one.customer for one in self.plan.periods)]:
             attributed = {"subjectKeys": list(customer.subjects)}
             self._run(
@@ -257,9 +258,13 @@ class Quotas:
                 "usageAttribution": attributed,
             }
             self._patiently(lambda wish=wish: self._commands.run("customer.update", NAMESPACE, wish))  # type: ignore[misc]
+        self.definitions.wait_for(lambda _: moved in self._subjects(new) - self._subjects(old), KNOWN_S)
         until_s, from_s = (self._full_minute_after_change(one.key) for one in (old, new))
         self.plan.moves.append(Move(moved, old, until_s, new, from_s))
         return f"{moved} to {new.key}"
+
+    def _subjects(self, customer: Customer) -> set[str]:
+        return set(self._customer(customer.key)["usageAttribution"]["subjectKeys"])
 
     def _full_minute_after_change(self, customer: str) -> int:
         body = self._customer(customer)

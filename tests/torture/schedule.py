@@ -24,7 +24,7 @@ BASE_WORKERS = {"ingest": 1, "dedupe": 2, "aggregate": 2, "sink": 1}
 ALERT_STAGES = ("attribute", "alert", "live", "webhook")
 ALERT_WORKERS = {"attribute": 1, "alert": 2, "live": 1, "webhook": 2}
 ALERT_TABLES = ("alert", "webhook")
-# Where a stop of `alert` would tear balance, alert, state and position apart.
+# Where a stop tears outputs, state and position apart when no transaction holds them together.
 TEARING = ("produce.after", "offsets.before", "offsets.after", "commit.after", "table.before", "table.after")
 
 

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline.settings import Settings
 from tests.flow.sender import HEADERS
 from tests.flow.stream import Sent, stream
-from tests.torture.poison import KINDS, Poison
+from tests.torture.poison import KINDS, STRUCTURED, Poison
 
 REPEATED = 0.30
 MOST_COPIES = 4  # beside the first
@@ -85,7 +85,7 @@ class Storm:
 
     def send(self, line: bytes) -> None:
         """Sends one line more, next."""
-        self._send_next((line, HEADERS))
+        self._send_next((line, STRUCTURED))
 
     def _send_next(self, record: Poison) -> None:
         with self._changed:

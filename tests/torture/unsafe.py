@@ -5,7 +5,7 @@
 Owns: what each switch replaces, in this process only; the product itself has no such switch. Does not own: which run
 has to fail (controls). Switches: `dedupe`: nothing is a repeat. `decimals`: sums go through floats. `transaction`:
 outputs, changelog and counts by a plain idempotent producer, the position committed after them. `offset-lock`: no
-position ever comes twice, so that a replay looks like new input.
+position ever comes twice, so that a replay looks like new input. `marks`: what was told of a balance is forgotten.
 """
 
 from __future__ import annotations
@@ -98,11 +98,24 @@ def no_offset_lock() -> None:
     Transaction.counted_offset = property(lambda self: -1)  # type: ignore[assignment,method-assign]
 
 
+def no_marks() -> None:
+    """Nobody remembers that a threshold was told."""
+    from pipeline.core import telling
+
+    real = telling.threshold.judge
+
+    def judge(marks: Any, *more: Any) -> Any:
+        return real(None, *more)
+
+    telling.threshold.judge = judge  # type: ignore[assignment]
+
+
 SWITCHES = {
     "dedupe": no_dedupe,
     "decimals": floats,
     "transaction": no_transaction,
     "offset-lock": no_offset_lock,
+    "marks": no_marks,
 }
 
 

@@ -1,0 +1,430 @@
+"""How soon usage is a balance and a webhook, and how fast access is answered: `python -m tests.bench.alerts`.
+
+    python -m tests.bench.alerts --rates 10000,5000 --seconds 30
+
+A local stack, one worker a stage, a few hundred entitled customers, events at a steady rate. `balance` is the time from
+giving an event to the Kafka producer until its customer's balance in Redis has it, measured on customers of its own
+whose key is read again and again. `webhook` is the time from there until the receiver has the request of the alert that
+names the event. `check` is the time of POST /entitlements/check from the instant at which it was due.
+A rate is held when the last balance is right within HELD_S of the last event. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import redis
+from confluent_kafka import Producer
+
+from pipeline import kafka
+from pipeline.api.commands import Commands
+from pipeline.client_http import authorization
+from pipeline.control_log import Replies, WorkersView
+from pipeline.core.webhook import secret_text
+from pipeline.settings import Settings
+from tests.bench.measure import cpu_s
+from tests.flow.running import Running
+
+NAMESPACE, FEATURE, METER, TYPE = "default", "tokens", "llm_tokens", "llm.tokens"
+HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]
+TICK_S = 0.01
+HELD_S = 2.0
+LATEST_S = 120.0  # after which a balance is not waited for
+WARM_S = 5.0  # of a rate, not measured
+THRESHOLDS = ("25", "50", "100")
+SHOWN_STAGES = ("ingest", "dedupe", "aggregate", "sink", "attribute", "alert", "live", "webhook")
+
+
+@dataclass
+class Customer:
+    """wanted: usage that was sent. due: (usage, when it was given to the producer) of a probe that is under way."""
+
+    name: str
+    id: str = ""
+    wanted: int = 0
+    due: tuple[int, float] | None = None
+
+
+@dataclass
+class Group:
+    """Customers of one rate; `probes` are those whose balances are watched."""
+
+    name: str
+    customers: list[Customer]
+    probes: list[Customer]
+
+
+@dataclass
+class Measured:
+    balances: list[float] = field(default_factory=list)  # seconds
+    webhooks: list[float] = field(default_factory=list)
+
+
+class Defined:
+    """Definitions by commands, several at once."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        replies, workers = stack.enter_context(Replies(settings)), stack.enter_context(WorkersView(settings))
+        self._commands = Commands(settings, replies, workers)
+
+    def run(self, kind: str, body: dict[str, object]) -> dict[str, Any]:
+        return self._commands.run(kind, NAMESPACE, body).body or {}
+
+    def basics(self, url: str) -> None:
+        """Meter, feature, endpoint, rule."""
+        meter = {"slug": METER, "eventType": TYPE, "aggregation": "SUM", "valueProperty": "$.tokens"}
+        revision = self._commands.run("meter.apply", NAMESPACE, {"meters": [meter]}).revision
+        self._commands.until_known(revision)
+        self.run("feature.create", {"key": FEATURE, "name": FEATURE, "meterSlug": METER})
+        endpoint = {"type": "WEBHOOK", "name": "bench", "url": url, "signingSecret": secret_text(bytes(32))}
+        thresholds = [{"type": "usage_percentage", "value": value} for value in THRESHOLDS]
+        rule: dict[str, object] = {
+            "type": "entitlements.balance.threshold", "name": "bench", "thresholds": thresholds,
+            "channels": [self.run("endpoint.create", dict(endpoint))["id"]],
+        }  # fmt: skip
+        self.run("rule.create", rule)
+
+    def group(self, name: str, customers: int, probes: int, usage: int, seed: int) -> Group:
+        """usage: what each customer will have at the end; grants are a random share of it, so that alerts spread."""
+        rng = Random(seed)
+        made = Group(
+            name,
+            [Customer(f"{name}-{number}") for number in range(customers)],
+            [Customer(f"{name}-probe-{number}") for number in range(probes)],
+        )
+
+        def entitle(customer: Customer, amount: int) -> None:
+            body: dict[str, object] = {"key": customer.name, "name": customer.name}
+            body["usageAttribution"] = {"subjectKeys": [f"{customer.name}/a", f"{customer.name}/b"]}
+            customer.id = str(self.run("customer.create", body)["id"])
+            entitlement: dict[str, object] = {
+                "type": "metered", "customerId": customer.id, "featureKey": FEATURE,
+                "usagePeriod": {"interval": "MONTH"}, "issueAfterReset": amount,
+            }  # fmt: skip
+            self.run("entitlement.create", entitlement)
+
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [
+                pool.submit(entitle, one, max(1, int(usage * rng.uniform(0.1, 1)))) for one in made.customers
+            ]
+            jobs += [pool.submit(entitle, one, 10**9) for one in made.probes]
+            for job in jobs:
+                job.result()
+        return made
+
+
+class Load:
+    """Sends events at a steady rate in a thread of its own; remembers when each event that matters was sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        config = kafka.producer_config(settings)
+        self._producer = Producer({**config, "linger.ms": 2, "queue.buffering.max.messages": 1_000_000})
+        self._number = 0
+        self.sent_at: dict[str, float] = {}  # id of an event -> when
+        self.late_s = 0.0
+
+    def send(self, customer: Customer, at_s: float, moment: str) -> None:
+        """One event of one token more."""
+        self._number += 1
+        id, place = f"{customer.name}-{self._number}", "ab"[self._number & 1]
+        line = (
+            f'{{"specversion":"1.0","id":"{id}","source":"/bench","type":"{TYPE}","subject":"{customer.name}/{place}",'
+            f'"time":"{moment}","data":{{"tokens":1,"model":"large-2"}}}}'
+        )
+        customer.wanted += 1
+        self.sent_at[id] = at_s
+        self._producer.produce("events", line.encode(), id.encode(), headers=HEADERS)
+
+    def run(self, group: Group, rate: int, seconds: float) -> int:
+        """Sends `rate` events a second; returns how many once the broker has all."""
+        began_s, sent, total = time.perf_counter(), 0, int(rate * seconds)
+        many, first = len(group.customers), self._number
+        while sent < total:
+            now_s = time.time()
+            moment = _moment(now_s)
+            due = min(total, int((time.perf_counter() - began_s) * rate))
+            for number in range(sent, due):
+                self.send(group.customers[number % many], now_s, moment)
+            sent = due
+            self._producer.poll(0)
+            time.sleep(TICK_S)
+        self.late_s = time.perf_counter() - began_s - seconds
+        self._producer.flush(60)
+        return self._number - first
+
+    def probe(self, customer: Customer) -> None:
+        now_s = time.time()
+        customer.due = (customer.wanted + 1, now_s)
+        self.send(customer, now_s, _moment(now_s))
+        self._producer.poll(0)
+
+
+def _moment(at_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s)) + f".{int(at_s % 1 * 1000):03d}Z"
+
+
+class Copy:
+    """Usage by customer as Redis has it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis: Any = redis.Redis.from_url(settings.redis)
+        self._prefix = ""
+
+    def usage(self, customers: Sequence[Customer]) -> list[int]:
+        if not self._prefix:
+            for key in self._redis.scan_iter("tallymark:*:balances:*"):
+                self._prefix = key.decode().rpartition("/")[0] + "/"
+                break
+        with self._redis.pipeline(transaction=False) as pipe:
+            for one in customers:
+                pipe.hget(self._prefix + one.id, FEATURE)
+            return [_usage(value) for value in pipe.execute()]
+
+
+def _usage(value: bytes | None) -> int:
+    return -1 if value is None else int(msgspec.json.decode(value[20:])["usage"] or 0)
+
+
+def watch(
+    load: Load, copy: Copy, group: Group, over: threading.Event, found: list[tuple[float, float]]
+) -> None:
+    """Sends one event after the other for each probe, each when the one before has arrived; (when sent, seconds)."""
+    rng = Random(7)
+    next_s = {one.name: time.time() + rng.random() for one in group.probes}
+    while not over.is_set() or any(one.due for one in group.probes):
+        now_s = time.time()
+        for one in group.probes:
+            if one.due is None and not over.is_set() and next_s[one.name] <= now_s:
+                load.probe(one)
+        waiting = [one for one in group.probes if one.due is not None]
+        for one, usage in zip(waiting, copy.usage(waiting) if waiting else [], strict=True):
+            assert one.due is not None
+            if usage >= one.due[0] or time.time() - one.due[1] > LATEST_S:
+                found.append((one.due[1], time.time() - one.due[1]))
+                one.due, next_s[one.name] = None, time.time() + rng.random()
+        time.sleep(0.002)
+
+
+def settled(copy: Copy, group: Group) -> float:
+    """Seconds until every balance is right; LATEST_S if never."""
+    began_s = time.perf_counter()
+    while time.perf_counter() - began_s < LATEST_S:
+        everybody = [*group.customers, *group.probes]
+        if all(usage == one.wanted for one, usage in zip(everybody, copy.usage(everybody), strict=True)):
+            return time.perf_counter() - began_s
+        time.sleep(0.02)
+    return LATEST_S
+
+
+@contextmanager
+def receiving(arrived: list[tuple[float, bytes]]) -> Iterator[str]:
+    """A receiver that says yes at once."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            at_s = time.time()
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            arrived.append((at_s, body))
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
+    if not taken:
+        return "none"
+    inorder = sorted(taken)
+    p50, p99 = (inorder[min(len(inorder) - 1, int(len(inorder) * part))] * scale for part in (0.5, 0.99))
+    return f"p50 {p50:8.2f}  p99 {p99:8.2f}  most {inorder[-1] * scale:8.2f}  of {len(inorder)}"
+
+
+def at_rate(
+    stack: Running,
+    load: Load,
+    copy: Copy,
+    group: Group,
+    rate: int,
+    seconds: float,
+    arrived: list[tuple[float, bytes]],
+) -> bool:
+    """One rate; prints its figures. Whether it was held."""
+    found: list[tuple[float, float]] = []
+    over = threading.Event()
+    watcher = threading.Thread(target=watch, args=(load, copy, group, over, found), daemon=True)
+    arrived.clear()
+    before = {stage: sum(map(cpu_s, stack.workers(stage))) for stage in SHOWN_STAGES}
+    began_s = time.time()
+    watcher.start()
+    sent = load.run(group, rate, seconds)
+    took_s = time.time() - began_s
+    over.set()
+    rest_s = settled(copy, group)
+    watcher.join(LATEST_S)
+    time.sleep(1)  # the last webhooks
+    used = {stage: sum(map(cpu_s, stack.workers(stage))) - before[stage] for stage in SHOWN_STAGES}
+    warm_s = began_s + min(WARM_S, seconds / 3)
+    balances = [taken for at_s, taken in found if at_s > warm_s]
+    webhooks = []
+    for at_s, body in list(arrived):
+        event = json.loads(body)["data"].get("event")
+        sent_s = load.sent_at.get(event["id"]) if event else None
+        if sent_s is not None and sent_s > warm_s:
+            webhooks.append(at_s - sent_s)
+    held = rest_s <= HELD_S
+    print(
+        f"{rate:,} events/s asked, {sent / took_s:,.0f} sent, {sent:,} in all, {'held' if held else 'NOT held'}: ",
+        end="",
+    )
+    print(f"all balances right {rest_s:.2f} s after the last event; the sender was {load.late_s:.2f} s late")
+    print(f"  balance (ms)  {quantiles(balances, 1e3)}")
+    print(f"  webhook (ms)  {quantiles(webhooks, 1e3)}, {len(arrived)} received")
+    shares = ", ".join(f"{stage} {used[stage] / (took_s + rest_s):.0%}" for stage in SHOWN_STAGES)
+    print(f"  of a core: {shares}", flush=True)
+    return held
+
+
+class _Asking(asyncio.Protocol):
+    """One keep-alive connection with one request under way at most."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.answered: asyncio.Future[float] | None = None
+        self._got = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        head, split, body = self._got.partition(b"\r\n\r\n")
+        if not split:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        if len(body) >= length and self.answered is not None:
+            self._got = b""
+            if not head.startswith(b"HTTP/1.1 200") or b'"hasAccess"' not in body:
+                self.answered.set_exception(RuntimeError((head + body).decode()[:400]))
+            else:
+                self.answered.set_result(time.perf_counter())
+
+
+async def checks(
+    settings: Settings, names: Sequence[str], per_request: int, checks_s: int, seconds: float
+) -> None:
+    """Asks at a steady rate, whether or not answers come; prints the latency from the instant each was due."""
+    address = urlsplit(settings.api_url)
+    head = f"POST /api/v1/entitlements/check HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in authorization(settings).items())
+    rng = Random(7)
+
+    def request() -> bytes:
+        wanted = [{"customer": rng.choice(names), "feature": FEATURE} for _ in range(per_request)]
+        body = json.dumps({"checks": wanted}).encode()
+        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+    prepared = [request() for _ in range(500)]
+    loop, rate = asyncio.get_running_loop(), checks_s / per_request
+    free: list[_Asking] = []
+    taken: list[float] = []
+
+    async def ask(message: bytes, due_s: float) -> None:
+        if not free:
+            _, made = await loop.create_connection(_Asking, settings.api_host, settings.api_port)
+            free.append(made)
+        one = free.pop()
+        assert one.transport is not None
+        one.answered = loop.create_future()
+        one.transport.write(message)
+        taken.append(await one.answered - due_s)
+        free.append(one)
+
+    for message in prepared[:200]:  # warm
+        await ask(message, time.perf_counter())
+    taken.clear()
+    began_s, tasks = time.perf_counter(), set()
+    for number in range(int(rate * seconds)):
+        due_s = began_s + number / rate
+        if (pause_s := due_s - time.perf_counter()) > 0:
+            await asyncio.sleep(pause_s)
+        task = asyncio.ensure_future(ask(prepared[number % len(prepared)], due_s))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    took_s = time.perf_counter() - began_s
+    print(
+        f"check: {per_request} a request, {checks_s:,} checks/s asked, "
+        f"{len(taken) * per_request / took_s:,.0f} answered; ms {quantiles(taken, 1e3)}, {len(free)} connections",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.alerts", description=__doc__)
+    parser.add_argument(
+        "--rates", default="10000", help="events a second, separated by commas, tried in this order"
+    )
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each rate")
+    parser.add_argument("--customers", type=int, default=300)
+    parser.add_argument("--probes", type=int, default=20)
+    parser.add_argument("--checks", type=int, default=1_000, help="a second")
+    parser.add_argument("--check-seconds", type=float, default=10.0)
+    parser.add_argument("--data", type=Path, help="new or empty folder; default: a temporary one")
+    arguments = parser.parse_args()
+    folder = arguments.data or Path(tempfile.mkdtemp(prefix="bench-alerts-"))
+    arrived: list[tuple[float, bytes]] = []
+    with ExitStack() as within:
+        stack = within.enter_context(Running(folder))
+        settings = stack.settings
+        url = within.enter_context(receiving(arrived))
+        defined = Defined(settings, within)
+        defined.basics(url)
+        load, copy = Load(settings), Copy(settings)
+        names: list[str] = []
+        for place, rate in enumerate(int(one) for one in arguments.rates.split(",")):
+            usage = int(rate * arguments.seconds / arguments.customers)
+            group = defined.group(f"g{place}", arguments.customers, arguments.probes, usage, place)
+            rest_s = settled(copy, group)
+            print(
+                f"{len(group.customers)} customers are entitled, after {rest_s:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            at_rate(stack, load, copy, group, rate, arguments.seconds, arrived)
+            names = [one.name for one in group.customers]
+        for per_request in (10, 1):
+            asyncio.run(checks(settings, names, per_request, arguments.checks, arguments.check_seconds))
+    print(f"cores {os.cpu_count()}, load {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
