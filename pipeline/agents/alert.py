@@ -20,11 +20,11 @@ from pipeline.agents.marks import begin, keep_revision, kept_revision
 from pipeline.agents.seeding import Job, Seeding
 from pipeline.core import alerting
 from pipeline.core.accounts import Account, Accounts, Name
-from pipeline.core.alerting import DUE, Moved
+from pipeline.core.alerting import DUE, MOST_CALLED, Moved
 from pipeline.core.attribution import Holders
 from pipeline.core.identity import customer_hash
 from pipeline.core.period import HOUR_S, NEVER_S
-from pipeline.core.telling import Rules, next_warning_s, tell
+from pipeline.core.telling import At, Rules, next_warning_s, tell
 from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
@@ -107,10 +107,10 @@ class Timers:
             self._due[account] = at_s
             heapq.heappush(self._heap, (at_s, account))
 
-    def take(self, now_s: int) -> list[bytes]:
-        """The accounts that are due by `now_s`; they are not due any more."""
-        found = []
-        while self._heap and self._heap[0][0] <= now_s:
+    def take(self, now_s: int, most: int = MOST_CALLED) -> list[bytes]:
+        """The accounts that are due by `now_s`, the first `most` of them; they are not due any more."""
+        found: list[bytes] = []
+        while self._heap and self._heap[0][0] <= now_s and len(found) < most:
             at_s, account = heapq.heappop(self._heap)
             if self._due.get(account) == at_s:
                 del self._due[account]
@@ -227,7 +227,9 @@ class _Work:
             touched[account.key] = account
             if kind == SEEDED:
                 alerting.keep_seeded(table, account, rest[0])
-        for key in self._timers.take(now_s):
+        due = self._timers.take(now_s)
+        alerting.keep_called(table, position, due, self._transaction.chunk.start)
+        for key in [*alerting.called(table, position), *due]:
             account = accounts.by_key(key)
             if account is not None:
                 touched[key] = account
@@ -239,7 +241,8 @@ class _Work:
     def _moved(self, moved: Moved, now_s: int, position: int, at_ms: int) -> None:
         account, accounts, table = moved.account, self._known.accounts, self._transaction.table
         terms = None if moved.outcome is None else accounts.terms(account, moved.entitlement or {})
-        told = tell(table, moved, terms, self._known.rules, position, at_ms)
+        at = At(position, at_ms, self._transaction.chunk.start)
+        told = tell(table, moved, terms, self._known.rules, at)
         self._alerts += [(position, alert) for alert in told]
         next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
         alerting.keep_due(table, account, next_s)

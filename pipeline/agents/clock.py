@@ -20,6 +20,7 @@ KEY = b"clock"
 TICK_S = 0.2
 ASK_AGAIN_S = 5.0  # a record that was asked for is there long before
 NEVER_MS = 1 << 62
+MOST_ITEMS = 1_000  # said in one record; the rest waits for the next, so that no record outgrows its topic
 
 log = logging.getLogger("tallymark.clock")
 
@@ -60,8 +61,9 @@ class Agenda:
             for partition, next_ms in self._next_ms.items():
                 waiting = now_ms - self._asked_ms.get(partition, -NEVER_MS) < ASK_AGAIN_S * 1000
                 if self._items[partition] or (next_ms <= now_ms and not waiting):
-                    found[partition] = list(self._items[partition])
-                    self._items[partition] = {}
+                    items = list(self._items[partition])
+                    found[partition] = items[:MOST_ITEMS]
+                    self._items[partition] = dict.fromkeys(items[MOST_ITEMS:])
                     self._asked_ms[partition] = now_ms
             return found
 

@@ -6,13 +6,15 @@ usage from before is missing. Does not own: the balance itself (balance), what i
 In the state, beside what balance keeps (under `Accounts.ledger`), by `accounts.account_key`:
     n + account   when it is due next, seconds (u64)
     s + account   the usage from before that is in: `seed_mark`
+    l + account   the entitlement (id) that it has come to: time goes on, and never back to the one before
+    c + position of a clock record (u64) + account   nothing: it was due then. Kept until the next records are in
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -24,10 +26,17 @@ from pipeline.core.standing import Outcome, Standing
 from pipeline.core.usage_rows import Change, change_of
 from pipeline.records import Balance, CustomerWindow, Window
 
-DUE, SEEDED = b"n", b"s"
+DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"
+MOST_CALLED = 2_000  # accounts that one clock record brings to their time; the rest is due at the next
 NEVER_MS = 0  # in a Balance
 _seconds = struct.Struct(">Q")
 _encode = msgspec.json.Encoder().encode
+
+
+class ScannedTable(Table, Protocol):
+    """A table whose committed rows can be listed in order."""
+
+    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
 
 
 class Moved(NamedTuple):
@@ -78,7 +87,7 @@ def move(
     windows: Sequence[Window] = (),
 ) -> Moved:
     """The account at `now_s`, with the windows of the record at `position` in its balance."""
-    entitlement = account.current(now_s)
+    entitlement, now_s = _come_to(account, table, now_s)
     next_s = account.next_change_s(now_s)
     received_at_ms = max((window.received_at_ms for window in windows), default=0)
     if entitlement is None or not account.in_force(str(entitlement["id"]), now_s):
@@ -95,6 +104,21 @@ def move(
     next_s = min(next_s, standing.next_at_s)
     published = _metered(account, standing, position, next_s, received_at_ms)
     return Moved(account, entitlement, published, next_s, before, outcome, windows)
+
+
+def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, int]:
+    """The entitlement at `now_s`, or the one that the account has come to, at its beginning, if that is later."""
+    entitlement = account.current(now_s)
+    if entitlement is None or len(account.entitlements) == 1:
+        return entitlement, now_s
+    id = str(entitlement["id"])
+    (stored,) = table.get_many([LATEST + account.key])
+    latest = "" if stored is None else stored.decode()
+    if latest in account.spans and account.spans[latest][0] > account.spans[id][0]:
+        return account.entitlements[latest], max(now_s, account.spans[latest][0])
+    if latest != id:
+        table.put(LATEST + account.key, id.encode())
+    return entitlement, now_s
 
 
 def due_at_s(table: Table, account: Account) -> int:
@@ -117,6 +141,23 @@ def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
     """(account's key, seconds) of a row under DUE."""
     key, value = row
     return key[len(DUE) :], int(_seconds.unpack(value)[0])
+
+
+def called(table: ScannedTable, position: int) -> list[bytes]:
+    """The accounts (keys) that the clock record at `position` found due when it was taken before."""
+    start = CALLED + _seconds.pack(position)
+    return [key[len(start) :] for key, _ in table.scan(start, MOST_CALLED) if key.startswith(start)]
+
+
+def keep_called(table: ScannedTable, position: int, accounts: Iterable[bytes], first: int) -> None:
+    """Keeps which accounts the record at `position` found due. Records before `first` will not be read again."""
+    for account in accounts:
+        table.put(CALLED + _seconds.pack(position) + account, b"")
+    end = CALLED + _seconds.pack(first)
+    for key, _ in table.scan(CALLED, 2 * MOST_CALLED):
+        if key >= end:
+            break
+        table.delete(key)
 
 
 def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:

@@ -11,7 +11,7 @@ In the state (ids have 26 characters):
     m + account + rule + entitlement   what the rule told of the entitlement (threshold.Marks)
     e + account + rule                 grants of which it told that they end (threshold.Warned)
     o + account                        the entitlements of which anything was told, the newest last
-    r + account                        the newest resets, with the position of the record that each was told at
+    r + account                        the newest resets, each with the position of the record that told it
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pipeline.core.accounts import Account, Body
 from pipeline.core.aggregate import Table
 from pipeline.core.alerting import Moved
 from pipeline.core.catalog import CUSTOMER, RULE
+from pipeline.core.grant import grant_of
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Standing
 from pipeline.core.terms import Terms
@@ -33,7 +34,7 @@ from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.records import Alert, Definition, Window
 
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
-KEPT = 16  # entitlements and resets of an account: what is older was told long ago
+KEPT = 16  # entitlements of an account: those before have ended long ago
 RESOLVED = f"{rule.BALANCE}.resolved"
 _encode = msgspec.msgpack.Encoder().encode
 _marks = msgspec.msgpack.Decoder(Marks | None).decode
@@ -46,8 +47,17 @@ class ToldReset(NamedTuple):
     """A usage period of an entitlement that ended at `at_s`, told at `position`."""
 
     position: int
+    entitlement: str
     since_s: int
     at_s: int
+
+
+class At(NamedTuple):
+    """The record that something is told at: its offset, the broker's time. first: of those that may be read again."""
+
+    position: int
+    at_ms: int
+    first: int
 
 
 _resets = msgspec.msgpack.Decoder(list[ToldReset]).decode
@@ -88,64 +98,78 @@ class Rules:
         return self._customers.get((namespace, id))
 
 
-def tell(
-    table: Table, moved: Moved, terms: Terms | None, rules: Rules, position: int, at_ms: int
-) -> list[Alert]:
-    """What the record at `position` makes known of an account. terms: of its metered entitlement, as it moved.
+def tell(table: Table, moved: Moved, terms: Terms | None, rules: Rules, at: At) -> list[Alert]:
+    """What a record makes known of an account. terms: of its metered entitlement, as it moved.
 
-    at_ms: the broker's time of the record. The same record says the same again.
+    The same record says the same again.
     """
-    found = _over(table, moved, rules, position, at_ms)
+    found = _over(table, moved, rules, at)
     if moved.outcome is None or terms is None or moved.entitlement is None:
         return found
     namespace, _, feature = moved.account.name
     feature_id = str(moved.entitlement["featureId"])
     for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
-        found += _thresholds(table, moved, body, rules, position, at_ms)
+        found += _thresholds(table, moved, body, rules, at)
     watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
-    for reset in _told_resets(table, moved, position) if watching else ():
+    for reset in _told_resets(table, moved, at) if watching else ():
         period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
+        of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
         for body in watching:
-            found.append(_alert(moved, body, rules, rule.RESET, f"{reset.at_s}/reset", at_ms, {}, period))
+            found.append(_alert(of, body, rules, rule.RESET, f"{reset.at_s}/reset", at, {}, period))
     for body in _watching(rules.of_type(namespace, rule.EXPIRING), feature_id, feature):
-        found += _expiring(table, moved, terms, body, rules, position, at_ms)
+        found += _expiring(table, moved, terms, body, rules, at)
     return found
 
 
-def _over(table: Table, moved: Moved, rules: Rules, position: int, at_ms: int) -> list[Alert]:
-    """What was told of entitlements that have ended is resolved."""
-    account, at_s = moved.account, at_ms // 1000
+def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+    """What was told of entitlements before the present one: when they end it is resolved."""
+    account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
     found: list[Alert] = []
+    current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement["id"]
     for id in [] if stored is None else _open(stored):
-        if not account.ended(id, at_s):
+        if id == current:
             continue
         entitlement = account.entitlements[id]
-        balance = alerting.no_access(account, entitlement, position, at_s, NEVER_S)
-        over = Moved(account, entitlement, balance, NEVER_S)
         feature_id = str(entitlement["featureId"])
         for body in _watching(rules.of_type(account.name[0], rule.BALANCE), feature_id, account.name[2]):
             key = _key(MARKS, account, body, id)
             (marked,) = table.get_many([key])
             if marked is not None:
                 marks = _marks(marked)
-                after, told = threshold.close(marks, position)
+                after, told = threshold.close(marks, at.position)
+                if not account.ended(id, at_s):  # read again, when the account has come further
+                    after, told = (
+                        marks,
+                        [one for one in told if one.position == at.position and one in marks.told],
+                    )
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(over, body, rules, told, at_ms)
+                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, told, at)
     return found
 
 
-def _told_resets(table: Table, moved: Moved, position: int) -> list[ToldReset]:
+def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
+    """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
+    account, entitlement = moved.account, moved.account.entitlements[id]
+    balance = alerting.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
+    balance.balance = balance.usage = balance.overage = balance.total_available = "0"
+    balance.period_from_ms, balance.period_to_ms = since_s * 1000, account.spans[id][1] * 1000
+    return Moved(account, entitlement, balance, NEVER_S)
+
+
+def _told_resets(table: Table, moved: Moved, at: At) -> list[ToldReset]:
     """The resets that the record makes known, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
     (stored,) = table.get_many([key])
     kept = [] if stored is None else _resets(stored)
-    if not any(one.position >= position for one in kept) and moved.outcome.resets:
-        kept += [ToldReset(position, done.since_s, done.at_s) for done in moved.outcome.resets]
-        table.put(key, _encode(kept[-KEPT:]))
-    return [one for one in kept if one.position == position]
+    if not any(one.position >= at.position for one in kept) and moved.outcome.resets:
+        kept = [one for one in kept if one.position >= at.first]
+        id = moved.outcome.standing.entitlement
+        kept += [ToldReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
+        table.put(key, _encode(kept))
+    return [one for one in kept if one.position == at.position]
 
 
 def next_warning_s(moved: Moved, terms: Terms | None, rules: Rules, now_s: int) -> int:
@@ -170,9 +194,7 @@ def _key(kind: bytes, account: Account, body: Body, entitlement: str = "") -> by
     return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
-def _thresholds(
-    table: Table, moved: Moved, body: Body, rules: Rules, position: int, at_ms: int
-) -> list[Alert]:
+def _thresholds(table: Table, moved: Moved, body: Body, rules: Rules, at: At) -> list[Alert]:
     assert moved.outcome is not None
     standing = moved.outcome.standing
     levels = [
@@ -184,12 +206,12 @@ def _thresholds(
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
     rearm: Any = body.get("rearm", "period")
-    after, told = threshold.judge(marks, rule.thresholds_of(body), levels, position, rearm)
+    after, told = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
     if after is not None and after != marks:
         table.put(key, _encode(after))
         if after.told:
             _keep_open(table, moved.account, standing.entitlement)
-    return _threshold_alerts(moved, body, rules, told, at_ms)
+    return _threshold_alerts(moved, body, rules, told, at)
 
 
 def _keep_open(table: Table, account: Account, entitlement: str) -> None:
@@ -200,11 +222,9 @@ def _keep_open(table: Table, account: Account, entitlement: str) -> None:
         table.put(key, _encode([*kept, entitlement][-KEPT:]))
 
 
-def _threshold_alerts(
-    moved: Moved, body: Body, rules: Rules, told: Iterable[Told], at_ms: int
-) -> list[Alert]:
+def _threshold_alerts(moved: Moved, body: Body, rules: Rules, told: Iterable[Told], at: At) -> list[Alert]:
     by_id = {one.id: one for one in rule.thresholds_of(body)}
-    return [_threshold_alert(moved, body, rules, one, by_id, at_ms) for one in told if one.threshold in by_id]
+    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in told if one.threshold in by_id]
 
 
 def _level(standing: Standing) -> Level:
@@ -212,7 +232,7 @@ def _level(standing: Standing) -> Level:
 
 
 def _threshold_alert(
-    moved: Moved, body: Body, rules: Rules, told: Told, by_id: Mapping[str, Threshold], at_ms: int
+    moved: Moved, body: Body, rules: Rules, told: Told, by_id: Mapping[str, Threshold], at: At
 ) -> Alert:
     crossed = by_id[told.threshold]
     event = crossing_event(moved, crossed) if told.state == "fired" else None
@@ -224,7 +244,7 @@ def _threshold_alert(
     }
     kind = rule.BALANCE if told.state == "fired" else RESOLVED
     annotations = {"threshold": told.threshold, "state": told.state}
-    return _alert(moved, body, rules, kind, told.key, at_ms, annotations, more)
+    return _alert(moved, body, rules, kind, told.key, at, annotations, more)
 
 
 def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
@@ -254,39 +274,28 @@ def _room(before: Standing, crossed: Threshold) -> int:
     return crossed.value * before.total_available // (100 * number.SCALE) - before.usage
 
 
-def _expiring(
-    table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, position: int, at_ms: int
-) -> list[Alert]:
+def _expiring(table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
     assert moved.outcome is not None
     standing = moved.outcome.standing
     key = _key(WARNED, moved.account, body)
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, standing.balances, standing.at_s, rule.before_s(body), position
+        before, terms.order, standing.balances, standing.at_s, rule.before_s(body), at.position, at.first
     )
     if after != before and (after.told or before is not None):
         table.put(key, _encode(after))
-    ends = {grant.id: grant.ends_at_s for grant in terms.order}
-    return [
-        _alert(
-            moved,
-            body,
-            rules,
-            rule.EXPIRING,
-            f"{id}/expiring",
-            at_ms,
-            {"grant": id},
-            {
-                "grant": {
-                    "id": id,
-                    "endsAt": _text(ends[id]),
-                    "balance": msgspec.Raw(number.text(standing.balances[id]).encode()),
-                }
-            },
-        )
-        for id in ids
-    ]
+    return [_grant_alert(moved, body, rules, id, standing.balances.get(id, 0), at) for id in ids]
+
+
+def _grant_alert(moved: Moved, body: Body, rules: Rules, id: str, balance: int, at: At) -> Alert:
+    account = moved.account
+    entitlement = next(one for one, grants in account.grants.items() if id in grants)
+    ends_at_s = grant_of(account.grants[entitlement][id]).ends_at_s
+    left = msgspec.Raw(number.text(balance).encode())
+    grant = {"id": id, "endsAt": _text(ends_at_s), "balance": left}
+    of = moved._replace(entitlement=account.entitlements[entitlement])
+    return _alert(of, body, rules, rule.EXPIRING, f"{id}/expiring", at, {"grant": id}, {"grant": grant})
 
 
 def _alert(
@@ -295,7 +304,7 @@ def _alert(
     rules: Rules,
     kind: str,
     key: str,
-    at_ms: int,
+    at: At,
     annotations: dict[str, str],
     more: Mapping[str, object],
 ) -> Alert:
@@ -303,7 +312,7 @@ def _alert(
     namespace, customer, feature = moved.account.name
     balance, entitlement = moved.balance, moved.entitlement
     assert entitlement is not None
-    id = ulid.make(at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
+    id = ulid.make(at.at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
     subject = _subject(moved.windows)
     data: dict[str, object] = {
         "entitlement": entitlement,
@@ -320,13 +329,13 @@ def _alert(
         "period": {"from": _text(balance.period_from_ms // 1000), "to": _text(balance.period_to_ms // 1000)},
         **more,
     }
-    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at_ms), "data": data}
+    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at.at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
         type=kind,
         rule=str(body["id"]),
-        at_ms=at_ms,
+        at_ms=at.at_ms,
         endpoints=[str(one) for one in body["channels"]],  # type: ignore[attr-defined]
         payload=_json(payload).decode(),
         customer=customer,

@@ -120,12 +120,15 @@ def judge(
     levels: Sequence[tuple[int, Level]],
     position: int,
     rearm: Rearm = "period",
+    first: int | None = None,
 ) -> tuple[Marks | None, list[Told]]:
     """What the record at `position` makes known, and the marks after it.
 
     levels: start of the usage period and the level, oldest first: one for each period that ended (balance.ResetDone),
-    and the present one. A record that was judged before changes nothing and gives the same facts.
+    and the present one. A record that was judged before changes nothing and gives the same facts. first: records
+    from here on may be read again (None: this one alone), so what they made known is kept however old its period is.
     """
+    first = position if first is None else first
     earlier = [] if marks is None else marks.told
     if any(told.position >= position for told in earlier):
         return marks, [told for told in earlier if told.position == position]
@@ -136,7 +139,7 @@ def judge(
         if marks is not None and since_s > marks.since_s:
             ended = _resolve(marks, set(), position)
             new += ended
-            kept = [told for told in marks.told if told.since_s == marks.since_s]
+            kept = [one for one in marks.told if one.since_s == marks.since_s or one.position >= first]
             marks = Marks(since_s, [*kept, *ended])
         found = _news(marks or Marks(since_s), thresholds, level, since_s, position, rearm)
         new += found
@@ -224,14 +227,16 @@ def expiring(
     now_s: int,
     before_s: int,
     position: int,
+    first: int | None = None,
 ) -> tuple[Warned, list[str]]:
     """Grants that end within `before_s` and still hold something, each told once; the state after it.
 
-    balances: of active grants, as in a Standing. A record read again gives the same ids.
+    balances: of active grants, as in a Standing. A record read again gives the same ids. first: as for `judge`.
     """
+    first = position if first is None else first
     told = {} if state is None else state.told
     known = {grant.id for grant in grants if now_s < grant.ends_at_s + before_s}
-    kept = {id: at for id, at in told.items() if id in known}
+    kept = {id: at for id, at in told.items() if id in known or at >= first}
     if not any(at >= position for at in kept.values()):
         for grant in grants:
             soon = grant.ends_at_s - before_s <= now_s < grant.ends_at_s

@@ -19,12 +19,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from pipeline.core import instant, number, rule, threshold, ulid
 from pipeline.core.aggregate import Table
+from pipeline.core.alerting import ScannedTable
 from pipeline.core.balance import KEEP_S
 from pipeline.core.catalog import RULE
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S
@@ -55,12 +56,6 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
 
 _row = msgspec.msgpack.Decoder(Row).decode
 _parts = msgspec.msgpack.Decoder(dict[bytes, tuple[int, str]]).decode
-
-
-class ScannedTable(Table, Protocol):
-    """A table whose committed rows can be listed in order."""
-
-    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
 
 
 class Watch(NamedTuple):

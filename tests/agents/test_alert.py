@@ -1,0 +1,295 @@
+"""ALERT's agent: any order and any cut of records, a chunk read again, time, a restart."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.agents.alert import ACCOUNT, SEEDED, Timers
+from pipeline.agents.clock import NEVER_MS
+from pipeline.agents.marks import kept_revision
+from pipeline.core import rule
+from pipeline.core.accounts import account_key
+from pipeline.core.alerting import CALLED, DUE
+from pipeline.core.period import NEVER_S
+from pipeline.records import Alert, CustomerWindow, Window
+from tests.agents.alerting import (
+    AT_S,
+    DAY_S,
+    HOUR_S,
+    METERED,
+    MINUTE_S,
+    Usage,
+    data,
+    desk,
+    fired,
+    volume,
+    watch,
+)
+from tests.agents.working import DictTable, FakeRecord, Working, chunk_of
+
+AT_S_TEXT = "2026-01-01T00:00:00Z"
+EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 180), st.integers(0, 30))
+
+
+def ids(alerts: list[Alert]) -> list[str]:
+    return sorted(one.id for one in alerts)
+
+
+@settings(max_examples=60)
+@given(st.lists(EVENT, min_size=1, max_size=15), st.randoms(use_true_random=False))
+def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: random.Random) -> None:
+    """One balance, and each threshold that is met told exactly once; so with the volumes."""
+    made, _, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 10, 50, 99))
+    made.do("rule.create", volume(endpoint, 40))
+    made.do("entitlement.create", METERED)
+    usage = Usage(1)
+    now_s = AT_S + DAY_S
+    windows = [usage.event(subject, AT_S + minute * MINUTE_S, value) for subject, minute, value in events]
+    windows += rng.choices(windows, k=3)
+    rng.shuffle(windows)
+    records = cut(made.record(windows), rng)
+    for chunk in cut(records, rng):
+        made.chunk([(now_s, record) for record in chunk])
+    total = sum(value for _, _, value in events)
+    assert (made.balance_of().usage, made.balance_of().balance) == (str(total), str(max(0, 100 - total)))
+    assert fired(made.alerts) == sorted(f"usage_value:{limit}" for limit in (10, 50, 99) if total > limit)
+    hours: dict[int, int] = {}
+    for _, minute, value in events:
+        hours[minute // 60] = hours.get(minute // 60, 0) + value
+    told = [one.annotations["window"] for one in made.alerts if one.type == rule.VOLUME]
+    assert sorted(told) == [f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] > 40]
+
+
+def cut(items: list[Any], rng: random.Random) -> list[list[Any]]:
+    places = sorted(rng.sample(range(len(items) + 1), rng.randint(0, min(3, len(items)))))
+    parts = [items[start:end] for start, end in zip([0, *places], [*places, len(items)], strict=True)]
+    return [part for part in parts if part]
+
+
+STEP = st.one_of(
+    st.tuples(st.just("use"), st.integers(0, 50), EVENT),
+    st.tuples(st.just("clock"), st.integers(0, 50), st.none()),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(STEP, min_size=1, max_size=25), st.randoms(use_true_random=False))
+def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) -> None:
+    """Whether its state was written or not; periods, entitlements and grants end meanwhile."""
+    made, _, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 10, 50, 99, rearm="resolved"))
+    made.do("rule.create", watch(endpoint, 20, kind="balance_value"))
+    made.do("rule.create", volume(endpoint, 25, "MINUTE"))
+    for type_, more in ((rule.RESET, {}), (rule.EXPIRING, {"before": "PT1H"})):
+        made.do("rule.create", {"type": type_, "name": "n", "channels": [endpoint], **more})
+    hourly = {**METERED, "usagePeriod": {"interval": "PT1H"}}
+    grant = {"amount": 10, "effectiveAt": AT_S_TEXT, "expiration": {"duration": "HOUR", "count": 2}}
+    made.do("entitlement.create", {**hourly, "activeTo": "2026-01-01T03:30:00Z", "grants": [grant]})
+    made.do("entitlement.create", {**hourly, "activeFrom": "2026-01-01T03:30:00Z"})
+    usage = Usage(1)
+    now_s = AT_S
+    records: list[tuple[int, list[CustomerWindow] | None]] = []
+    for kind, minutes, event in steps:
+        now_s += minutes * MINUTE_S
+        if kind == "clock":
+            records.append((now_s, None))
+        else:
+            subject, late, value = event
+            window = usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)
+            records.append((now_s, made.record([window])))
+    for chunk in cut(records, rng):
+        before, timers = copy.deepcopy(made.table), copy.deepcopy(made.timers)
+        made.clock_value()
+        first = [FakeRecord(made.offset + place, *written(one)) for place, one in enumerate(chunk)]
+        told = made.chunk(chunk)
+        counted = made.offset - 1
+        after = copy.deepcopy(made.table.rows)
+        balance = made.balance_of()
+        again, counts = made.run(first, counted)
+        assert ids(again) == ids(told)
+        assert not counts
+        assert made.balance_of() == balance
+        assert [one.payload for one in volumes(again)] == [one.payload for one in volumes(told)]
+        made.table, made.timers = before, timers
+        again, _ = made.run(first)
+        assert again == told
+        assert made.table.rows == after
+
+
+def volumes(alerts: list[Alert]) -> list[Alert]:
+    return [one for one in alerts if one.type == rule.VOLUME]
+
+
+def written(record: tuple[int, list[CustomerWindow] | None]) -> tuple[bytes, int, bytes | None]:
+    at_s, windows = record
+    value = b"[]" if windows is None else msgspec.json.encode(windows)
+    return value, at_s * 1000, b"clock" if windows is None else None
+
+
+def test_what_is_due_happens_at_a_clock_record_and_only_then() -> None:
+    made, customer, endpoint = desk()
+    made.do("rule.create", {"type": rule.RESET, "name": "n", "channels": [endpoint]})
+    grants = [
+        {"amount": 5, "effectiveAt": "2026-01-01T02:00:00Z"},
+        {"amount": 7, "effectiveAt": AT_S_TEXT, "expiration": {"duration": "HOUR", "count": 1}},
+    ]
+    daily = {**METERED, "usagePeriod": {"interval": "DAY"}, "issueAfterReset": None, "grants": grants}
+    made.do("entitlement.create", daily)
+    seen = []
+    while (next_s := made.timers.next_s()) < AT_S + 2 * DAY_S:
+        rows = dict(made.table.rows)
+        assert made.clock(next_s - 1) == []
+        changed = {key for key in rows if made.table.rows.get(key) != rows[key]}
+        assert {key[:1] for key in changed} <= {CALLED}
+        told = made.clock(next_s)
+        seen.append(((next_s - AT_S) // HOUR_S, made.balance(customer).balance, [one.type for one in told]))
+    assert seen == [(1, "0", []), (2, "5", []), (24, "0", [rule.RESET])]
+
+
+def test_after_a_restart_the_state_says_what_is_due() -> None:
+    made, customer, _ = desk()
+    grant = {"amount": 5, "effectiveAt": "2026-01-01T02:00:00Z"}
+    made.do("entitlement.create", {**METERED, "issueAfterReset": None, "grants": [grant]})
+    assert made.timers.next_s() == AT_S + 2 * HOUR_S
+    made.restart()
+    assert made.timers.next_s() == AT_S + 2 * HOUR_S
+    made.clock(AT_S + 2 * HOUR_S)
+    assert made.balance(customer).balance == "5"
+
+
+def test_timers_are_read_page_by_page_and_nothing_else_is() -> None:
+    table, timers = DictTable(), Timers()
+    for number in range(20_001):
+        table.put(DUE + account_key(("default", str(number), "f")), (number + 1).to_bytes(8))
+    table.put(b"m" + b"x" * 17, b"")
+    table.put(b"s" + b"x" * 17, b"")
+    timers.load(table)  # type: ignore[arg-type]
+    assert timers.next_s() == 1
+    assert len(timers.take(20_000, 15_000)) == 15_000
+    assert timers.next_s() == 15_001
+    assert len(timers.take(20_000, 15_000)) == 5_000
+    assert timers.next_s() == 20_001
+    timers.set(account_key(("default", "20000", "f")), NEVER_S)
+    assert timers.next_s() == NEVER_S and timers.take(1 << 61) == []
+
+
+def test_a_timer_that_was_moved_is_due_once_at_its_new_time() -> None:
+    timers = Timers()
+    timers.set(b"a", 10)
+    timers.set(b"a", 20)
+    timers.set(b"a", 10)
+    assert timers.take(15) == [b"a"] and timers.take(30) == []
+
+
+def test_the_next_owner_waits_for_the_definitions_that_were_known() -> None:
+    made, _, _ = desk()
+    made.do("entitlement.create", METERED)
+    working = Working(chunk_of("customer-usage", [b"[]"]), made.table)
+    assert kept_revision(working.transaction) == made.log.revision > 0
+
+
+def test_usage_from_before_is_asked_for_until_it_is_in() -> None:
+    made, customer, _ = desk()
+    made.do("entitlement.create", {**METERED, "measureUsageFrom": "2025-12-01T00:00:00Z"})
+    (job,) = made.jobs
+    subjects = ("a", "acme", "b")
+    assert (job.customer, job.subjects, job.meter_id) == (customer, subjects, 1)
+    assert job.since_s == AT_S - 31 * DAY_S
+    assert job.revision == made.log.revision
+    made.restart()
+    made.known.agenda._items[0][msg(ACCOUNT, "default", customer, "gpt")] = None
+    made.clock(AT_S + 60)
+    assert made.jobs == [job, job]
+    usage = Usage(1)
+    windows = [usage.event("a", AT_S - 40 * DAY_S, 50), usage.event("b", AT_S - 9 * DAY_S, 30)]
+    made.use([windows[1]], AT_S + 61)  # came live as well
+    made.use(usage.stored(), AT_S + 62, customer)
+    made.known.agenda._items[0][job.said] = None
+    made.clock(AT_S + 63)
+    made.clock(AT_S + 64)
+    assert made.jobs == [job, job]
+    assert made.balance(customer).balance == "100"  # the period after 2026-01-01: reset
+    made.do("customer.update", update("a", "b", "c"), AT_S + 120)
+    assert len(made.jobs) == 3 and "c" in made.jobs[-1].subjects
+
+
+def msg(*parts: str) -> bytes:
+    return msgspec.json.encode(parts)
+
+
+def update(*subjects: str) -> dict[str, Any]:
+    return {
+        "id": "acme", "key": "acme", "name": "Acme", "usageAttribution": {"subjectKeys": list(subjects)}
+    }  # fmt: skip
+
+
+def test_an_entitlement_that_usage_finds_before_the_clock_does_is_seeded_too() -> None:
+    made, _, _ = desk()
+    later = {**METERED, "activeFrom": "2026-01-01T01:00:00Z", "measureUsageFrom": "2025-12-31T00:00:00Z"}
+    made.do("entitlement.create", later)
+    assert made.jobs == []
+    usage = Usage(1)
+    made.use([usage.event("a", AT_S + HOUR_S)], AT_S + HOUR_S)
+    made.use([usage.event("a", AT_S + HOUR_S)], AT_S + HOUR_S)
+    assert len(made.jobs) == 1
+
+
+def test_windows_that_come_live_and_by_seed_count_once() -> None:
+    for seed_first in (True, False):
+        made, customer, endpoint = desk()
+        made.do("rule.create", volume(endpoint, 25))
+        made.do("entitlement.create", METERED)
+        usage = Usage(1)
+        live = [usage.event("a", AT_S, 10), usage.event("b", AT_S + 60, 5), usage.event("a", AT_S, 10)]
+        seeds = [usage.stored(), live] if seed_first else [live, usage.stored()]
+        for windows in seeds:
+            made.use(windows, AT_S + 120, customer)
+        assert made.balance(customer).usage == "25"
+        assert made.alerts == []
+        (told,) = made.use([usage.event("b", AT_S + 60, 1, id="last")], AT_S + 130)
+        assert data(told)["value"] == 26 and data(told)["event"] == {"source": "/source", "id": "last"}
+
+
+def test_a_subject_that_moves_takes_no_usage_with_it() -> None:
+    made, acme, _ = desk()
+    made.do("entitlement.create", METERED)
+    other = made.do("customer.create", {"key": "other", "name": "Other"})["id"]
+    made.do("entitlement.create", {**METERED, "customerId": "other"})
+    usage = Usage(1)
+    made.use([usage.event("a", AT_S, 10)], AT_S + 1)
+    moved_s = AT_S + 90
+    made.do("customer.update", update("b"), moved_s)
+    both = {"id": "other", "key": "other", "name": "Other", "usageAttribution": {"subjectKeys": ["a"]}}
+    made.do("customer.update", both, moved_s)
+    made.use([usage.event("a", AT_S, 1), usage.event("a", AT_S + 100, 2)], moved_s + 30)
+    made.use([usage.event("a", AT_S + 120, 4)], moved_s + 60)
+    assert (made.balance(acme).usage, made.balance(other).usage) == ("13", "4")
+    assert {job.customer for job in made.jobs[-2:]} == {acme, other}
+
+
+def test_agenda_and_timers_agree() -> None:
+    made, _, _ = desk()
+    assert made.timers.next_s() == NEVER_S
+    assert made.known.agenda.take(NEVER_MS) == {0: []}
+    made.log.do("entitlement.create", METERED)
+    made.follow()
+    ((item,),) = made.known.agenda.take(0).values()
+    assert item.startswith(b'["account"') and not item.startswith(f'["{SEEDED}'.encode())
+
+
+def test_the_same_windows_of_another_meter_are_no_usage() -> None:
+    made, acme, endpoint = desk()
+    made.do("rule.create", volume(endpoint, 0))
+    made.do("entitlement.create", METERED)
+    other: list[Window] = [Usage(1, "others").event("a", AT_S, 9), Usage(9).event("a", AT_S, 9)]
+    made.use(other[:1], AT_S)
+    assert made.alerts == []
+    made.use(other[1:], AT_S)
+    assert made.balance(acme).usage == "0"
