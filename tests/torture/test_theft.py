@@ -27,13 +27,13 @@ _WINDOW = (
 )
 _WITHOUT_ONE = (
     "INSERT INTO windows SELECT namespace, meter, meter_id, subject, dimensions, dimension_names,"
-    " dimension_values, start, value, count - 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
+    " dimension_values, start, part, value, count - 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
     " FROM windows FINAL WHERE meter = 'llm_tokens' AND subject = {subject:String}"
     " AND toUInt32(start) = {start_s:UInt32} AND dimensions = {dimensions:String}"
 )
 _GIVEN_BACK = (
     "INSERT INTO windows SELECT namespace, meter, meter_id, subject, dimensions, dimension_names,"
-    " dimension_values, start, value, count + 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
+    " dimension_values, start, part, value, count + 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
     " FROM windows FINAL WHERE meter = 'llm_tokens' AND subject = {subject:String}"
     " AND toUInt32(start) = {start_s:UInt32} AND dimensions = {dimensions:String}"
 )
