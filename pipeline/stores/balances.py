@@ -119,7 +119,11 @@ class BalanceReader:
         options: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         if password:
             options["password"] = password
-        self._redis = redis.asyncio.Redis.from_url(url, max_connections=connections, **options)
+        # Who finds every connection in use waits for one.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url, max_connections=connections, timeout=TIMEOUT_S, **options
+        )
+        self._redis = redis.asyncio.Redis.from_pool(pool)
         self._keys = keys
 
     async def read(
