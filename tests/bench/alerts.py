@@ -330,7 +330,7 @@ class _Asking(asyncio.Protocol):
         if not split:
             return
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(body) >= length and self.answered is not None:
+        if len(body) >= length and self.answered is not None and not self.answered.done():
             self._got = b""
             if not head.startswith(b"HTTP/1.1 200") or b'"hasAccess"' not in body:
                 self.answered.set_exception(RuntimeError((head + body).decode()[:400]))
