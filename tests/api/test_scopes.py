@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pipeline import direct_key
 from pipeline.api import portal_token
 from pipeline.api.app import create_app
-from pipeline.api.auth import PUBLIC
+from pipeline.api.auth import PUBLIC, PUBLIC_FILES
 from pipeline.api.neighbours import Neighbours
 from pipeline.core import instant
 from pipeline.core.key import SCOPES, Key, Made
@@ -202,7 +202,10 @@ def hidden(routes: list[Any]) -> list[str]:
         inner = getattr(route, "original_router", None) or getattr(route, "app", None)
         if not hasattr(route, "path") and hasattr(inner, "routes"):
             found += hidden(inner.routes)
-        elif not getattr(route, "include_in_schema", False) and route.path not in PUBLIC:
+        elif not getattr(route, "include_in_schema", False) and route.path not in {
+            *PUBLIC,
+            PUBLIC_FILES + "{name}",
+        }:
             found.append(route.path)
     return found
 
