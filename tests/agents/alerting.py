@@ -86,8 +86,9 @@ class Desk:
         """Reads what is new on the control log; the agenda gets what it touches."""
         self.known.agenda._next_ms.setdefault(0, 0)
         self.known.agenda._items.setdefault(0, {})
-        new = {key: one for key, one in self.log.state.items() if one.revision > self._revision}
-        self.known.update(dict(sorted(new.items(), key=lambda one: one[1].revision)))
+        new = [(key, one) for key, one in self.log.state.items() if one.revision > self._revision]
+        new.sort(key=lambda one: one[1].revision)
+        self.known.update(dict(new))
         self._revision = self.log.revision
 
     def do(self, kind: str, body: dict[str, Any], at_s: int = AT_S) -> Any:
