@@ -39,12 +39,14 @@ from pipeline.client_http import authorization
 from pipeline.control_log import Replies, WorkersView
 from pipeline.core.webhook import secret_text
 from pipeline.settings import Settings
+from tests.bench.hops import ages
 from tests.bench.measure import cpu_s
-from tests.flow.running import Running
+from tests.flow.running import Running, _children
 
 NAMESPACE, FEATURE, METER, TYPE = "default", "tokens", "llm_tokens", "llm.tokens"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]
 TICK_S = 0.01
+CONNECTIONS = 64  # of checks, at most
 HELD_S = 2.0
 LATEST_S = 120.0  # after which a balance is not waited for
 WARM_S = 5.0  # of a rate, not measured
@@ -259,6 +261,12 @@ def receiving(arrived: list[tuple[float, bytes]]) -> Iterator[str]:
         server.server_close()
 
 
+def children(stack: Running) -> list[tuple[int, list[str]]]:
+    """pid and command line of each process of the stack."""
+    assert stack._process is not None
+    return list(_children(stack._process.pid))
+
+
 def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
     if not taken:
         return "none"
@@ -309,6 +317,8 @@ def at_rate(
     print(f"  webhook (ms)  {quantiles(webhooks, 1e3)}, {len(arrived)} received")
     shares = ", ".join(f"{stage} {used[stage] / (took_s + rest_s):.0%}" for stage in SHOWN_STAGES)
     print(f"  of a core: {shares}", flush=True)
+    for topic, aged in ages(stack.settings, int(warm_s * 1e3)).items():
+        print(f"  age on {topic:<16} (ms) {quantiles(aged)}", flush=True)
     return held
 
 
@@ -339,9 +349,11 @@ class _Asking(asyncio.Protocol):
 
 
 async def checks(
-    settings: Settings, names: Sequence[str], per_request: int, checks_s: int, seconds: float
+    stack: Running, names: Sequence[str], per_request: int, checks_s: int, seconds: float
 ) -> None:
     """Asks at a steady rate, whether or not answers come; prints the latency from the instant each was due."""
+    settings = stack.settings
+    (api,) = [pid for pid, words in children(stack) if words[-1:] == ["api"]]
     address = urlsplit(settings.api_url)
     head = f"POST /api/v1/entitlements/check HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in authorization(settings).items())
@@ -356,22 +368,24 @@ async def checks(
     loop, rate = asyncio.get_running_loop(), checks_s / per_request
     free: list[_Asking] = []
     taken: list[float] = []
+    at_once = asyncio.Semaphore(CONNECTIONS)
 
     async def ask(message: bytes, due_s: float) -> None:
-        if not free:
-            _, made = await loop.create_connection(_Asking, settings.api_host, settings.api_port)
-            free.append(made)
-        one = free.pop()
-        assert one.transport is not None
-        one.answered = loop.create_future()
-        one.transport.write(message)
-        taken.append(await one.answered - due_s)
-        free.append(one)
+        async with at_once:
+            if not free:
+                _, made = await loop.create_connection(_Asking, settings.api_host, settings.api_port)
+                free.append(made)
+            one = free.pop()
+            assert one.transport is not None
+            one.answered = loop.create_future()
+            one.transport.write(message)
+            taken.append(await one.answered - due_s)
+            free.append(one)
 
     for message in prepared[:200]:  # warm
         await ask(message, time.perf_counter())
     taken.clear()
-    began_s, tasks = time.perf_counter(), set()
+    began_s, used_s, tasks = time.perf_counter(), cpu_s(api), set()
     for number in range(int(rate * seconds)):
         due_s = began_s + number / rate
         if (pause_s := due_s - time.perf_counter()) > 0:
@@ -383,7 +397,8 @@ async def checks(
     took_s = time.perf_counter() - began_s
     print(
         f"check: {per_request} a request, {checks_s:,} checks/s asked, "
-        f"{len(taken) * per_request / took_s:,.0f} answered; ms {quantiles(taken, 1e3)}, {len(free)} connections",
+        f"{len(taken) * per_request / took_s:,.0f} answered; ms {quantiles(taken, 1e3)}, "
+        f"{len(free)} connections; the API used {(cpu_s(api) - used_s) / len(taken) * 1e6:,.0f} CPU us a request",
         flush=True,
     )
 
@@ -422,7 +437,7 @@ def main() -> None:
             at_rate(stack, load, copy, group, rate, arguments.seconds, arrived)
             names = [one.name for one in group.customers]
         for per_request in (10, 1):
-            asyncio.run(checks(settings, names, per_request, arguments.checks, arguments.check_seconds))
+            asyncio.run(checks(stack, names, per_request, arguments.checks, arguments.check_seconds))
     print(f"cores {os.cpu_count()}, load {os.getloadavg()[0]:.1f}")
 
 

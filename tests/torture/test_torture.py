@@ -23,9 +23,7 @@ SEED = 7
 
 @pytest.mark.timeout(900)
 def test_a_tortured_pipeline_counts_exactly_once(tmp_path: Path) -> None:
-    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
-    if missing:
-        absent(f"the local stack is not installed: {', '.join(missing)}")
+    _needs_the_stack()
     schedule = make(SEED, "ci")
     outcome = run(schedule, tmp_path / "stack", print)
     print("\n".join(outcome.lines()))
@@ -36,7 +34,31 @@ def test_a_tortured_pipeline_counts_exactly_once(tmp_path: Path) -> None:
     assert outcome.compared["windows by commands"] > 0 and outcome.compared["fates by line"] > 0
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.timeout(600)
+def test_a_tortured_pipeline_tells_each_crossing_once(tmp_path: Path) -> None:
+    _needs_the_stack()
+    schedule = make(SEED, "alerts")
+    outcome = run(schedule, tmp_path / "stack", print)
+    print("\n".join(outcome.lines()))
+    assert outcome.differences == []
+    assert outcome.failures == []
+    assert outcome.faults == Counter(step.fault for step in schedule.steps)
+    assert outcome.compared["crossings and resets"] > 1_000
+    assert outcome.compared["balances"] > 80 and outcome.compared["webhooks received"] > 0
+
+
+def _needs_the_stack() -> None:
+    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
+    if missing:
+        absent(f"the local stack is not installed: {', '.join(missing)}")
+
+
+BASE_FAULTS = {
+    "kill", "crash", "zombie", "freeze", "scale", "broker", "away", "cut", "lose", "spoil", "poison",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.base])
 def test_a_schedule_comes_from_its_seed_and_has_everything(name: str, tmp_path: Path) -> None:
     schedule, again, other = make(1, name), make(1, name), make(2, name)
     assert schedule == again != other
@@ -45,20 +67,15 @@ def test_a_schedule_comes_from_its_seed_and_has_everything(name: str, tmp_path: 
     assert Schedule.read(path) == schedule
     assert {step.how["point"] for step in schedule.steps if step.fault == "crash"} == set(POINTS)
     assert sum(step.lines for step in schedule.steps) <= schedule.lines
-    wanted = {
-        "kill",
-        "crash",
-        "zombie",
-        "freeze",
-        "scale",
-        "broker",
-        "away",
-        "cut",
-        "lose",
-        "spoil",
-        "poison",
-    }
-    assert {step.fault for step in schedule.steps} == wanted
+    assert {step.fault for step in schedule.steps} == BASE_FAULTS
+    with_alerts = make(1, name, alerts=True)
+    assert {step.fault for step in with_alerts.steps} == BASE_FAULTS | {"bring", "redis"}
+    assert {step.how["stage"] for step in with_alerts.steps if step.fault == "kill"} == set(
+        with_alerts.stages
+    )
+    with_alerts_path = tmp_path / "with-alerts.json"
+    with_alerts_path.write_text(with_alerts.text())
+    assert Schedule.read(with_alerts_path) == with_alerts
 
 
 def test_the_storm_repeats_a_third_and_keeps_the_order_of_firsts() -> None:
