@@ -13,11 +13,11 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pipeline.api import held
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, definitions, known
-from pipeline.api.entitlement_form import entitlement_json
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
 from pipeline.api.paging import Page, Paged, either, ordered, paginated, split
 from pipeline.core.entitled import in_force
+from pipeline.core.entitlement_form import entitlement_json
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]

@@ -1,6 +1,6 @@
 """Answers whose amounts are JSON numbers with all their digits.
 
-Owns: that form. Does not own: amounts (core.number). No float is made on the way; readers take them as decimals.
+Owns: the response. Does not own: the numbers (core.exact).
 """
 
 from __future__ import annotations
@@ -8,19 +8,7 @@ from __future__ import annotations
 import msgspec
 from fastapi import Response
 
-from pipeline.core import number
-
 _encode = msgspec.json.Encoder().encode
-
-
-def amount(atto: int) -> msgspec.Raw:
-    """A JSON number of an amount in atto."""
-    return plain(number.text(atto))
-
-
-def plain(text: object) -> msgspec.Raw:
-    """A JSON number of plain decimal text, as definitions hold it."""
-    return msgspec.Raw(str(text).encode())
 
 
 def answer(body: object, status: int = 200) -> Response:

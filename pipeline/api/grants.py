@@ -12,11 +12,11 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pipeline.api import held
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, definitions, known
-from pipeline.api.entitlement_form import grant_json
 from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Several, with_rollover
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
 from pipeline.api.paging import Page, Paged, either, ordered, paginated, split
+from pipeline.core.entitlement_form import grant_json
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]

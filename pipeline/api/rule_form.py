@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.api.exact import plain
 from pipeline.core.endpoint import TYPE
+from pipeline.core.exact import plain
 
 
 def rule_json(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pipeline.api import held
 from pipeline.api.access import value
 from pipeline.api.auth import loaded, namespace_of, needs
-from pipeline.api.entitlement_form import history_json, snapshot_json
 from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.exact import answer
 from pipeline.api.held import Body, Holder
@@ -27,6 +26,7 @@ from pipeline.api.recount import AHEAD_S, recount
 from pipeline.core import burndown, period
 from pipeline.core.burndown import MAX_WINDOWS, HistorySize
 from pipeline.core.entitled import in_force, schedule_of, span
+from pipeline.core.entitlement_form import history_json, snapshot_json
 from pipeline.errors import Rejected
 
 READ = [Depends(needs("query"))]

@@ -26,6 +26,7 @@ from pipeline.core.accounts import Account, Body
 from pipeline.core.aggregate import Table
 from pipeline.core.alerting import Moved
 from pipeline.core.catalog import CUSTOMER, RULE
+from pipeline.core.entitlement_form import entitlement_json
 from pipeline.core.grant import grant_of
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Standing
@@ -313,12 +314,12 @@ def _alert(
     balance, entitlement = moved.balance, moved.entitlement
     assert entitlement is not None
     id = ulid.make(at.at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
-    subject = _subject(moved.windows)
+    subject, holder = _subject(moved.windows), rules.customer(namespace, customer)
     data: dict[str, object] = {
-        "entitlement": entitlement,
+        "entitlement": entitlement_json(entitlement, at.at_ms // 1000, holder, subject or None),
         "feature": {"id": entitlement["featureId"], "key": feature},
         "subject": {"key": subject} if subject else None,
-        "customer": rules.customer(namespace, customer) or {"id": customer},
+        "customer": holder or {"id": customer},
         "value": {
             "hasAccess": balance.has_access,
             "balance": msgspec.Raw(balance.balance.encode()),

@@ -1,4 +1,4 @@
-"""Entitlements, grants and their history as the API shows them: OpenMeter's JSON, of its v1 and v2 at once.
+"""Entitlements, grants and their history as the API and alerts show them: OpenMeter's JSON, of its v1 and v2 at once.
 
 Owns: the members and their form. Does not own: what they mean (core.entitlement, core.grant, core.burndown).
 Amounts are exact JSON numbers. Ours beside OpenMeter's: gracePeriod, issuedAfterReset, and `late` in a history.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.api.exact import amount, plain
 from pipeline.core import entitled, instant, period
 from pipeline.core.burndown import History, Row, Span
 from pipeline.core.credit import Snapshot
+from pipeline.core.exact import amount, plain
 from pipeline.core.grant import grant_of
 from pipeline.core.wanted import text_of
 
