@@ -15,7 +15,7 @@ STAGES = (
     "webhook",
 )
 # Their work depends on definitions: a command is answered when they know it.
-READERS = ("aggregate", "attribute")
+READERS = ("aggregate", "attribute", "alert")
 # Their effects are idempotent: they keep nothing and write no topic.
 STATELESS = frozenset({"sink", "live"})
 # Their input has one partition, so a second worker would only wait.
