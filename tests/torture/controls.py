@@ -102,7 +102,7 @@ def _with_alerts(control: Control, seed: int) -> Schedule:
     for stage in control.tearing:
         for point in TEARING * 3:
             steps.append(Step("crash", {"stage": stage, "point": point}, 500, 0.1))
-    return replace(base, profile=control.name, lines=20_000, steps=steps)
+    return replace(base, profile=control.name, lines=40_000, steps=steps)
 
 
 def programs_of(control: Control) -> dict[str, list[str]]:

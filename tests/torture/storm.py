@@ -115,6 +115,7 @@ class Storm:
                 if not self._may_go():
                     break
                 self._produce(record.line, record.key, HEADERS)
+            self._serve()
             left = sum(producer.flush(FLUSH_S) for producer in self._producers)
             if self._failed or left:
                 raise KafkaException(
@@ -122,6 +123,21 @@ class Storm:
                 )
         except BaseException as error:
             self._ended = error
+
+    def _serve(self) -> None:
+        """There are no more lines of the stream, or none is allowed: what is wanted beside them still goes."""
+        while True:
+            with self._changed:
+                poisons, self._poisons = self._poisons, []
+                over = self._last is not None or self._allowed < 0
+            for value, headers in poisons:
+                self._produce(value, b"poison", headers)
+            if over and not poisons:
+                return
+            for producer in self._producers:
+                producer.poll(0)
+            with self._changed:
+                self._changed.wait(0.05)
 
     def _may_go(self) -> bool:
         if self.sent >= self._allowed or self._poisons:
