@@ -1,6 +1,6 @@
-"""What was told and what became of it: the newest alerts, and the deliveries of each.
+"""What was told and what became of it: the newest alerts, and the deliveries of each; what corrected balances late.
 
-Owns: both readers, and which deliveries belong to which alert. Does not own: following a topic (compacted_view), what
+Owns: the readers, and which deliveries belong to which alert. Does not own: following a topic (compacted_view), what
 the values mean (core.delivery), who writes them.
 """
 
@@ -11,7 +11,7 @@ from heapq import heappush, heappushpop
 import msgspec
 
 from pipeline.compacted_view import CompactedView
-from pipeline.records import Alert, Delivery
+from pipeline.records import Alert, Delivery, LateUsage
 from pipeline.settings import Settings
 
 MOST_ALERTS = 50_000  # a process keeps in memory; older ones are listed no more, their deliveries are
@@ -66,3 +66,23 @@ class DeliveriesView(CompactedView[Delivery]):
             if not ids:
                 del self._of_alert[before.alert]
         super()._keep(key, value)
+
+
+class LateView(CompactedView[LateUsage]):
+    """`late-usage` by entitlement."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "late-usage", msgspec.json.Decoder(LateUsage).decode)
+        self._of: dict[str, dict[str, LateUsage]] = {}
+
+    def of(self, entitlement: str) -> list[LateUsage]:
+        """What came late to an entitlement (id), in the order of minutes."""
+        with self._changed:
+            self._check()
+            return sorted(
+                self._of.get(entitlement, {}).values(), key=lambda late: (late.minute_s, late.at_ms)
+            )
+
+    def _keep(self, key: str, value: LateUsage | None) -> None:
+        if value is not None:
+            self._of.setdefault(value.entitlement, {})[key] = value

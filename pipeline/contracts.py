@@ -32,6 +32,7 @@ from pipeline.records import (
     Definition,
     Delivery,
     Event,
+    LateUsage,
     Reply,
     Settled,
     WebhookWork,
@@ -62,6 +63,7 @@ WIRES = {
     "window": Wire(Window, ("usage",), listed=True),
     "customer-window": Wire(CustomerWindow, ("customer-usage",), listed=True),
     "balance": Wire(Balance, ("balances",)),
+    "late-usage": Wire(LateUsage, ("late-usage",)),
     "counts": Wire(
         Counts,
         (*(f"{stage}-meta" for stage in STAGES if stage not in STATELESS), "counts"),

@@ -161,6 +161,23 @@ class Balance(msgspec.Struct):
     received_at_ms: int = 0  # of the newest event in it
 
 
+class LateUsage(msgspec.Struct):
+    """`late-usage`, key `entitlement/minute/offset`: usage that came late and corrected a balance.
+
+    Late is what arrived more than an hour after its minute, or after its usage period had ended. `counted` is false
+    where the usage of that time is no longer kept, so that no balance saw it.
+    """
+
+    namespace: str
+    customer: str  # id
+    feature: str  # key
+    entitlement: str  # id
+    minute_s: int
+    change: str  # plain decimal text
+    at_ms: int  # when the balance took it
+    counted: bool = True
+
+
 class Counts(msgspec.Struct):
     """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
 

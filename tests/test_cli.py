@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from pipeline import kafka
 from pipeline.cli import main
-from pipeline.stages import STAGES
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 
 
 @pytest.fixture(autouse=True)

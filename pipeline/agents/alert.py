@@ -1,9 +1,9 @@
 """ALERT: keeps the balance of every entitlement, and decides in the same transaction what is to be told.
 
 Reads `customer-usage`: windows by customer, and clock records for what is due with no event; `control` for
-entitlements, grants, features and rules. Writes `balances` and `alerts`. Keeps: balances, volumes, what was told, when
-each account is due, the definitions by which it decided (`alert-changelog`). On replay: a record that was taken
-changes nothing again and says the same again.
+entitlements, grants, features and rules. Writes `balances`, `alerts` and `late-usage`. Keeps: balances, volumes, what
+was told, when each account is due, the definitions by which it decided (`alert-changelog`). On replay: a record that
+was taken changes nothing again and says the same again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipeline.core.accounts import Account, Accounts, Name
 from pipeline.core.alerting import DUE, MOST_CALLED, Moved
 from pipeline.core.attribution import Holders
 from pipeline.core.identity import customer_hash
+from pipeline.core.late import late_usage
 from pipeline.core.period import HOUR_S, NEVER_S
 from pipeline.core.telling import At, Rules, next_warning_s, tell
 from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
@@ -32,7 +33,7 @@ from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
-from pipeline.records import Alert, Balance, CustomerWindow, Definition
+from pipeline.records import Alert, Balance, CustomerWindow, Definition, LateUsage
 
 NAME = "alert"
 INPUT = "customer-usage"
@@ -198,6 +199,7 @@ class _Work:
         self._timers = timers
         self._balances: dict[bytes, Balance] = {}
         self._alerts: list[tuple[int, Alert]] = []  # with the record's offset
+        self._late: list[tuple[int, LateUsage]] = []  # likewise
         self.jobs: list[Job] = []
 
     def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
@@ -244,6 +246,7 @@ class _Work:
         at = At(position, at_ms, self._transaction.chunk.start)
         told = tell(table, moved, terms, self._known.rules, at)
         self._alerts += [(position, alert) for alert in told]
+        self._late += [(position, late) for late in late_usage(moved, at_ms)]
         next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
         alerting.keep_due(table, account, next_s)
         self._timers.set(account.key, next_s)
@@ -287,6 +290,11 @@ class _Work:
             )
             if position > counted:
                 self._transaction.count(alert.namespace, f"told:{alert.type}")
+        for position, late in self._late:
+            key = f"{late.entitlement}/{late.minute_s}/{position}".encode()
+            self._transaction.send(
+                "late-usage", _encode(late), key=key, partition=self._transaction.chunk.partition
+            )
         for balance in self._balances.values():
             key = f"{balance.namespace}/{balance.customer}/{balance.feature}".encode()
             self._transaction.send(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from pipeline.api.auth import namespace_of, needs, principal
-from pipeline.api.deciding import definitions
+from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.delivery_form import status_json
 from pipeline.api.exact import answer
 from pipeline.api.instant import instant_ns
@@ -23,7 +23,7 @@ from pipeline.api.rule_form import rule_json
 from pipeline.control_log import Definitions
 from pipeline.core import instant
 from pipeline.core.delivery import delivery_id
-from pipeline.errors import Rejected
+from pipeline.errors import Broken, Rejected
 from pipeline.records import Alert, Delivery, WebhookWork
 
 router = APIRouter(prefix="/notification/events", tags=["notifications"])
@@ -72,7 +72,9 @@ def list_events(
 @router.get("/{eventId}", summary="One event", dependencies=READ)
 def get_event(request: Request, eventId: str) -> Response:
     """With its payload, byte for byte as it was sent, and its delivery to each channel."""
-    alert = find(request, eventId)
+    alert = _found(request, eventId)
+    if alert is None:
+        raise Rejected("not-found", f"There is no event with the id {eventId[:64]}.")
     deliveries = neighbours(request).deliveries().of(alert.id)
     return answer(event_json(alert, definitions(request), deliveries))
 
@@ -84,11 +86,12 @@ def resend_event(
     wish: Annotated[dict[str, Any] | None, Body(examples=[{"channels": []}])] = None,
 ) -> Response:
     """To all its channels, or to those of its channels that are named; with the same `webhook-id` as before."""
-    alert = find(request, eventId)
-    wanted = (wish or {}).get("channels") or alert.endpoints
-    if not isinstance(wanted, list) or any(one not in alert.endpoints for one in wanted):
-        raise Rejected("bad-request", "channels must be a list of channels that the event went to")
-    resend(request, [(one, delivery_id(alert, one)) for one in dict.fromkeys(wanted)])
+    alert = _found(request, eventId)
+    facts = {"id": eventId} if alert is None else {"id": eventId, "sentTo": alert.endpoints}
+    sent = body_of(decided(request, "event.resend", {**(wish or {}), **facts}))
+    if alert is None:
+        raise Broken(f"An event that is not there was decided to be sent again: {eventId[:64]}.")
+    resend(request, [(one, delivery_id(alert, one)) for one in cast(list[str], sent["channels"])])
     return Response(status_code=202)
 
 
@@ -103,12 +106,9 @@ def resend(request: Request, deliveries: Iterable[tuple[str, str]]) -> None:
     )
 
 
-def find(request: Request, id: str) -> Alert:
-    """The alert with this id. Raises Rejected `not-found`."""
+def _found(request: Request, id: str) -> Alert | None:
     alert = neighbours(request).alerts().get(id)
-    if alert is None or alert.namespace != namespace_of(request):
-        raise Rejected("not-found", f"There is no event with the id {id[:64]}.")
-    return alert
+    return None if alert is None or alert.namespace != namespace_of(request) else alert
 
 
 def event_json(alert: Alert, log: Definitions, deliveries: Iterable[Delivery]) -> dict[str, Any]:

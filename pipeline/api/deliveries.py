@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline.api.alerts import Instant, Several, ms, newest_first, resend
 from pipeline.api.auth import namespace_of, needs
+from pipeline.api.deciding import body_of, decided
 from pipeline.api.delivery_form import delivery_json
 from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
@@ -59,19 +60,21 @@ def list_deliveries(
 @router.get("/{deliveryId}", summary="One delivery", dependencies=READ)
 def get_delivery(request: Request, deliveryId: str) -> Response:
     """With its newest 50 tries, newest first."""
-    return answer(delivery_json(_find(request, deliveryId)))
+    if (found := _found(request, deliveryId)) is None:
+        raise Rejected("not-found", f"There is no delivery with the id {deliveryId[:64]}.")
+    return answer(delivery_json(found))
 
 
 @router.post("/{deliveryId}/resend", status_code=202, summary="Send a delivery again", dependencies=WRITE)
 def resend_delivery(request: Request, deliveryId: str) -> Response:
     """With the same `webhook-id`; one that is under way is tried at once."""
-    found = _find(request, deliveryId)
-    resend(request, [(found.endpoint, found.id)])
+    found = _found(request, deliveryId)
+    wish = {"id": deliveryId} if found is None else {"id": deliveryId, "endpoint": found.endpoint}
+    sent = body_of(decided(request, "delivery.resend", wish))
+    resend(request, [(str(sent["endpoint"]), deliveryId)])
     return Response(status_code=202)
 
 
-def _find(request: Request, id: str) -> Delivery:
+def _found(request: Request, id: str) -> Delivery | None:
     found = neighbours(request).deliveries().get(id)
-    if found is None or found.namespace != namespace_of(request):
-        raise Rejected("not-found", f"There is no delivery with the id {id[:64]}.")
-    return found
+    return None if found is None or found.namespace != namespace_of(request) else found

@@ -7,15 +7,16 @@ A secret exists in plain text in the answer that shows it first, and then only w
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import time
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from pipeline.api.alerts import ms
 from pipeline.api.auth import namespace_of, needs, principal
 from pipeline.api.deciding import body_of, decided, definitions
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, ordered, paginated
 from pipeline.core import endpoint as core_endpoint
@@ -31,7 +32,7 @@ router = APIRouter(
 ours = APIRouter(prefix="/endpoints", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))])
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
 SECRET_BYTES = 32
-STATES = get_args(DeliveryState)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
 EXAMPLE = {
     "type": "WEBHOOK",
     "name": "billing",
@@ -122,30 +123,21 @@ def rotate(
 @ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
 def replay(request: Request, channelId: str, wish: Annotated[Row, Body(examples=[REPLAY])]) -> Row:
     """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
-    found = definitions(request).body(namespace_of(request), "endpoint", channelId)
-    if found is None or "deletedAt" in found:
-        raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
-    if unknown := wish.keys() - {"from", "to", "states"}:
-        raise Rejected("bad-request", f"replay has an unknown member {ascii(min(unknown))[:64]}")
-    from_ms, to_ms = (_ms(name, wish.get(name)) for name in ("from", "to"))
-    if from_ms >= to_ms:
-        raise Rejected("bad-request", "from must be before to")
-    states = wish.get("states", ["FAILED"])
-    if not isinstance(states, list) or not states or any(one not in STATES for one in states):
-        raise Rejected("bad-request", f"states must be a list of {', '.join(STATES)}")
+    instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
+    said = body_of(decided(request, "endpoint.replay", {**wish, **instants, "id": channelId}))
     work = WebhookWork(
         "replay",
         namespace_of(request),
         channelId,
         "",
         time.time_ns() // 1_000_000,
-        from_ms=from_ms,
-        to_ms=to_ms,
-        states=states,
+        from_ms=ms("from", str(said["from"])) or 0,
+        to_ms=ms("to", str(said["to"])) or 0,
+        states=cast(list[DeliveryState], said["states"]),
         actor=principal(request).actor,
     )
     neighbours(request).appending.work([work])
-    return {"from": wish["from"], "to": wish["to"], "states": states}
+    return {"from": wish["from"], "to": wish["to"], "states": said["states"]}
 
 
 def _sealed(request: Request, secret: object) -> object:
@@ -177,8 +169,6 @@ def _seal(request: Request) -> Seal:
     return Seal.of(neighbours(request).settings.secrets_key.get_secret_value())
 
 
-def _ms(name: str, text: object) -> int:
-    at_ns = instant_ns(name, text) if isinstance(text, str) else None
-    if at_ns is None or not 0 <= at_ns // 1_000_000 < 1 << 48:
-        raise Rejected("bad-request", f"{name} must be an RFC 3339 time")
-    return at_ns // 1_000_000
+def _instant(text: object) -> object:
+    """A bare date stands for the midnight that begins it; whatever else is wrong, control refuses."""
+    return f"{text}T00:00:00Z" if isinstance(text, str) and _DATE(text) else text

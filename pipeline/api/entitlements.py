@@ -44,6 +44,7 @@ router_v2 = APIRouter(prefix="/entitlements", tags=["entitlements"])
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 Reset = Annotated[dict[str, Any], Body(examples=[RESET])]
 OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
 Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 
 
@@ -78,7 +79,7 @@ def get_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatu
 @customers.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
 def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """Now; it stays readable by its id, with `deletedAt`."""
-    return _deleted(request, customerIdOrKey, entitlementIdOrFeatureKey)
+    return _deleted(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey)
 
 
 @customers.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
@@ -86,7 +87,7 @@ def override_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
 ) -> Response:
     """By a new one, which the answer holds: the old one ends as it begins."""
-    return _overridden(request, customerIdOrKey, entitlementIdOrFeatureKey, entitlement)
+    return _overridden(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, entitlement)
 
 
 @customers.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
@@ -94,7 +95,7 @@ def reset_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
 ) -> Response:
     """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
-    return _reset(request, customerIdOrKey, entitlementIdOrFeatureKey, reset)
+    return _reset(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, reset)
 
 
 @subjects.get("", summary="Entitlements of a subject's customer", dependencies=READ)
@@ -106,8 +107,7 @@ def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool 
 @subjects.post("", status_code=201, summary="Entitle a subject's customer to a feature", dependencies=WRITE)
 def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: One) -> Response:
     """As by customer. 404 where no customer has the subject."""
-    holder = held.by_subject(request, subjectIdOrKey)
-    return _created(request, {**entitlement, "customerId": holder.id}, holder.subject)
+    return _created(request, {**entitlement, "subject": subjectIdOrKey})
 
 
 @subjects.get(ONE, summary="One entitlement", dependencies=READ)
@@ -119,7 +119,7 @@ def get_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeature
 @subjects.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
 def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """Now; it stays readable by its id, with `deletedAt`."""
-    return _deleted(request, held.by_subject(request, subjectIdOrKey).id, entitlementIdOrFeatureKey)
+    return _deleted(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey)
 
 
 @subjects.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
@@ -127,8 +127,7 @@ def override_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
 ) -> Response:
     """By a new one, which the answer holds: the old one ends as it begins."""
-    holder = held.by_subject(request, subjectIdOrKey)
-    return _overridden(request, holder.id, entitlementIdOrFeatureKey, entitlement, holder.subject)
+    return _overridden(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, entitlement)
 
 
 @subjects.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
@@ -136,7 +135,7 @@ def reset_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
 ) -> Response:
     """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
-    return _reset(request, held.by_subject(request, subjectIdOrKey).id, entitlementIdOrFeatureKey, reset)
+    return _reset(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, reset)
 
 
 @router.get("", summary="Entitlements of all customers", dependencies=READ)
@@ -227,12 +226,11 @@ def _one(request: Request, holder: Holder, wanted: str) -> Response:
     return answer(entitlement_json(body, held.now_s(), holder.customer, holder.subject))
 
 
-def _created(request: Request, wish: dict[str, Any], subject: str | None = None) -> Response:
+def _created(request: Request, wish: dict[str, Any]) -> Response:
     grants = wish.get("grants")
     if isinstance(grants, list):
         wish["grants"] = [with_rollover(one) if isinstance(one, dict) else one for one in grants]
-    body = body_of(known(request, "entitlement.create", wish))
-    return answer(entitlement_json(body, held.now_s(), _customer(request, body), subject), 201)
+    return _made(request, "entitlement.create", wish)
 
 
 def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
@@ -240,21 +238,23 @@ def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
     return {"maxRolloverAmount": grant.get("amount")} | grant
 
 
-def _deleted(request: Request, customer: str, wanted: str) -> Response:
-    known(request, "entitlement.delete", {"id": wanted, "customerId": customer})
+def _deleted(request: Request, of: Of, wanted: str) -> Response:
+    known(request, "entitlement.delete", {"id": wanted, **of})
     return Response(status_code=204)
 
 
-def _overridden(
-    request: Request, customer: str, wanted: str, entitlement: dict[str, Any], subject: str | None = None
-) -> Response:
-    wish = {"id": wanted, "customerId": customer, "entitlement": entitlement}
-    body = body_of(known(request, "entitlement.override", wish))
+def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, Any]) -> Response:
+    return _made(request, "entitlement.override", {"id": wanted, **of, "entitlement": entitlement})
+
+
+def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
+    body = body_of(known(request, kind, wish))
+    subject = held.subject_key(request, wish["subject"]) if "subject" in wish else None
     return answer(entitlement_json(body, held.now_s(), _customer(request, body), subject), 201)
 
 
-def _reset(request: Request, customer: str, wanted: str, reset: dict[str, Any] | None) -> Response:
-    known(request, "entitlement.reset", {**(reset or {}), "id": wanted, "customerId": customer})
+def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
+    known(request, "entitlement.reset", {**(reset or {}), "id": wanted, **of})
     return Response(status_code=204)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pipeline.api import held
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, definitions, known
-from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Several, with_rollover
+from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, Several, with_rollover
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
 from pipeline.api.paging import Page, Paged, either, ordered, paginated, split
@@ -63,7 +63,7 @@ def create_for_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
 ) -> Response:
     """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves all that is left."""
-    return _created(request, customerIdOrKey, entitlementIdOrFeatureKey, with_rollover(grant))
+    return _created(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, with_rollover(grant))
 
 
 @subjects.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
@@ -87,8 +87,7 @@ def create_for_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
 ) -> Response:
     """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves nothing."""
-    holder = held.by_subject(request, subjectIdOrKey)
-    return _created(request, holder.id, entitlementIdOrFeatureKey, grant)
+    return _created(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, grant)
 
 
 @router.get("", summary="Grants of all entitlements", dependencies=READ)
@@ -148,8 +147,8 @@ def _of(request: Request, holder: Holder, wanted: str) -> list[Row]:
     return [grant_json(body, held.now_s()) for body in found]
 
 
-def _created(request: Request, customer: str, wanted: str, grant: Row) -> Response:
-    wish = {**grant, "entitlementId": wanted, "customerId": customer}
+def _created(request: Request, of: Of, wanted: str, grant: Row) -> Response:
+    wish = {**grant, "entitlementId": wanted, **of}
     return answer(grant_json(body_of(known(request, "grant.create", wish)), held.now_s()), 201)
 
 

@@ -44,13 +44,17 @@ def by_customer(request: Request, id_or_key: str) -> Holder:
 
 def by_subject(request: Request, id_or_key: str) -> Holder:
     """The customer that holds a subject now. Raises Rejected `not-found`: nobody does."""
-    log, namespace = definitions(request), namespace_of(request)
-    subject = log.subject(namespace, id_or_key)
-    key = id_or_key if subject is None else str(subject["key"])
-    found = log.customer_of(namespace, key)
+    key = subject_key(request, id_or_key)
+    found = definitions(request).customer_of(namespace_of(request), key)
     if found is None:
         raise Rejected("not-found", f"There is no customer with the subject {key[:256]}.")
     return Holder(found, key)
+
+
+def subject_key(request: Request, id_or_key: str) -> str:
+    """The key of the subject with this id; whatever is no id is a key."""
+    subject = definitions(request).subject(namespace_of(request), id_or_key)
+    return id_or_key if subject is None else str(subject["key"])
 
 
 def entitlement(request: Request, holder: Holder, id_or_feature_key: str) -> Body:

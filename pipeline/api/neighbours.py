@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from pipeline import kafka, topics
-from pipeline.alert_views import AlertsView, DeliveriesView
+from pipeline.alert_views import AlertsView, DeliveriesView, LateView
 from pipeline.api.appending import Appending
 from pipeline.api.commands import Commands
 from pipeline.api.event_log import EventLog
@@ -56,6 +56,7 @@ class Neighbours:
         self.appending = Appending(settings)
         self._alerts: AlertsView | None = None
         self._deliveries: DeliveriesView | None = None
+        self._late: LateView | None = None
         self._opening = threading.Lock()
 
     def _views(self) -> tuple[CompactedView[object], ...]:
@@ -76,9 +77,9 @@ class Neighbours:
         self.clickhouse.close()
         for view in self._views():
             view.close()
-        for late in (self._alerts, self._deliveries):
-            if late is not None:
-                late.close()
+        for asked in (self._alerts, self._deliveries, self._late):
+            if asked is not None:
+                asked.close()
 
     def alerts(self) -> AlertsView:
         """What was told, read from the first question on. Raises Unavailable."""
@@ -95,6 +96,14 @@ class Neighbours:
                 self._deliveries = DeliveriesView(self.settings).start()
         self._deliveries.wait_loaded()
         return self._deliveries
+
+    def late(self) -> LateView:
+        """What came late to balances, read from the first question on. Raises Unavailable."""
+        with self._opening:
+            if self._late is None:
+                self._late = LateView(self.settings).start()
+        self._late.wait_loaded()
+        return self._late
 
     async def balances(self) -> BalanceReader:
         """The copy of balances in Redis. Raises Unavailable."""

@@ -92,9 +92,7 @@ def delete_rule(request: Request, ruleId: str) -> Response:
 @router.post("/{ruleId}/test", status_code=201, summary="Try a rule's channels", dependencies=WRITE)
 def try_rule(request: Request, ruleId: str) -> Response:
     """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
-    rule, have = _find(request, ruleId), neighbours(request)
-    if "deletedAt" in rule:
-        raise Rejected("not-found", f"There is no rule with the id {ruleId[:64]}.")
+    rule, have = body_of(decided(request, "rule.test", {"id": ruleId})), neighbours(request)
     now_ms = time.time_ns() // 1_000_000
     alert = sample.alert(ulid.make(now_ms, uuid.uuid4().hex), namespace_of(request), rule, now_ms)
     view = have.alerts()

@@ -27,6 +27,7 @@ from pipeline.core import burndown, period
 from pipeline.core.burndown import MAX_WINDOWS, HistorySize
 from pipeline.core.entitled import in_force, schedule_of, span
 from pipeline.core.entitlement_form import history_json, snapshot_json
+from pipeline.core.late import correction_of
 from pipeline.errors import Rejected
 
 READ = [Depends(needs("query"))]
@@ -75,7 +76,7 @@ def get_history_of_customer(
 ) -> Response:
     """By windows, and by segments of the burn-down, from the last reset until now unless said otherwise.
 
-    Late usage is in, in the period that it belongs to.
+    Late usage is in, in the period that it belongs to, and `late` says how much of it came late.
     """
     holder = held.by_customer(request, customerIdOrKey)
     return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
@@ -136,7 +137,8 @@ def _history(
     if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     terms, usage = recount(neighbours(request), namespace_of(request), entitlement)
-    found = burndown.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), ())
+    late = [correction_of(one) for one in neighbours(request).late().of(str(entitlement["id"]))]
+    found = burndown.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), late)
     return answer(history_json(found))
 
 

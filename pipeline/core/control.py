@@ -32,7 +32,8 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     entitlement.override   {id, customerId?, entitlement: as for create} -> the new one; the old ends as it begins
     entitlement.reset      {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?} -> entitlement
     entitlement.delete     {id, customerId?}                             -> entitlement. With customerId, `id` may be
-                           a feature key in all of these.
+                           a feature key in all of these. Instead of customerId `subject` (id or key) may be given:
+                           the customer that holds it is meant; also with grant.create.
     grant.create           {entitlementId, customerId?, amount, priority?, effectiveAt?, expiration? {duration, count},
                            recurrence? {interval, anchor?}, minRolloverAmount?, maxRolloverAmount?, metadata?} -> grant
     grant.void             {id, at?}                                     -> grant
@@ -44,6 +45,7 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     endpoint.rotate        {id, signingSecret, overlapS?}                -> endpoint
     endpoint.disable       {id, reason?}                                 -> endpoint
     endpoint.delete        {id}; 409 while a rule sends to it            -> endpoint
+    endpoint.replay, rule.test, event.resend, delivery.resend: see core.sending; they change no definition
 
 Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, `Z`). All but meters made before
 there were such members have createdAt and updatedAt:
@@ -83,6 +85,7 @@ from pipeline.core import (
     meter_command,
     portal_token,
     rule,
+    sending,
     subject,
 )
 from pipeline.core import key as api_key
@@ -128,6 +131,10 @@ DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
     "endpoint.rotate": endpoint.rotate,
     "endpoint.disable": endpoint.disable,
     "endpoint.delete": endpoint.delete,
+    "endpoint.replay": sending.replay,
+    "rule.test": sending.try_rule,
+    "event.resend": sending.resend_event,
+    "delivery.resend": sending.resend_delivery,
 }
 
 

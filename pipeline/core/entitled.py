@@ -17,9 +17,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core import period
-from pipeline.core.catalog import CUSTOMER_KEY, ENTITLEMENT, ENTITLEMENT_CUSTOMER, Catalog
+from pipeline.core.catalog import (
+    CUSTOMER_KEY,
+    CUSTOMER_SUBJECT,
+    ENTITLEMENT,
+    ENTITLEMENT_CUSTOMER,
+    SUBJECT,
+    Catalog,
+)
 from pipeline.core.period import NEVER_S, Recurrence, Reset, Schedule
-from pipeline.core.wanted import seconds_of
+from pipeline.core.wanted import Wanted, seconds_of
 from pipeline.errors import Broken, Rejected
 
 Stored = Mapping[str, object]
@@ -33,6 +40,25 @@ def customer_id(catalog: Catalog, namespace: str, wanted: str) -> str:
         if id is not None and body is not None and "deletedAt" not in body:
             return id
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+
+
+def holder_id(catalog: Catalog, namespace: str, sent: Wanted) -> str | None:
+    """The id of the customer that a command names, by `customerId` or as the holder of `subject`; None: neither.
+
+    Raises Rejected `not-found`.
+    """
+    customer, subject = sent.text("customerId", 256), sent.text("subject", 256)
+    if customer is not None and subject is not None:
+        sent.refuse("either customerId or subject is given, not both")
+    if customer is not None:
+        return customer_id(catalog, namespace, customer)
+    if subject is None:
+        return None
+    body = catalog.body(namespace, SUBJECT, subject)
+    key = subject if body is None else str(body["key"])
+    if (id := catalog.one(namespace, CUSTOMER_SUBJECT, key)) is None:
+        raise Rejected("not-found", f"There is no customer with the subject {key}.")
+    return id
 
 
 def of_customer(catalog: Catalog, namespace: str, customer: str) -> list[Body]:

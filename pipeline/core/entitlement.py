@@ -32,6 +32,7 @@ TYPES = ("boolean", "static", "metered")
 _ANY = (
     "type",
     "customerId",
+    "subject",
     "featureKey",
     "featureId",
     "activeFrom",
@@ -60,7 +61,7 @@ def create(wish: Wish) -> Outcome:
 
 def override(wish: Wish) -> Outcome:
     """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
-    sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "entitlement"))
+    sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
     old = _find(wish, sent)
     _check_free_hand(old)
     if not entitled.in_force(old, wish.at_ms // 1000):
@@ -71,7 +72,7 @@ def override(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
-    old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId")))
+    old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject")))
     _check_free_hand(old)
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(ENTITLEMENT, str(old["id"]), gone)], gone)
@@ -79,7 +80,7 @@ def delete(wish: Wish) -> Outcome:
 
 def reset(wish: Wish) -> Outcome:
     """entitlement.reset {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?}: a new usage period begins."""
-    members = ("id", "customerId", "effectiveAt", "retainAnchor", "preserveOverage")
+    members = ("id", "customerId", "subject", "effectiveAt", "retainAnchor", "preserveOverage")
     sent = Wanted(ENTITLEMENT, wish.body, members)
     old, now_s = _find(wish, sent), period.floor_minute(wish.at_ms // 1000)
     if old["type"] != "metered":
@@ -138,9 +139,7 @@ def grace_s(text: str) -> int:
 
 
 def _find(wish: Wish, sent: Wanted) -> Body:
-    customer = sent.text("customerId", 256)
-    if customer is not None:
-        customer = entitled.customer_id(wish.catalog, wish.namespace, customer)
+    customer = entitled.holder_id(wish.catalog, wish.namespace, sent)
     return entitled.find(wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer)
 
 
@@ -162,10 +161,11 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
     starts_at_s = now_s if active_from_s is None else active_from_s
     if active_to_s is not None and active_to_s <= starts_at_s:
         sent.refuse("activeTo must be after activeFrom")
+    holder = entitled.holder_id(wish.catalog, wish.namespace, sent)
     body: Body = {
         "id": id,
         "type": kind,
-        "customerId": entitled.customer_id(wish.catalog, wish.namespace, sent.required("customerId", 256)),
+        "customerId": holder or sent.required("customerId", 256),
         "featureId": feature["id"],
         "featureKey": feature["key"],
         "activeFrom": text_of(starts_at_s),

@@ -122,7 +122,7 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
 
 def create(wish: Wish) -> Outcome:
     """grant.create: to a metered entitlement, by its id or by customer and feature key."""
-    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId"), _OURS)
+    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), _OURS)
     at_s = wish.at_ms // 1000
     entitlement = _entitlement(wish, sent, at_s)
     schedule = entitled.schedule_of(entitlement)
@@ -180,9 +180,7 @@ def define(wish: Wish, sent: Wanted, entitlement: str, id: str, at_s: int) -> Bo
 
 
 def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
-    customer = sent.text("customerId", 256)
-    if customer is not None:
-        customer = entitled.customer_id(wish.catalog, wish.namespace, customer)
+    customer = entitled.holder_id(wish.catalog, wish.namespace, sent)
     wanted = sent.required("entitlementId", 256)
     entitlement = entitled.find(wish.catalog, wish.namespace, wanted, at_s, customer)
     if entitlement["type"] != "metered":

@@ -130,15 +130,16 @@ class BalanceReader:
         self, namespace: str, wanted: Sequence[tuple[str, Sequence[str]]]
     ) -> list[list[Balance | None]]:
         """The balances of (customer, features) pairs, in order; None where there never was an entitlement."""
+        whole = dict.fromkeys(self._keys.whole_of(namespace, customer) for customer, _ in wanted)
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for customer, features in wanted:
                     pipe.hmget(self._keys.customer(namespace, customer), list(features))
-                    pipe.exists(self._keys.whole_of(namespace, customer))
-                answers = await pipe.execute()
+                pipe.exists(*whole)
+                *held, found = await pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
-        return [_balances(answers[place], answers[place + 1]) for place in range(0, len(answers), 2)]
+        return [_balances(one, found == len(whole)) for one in held]
 
     async def read_all(self, namespace: str, customer: str) -> list[Balance]:
         """Every balance of a customer, by feature."""
@@ -149,14 +150,14 @@ class BalanceReader:
                 held, whole = await pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
-        found = [one for one in _balances(held, whole) if one is not None]
+        found = [one for one in _balances(held, bool(whole)) if one is not None]
         return sorted(found, key=lambda one: one.feature)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
 
-def _balances(held: Sequence[bytes | None], whole: int) -> list[Balance | None]:
+def _balances(held: Sequence[bytes | None], whole: bool) -> list[Balance | None]:
     if not whole:
         raise Unavailable("The copy of the balances in Redis is being rebuilt.")
     return [None if one is None else _decode(one[_REVISION_DIGITS:]) for one in held]

@@ -17,7 +17,7 @@ from pipeline.agents.clock import KEY, Agenda
 from pipeline.agents.seeding import Job
 from pipeline.core import number, rule
 from pipeline.engine.chunk import Chunk
-from pipeline.records import Alert, Balance, CustomerWindow, Window
+from pipeline.records import Alert, Balance, CustomerWindow, LateUsage, Window
 from tests.agents.working import DictTable, FakeRecord, Working
 from tests.core.deciding import AT_MS, Log
 
@@ -68,7 +68,8 @@ class Usage:
 
 
 class Desk:
-    """One partition of the stage. `alerts`: all that were told, in order; `jobs`: usage that was asked for."""
+    """One partition of the stage. `alerts`: all that were told, in order; `jobs`: usage that was asked for;
+    `late`: late usage by key; `read`: the newest chunk's records."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -79,6 +80,8 @@ class Desk:
         self.alerts: list[Alert] = []
         self.balances: dict[tuple[str, str], Balance] = {}
         self.jobs: list[Job] = []
+        self.late: dict[str, LateUsage] = {}
+        self.read: list[FakeRecord] = []
         self._revision = 0
         self.follow()
 
@@ -127,6 +130,7 @@ class Desk:
             self.offset += 1
         alerts, _ = self.run(made)
         self.alerts += alerts
+        self.read = made
         return alerts
 
     def run(
@@ -139,6 +143,8 @@ class Desk:
         for sent in working.to("balances"):
             balance = msgspec.json.decode(sent.value or b"", type=Balance)
             self.balances[balance.customer, balance.feature] = balance
+        for sent in working.to("late-usage"):
+            self.late[(sent.key or b"").decode()] = msgspec.json.decode(sent.value or b"", type=LateUsage)
         alerts = [msgspec.json.decode(one.value or b"", type=Alert) for one in working.to("alerts")]
         return alerts, working.counts.get("default", {})
 

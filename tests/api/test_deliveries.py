@@ -101,7 +101,7 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     until(lambda: listed("state=SUCCESS")[0]["tries"] == 5 if listed("state=SUCCESS") else False)
     assert {message.id for message in receiver.messages} == {event["id"]}
     wrong = api.post(f"/notification/events/{event['id']}/resend", json={"channels": ["other"]})
-    assert (wrong.status_code, wrong.json()["reason"]) == (400, "bad-request")
+    assert (wrong.status_code, wrong.json()["reason"]) == (400, "bad-resend")
 
 
 @pytest.mark.usefixtures("decider")

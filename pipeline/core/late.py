@@ -1,0 +1,47 @@
+"""Late usage: which corrections of a balance its history names.
+
+Owns: what counts as late to a reader. Does not own: the correction itself (balance), the history (burndown).
+A balance takes every minute that it has passed as a correction, also one that was read from the store; here late is
+what arrived late: more than an hour after its minute, or after the usage period of its minute had ended.
+"""
+
+from __future__ import annotations
+
+from pipeline.core import number
+from pipeline.core.alerting import Moved
+from pipeline.core.balance import LATE_S
+from pipeline.core.standing import Correction
+from pipeline.records import LateUsage
+
+
+def late_usage(moved: Moved, at_ms: int) -> list[LateUsage]:
+    """What the record that moved the account brought late. at_ms: the broker's time of the record."""
+    if moved.outcome is None or moved.entitlement is None:
+        return []
+    since_s = moved.outcome.standing.since_s
+    late = {
+        window.start_s
+        for window in moved.windows
+        if window.received_at_ms // 1000 - window.start_s > LATE_S
+        or window.start_s < since_s <= window.received_at_ms // 1000
+    }
+    namespace, customer, feature = moved.account.name
+    return [
+        LateUsage(
+            namespace,
+            customer,
+            feature,
+            str(moved.entitlement["id"]),
+            correction.minute_s,
+            number.text(correction.change),
+            at_ms,
+            correction.counted,
+        )
+        for correction in moved.outcome.corrections
+        if correction.minute_s in late
+    ]
+
+
+def correction_of(late: LateUsage) -> Correction:
+    """What a history takes."""
+    return Correction(late.minute_s, number.exact(late.change), late.at_ms // 1000, late.counted)
