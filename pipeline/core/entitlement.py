@@ -29,10 +29,10 @@ MAX_RESETS = 1000
 MAX_PRIORITY = 255
 TYPES = ("boolean", "static", "metered")
 
+_HOLDER = ("customerId", "subject")
 _ANY = (
     "type",
-    "customerId",
-    "subject",
+    *_HOLDER,
     "featureKey",
     "featureId",
     "activeFrom",
@@ -143,12 +143,19 @@ def _find(wish: Wish, sent: Wanted) -> Body:
     return entitled.find(wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer)
 
 
+def _holder(wish: Wish, sent_body: Mapping[str, object]) -> str | None:
+    """Whom a new one is for: before all else, since nothing is said of what is nobody's."""
+    named = {name: sent_body[name] for name in _HOLDER if name in sent_body}
+    return entitled.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
+
+
 def _check_free_hand(body: Mapping[str, object]) -> None:
     if "subscriptionId" in body:
         raise Rejected("forbidden", "entitlement is managed by subscription")
 
 
 def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) -> Outcome:
+    holder = _holder(wish, sent_body)
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
@@ -161,7 +168,6 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
     starts_at_s = now_s if active_from_s is None else active_from_s
     if active_to_s is not None and active_to_s <= starts_at_s:
         sent.refuse("activeTo must be after activeFrom")
-    holder = entitled.holder_id(wish.catalog, wish.namespace, sent)
     body: Body = {
         "id": id,
         "type": kind,
