@@ -75,7 +75,7 @@ class Serving:
         """The pids of the processes that serve."""
         assert self.process is not None
         words = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
             text=True,
             check=False,

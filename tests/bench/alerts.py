@@ -27,7 +27,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import redis
@@ -35,18 +34,17 @@ from confluent_kafka import Producer
 
 from pipeline import kafka
 from pipeline.api.commands import Commands
-from pipeline.client_http import authorization
 from pipeline.control_log import Replies, WorkersView
 from pipeline.core.webhook import secret_text
 from pipeline.settings import Settings
+from tests.bench.checks import FEATURE, checks, quantiles
 from tests.bench.hops import ages
 from tests.bench.measure import cpu_s
-from tests.flow.running import Running, _children
+from tests.flow.running import Running
 
-NAMESPACE, FEATURE, METER, TYPE = "default", "tokens", "llm_tokens", "llm.tokens"
+NAMESPACE, METER, TYPE = "default", "llm_tokens", "llm.tokens"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]
 TICK_S = 0.01
-CONNECTIONS = 64  # of checks, at most
 HELD_S = 2.0
 LATEST_S = 120.0  # after which a balance is not waited for
 WARM_S = 5.0  # of a rate, not measured
@@ -261,20 +259,6 @@ def receiving(arrived: list[tuple[float, bytes]]) -> Iterator[str]:
         server.server_close()
 
 
-def children(stack: Running) -> list[tuple[int, list[str]]]:
-    """pid and command line of each process of the stack."""
-    assert stack._process is not None
-    return list(_children(stack._process.pid))
-
-
-def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
-    if not taken:
-        return "none"
-    inorder = sorted(taken)
-    p50, p99 = (inorder[min(len(inorder) - 1, int(len(inorder) * part))] * scale for part in (0.5, 0.99))
-    return f"p50 {p50:8.2f}  p99 {p99:8.2f}  most {inorder[-1] * scale:8.2f}  of {len(inorder)}"
-
-
 def at_rate(
     stack: Running,
     load: Load,
@@ -320,87 +304,6 @@ def at_rate(
     for topic, aged in ages(stack.settings, int(warm_s * 1e3)).items():
         print(f"  age on {topic:<16} (ms) {quantiles(aged)}", flush=True)
     return held
-
-
-class _Asking(asyncio.Protocol):
-    """One keep-alive connection with one request under way at most."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.answered: asyncio.Future[float] | None = None
-        self._got = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._got += data
-        head, split, body = self._got.partition(b"\r\n\r\n")
-        if not split:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(body) >= length and self.answered is not None and not self.answered.done():
-            self._got = b""
-            if not head.startswith(b"HTTP/1.1 200") or b'"hasAccess"' not in body:
-                self.answered.set_exception(RuntimeError((head + body).decode()[:400]))
-            else:
-                self.answered.set_result(time.perf_counter())
-
-
-async def checks(
-    stack: Running, names: Sequence[str], per_request: int, checks_s: int, seconds: float
-) -> None:
-    """Asks at a steady rate, whether or not answers come; prints the latency from the instant each was due."""
-    settings = stack.settings
-    (api,) = [pid for pid, words in children(stack) if words[-1:] == ["api"]]
-    address = urlsplit(settings.api_url)
-    head = f"POST /api/v1/entitlements/check HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in authorization(settings).items())
-    rng = Random(7)
-
-    def request() -> bytes:
-        wanted = [{"customer": rng.choice(names), "feature": FEATURE} for _ in range(per_request)]
-        body = json.dumps({"checks": wanted}).encode()
-        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-
-    prepared = [request() for _ in range(500)]
-    loop, rate = asyncio.get_running_loop(), checks_s / per_request
-    free: list[_Asking] = []
-    taken: list[float] = []
-    at_once = asyncio.Semaphore(CONNECTIONS)
-
-    async def ask(message: bytes, due_s: float) -> None:
-        async with at_once:
-            if not free:
-                _, made = await loop.create_connection(_Asking, settings.api_host, settings.api_port)
-                free.append(made)
-            one = free.pop()
-            assert one.transport is not None
-            one.answered = loop.create_future()
-            one.transport.write(message)
-            taken.append(await one.answered - due_s)
-            free.append(one)
-
-    for message in prepared[:200]:  # warm
-        await ask(message, time.perf_counter())
-    taken.clear()
-    began_s, used_s, tasks = time.perf_counter(), cpu_s(api), set()
-    for number in range(int(rate * seconds)):
-        due_s = began_s + number / rate
-        if (pause_s := due_s - time.perf_counter()) > 0:
-            await asyncio.sleep(pause_s)
-        task = asyncio.ensure_future(ask(prepared[number % len(prepared)], due_s))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    took_s = time.perf_counter() - began_s
-    print(
-        f"check: {per_request} a request, {checks_s:,} checks/s asked, "
-        f"{len(taken) * per_request / took_s:,.0f} answered; ms {quantiles(taken, 1e3)}, "
-        f"{len(free)} connections; the API used {(cpu_s(api) - used_s) / len(taken) * 1e6:,.0f} CPU us a request",
-        flush=True,
-    )
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.settings import Settings
 from tests.flow.recount import WindowKey, WindowValue, plain
-from tests.torture.quotas import Entitled, Move, Plan, Quotas, Rule
+from tests.torture.plan import Entitled, Move, Plan, Rule
+from tests.torture.quotas import Quotas
 
 EXACT = Context(prec=60)
 SHOWN = 12

@@ -1,7 +1,7 @@
 """What a run with alerts defines: customers, what they are entitled to, rules, and endpoints that behave badly.
 
-Owns: the plan, made from the seed; defining it by commands, some of it while the pipeline is hurt; waiting for the end
-of it. Does not own: what must come of it (alerts), the faults (hurting).
+Owns: defining the plan by commands, some of it while the pipeline is hurt; waiting for the end of it. Does not own:
+the plan (plan), what must come of it (alerts), the faults (hurting).
 Usage of a period lies in its first minute, and is in the balance before its reset is asked for; so what a period has
 crossed does not depend on when something arrives.
 """
@@ -13,9 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -30,151 +28,24 @@ from pipeline.core.deliveries import partition_of
 from pipeline.errors import Unavailable
 from pipeline.records import Balance, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
-from tests.flow.made import SUBJECTS
 from tests.flow.webhooks import SECRET
+from tests.torture.plan import (
+    FEATURES,
+    LATE,
+    MINUTE_S,
+    Customer,
+    Entitled,
+    Move,
+    Plan,
+    Rule,
+)
 from tests.torture.receiver import receiving
 from tests.torture.rig import WEBHOOK_TIMEOUT_S
 from tests.torture.storm import Storm
 
 NAMESPACE = "default"
-CUSTOMERS = 30
-LATE = 6  # entitlements that are made while the stream flows
-PERIOD_CUSTOMERS = 3
-DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
-LONG_S, SHORT_S = 22 * DAY_S, 3 * HOUR_S  # before the start: all of the stream, and only its newer part
 HANGING_S = 2 * WEBHOOK_TIMEOUT_S
 KNOWN_S = 90.0
-Thresholds = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """Usage of a meter, of windows with these dimensions."""
-
-    key: str
-    meter: str
-    filters: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Customer:
-    key: str
-    subjects: tuple[str, ...]
-
-    @property
-    def all_subjects(self) -> frozenset[str]:
-        """An event whose subject is the key is the customer's too."""
-        return frozenset((self.key, *self.subjects))
-
-
-@dataclass
-class Entitled:
-    """An entitlement. amounts: of its grants. resets: instants of those that were done."""
-
-    customer: Customer
-    feature: Feature
-    since_s: int
-    amounts: tuple[Decimal, ...]
-    id: str = ""
-    customer_id: str = ""
-    resets: list[int] = field(default_factory=list)
-
-
-@dataclass
-class Rule:
-    """features: keys; empty: all. endpoints: paths of the receiver."""
-
-    name: str
-    type: str
-    endpoints: tuple[str, ...]
-    thresholds: Thresholds = ()
-    features: tuple[str, ...] = ()
-    id: str = ""
-
-    def watches(self, feature: str) -> bool:
-        return not self.features or feature in self.features
-
-
-@dataclass(frozen=True)
-class Move:
-    """A subject's usage before the minute `until_s` is the old customer's, from `from_s` on it is the new one's."""
-
-    subject: str
-    old: Customer
-    until_s: int
-    new: Customer
-    from_s: int
-
-
-PERIOD_FEATURE = Feature("batches", "api_requests", {"method": "PATCH"})
-FEATURES = (
-    Feature("requests", "api_requests"),
-    Feature("posts", "api_requests", {"method": "POST"}),
-    Feature("tokens", "llm_tokens"),
-    Feature("bytes", "storage_bytes", {"storage_class": "standard"}),
-    PERIOD_FEATURE,
-)
-_SIZES = {"requests": 150, "posts": 40, "tokens": 400_000, "bytes": 5 * 10**15}  # of a busy customer's usage
-PERCENTAGES: Thresholds = tuple(
-    ("usage_percentage", value) for value in ("1", "5", "10", "25", "50", "75", "90", "100", "150", "400")
-)
-VALUES: Thresholds = tuple(("usage_value", value) for value in ("0", "3", "30", "300", "3000", "30000.5"))
-BALANCES: Thresholds = tuple(("balance_value", value) for value in ("0", "1", "20", "1000", "1000000"))
-
-
-@dataclass
-class Plan:
-    """`late`, `late_rule` and `moved` are brought in while the stream flows."""
-
-    start_s: int
-    customers: list[Customer]
-    entitled: list[Entitled]
-    periods: list[Entitled]
-    late: list[Entitled]
-    rules: list[Rule]
-    late_rule: Rule
-    moves: list[Move] = field(default_factory=list)
-
-
-def plan(seed: int, lines: int, now_s: int) -> Plan:
-    """The same for the same arguments."""
-    rng = Random(seed)
-    start_s = now_s // MINUTE_S * MINUTE_S
-    odd = SUBJECTS[-23:]
-    customers = []
-    for number in range(CUSTOMERS):
-        many = rng.randint(1, 6)
-        subjects = [SUBJECTS[number + CUSTOMERS * step] for step in range(many)]
-        customers.append(Customer(f"account-{number}", (*subjects, *odd[number : number + 1])))
-    customers.append(Customer(SUBJECTS[700], (SUBJECTS[701],)))  # its key is a subject
-    entitled = []
-    for customer in customers:
-        for feature in FEATURES[:-1]:
-            if rng.random() < 0.85:
-                since_s = start_s - (LONG_S if rng.random() < 0.7 else SHORT_S)
-                entitled.append(Entitled(customer, feature, since_s, _amounts(rng, feature, lines)))
-    rng.shuffle(entitled)
-    periods = []
-    for number in range(PERIOD_CUSTOMERS):
-        customer = Customer(f"periodic-{number}", (f"a-{number}", f"b-{number}"))
-        periods.append(Entitled(customer, PERIOD_FEATURE, start_s - 2 * HOUR_S, (Decimal(40),)))
-    rules = [
-        Rule("percentages", "entitlements.balance.threshold", ("/good", "/shaky"), PERCENTAGES),
-        Rule("values", "entitlements.balance.threshold", ("/hanging",), VALUES, ("requests", "tokens")),
-        Rule("balances", "entitlements.balance.threshold", ("/good",), BALANCES),
-        Rule("resets", "entitlements.reset", ("/shaky",)),
-    ]
-    late_rule = Rule(
-        "late", "entitlements.balance.threshold", ("/good",), PERCENTAGES[3:8], ("tokens", "posts")
-    )
-    return Plan(start_s, customers, entitled[LATE:], periods, entitled[:LATE], rules, late_rule)
-
-
-def _amounts(rng: Random, feature: Feature, lines: int) -> tuple[Decimal, ...]:
-    size = _SIZES[feature.key] * lines // 60_000
-    whole = max(3, int(size * 10 ** rng.uniform(-1.5, 1)))
-    first = Decimal(whole) / (8 if rng.random() < 0.5 else 1)
-    return (first, Decimal(rng.randint(1, whole))) if rng.random() < 0.3 else (first,)
 
 
 class Quotas:

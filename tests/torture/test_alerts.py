@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.flow.recount import WindowKey, WindowValue
 from tests.torture.alerts import THRESHOLD, Expected, Found, Told, balances_differ, expected, firings_differ
-from tests.torture.quotas import Customer, Entitled, Feature, Move, Plan, Rule, plan
+from tests.torture.plan import Customer, Entitled, Feature, Move, Plan, Rule, plan
 
 ANN, BOB = Customer("ann", ("a", "b")), Customer("bob", ())
 POSTS = Feature("posts", "requests", {"method": "POST"})
