@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from pipeline.client_http import authorization
 from pipeline.control_log import CountsView
 from tests.conftest import absent
 from tests.flow.arrival import arrived
@@ -25,7 +27,7 @@ from tests.flow.sender import send
 from tests.flow.stream import stream
 from tests.flow.test_story import PARTS
 
-EVENTS = 50_000
+EVENTS = 30_000
 SEED = 11
 FIRST = [meter for meter in METERS if meter["slug"] in ("api_requests", "llm_tokens", "sessions")]
 LATER = [meter for meter in METERS if meter not in FIRST]
@@ -49,10 +51,14 @@ def apply(stack: Running, name: str, meters: list[dict[str, object]]) -> None:
 
 
 def backfills(stack: Running, slug: str) -> dict[str, Any]:
-    done = stack.command("meters", "backfill", slug, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    answer = httpx.get(
+        f"{stack.settings.api_url}/api/v1/meters/{slug}/backfill",
+        headers=authorization(stack.settings),
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def wait_until(stack: Running, counts: CountsView, events: int) -> None:
@@ -82,7 +88,7 @@ def test_meters_made_in_the_middle_of_a_stream_count_all_of_it(tmp_path: Path) -
         apply(stack, "later", LATER)
         for stage in killings(stack):
             hurt[stage] += 1
-            time.sleep(1.0)
+            time.sleep(0.5)
         wait_until(stack, counts, EVENTS)
         sender.join()
         deadline = time.monotonic() + WAIT_S

@@ -23,8 +23,9 @@ from tests.flow import prove
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import Arrived, Recount, recount
-from tests.torture import alerts, quotas, views
+from tests.torture import alerts, views
 from tests.torture.hurting import Hurting, NotDoneError
+from tests.torture.plan import plan
 from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import Rig
@@ -124,10 +125,10 @@ def _entitle(rig: Rig, schedule: Schedule, sender: Storm, stack: ExitStack, say:
     """Entitlements, rules and a receiver, in a run with alerts."""
     if not schedule.alerts:
         return None
-    plan = quotas.plan(schedule.seed, schedule.lines, int(time.time()))
-    made = stack.enter_context(Quotas(rig.settings, plan, lambda: sender))
+    made_up = plan(schedule.seed, schedule.lines, int(time.time()))
+    made = stack.enter_context(Quotas(rig.settings, made_up, lambda: sender))
     made.define()
-    say(f"{len(plan.entitled) + len(plan.periods)} entitlements and {len(plan.rules)} rules are defined")
+    say(f"{len(made_up.entitled) + len(made_up.periods)} entitlements and {len(made_up.rules)} rules are defined")
     return made
 
 

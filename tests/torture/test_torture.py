@@ -1,4 +1,4 @@
-"""A small torture run: every crash point once, kills, a zombie, rebalances, a broker's death, and no difference."""
+"""A small torture run: every crash point once, kills, a zombie, rebalances, a broker's death, alerts, no difference."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ SEED = 7
 
 
 @pytest.mark.timeout(900)
-def test_a_tortured_pipeline_counts_exactly_once(tmp_path: Path) -> None:
-    _needs_the_stack()
-    schedule = make(SEED, "ci")
+def test_a_tortured_pipeline_counts_once_and_tells_once(tmp_path: Path) -> None:
+    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
+    if missing:
+        absent(f"the local stack is not installed: {', '.join(missing)}")
+    schedule = make(SEED, "ci", alerts=True)
     outcome = run(schedule, tmp_path / "stack", print)
     print("\n".join(outcome.lines()))
     assert outcome.differences == []
@@ -32,25 +34,8 @@ def test_a_tortured_pipeline_counts_exactly_once(tmp_path: Path) -> None:
     assert {point for point in outcome.points if " " not in point} >= set(POINTS)
     assert outcome.faults == Counter(step.fault for step in schedule.steps)
     assert outcome.compared["windows by commands"] > 0 and outcome.compared["fates by line"] > 0
-
-
-@pytest.mark.timeout(600)
-def test_a_tortured_pipeline_tells_each_crossing_once(tmp_path: Path) -> None:
-    _needs_the_stack()
-    schedule = make(SEED, "alerts")
-    outcome = run(schedule, tmp_path / "stack", print)
-    print("\n".join(outcome.lines()))
-    assert outcome.differences == []
-    assert outcome.failures == []
-    assert outcome.faults == Counter(step.fault for step in schedule.steps)
     assert outcome.compared["crossings and resets"] > 1_000
     assert outcome.compared["balances"] > 80 and outcome.compared["webhooks received"] > 0
-
-
-def _needs_the_stack() -> None:
-    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
-    if missing:
-        absent(f"the local stack is not installed: {', '.join(missing)}")
 
 
 BASE_FAULTS = {
