@@ -17,6 +17,8 @@ from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import PREFIX, Settings
 
+# A broker of a test lives for a minute: the second compiler would cost more than it gains.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 STACKS = {"flow", "torture", "foreign", "local", "client"}
 
 # How long an example takes says more about the machine than about the code.

@@ -52,6 +52,10 @@ Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
 Every request but `/healthz` carries an API key: `Authorization: Bearer um_...`. The key alone says which
 namespace the request is about; ids of another namespace answer 404. A key has scopes, and each call needs one.
+
+A change that got no answer can be sent again with the same `Idempotency-Key` and the same body: it is done once and has
+the same answer, for as long as fewer than 1,000 other changes came between. Keys and secrets that the server makes are
+made anew each time. Events need no such header: source and id make them the same.
 """
 
 

@@ -47,13 +47,15 @@ class Commands:
         actor: str = "",
         request_id: str = "",
         ip: str = "",
+        id: str = "",
     ) -> Reply:
         """The reply to one command. Raises Rejected as decided, Unavailable when nobody decides in time.
 
         actor: who wants it, a key's id; empty: this process. request_id, ip: of the HTTP request.
+        id: the same for a command that is sent again, so that it is decided once; empty: one of its own.
         """
         command = Command(
-            id=str(uuid.uuid4()),
+            id=id or str(uuid.uuid4()),
             kind=kind,
             namespace=namespace,
             actor=actor or f"api@{os.uname().nodename}",

@@ -6,8 +6,10 @@ Routes check nothing that the control stage decides, so that a refused wish stan
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
+import msgspec
 from fastapi import Request
 
 from pipeline.api.auth import principal, request_id
@@ -17,6 +19,7 @@ from pipeline.errors import Broken, Unavailable
 from pipeline.records import Reply
 
 OWN_WRITE_S = 10.0
+IDEMPOTENCY_KEY = "idempotency-key"
 Body = dict[str, object]
 
 
@@ -34,9 +37,18 @@ def decided(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
         actor=who.actor,
         request_id=request_id(request),
         ip=client.host if client else "",
+        id=_idempotent(request.headers.get(IDEMPOTENCY_KEY, ""), kind, body),
     )
     read_own(have, reply.revision)
     return reply
+
+
+def _idempotent(key: str, kind: str, body: Mapping[str, object]) -> str:
+    """The id of a command that a client may send again; with another body it is another command."""
+    if not key:
+        return ""
+    said = msgspec.json.encode([key, kind, body], order="deterministic")
+    return hashlib.blake2b(said, digest_size=20).hexdigest()
 
 
 def known(request: Request, kind: str, body: Mapping[str, object]) -> Reply:

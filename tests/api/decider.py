@@ -16,7 +16,7 @@ from pipeline import kafka
 from pipeline.core.audit import EMPTY, Head, following
 from pipeline.core.catalog import Catalog, key_of
 from pipeline.core.control import decide, take
-from pipeline.records import Command, Worker
+from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
 
 
@@ -31,6 +31,7 @@ class Decider:
             | {"group.id": str(uuid.uuid4()), "enable.auto.commit": False, "log_level": 0}
         )
         self._catalog = Catalog({})
+        self._replies: dict[tuple[str, str], Reply] = {}
         self._head = EMPTY
         self._closing = threading.Event()
         self._deciding = threading.Lock()
@@ -75,9 +76,14 @@ class Decider:
 
     def _decide(self, message: Message) -> None:
         command = msgspec.json.decode(message.value() or b"", type=Command)
-        at_ms = message.timestamp()[1]
+        at_ms, name = message.timestamp()[1], (command.namespace, command.id)
+        if (earlier := self._replies.get(name)) is not None:
+            self._producer.produce("replies", msgspec.json.encode(earlier), earlier.id)
+            self._producer.flush(10)
+            return
         decision = decide(self._catalog, command, at_ms)
         take(self._catalog, decision)
+        self._replies[name] = decision.reply
         told = following(self._head, command, at_ms, decision.reply, decision.before, decision.definitions)
         self._head = Head(told.seq, told.hash)
         self._producer.produce("audit", msgspec.json.encode(told), partition=0)

@@ -13,7 +13,7 @@ from pipeline import kafka
 from pipeline.records import Audit
 from pipeline.settings import Settings
 from tests.api.conftest import bearer, new_key
-from tests.api.test_scopes import NEEDED
+from tests.api.needed import NEEDED
 
 NOT_CHANGES = {
     ("POST", "/api/v1/events"),

@@ -16,7 +16,7 @@ from pipeline.core.reconcile import NamespaceReport, Report
 from pipeline.records import Alert
 from pipeline.settings import Settings
 from tests.api.conftest import bearer
-from tests.api.test_scopes import NEEDED
+from tests.api.needed import NEEDED
 
 Admins = dict[str, dict[str, str]]
 CUSTOMER = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["s1"]}}

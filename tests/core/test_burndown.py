@@ -18,7 +18,7 @@ from pipeline.core.period import HOUR_S, MINUTE_S, Interval, Recurrence, Schedul
 from pipeline.core.standing import Correction
 from pipeline.core.terms import Terms
 from pipeline.errors import Rejected
-from tests.core.test_balance import SPAN, START_S, any_terms
+from tests.core.balancing import SPAN, START_S, any_terms
 from tests.core.test_credit import CASES, at, atto, grant_of
 
 HISTORIES = [case for case in CASES if case["in"].get("level") == "entitlement-history"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -87,17 +88,15 @@ class Quotas:
         for path in ("/good", "/shaky", "/hanging"):
             url = self.receiver.url + path
             body = {"type": "WEBHOOK", "name": path, "url": url, "signingSecret": SECRET}
-            self._endpoints[path] = str(self._run("endpoint", body, "name")["id"])
+            self._endpoints[path] = str(self._run("endpoint", body)["id"])
         for feature in FEATURES:
             sold: dict[str, object] = {"key": feature.key, "name": feature.key, "meterSlug": feature.meter}
             if feature.filters:
                 sold["meterGroupByFilters"] = dict(feature.filters)
-            self._run("feature", sold, "key")
+            self._run("feature", sold)
         for customer in [*self.plan.customers, *(one.customer for one in self.plan.periods)]:
             attributed = {"subjectKeys": list(customer.subjects)}
-            self._run(
-                "customer", {"key": customer.key, "name": customer.key, "usageAttribution": attributed}, "key"
-            )
+            self._run("customer", {"key": customer.key, "name": customer.key, "usageAttribution": attributed})
         for entitled in [*self.plan.entitled, *self.plan.periods]:
             self._entitle(entitled)
         for rule in self.plan.rules:
@@ -217,7 +216,7 @@ class Quotas:
                 for one in more
             ],
         }  # fmt: skip
-        made = self._run("entitlement", body, "featureKey", customer=entitled.customer.key)
+        made = self._run("entitlement", body)
         entitled.id, entitled.customer_id = str(made["id"]), str(made["customerId"])
         return entitled
 
@@ -228,20 +227,17 @@ class Quotas:
             body["thresholds"] = [{"type": kind, "value": value} for kind, value in rule.thresholds]
         if rule.features:
             body["features"] = list(rule.features)
-        rule.id = str(self._run("rule", body, "name")["id"])
+        rule.id = str(self._run("rule", body)["id"])
 
-    def _run(self, kind: str, body: Mapping[str, object], named: str, customer: str = "") -> dict[str, Any]:
-        """Creates something; what has become of a command that nobody answered is found in the log."""
+    def _run(self, kind: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Creates something, once: a command that nobody answered is sent again under its id."""
 
-        def create() -> dict[str, Any]:
-            for one in self.definitions.snapshot().values():
-                if one.kind != kind or one.body is None or one.body.get(named) != body[named]:
-                    continue
-                if not customer or one.body["customerId"] == self._customer(customer)["id"]:
-                    return dict(one.body)
-            return self._commands.run(f"{kind}.create", NAMESPACE, dict(body)).body or {}
-
-        return dict(self._patiently(create))
+        id = str(uuid.uuid4())
+        return dict(
+            self._patiently(
+                lambda: self._commands.run(f"{kind}.create", NAMESPACE, dict(body), id=id).body or {}
+            )
+        )
 
     def _customer(self, key: str) -> dict[str, Any]:
         for one in self.definitions.snapshot().values():

@@ -128,7 +128,9 @@ def _entitle(rig: Rig, schedule: Schedule, sender: Storm, stack: ExitStack, say:
     made_up = plan(schedule.seed, schedule.lines, int(time.time()))
     made = stack.enter_context(Quotas(rig.settings, made_up, lambda: sender))
     made.define()
-    say(f"{len(made_up.entitled) + len(made_up.periods)} entitlements and {len(made_up.rules)} rules are defined")
+    say(
+        f"{len(made_up.entitled) + len(made_up.periods)} entitlements and {len(made_up.rules)} rules are defined"
+    )
     return made
 
 
