@@ -17,8 +17,8 @@ from pipeline.engine.faults import reach
 from pipeline.errors import Unavailable
 
 INIT_TIMEOUT_S = 60  # waits for a dead owner's open transaction to be settled
-COMMIT_TIMEOUT_S = 30
-TRANSACTION_TIMEOUT_MS = 30_000  # >= COMMIT_TIMEOUT_S; a dead producer holds readers back no longer than this
+COMMIT_TIMEOUT_S = 15
+TRANSACTION_TIMEOUT_MS = 30_000  # > COMMIT_TIMEOUT_S; a dead producer holds readers back no longer than this
 
 OPTIONS: Mapping[str, Any] = {
     "enable.idempotence": True,

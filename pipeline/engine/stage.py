@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from pipeline.engine import metrics
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.faults import reach
 from pipeline.engine.partition import Cluster, Partition, Spec
+from pipeline.engine.producer import COMMIT_TIMEOUT_S
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.transport import ChunkConsumer, brokers, require_compiled_stream
 from pipeline.errors import Broken, Unavailable
@@ -35,6 +36,7 @@ BUFFERED_CHUNKS = 4
 OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
 REBALANCE_TIMEOUT_S = 60.0
+COMMITTED_S = COMMIT_TIMEOUT_S + 5.0
 
 EXIT_BROKEN = 4
 EXIT_UNAVAILABLE = 3
@@ -122,7 +124,7 @@ class Stage:
     ) -> None:
         try:
             if commit is not None:
-                await asyncio.get_running_loop().run_in_executor(self._threads, commit)
+                await in_time(self._threads, commit, COMMITTED_S)
             else:
                 await self._commit_by_consumer(partition, chunk.next)
         except BaseException as error:
@@ -228,8 +230,7 @@ class Stage:
         self._busy.add(position)
         try:
             if self.spec.meta is not None:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._threads, partition.commit_position, following)
+                await in_time(self._threads, lambda: partition.commit_position(following), COMMITTED_S)
             else:
                 await self._commit_by_consumer(partition, following)
         finally:
@@ -242,6 +243,19 @@ class Stage:
 
     def _consumer(self) -> ChunkConsumer:
         return cast(ChunkConsumer, self.app.consumer)
+
+
+async def in_time(threads: Executor, call: Callable[[], None], limit_s: float) -> None:
+    """Runs a blocking call in a thread. Raises Unavailable when it has not ended after `limit_s`.
+
+    The thread is lost then, so the process has to end. librdkafka's send_offsets_to_transaction does not keep its own
+    timeout: once the group's coordinator has died it may wait for ever (librdkafka issues 5456 and 5511).
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            await asyncio.get_running_loop().run_in_executor(threads, call)
+    except TimeoutError as error:
+        raise Unavailable(f"a transaction did not commit in {limit_s:g} s") from error
 
 
 def _app(
