@@ -32,7 +32,7 @@ from pipeline.errors import Broken, Unavailable
 log = logging.getLogger("tallymark.engine")
 
 FETCH_BYTES = 1 << 20  # a partition and fetch: about 4,000 events of 254 bytes
-BUFFERED_CHUNKS = 4
+BUFFERED_CHUNKS = 1  # what waits here would be a transaction of its own
 OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
 REBALANCE_TIMEOUT_S = 60.0

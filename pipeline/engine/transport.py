@@ -20,7 +20,9 @@ from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
 
-FETCH_MAX_WAIT_MS = 500  # how long the broker holds an empty fetch; a new record answers it at once
+FETCH_MAX_WAIT_MS = (
+    100  # how long a fetch gathers: each chunk is a transaction, which costs the broker milliseconds
+)
 FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
 MAX_POLL_INTERVAL_MS = (
     24 * 3_600_000
@@ -46,6 +48,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",  # the engine seeks every partition itself
             isolation_level="read_committed",
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_min_bytes=conf.consumer_max_fetch_size,  # more than that does not wait
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
