@@ -20,9 +20,8 @@ from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
 
-FETCH_MAX_WAIT_MS = (
-    100  # how long a fetch gathers: each chunk is a transaction, which costs the broker milliseconds
-)
+# How long a fetch gathers for a stage with transactions: each costs the broker milliseconds, whatever it holds.
+FETCH_MAX_WAIT_MS = 100
 FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
 MAX_POLL_INTERVAL_MS = (
     24 * 3_600_000
@@ -48,7 +47,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",  # the engine seeks every partition itself
             isolation_level="read_committed",
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=conf.consumer_max_fetch_size,  # more than that does not wait
+            fetch_min_bytes=conf.consumer_max_fetch_size if cast(Any, self.app).gathers else 1,
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
