@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from fastapi import FastAPI
@@ -20,11 +18,11 @@ from pipeline import cli_entitlements, cli_notifications, kafka
 from pipeline.api.app import create_app
 from pipeline.cli import main
 from pipeline.core.delivery import begin, tried
-from pipeline.local import process
 from pipeline.records import Alert, Attempt, Balance
 from pipeline.settings import Settings
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures
 from tests.api.decider import Decider
+from tests.api.serving import served_app
 from tests.api.test_entitlements import Copy
 
 Run = Callable[..., Result]
@@ -44,17 +42,8 @@ def app(served: Settings) -> FastAPI:  # noqa: F811
 
 @pytest.fixture(scope="module")
 def url(app: FastAPI, decider: Decider) -> Iterator[str]:  # noqa: F811
-    port = process.free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with served_app(app) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, TopicPartition
 
@@ -26,6 +23,7 @@ from pipeline.stores.clickhouse import ClickHouse
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures
 from tests.api.decider import Decider
 from tests.api.rows import write
+from tests.api.serving import served_app
 
 Run = Callable[..., Result]
 METERS = """
@@ -41,18 +39,9 @@ groupBy = { model = "$.model" }
 @pytest.fixture(scope="module")
 def url(served: Settings, decider: Decider, store: ClickHouse) -> Iterator[str]:  # noqa: F811
     """An API with one meter and four counted events."""
-    port = process.free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(served), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
     write(store, [("acme", 0, "small"), ("acme", 0, "small"), ("acme", 1, "large"), ("zeta", 90, "small")])
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with served_app(create_app(served)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipeline.api.delivery_form import status_json
 from pipeline.api.exact import answer
 from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import neighbours
-from pipeline.api.paging import Paged, split
+from pipeline.api.paging import Paged, Several, split
 from pipeline.api.rule_form import rule_json
 from pipeline.control_log import Definitions
 from pipeline.core import instant
@@ -30,7 +30,6 @@ router = APIRouter(prefix="/notification/events", tags=["notifications"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 NS_PER_MS = 1_000_000
-Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 Instant = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 

@@ -87,6 +87,15 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     app.add_middleware(RateLimits, settings=settings)  # the one added later runs first
     app.add_middleware(Authentication, settings=settings)
     problem.register(app)
+    _include(app)
+    docs.add(app)
+    made = app.openapi
+    app.openapi = lambda: docs.with_keys(made())  # type: ignore[method-assign]
+    return app
+
+
+def _include(app: FastAPI) -> None:
+    """Every route, of v1 and of v2."""
     api = APIRouter(prefix=PREFIX)
     for router in (
         ingest.router,
@@ -130,10 +139,6 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         grants.router_v2,
     ):
         app.include_router(router, prefix=PREFIX_V2)
-    docs.add(app)
-    made = app.openapi
-    app.openapi = lambda: docs.with_keys(made())  # type: ignore[method-assign]
-    return app
 
 
 async def healthz() -> dict[str, str]:

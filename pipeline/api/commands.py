@@ -8,15 +8,13 @@ which went silent but still owns partitions is waited for too.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterable
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka
+from pipeline.api.acknowledged import Acknowledged
 from pipeline.api.groups import members
 from pipeline.control_log import Replies, WorkersView
 from pipeline.errors import Rejected, Unavailable
@@ -36,8 +34,7 @@ class Commands:
         self._settings = settings
         self._replies = replies
         self._workers = workers
-        self._producer: Producer | None = None
-        self._lock = threading.Lock()
+        self._records = Acknowledged(settings, "command")
 
     def run(
         self,
@@ -66,7 +63,7 @@ class Commands:
         )
         self._replies.wait_loaded()
         self._replies.expect(command.id)
-        self._send(command)
+        self._records.write([("commands", msgspec.json.encode(command), None, -1)])
         reply = self._replies.take(command.id, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(
@@ -93,26 +90,6 @@ class Commands:
                 )
             pause_s = min(left, _ASK_AGAIN_S)
             self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s)  # noqa: B023
-
-    def _send(self, command: Command) -> None:
-        failed: list[KafkaError] = []
-
-        def acknowledged(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
-        with self._lock:
-            if self._producer is None:
-                config = kafka.producer_config(self._settings)
-                self._producer = Producer(
-                    config | {"linger.ms": 0, "delivery.timeout.ms": 10_000, "log_level": 0}
-                )
-            self._producer.produce("commands", msgspec.json.encode(command), on_delivery=acknowledged)
-            waiting = self._producer.flush(15)
-        if failed:
-            raise kafka.unavailable(self._settings, KafkaException(failed[0]))
-        if waiting:
-            raise Unavailable(f"Kafka at {self._settings.kafka} did not take the command; is it running?")
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:

@@ -9,13 +9,13 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from pipeline.api.alerts import Instant, Several, ms, newest_first, resend
+from pipeline.api.alerts import Instant, ms, newest_first, resend
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, decided
 from pipeline.api.delivery_form import delivery_json
 from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
-from pipeline.api.paging import Paged, split
+from pipeline.api.paging import Paged, Several, split
 from pipeline.errors import Rejected
 from pipeline.records import Delivery, DeliveryState
 

@@ -15,7 +15,7 @@ from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, definitions, known
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
-from pipeline.api.paging import Page, Paged, either, ordered, paginated, split
+from pipeline.api.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.core.entitled import in_force
 from pipeline.core.entitlement_form import entitlement_json
 
@@ -45,7 +45,6 @@ One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 Reset = Annotated[dict[str, Any], Body(examples=[RESET])]
 OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
 Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
-Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 
 
 @customers.get("", summary="A customer's entitlements", dependencies=READ)

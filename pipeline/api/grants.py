@@ -12,10 +12,10 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pipeline.api import held
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, definitions, known
-from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, Several, with_rollover
+from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
-from pipeline.api.paging import Page, Paged, either, ordered, paginated, split
+from pipeline.api.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.core.entitlement_form import grant_json
 
 READ = [Depends(needs("query"))]
@@ -39,6 +39,7 @@ router_v2 = APIRouter(prefix="/grants", tags=["grants"])
 
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+Deleted = Annotated[bool, Query(description="without effect: grants are voided, not deleted")]
 Row = dict[str, Any]
 
 
@@ -48,9 +49,7 @@ def list_of_customer(
     page: Paged,
     customerIdOrKey: str,
     entitlementIdOrFeatureKey: str,
-    includeDeleted: Annotated[
-        bool, Query(description="without effect: grants are voided, not deleted")
-    ] = False,
+    includeDeleted: Deleted = False,
     orderBy: OrderBy = None,
 ) -> Response:
     """A page of them, oldest first, voided ones too."""
@@ -72,9 +71,7 @@ def list_of_subject(
     page: Paged,
     subjectIdOrKey: str,
     entitlementIdOrFeatureKey: str,
-    includeDeleted: Annotated[
-        bool, Query(description="without effect: grants are voided, not deleted")
-    ] = False,
+    includeDeleted: Deleted = False,
     orderBy: OrderBy = None,
 ) -> Response:
     """All of them, oldest first, voided ones too."""
@@ -96,9 +93,7 @@ def list_all(
     page: Paged,
     feature: Several = None,
     subject: Several = None,
-    includeDeleted: Annotated[
-        bool, Query(description="without effect: grants are voided, not deleted")
-    ] = False,
+    includeDeleted: Deleted = False,
     orderBy: OrderBy = None,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
@@ -117,9 +112,7 @@ def list_all_v2(
     page: Paged,
     feature: Several = None,
     customer: Several = None,
-    includeDeleted: Annotated[
-        bool, Query(description="without effect: grants are voided, not deleted")
-    ] = False,
+    includeDeleted: Deleted = False,
     orderBy: OrderBy = None,
 ) -> Response:
     """A page of them. Features and customers by id or key."""

@@ -14,6 +14,7 @@ from pipeline.errors import Rejected
 
 PAGE_SIZE, MOST_PAGE_SIZE = 100, 1000
 Row = dict[str, Any]
+Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 
 
 class Page(NamedTuple):

@@ -18,7 +18,7 @@ from pipeline.api.auth import namespace_of, needs
 from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
-from pipeline.api.paging import Paged, ordered, paginated, split
+from pipeline.api.paging import Paged, Several, ordered, paginated, split
 from pipeline.api.rule_form import rule_json
 from pipeline.core import sample, ulid
 from pipeline.errors import Rejected
@@ -36,7 +36,6 @@ EXAMPLE = {
     "thresholds": [{"type": "usage_percentage", "value": 80}, {"type": "usage_percentage", "value": 100}],
 }
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 
 
 @router.get("", summary="Rules", dependencies=READ)

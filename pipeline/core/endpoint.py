@@ -68,7 +68,7 @@ def create(wish: Wish) -> Outcome:
 def update(wish: Wish) -> Outcome:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
     sent = Wanted(ENDPOINT, wish.body, _MEMBERS, _OURS)
-    old = _find(wish)
+    old = wish.living(ENDPOINT)
     kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
     body = {"id": old["id"], **_read(sent), **kept, "updatedAt": old["updatedAt"]}
     if body["disabled"] and old["disabled"]:
@@ -85,7 +85,7 @@ def update(wish: Wish) -> Outcome:
 def rotate(wish: Wish) -> Outcome:
     """endpoint.rotate {id, signingSecret, overlapS?}: both secrets sign until the overlap is over."""
     sent = Wanted(ENDPOINT, wish.body, ("id", "signingSecret", "overlapS"))
-    old, secret = _find(wish), _secret(sent)
+    old, secret = wish.living(ENDPOINT), _secret(sent)
     if secret is None or secret == old["signingSecret"]:
         sent.refuse("endpoint signingSecret must be a new one")
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
@@ -100,7 +100,7 @@ def rotate(wish: Wish) -> Outcome:
 def disable(wish: Wish) -> Outcome:
     """endpoint.disable {id, reason}: nothing is sent to it any more. Disabling twice changes nothing."""
     sent = Wanted(ENDPOINT, wish.body, ("id", "reason"))
-    old, reason = _find(wish), sent.text("reason", 256)
+    old, reason = wish.living(ENDPOINT), sent.text("reason", 256)
     if old["disabled"]:
         return Outcome([], shown(old))
     body = {**old, "disabled": True, "disabledReason": reason, "disabledAt": wish.now, "updatedAt": wish.now}
@@ -110,7 +110,7 @@ def disable(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """endpoint.delete {id}: 409 while a rule sends to it. Its secrets are dropped."""
-    old = _find(wish)
+    old = wish.living(ENDPOINT)
     id = str(old["id"])
     for name in wish.catalog.many(wish.namespace, RULE_ENDPOINT, id):
         rule = wish.catalog.body(wish.namespace, RULE, name)
@@ -123,14 +123,6 @@ def delete(wish: Wish) -> Outcome:
 def _turned(wish: Wish, old: Body, secret: str, overlap_s: int) -> Body:
     until = instant.text_of(wish.at_ms + 1000 * overlap_s)
     return {"signingSecret": secret, "previousSecret": {"secret": old["signingSecret"], "until": until}}
-
-
-def _find(wish: Wish) -> Body:
-    id = wish.body.get("id")
-    body = wish.catalog.body(wish.namespace, ENDPOINT, id) if isinstance(id, str) else None
-    if body is None or "deletedAt" in body:
-        raise Rejected("not-found", f"There is no endpoint with the id {str(id)[:64]}.")
-    return body
 
 
 def _secret(sent: Wanted) -> str | None:

@@ -53,7 +53,7 @@ def create(wish: Wish) -> Outcome:
 
 def update(wish: Wish) -> Outcome:
     """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
-    old = _find(wish)
+    old = wish.living(RULE)
     new = _read(wish, wish.body)
     if new["type"] != old["type"]:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
@@ -66,7 +66,7 @@ def update(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """rule.delete {id}: it tells nothing more, and stays readable by its id."""
-    old = _find(wish)
+    old = wish.living(RULE)
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(RULE, str(old["id"]), gone)], gone)
 
@@ -86,14 +86,6 @@ def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bo
     """Whether a rule about entitlements is about those of this feature: no list means all."""
     features = cast(list[Mapping[str, Any]] | None, body.get("features"))
     return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
-
-
-def _find(wish: Wish) -> Body:
-    id = wish.body.get("id")
-    body = wish.catalog.body(wish.namespace, RULE, id) if isinstance(id, str) else None
-    if body is None or "deletedAt" in body:
-        raise Rejected("not-found", f"There is no rule with the id {str(id)[:64]}.")
-    return body
 
 
 def _read(wish: Wish, sent_body: Mapping[str, object]) -> Body:

@@ -10,7 +10,7 @@ from typing import get_args
 
 from pipeline.core.catalog import ENDPOINT, RULE
 from pipeline.core.wanted import Wanted
-from pipeline.core.wish import Body, Outcome, Wish
+from pipeline.core.wish import Outcome, Wish
 from pipeline.errors import Rejected
 from pipeline.records import DeliveryState
 
@@ -43,7 +43,7 @@ def resend_event(wish: Wish) -> Outcome:
 def replay(wish: Wish) -> Outcome:
     """endpoint.replay {id, from, to, states?}: its deliveries of [from, to) in one of the states (FAILED)."""
     sent = Wanted("replay", wish.body, ("id", "from", "to", "states"))
-    _living(wish, ENDPOINT)
+    wish.living(ENDPOINT)
     begin_ms, end_ms = sent.instant_ms("from"), sent.instant_ms("to")
     if begin_ms is None or end_ms is None:
         sent.refuse("from and to are required")
@@ -57,12 +57,4 @@ def replay(wish: Wish) -> Outcome:
 
 def try_rule(wish: Wish) -> Outcome:
     """rule.test {id}: a made-up event goes to its channels."""
-    return Outcome([], _living(wish, RULE))
-
-
-def _living(wish: Wish, kind: str) -> Body:
-    id = wish.body.get("id")
-    body = wish.catalog.body(wish.namespace, kind, id) if isinstance(id, str) else None
-    if body is None or "deletedAt" in body:
-        raise Rejected("not-found", f"There is no {kind} with the id {str(id)[:64]}.")
-    return body
+    return Outcome([], wish.living(RULE))

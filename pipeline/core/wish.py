@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pipeline.core import instant, ulid
 from pipeline.core.catalog import Body, Catalog
+from pipeline.errors import Rejected
 from pipeline.records import Command
 
 __all__ = ["Body", "Change", "Outcome", "Wish"]
@@ -40,6 +41,14 @@ class Wish:
     def id(self, number: int = 0) -> str:
         """The ULID of the `number`th thing that the command makes."""
         return ulid.make(self.at_ms, f"{self.namespace}/{self.command.id}/{number}")
+
+    def living(self, kind: str) -> Body:
+        """The definition of a kind that the body's `id` names. Raises Rejected `not-found`, also for a deleted one."""
+        id = self.body.get("id")
+        body = self.catalog.body(self.namespace, kind, id) if isinstance(id, str) else None
+        if body is None or "deletedAt" in body:
+            raise Rejected("not-found", f"There is no {kind} with the id {str(id)[:64]}.")
+        return body
 
 
 class Change(NamedTuple):

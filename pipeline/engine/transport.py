@@ -21,7 +21,10 @@ from faust.types import TP, ConsumerMessage
 from pipeline.engine.chunk import Chunk
 
 # How long a fetch gathers for a stage with transactions: each costs the broker milliseconds, whatever it holds.
-FETCH_MAX_WAIT_MS = 100
+GATHER_MS = 100
+FETCH_MAX_WAIT_MS = (
+    500  # of other stages: how long the broker holds an empty fetch; a new record answers it at once
+)
 FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
 MAX_POLL_INTERVAL_MS = (
     24 * 3_600_000
@@ -36,7 +39,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self.positions: dict[TP, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        conf = self.app.conf
+        conf, gathers = self.app.conf, cast(Any, self.app).gathers
         self._assignor = cast(Any, RoundRobinPartitionAssignor)
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -47,8 +50,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",  # the engine seeks every partition itself
             isolation_level="read_committed",
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=conf.consumer_max_fetch_size if cast(Any, self.app).gathers else 1,
-            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            fetch_min_bytes=conf.consumer_max_fetch_size if gathers else 1,
+            fetch_max_wait_ms=GATHER_MS if gathers else FETCH_MAX_WAIT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),

@@ -1,6 +1,7 @@
 """`tallymark api` as a process of its own on a free port, without authentication; raw sockets to it.
+And an app of a test, served in a thread.
 
-Owns: starting and ending it, and reading one plain answer. Does not own: what is asked.
+Owns: starting and ending them, and reading one plain answer. Does not own: what is asked.
 """
 
 from __future__ import annotations
@@ -10,16 +11,38 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import uvicorn
+from fastapi import FastAPI
 
 from pipeline.local import process
 from pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 UP_S = 60.0
+
+
+@contextmanager
+def served_app(app: FastAPI) -> Iterator[str]:
+    """The address of an app that this process serves in a thread."""
+    port = process.free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert thread.is_alive() and time.monotonic() < deadline
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 class Serving:
