@@ -21,8 +21,10 @@ import msgspec
 
 from pipeline.compacted_view import CompactedView
 from pipeline.core import entitled
-from pipeline.core.attribution import ATTRIBUTION
-from pipeline.core.catalog import (
+from pipeline.core.catalog import OWN, Body, Catalog
+from pipeline.core.key import Key, key_of
+from pipeline.core.kinds import (
+    ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
     CUSTOMER,
     CUSTOMER_KEY,
@@ -37,15 +39,11 @@ from pipeline.core.catalog import (
     KEY,
     METER,
     METER_ULID,
-    OWN,
     PORTAL_TOKEN,
     RULE,
     SUBJECT,
     SUBJECT_KEY,
-    Body,
-    Catalog,
 )
-from pipeline.core.key import Key, key_of
 from pipeline.core.meter import Meter
 from pipeline.core.meter_command import meter_of
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker

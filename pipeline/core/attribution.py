@@ -13,11 +13,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from pipeline.core.kinds import ATTRIBUTION
 from pipeline.core.window import MINUTE_S
 from pipeline.errors import Broken
 from pipeline.records import CustomerWindow, Definition, Window
 
-ATTRIBUTION = "attribution"  # kind on `control`; name: the subject's key
 FROM_EVER_S = 0
 NOBODY = ""
 _MINUTE_MS = MINUTE_S * 1000

@@ -11,22 +11,35 @@ from heapq import heappop, heappush
 from typing import cast
 
 from pipeline.core import instant
-from pipeline.core.attribution import ATTRIBUTION, NOBODY, read
+from pipeline.core.attribution import NOBODY, read
+from pipeline.core.kinds import (
+    ATTRIBUTION,
+    ATTRIBUTION_CUSTOMER,
+    CUSTOMER,
+    CUSTOMER_KEY,
+    CUSTOMER_SUBJECT,
+    ENTITLEMENT,
+    ENTITLEMENT_CUSTOMER,
+    FEATURE,
+    FEATURE_KEY,
+    FEATURE_METER,
+    GRANT,
+    GRANT_ENTITLEMENT,
+    KEY,
+    METER,
+    METER_ULID,
+    PORTAL_TOKEN,
+    RULE,
+    RULE_ENDPOINT,
+    SUBJECT,
+    SUBJECT_KEY,
+    TOKEN_SUBJECT,
+)
 from pipeline.records import Definition
 
 Body = dict[str, object]
 Handle = tuple[str, str]  # what it is found by, and the value
 
-METER, CUSTOMER, SUBJECT, FEATURE, KEY, PORTAL_TOKEN = (
-    "meter", "customer", "subject", "feature", "key", "portal-token",
-)  # fmt: skip
-CUSTOMER_KEY, CUSTOMER_SUBJECT = "customer/key", "customer/subject"
-ENTITLEMENT, GRANT, RULE, ENDPOINT = "entitlement", "grant", "rule", "endpoint"
-ENTITLEMENT_CUSTOMER, GRANT_ENTITLEMENT = "entitlement/customer", "grant/entitlement"
-RULE_ENDPOINT = "rule/endpoint"
-SUBJECT_KEY, FEATURE_KEY, METER_ULID = "subject/key", "feature/key", "meter/id"
-FEATURE_METER, TOKEN_SUBJECT = "feature/meter", "portal-token/subject"
-ATTRIBUTION_CUSTOMER = "attribution/customer"
 OWN = "/"  # log keys that begin so are the control stage's own, no definitions
 FORGET_AFTER_MS = 86_400_000  # a portal token, after its end
 

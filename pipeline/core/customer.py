@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from pipeline.core import attribution
-from pipeline.core.catalog import CUSTOMER_KEY, CUSTOMER_SUBJECT, subjects_of
+from pipeline.core.catalog import subjects_of
+from pipeline.core.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
 from pipeline.core.members import Members
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
@@ -63,11 +64,11 @@ def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> li
     holders |= {subject: id for subject in after if subject not in before}
     changes = []
     for subject, holder in holders.items():
-        known = wish.catalog.get(wish.namespace, attribution.ATTRIBUTION, subject)
+        known = wish.catalog.get(wish.namespace, ATTRIBUTION, subject)
         earlier = [] if known is None else attribution.read(known)
         later = attribution.hand_over(earlier, holder, wish.at_ms)
         if later != earlier:
-            changes.append(Change(attribution.ATTRIBUTION, subject, attribution.body(subject, later)))
+            changes.append(Change(ATTRIBUTION, subject, attribution.body(subject, later)))
     return changes
 
 

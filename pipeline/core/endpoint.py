@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from pipeline.core import instant
-from pipeline.core.catalog import ENDPOINT, RULE, RULE_ENDPOINT
+from pipeline.core.kinds import ENDPOINT, RULE, RULE_ENDPOINT
 from pipeline.core.sealed import PREFIX
 from pipeline.core.wanted import Wanted
 from pipeline.core.webhook import signing_key

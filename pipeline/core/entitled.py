@@ -17,14 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core import period
-from pipeline.core.catalog import (
-    CUSTOMER_KEY,
-    CUSTOMER_SUBJECT,
-    ENTITLEMENT,
-    ENTITLEMENT_CUSTOMER,
-    SUBJECT,
-    Catalog,
-)
+from pipeline.core.catalog import Catalog
+from pipeline.core.kinds import CUSTOMER_KEY, CUSTOMER_SUBJECT, ENTITLEMENT, ENTITLEMENT_CUSTOMER, SUBJECT
 from pipeline.core.period import NEVER_S, Recurrence, Reset, Schedule
 from pipeline.core.wanted import Wanted, seconds_of
 from pipeline.errors import Broken, Rejected

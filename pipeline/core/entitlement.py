@@ -15,8 +15,8 @@ import msgspec
 
 from pipeline.core import entitled, number, period
 from pipeline.core import grant as grant_
-from pipeline.core.catalog import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.grant import burn_order, grant_of
+from pipeline.core.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.period import MINUTE_S, Recurrence
 from pipeline.core.terms import COUNTED, Counted, Terms
 from pipeline.core.wanted import Wanted, seconds_of, text_of

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from pipeline.core import number, ulid
-from pipeline.core.catalog import FEATURE_KEY
 from pipeline.core.filter_string import filter_string
+from pipeline.core.kinds import FEATURE_KEY
 from pipeline.core.members import Members
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected

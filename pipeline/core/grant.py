@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from pipeline.core import entitled, instant, number, period
-from pipeline.core.catalog import GRANT
+from pipeline.core.kinds import GRANT
 from pipeline.core.period import NEVER_S, Interval, Recurrence
 from pipeline.core.wanted import Wanted, seconds_of, text_of
 from pipeline.core.wish import Body, Change, Outcome, Wish

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pipeline.core import feature
-from pipeline.core.catalog import FEATURE_METER
+from pipeline.core.kinds import FEATURE_METER
 from pipeline.core.meter import Meter, change, define, with_update
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Broken, Rejected

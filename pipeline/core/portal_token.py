@@ -7,7 +7,7 @@ record's id (as jti), subject, meters and end; nothing here is secret.
 from __future__ import annotations
 
 from pipeline.core import instant
-from pipeline.core.catalog import TOKEN_SUBJECT
+from pipeline.core.kinds import TOKEN_SUBJECT
 from pipeline.core.members import Members
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected

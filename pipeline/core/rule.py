@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pipeline.core import entitled, number, period
-from pipeline.core.catalog import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
 from pipeline.core.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.wanted import Wanted
 from pipeline.core.wish import Body, Change, Outcome, Wish

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from pipeline.core.catalog import ENDPOINT, RULE
+from pipeline.core.kinds import ENDPOINT, RULE
 from pipeline.core.wanted import Wanted
 from pipeline.core.wish import Outcome, Wish
 from pipeline.errors import Rejected

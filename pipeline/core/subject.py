@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.core.catalog import SUBJECT_KEY
+from pipeline.core.kinds import SUBJECT_KEY
 from pipeline.core.members import Members
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected

@@ -25,9 +25,9 @@ from pipeline.core import alerting, instant, number, rule, threshold, ulid
 from pipeline.core.accounts import Account, Body
 from pipeline.core.aggregate import Table
 from pipeline.core.alerting import Moved
-from pipeline.core.catalog import CUSTOMER, RULE
 from pipeline.core.entitlement_form import entitlement_json
 from pipeline.core.grant import grant_of
+from pipeline.core.kinds import CUSTOMER, RULE
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Standing
 from pipeline.core.terms import Terms

@@ -27,7 +27,7 @@ from pipeline.core import instant, number, rule, threshold, ulid
 from pipeline.core.aggregate import Table
 from pipeline.core.alerting import ScannedTable
 from pipeline.core.balance import KEEP_S
-from pipeline.core.catalog import RULE
+from pipeline.core.kinds import RULE
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S
 from pipeline.core.threshold import Volume
 from pipeline.core.usage_rows import change_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.accounts import Account, Accounts, account_key
-from pipeline.core.catalog import ENTITLEMENT, GRANT
+from pipeline.core.kinds import ENTITLEMENT, GRANT
 from pipeline.core.number import SCALE
 from pipeline.core.period import NEVER_S
 from tests.agents.alerting import AT_S, DAY_S, METER, METERED, MINUTE_S, log

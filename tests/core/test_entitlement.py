@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.core import entitled, period
-from pipeline.core.catalog import GRANT_ENTITLEMENT
 from pipeline.core.entitlement import terms_of
+from pipeline.core.kinds import GRANT_ENTITLEMENT
 from pipeline.core.number import SCALE
 from pipeline.core.period import DAY_S, MINUTE_S, NEVER_S
 from pipeline.core.terms import Terms
