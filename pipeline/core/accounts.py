@@ -14,7 +14,7 @@ from hashlib import blake2b
 import msgspec
 
 from pipeline.core import entitled
-from pipeline.core.attribution import read as read_holders
+from pipeline.core.attribution_history import read as read_holders
 from pipeline.core.control import meter_of
 from pipeline.core.entitlement import terms_of
 from pipeline.core.filter_string import Filter, filter_string, matches

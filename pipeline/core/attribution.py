@@ -11,23 +11,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
+from pipeline.core.attribution_history import NOBODY, Holding, read
 from pipeline.core.kinds import ATTRIBUTION
 from pipeline.core.window import MINUTE_S
-from pipeline.errors import Broken
 from pipeline.records import CustomerWindow, Definition, Window
 
 FROM_EVER_S = 0
-NOBODY = ""
 _MINUTE_MS = MINUTE_S * 1000
-
-
-class Holding(NamedTuple):
-    """`customer` (id, or NOBODY) holds the subject from the minute `from_s` on, until the next holding."""
-
-    from_s: int
-    customer: str
 
 
 def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Holding]:
@@ -52,19 +43,6 @@ def holder(holdings: Sequence[Holding], start_s: int) -> str:
     """The customer that held the subject at `start_s`, or NOBODY."""
     place = bisect_right(holdings, start_s, key=lambda one: one.from_s)
     return holdings[place - 1].customer if place else NOBODY
-
-
-def body(subject: str, holdings: Iterable[Holding]) -> dict[str, object]:
-    """A history as it stands on `control`."""
-    return {"subject": subject, "holders": [[one.from_s, one.customer] for one in holdings]}
-
-
-def read(definition: Definition) -> list[Holding]:
-    """The history that a definition of kind `attribution` holds."""
-    found = (definition.body or {}).get("holders", [])
-    if not isinstance(found, list):
-        raise Broken(f"The attribution of the subject {definition.name} has no list of holders.")
-    return [Holding(int(from_s), str(customer)) for from_s, customer in found]
 
 
 class Watched:

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import cast
 
 from pipeline.core import instant
-from pipeline.core.attribution import NOBODY, read
+from pipeline.core.attribution_history import NOBODY, read
 from pipeline.core.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core import attribution
+from pipeline.core import attribution, attribution_history
 from pipeline.core.catalog import subjects_of
 from pipeline.core.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
 from pipeline.core.members import Members
@@ -60,15 +60,15 @@ def delete(wish: Wish) -> Outcome:
 
 def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> list[Change]:
     """The histories of the subjects that come to the customer or leave it."""
-    holders = {subject: attribution.NOBODY for subject in before if subject not in after}
+    holders = {subject: attribution_history.NOBODY for subject in before if subject not in after}
     holders |= {subject: id for subject in after if subject not in before}
     changes = []
     for subject, holder in holders.items():
         known = wish.catalog.get(wish.namespace, ATTRIBUTION, subject)
-        earlier = [] if known is None else attribution.read(known)
+        earlier = [] if known is None else attribution_history.read(known)
         later = attribution.hand_over(earlier, holder, wish.at_ms)
         if later != earlier:
-            changes.append(Change(ATTRIBUTION, subject, attribution.body(subject, later)))
+            changes.append(Change(ATTRIBUTION, subject, attribution_history.body(subject, later)))
     return changes
 
 
