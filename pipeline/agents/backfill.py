@@ -19,7 +19,8 @@ import msgspec
 
 from pipeline.agents.aggregate import Meters
 from pipeline.agents.packing import arrays
-from pipeline.core.backfill import FINISHED, Found, Step, end_mark, key_of, start_mark, take
+from pipeline.core.backfill import FINISHED, Found, Step, key_of, take
+from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.identity import subject_hash
 from pipeline.core.reading import MeterIndex
 from pipeline.engine.changelog import Changelog

@@ -25,6 +25,7 @@ import msgspec
 
 from pipeline.core import control, tally
 from pipeline.core.aggregate import Table, aggregate
+from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.reading import MeterIndex
 from pipeline.core.window import MINUTE_S
@@ -111,21 +112,6 @@ def seeds(definition: Definition, shards: int) -> list[Backfill]:
 def key_of(work: Backfill) -> bytes:
     """The record key on `backfill-work`."""
     return f"{work.meter_id}/{work.shard}".encode()
-
-
-def start_mark(meter_id: int) -> bytes:
-    """The key of the mark behind which every event is decided with the meter in force."""
-    return b"meter/%d/start" % meter_id
-
-
-def end_mark(meter_id: int, shard: int) -> bytes:
-    """The key of the mark behind everything that one shard of a backfill has written."""
-    return b"meter/%d/end/%d" % (meter_id, shard)
-
-
-def mark_revision(mark: bytes) -> int:
-    """The control revision that whoever passes the mark on must know."""
-    return int(mark.split(b"/")[1])
 
 
 def meter_of(work: Backfill) -> Meter:

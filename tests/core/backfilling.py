@@ -11,17 +11,8 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from pipeline.core.aggregate import aggregate
-from pipeline.core.backfill import (
-    FINISHED,
-    Found,
-    Page,
-    Step,
-    Stored,
-    end_mark,
-    seeds,
-    start_mark,
-    take,
-)
+from pipeline.core.backfill import FINISHED, Found, Page, Step, Stored, seeds, take
+from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Backfill, Definition, Event, Settled, Window

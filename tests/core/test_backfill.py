@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.core import number
 from pipeline.core.aggregate import aggregate
-from pipeline.core.backfill import (
-    Found,
-    Page,
-    end_mark,
-    mark_revision,
-    progress,
-    seeds,
-    start_mark,
-    steps_of,
-    take,
-)
+from pipeline.core.backfill import Found, Page, progress, seeds, steps_of, take
+from pipeline.core.barrier import end_mark, mark_revision, start_mark
 from pipeline.core.meter import Meter
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Backfill, Definition, Event, Window
