@@ -44,8 +44,7 @@ from pipeline.core.kinds import (
     SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.meter import Meter
-from pipeline.core.meter_command import meter_of
+from pipeline.core.meter import Meter, meter_of
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 

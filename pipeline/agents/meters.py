@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 from pipeline.agents.following import Following
 from pipeline.core.attribution import Watched
-from pipeline.core.control import meter_of
-from pipeline.core.meter import Meter
+from pipeline.core.meter import Meter, meter_of
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Definition
 from pipeline.settings import Settings

@@ -23,10 +23,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from pipeline.core import control, tally
+from pipeline.core import tally
 from pipeline.core.aggregate import Table, aggregate
 from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
+from pipeline.core.meter import meter_of as defined_meter
 from pipeline.core.reading import MeterIndex
 from pipeline.core.window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
@@ -99,7 +100,7 @@ class Step:
 
 def seeds(definition: Definition, shards: int) -> list[Backfill]:
     """The first step of each shard if the definition makes a new meter, else none."""
-    meter = control.meter_of(definition)
+    meter = defined_meter(definition)
     if meter is None or meter.meter_id != definition.revision:
         return []
     namespace, at_ms = definition.namespace, definition.at_ms

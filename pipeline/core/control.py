@@ -89,13 +89,10 @@ from pipeline.core import (
     subject,
 )
 from pipeline.core import key as api_key
-from pipeline.core.catalog import Body, Catalog, key, key_of
-from pipeline.core.meter_command import METER_ID, meter_of
+from pipeline.core.catalog import Catalog
 from pipeline.core.wish import Outcome, Wish
 from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
-
-__all__ = ["METER_ID", "Body", "Decision", "decide", "key", "key_of", "meter_of"]
 
 MAX_ID = 128
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII).fullmatch

@@ -1,7 +1,7 @@
 """Meters: what a definition may say, and how it may change.
 
-Owns: the definition's rules and texts, and which change of a live meter is allowed. Does not own: what a
-meter reads from an event (reading), paths (jsonpath), totals (aggregate).
+Owns: the definition's rules and texts, which change of a live meter is allowed, and the meter of a definition on the
+log. Does not own: what a meter reads from an event (reading), paths (jsonpath), totals (aggregate).
 Source of rules and texts: OpenMeter's MeterCreate and event parsing.
 """
 
@@ -14,7 +14,9 @@ from typing import Literal, NoReturn, cast, get_args
 import msgspec
 
 from pipeline.core import jsonpath, rfc3339
-from pipeline.errors import Rejected
+from pipeline.core.kinds import METER
+from pipeline.errors import Broken, Rejected
+from pipeline.records import Definition
 
 Aggregation = Literal["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
 AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
@@ -26,6 +28,8 @@ MAX_EVENT_TYPE = 1024
 MAX_DIMENSIONS = 50
 MAX_METADATA = 50
 MAX_DIMENSIONS_CHARACTERS = 4096  # all together: they are part of a state key, which must fit a Kafka record
+METER_ID = "meterId"
+STORED = (METER_ID, "id", "createdAt", "updatedAt")  # what a stored meter has beside its definition
 RESERVED_DIMENSIONS = frozenset({"subject", "time", "value"})
 
 _SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
@@ -65,6 +69,17 @@ class Meter(msgspec.Struct, frozen=True, rename="camel"):
         """The definition as JSON members, with defaults filled in and absent ones left out."""
         members = cast(dict[str, object], msgspec.to_builtins(self))
         return {name: members[name] for name in _MEMBERS if members[name] not in (None, "", {})}
+
+
+def meter_of(definition: Definition | None) -> Meter | None:
+    """The meter that a definition on the log holds; None for a deleted one, another kind, or none at all."""
+    if definition is None or definition.kind != METER or definition.body is None:
+        return None
+    meter_id = definition.body.get(METER_ID)
+    if not isinstance(meter_id, int):
+        raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
+    members = {name: value for name, value in definition.body.items() if name not in STORED}
+    return define(members, meter_id, definition.namespace)
 
 
 def define(body: Mapping[str, object], meter_id: int, namespace: str = "default") -> Meter:

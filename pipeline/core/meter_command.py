@@ -1,8 +1,8 @@
 """Commands about meters: which of them may be made, changed or go.
 
-Owns: deciding meter.*, what a stored meter has beside its definition. Does not own: what a definition may say and
-how it may change (meter). A meter's `meterId` is the revision at which its slug was made, so a slug that was deleted
-and made anew is another meter.
+Owns: deciding meter.*. Does not own: what a definition may say and how it may change (meter).
+A meter's `meterId` is the revision at which its slug was made, so a slug that was deleted and made anew is another
+meter.
 """
 
 from __future__ import annotations
@@ -11,26 +11,12 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.core import feature
 from pipeline.core.kinds import FEATURE_METER
-from pipeline.core.meter import Meter, change, define, with_update
+from pipeline.core.meter import METER_ID, STORED, Meter, change, define, meter_of, with_update
 from pipeline.core.wish import Body, Change, Outcome, Wish
-from pipeline.errors import Broken, Rejected
-from pipeline.records import Definition
+from pipeline.errors import Rejected
 
 KIND = "meter"
-METER_ID = "meterId"
 MAX_LIST = 1000
-STORED = (METER_ID, "id", "createdAt", "updatedAt")  # what a stored meter has beside its definition
-
-
-def meter_of(definition: Definition | None) -> Meter | None:
-    """The meter that a definition on the log holds; None for a deleted one, another kind, or none at all."""
-    if definition is None or definition.kind != KIND or definition.body is None:
-        return None
-    meter_id = definition.body.get(METER_ID)
-    if not isinstance(meter_id, int):
-        raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
-    members = {name: value for name, value in definition.body.items() if name not in STORED}
-    return define(members, meter_id, definition.namespace)
 
 
 def apply(wish: Wish) -> Outcome:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.control import Decision, key, meter_of
+from pipeline.core.catalog import key
+from pipeline.core.control import Decision
+from pipeline.core.meter import meter_of
 from pipeline.core.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply
