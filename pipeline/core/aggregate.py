@@ -9,24 +9,17 @@ a record is first gathered by window, then each window is read and written once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pipeline.core import number, tally
 from pipeline.core.gathering import At, Cell, Group, gather
 from pipeline.core.reading import MeterIndex, Reader
+from pipeline.core.table import Table
 from pipeline.core.window import MINUTE_S
 from pipeline.records import Event, Settled, Window
 
 NAMED_CHARACTERS = 64 << 10  # of sources and ids in one window; a packed record has to hold it
 FULL = "the total of this window would no longer fit 38 digits"
-
-
-class Table(Protocol):
-    """Keyed bytes: an overlay over RocksDB, or a dict in tests."""
-
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]: ...
-    def put(self, key: bytes, value: bytes) -> None: ...
-    def delete(self, key: bytes) -> None: ...
 
 
 class Outcome(NamedTuple):

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from pipeline.core import balance, number
 from pipeline.core.accounts import Account, Accounts, Body
-from pipeline.core.aggregate import Table
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Outcome, Standing
+from pipeline.core.table import ScannedTable, Table
 from pipeline.core.usage_rows import Change, change_of
 from pipeline.records import Balance, CustomerWindow, Window
 
@@ -31,12 +31,6 @@ MOST_CALLED = 2_000  # accounts that one clock record brings to their time; the 
 NEVER_MS = 0  # in a Balance
 _seconds = struct.Struct(">Q")
 _encode = msgspec.json.Encoder().encode
-
-
-class ScannedTable(Table, Protocol):
-    """A table whose committed rows can be listed in order."""
-
-    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
 
 
 class Moved(NamedTuple):

@@ -19,16 +19,17 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from pipeline.core import tally
-from pipeline.core.aggregate import Table, aggregate
+from pipeline.core.aggregate import aggregate
 from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.meter import meter_of as defined_meter
 from pipeline.core.reading import MeterIndex
+from pipeline.core.table import ScannedTable, Table
 from pipeline.core.window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
 
@@ -43,12 +44,6 @@ _lock = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _queue = msgspec.msgpack.Decoder(list[tuple[int, bytes]]).decode
 _work = msgspec.msgpack.Decoder(Backfill).decode
 _json = msgspec.json.Encoder().encode
-
-
-class ScannedTable(Table, Protocol):
-    """A table that can also be read in the order of its keys."""
-
-    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
 
 
 class Stored(NamedTuple):

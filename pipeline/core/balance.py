@@ -21,8 +21,9 @@ from pipeline.core.balance_state import Head, Trail, decode_head, decode_trail, 
 from pipeline.core.credit import Segment, Snapshot
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.standing import Correction, Outcome, ResetDone, Standing
+from pipeline.core.table import Table
 from pipeline.core.terms import Terms
-from pipeline.core.usage_rows import Change, Moved, Table, UsageRows
+from pipeline.core.usage_rows import Change, Moved, UsageRows
 from pipeline.errors import Broken
 
 KEEP_S = (

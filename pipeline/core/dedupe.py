@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct, error
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 from orjson import loads
 
 from pipeline.core.identity import IDENTITY_BYTES
+from pipeline.core.table import Seen
 from pipeline.errors import Broken
 from pipeline.records import KEY, AcceptedBatch, Settled
 
@@ -28,12 +29,6 @@ _NAMESPACE = re.compile(rb'\[("[^"\\]*(?:\\.[^"\\]*)*"),').match
 
 SAME_CONTENT = "same-content"
 OTHER_CONTENT = "other-content"
-
-
-class Seen(Protocol):
-    """The entries by identity: the part of a table that is read here."""
-
-    def get_many(self, keys: list[bytes]) -> Sequence[bytes | None]: ...
 
 
 class Deduped(NamedTuple):

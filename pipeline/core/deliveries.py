@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 from zlib import crc32
 
 import msgspec
 
 from pipeline.core import delivery as one
+from pipeline.core.table import ScannedTable
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork
 
@@ -31,15 +31,6 @@ ACTOR = "webhook"
 
 _decode = msgspec.json.Decoder(Delivery).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Table(Protocol):
-    """What is used of a table; `scan` may miss what was put since the transaction began."""
-
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]: ...
-    def put(self, key: bytes, value: bytes) -> None: ...
-    def delete(self, key: bytes) -> None: ...
-    def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
 
 
 Get = Callable[[list[bytes]], list[bytes | None]]
@@ -62,7 +53,9 @@ class Applied:
     further: list[WebhookWork] = field(default_factory=list)
 
 
-def apply(work: WebhookWork, offset: int, now_ms: int, table: Table, schedule_ms: Sequence[int]) -> Applied:
+def apply(
+    work: WebhookWork, offset: int, now_ms: int, table: ScannedTable, schedule_ms: Sequence[int]
+) -> Applied:
     """Change the table by one piece of work. now_ms: the broker's time of its record.
 
     Work that was applied before changes nothing and gives what it gave, as far as others see it.
@@ -105,7 +98,7 @@ def active(
         start = keys[-1] + b"\x00"
 
 
-def forget(table: Table, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
+def forget(table: ScannedTable, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
     """Remove some deliveries that have ended and whose alert is older than `before_ms`.
 
     Looks at `limit` of them from `start` on (empty: the oldest). Gives the removed ids, and where to go on; empty: all
@@ -126,7 +119,7 @@ def forget(table: Table, start: bytes, before_ms: int, limit: int) -> tuple[list
 
 
 def _deliver(
-    alert: Alert, endpoint: str, offset: int, now_ms: int, table: Table, schedule_ms: Sequence[int]
+    alert: Alert, endpoint: str, offset: int, now_ms: int, table: ScannedTable, schedule_ms: Sequence[int]
 ) -> Applied:
     made = one.begin(alert, endpoint, now_ms, schedule_ms)
     (before,) = read([made.id], table.get_many)
@@ -138,7 +131,7 @@ def _deliver(
     return Applied([made])
 
 
-def _attempt(work: WebhookWork, offset: int, table: Table, schedule_ms: Sequence[int]) -> Applied:
+def _attempt(work: WebhookWork, offset: int, table: ScannedTable, schedule_ms: Sequence[int]) -> Applied:
     if work.attempt is None:
         raise Broken(f"A record of webhook-work holds no attempt of {work.id}.")
     (before,) = read([work.id], table.get_many)
@@ -157,7 +150,7 @@ def _attempt(work: WebhookWork, offset: int, table: Table, schedule_ms: Sequence
 
 
 def _resend(
-    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: Table
+    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: ScannedTable
 ) -> Applied:
     applied = Applied()
     for before in found:
@@ -172,7 +165,7 @@ def _resend(
     return applied
 
 
-def _replay(work: WebhookWork, offset: int, now_ms: int, table: Table) -> Applied:
+def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedTable) -> Applied:
     """Some of the range; the rest is further work, so that no transaction gets too large."""
     start = DELIVERY + (work.id or one.first_id(work.from_ms)).encode()
     end = DELIVERY + one.first_id(work.to_ms).encode()
@@ -190,7 +183,7 @@ def _replay(work: WebhookWork, offset: int, now_ms: int, table: Table) -> Applie
     return applied
 
 
-def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: Table) -> str:
+def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedTable) -> str:
     """Keep the endpoint's health. Gives why the endpoint is to be disabled; empty: it is not."""
     key = ENDPOINT + f"{work.namespace}/{work.endpoint}".encode()
     (stored,) = table.get_many([key])
@@ -220,7 +213,7 @@ def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
     return Command(id, "endpoint.disable", work.namespace, ACTOR, attempt.at_ms, body)
 
 
-def _keep(delivery: Delivery, table: Table) -> None:
+def _keep(delivery: Delivery, table: ScannedTable) -> None:
     id = delivery.id.encode()
     table.put(DELIVERY + id, _encode(delivery))
     if delivery.next_at_ms:

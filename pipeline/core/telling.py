@@ -23,13 +23,13 @@ import msgspec
 
 from pipeline.core import alerting, instant, number, rule, threshold, ulid
 from pipeline.core.accounts import Account, Body
-from pipeline.core.aggregate import Table
 from pipeline.core.alerting import Moved
 from pipeline.core.entitlement_form import entitlement_json
 from pipeline.core.grant import grant_of
 from pipeline.core.kinds import CUSTOMER, RULE
 from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Standing
+from pipeline.core.table import Table
 from pipeline.core.terms import Terms
 from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.records import Alert, Definition, Window

@@ -13,12 +13,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pipeline.core import number, period
 from pipeline.core.period import HOUR_S, MINUTE_S, Schedule
+from pipeline.core.table import Table
 from pipeline.core.terms import Counted
 from pipeline.records import Window
 
@@ -33,14 +34,6 @@ SEGMENT_ENTRIES = (
 ONE = number.SCALE
 PART_BYTES = 8
 encode = msgspec.msgpack.Encoder().encode
-
-
-class Table(Protocol):
-    """Keyed bytes: an overlay over RocksDB, or a dict in tests."""
-
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]: ...
-    def put(self, key: bytes, value: bytes) -> None: ...
-    def delete(self, key: bytes) -> None: ...
 
 
 class Change(NamedTuple):

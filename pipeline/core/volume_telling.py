@@ -24,11 +24,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from pipeline.core import instant, number, rule, threshold, ulid
-from pipeline.core.aggregate import Table
-from pipeline.core.alerting import ScannedTable
 from pipeline.core.balance import KEEP_S
 from pipeline.core.kinds import RULE
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S
+from pipeline.core.table import ScannedTable, Table
 from pipeline.core.threshold import Volume
 from pipeline.core.usage_rows import change_of
 from pipeline.records import Alert, CustomerWindow, Definition, Window
