@@ -32,7 +32,8 @@ from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Settled, Window
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse, connect
+from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse_connect import connect
 
 NAME = "sink"
 INPUTS = ("events-settled", "duplicates", "rejected", "usage")

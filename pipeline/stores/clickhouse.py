@@ -1,7 +1,8 @@
 """ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
-Owns: the interface, the list of tables and columns, the schema files, what an error code means.
-Does not own: the wires (clickhouse_native, clickhouse_http) or the questions (usage, events, totals).
+Owns: the interface, the list of tables and columns, the schema files, what an error code means. Does not own: the
+wires (clickhouse_native, clickhouse_http), which of them a URL names (clickhouse_connect), or the questions (usage,
+events, totals).
 SQL text is constant; values travel as parameters only, `{name:Type}` in the text.
 """
 
@@ -11,9 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.errors import Broken, Unavailable
 
 SCHEMA_FOLDER = Path(__file__).parent.parent.parent / "schemas" / "clickhouse"
 
@@ -41,7 +41,7 @@ _PASSING = frozenset(
     | {192, 193, 194, 516}  # not let in: the operator can set that right while we wait
 )
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 _NEWER_FROM = 21  # major version that understands 2-newer.sql
 
@@ -70,34 +70,6 @@ class ClickHouse(Protocol):
         ...
 
 
-def connect(url: str, password: str = "") -> ClickHouse:
-    """The store that `url` names: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
-
-    Connects at first use. Raises Rejected `bad-setting` for a URL that names no such store.
-    """
-    parts = urlsplit(url)
-    database = unquote(parts.path.strip("/")) or "tallymark"
-    if not parts.hostname or not _NAME.fullmatch(database):
-        raise Rejected("bad-setting", f"clickhouse is {url!r}: it must name a host and a database.")
-    if parts.scheme == "chdb+http":
-        from pipeline.stores.clickhouse_http import HttpClickHouse
-
-        return HttpClickHouse(parts.hostname, parts.port or 8123, database)
-    if parts.scheme in ("clickhouse", "clickhouses"):
-        from pipeline.stores.clickhouse_native import NativeClickHouse
-
-        secure = parts.scheme == "clickhouses"
-        return NativeClickHouse(
-            parts.hostname,
-            parts.port or (9440 if secure else 9000),
-            database,
-            user=unquote(parts.username or "default"),
-            password=unquote(parts.password or "") or password,
-            secure=secure,
-        )
-    raise Rejected("bad-setting", f"clickhouse is {url!r}: it must begin with clickhouse:// or chdb+http://.")
-
-
 def insert_statement(table: str, columns: Columns) -> str:
     """`INSERT INTO table (columns)`. Raises Broken for unknown names, unequal lengths and wrong decimals."""
     unknown = set(columns) - TABLES.get(table, frozenset())
@@ -115,7 +87,7 @@ def insert_statement(table: str, columns: Columns) -> str:
 
 def create_database_statement(database: str) -> str:
     """Raises Broken unless the name is a plain identifier."""
-    if not _NAME.fullmatch(database):
+    if not NAME.fullmatch(database):
         raise Broken(f"not a database name: {database!r}")
     return "CREATE DATABASE IF NOT EXISTS " + database
 

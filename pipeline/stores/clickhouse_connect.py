@@ -1,0 +1,39 @@
+"""Which kind of ClickHouse a URL names.
+
+Owns: reading the URL. Does not own: the wires (clickhouse_native, clickhouse_http).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import Rejected
+from pipeline.stores.clickhouse import NAME, ClickHouse
+
+
+def connect(url: str, password: str = "") -> ClickHouse:
+    """The store that `url` names: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
+
+    Connects at first use. Raises Rejected `bad-setting` for a URL that names no such store.
+    """
+    parts = urlsplit(url)
+    database = unquote(parts.path.strip("/")) or "tallymark"
+    if not parts.hostname or not NAME.fullmatch(database):
+        raise Rejected("bad-setting", f"clickhouse is {url!r}: it must name a host and a database.")
+    if parts.scheme == "chdb+http":
+        from pipeline.stores.clickhouse_http import HttpClickHouse
+
+        return HttpClickHouse(parts.hostname, parts.port or 8123, database)
+    if parts.scheme in ("clickhouse", "clickhouses"):
+        from pipeline.stores.clickhouse_native import NativeClickHouse
+
+        secure = parts.scheme == "clickhouses"
+        return NativeClickHouse(
+            parts.hostname,
+            parts.port or (9440 if secure else 9000),
+            database,
+            user=unquote(parts.username or "default"),
+            password=unquote(parts.password or "") or password,
+            secure=secure,
+        )
+    raise Rejected("bad-setting", f"clickhouse is {url!r}: it must begin with clickhouse:// or chdb+http://.")
