@@ -10,15 +10,15 @@ partition after it decides by no older definitions.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import faust
 import msgspec
 
 from pipeline.agents.marks import begin, keep
+from pipeline.agents.meters import MetersInForce
 from pipeline.agents.packing import PACK_BYTES, arrays
 from pipeline.core.aggregate import aggregate as count
-from pipeline.core.reading import MeterIndex
 from pipeline.core.tally import key_start_s
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
@@ -36,14 +36,12 @@ EXPIRED_KEYS = 5_000  # removed a chunk
 RUN_ITEMS = 256  # encoded at once
 CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as marks.LEAST_REVISION does
 
-Meters = Callable[[], tuple[MeterIndex, int]]  # the meters in force and the control revision they are from
-
 _decode = msgspec.json.Decoder(list[Event]).decode
 _encode = msgspec.json.Encoder().encode
 _instant = struct.Struct(">q")
 
 
-def create(stage: Stage, meters: Meters, horizon_s: int) -> None:
+def create(stage: Stage, meters: MetersInForce, horizon_s: int) -> None:
     """horizon_s: how old an event may be when it is received."""
     closing = Closing(horizon_s + LATENESS_S)
 
@@ -56,7 +54,7 @@ def create(stage: Stage, meters: Meters, horizon_s: int) -> None:
     stage.agent("events-unique")(aggregate)
 
 
-def fill(transaction: Transaction, meters: Meters, closing: Closing) -> None:
+def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> None:
     """Count each packed record of the chunk once."""
     chunk, table = transaction.chunk, transaction.table
     index, revision = meters()

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import faust
 import msgspec
 
-from pipeline.agents.aggregate import Meters
+from pipeline.agents.meters import MetersInForce
 from pipeline.agents.packing import arrays
 from pipeline.core.backfill import FINISHED, Found, Step, key_of, take
 from pipeline.core.barrier import end_mark, start_mark
@@ -46,7 +46,7 @@ _work = msgspec.json.Decoder(Backfill).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def create(stage: Stage, store: ClickHouse, meters: Meters, partitions: int) -> None:
+def create(stage: Stage, store: ClickHouse, meters: MetersInForce, partitions: int) -> None:
     """partitions: of `usage` and of `events-settled`."""
 
     async def backfill(chunks: faust.Stream[Chunk]) -> None:
@@ -59,7 +59,7 @@ def create(stage: Stage, store: ClickHouse, meters: Meters, partitions: int) -> 
     stage.agent(TOPIC)(backfill)
 
 
-async def _look(stage: Stage, store: ClickHouse, meters: Meters, chunk: Chunk) -> list[Found]:
+async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: Chunk) -> list[Found]:
     """What each step of the chunk needs to know. Waits for ClickHouse; gives nothing if the partition goes meanwhile.
 
     If no step can go on yet it looks again for a while: to say a step again costs a transaction.

@@ -5,7 +5,7 @@ Owns: that the index and its revision always belong together. Does not own: deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline.agents.following import Following
 from pipeline.core.attribution import Watched
@@ -13,6 +13,8 @@ from pipeline.core.meter import Meter, meter_of
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Definition
 from pipeline.settings import Settings
+
+MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision that they are from
 
 
 class Meters(Following):
