@@ -7,23 +7,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pipeline.engine import metrics
 from pipeline.engine.chunk import Chunk
-from pipeline.engine.partition import Commit, Output, Partition
+from pipeline.engine.partition import Commit, Output, Partition, Spec
 from pipeline.engine.producer import Headers
 from pipeline.engine.table import Overlay
 from pipeline.errors import Broken
 
-if TYPE_CHECKING:
-    from pipeline.engine.stage import Stage
+
+class Owner(Protocol):
+    """What a transaction asks of its stage."""
+
+    events_in: int
+
+    @property
+    def spec(self) -> Spec: ...
+
+    def finish(
+        self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Callable[[], None]
+    ) -> None:
+        """Commits in the background; `done` is called after it."""
+        ...
+
+    def abandon(self, chunk: Chunk) -> None:
+        """Leaves the chunk undone, to be read again."""
+        ...
 
 
 class Transaction:
     """One chunk's outputs, changes and counts; nothing of it exists before `commit` returns."""
 
-    def __init__(self, stage: Stage, partition: Partition, chunk: Chunk) -> None:
+    def __init__(self, stage: Owner, partition: Partition, chunk: Chunk) -> None:
         self.chunk = chunk
         self._stage = stage
         self._partition = partition
