@@ -13,11 +13,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from hashlib import blake2b
 
 from pipeline.core import credit, number, period
 from pipeline.core import terms as terms_
-from pipeline.core.balance_state import Head, Trail, decode_head, decode_trail, encode, keep, restore
+from pipeline.core.balance_state import (
+    Head,
+    Trail,
+    decode_head,
+    decode_trail,
+    encode,
+    keep,
+    restore,
+    schedule_digest,
+)
 from pipeline.core.credit import Segment, Snapshot
 from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.standing import Correction, Outcome, ResetDone, Standing
@@ -122,7 +130,7 @@ class _Machine:
         head = self.head
         if head.entitlement == terms.entitlement and head.revision == terms.revision:
             return
-        if terms.aggregation == "UNIQUE_COUNT" and head.schedule != _mark(terms):
+        if terms.aggregation == "UNIQUE_COUNT" and head.schedule != schedule_digest(terms.schedule):
             self.rows.rebuild_members(terms.schedule, self.end_s())
         if head.entitlement == terms.entitlement:
             self._count_anew()
@@ -141,7 +149,7 @@ class _Machine:
         snapshot = terms_.begin(terms)
         self.head = Head(
             terms.entitlement, terms.revision, position, now_s, keep(snapshot), 0,
-            ahead=ahead, schedule=_mark(terms),
+            ahead=ahead, schedule=schedule_digest(terms.schedule),
         )  # fmt: skip
         self._trail = []
         self._run_on(snapshot)
@@ -150,7 +158,7 @@ class _Machine:
     def _count_anew(self) -> None:
         """Under other terms, from the oldest snapshot on."""
         terms, known = self._terms, [*self.trail, self.before]
-        self.head.revision, self.head.schedule = terms.revision, _mark(terms)
+        self.head.revision, self.head.schedule = terms.revision, schedule_digest(terms.schedule)
         self._trail = []
         first = known[0]
         self._run_on(first if first.at_s > terms.schedule.start_s else terms_.begin(terms))
@@ -382,8 +390,3 @@ class _Machine:
         if after.exhausted_at_s != NEVER_S:
             instants.append(after.exhausted_at_s + terms.grace_s)
         return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)
-
-
-def _mark(terms: Terms) -> bytes:
-    """Tells whether the usage periods are the same."""
-    return blake2b(repr(terms.schedule).encode(), digest_size=8).digest()

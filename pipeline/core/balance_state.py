@@ -7,12 +7,13 @@ Array-like, growing only at the end. Amounts are plain decimal text: they outgro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 
 import msgspec
 
 from pipeline.core import number
 from pipeline.core.credit import Snapshot
-from pipeline.core.period import NEVER_S
+from pipeline.core.period import NEVER_S, Schedule
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -92,6 +93,23 @@ def restore(kept: KeptSnapshot) -> Snapshot:
         number.exact(kept.burnt),
         kept.exhausted_at_s,
     )
+
+
+def schedule_digest(schedule: Schedule) -> bytes:
+    """Tells whether usage periods are the same as those that a Head was kept with.
+
+    The text is what state holds digests of, so it stays as it is, whatever these classes are called.
+    """
+    (months, seconds), anchor_s = schedule.recurrence
+    interval = f"Interval(months={months}, seconds={seconds})"
+    resets = [
+        f"Reset(at_s={at_s}, anchor_s={anchor_s}, preserve={preserve})"
+        for at_s, anchor_s, preserve in schedule.resets
+    ]
+    listed = f"({resets[0]},)" if len(resets) == 1 else f"({', '.join(resets)})"
+    recurrence = f"Recurrence(interval={interval}, anchor_s={anchor_s})"
+    text = f"Schedule(start_s={schedule.start_s}, recurrence={recurrence}, resets={listed})"
+    return blake2b(text.encode(), digest_size=8).digest()
 
 
 def _texts(balances: Mapping[str, int]) -> dict[str, str]:
