@@ -219,7 +219,7 @@ def events(form: str, from_: str | None, to: str | None, limit: int, **texts: st
     Example:
       tallymark events --subject acme --fate duplicate
     """
-    from pipeline.api.instant import instant_ns
+    from pipeline.core.values.user_time import instant_ns
 
     filter_ = event_filter(texts, instant_ns("from", from_), instant_ns("to", to))
     content = event_rows(

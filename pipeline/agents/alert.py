@@ -24,8 +24,8 @@ from pipeline.core.alerting import DUE, MOST_CALLED, Moved
 from pipeline.core.attribution import Holders
 from pipeline.core.identity import customer_hash
 from pipeline.core.late import late_usage
-from pipeline.core.period import HOUR_S, NEVER_S
 from pipeline.core.telling import At, Rules, next_warning_s, tell
+from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk

@@ -4,7 +4,7 @@ Owns: reading an endpoint's definition, opening its sealed secrets. Does not own
 disabling one (control).
 
     body: {id, url, signingSecret, previousSecret?: {secret, until: RFC 3339}, customHeaders?: {name: value},
-           disabled?: bool, deletedAt?}; secrets as given or as core.sealed wrote them
+           disabled?: bool, deletedAt?}; secrets as given or as core.values.sealed wrote them
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.endpoint import place
-from pipeline.core.rfc3339 import parse_ns
-from pipeline.core.sealed import Seal
+from pipeline.core.values.sealed import Seal
+from pipeline.core.values.timestamp import parse_ns
 from pipeline.core.webhook import Key, parse_key
 from pipeline.errors import Rejected
 from pipeline.records import Definition

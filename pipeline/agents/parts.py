@@ -160,7 +160,7 @@ def _live(settings: Settings, declared: Declared) -> Parts:
 def _webhook(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import webhook
     from pipeline.agents.endpoints import Endpoints
-    from pipeline.core.sealed import Seal
+    from pipeline.core.values.sealed import Seal
 
     endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))
     partitions = declared[webhook.WORK].partitions

@@ -24,7 +24,7 @@ from pipeline import kafka
 from pipeline.agents.packing import arrays
 from pipeline.core.attribution import Holders, attribute
 from pipeline.core.identity import customer_hash
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values.time_window import MINUTE_S
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
 from pipeline.settings import Settings

@@ -16,13 +16,13 @@ from pipeline.api.auth import namespace_of, needs, principal
 from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.delivery_form import status_json
 from pipeline.api.exact import answer
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, Several, split
 from pipeline.api.rule_form import rule_json
 from pipeline.control_log import Definitions
-from pipeline.core import instant
 from pipeline.core.delivery import delivery_id
+from pipeline.core.values import timestamp
+from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Alert, Delivery, WebhookWork
 
@@ -117,7 +117,7 @@ def event_json(alert: Alert, log: Definitions, deliveries: Iterable[Delivery]) -
     return {
         "id": alert.id,
         "type": alert.type,
-        "createdAt": instant.text_of(alert.at_ms),
+        "createdAt": timestamp.text_of(alert.at_ms),
         "rule": {"id": alert.rule} if rule is None else rule_json(rule),
         "payload": msgspec.Raw(alert.payload.encode()),
         "deliveryStatus": [

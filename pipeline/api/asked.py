@@ -14,11 +14,11 @@ import msgspec
 from fastapi import Request
 
 from pipeline.api.attribution import subjects_of
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import Neighbours
-from pipeline.core import filter_string
 from pipeline.core.meter import Meter
 from pipeline.core.query import UsageQuery, usage_query
+from pipeline.core.values import filters as filter_string
+from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 
 MAX_CLIENT_ID = 36

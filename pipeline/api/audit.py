@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from pipeline.api.auth import namespace_of, needs
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import MOST_PAGE_SIZE, PAGE_SIZE
 from pipeline.audit_log import Wanted
-from pipeline.core import instant
+from pipeline.core.values import timestamp
+from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
 
 router = APIRouter(prefix="/audit", tags=["audit"], dependencies=[Depends(needs("audit:read"))])
@@ -61,7 +61,7 @@ def entry_json(record: Audit) -> dict[str, Any]:
     """An entry as the API shows it."""
     return {
         "seq": record.seq,
-        "at": instant.text_of(record.at_ms),
+        "at": timestamp.text_of(record.at_ms),
         "actor": record.actor,
         "kind": record.kind,
         "name": record.name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.core import instant
 from pipeline.core.endpoint import TYPE
+from pipeline.core.values import timestamp
 from pipeline.records import Attempt, Delivery
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ def delivery_json(delivery: Delivery) -> Json:
         "id": delivery.id,
         "event": {"id": delivery.alert, "type": delivery.type},
         "rule": {"id": delivery.rule},
-        "createdAt": instant.text_of(delivery.at_ms),
+        "createdAt": timestamp.text_of(delivery.at_ms),
         "customerId": delivery.customer,
         "feature": delivery.feature,
         "subject": delivery.subject,
@@ -31,18 +31,18 @@ def status_json(endpoint: str, delivery: Delivery | None, at_ms: int) -> Json:
     """What became of an alert at one channel: OpenMeter's delivery status. at_ms: of the alert."""
     channel = {"id": endpoint, "type": TYPE}
     if delivery is None:
-        return {"channel": channel, "state": "PENDING", "updatedAt": instant.text_of(at_ms), "attempts": []}
+        return {"channel": channel, "state": "PENDING", "updatedAt": timestamp.text_of(at_ms), "attempts": []}
     last = delivery.attempts[-1] if delivery.attempts else None
     updated_ms = delivery.ended_at_ms or (at_ms if last is None else last.at_ms + last.duration_ms)
     shown = {
         "channel": channel,
         "state": delivery.state,
         "reason": delivery.reason,
-        "updatedAt": instant.text_of(updated_ms),
+        "updatedAt": timestamp.text_of(updated_ms),
         "attempts": [_attempt(one) for one in reversed(delivery.attempts)],
     }
     if delivery.next_at_ms:
-        shown["nextAttempt"] = instant.text_of(delivery.next_at_ms)
+        shown["nextAttempt"] = timestamp.text_of(delivery.next_at_ms)
     return shown
 
 
@@ -54,6 +54,6 @@ def _attempt(attempt: Attempt) -> Json:
         "number": attempt.number,
         "state": "SUCCESS" if attempt.outcome == "delivered" else "FAILED",
         "outcome": attempt.outcome,
-        "timestamp": instant.text_of(attempt.at_ms),
+        "timestamp": timestamp.text_of(attempt.at_ms),
         "response": response,
     }

@@ -20,7 +20,7 @@ from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, ordered, paginated
 from pipeline.core import endpoint as core_endpoint
-from pipeline.core.sealed import NONCE_BYTES, Seal
+from pipeline.core.values.sealed import NONCE_BYTES, Seal
 from pipeline.core.webhook import secret_text, signing_key
 from pipeline.errors import Rejected
 from pipeline.records import DeliveryState, WebhookWork

@@ -15,11 +15,11 @@ from msgspec import Raw
 
 from pipeline.api.attribution import customer_of
 from pipeline.api.neighbours import Neighbours
-from pipeline.core import number
 from pipeline.core.meter import Meter
 from pipeline.core.query import instant_text, usage_query
 from pipeline.core.reading import measure
-from pipeline.core.window import MINUTE_NS
+from pipeline.core.values import number
+from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Rejected
 from pipeline.stores.events import Place, StoredEvent
 from pipeline.stores.usage import usage

@@ -1,6 +1,6 @@
 """`/events`: stored events and what became of each.
 
-Owns: the routes and the form of an event. Does not own: ingest (api.ingest), filters (core.filter_string), SQL
+Owns: the routes and the form of an event. Does not own: ingest (api.ingest), filters (core.values.filters), SQL
 (stores.events). The list by v1 takes plain parameters, the one by v2 filters in JSON and pages by a cursor.
 """
 
@@ -18,10 +18,10 @@ from pipeline.api.asked import MAX_CLIENT_ID, refuse_unknown
 from pipeline.api.attribution import subjects_of
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.event_form import cursor_of, listed, place_of, told
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.api.usage_form import as_json
-from pipeline.core.filter_string import (
+from pipeline.core.query import NS_PER_S, check_range
+from pipeline.core.values.filters import (
     ALL,
     MAX_OPERANDS,
     Filter,
@@ -30,7 +30,7 @@ from pipeline.core.filter_string import (
     filter_time,
     parse_json,
 )
-from pipeline.core.query import NS_PER_S, check_range
+from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.events import EventFilter, events, versions
 

@@ -1,6 +1,6 @@
 """Answers whose amounts are JSON numbers with all their digits.
 
-Owns: the response. Does not own: the numbers (core.exact).
+Owns: the response. Does not own: the numbers (core.values.json_number).
 """
 
 from __future__ import annotations

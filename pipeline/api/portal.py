@@ -18,7 +18,7 @@ from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
 from pipeline.api.query import ANSWER, answer
-from pipeline.core import instant
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 router = APIRouter(prefix="/portal", tags=["portal"])
@@ -86,5 +86,5 @@ def _secret(request: Request) -> str:
 
 
 def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    ended = "invalidatedAt" in body or instant.ms_of(str(body["expiresAt"])) <= time.time() * 1000
+    ended = "invalidatedAt" in body or timestamp.ms_of(str(body["expiresAt"])) <= time.time() * 1000
     return {name: body[name] for name in _SHOWN if name in body} | {"expired": ended}

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import jwt
 
-from pipeline.core import instant
 from pipeline.core.portal_token import CLOCK_SKEW_S, LIFETIME_S
+from pipeline.core.values import timestamp
 
 ISSUER = "tallymark"
 AUDIENCE = "tallymark-portal"
@@ -33,7 +33,7 @@ class PortalToken(NamedTuple):
 
 def sign(secret: str, namespace: str, body: Mapping[str, object]) -> str:
     """The JWT of a portal token's record on the control log."""
-    made_at_s = instant.ms_of(str(body["createdAt"])) // 1000
+    made_at_s = timestamp.ms_of(str(body["createdAt"])) // 1000
     claims: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -41,7 +41,7 @@ def sign(secret: str, namespace: str, body: Mapping[str, object]) -> str:
         "ns": namespace,
         "sub": body["subject"],
         "nbf": made_at_s - CLOCK_SKEW_S,  # createdAt is by the broker's clock, which may be ahead of ours
-        "exp": instant.ms_of(str(body["expiresAt"])) // 1000,
+        "exp": timestamp.ms_of(str(body["expiresAt"])) // 1000,
     }
     if body.get("allowedMeterSlugs"):
         claims["meters"] = body["allowedMeterSlugs"]

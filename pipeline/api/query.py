@@ -15,12 +15,12 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pipeline.api.asked import Asked, from_body, from_url, refuse_unknown, usage_query_of
 from pipeline.api.attribution import display_names
 from pipeline.api.auth import namespace_of, needs
-from pipeline.api.instant import instant_ns
 from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
 from pipeline.api.usage_form import CSV, as_json, csv_answer, json_answer
 from pipeline.core.meter import Meter
 from pipeline.core.query import NS_PER_S, UsageQuery, usage_query
+from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.usage import keys, usage
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipeline.api.neighbours import Neighbours
 from pipeline.control_log import Definitions
-from pipeline.core import burndown, number
+from pipeline.core import burndown
 from pipeline.core.accounts import Accounts, Use
 from pipeline.core.attribution import Holders, attribute
 from pipeline.core.burndown import MinuteUsage
@@ -19,6 +19,7 @@ from pipeline.core.catalog import key_of
 from pipeline.core.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.meter import Meter
 from pipeline.core.terms import Terms
+from pipeline.core.values import number
 from pipeline.errors import Rejected
 from pipeline.records import Definition, Window
 from pipeline.stores.windows import stored_windows

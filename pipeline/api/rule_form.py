@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.endpoint import TYPE
-from pipeline.core.exact import plain
+from pipeline.core.values.json_number import plain
 
 
 def rule_json(body: Mapping[str, Any]) -> dict[str, Any]:

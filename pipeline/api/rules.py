@@ -20,7 +20,8 @@ from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, Several, ordered, paginated, split
 from pipeline.api.rule_form import rule_json
-from pipeline.core import sample, ulid
+from pipeline.core import sample
+from pipeline.core.values import ulid
 from pipeline.errors import Rejected
 
 router = APIRouter(prefix="/notification/rules", tags=["notifications"])

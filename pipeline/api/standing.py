@@ -20,14 +20,15 @@ from pipeline.api.auth import loaded, namespace_of, needs
 from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.exact import answer
 from pipeline.api.held import Body, Holder
-from pipeline.api.instant import instant_ns
 from pipeline.api.neighbours import neighbours
 from pipeline.api.recount import AHEAD_S, recount
-from pipeline.core import burndown, period
+from pipeline.core import burndown
 from pipeline.core.burndown import MAX_WINDOWS, HistorySize
 from pipeline.core.entitled import in_force, schedule_of, span
 from pipeline.core.entitlement_form import history_json, snapshot_json
 from pipeline.core.late import correction_of
+from pipeline.core.values import calendar
+from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 
 READ = [Depends(needs("query"))]
@@ -144,8 +145,8 @@ def _history(
 
 def _last_reset_s(entitlement: Body) -> int:
     schedule, (first_s, end_s) = schedule_of(entitlement), span(entitlement)
-    at_s = max(min(held.now_s(), end_s - period.MINUTE_S), first_s, schedule.start_s)
-    return period.usage_period(schedule, at_s)[0]
+    at_s = max(min(held.now_s(), end_s - calendar.MINUTE_S), first_s, schedule.start_s)
+    return calendar.usage_period(schedule, at_s)[0]
 
 
 def _seconds(name: str, text: str, zone: str = "UTC", up: bool = False) -> int:

@@ -16,11 +16,11 @@ import msgspec
 from pipeline.core import entitled
 from pipeline.core.attribution_history import read as read_holders
 from pipeline.core.entitlement import terms_of
-from pipeline.core.filter_string import Filter, filter_string, matches
 from pipeline.core.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.meter import Meter, meter_of
-from pipeline.core.period import NEVER_S
 from pipeline.core.terms import Terms
+from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values.filters import Filter, filter_string, matches
 from pipeline.records import Definition
 
 ACCOUNT = b"a"

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pipeline.core import number, tally
+from pipeline.core import tally
 from pipeline.core.gathering import At, Cell, Group, gather
 from pipeline.core.reading import MeterIndex, Reader
-from pipeline.core.table import Table
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values import number
+from pipeline.core.values.table import Table
+from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Event, Settled, Window
 
 NAMED_CHARACTERS = 64 << 10  # of sources and ids in one window; a packed record has to hold it

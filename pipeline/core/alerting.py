@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import balance, number
+from pipeline.core import balance
 from pipeline.core.accounts import Account, Accounts, Body
-from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Outcome, Standing
-from pipeline.core.table import ScannedTable, Table
 from pipeline.core.usage_rows import Change, change_of
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values.table import ScannedTable, Table
 from pipeline.records import Balance, CustomerWindow, Window
 
 DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"

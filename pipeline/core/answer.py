@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pipeline.core import filter_string, number, tally
+from pipeline.core import tally
 from pipeline.core.meter import Meter
 from pipeline.core.query import NS_PER_S, UsageQuery, instant_text
 from pipeline.core.reading import Plan, measure_by
-from pipeline.core.window import MINUTE_S, bounds, minute_s
+from pipeline.core.values import filters, number
+from pipeline.core.values.time_window import MINUTE_S, bounds, minute_s
 from pipeline.errors import Broken, Rejected
 
 _COUNTING = ("COUNT", "UNIQUE_COUNT")
@@ -111,7 +112,7 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
         except Rejected as error:
             raise Broken(f"meter {query.meter.slug} counted an event that it cannot take: {error}") from error
         value: Any = None if aggregation == "COUNT" else measured
-        if not all(filter_string.matches(filter_, dimensions[place]) for place, filter_ in allowed):
+        if not all(filters.matches(filter_, dimensions[place]) for place, filter_ in allowed):
             return None
         minute = minute_s(event.time_ns)
         subject = event.subject if query.by_subject else ""

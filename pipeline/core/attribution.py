@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.core.attribution_history import NOBODY, Holding, read
 from pipeline.core.kinds import ATTRIBUTION
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import CustomerWindow, Definition, Window
 
 FROM_EVER_S = 0

@@ -29,8 +29,8 @@ from pipeline.core.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.meter import meter_of as defined_meter
 from pipeline.core.reading import MeterIndex
-from pipeline.core.table import ScannedTable, Table
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
 
 PART = 1  # of windows that a backfill counted

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from pipeline.core import credit, number, period
+from pipeline.core import credit
 from pipeline.core import terms as terms_
 from pipeline.core.balance_state import (
     Head,
@@ -27,11 +27,12 @@ from pipeline.core.balance_state import (
     schedule_digest,
 )
 from pipeline.core.credit import Segment, Snapshot
-from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.standing import Correction, Outcome, ResetDone, Standing
-from pipeline.core.table import Table
 from pipeline.core.terms import Terms
 from pipeline.core.usage_rows import Change, Moved, UsageRows
+from pipeline.core.values import calendar, number
+from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
+from pipeline.core.values.table import Table
 from pipeline.errors import Broken
 
 KEEP_S = (
@@ -60,7 +61,7 @@ def move(
     A record at or before the last one taken changes nothing. Other terms than before are counted anew.
     """
     machine = _Machine(table, account, terms, keep_s)
-    now_s = period.floor_minute(now_s)
+    now_s = calendar.floor_minute(now_s)
     machine.load(now_s)
     cause = ""
     if changes and position > machine.head.position:
@@ -225,7 +226,7 @@ class _Machine:
         terms, head = self._terms, self.head
         self.before = snapshot
         at_s = snapshot.at_s
-        head.period_to_s = period.usage_period(terms.schedule, at_s)[1]
+        head.period_to_s = calendar.usage_period(terms.schedule, at_s)[1]
         head.phase_to_s = min(credit.next_cut(terms.order, at_s), head.period_to_s, terms.ends_at_s)
         head.amount, head.order, head.exhausted_at_s = "0", "", NEVER_S
 
@@ -235,7 +236,7 @@ class _Machine:
         self.trail.append(self.before)
         _, after = self._step()
         if self.head.period_to_s == end_s:
-            manual = period.manual_reset(terms.schedule, end_s) is not None
+            manual = calendar.manual_reset(terms.schedule, end_s) is not None
             done = (after.balance, after.usage, max(0, after.overage), after.total_available)
             self.resets.append(ResetDone(end_s, self.before.since_s, *done, manual))
             _, after = credit.reset(terms.order, after, terms_.preserves(terms, end_s))

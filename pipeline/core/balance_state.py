@@ -11,9 +11,9 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core import number
 from pipeline.core.credit import Snapshot
-from pipeline.core.period import NEVER_S, Schedule
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S, Schedule
 
 encode = msgspec.msgpack.Encoder().encode
 

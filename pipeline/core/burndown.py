@@ -15,11 +15,12 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipeline.core import credit, number, period, window
+from pipeline.core import credit
 from pipeline.core import terms as terms_
 from pipeline.core.credit import Burnt, Run, Segment, Snapshot
 from pipeline.core.standing import Correction
 from pipeline.core.terms import Terms
+from pipeline.core.values import calendar, number, time_window
 from pipeline.errors import Rejected
 
 HistorySize = Literal["MINUTE", "HOUR", "DAY", "MONTH"]
@@ -103,7 +104,7 @@ def new_members(seen: Iterable[tuple[int, str]], terms: Terms) -> list[tuple[int
     known: set[tuple[int, str]] = set()
     counts: dict[int, int] = {}
     for minute_s, member in sorted(seen):
-        first = (period.usage_period(terms.schedule, minute_s)[0], member)
+        first = (calendar.usage_period(terms.schedule, minute_s)[0], member)
         if first not in known:
             known.add(first)
             counts[minute_s] = counts.get(minute_s, 0) + number.SCALE
@@ -127,7 +128,7 @@ def recount(terms: Terms, usage: MinuteUsage, until_s: int, inclusive: bool = Tr
 
 def value_at(terms: Terms, usage: MinuteUsage, at_s: int) -> tuple[Snapshot, bool]:
     """The state at an instant as OpenMeter answers it, rounded up to the next minute; and whether there is access."""
-    last = recount(terms, usage, period.ceil_minute(at_s)).last
+    last = recount(terms, usage, calendar.ceil_minute(at_s)).last
     return last, terms_.has_access(terms, last.balance, last.exhausted_at_s, at_s)
 
 
@@ -144,13 +145,13 @@ def history(
 
     Raises Rejected `bad-query` before measuring began, for an empty span, and for too many windows.
     """
-    start_s, to_s = terms.schedule.start_s, period.ceil_minute(to_s)
+    start_s, to_s = terms.schedule.start_s, calendar.ceil_minute(to_s)
     if from_s < start_s:
         raise Rejected("bad-query", "from must not be before measureUsageFrom")
     if to_s <= from_s:
         raise Rejected("bad-query", "from must be before to")
-    from_s = period.floor_minute(from_s)
-    edges = window.boundaries(size, zone, from_s, to_s)
+    from_s = calendar.floor_minute(from_s)
+    edges = time_window.boundaries(size, zone, from_s, to_s)
     if len(edges) > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     edges[0] = max(edges[0], start_s)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from heapq import heappop, heappush
 from typing import cast
 
-from pipeline.core import instant
 from pipeline.core.attribution_history import NOBODY, read
 from pipeline.core.kinds import (
     ATTRIBUTION,
@@ -35,6 +34,7 @@ from pipeline.core.kinds import (
     SUBJECT_KEY,
     TOKEN_SUBJECT,
 )
+from pipeline.core.values import timestamp
 from pipeline.records import Definition
 
 Body = dict[str, object]
@@ -142,7 +142,7 @@ class Catalog:
         if definition.kind == KEY and definition.body is not None:
             self._one.setdefault(("", KEY), {})[name] = namespace
         if definition.kind == PORTAL_TOKEN and definition.body is not None and not known:
-            heappush(self._ends, (instant.ms_of(str(definition.body["expiresAt"])), key_of(definition)))
+            heappush(self._ends, (timestamp.ms_of(str(definition.body["expiresAt"])), key_of(definition)))
 
     def _remove(self, definition: Definition) -> None:
         for by, value in _unique(definition):

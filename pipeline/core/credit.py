@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pipeline.core.grant import Grant, burn_order
-from pipeline.core.period import NEVER_S
+from pipeline.core.values.calendar import NEVER_S
 from pipeline.errors import Broken
 
 Usage = Callable[[int, int], int]  # of [from_s, to_s); UNIQUE_COUNT: members new in the usage period

@@ -16,7 +16,7 @@ import msgspec
 from orjson import loads
 
 from pipeline.core.identity import IDENTITY_BYTES
-from pipeline.core.table import Seen
+from pipeline.core.values.table import Seen
 from pipeline.errors import Broken
 from pipeline.records import KEY, AcceptedBatch, Settled
 

@@ -17,7 +17,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core import ulid
+from pipeline.core.values import ulid
 from pipeline.core.webhook import JITTERS, delay_ms
 from pipeline.records import Alert, Attempt, Delivery
 

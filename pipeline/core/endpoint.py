@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core import instant
 from pipeline.core.kinds import ENDPOINT, RULE, RULE_ENDPOINT
-from pipeline.core.sealed import PREFIX
+from pipeline.core.values import timestamp
+from pipeline.core.values.sealed import PREFIX
 from pipeline.core.wanted import Wanted
 from pipeline.core.webhook import signing_key
 from pipeline.core.wish import Body, Change, Outcome, Wish
@@ -121,7 +121,7 @@ def delete(wish: Wish) -> Outcome:
 
 
 def _turned(wish: Wish, old: Body, secret: str, overlap_s: int) -> Body:
-    until = instant.text_of(wish.at_ms + 1000 * overlap_s)
+    until = timestamp.text_of(wish.at_ms + 1000 * overlap_s)
     return {"signingSecret": secret, "previousSecret": {"secret": old["signingSecret"], "until": until}}
 
 

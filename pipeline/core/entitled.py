@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core import period
 from pipeline.core.catalog import Catalog
 from pipeline.core.kinds import CUSTOMER_KEY, CUSTOMER_SUBJECT, ENTITLEMENT, ENTITLEMENT_CUSTOMER, SUBJECT
-from pipeline.core.period import NEVER_S, Recurrence, Reset, Schedule
+from pipeline.core.values import calendar
+from pipeline.core.values.calendar import NEVER_S, Recurrence, Reset, Schedule
 from pipeline.core.wanted import Wanted, seconds_of
 from pipeline.errors import Broken, Rejected
 
@@ -100,7 +100,7 @@ def schedule_of(body: Stored) -> Schedule:
     anchor_s = seconds_of(usage_period, "anchor") if isinstance(usage_period, Mapping) else None
     if not isinstance(usage_period, Mapping) or start_s is None or anchor_s is None:
         raise Broken(f"The entitlement {body.get('id')} has no usage period.")
-    recurrence = Recurrence(period.parse(usage_period["interval"]), anchor_s)
+    recurrence = Recurrence(calendar.parse(usage_period["interval"]), anchor_s)
     return Schedule(start_s, recurrence, tuple(map(_reset, _list(body, "resets"))))
 
 

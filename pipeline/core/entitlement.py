@@ -13,12 +13,13 @@ from typing import cast
 
 import msgspec
 
-from pipeline.core import entitled, number, period
+from pipeline.core import entitled
 from pipeline.core import grant as grant_
 from pipeline.core.grant import burn_order, grant_of
 from pipeline.core.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
-from pipeline.core.period import MINUTE_S, Recurrence
 from pipeline.core.terms import COUNTED, Counted, Terms
+from pipeline.core.values import calendar, number
+from pipeline.core.values.calendar import MINUTE_S, Recurrence
 from pipeline.core.wanted import Wanted, seconds_of, text_of
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
@@ -82,16 +83,16 @@ def reset(wish: Wish) -> Outcome:
     """entitlement.reset {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?}: a new usage period begins."""
     members = ("id", "customerId", "subject", "effectiveAt", "retainAnchor", "preserveOverage")
     sent = Wanted(ENTITLEMENT, wish.body, members)
-    old, now_s = _find(wish, sent), period.floor_minute(wish.at_ms // 1000)
+    old, now_s = _find(wish, sent), calendar.floor_minute(wish.at_ms // 1000)
     if old["type"] != "metered":
         sent.refuse("only metered entitlements can be reset")
     wanted_ms = sent.instant_ms("effectiveAt")
     if wanted_ms is not None and wanted_ms > wish.at_ms:
         sent.refuse("reset time cannot be in the future")
-    at_s = now_s if wanted_ms is None else period.floor_minute(wanted_ms // 1000)
+    at_s = now_s if wanted_ms is None else calendar.floor_minute(wanted_ms // 1000)
     schedule = entitled.schedule_of(old)
     last_s = schedule.resets[-1].at_s if schedule.resets else schedule.start_s
-    if at_s < period.usage_period(schedule, now_s)[0]:
+    if at_s < calendar.usage_period(schedule, now_s)[0]:
         sent.refuse("reset time must not be before the current usage period")
     if at_s <= last_s:
         sent.refuse("reset time must be after the last reset")
@@ -132,7 +133,7 @@ def terms_of(
 
 def grace_s(text: str) -> int:
     """A grace period in seconds, of an interval without months."""
-    interval = period.parse(text, MINUTE_S)
+    interval = calendar.parse(text, MINUTE_S)
     if interval.months:
         raise Rejected("bad-interval", "a grace period is given in minutes, hours, days or weeks")
     return interval.seconds
@@ -160,7 +161,7 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
     sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), _OURS)
-    now_s = period.floor_minute(wish.at_ms // 1000)
+    now_s = calendar.floor_minute(wish.at_ms // 1000)
     id, feature = wish.id(), _feature(wish, sent)
     active_from_s, active_to_s = sent.minute_s("activeFrom"), sent.minute_s("activeTo")
     if active_from_s is not None and active_from_s < now_s:
@@ -279,7 +280,7 @@ def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> 
     if wanted is None or wanted == "NOW":
         return starts_at_s
     if wanted == "CURRENT_PERIOD_START":
-        return period.bounds(recurrence, starts_at_s)[0]
+        return calendar.bounds(recurrence, starts_at_s)[0]
     from_s = sent.minute_s("measureUsageFrom")
     if from_s is None or from_s > starts_at_s:
         sent.refuse("measureUsageFrom must not be after the entitlement becomes active")
@@ -328,7 +329,7 @@ def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
     schedule = entitled.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
         made = grant_.define(wish, Wanted(GRANT, one, grant_.MEMBERS), entitlement, wish.id(place), first_s)
-        if (seconds_of(made, "effectiveAt") or 0) < period.usage_period(schedule, first_s)[0]:
+        if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
         changes.append(Change(GRANT, wish.id(place), made))
     return changes

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core import entitled, instant, period
+from pipeline.core import entitled
 from pipeline.core.burndown import History, Row, Span
 from pipeline.core.credit import Snapshot
-from pipeline.core.exact import amount, plain
 from pipeline.core.grant import grant_of
+from pipeline.core.values import calendar, timestamp
+from pipeline.core.values.json_number import amount, plain
 from pipeline.core.wanted import text_of
 
 Body = Mapping[str, Any]
@@ -42,8 +43,8 @@ def _first_subject(customer: Body | None) -> str | None:
 def _metered(body: Body, now_s: int) -> Json:
     schedule = entitled.schedule_of(body)
     first_s, end_s = entitled.span(body)
-    at_s = max(min(now_s, end_s - period.MINUTE_S), first_s, schedule.start_s)
-    since_s, until_s = period.usage_period(schedule, at_s)
+    at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
+    since_s, until_s = calendar.usage_period(schedule, at_s)
     anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s
     found: Json = {
         "usagePeriod": _recurring(body["usagePeriod"]["interval"], text_of(anchor_s)),
@@ -65,14 +66,14 @@ def grant_json(body: Body, now_s: int) -> Json:
         shown["recurrence"] = _recurring(recurrence["interval"], recurrence["anchor"])
         grant = grant_of(body)
         assert grant.recurrence is not None
-        next_s = period.next_tick(grant.recurrence, max(now_s, grant.effective_at_s))
+        next_s = calendar.next_tick(grant.recurrence, max(now_s, grant.effective_at_s))
         if next_s < grant.ends_at_s:
             shown["nextRecurrence"] = text_of(next_s)
     return shown
 
 
 def _recurring(interval: str, anchor: str) -> Json:
-    return {"interval": interval, "intervalISO": period.iso(period.parse(interval)), "anchor": anchor}
+    return {"interval": interval, "intervalISO": calendar.iso(calendar.parse(interval)), "anchor": anchor}
 
 
 def history_json(history: History) -> Json:
@@ -107,7 +108,7 @@ def _span(span: Span) -> Json:
 
 
 def _period(from_s: int, to_s: int) -> Json:
-    return {"from": instant.text_of(from_s * 1000), "to": instant.text_of(to_s * 1000)}
+    return {"from": timestamp.text_of(from_s * 1000), "to": timestamp.text_of(to_s * 1000)}
 
 
 def _late(late: int) -> Json:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from orjson import OPT_SORT_KEYS, Fragment, JSONDecodeError, JSONEncodeError, dumps, loads
 
-from pipeline.core.strict_json import Number, canonical_text, compare, parse, parse_exactly
+from pipeline.core.values.strict_json import Number, canonical_text, compare, parse, parse_exactly
 from pipeline.errors import Rejected
 
 Headers = Sequence[tuple[str, bytes | None]]

@@ -23,7 +23,7 @@ from pipeline.core.envelope import (
     settle_optional,
 )
 from pipeline.core.identity import digests, subject_hash
-from pipeline.core.rfc3339 import parse_ns
+from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 
 _NS_PER_MS = 1_000_000

@@ -16,7 +16,7 @@ import msgspec
 from pipeline.core import tally
 from pipeline.core.meter import MAX_DIMENSIONS_CHARACTERS
 from pipeline.core.reading import Column, Data, Plan, Reader, unreadable
-from pipeline.core.window import MINUTE_NS
+from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.records import Event
 
 At = tuple[int, str, tuple[str, ...]]  # minute, subject, dimensions: a window of one meter

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core import entitled, instant, number, period
+from pipeline.core import entitled
 from pipeline.core.kinds import GRANT
-from pipeline.core.period import NEVER_S, Interval, Recurrence
+from pipeline.core.values import calendar, number, timestamp
+from pipeline.core.values.calendar import NEVER_S, Interval, Recurrence
 from pipeline.core.wanted import Wanted, seconds_of, text_of
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Broken, Rejected
@@ -70,7 +71,7 @@ class Grant(msgspec.Struct, frozen=True):
         """Whether its balance becomes the amount at that instant."""
         if self.effective_at_s == at_s:
             return True
-        return self.recurrence is not None and period.is_tick(self.recurrence, at_s)
+        return self.recurrence is not None and calendar.is_tick(self.recurrence, at_s)
 
     def rolled_over(self, balance: int) -> int:
         """What a reset leaves of `balance`."""
@@ -84,7 +85,7 @@ class Grant(msgspec.Struct, frozen=True):
             return NEVER_S
         if self.recurrence is None:
             return self.ends_at_s
-        return min(self.ends_at_s, period.next_tick(self.recurrence, after_s))
+        return min(self.ends_at_s, calendar.next_tick(self.recurrence, after_s))
 
 
 def burn_order(grants: Iterable[Grant]) -> tuple[Grant, ...]:
@@ -109,7 +110,7 @@ def grant_of(body: Mapping[str, object]) -> Grant:
         recurrence=_recurrence_of(recurrence) if isinstance(recurrence, Mapping) else None,
         min_rollover=number.exact(str(body["minRolloverAmount"])),
         max_rollover=number.exact(str(body["maxRolloverAmount"])),
-        created_at_ms=instant.ms_of(str(body["createdAt"])),
+        created_at_ms=timestamp.ms_of(str(body["createdAt"])),
     )
 
 
@@ -117,7 +118,7 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
     anchor_s = seconds_of(body, "anchor")
     if anchor_s is None:
         raise Broken("A recurrence has no anchor.")
-    return Recurrence(period.parse(body["interval"]), anchor_s)
+    return Recurrence(calendar.parse(body["interval"]), anchor_s)
 
 
 def create(wish: Wish) -> Outcome:
@@ -126,9 +127,11 @@ def create(wish: Wish) -> Outcome:
     at_s = wish.at_ms // 1000
     entitlement = _entitlement(wish, sent, at_s)
     schedule = entitled.schedule_of(entitlement)
-    now_s = max(period.floor_minute(at_s), schedule.start_s)  # one that is yet to begin has its first period
+    now_s = max(
+        calendar.floor_minute(at_s), schedule.start_s
+    )  # one that is yet to begin has its first period
     body = define(wish, sent, str(entitlement["id"]), wish.id(), at_s)
-    if (seconds_of(body, "effectiveAt") or 0) < period.usage_period(schedule, now_s)[0]:
+    if (seconds_of(body, "effectiveAt") or 0) < calendar.usage_period(schedule, now_s)[0]:
         sent.refuse("grant effective date is before the current usage period")
     return Outcome([Change(GRANT, str(body["id"]), body)], body)
 
@@ -146,9 +149,9 @@ def void(wish: Wish) -> Outcome:
     voided_at_ms = sent.instant_ms("at")
     if voided_at_ms is not None and voided_at_ms > wish.at_ms:
         sent.refuse("grant cannot be voided in the future")
-    voided_at_s = period.floor_minute(at_s if voided_at_ms is None else voided_at_ms // 1000)
+    voided_at_s = calendar.floor_minute(at_s if voided_at_ms is None else voided_at_ms // 1000)
     schedule = entitled.schedule_of(entitlement)
-    if voided_at_ms is not None and voided_at_s < period.usage_period(schedule, at_s)[0]:
+    if voided_at_ms is not None and voided_at_s < calendar.usage_period(schedule, at_s)[0]:
         sent.refuse("grant cannot be voided before the current usage period")
     voided = {**body, "voidedAt": text_of(voided_at_s), "updatedAt": wish.now}
     return Outcome([Change(GRANT, id, voided)], voided)
@@ -160,7 +163,7 @@ def define(wish: Wish, sent: Wanted, entitlement: str, id: str, at_s: int) -> Bo
     most, effective_at_s = sent.at_least_zero("maxRolloverAmount"), sent.minute_s("effectiveAt")
     if amount is None or amount <= 0:
         sent.refuse("grant amount must be positive")
-    effective_at_s = period.floor_minute(at_s) if effective_at_s is None else effective_at_s
+    effective_at_s = calendar.floor_minute(at_s) if effective_at_s is None else effective_at_s
     body: Body = {
         "id": id,
         "entitlementId": entitlement,
@@ -198,8 +201,8 @@ def _expiration(sent: Wanted, effective_at_s: int) -> Body:
     duration, count = parts.one_of("duration", DURATIONS), parts.integer("count", 1, MAX_COUNT)
     if duration is None or count is None:
         sent.refuse("grant expiration must have duration and count")
-    interval: Interval = period.NAMED[duration]
-    expires_at_s = period.add(effective_at_s, interval, count, overflow=True)
+    interval: Interval = calendar.NAMED[duration]
+    expires_at_s = calendar.add(effective_at_s, interval, count, overflow=True)
     return {"expiration": {"duration": duration, "count": count}, "expiresAt": text_of(expires_at_s)}
 
 

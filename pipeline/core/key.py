@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import instant, key_text
+from pipeline.core import key_text
 from pipeline.core.members import Members
+from pipeline.core.values import timestamp
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Definition
@@ -113,7 +114,7 @@ def key_of(definition: Definition | None) -> Key | None:
         scopes=frozenset(scopes),
         hash=str(body["hash"]),
         last4=str(body["last4"]),
-        expires_at_ms=None if expires_at is None else instant.ms_of(str(expires_at)),
+        expires_at_ms=None if expires_at is None else timestamp.ms_of(str(expires_at)),
         revoked="revokedAt" in body,
     )
 
@@ -141,7 +142,7 @@ def create(wish: Wish) -> Outcome:
         "updatedAt": wish.now,
     }
     if (expires_at_ms := _expiry(wish, sent)) is not None:
-        body["expiresAt"] = instant.text_of(expires_at_ms)
+        body["expiresAt"] = timestamp.text_of(expires_at_ms)
     return Outcome([Change(KIND, public, body)], shown(body))
 
 
@@ -153,8 +154,8 @@ def rotate(wish: Wish) -> Outcome:
     public, hash, last4 = _identity(wish, sent, "newId")
     end_ms = wish.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
     if (expires_at := old.get("expiresAt")) is not None:
-        end_ms = min(end_ms, instant.ms_of(str(expires_at)))
-    ending = {**old, "expiresAt": instant.text_of(end_ms), "rotatedTo": public, "updatedAt": wish.now}
+        end_ms = min(end_ms, timestamp.ms_of(str(expires_at)))
+    ending = {**old, "expiresAt": timestamp.text_of(end_ms), "rotatedTo": public, "updatedAt": wish.now}
     new = {**old, "id": public, "hash": hash, "last4": last4, "createdAt": wish.now, "updatedAt": wish.now}
     changes = [Change(KIND, str(old["id"]), ending), Change(KIND, public, new)]
     return Outcome(changes, {"key": shown(new), "old": shown(ending)})

@@ -7,10 +7,10 @@ what arrived late: more than an hour after its minute, or after the usage period
 
 from __future__ import annotations
 
-from pipeline.core import number
 from pipeline.core.alerting import Moved
 from pipeline.core.balance import LATE_S
 from pipeline.core.standing import Correction
+from pipeline.core.values import number
 from pipeline.records import LateUsage
 
 

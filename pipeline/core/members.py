@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 
-from pipeline.core import instant
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 MAX_METADATA = 50
@@ -93,7 +93,7 @@ class Members:
         """An RFC 3339 timestamp, in ms since 1970."""
         value = self.text(member, 64)
         try:
-            return None if value is None else instant.ms_of(value)
+            return None if value is None else timestamp.ms_of(value)
         except Rejected as refusal:
             self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
 

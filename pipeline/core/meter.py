@@ -13,8 +13,8 @@ from typing import Literal, NoReturn, cast, get_args
 
 import msgspec
 
-from pipeline.core import jsonpath, rfc3339
 from pipeline.core.kinds import METER
+from pipeline.core.values import jsonpath, timestamp
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Definition
 
@@ -149,7 +149,7 @@ def with_update(old: Meter, wish: Mapping[str, object]) -> Meter:
 
 def event_from_ns(meter: Meter) -> int:
     """The instant from which the meter counts, in ns since 1970; below every instant if it has none."""
-    return _ALWAYS_NS if meter.event_from is None else rfc3339.parse_ns(meter.event_from)
+    return _ALWAYS_NS if meter.event_from is None else timestamp.parse_ns(meter.event_from)
 
 
 def _refuse(detail: str) -> NoReturn:
@@ -257,6 +257,6 @@ def _metadata(body: Mapping[str, object]) -> dict[str, str]:
 
 def _check_instant(text: str) -> None:
     try:
-        rfc3339.parse_ns(text)
+        timestamp.parse_ns(text)
     except Rejected as refusal:
         _refuse(f"meter event from is not valid: {refusal.detail}")

@@ -6,9 +6,9 @@ record's id (as jti), subject, meters and end; nothing here is secret.
 
 from __future__ import annotations
 
-from pipeline.core import instant
 from pipeline.core.kinds import TOKEN_SUBJECT
 from pipeline.core.members import Members
+from pipeline.core.values import timestamp
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
@@ -38,7 +38,7 @@ def create(wish: Wish) -> Outcome:
         expires_at_ms = latest_ms
     if not wish.at_ms < expires_at_ms <= latest_ms + 1000 * CLOCK_SKEW_S:
         sent.refuse(f"{KIND} expiresAt must lie in the future, by {LIFETIME_S} s at most")
-    body |= {"expiresAt": instant.text_of(expires_at_ms), "createdAt": wish.now, "updatedAt": wish.now}
+    body |= {"expiresAt": timestamp.text_of(expires_at_ms), "createdAt": wish.now, "updatedAt": wish.now}
     forgotten = wish.catalog.ended(wish.at_ms, FORGOTTEN_EACH)
     return Outcome([Change(KIND, str(body["id"]), body)], body, forgotten)
 
@@ -55,6 +55,6 @@ def invalidate(wish: Wish) -> Outcome:
         body = wish.catalog.body(wish.namespace, KIND, one)
         if body is None or subject not in (None, body["subject"]):
             raise Rejected("not-found", f"There is no portal token {one}.")
-        if "invalidatedAt" not in body and instant.ms_of(str(body["expiresAt"])) > wish.at_ms:
+        if "invalidatedAt" not in body and timestamp.ms_of(str(body["expiresAt"])) > wish.at_ms:
             changes.append(Change(KIND, one, {**body, "invalidatedAt": wish.now, "updatedAt": wish.now}))
     return Outcome(changes, {"invalidated": len(changes)})

@@ -16,9 +16,9 @@ from itertools import pairwise
 from typing import NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
-from pipeline.core.filter_string import Filter, filter_string
 from pipeline.core.meter import Meter
-from pipeline.core.window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s
+from pipeline.core.values.filters import Filter, filter_string
+from pipeline.core.values.time_window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s
 from pipeline.errors import Rejected
 
 MAX_LIST = 100  # subjects, dimensions to group by, values of one filter

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from pipeline.core import jsonpath, number
 from pipeline.core.meter import Meter, event_from_ns
+from pipeline.core.values import jsonpath, number
 from pipeline.errors import Rejected
 
 

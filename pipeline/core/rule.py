@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pipeline.core import entitled, number, period
+from pipeline.core import entitled
 from pipeline.core.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
 from pipeline.core.threshold import ALIASES, TYPES, Threshold
+from pipeline.core.values import calendar, number
 from pipeline.core.wanted import Wanted
 from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
@@ -115,8 +116,8 @@ def _read(wish: Wish, sent_body: Mapping[str, object]) -> Body:
 
 def before_s(body: Mapping[str, object]) -> int:
     """How long before a grant ends a rule of type EXPIRING tells; months count 30 days."""
-    interval = period.parse(body["before"])
-    return interval.months * 30 * period.DAY_S + interval.seconds
+    interval = calendar.parse(body["before"])
+    return interval.months * 30 * calendar.DAY_S + interval.seconds
 
 
 def _channels(wish: Wish, sent: Wanted) -> list[str]:

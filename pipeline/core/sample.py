@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.core import instant
 from pipeline.core.rule import BALANCE, EXPIRING, VOLUME
+from pipeline.core.values import timestamp
 from pipeline.core.webhook import payload
 from pipeline.records import Alert
 
@@ -29,13 +29,13 @@ def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Al
         rule=str(rule["id"]),
         at_ms=at_ms,
         endpoints=[str(one) for one in channels],
-        payload=payload(id, kind, instant.text_of(at_ms), _data(kind, rule, at_ms)),
+        payload=payload(id, kind, timestamp.text_of(at_ms), _data(kind, rule, at_ms)),
         annotations={TEST: "true"},
     )
 
 
 def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object]:
-    period = {"from": instant.text_of(at_ms - _DAY_MS), "to": instant.text_of(at_ms + _DAY_MS)}
+    period = {"from": timestamp.text_of(at_ms - _DAY_MS), "to": timestamp.text_of(at_ms + _DAY_MS)}
     test = {"annotations": {TEST: True}}
     if kind == VOLUME:
         return {

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core import number
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values import number
+from pipeline.core.values.time_window import MINUTE_S
 
 _WINDOW = struct.Struct(">Ic")
 _MEMBER = struct.Struct(">Ic16s16s")

@@ -21,17 +21,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.core import alerting, instant, number, rule, threshold, ulid
+from pipeline.core import alerting, rule, threshold
 from pipeline.core.accounts import Account, Body
 from pipeline.core.alerting import Moved
 from pipeline.core.entitlement_form import entitlement_json
 from pipeline.core.grant import grant_of
 from pipeline.core.kinds import CUSTOMER, RULE
-from pipeline.core.period import NEVER_S
 from pipeline.core.standing import Standing
-from pipeline.core.table import Table
 from pipeline.core.terms import Terms
 from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
+from pipeline.core.values import number, timestamp, ulid
+from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values.table import Table
 from pipeline.records import Alert, Definition, Window
 
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
@@ -330,7 +331,7 @@ def _alert(
         "period": {"from": _text(balance.period_from_ms // 1000), "to": _text(balance.period_to_ms // 1000)},
         **more,
     }
-    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at.at_ms), "data": data}
+    payload = {"id": id, "type": kind, "timestamp": timestamp.text_of(at.at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
@@ -351,4 +352,4 @@ def _subject(windows: Sequence[Window]) -> str:
 
 
 def _text(at_s: int) -> str:
-    return instant.text_of(at_s * 1000)
+    return timestamp.text_of(at_s * 1000)

@@ -11,10 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.core import credit, period
+from pipeline.core import credit
 from pipeline.core.credit import Snapshot
 from pipeline.core.grant import Grant
-from pipeline.core.period import NEVER_S, Schedule
+from pipeline.core.values import calendar
+from pipeline.core.values.calendar import NEVER_S, Schedule
 
 Counted = Literal["SUM", "COUNT", "UNIQUE_COUNT", "LATEST"]
 COUNTED: tuple[Counted, ...] = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")
@@ -51,16 +52,16 @@ def begin(terms: Terms) -> Snapshot:
 
 def preserves(terms: Terms, at_s: int) -> bool:
     """Whether the reset at `at_s` keeps the overage."""
-    manual = period.manual_reset(terms.schedule, at_s)
+    manual = calendar.manual_reset(terms.schedule, at_s)
     return terms.preserve if manual is None else manual.preserve
 
 
 def resets(terms: Terms, after_s: int, until_s: int) -> Iterator[tuple[int, bool]]:
     """All resets in (after_s, until_s], automatic and manual ones: instant, whether overage is kept."""
-    at_s = period.usage_period(terms.schedule, after_s)[1]
+    at_s = calendar.usage_period(terms.schedule, after_s)[1]
     while at_s <= until_s:
         yield at_s, preserves(terms, at_s)
-        at_s = period.usage_period(terms.schedule, at_s)[1]
+        at_s = calendar.usage_period(terms.schedule, at_s)[1]
 
 
 def has_access(terms: Terms, balance: int, exhausted_at_s: int, at_s: int) -> bool:

@@ -19,9 +19,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from pipeline.core import number
 from pipeline.core.grant import Grant
-from pipeline.core.period import NEVER_S
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S
 
 ThresholdType = Literal["balance_value", "usage_percentage", "usage_value"]
 State = Literal["fired", "resolved"]

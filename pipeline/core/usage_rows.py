@@ -17,10 +17,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core import number, period
-from pipeline.core.period import HOUR_S, MINUTE_S, Schedule
-from pipeline.core.table import Table
 from pipeline.core.terms import Counted
+from pipeline.core.values import calendar, number
+from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
+from pipeline.core.values.table import Table
 from pipeline.records import Window
 
 R = TypeVar("R")
@@ -350,7 +350,7 @@ def _add(moved: dict[int, int], minute_s: int, change: int) -> None:
 def _first_in_period(firsts: Sequence[int], minute_s: int, schedule: Schedule) -> int | None:
     if not firsts:
         return None
-    start_s, end_s = period.usage_period(schedule, minute_s)
+    start_s, end_s = calendar.usage_period(schedule, minute_s)
     return next((first_s for first_s in firsts if start_s <= first_s < end_s), None)
 
 

@@ -23,13 +23,14 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from pipeline.core import instant, number, rule, threshold, ulid
+from pipeline.core import rule, threshold
 from pipeline.core.balance import KEEP_S
 from pipeline.core.kinds import RULE
-from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S
-from pipeline.core.table import ScannedTable, Table
 from pipeline.core.threshold import Volume
 from pipeline.core.usage_rows import change_of
+from pipeline.core.values import number, timestamp, ulid
+from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
+from pipeline.core.values.table import ScannedTable, Table
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
 VOLUME, PARTS, GONE = b"v", b"w", b"x"
@@ -121,7 +122,7 @@ def watch_of(body: Body) -> Watch:
         number.exact(str(body["limit"])),
         None if customers is None else frozenset(customers),
         tuple(group_by.items()),
-        instant.ms_of(str(body["createdAt"])) // 1000,
+        timestamp.ms_of(str(body["createdAt"])) // 1000,
     )
 
 
@@ -242,7 +243,7 @@ def _alert(group: _Group, row: Row, customers: Customer, at_ms: int) -> Alert:
         "value": msgspec.Raw(row.value.encode()),
         "event": None if row.event is None else {"source": row.event[0], "id": row.event[1]},
     }
-    payload = {"id": id, "type": rule.VOLUME, "timestamp": instant.text_of(at_ms), "data": data}
+    payload = {"id": id, "type": rule.VOLUME, "timestamp": timestamp.text_of(at_ms), "data": data}
     return Alert(
         id=id,
         namespace=window.namespace,
@@ -281,4 +282,4 @@ def _gone_s(table: Table) -> int:
 
 
 def _text(at_s: int) -> str:
-    return instant.text_of(at_s * 1000)
+    return timestamp.text_of(at_s * 1000)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from pipeline.core import instant, number, period
 from pipeline.core.members import Members
-from pipeline.core.period import Interval
+from pipeline.core.values import calendar, number, timestamp
+from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
 FLOAT_DIGITS = 15  # what a double keeps of any decimal
@@ -60,12 +60,12 @@ class Wanted(Members):
         at_ms = self.instant_ms(member)
         return None if at_ms is None else at_ms // _MINUTE_MS * 60
 
-    def interval(self, member: str, least_s: int = period.HOUR_S) -> Interval | None:
+    def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
         value = self._sent.get(member)
         if value is None:
             return None
         try:
-            return period.parse(value, least_s)
+            return calendar.parse(value, least_s)
         except Rejected as refusal:
             self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
 
@@ -91,10 +91,10 @@ class Wanted(Members):
 
 def text_of(at_s: int) -> str:
     """Seconds since 1970 as definitions write instants."""
-    return instant.text_of(at_s * 1000)
+    return timestamp.text_of(at_s * 1000)
 
 
 def seconds_of(body: Mapping[str, object], member: str) -> int | None:
     """An instant that a definition holds, truncated to the minute; None if it holds none."""
     value = body.get(member)
-    return None if value is None else instant.ms_of(str(value)) // _MINUTE_MS * 60
+    return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.core import instant, ulid
 from pipeline.core.catalog import Body, Catalog
+from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
 from pipeline.records import Command
 
@@ -36,7 +36,7 @@ class Wish:
     @property
     def now(self) -> str:
         """`at_ms` as definitions write it."""
-        return instant.text_of(self.at_ms)
+        return timestamp.text_of(self.at_ms)
 
     def id(self, number: int = 0) -> str:
         """The ULID of the `number`th thing that the command makes."""

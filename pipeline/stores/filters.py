@@ -1,6 +1,6 @@
 """Filters as conditions of ClickHouse.
 
-Owns: the SQL of each operator, for a text and for an instant. Does not own: what operators mean (core.filter_string).
+Owns: the SQL of each operator, for a text and for an instant. Does not own: what operators mean (core.values.filters).
 Conditions are put together from the constants here; every operand is a bound parameter, named by a number.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 
-from pipeline.core import filter_string
-from pipeline.core.filter_string import Filter
 from pipeline.core.query import NS_PER_S
+from pipeline.core.values import filters
+from pipeline.core.values.filters import Filter
 from pipeline.stores.clickhouse import Parameter
 
 _LEFT = "COLUMN"
@@ -61,8 +61,8 @@ def text_condition(column: str, filter_: Filter, parameters: MutableMapping[str,
     if op in _TEXT:
         parameters["p" + place] = operand
         return _TEXT[op].replace("#", place).replace(_LEFT, column)
-    parameters["p" + place] = filter_string.pattern(op, operand)
-    negated = op in filter_string.NEGATED
+    parameters["p" + place] = filters.pattern(op, operand)
+    negated = op in filters.NEGATED
     return (_NO_MATCH if negated else _MATCH).replace("#", place).replace(_LEFT, column)
 
 

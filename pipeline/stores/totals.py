@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline.core.query import NS_PER_S, instant_text
 from pipeline.core.reconcile import MeterStored, Stored, WindowDifference
-from pipeline.core.window import MINUTE_S
+from pipeline.core.values.time_window import MINUTE_S
 from pipeline.stores.clickhouse import ClickHouse, Parameter
 
 MAX_DIFFERENCES = 1_000

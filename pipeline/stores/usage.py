@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pipeline.core import number
 from pipeline.core.answer import EdgeEvent, Key, Part, Parts, collect, edge_reader, parse_total, result_rows
 from pipeline.core.meter import MAX_DIMENSIONS
 from pipeline.core.query import NS_PER_S, UsageQuery, cut, runs
-from pipeline.core.window import MINUTE_S, boundaries
+from pipeline.core.values import number
+from pipeline.core.values.time_window import MINUTE_S, boundaries
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse, Parameter
 from pipeline.stores.filters import text_condition

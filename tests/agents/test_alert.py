@@ -16,7 +16,7 @@ from pipeline.agents.marks import kept_revision
 from pipeline.core import rule
 from pipeline.core.accounts import account_key
 from pipeline.core.alerting import CALLED, DUE
-from pipeline.core.period import NEVER_S
+from pipeline.core.values.calendar import NEVER_S
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.agents.alerting import (
     AT_S,

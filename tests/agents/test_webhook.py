@@ -13,7 +13,7 @@ from pipeline.core.catalog import Catalog, key_of
 from pipeline.core.control import decide, take
 from pipeline.core.deliveries import partition_of
 from pipeline.core.endpoint import place
-from pipeline.core.sealed import Seal
+from pipeline.core.values.sealed import Seal
 from pipeline.core.webhook import SCHEDULE_MS, parse_key, secret_text
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork

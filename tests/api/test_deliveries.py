@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.core import instant
+from pipeline.core.values import timestamp
 from pipeline.core.webhook import secret_text
 from pipeline.local import process
 from pipeline.local.receiver import Receiver
@@ -81,7 +81,7 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     assert [(one["state"], one["attempts"]) for one in told] == [("SUCCESS", [tried])]
     for query, there in (
         (f"endpoint={channel}", True), ("endpoint=x", False), ("state=FAILED,PENDING", False),
-        (f"from={instant.text_of(begin_ms)}", True), (f"to={instant.text_of(begin_ms)}", False),
+        (f"from={timestamp.text_of(begin_ms)}", True), (f"to={timestamp.text_of(begin_ms)}", False),
     ):  # fmt: skip
         assert bool(listed(query)) == there, query
 
@@ -92,7 +92,7 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     assert [one["response"].get("statusCode") for one in failed["attempts"]] == [500, 500, 200]
 
     receiver.status = 200
-    span = {"from": instant.text_of(begin_ms), "to": "2999-01-01T00:00:00Z"}
+    span = {"from": timestamp.text_of(begin_ms), "to": "2999-01-01T00:00:00Z"}
     replayed = api.post(f"/endpoints/{channel}/replay", json=span)
     assert (replayed.status_code, replayed.json()["states"]) == (202, ["FAILED"])
     (again,) = until(lambda: listed("state=SUCCESS"))

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from pipeline.api.app import create_app
 from pipeline.core.endpoint import place
-from pipeline.core.sealed import Seal
+from pipeline.core.values.sealed import Seal
 from pipeline.core.webhook import secret_text, signing_key
 from pipeline.settings import Settings
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.core import instant
 from pipeline.core.rows import unique_columns, window_columns
+from pipeline.core.values import timestamp
 from pipeline.records import Balance, Window
 from pipeline.stores.clickhouse import ClickHouse
 from tests.api.decider import Decider
@@ -53,7 +53,7 @@ def minute(before_s: int = 0) -> int:
 
 
 def text(at_s: int) -> str:
-    return instant.text_of(at_s * 1000)
+    return timestamp.text_of(at_s * 1000)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=("v1", "v2", "subject"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.core import instant
+from pipeline.core.values import timestamp
 from tests.api.decider import Decider
 
 V2 = "http://testserver/api/v2"
@@ -25,7 +25,7 @@ def entitled(api: TestClient, decider: Decider) -> str:
         ("/customers", {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod"]}}),
     ):
         assert api.post(path, json=body).status_code == 201
-    start = instant.text_of((int(time.time()) // 60 * 60 - 7200) * 1000)
+    start = timestamp.text_of((int(time.time()) // 60 * 60 - 7200) * 1000)
     wanted = {"type": "metered", "featureKey": "f1", "measureUsageFrom": start,
               "usagePeriod": {"interval": "DAY", "anchor": start}}  # fmt: skip
     made = api.post("/customers/acme/entitlements", json=wanted)
@@ -54,7 +54,7 @@ def test_a_grant_from_creation_to_its_end(api: TestClient, entitled: str, path: 
     wanted = {
         "amount": 10.5,
         "priority": 2,
-        "effectiveAt": instant.text_of(int(time.time()) // 60 * 60_000),
+        "effectiveAt": timestamp.text_of(int(time.time()) // 60 * 60_000),
         "expiration": {"duration": "MONTH", "count": 2},
         "recurrence": {"interval": "WEEK"},
         "minRolloverAmount": 1,

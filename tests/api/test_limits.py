@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.api.auth import Principal
 from pipeline.api.limits import INGEST_PATH, STATE, Buckets, RateLimits
 from pipeline.api.problem import answer
-from pipeline.core.token_bucket import MICRO, Bucket, Policy, take
+from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, take
 from pipeline.errors import Rejected
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available

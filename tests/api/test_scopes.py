@@ -17,8 +17,8 @@ from pipeline.api import portal_token
 from pipeline.api.app import create_app
 from pipeline.api.auth import PUBLIC, PUBLIC_FILES
 from pipeline.api.neighbours import Neighbours
-from pipeline.core import instant
 from pipeline.core.key import SCOPES, Key, Made
+from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from tests.api.conftest import PORTAL_SECRET, bearer
@@ -153,8 +153,8 @@ def claims(log: Log) -> dict[str, Any]:
         "id": "01M7ZBE9NHXWNTG23BVHC9YKW5",
         "subject": "acme",
         "allowedMeterSlugs": ["tokens"],
-        "createdAt": instant.text_of(now_ms),
-        "expiresAt": instant.text_of(now_ms + 1000 * HOUR_S),
+        "createdAt": timestamp.text_of(now_ms),
+        "expiresAt": timestamp.text_of(now_ms + 1000 * HOUR_S),
     }
     log.tokens["a", str(body["id"])] = body
     text = portal_token.sign(PORTAL_SECRET, "a", body)

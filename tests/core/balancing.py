@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from pipeline.core import credit, period
+from pipeline.core import credit
 from pipeline.core import terms as terms_
 from pipeline.core.grant import Grant, burn_order
-from pipeline.core.number import SCALE
-from pipeline.core.period import HOUR_S, MINUTE_S, NEVER_S, Interval, Recurrence, Reset, Schedule
 from pipeline.core.standing import Standing
 from pipeline.core.terms import COUNTED, Counted, Terms
 from pipeline.core.usage_rows import Change
+from pipeline.core.values import calendar
+from pipeline.core.values.calendar import HOUR_S, MINUTE_S, NEVER_S, Interval, Recurrence, Reset, Schedule
+from pipeline.core.values.number import SCALE
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 SPAN = 400  # minutes in which things happen
@@ -58,7 +59,7 @@ class World:
         if self.aggregation == "UNIQUE_COUNT":
             seen: set[tuple[int, bytes]] = set()
             for at_s, member in sorted(self.members):
-                key = (period.usage_period(terms.schedule, at_s)[0], member)
+                key = (calendar.usage_period(terms.schedule, at_s)[0], member)
                 if key not in seen and at_s < until_s:
                     seen.add(key)
                     found[at_s] = (found.get(at_s, (0, ""))[0] + SCALE, "")
@@ -72,7 +73,7 @@ class World:
         return found
 
     def recount(self, terms: Terms, now_s: int) -> Standing:
-        now_s = period.floor_minute(now_s)
+        now_s = calendar.floor_minute(now_s)
         until_s = min(now_s + MINUTE_S, terms.ends_at_s)
         minutes = self.minutes(terms, until_s)
 
@@ -110,7 +111,7 @@ def standing_of(terms: Terms, last: credit.Snapshot, now_s: int) -> Standing:
     return Standing(
         terms.entitlement, terms.revision, 0, now_s, last.balance, last.usage, max(0, last.overage),
         last.total_available, terms_.has_access(terms, last.balance, last.exhausted_at_s, now_s), since_s,
-        period.usage_period(terms.schedule, since_s)[1], last.exhausted_at_s, 0,
+        calendar.usage_period(terms.schedule, since_s)[1], last.exhausted_at_s, 0,
         {name: left for name, left in last.balances.items() if left},
     )  # fmt: skip
 

@@ -11,10 +11,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import number, tally
+from pipeline.core import tally
 from pipeline.core.aggregate import FULL, Outcome
 from pipeline.core.meter import AGGREGATIONS
 from pipeline.core.reading import MeterIndex
+from pipeline.core.values import number
 from pipeline.records import Event, Settled, Window
 from tests.core.aggregating import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, run
 

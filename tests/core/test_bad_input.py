@@ -311,7 +311,7 @@ def test_every_reason_is_documented_and_tested() -> None:
     for slug in sorted(filter(None, tested)):
         assert f"`{slug}`" in documented, slug
     raised: set[str] = set()
-    for module in ("event", "envelope", "strict_json", "rfc3339"):
+    for module in ("event", "envelope", "values/strict_json", "values/timestamp"):
         source = (CORE / f"{module}.py").read_text()
         raised |= {
             piece.split('"')[0] for piece in source.replace('(\n            "', '("').split('Rejected("')[1:]

@@ -12,11 +12,20 @@ from pipeline.core import balance
 from pipeline.core.balance import move
 from pipeline.core.balance_state import decode_head
 from pipeline.core.grant import Grant, burn_order
-from pipeline.core.number import SCALE
-from pipeline.core.period import DAY_S, HOUR_S, MINUTE_S, NEVER_S, Interval, Recurrence, Reset, Schedule
 from pipeline.core.standing import Outcome
 from pipeline.core.terms import COUNTED, Counted, Terms
 from pipeline.core.usage_rows import SEGMENT_ENTRIES, Change, change_of
+from pipeline.core.values.calendar import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    NEVER_S,
+    Interval,
+    Recurrence,
+    Reset,
+    Schedule,
+)
+from pipeline.core.values.number import SCALE
 from pipeline.records import Window
 from tests.core.aggregating import Memory
 from tests.core.balancing import (

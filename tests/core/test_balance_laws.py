@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.core import balance
 from pipeline.core.balance import forget, move
-from pipeline.core.period import MINUTE_S
 from pipeline.core.terms import COUNTED, Counted, Terms
+from pipeline.core.values.calendar import MINUTE_S
 from tests.core.aggregating import Memory
 from tests.core.balancing import (
     ACCOUNT,

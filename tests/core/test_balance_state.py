@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.balance_state import schedule_digest
-from pipeline.core.period import Interval, Recurrence, Reset, Schedule
+from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
 
 MONTHLY = Recurrence(Interval(1, 0), 1_767_225_600)
 RESET = Reset(1_768_000_020, 1_768_000_020, True)

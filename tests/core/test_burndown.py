@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import burndown, period
+from pipeline.core import burndown
 from pipeline.core.burndown import MinuteUsage, history, new_members, recount, value_at
 from pipeline.core.grant import Grant, burn_order
-from pipeline.core.number import SCALE
-from pipeline.core.period import HOUR_S, MINUTE_S, Interval, Recurrence, Schedule
 from pipeline.core.standing import Correction
 from pipeline.core.terms import Terms
+from pipeline.core.values import calendar
+from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Interval, Recurrence, Schedule
+from pipeline.core.values.number import SCALE
 from pipeline.errors import Rejected
 from tests.core.balancing import SPAN, START_S, any_terms
 from tests.core.test_credit import CASES, at, atto, grant_of
@@ -37,7 +38,7 @@ def terms_of(*grants: Grant, start_s: int = START_S, **members: Any) -> Terms:
 def test_openmeter_history(case: dict[str, Any]) -> None:
     given_, wanted = case["in"], case["out"]
     usage = MinuteUsage(
-        [(period.floor_minute(at(one["at"])), atto(one["value"]), "") for one in given_["usage"]], False
+        [(calendar.floor_minute(at(one["at"])), atto(one["value"]), "") for one in given_["usage"]], False
     )
     terms = terms_of(*map(grant_of, given_["grants"]), start_s=at(given_["start"]))
     found = history(

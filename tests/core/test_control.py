@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.catalog import key
 from pipeline.core.control import Decision
 from pipeline.core.meter import meter_of
-from pipeline.core.ulid import is_ulid
+from pipeline.core.values.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply
 from tests.core.deciding import AT, AT_MS

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import credit, number, period, rfc3339
+from pipeline.core import credit
 from pipeline.core.credit import Run, Segment, Snapshot
 from pipeline.core.grant import Grant, burn_order
-from pipeline.core.period import DAY_S, HOUR_S, NEVER_S, Interval, Recurrence
+from pipeline.core.values import calendar, number, timestamp
+from pipeline.core.values.calendar import DAY_S, HOUR_S, NEVER_S, Interval, Recurrence
 from pipeline.errors import Broken
 
 CASES = json.loads((Path(__file__).parent / "cases/openmeter-credit-engine.json").read_text())["cases"]
@@ -27,7 +28,7 @@ START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 
 
 def at(text: str) -> int:
-    return rfc3339.parse_ns(text) // 1_000_000_000
+    return timestamp.parse_ns(text) // 1_000_000_000
 
 
 def atto(value: float) -> int:
@@ -40,8 +41,8 @@ def grant_of(body: dict[str, Any]) -> Grant:
     expires_at_s = NEVER_S
     if expiration is not None:
         until = expiration.removeprefix("until ")
-        expires_at_s = at(until) if until != expiration else period.add(
-            effective_at_s, period.parse(expiration), overflow=True
+        expires_at_s = at(until) if until != expiration else calendar.add(
+            effective_at_s, calendar.parse(expiration), overflow=True
         )  # fmt: skip
     recurrence = body.get("recurrence")
     return Grant(
@@ -51,7 +52,8 @@ def grant_of(body: dict[str, Any]) -> Grant:
         priority=body["priority"],
         expires_at_s=expires_at_s,
         voided_at_s=at(body["voidedAt"]) if "voidedAt" in body else NEVER_S,
-        recurrence=recurrence and Recurrence(period.parse(recurrence["interval"]), at(recurrence["anchor"])),
+        recurrence=recurrence
+        and Recurrence(calendar.parse(recurrence["interval"]), at(recurrence["anchor"])),
         min_rollover=atto(body.get("minRollover", 0)),
         max_rollover=atto(body.get("maxRollover", 0)),
     )
@@ -59,7 +61,7 @@ def grant_of(body: dict[str, Any]) -> Grant:
 
 def run_case(given_: dict[str, Any]) -> Run:
     grants = [grant_of(body) for body in given_["grants"]]
-    events = [(period.floor_minute(at(one["at"])), atto(one["value"])) for one in given_["usage"]]
+    events = [(calendar.floor_minute(at(one["at"])), atto(one["value"])) for one in given_["usage"]]
     start_s = at(given_["start"])
     before = credit.begin(grants, start_s)
     if isinstance(given_["startBalances"], dict):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Catalog, subjects_of
 from pipeline.core.kinds import CUSTOMER_SUBJECT
-from pipeline.core.ulid import is_ulid
+from pipeline.core.values.ulid import is_ulid
 from tests.core.deciding import AT, AT_MS, Log
 
 ACME: dict[str, Any] = {

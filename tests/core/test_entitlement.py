@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.core import entitled, period
+from pipeline.core import entitled
 from pipeline.core.entitlement import terms_of
 from pipeline.core.kinds import GRANT_ENTITLEMENT
-from pipeline.core.number import SCALE
-from pipeline.core.period import DAY_S, MINUTE_S, NEVER_S
 from pipeline.core.terms import Terms
+from pipeline.core.values import calendar
+from pipeline.core.values.calendar import DAY_S, MINUTE_S, NEVER_S
+from pipeline.core.values.number import SCALE
 from tests.core.deciding import AT, AT_MS, Log
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -60,7 +61,7 @@ def test_a_metered_entitlement_and_its_defaults() -> None:
     }  # fmt: skip
     found = terms(made, body["id"])
     assert (found.schedule.start_s, found.order, found.ends_at_s) == (seconds(AT_MS), (), NEVER_S)
-    assert period.usage_period(found.schedule, seconds(AT_MS))[1] == seconds(AT_MS) + 14 * DAY_S
+    assert calendar.usage_period(found.schedule, seconds(AT_MS))[1] == seconds(AT_MS) + 14 * DAY_S
 
 
 def test_the_other_types() -> None:
@@ -229,7 +230,7 @@ def test_a_reset_begins_a_period(retain: bool) -> None:
     at_s = seconds(AT_MS) + 4 * DAY_S + 43_200
     assert (reset.at_s, reset.preserve) == (at_s, True)
     end_s = seconds(AT_MS) + (14 * DAY_S if retain else 35 * DAY_S + 43_200)
-    assert period.usage_period(found.schedule, at_s) == (at_s, end_s)
+    assert calendar.usage_period(found.schedule, at_s) == (at_s, end_s)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_a_recurring_grant() -> None:
     )
     assert body["recurrence"] == {"interval": "WEEK", "anchor": body["effectiveAt"]}
     (grant,) = terms(made, body["entitlementId"]).order
-    assert grant.recurrence is not None and grant.recurrence.interval == period.NAMED["WEEK"]
+    assert grant.recurrence is not None and grant.recurrence.interval == calendar.NAMED["WEEK"]
     assert (grant.max_rollover, grant.min_rollover) == (5 * SCALE // 2, SCALE)
 
 

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.identity import identity, identity_hash, subject_hash
-from pipeline.core.rfc3339 import parse_ns
+from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 from tests.core.record import ABSENT, GOOD, RECEIVED_AT_MS, binary, event, read, reason, take, text
 

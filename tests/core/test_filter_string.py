@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.filter_string import ALL, Filter, filter_string, filter_time, matches, parse_json, pattern
+from pipeline.core.values.filters import ALL, Filter, filter_string, filter_time, matches, parse_json, pattern
 from pipeline.errors import Rejected
 
 

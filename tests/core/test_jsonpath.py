@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from pipeline.core import jsonpath
+from pipeline.core.values import jsonpath
 from pipeline.errors import Rejected
 
 DATA = {"a": {"b": 1, "b c": 2, "größe": 3}, "list": [10, [20, {"x": 21}]], "nil": None, "": 5, "-": 6}

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pipeline.core.late import correction_of
-from pipeline.core.number import SCALE
+from pipeline.core.values.number import SCALE
 from pipeline.records import LateUsage, Window
 from tests.agents.alerting import AT_S, HOUR_S, METERED, MINUTE_S, Desk, Usage, desk
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.core import number
 from pipeline.core.meter import AGGREGATIONS, Meter, change, define, event_from_ns
 from pipeline.core.reading import MeterIndex, measure
+from pipeline.core.values import number
 from pipeline.errors import Rejected
 
 CASES = json.loads((Path(__file__).parent / "cases/openmeter-ingest-meter.json").read_text())["cases"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import number
+from pipeline.core.values import number
 from pipeline.errors import Rejected
 
 TAKEN = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import period, rfc3339
-from pipeline.core.period import Interval, Recurrence, Reset, Schedule
+from pipeline.core.values import calendar, timestamp
+from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
 from pipeline.errors import Rejected
 
 CASES = json.loads((Path(__file__).parent / "cases/openmeter-periods-proration.json").read_text())["cases"]
@@ -28,21 +28,21 @@ instants = st.integers(-(10**9), 5 * 10**9)
 
 
 def at(text: str) -> int:
-    return rfc3339.parse_ns(text) // 1_000_000_000
+    return timestamp.parse_ns(text) // 1_000_000_000
 
 
 @pytest.mark.parametrize("case", RECURRENCES, ids=lambda case: case["id"])
 def test_openmeter_recurrences(case: dict[str, Any]) -> None:
     given_ = case["in"]
-    recurrence = Recurrence(period.parse(given_["interval"]), at(given_["anchor"]))
-    assert period.bounds(recurrence, at(given_["at"])) == (at(case["out"]["from"]), at(case["out"]["to"]))
+    recurrence = Recurrence(calendar.parse(given_["interval"]), at(given_["anchor"]))
+    assert calendar.bounds(recurrence, at(given_["at"])) == (at(case["out"]["from"]), at(case["out"]["to"]))
 
 
 @pytest.mark.parametrize("case", ADDITIONS, ids=lambda case: case["id"])
 def test_openmeter_additions(case: dict[str, Any]) -> None:
     duration = case["in"]["duration"]
-    interval = period.parse(duration.replace("-", ""))
-    assert period.add(at(case["in"]["start"]), interval, -1 if "-" in duration else 1) == at(
+    interval = calendar.parse(duration.replace("-", ""))
+    assert calendar.add(at(case["in"]["start"]), interval, -1 if "-" in duration else 1) == at(
         case["out"]["end"]
     )
 
@@ -63,7 +63,7 @@ def test_there_are_cases() -> None:
     ],
 )
 def test_overflow_runs_into_the_next_month(start: str, interval: str, end: str) -> None:
-    assert period.add(at(start), period.parse(interval), overflow=True) == at(end)
+    assert calendar.add(at(start), calendar.parse(interval), overflow=True) == at(end)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_overflow_runs_into_the_next_month(start: str, interval: str, end: str) 
     ],
 )
 def test_intervals(text: str, interval: Interval) -> None:
-    assert period.parse(text) == interval
-    assert period.parse(period.iso(interval)) == interval
+    assert calendar.parse(text) == interval
+    assert calendar.parse(calendar.iso(interval)) == interval
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,21 @@ def test_intervals(text: str, interval: Interval) -> None:
 )  # fmt: skip
 def test_what_is_no_interval(text: object) -> None:
     with pytest.raises(Rejected) as raised:
-        period.parse(text)
+        calendar.parse(text)
     assert raised.value.reason == "bad-interval"
 
 
 @given(intervals, instants, instants)
 def test_periods_tile_all_time(interval: Interval, anchor_s: int, at_s: int) -> None:
     recurrence = Recurrence(interval, anchor_s)
-    start_s, end_s = period.bounds(recurrence, at_s)
+    start_s, end_s = calendar.bounds(recurrence, at_s)
     assert start_s <= at_s < end_s
-    assert period.bounds(recurrence, end_s)[0] == end_s == period.next_tick(recurrence, at_s)
-    assert period.bounds(recurrence, start_s) == (start_s, end_s)
-    assert period.bounds(recurrence, start_s - 1)[1] == start_s
-    assert period.is_tick(recurrence, start_s)
-    assert not period.is_tick(recurrence, start_s + 1)
-    assert period.bounds(recurrence, anchor_s)[0] == anchor_s
+    assert calendar.bounds(recurrence, end_s)[0] == end_s == calendar.next_tick(recurrence, at_s)
+    assert calendar.bounds(recurrence, start_s) == (start_s, end_s)
+    assert calendar.bounds(recurrence, start_s - 1)[1] == start_s
+    assert calendar.is_tick(recurrence, start_s)
+    assert not calendar.is_tick(recurrence, start_s + 1)
+    assert calendar.bounds(recurrence, anchor_s)[0] == anchor_s
 
 
 @given(st.data(), intervals, instants)
@@ -121,28 +121,28 @@ def test_usage_periods_tile_the_time_from_the_start(
     at_s = start_s
     seen = []
     for _ in range(30):
-        first_s, end_s = period.usage_period(schedule, at_s)
+        first_s, end_s = calendar.usage_period(schedule, at_s)
         assert first_s == at_s < end_s
-        assert period.usage_period(schedule, end_s - 1) == (first_s, end_s)
+        assert calendar.usage_period(schedule, end_s - 1) == (first_s, end_s)
         seen.append(first_s)
         at_s = end_s
     assert [reset.at_s for reset in resets if reset.at_s < at_s] == [
-        first_s for first_s in seen if period.manual_reset(schedule, first_s)
+        first_s for first_s in seen if calendar.manual_reset(schedule, first_s)
     ]
 
 
 def test_a_reset_moves_the_anchor_or_keeps_it() -> None:
-    monthly = Recurrence(period.parse("MONTH"), at("2024-01-01T00:00:00Z"))
+    monthly = Recurrence(calendar.parse("MONTH"), at("2024-01-01T00:00:00Z"))
     when = at("2024-02-10T08:00:00Z")
     moved = Schedule(monthly.anchor_s, monthly, (Reset(when, when, False),))
     kept = Schedule(monthly.anchor_s, monthly, (Reset(when, monthly.anchor_s, False),))
-    assert period.usage_period(moved, when) == (when, at("2024-03-10T08:00:00Z"))
-    assert period.usage_period(kept, when) == (when, at("2024-03-01T00:00:00Z"))
-    assert period.usage_period(kept, when - 1) == (at("2024-02-01T00:00:00Z"), when)
+    assert calendar.usage_period(moved, when) == (when, at("2024-03-10T08:00:00Z"))
+    assert calendar.usage_period(kept, when) == (when, at("2024-03-01T00:00:00Z"))
+    assert calendar.usage_period(kept, when - 1) == (at("2024-02-01T00:00:00Z"), when)
 
 
 @pytest.mark.parametrize(
     ("at_s", "down", "up"), [(0, 0, 0), (1, 0, 60), (59, 0, 60), (60, 60, 60), (-1, -60, 0)]
 )
 def test_minutes(at_s: int, down: int, up: int) -> None:
-    assert (period.floor_minute(at_s), period.ceil_minute(at_s)) == (down, up)
+    assert (calendar.floor_minute(at_s), calendar.ceil_minute(at_s)) == (down, up)

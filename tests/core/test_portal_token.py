@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.catalog import Catalog
 from pipeline.core.control import decide
-from pipeline.core.ulid import is_ulid
+from pipeline.core.values.ulid import is_ulid
 from tests.core.deciding import AT, AT_MS, Log
 
 HOUR_MS = 3_600_000

@@ -22,10 +22,10 @@ from pipeline.core.answer import (
     parse_total,
     result_rows,
 )
-from pipeline.core.filter_string import Filter
 from pipeline.core.meter import define
 from pipeline.core.query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
-from pipeline.core.window import MINUTE_NS, boundaries
+from pipeline.core.values.filters import Filter
+from pipeline.core.values.time_window import MINUTE_NS, boundaries
 from pipeline.errors import Broken, Rejected
 
 BODY = {

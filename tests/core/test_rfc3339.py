@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.rfc3339 import parse_ns
+from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 
 S = 1_000_000_000

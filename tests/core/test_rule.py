@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.core import rule
-from pipeline.core.number import SCALE
 from pipeline.core.threshold import Threshold
+from pipeline.core.values.number import SCALE
 from tests.core.deciding import AT, AT_MS, Log
 
 SECRET = "whsec_" + "A" * 32

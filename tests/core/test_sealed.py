@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.sealed import PREFIX, Seal
+from pipeline.core.values.sealed import PREFIX, Seal
 from pipeline.errors import Broken, Rejected
 
 OLD, NEW = base64.b64encode(bytes(32)).decode(), base64.b64encode(bytes(range(32))).decode()

@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.core import rule
 from pipeline.core.alerting import Moved
-from pipeline.core.number import SCALE
 from pipeline.core.standing import Outcome, Standing
 from pipeline.core.telling import RESOLVED, crossing_event
 from pipeline.core.threshold import Threshold
+from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, Window
 from tests.agents.alerting import (
     AT_S,

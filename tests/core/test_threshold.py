@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import number, threshold
+from pipeline.core import threshold
 from pipeline.core.grant import Grant
-from pipeline.core.number import SCALE
-from pipeline.core.period import NEVER_S
 from pipeline.core.threshold import (
     Level,
     Marks,
@@ -28,6 +26,9 @@ from pipeline.core.threshold import (
     met,
     volume,
 )
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values.number import SCALE
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = json.loads((FOLDER / "openmeter-notification-thresholds.json").read_text())["cases"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.token_bucket import MICRO, Bucket, Policy, Standing, take
+from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, Standing, take
 
 POLICIES = st.builds(Policy, rate=st.integers(1, 10_000), burst=st.integers(1, 10_000))
 ASKED = st.lists(st.tuples(st.integers(0, 3 * MICRO), st.integers(1, 50)), min_size=1, max_size=60)

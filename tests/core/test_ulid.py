@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.ulid import is_ulid, make
+from pipeline.core.values.ulid import is_ulid, make
 
 instants = st.integers(0, (1 << 48) - 1)
 

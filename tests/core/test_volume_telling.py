@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import instant, rule
+from pipeline.core import rule
 from pipeline.core.balance import KEEP_S
-from pipeline.core.number import SCALE
+from pipeline.core.values import timestamp
+from pipeline.core.values.number import SCALE
 from pipeline.core.volume_telling import GONE, PARTS, VOLUME, VolumeRules, sweep, tell_volumes, watch_of
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.agents.alerting import AT_S, DAY_S, HOUR_S, MINUTE_S, Usage, data, desk, volume
@@ -110,7 +111,7 @@ def test_once_a_window_whatever_the_order_and_the_cut(
 
 
 def text(at_s: int) -> str:
-    return instant.text_of(at_s * 1000)
+    return timestamp.text_of(at_s * 1000)
 
 
 @given(st.lists(EVENT, min_size=1, max_size=20), st.integers(-20, 60))

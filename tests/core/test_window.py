@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core import window
+from pipeline.core.values import time_window
 from pipeline.errors import Rejected
 
 # Of openmeter-meter-query.json only the cases about the bounds of windows belong here; rows, filters and
@@ -56,7 +56,7 @@ def test_days_over_a_change_of_the_clock(case: dict[str, dict[str, object]]) -> 
     first = str(case["in"]["from"]).removesuffix(" local")
     end = datetime.fromisoformat(first) + timedelta(days=int(str(out["rows"])))
     days = list(
-        pairwise(window.boundaries("DAY", ZoneInfo(zone), at(first, zone), at(end.isoformat(), zone)))
+        pairwise(time_window.boundaries("DAY", ZoneInfo(zone), at(first, zone), at(end.isoformat(), zone)))
     )
     assert len(days) == out["rows"]
     assert all(local(start, zone)[11:16] == "00:00" for start, _ in days)
@@ -91,14 +91,14 @@ BOUNDS = [
 
 
 @pytest.mark.parametrize(("size", "zone", "instant", "start", "end"), BOUNDS)
-def test_bounds(size: window.Size, zone: str, instant: str, start: str, end: str) -> None:
-    found = window.bounds(size, ZoneInfo(zone), at(instant, zone))
+def test_bounds(size: time_window.Size, zone: str, instant: str, start: str, end: str) -> None:
+    found = time_window.bounds(size, ZoneInfo(zone), at(instant, zone))
     assert tuple(local(second, zone) for second in found) == (start, end)
 
 
 def test_the_repeated_hour_is_two_hours() -> None:
     zone = "America/Los_Angeles"
-    hours = window.boundaries(
+    hours = time_window.boundaries(
         "HOUR", ZoneInfo(zone), at("2025-11-02T00:00", zone), at("2025-11-02T04:00", zone)
     )
     assert [local(hour, zone)[11:] for hour in hours] == [
@@ -108,7 +108,7 @@ def test_the_repeated_hour_is_two_hours() -> None:
 
 def test_a_half_hour_change_makes_a_half_hour_window() -> None:
     zone = "Australia/Lord_Howe"
-    hours = window.boundaries(
+    hours = time_window.boundaries(
         "HOUR", ZoneInfo(zone), at("2024-04-07T01:00", zone), at("2024-04-07T03:00", zone)
     )
     assert [local(hour, zone)[11:] for hour in hours] == [
@@ -118,11 +118,11 @@ def test_a_half_hour_change_makes_a_half_hour_window() -> None:
 
 def test_boundaries_cover_a_range_that_is_not_aligned() -> None:
     from_s, to_s = at("2024-01-31T10:30:30"), at("2024-03-01T00:00:01")
-    months = window.boundaries("MONTH", ZoneInfo("UTC"), from_s, to_s)
+    months = time_window.boundaries("MONTH", ZoneInfo("UTC"), from_s, to_s)
     assert months == [at(f"2024-0{month}-01T00:00") for month in (1, 2, 3, 4)]
-    minutes = window.boundaries("MINUTE", ZoneInfo("UTC"), from_s, from_s + 31)
+    minutes = time_window.boundaries("MINUTE", ZoneInfo("UTC"), from_s, from_s + 31)
     assert minutes == [at("2024-01-31T10:30"), at("2024-01-31T10:31"), at("2024-01-31T10:32")]
-    assert window.boundaries("DAY", ZoneInfo("UTC"), to_s, to_s) == []
+    assert time_window.boundaries("DAY", ZoneInfo("UTC"), to_s, to_s) == []
 
 
 @pytest.mark.parametrize(
@@ -136,37 +136,39 @@ def test_boundaries_cover_a_range_that_is_not_aligned() -> None:
     ],
 )
 def test_nanoseconds_are_never_rounded_up(time_ns: int, start_s: int) -> None:
-    assert window.minute_s(time_ns) == start_s
+    assert time_window.minute_s(time_ns) == start_s
 
 
 @pytest.mark.parametrize("at_s", [-(10**12), 10**12, 253_402_300_799])
 def test_a_time_beyond_the_calendar_is_refused(at_s: int) -> None:
     with pytest.raises(Rejected):
-        window.bounds("DAY", ZoneInfo("UTC"), at_s)
+        time_window.bounds("DAY", ZoneInfo("UTC"), at_s)
 
 
-@given(st.sampled_from(window.SIZES), st.sampled_from(ZONES), YEARS)
+@given(st.sampled_from(time_window.SIZES), st.sampled_from(ZONES), YEARS)
 @example("DAY", "America/St_Johns", at("2010-11-07T00:00:30", "America/St_Johns"))
 @example("DAY", "America/St_Johns", at("2010-11-06T23:30", "America/St_Johns", fold=1))
 @example("MONTH", "Pacific/Kiritimati", at("1995-01-01T12:00"))
-def test_each_instant_lies_in_one_window_and_windows_touch(size: window.Size, name: str, at_s: int) -> None:
+def test_each_instant_lies_in_one_window_and_windows_touch(
+    size: time_window.Size, name: str, at_s: int
+) -> None:
     zone = ZoneInfo(name)
-    start, end = window.bounds(size, zone, at_s)
+    start, end = time_window.bounds(size, zone, at_s)
     assert start <= at_s < end
-    assert window.bounds(size, zone, start) == window.bounds(size, zone, end - 1) == (start, end)
-    assert window.bounds(size, zone, end)[0] == end
-    assert window.bounds(size, zone, start - 1)[1] == start
+    assert time_window.bounds(size, zone, start) == time_window.bounds(size, zone, end - 1) == (start, end)
+    assert time_window.bounds(size, zone, end)[0] == end
+    assert time_window.bounds(size, zone, start - 1)[1] == start
     assert start % 60 == end % 60 == 0
 
 
 @given(st.sampled_from(["HOUR", "DAY", "MONTH"]), st.sampled_from(ZONES), YEARS, st.integers(1, 3 * 86_400))
 def test_boundaries_are_the_bounds_of_every_instant(
-    size: window.Size, name: str, from_s: int, length_s: int
+    size: time_window.Size, name: str, from_s: int, length_s: int
 ) -> None:
     zone = ZoneInfo(name)
-    found = window.boundaries(size, zone, from_s, from_s + length_s)
+    found = time_window.boundaries(size, zone, from_s, from_s + length_s)
     assert found == sorted(set(found))
     assert found[0] <= from_s
     assert found[-1] >= from_s + length_s
     for start, end in pairwise(found):
-        assert window.bounds(size, zone, start) == (start, end)
+        assert time_window.bounds(size, zone, start) == (start, end)

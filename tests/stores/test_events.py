@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.filter_string import Filter, containing, filter_string
 from pipeline.core.rows import rejected_columns, settled_columns
+from pipeline.core.values.filters import Filter, containing, filter_string
 from pipeline.records import Event, Settled
 from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.events import EventFilter, Place, StoredEvent, events, versions

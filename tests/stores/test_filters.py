@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.filter_string import Filter, filter_string, filter_time, matches
+from pipeline.core.values.filters import Filter, filter_string, filter_time, matches
 from pipeline.stores.clickhouse import ClickHouse, Parameter
 from pipeline.stores.filters import RECEIVED, TIME, text_condition, time_condition
 

@@ -40,7 +40,8 @@ def no_dedupe() -> None:
 
 def floats() -> None:
     """A sum is read, added and written as a float."""
-    from pipeline.core import number, tally
+    from pipeline.core import tally
+    from pipeline.core.values import number
 
     def add(a: Any, b: Any) -> Any:
         if abs(a) < number.SCALE and abs(b) < number.SCALE:  # a COUNT, or as good as exact

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from pipeline.core import rfc3339
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 MAX_DEPTH = 1  # of $and and $or
@@ -94,7 +94,7 @@ def filter_time(label: str, body: object, depth: int = MAX_DEPTH) -> Filter:
     if op in _TIME:
         text = _text(label, op, operand, MAX_PATTERN)
         try:
-            return Filter(op, rfc3339.parse_ns(text))
+            return Filter(op, timestamp.parse_ns(text))
         except Rejected as error:
             _refuse(f"{label}: {op} is no RFC 3339 time: {error.detail}")
     return _joined(label, op, operand, depth, filter_time)

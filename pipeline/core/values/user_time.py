@@ -9,7 +9,7 @@ import re
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
-from pipeline.core import rfc3339
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -27,7 +27,7 @@ def instant_ns(name: str, text: str | None, tz: str = "UTC") -> int | None:
             midnight = datetime.combine(date.fromisoformat(text), time.min, tzinfo=ZoneInfo(tz))
             since = midnight.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
             return (since.days * 86_400 + since.seconds) * 1_000_000_000
-        return rfc3339.parse_ns(text)
+        return timestamp.parse_ns(text)
     except (Rejected, ValueError, OverflowError) as error:
         detail = error.detail if isinstance(error, Rejected) else str(error)
         raise Rejected(

@@ -1,7 +1,7 @@
 """Exact decimals: what counts as a number in an event, and how it is kept and written.
 
 Owns: the limits of a value (below 10^18, 18 decimals), the refusal texts, plain decimal text, exact division.
-Does not own: where the value comes from (meter) or the bound of a total in state (aggregate).
+Does not own: where the value comes from (metering.meter) or the bound of a total in state (metering.aggregate).
 A number is an int scaled by 10^18 ("atto"), so no float and no decimal context ever touches it.
 """
 

@@ -1,7 +1,7 @@
 """Intervals of the calendar and what recurs by them: usage periods and the ticks of grants.
 
 Owns: interval grammar (DAY, WEEK, MONTH, YEAR or ISO 8601), calendar arithmetic in UTC, periods, the schedule of
-resets. Does not own: local zones (window), what happens at a reset (credit).
+resets. Does not own: local zones (time_window), what happens at a reset (quota.burndown).
 Instants are whole seconds since 1970, on whole minutes. Periods are [start, end): they tile all time without gaps.
 The calendar is the proleptic Gregorian one and has no end, so no year is out of range.
 """

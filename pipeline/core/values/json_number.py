@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pipeline.core import number
+from pipeline.core.values import number
 
 
 def amount(atto: int) -> msgspec.Raw:

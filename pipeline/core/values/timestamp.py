@@ -1,12 +1,13 @@
-"""RFC 3339 timestamps to integer nanoseconds.
+"""RFC 3339 timestamps: to integer nanoseconds and milliseconds, and back to the one spelling that definitions hold.
 
-Owns: the grammar of RFC 3339 section 5.6 and its exact value. Does not own: which times are taken (event).
+Owns: the grammar of RFC 3339 section 5.6 and its exact value, the spelling `2026-01-31T12:00:00.123Z`. Does not own:
+which times are taken (metering.event), the clock.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import Rejected
 
@@ -26,6 +27,7 @@ _SCALE: tuple[int, ...] = tuple(
 _SECONDS_NS = {f"{second:02}": second * _NS_PER_S for second in range(60)}
 _MINUTES_NS: dict[str, int] = {}  # a memo by `2024-05-01T12:00:`; most events share their minute
 _MEMO_MINUTES = 65_536  # more than a horizon of them
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_ns(text: str) -> int:
@@ -79,3 +81,14 @@ def _why_not(text: str) -> str:
     if _LONG_FRACTION(text):
         return f"time {shown} has more than nine digits after the point; nanoseconds are the finest kept."
     return f"time {shown} is not an RFC 3339 timestamp such as 2024-05-01T12:00:00Z."
+
+
+def text_of(at_ms: int) -> str:
+    """`at_ms` as RFC 3339 with milliseconds, in UTC."""
+    at = _EPOCH_UTC + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ms_of(text: str) -> int:
+    """Milliseconds of an RFC 3339 timestamp, rounded down. Raises Rejected `bad-time`."""
+    return parse_ns(text) // 1_000_000

@@ -1,0 +1,1 @@
+"""Values that every subject uses: numbers, timestamps, windows of time, paths, filters, sealed texts."""
