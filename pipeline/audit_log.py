@@ -1,7 +1,8 @@
 """The audit log as a reader has it: every record checked against the one before, found by who, what and when.
 
 Owns: following the topic `audit`, an index of it in memory, fetching records. Does not own: what a record says and
-the chain (core.audit), who writes it (control). The newest records are kept whole, older ones are fetched anew.
+the chain (core.definitions.audit), who writes it (control). The newest records are kept whole, older ones are fetched
+anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline import kafka
-from pipeline.core.audit import EMPTY, Head, verify
+from pipeline.core.definitions.audit import EMPTY, Head, verify
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Audit
 from pipeline.settings import Settings

@@ -21,9 +21,8 @@ import msgspec
 
 from pipeline.compacted_view import CompactedView
 from pipeline.core import entitled
-from pipeline.core.catalog import OWN, Body, Catalog
-from pipeline.core.key import Key, key_of
-from pipeline.core.kinds import (
+from pipeline.core.definitions.index import OWN, Body, Catalog
+from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
     CUSTOMER,
@@ -44,6 +43,7 @@ from pipeline.core.kinds import (
     SUBJECT,
     SUBJECT_KEY,
 )
+from pipeline.core.key import Key, key_of
 from pipeline.core.meter import Meter, meter_of
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings

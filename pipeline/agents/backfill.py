@@ -20,7 +20,7 @@ import msgspec
 from pipeline.agents.meters import MetersInForce
 from pipeline.agents.packing import arrays
 from pipeline.core.backfill import FINISHED, Found, Step, key_of, take
-from pipeline.core.barrier import end_mark, start_mark
+from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.identity import subject_hash
 from pipeline.core.reading import MeterIndex
 from pipeline.engine.changelog import Changelog

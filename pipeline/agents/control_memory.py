@@ -11,8 +11,8 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
-from pipeline.core.audit import EMPTY, Head
-from pipeline.core.catalog import OWN, Catalog
+from pipeline.core.definitions.audit import EMPTY, Head
+from pipeline.core.definitions.index import OWN, Catalog
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Command, Definition, Reply
 

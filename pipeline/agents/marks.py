@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from pipeline.core.barrier import mark_revision
+from pipeline.core.definitions.barrier import mark_revision
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction

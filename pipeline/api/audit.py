@@ -1,6 +1,6 @@
 """`/audit`: who changed what, when, from where, and what it was before; refused wishes too.
 
-Owns: the parameters and the form of an entry. Does not own: the log and its chain (audit_log, core.audit).
+Owns: the parameters and the form of an entry. Does not own: the log and its chain (audit_log, core.definitions.audit).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from pipeline.core import burndown
 from pipeline.core.accounts import Accounts, Use
 from pipeline.core.attribution import Holders, attribute
 from pipeline.core.burndown import MinuteUsage
-from pipeline.core.catalog import key_of
-from pipeline.core.kinds import ENTITLEMENT, FEATURE, GRANT, METER
+from pipeline.core.definitions.index import key_of
+from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.meter import Meter
 from pipeline.core.terms import Terms
 from pipeline.core.values import number

@@ -14,9 +14,9 @@ from hashlib import blake2b
 import msgspec
 
 from pipeline.core import entitled
-from pipeline.core.attribution_history import read as read_holders
+from pipeline.core.definitions.attribution_history import read as read_holders
+from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.entitlement import terms_of
-from pipeline.core.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.meter import Meter, meter_of
 from pipeline.core.terms import Terms
 from pipeline.core.values.calendar import NEVER_S

@@ -12,8 +12,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.core.attribution_history import NOBODY, Holding, read
-from pipeline.core.kinds import ATTRIBUTION
+from pipeline.core.definitions.attribution_history import NOBODY, Holding, read
+from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import CustomerWindow, Definition, Window
 

@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.core import tally
 from pipeline.core.aggregate import aggregate
-from pipeline.core.barrier import end_mark, start_mark
+from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.meter import meter_of as defined_meter
 from pipeline.core.reading import MeterIndex

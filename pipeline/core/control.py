@@ -89,8 +89,8 @@ from pipeline.core import (
     subject,
 )
 from pipeline.core import key as api_key
-from pipeline.core.catalog import Catalog
-from pipeline.core.wish import Outcome, Wish
+from pipeline.core.definitions.context import Outcome, Wish
+from pipeline.core.definitions.index import Catalog
 from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
 

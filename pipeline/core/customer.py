@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core import attribution, attribution_history
-from pipeline.core.catalog import subjects_of
-from pipeline.core.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
-from pipeline.core.members import Members
-from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.core import attribution
+from pipeline.core.definitions import attribution_history
+from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.index import subjects_of
+from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
 from pipeline.errors import Rejected
 
 KIND = "customer"

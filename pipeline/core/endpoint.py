@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.kinds import ENDPOINT, RULE, RULE_ENDPOINT
+from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import ENDPOINT, RULE, RULE_ENDPOINT
 from pipeline.core.values import timestamp
 from pipeline.core.values.sealed import PREFIX
-from pipeline.core.wanted import Wanted
 from pipeline.core.webhook import signing_key
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
 TYPE = "WEBHOOK"

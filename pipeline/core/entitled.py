@@ -16,11 +16,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.catalog import Catalog
-from pipeline.core.kinds import CUSTOMER_KEY, CUSTOMER_SUBJECT, ENTITLEMENT, ENTITLEMENT_CUSTOMER, SUBJECT
+from pipeline.core.definitions.body import Wanted, seconds_of
+from pipeline.core.definitions.index import Catalog
+from pipeline.core.definitions.kinds import (
+    CUSTOMER_KEY,
+    CUSTOMER_SUBJECT,
+    ENTITLEMENT,
+    ENTITLEMENT_CUSTOMER,
+    SUBJECT,
+)
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import NEVER_S, Recurrence, Reset, Schedule
-from pipeline.core.wanted import Wanted, seconds_of
 from pipeline.errors import Broken, Rejected
 
 Stored = Mapping[str, object]

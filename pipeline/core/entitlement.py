@@ -15,13 +15,13 @@ import msgspec
 
 from pipeline.core import entitled
 from pipeline.core import grant as grant_
+from pipeline.core.definitions.body import Wanted, seconds_of, text_of
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.grant import burn_order, grant_of
-from pipeline.core.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.terms import COUNTED, Counted, Terms
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import MINUTE_S, Recurrence
-from pipeline.core.wanted import Wanted, seconds_of, text_of
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
 MAX_CONFIG = 65_536

@@ -12,10 +12,10 @@ from typing import Any
 from pipeline.core import entitled
 from pipeline.core.burndown import History, Row, Span
 from pipeline.core.credit import Snapshot
+from pipeline.core.definitions.body import text_of
 from pipeline.core.grant import grant_of
 from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
-from pipeline.core.wanted import text_of
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from pipeline.core.kinds import FEATURE_KEY
-from pipeline.core.members import Members
+from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import FEATURE_KEY
 from pipeline.core.values import number, ulid
 from pipeline.core.values.filters import filter_string
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
 KIND = "feature"

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from pipeline.core import entitled
-from pipeline.core.kinds import GRANT
+from pipeline.core.definitions.body import Wanted, seconds_of, text_of
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import GRANT
 from pipeline.core.values import calendar, number, timestamp
 from pipeline.core.values.calendar import NEVER_S, Interval, Recurrence
-from pipeline.core.wanted import Wanted, seconds_of, text_of
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Broken, Rejected
 
 MAX_PRIORITY = 255

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.core import key_text
-from pipeline.core.members import Members
+from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.values import timestamp
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Definition
 

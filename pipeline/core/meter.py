@@ -13,7 +13,7 @@ from typing import Literal, NoReturn, cast, get_args
 
 import msgspec
 
-from pipeline.core.kinds import METER
+from pipeline.core.definitions.kinds import METER
 from pipeline.core.values import jsonpath, timestamp
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Definition

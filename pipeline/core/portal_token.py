@@ -6,10 +6,10 @@ record's id (as jti), subject, meters and end; nothing here is secret.
 
 from __future__ import annotations
 
-from pipeline.core.kinds import TOKEN_SUBJECT
-from pipeline.core.members import Members
+from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import TOKEN_SUBJECT
 from pipeline.core.values import timestamp
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
 KIND = "portal-token"

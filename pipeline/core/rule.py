@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pipeline.core import entitled
-from pipeline.core.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
 from pipeline.core.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.values import calendar, number
-from pipeline.core.wanted import Wanted
-from pipeline.core.wish import Body, Change, Outcome, Wish
 from pipeline.errors import Rejected
 
 BALANCE, RESET = "entitlements.balance.threshold", "entitlements.reset"

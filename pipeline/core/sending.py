@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from pipeline.core.kinds import ENDPOINT, RULE
-from pipeline.core.wanted import Wanted
-from pipeline.core.wish import Outcome, Wish
+from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.context import Outcome, Wish
+from pipeline.core.definitions.kinds import ENDPOINT, RULE
 from pipeline.errors import Rejected
 from pipeline.records import DeliveryState
 

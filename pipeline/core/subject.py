@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.core.kinds import SUBJECT_KEY
-from pipeline.core.members import Members
-from pipeline.core.wish import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.kinds import SUBJECT_KEY
 from pipeline.errors import Rejected
 
 KIND = "subject"

@@ -24,9 +24,9 @@ import msgspec
 from pipeline.core import alerting, rule, threshold
 from pipeline.core.accounts import Account, Body
 from pipeline.core.alerting import Moved
+from pipeline.core.definitions.kinds import CUSTOMER, RULE
 from pipeline.core.entitlement_form import entitlement_json
 from pipeline.core.grant import grant_of
-from pipeline.core.kinds import CUSTOMER, RULE
 from pipeline.core.standing import Standing
 from pipeline.core.terms import Terms
 from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned

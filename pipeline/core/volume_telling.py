@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.core import rule, threshold
 from pipeline.core.balance import KEEP_S
-from pipeline.core.kinds import RULE
+from pipeline.core.definitions.kinds import RULE
 from pipeline.core.threshold import Volume
 from pipeline.core.usage_rows import change_of
 from pipeline.core.values import number, timestamp, ulid

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.agents import control
 from pipeline.agents.control import MOST_BYTES
 from pipeline.agents.control_memory import REPLIES_KEPT, Memory
-from pipeline.core.audit import verify
-from pipeline.core.kinds import SUBJECT_KEY
+from pipeline.core.definitions.audit import verify
+from pipeline.core.definitions.kinds import SUBJECT_KEY
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Command, Definition, Reply
 from tests.agents.working import DictTable, Working, chunk_of

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.agents import webhook
 from pipeline.agents.endpoints import Endpoints
-from pipeline.core.catalog import Catalog, key_of
 from pipeline.core.control import decide, take
+from pipeline.core.definitions.index import Catalog, key_of
 from pipeline.core.deliveries import partition_of
 from pipeline.core.endpoint import place
 from pipeline.core.values.sealed import Seal

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from pipeline.core.aggregate import aggregate
 from pipeline.core.backfill import FINISHED, Found, Page, Step, Stored, seeds, take
-from pipeline.core.barrier import end_mark, start_mark
+from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.meter import Meter, define
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Backfill, Definition, Event, Settled, Window

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.core import audit
-from pipeline.core.catalog import Catalog
 from pipeline.core.control import Decision, decide, take
+from pipeline.core.definitions import audit
+from pipeline.core.definitions.index import Catalog
 from pipeline.records import Audit, Command, Definition, Reply
 
 AT_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z

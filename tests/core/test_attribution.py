@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.attribution import Holders, attribute, hand_over, holder
-from pipeline.core.attribution_history import NOBODY, Holding, body, read
+from pipeline.core.definitions.attribution_history import NOBODY, Holding, body, read
 from pipeline.records import Definition, Window
 
 CHANGES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", NOBODY])), max_size=8)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.audit import EMPTY, MOST_BODY_BYTES, Head, digest, verify, without_secrets
+from pipeline.core.definitions.audit import EMPTY, MOST_BODY_BYTES, Head, digest, verify, without_secrets
 from pipeline.errors import Rejected
 from pipeline.records import Audit
 from tests.core.deciding import Log

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.aggregate import aggregate
 from pipeline.core.backfill import Found, Page, progress, seeds, steps_of, take
-from pipeline.core.barrier import end_mark, mark_revision, start_mark
+from pipeline.core.definitions.barrier import end_mark, mark_revision, start_mark
 from pipeline.core.meter import Meter
 from pipeline.core.reading import MeterIndex
 from pipeline.core.values import number

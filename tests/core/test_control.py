@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.catalog import key
 from pipeline.core.control import Decision
+from pipeline.core.definitions.index import key
 from pipeline.core.meter import meter_of
 from pipeline.core.values.ulid import is_ulid
 from pipeline.errors import Broken

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.catalog import Catalog, subjects_of
-from pipeline.core.kinds import CUSTOMER_SUBJECT
+from pipeline.core.definitions.index import Catalog, subjects_of
+from pipeline.core.definitions.kinds import CUSTOMER_SUBJECT
 from pipeline.core.values.ulid import is_ulid
 from tests.core.deciding import AT, AT_MS, Log
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.core import entitled
+from pipeline.core.definitions.kinds import GRANT_ENTITLEMENT
 from pipeline.core.entitlement import terms_of
-from pipeline.core.kinds import GRANT_ENTITLEMENT
 from pipeline.core.terms import Terms
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import DAY_S, MINUTE_S, NEVER_S

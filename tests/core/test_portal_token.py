@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.catalog import Catalog
 from pipeline.core.control import decide
+from pipeline.core.definitions.index import Catalog
 from pipeline.core.values.ulid import is_ulid
 from tests.core.deciding import AT, AT_MS, Log
 

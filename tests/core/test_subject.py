@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.members import MAX_DEPTH
+from pipeline.core.definitions.body import MAX_DEPTH
 from tests.core.deciding import AT, AT_MS, Log
 
 

@@ -16,8 +16,8 @@ from confluent_kafka import Producer
 from pipeline import kafka as cluster
 from pipeline.contracts import ROOT
 from pipeline.control_log import Definitions
-from pipeline.core import audit
-from pipeline.core.catalog import OWN
+from pipeline.core.definitions import audit
+from pipeline.core.definitions.index import OWN
 from pipeline.local import process
 from pipeline.records import Audit, Command, Definition, Reply
 from pipeline.settings import Settings

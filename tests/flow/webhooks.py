@@ -25,7 +25,7 @@ from standardwebhooks import Webhook
 from pipeline import kafka as cluster
 from pipeline.contracts import ROOT
 from pipeline.control_log import CompactedView
-from pipeline.core.catalog import key
+from pipeline.core.definitions.index import key
 from pipeline.core.deliveries import partition_of
 from pipeline.core.webhook import payload, secret_text
 from pipeline.local import process

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.core.catalog import Body, Catalog
+from pipeline.core.definitions.index import Body, Catalog
 from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
 from pipeline.records import Command

@@ -1,6 +1,7 @@
 """The keys of marks: records behind which definitions of a revision hold.
 
-Owns: these keys, which are stored in topics. Does not own: who sets marks and why (backfill), or keeping to them.
+Owns: these keys, which are stored in topics. Does not own: who sets marks and why (metering.backfill), or keeping to
+them.
 """
 
 from __future__ import annotations

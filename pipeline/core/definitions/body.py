@@ -1,7 +1,9 @@
-"""A command's body, read member by member.
+"""A command's body, read member by member: texts, flags, amounts, instants, intervals, lists, objects.
 
 Owns: which forms a member may have, and the sentence where it has another. Does not own: what a member means.
-A member that is absent or null gives None.
+A member that is absent or null gives None. Amounts are kept as plain decimal text. A JSON number that reached us as a
+float is taken by its shortest digits where these are certainly the ones that were sent; a longer one has to be sent as
+a string.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 
-from pipeline.core.values import timestamp
+from pipeline.core.values import calendar, number, timestamp
+from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
 MAX_METADATA = 50
@@ -19,6 +22,8 @@ MAX_METADATA_VALUE = 1024
 MAX_DEPTH = 8
 _SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+FLOAT_DIGITS = 15  # what a double keeps of any decimal
+_MINUTE_MS = 60_000
 
 
 class Members:
@@ -149,3 +154,85 @@ def _inner(value: object) -> Collection[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+class Wanted(Members):
+    """As Members; what is wrong is Rejected `bad-<kind>`. Absent or null gives None."""
+
+    def __init__(
+        self, kind: str, body: Mapping[str, object], known: Collection[str], passed_over: Collection[str] = ()
+    ) -> None:
+        super().__init__(kind, body, known, passed_over)
+        self._sent = body
+
+    def flag(self, member: str) -> bool | None:
+        value = self._sent.get(member)
+        if value is not None and not isinstance(value, bool):
+            self.refuse(f"{self.kind} {member} must be true or false")
+        return value
+
+    def amount(self, member: str) -> int | None:
+        """A decimal, in atto: a JSON number or numeric text."""
+        value = self._sent.get(member)
+        if value is None:
+            return None
+        if isinstance(value, float):
+            value = repr(value)
+            if sum(digit.isdigit() for digit in value.lower().partition("e")[0].strip("0.")) > FLOAT_DIGITS:
+                self.refuse(
+                    f"{self.kind} {member} has too many digits for a JSON number: send it as a string"
+                )
+        try:
+            return number.atto(value)
+        except Rejected as refusal:
+            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+
+    def at_least_zero(self, member: str) -> int | None:
+        value = self.amount(member)
+        if value is not None and value < 0:
+            self.refuse(f"{self.kind} {member} must not be negative")
+        return value
+
+    def minute_s(self, member: str) -> int | None:
+        """An RFC 3339 instant, truncated to the minute, in seconds since 1970."""
+        at_ms = self.instant_ms(member)
+        return None if at_ms is None else at_ms // _MINUTE_MS * 60
+
+    def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
+        value = self._sent.get(member)
+        if value is None:
+            return None
+        try:
+            return calendar.parse(value, least_s)
+        except Rejected as refusal:
+            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+
+    def one_of(self, member: str, allowed: Collection[str]) -> str | None:
+        value = self.text(member, 64)
+        if value is not None and value not in allowed:
+            self.refuse(f"{self.kind} {member} must be one of {', '.join(allowed)}")
+        return value
+
+    def objects(self, member: str, least: int, most: int) -> list[Mapping[str, object]] | None:
+        """A list of JSON objects."""
+        value = self._sent.get(member)
+        if value is None:
+            return None
+        if (
+            not isinstance(value, list)
+            or not least <= len(value) <= most
+            or not all(isinstance(one, Mapping) for one in value)
+        ):
+            self.refuse(f"{self.kind} {member} must be a list of {least} to {most} objects")
+        return value
+
+
+def text_of(at_s: int) -> str:
+    """Seconds since 1970 as definitions write instants."""
+    return timestamp.text_of(at_s * 1000)
+
+
+def seconds_of(body: Mapping[str, object], member: str) -> int | None:
+    """An instant that a definition holds, truncated to the minute; None if it holds none."""
+    value = body.get(member)
+    return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60

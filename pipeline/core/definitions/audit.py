@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core.kinds import ATTRIBUTION
+from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.errors import Rejected
 from pipeline.records import Audit, Command, Definition, Reply
 

@@ -1,6 +1,6 @@
 """Who held a subject when, as a definition on `control` keeps it.
 
-Owns: the shape of the history and its JSON. Does not own: when a subject changes hands (attribution).
+Owns: the shape of the history and its JSON. Does not own: when a subject changes hands (customers.attribution).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The kinds of definitions on `control`, and the handles by which they are found.
 
-Owns: these names, which are stored. Does not own: what a definition of a kind holds, or the index by handles (catalog).
+Owns: these names, which are stored. Does not own: what a definition of a kind holds, or the index by handles (index).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from heapq import heappop, heappush
 from typing import cast
 
-from pipeline.core.attribution_history import NOBODY, read
-from pipeline.core.kinds import (
+from pipeline.core.definitions.attribution_history import NOBODY, read
+from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
     CUSTOMER,
