@@ -21,6 +21,7 @@ import msgspec
 
 from pipeline.compacted_view import CompactedView
 from pipeline.core import entitled
+from pipeline.core.access.api_key import Key, key_of
 from pipeline.core.definitions.index import OWN, Body, Catalog
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
@@ -43,7 +44,6 @@ from pipeline.core.definitions.kinds import (
     SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.key import Key, key_of
 from pipeline.core.meter import Meter, meter_of
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings

@@ -1,6 +1,6 @@
 """A key made without the API: by a command straight to Kafka, for who has no key yet and may write to Kafka.
 
-Owns: making the secret and having the control stage keep its hash. Does not own: a key's rules (core.key).
+Owns: making the secret and having the control stage keep its hash. Does not own: a key's rules (core.access.api_key).
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Sequence
 
 from pipeline.api.commands import Commands
 from pipeline.control_log import Replies, WorkersView
-from pipeline.core import key as core_key
+from pipeline.core.access import api_key
 from pipeline.settings import Settings
 
 ACTOR = "kafka"
 
 
-def made(environment: str) -> core_key.Made:
+def made(environment: str) -> api_key.Made:
     """A new key of random bytes, known to nobody yet."""
-    return core_key.make(environment, secrets.token_bytes(core_key.RANDOM_BYTES))
+    return api_key.make(environment, secrets.token_bytes(api_key.RANDOM_BYTES))
 
 
 def create(
     settings: Settings,
     namespace: str,
-    made: core_key.Made,
+    made: api_key.Made,
     name: str,
     scopes: Sequence[str],
     expires_at: str | None = None,

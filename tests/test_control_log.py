@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from pipeline import kafka as cluster
 from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
-from pipeline.core.key import RANDOM_BYTES, make
+from pipeline.core.access.api_key import RANDOM_BYTES, make
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port

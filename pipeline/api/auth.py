@@ -1,7 +1,7 @@
 """Who asks: every request gets a Principal or a refusal, before anything of it is read.
 
 Owns: bearer keys and portal tokens, scopes, the namespace of a request, request ids. Does not own: how keys
-come into being (api.keys, core.key), portal tokens' form (portal_token).
+come into being (api.keys, core.access.api_key), portal tokens' form (portal_token).
 Keys are looked up in the control log held in memory, so that a revocation holds as soon as the log says so
 and no other system is asked. A namespace comes from the principal alone: `namespace_of` is the only source.
 """
@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.api import portal_token
 from pipeline.api.problem import problem
 from pipeline.control_log import Definitions
-from pipeline.core import key as core_key
-from pipeline.core.key import ADMIN, SCOPES
+from pipeline.core.access import api_key
+from pipeline.core.access.api_key import ADMIN, SCOPES
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
@@ -41,7 +41,7 @@ _PREFLIGHT = {
     "access-control-max-age": "600",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_NO_KEY = core_key.Parsed("live", "0" * 8, "0" * 43)
+_NO_KEY = api_key.Parsed("live", "0" * 8, "0" * 43)
 _NO_HASH = "0" * 64
 
 
@@ -114,11 +114,11 @@ class Unauthorized(Exception):
 def open_key(definitions: Definitions, text: str, now_ms: int) -> Principal | None:
     """The principal of a key, or None, which takes as long whatever is wrong with it. Raises Broken."""
     try:
-        offered = core_key.parse(text)
+        offered = api_key.parse(text)
     except Rejected:
         offered = _NO_KEY
     key = definitions.key(offered.public)
-    fits = core_key.check(offered.secret, _NO_HASH if key is None else key.hash)
+    fits = api_key.check(offered.secret, _NO_HASH if key is None else key.hash)
     if key is None or not fits or not key.holds(now_ms):
         return None
     return Principal(key.namespace, key.public, key.scopes, key.public)

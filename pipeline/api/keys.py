@@ -1,7 +1,7 @@
 """`/keys`: who may ask this API what.
 
-Owns: making secrets, and who may hand out which scope. Does not own: a key's rules (core.key), checking one (auth).
-A plaintext exists in one answer only; the command, the log and every other answer know its hash or less.
+Owns: making secrets, and who may hand out which scope. Does not own: a key's rules (core.access.api_key), checking one
+(auth). A plaintext exists in one answer only; the command, the log and every other answer know its hash or less.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from pipeline.api.auth import namespace_of, needs, principal
 from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.paging import Paged, ordered, paginated
-from pipeline.core import key as core_key
+from pipeline.core.access import api_key
 from pipeline.errors import Rejected
 
 router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
@@ -73,7 +73,7 @@ def revoke_key(request: Request, keyId: str) -> Response:
 def _made(
     request: Request, response: Response, kind: str, wish: dict[str, Any], member: str
 ) -> dict[str, Any]:
-    made = core_key.make(ENVIRONMENT, secrets.token_bytes(core_key.RANDOM_BYTES))
+    made = api_key.make(ENVIRONMENT, secrets.token_bytes(api_key.RANDOM_BYTES))
     sent = {**wish, member: made.public, "hash": made.hash, "last4": made.last4}
     body = body_of(decided(request, kind, sent))
     if kind == "key.rotate":
@@ -86,13 +86,13 @@ def _made(
 def _may_hand_out(request: Request, scopes: list[Any]) -> None:
     who = principal(request)
     for scope in scopes:
-        if scope in core_key.SCOPES and not who.may(str(scope)):
+        if scope in api_key.SCOPES and not who.may(str(scope)):
             raise Rejected("forbidden", f"{_SEVERAL}: this one lacks {scope}.")
 
 
 def _bodies(request: Request) -> list[dict[str, Any]]:
     log, namespace = definitions(request), namespace_of(request)
-    found = [log.body(namespace, core_key.KIND, key.public) for key in log.keys(namespace)]
+    found = [log.body(namespace, api_key.KIND, key.public) for key in log.keys(namespace)]
     return [dict(body) for body in found if body is not None]
 
 
@@ -104,4 +104,4 @@ def _find(request: Request, id: str) -> dict[str, Any]:
 
 
 def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    return core_key.shown(body)
+    return api_key.shown(body)

@@ -1,7 +1,7 @@
 """Portal tokens as text: a JWT that a customer's browser holds for an hour at most.
 
 Owns: signing and checking the JWT (RFC 7519, HS256 alone). Does not own: the token's record and its revocation
-(core.portal_token, the control log), or which paths take it (auth).
+(core.access.portal_token, the control log), or which paths take it (auth).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jwt
 
-from pipeline.core.portal_token import CLOCK_SKEW_S, LIFETIME_S
+from pipeline.core.access.portal_token import CLOCK_SKEW_S, LIFETIME_S
 from pipeline.core.values import timestamp
 
 ISSUER = "tallymark"

@@ -83,12 +83,11 @@ from pipeline.core import (
     feature,
     grant,
     meter_command,
-    portal_token,
     rule,
     sending,
     subject,
 )
-from pipeline.core import key as api_key
+from pipeline.core.access import api_key, portal_token
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
 from pipeline.errors import Rejected

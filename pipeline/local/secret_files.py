@@ -1,6 +1,7 @@
 """The local stack's own secrets: its admin key and what it signs portal tokens with, kept in its folder.
 
-Owns: making them once, for their owner's eyes alone, and that the API knows the key. Does not own: keys (core.key).
+Owns: making them once, for their owner's eyes alone, and that the API knows the key. Does not own: keys
+(core.access.api_key).
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from pipeline import direct_key
-from pipeline.core import key as core_key
-from pipeline.core import key_text
+from pipeline.core.access import api_key, key_text
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local.supervisor import Say
 from pipeline.settings import Settings
@@ -44,7 +44,7 @@ def admin_key(folder: Path, settings: Settings, say: Say) -> None:
     parts = key_text.read(text)
     if parts is None:
         raise Rejected("bad-key", f"{path} holds no API key; remove it, and the next start makes one.")
-    made = core_key.Made(text, parts.public, key_text.digest(parts.secret), parts.secret[-4:])
+    made = api_key.Made(text, parts.public, key_text.digest(parts.secret), parts.secret[-4:])
     is_new = _told(settings, made)
     deadline = time.monotonic() + _KNOWN_S
     while not _opens(settings, text):
@@ -56,12 +56,12 @@ def admin_key(folder: Path, settings: Settings, say: Say) -> None:
         say(f"The admin key of this stack, also in {path}:\n  {text}")
 
 
-def _told(settings: Settings, made: core_key.Made) -> bool:
+def _told(settings: Settings, made: api_key.Made) -> bool:
     """Whether the control stage did not have the key before. It may still be starting, so it is asked again."""
     deadline = time.monotonic() + _DECIDED_S
     while True:
         try:
-            direct_key.create(settings, NAMESPACE, made, "local admin", [core_key.ADMIN])
+            direct_key.create(settings, NAMESPACE, made, "local admin", [api_key.ADMIN])
             return True
         except Rejected as refusal:
             if refusal.reason != "key-conflict":

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from pipeline import kafka
 from pipeline.api.app import create_app
-from pipeline.core import key_text
+from pipeline.core.access import key_text
 from pipeline.settings import Settings
 from tests.api.conftest import bearer, new_key
 

@@ -17,7 +17,7 @@ from pipeline.api import portal_token
 from pipeline.api.app import create_app
 from pipeline.api.auth import PUBLIC, PUBLIC_FILES
 from pipeline.api.neighbours import Neighbours
-from pipeline.core.key import SCOPES, Key, Made
+from pipeline.core.access.api_key import SCOPES, Key, Made
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import key as api_key
-from pipeline.core.key import RANDOM_BYTES, SCOPES, Key, Made, check, key_of, make, parse
+from pipeline.core.access import api_key
+from pipeline.core.access.api_key import RANDOM_BYTES, SCOPES, Key, Made, check, key_of, make, parse
 from pipeline.errors import Broken, Rejected
 from tests.core.deciding import AT_MS, Log
 

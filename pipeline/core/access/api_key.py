@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import key_text
+from pipeline.core.access import key_text
 from pipeline.core.definitions.body import Members
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.values import timestamp

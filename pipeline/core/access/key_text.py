@@ -1,7 +1,7 @@
 """How an API key is written: `um_<env>_<8 public>_<43 secret>_<6 checksum>`, base62.
 
 Owns: the text form, its checksum and what of it is kept. Does not own: randomness (who makes a key), what a
-key may do (core.key). The checksum tells a mistyped key, or a key found in a text, without asking anybody.
+key may do (core.access.api_key). The checksum tells a mistyped key, or a key found in a text, without asking anybody.
 """
 
 from __future__ import annotations
