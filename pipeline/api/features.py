@@ -1,6 +1,6 @@
 """`/features`: what a customer can be entitled to, metered or not.
 
-Owns: the shape of requests and answers. Does not own: what a feature may be (core.feature).
+Owns: the shape of requests and answers. Does not own: what a feature may be (core.catalog.feature).
 """
 
 from __future__ import annotations

@@ -76,18 +76,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import (
-    customer,
-    endpoint,
-    entitlement,
-    feature,
-    grant,
-    meter_command,
-    rule,
-    sending,
-    subject,
-)
+from pipeline.core import customer, endpoint, entitlement, grant, meter_command, rule, sending, subject
 from pipeline.core.access import api_key, portal_token
+from pipeline.core.catalog import feature
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
 from pipeline.errors import Rejected

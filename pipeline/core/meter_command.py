@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pipeline.core import feature
+from pipeline.core.catalog import feature
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import FEATURE_METER
 from pipeline.core.meter import METER_ID, STORED, Meter, change, define, meter_of, with_update

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.feature import columns_used
+from pipeline.core.catalog.feature import columns_used
 from tests.core.deciding import AT, Log
 
 METER: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Features: what is sold, and which usage of which meter it stands for.
 
-Owns: a feature's rules, deciding feature.*. Does not own: who is entitled to it (entitlement), its cost (billing).
-A feature never changes but for its end: archiving is one-way, and frees its key. Rules and texts: OpenMeter's.
+Owns: a feature's rules, deciding feature.*. Does not own: who is entitled to it (quota.entitlement), its cost
+(billing). A feature never changes but for its end: archiving is one-way, and frees its key. Rules and texts:
+OpenMeter's.
 """
 
 from __future__ import annotations
