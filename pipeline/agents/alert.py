@@ -21,7 +21,7 @@ from pipeline.agents.seeding import Job, Seeding
 from pipeline.core import alerting
 from pipeline.core.accounts import Account, Accounts, Name
 from pipeline.core.alerting import DUE, MOST_CALLED, Moved
-from pipeline.core.attribution import Holders
+from pipeline.core.customers.attribution import Holders
 from pipeline.core.identity import customer_hash
 from pipeline.core.late import late_usage
 from pipeline.core.telling import At, Rules, next_warning_s, tell

@@ -15,8 +15,8 @@ import msgspec
 
 from pipeline.agents.marks import begin, keep
 from pipeline.agents.packing import arrays
-from pipeline.core.attribution import Holders
-from pipeline.core.attribution import attribute as assign
+from pipeline.core.customers.attribution import Holders
+from pipeline.core.customers.attribution import attribute as assign
 from pipeline.core.identity import customer_hash
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.agents.following import Following
-from pipeline.core.attribution import Watched
+from pipeline.core.customers.attribution import Watched
 from pipeline.core.meter import Meter, meter_of
 from pipeline.core.reading import MeterIndex
 from pipeline.records import Definition

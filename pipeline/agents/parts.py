@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline import kafka, topics
 from pipeline.agents.following import Following
 from pipeline.agents.meters import Meters
-from pipeline.core.attribution import Holders
+from pipeline.core.customers.attribution import Holders
 from pipeline.core.http_event import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
 from pipeline.engine.stage import Stage

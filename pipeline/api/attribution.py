@@ -1,7 +1,7 @@
 """Whose usage a subject's is, for reads: resolved when asked, from the control log in memory.
 
 Owns: the subjects of customers, 404 for an unknown one, names for reports. Does not own: customers and subjects
-themselves (core.customer, core.subject), attribution as of a time (core.attribution).
+themselves (core.customers.customer, core.customers.subject), attribution as of a time (core.customers.attribution).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`/customers`: who pays for which subjects. Reads come from the control log in memory; changes are commands.
 
-Owns: the shape of requests and answers. Does not own: what a customer may be (core.customer).
+Owns: the shape of requests and answers. Does not own: what a customer may be (core.customers.customer).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from pipeline.api.neighbours import Neighbours
 from pipeline.control_log import Definitions
 from pipeline.core import burndown
 from pipeline.core.accounts import Accounts, Use
-from pipeline.core.attribution import Holders, attribute
 from pipeline.core.burndown import MinuteUsage
+from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.meter import Meter

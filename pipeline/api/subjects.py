@@ -1,6 +1,7 @@
 """`/subjects`: names and metadata of those whose usage is counted. Optional: events need no subject made here.
 
-Owns: the shape of requests and answers. Does not own: what a subject may be (core.subject), whose it is (customers).
+Owns: the shape of requests and answers. Does not own: what a subject may be (core.customers.subject), whose it is
+(customers).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decides commands: the one place where a definition comes into being, changes or goes.
 
 Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind (core.meter_command,
-core.customer and so on, see DECIDERS), the log, or the clock.
+core.customers.customer and so on, see DECIDERS), the log, or the clock.
 
 Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` is an id or a key, where there are both.
 
@@ -54,7 +54,7 @@ there were such members have createdAt and updatedAt:
                            deleted: body null
     customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}}; deleted: + deletedAt
     attribution   a subject's key: {subject, holders: [[from minute in seconds, customer's id or ""]]}; no command of
-                           its own: customer.* change it (core.attribution)
+                           its own: customer.* change it (core.customers.attribution)
     subject       ULID     {id, key, displayName?, metadata?, stripeCustomerId?}; deleted: body null
     feature       ULID     {id, key, name, meterSlug?, ...}; archived: + archivedAt
     key           public   {id, namespace, name, scopes, hash, last4, expiresAt?}; revoked: + revokedAt, hash "";
@@ -76,9 +76,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import customer, endpoint, entitlement, grant, meter_command, rule, sending, subject
+from pipeline.core import endpoint, entitlement, grant, meter_command, rule, sending
 from pipeline.core.access import api_key, portal_token
 from pipeline.core.catalog import feature
+from pipeline.core.customers import customer, subject
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
 from pipeline.errors import Rejected

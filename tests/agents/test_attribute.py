@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.agents.attribute import fill
 from pipeline.agents.marks import least_revision
-from pipeline.core.attribution import Holders
+from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.attribution_history import Holding
 from pipeline.core.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.attribution import Holders, attribute, hand_over, holder
+from pipeline.core.customers.attribution import Holders, attribute, hand_over, holder
 from pipeline.core.definitions.attribution_history import NOBODY, Holding, body, read
 from pipeline.records import Definition, Window
 

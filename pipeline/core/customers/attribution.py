@@ -1,6 +1,7 @@
 """Whose usage it is: which customer held a subject at the start of a minute.
 
-Owns: the rule, and the history of a subject's holders. Does not own: customers (core.customer), the stage (agents).
+Owns: the rule, and the history of a subject's holders. Does not own: customers (core.customers.customer), the stage
+(agents).
 
 Usage of a minute belongs to the customer that held its subject when the minute began. The first customer that ever
 held a subject has all of its usage from the beginning; who takes it over has it from the next full minute on. So a

@@ -1,6 +1,6 @@
 """Customers: who pays, and whose usage is whose.
 
-Owns: a customer's rules, deciding customer.*. Does not own: usage (aggregate), subjects' own data (subject).
+Owns: a customer's rules, deciding customer.*. Does not own: usage (metering.aggregate), subjects' own data (subject).
 A subject belongs to one customer of a namespace at most. An event whose subject equals a customer's key is that
 customer's too, so keys and subjectKeys share one space. Rules and texts: OpenMeter's CustomerCreate.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core import attribution
+from pipeline.core.customers import attribution
 from pipeline.core.definitions import attribution_history
 from pipeline.core.definitions.body import Members
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
