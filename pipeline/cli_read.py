@@ -54,7 +54,7 @@ def usage_rows(content: bytes, slug: str, window: str | None, tz: str) -> list[d
 
 def event_filter(texts: dict[str, str | None], from_ns: int | None, to_ns: int | None) -> str:
     """The filter of `/api/v2/events`: texts that are equal, a time in [from, to)."""
-    from pipeline.core.query import instant_text
+    from pipeline.core.metering.usage_query import instant_text
 
     said: dict[str, Any] = {name: {"$eq": text} for name, text in texts.items() if text is not None}
     sides = (("$gte", from_ns), ("$lt", to_ns))

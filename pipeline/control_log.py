@@ -44,7 +44,7 @@ from pipeline.core.definitions.kinds import (
     SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 

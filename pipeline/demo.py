@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline import demo_events, demo_quota
 from pipeline.control_log import CountsView
-from pipeline.core.reconcile import reconcile
+from pipeline.core.metering.reconcile import reconcile
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local.stack import TICK_S, Stack
 from pipeline.send import check_complete, send

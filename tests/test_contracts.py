@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from pipeline import contracts, topics
 from pipeline.agents.dead_letter import dead_letter
 from pipeline.contracts import ROOT, WIRES
-from pipeline.core.identity import CONTENT_BYTES, identity, subject_hash
-from pipeline.core.meter import STORED, meter_of
+from pipeline.core.metering.identity import CONTENT_BYTES, identity, subject_hash
+from pipeline.core.metering.meter import STORED, meter_of
 from pipeline.engine.chunk import Chunk
 from pipeline.errors import Rejected
 from pipeline.records import KEY, AcceptedBatch, Definition, Event

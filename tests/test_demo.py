@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import demo, demo_events
-from pipeline.core.event import Limits, accept
-from pipeline.core.meter import define
+from pipeline.core.metering.event import Limits, accept
+from pipeline.core.metering.meter import define
 from pipeline.errors import Rejected
 
 NOW_MS = 1_780_000_000_000

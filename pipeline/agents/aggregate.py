@@ -3,8 +3,8 @@
 Reads `events-unique`; `control` for the meters. Writes `usage` and `events-settled`, packed, to the same partition.
 Keeps: windows and unique members until they can no longer change (RocksDB; `aggregate-changelog`), counts.
 On replay: a window that has taken a record is not changed by it again, and is emitted again.
-A record with a key is a mark (core.backfill): it is passed on by who knows its control revision, and whoever owns the
-partition after it decides by no older definitions.
+A record with a key is a mark (core.metering.backfill): it is passed on by who knows its control revision, and whoever
+owns the partition after it decides by no older definitions.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 from pipeline.agents.marks import begin, keep
 from pipeline.agents.meters import MetersInForce
 from pipeline.agents.packing import PACK_BYTES, arrays
-from pipeline.core.aggregate import aggregate as count
-from pipeline.core.tally import key_start_s
+from pipeline.core.metering.aggregate import aggregate as count
+from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage

@@ -22,8 +22,8 @@ from pipeline.core import alerting
 from pipeline.core.accounts import Account, Accounts, Name
 from pipeline.core.alerting import DUE, MOST_CALLED, Moved
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.identity import customer_hash
 from pipeline.core.late import late_usage
+from pipeline.core.metering.identity import customer_hash
 from pipeline.core.telling import At, Rules, next_warning_s, tell
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes

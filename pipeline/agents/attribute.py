@@ -17,7 +17,7 @@ from pipeline.agents.marks import begin, keep
 from pipeline.agents.packing import arrays
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.customers.attribution import attribute as assign
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage

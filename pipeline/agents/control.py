@@ -12,9 +12,9 @@ import faust
 import msgspec
 
 from pipeline.agents.control_memory import Memory
-from pipeline.core import backfill
 from pipeline.core.control import Decision, decide, take
 from pipeline.core.definitions import audit
+from pipeline.core.metering import backfill
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.partition import Partition

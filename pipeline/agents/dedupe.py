@@ -14,8 +14,8 @@ import faust
 import msgspec
 
 from pipeline.agents.packing import arrays, slices
-from pipeline.core.dedupe import dedupe as decide
-from pipeline.core.dedupe import expired, pack_entries, unpack_entries
+from pipeline.core.metering.dedupe import dedupe as decide
+from pipeline.core.metering.dedupe import expired, pack_entries, unpack_entries
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage

@@ -1,8 +1,8 @@
 """Marks: records with a key that say which definitions hold behind them.
 
 Owns: that a chunk is taken only by a worker that knows the definitions which its marks ask for, and that whoever
-owns the partition afterwards goes by no older ones. Does not own: who sets marks and why (core.backfill, seeding).
-The stage needs a table: the least revision is part of a partition's state.
+owns the partition afterwards goes by no older ones. Does not own: who sets marks and why (core.metering.backfill,
+seeding). The stage needs a table: the least revision is part of a partition's state.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 from pipeline.agents.following import Following
 from pipeline.core.customers.attribution import Watched
-from pipeline.core.meter import Meter, meter_of
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.records import Definition
 from pipeline.settings import Settings
 

@@ -13,7 +13,7 @@ from pipeline import kafka, topics
 from pipeline.agents.following import Following
 from pipeline.agents.meters import Meters
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.http_event import TOPIC as HTTP_EVENTS
+from pipeline.core.metering.http_batch import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
 from pipeline.engine.stage import Stage
 from pipeline.errors import Rejected
@@ -46,7 +46,7 @@ def _namespaces(declared: Declared) -> dict[str, str]:
 
 def _ingest(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import ingest
-    from pipeline.core.event import Limits
+    from pipeline.core.metering.event import Limits
 
     namespaces = _namespaces(declared)
     limits = Limits(

@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException, Producer
 from pipeline import kafka
 from pipeline.agents.packing import arrays
 from pipeline.core.customers.attribution import Holders, attribute
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow

@@ -37,7 +37,9 @@ from pipeline.stores.clickhouse_connect import connect
 
 NAME = "sink"
 INPUTS = ("events-settled", "duplicates", "rejected", "usage")
-MARKED = frozenset({"events-settled", "usage"})  # a record with a key is a mark there: see core.backfill
+MARKED = frozenset(
+    {"events-settled", "usage"}
+)  # a record with a key is a mark there: see core.metering.backfill
 
 LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
 FULL_ROWS = 20_000  # as many do not wait

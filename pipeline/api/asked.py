@@ -1,7 +1,7 @@
 """What a usage query asks, from a URL or from a body: the same names and rules in both.
 
-Owns: the parameters' form and how they become a UsageQuery. Does not own: the rules (core.query), the answer (query).
-An unknown parameter is refused, so that no typo widens a query.
+Owns: the parameters' form and how they become a UsageQuery. Does not own: the rules (core.metering.usage_query), the
+answer (query). An unknown parameter is refused, so that no typo widens a query.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fastapi import Request
 
 from pipeline.api.attribution import subjects_of
 from pipeline.api.neighbours import Neighbours
-from pipeline.core.meter import Meter
-from pipeline.core.query import UsageQuery, usage_query
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import UsageQuery, usage_query
 from pipeline.core.values import filters as filter_string
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected

@@ -1,6 +1,6 @@
 """`/meters/{slug}/backfill`: how far a meter that was made later has counted what was stored before.
 
-Owns: the shape of the answer. Does not own: the steps (core.backfill) or taking them (the backfill stage).
+Owns: the shape of the answer. Does not own: the steps (core.metering.backfill) or taking them (the backfill stage).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Request
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
-from pipeline.core.backfill import progress, steps_of
-from pipeline.core.query import instant_text
+from pipeline.core.metering.backfill import progress, steps_of
+from pipeline.core.metering.usage_query import instant_text
 
 router = APIRouter(prefix="/meters", tags=["meters"])
 

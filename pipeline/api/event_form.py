@@ -15,9 +15,9 @@ from msgspec import Raw
 
 from pipeline.api.attribution import customer_of
 from pipeline.api.neighbours import Neighbours
-from pipeline.core.meter import Meter
-from pipeline.core.query import instant_text, usage_query
-from pipeline.core.reading import measure
+from pipeline.core.metering.extract import measure
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import instant_text, usage_query
 from pipeline.core.values import number
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Rejected

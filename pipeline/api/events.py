@@ -20,7 +20,7 @@ from pipeline.api.auth import namespace_of, needs
 from pipeline.api.event_form import cursor_of, listed, place_of, told
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.api.usage_form import as_json
-from pipeline.core.query import NS_PER_S, check_range
+from pipeline.core.metering.usage_query import NS_PER_S, check_range
 from pipeline.core.values.filters import (
     ALL,
     MAX_OPERANDS,

@@ -1,6 +1,6 @@
 """`POST /events`: events come in, all of a request or none, and the answer comes after the broker has them.
 
-Owns: the route and its answers. Does not own: what an event is (core.http_event), the
+Owns: the route and its answers. Does not own: what an event is (core.metering.http_batch), the
 log (event_log), rates (limits).
 
 `IngestFirst` answers before any router is asked, since the framework's way to a route costs more than an event does;
@@ -24,8 +24,8 @@ from pipeline.api.body import read_body
 from pipeline.api.limits import INGEST_PATH, STATE, Limited
 from pipeline.api.neighbours import neighbours
 from pipeline.api.problem import answer, problem
-from pipeline.core.event import Limits
-from pipeline.core.http_event import InvalidEvent, Warned, read, warnings
+from pipeline.core.metering.event import Limits
+from pipeline.core.metering.http_batch import InvalidEvent, Warned, read, warnings
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 

@@ -2,7 +2,7 @@
 
 Owns: one token bucket a key and kind, in Redis so that all API processes share it; what holds while Redis is away.
 Does not own: the arithmetic (core.values.token_bucket), who asks (auth), how large a request may be (body,
-core.http_event).
+core.metering.http_batch).
 
 While Redis is away, ingest and reading go on under the same rate counted in this process alone; whatever changes
 something is refused with 503. Without a Redis in the settings every process counts by itself.
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.problem import problem
-from pipeline.core.http_event import MAX_EVENTS
+from pipeline.core.metering.http_batch import MAX_EVENTS
 from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, Standing, take
 from pipeline.errors import Rejected
 from pipeline.settings import Settings

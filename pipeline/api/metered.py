@@ -1,6 +1,7 @@
 """Which event types some meter wants: what ingest warns by.
 
-Owns: following the control log for that. Does not own: meters (core.meter), warnings (core.http_event).
+Owns: following the control log for that. Does not own: meters (core.metering.meter), warnings
+(core.metering.http_batch).
 """
 
 from __future__ import annotations

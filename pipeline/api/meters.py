@@ -1,6 +1,6 @@
 """`/meters`: what is counted. Reads come from the control log in memory; changes are commands.
 
-Owns: the shape of requests and answers. Does not own: what a meter may say (core.meter), deciding (control),
+Owns: the shape of requests and answers. Does not own: what a meter may say (core.metering.meter), deciding (control),
 usage (api.usage).
 """
 
@@ -16,7 +16,7 @@ from pipeline.api.commands import KNOWN_TIMEOUT_S
 from pipeline.api.deciding import decided, definitions
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.api.paging import Paged, cut, ordered
-from pipeline.core.meter import Meter
+from pipeline.core.metering.meter import Meter
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 

@@ -1,7 +1,7 @@
 """`/meters/{idOrSlug}/query`, its subjects and its values of a dimension: what was used.
 
-Owns: the routes. Does not own: their parameters (asked), forms (usage_form), the rules of a query (core.query), SQL
-(stores.usage).
+Owns: the routes. Does not own: their parameters (asked), forms (usage_form), the rules of a query
+(core.metering.usage_query), SQL (stores.usage).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pipeline.api.auth import namespace_of, needs
 from pipeline.api.meters import find
 from pipeline.api.neighbours import neighbours
 from pipeline.api.usage_form import CSV, as_json, csv_answer, json_answer
-from pipeline.core.meter import Meter
-from pipeline.core.query import NS_PER_S, UsageQuery, usage_query
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.usage import keys, usage

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pipeline.api.auth import needs, principal
 from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
-from pipeline.core.reconcile import Report, Stored, in_flight, reconcile, totals
+from pipeline.core.metering.reconcile import Report, Stored, in_flight, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores import totals as stored_totals
 

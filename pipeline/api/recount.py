@@ -17,7 +17,7 @@ from pipeline.core.burndown import MinuteUsage
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.meter import Meter
+from pipeline.core.metering.meter import Meter
 from pipeline.core.terms import Terms
 from pipeline.core.values import number
 from pipeline.errors import Rejected

@@ -1,6 +1,6 @@
 """The forms of a usage answer: JSON and CSV.
 
-Owns: members, columns, how a value and a cell are written. Does not own: the rows (core.answer).
+Owns: members, columns, how a value and a cell are written. Does not own: the rows (core.metering.usage_result).
 A value is written with all its digits, in JSON as a number: a reader of decimals loses nothing, one of doubles rounds.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Response
 from msgspec import Raw
 
-from pipeline.core.query import CUSTOMER, UsageQuery, instant_text
+from pipeline.core.metering.usage_query import CUSTOMER, UsageQuery, instant_text
 
 Row = Mapping[str, Any]
 CSV = "text/csv"

@@ -17,7 +17,7 @@ from pipeline.core import entitled
 from pipeline.core.definitions.attribution_history import read as read_holders
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.entitlement import terms_of
-from pipeline.core.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches

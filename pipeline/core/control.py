@@ -1,7 +1,7 @@
 """Decides commands: the one place where a definition comes into being, changes or goes.
 
-Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind (core.meter_command,
-core.customers.customer and so on, see DECIDERS), the log, or the clock.
+Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind
+(core.metering.meter_commands, core.customers.customer and so on, see DECIDERS), the log, or the clock.
 
 Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` is an id or a key, where there are both.
 
@@ -76,12 +76,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import endpoint, entitlement, grant, meter_command, rule, sending
+from pipeline.core import endpoint, entitlement, grant, rule, sending
 from pipeline.core.access import api_key, portal_token
 from pipeline.core.catalog import feature
 from pipeline.core.customers import customer, subject
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
+from pipeline.core.metering import meter_commands
 from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
 
@@ -89,10 +90,10 @@ MAX_ID = 128
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII).fullmatch
 
 DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
-    "meter.apply": meter_command.apply,
-    "meter.create": meter_command.create,
-    "meter.update": meter_command.update,
-    "meter.delete": meter_command.delete,
+    "meter.apply": meter_commands.apply,
+    "meter.create": meter_commands.create,
+    "meter.update": meter_commands.update,
+    "meter.delete": meter_commands.delete,
     "customer.create": customer.create,
     "customer.update": customer.update,
     "customer.delete": customer.delete,

@@ -1,6 +1,6 @@
 """Stored events for a backfill, page by page in the order of their time, and whether marks have been stored.
 
-Owns: the SQL, how large a page is. Does not own: what a page becomes (core.backfill).
+Owns: the SQL, how large a page is. Does not own: what a page becomes (core.metering.backfill).
 A page is a function of the work record alone, as long as nothing is written that it selects: all that it selects is
 stored before it is first asked for (the cut), and what a backfill changes of a row decides no page.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.backfill import Page, Stored, meter_of
-from pipeline.core.meter import event_from_ns
-from pipeline.core.query import NS_PER_S
+from pipeline.core.metering.backfill import Page, Stored, meter_of
+from pipeline.core.metering.meter import event_from_ns
+from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.errors import Unavailable
 from pipeline.records import Backfill, Event
 from pipeline.stores.clickhouse import ClickHouse, Parameter

@@ -14,7 +14,7 @@ import msgspec
 import redis
 import redis.asyncio
 
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.records import Balance
 

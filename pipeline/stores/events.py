@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pipeline.core.query import END_S, NS_PER_S
+from pipeline.core.metering.usage_query import END_S, NS_PER_S
 from pipeline.core.values.filters import ALL, Filter
 from pipeline.stores.clickhouse import ClickHouse, Parameter
 from pipeline.stores.filters import RECEIVED, TIME, text_condition, time_condition

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 
-from pipeline.core.query import NS_PER_S
+from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.core.values import filters
 from pipeline.core.values.filters import Filter
 from pipeline.stores.clickhouse import Parameter

@@ -1,6 +1,6 @@
 """What ClickHouse holds, counted for reconcile.
 
-Owns: the counts of one namespace. Does not own: what they must equal (core.reconcile).
+Owns: the counts of one namespace. Does not own: what they must equal (core.metering.reconcile).
 A meter is counted by its slug, so an older meter of that slug and its events are in the same sum.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from pipeline.core.query import NS_PER_S, instant_text
-from pipeline.core.reconcile import MeterStored, Stored, WindowDifference
+from pipeline.core.metering.reconcile import MeterStored, Stored, WindowDifference
+from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.stores.clickhouse import ClickHouse, Parameter
 

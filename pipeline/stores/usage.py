@@ -1,9 +1,9 @@
 """Runs a usage query on ClickHouse.
 
-Owns: its SQL and the steps of a query. Does not own: the rules (core.query), merging and result rows (core.answer),
-the SQL of filters (filters).
-SQL is put together from the constants here; every value is a bound parameter. Sums are exact: where a sum of
-Decimal(38, 18) could wrap, the windows are summed here in whole numbers instead.
+Owns: its SQL and the steps of a query. Does not own: the rules (core.metering.usage_query), merging and result rows
+(core.metering.usage_result), the SQL of filters (filters). SQL is put together from the constants here; every value is
+a bound parameter. Sums are exact: where a sum of Decimal(38, 18) could wrap, the windows are summed here in whole
+numbers instead.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pipeline.core.answer import EdgeEvent, Key, Part, Parts, collect, edge_reader, parse_total, result_rows
-from pipeline.core.meter import MAX_DIMENSIONS
-from pipeline.core.query import NS_PER_S, UsageQuery, cut, runs
+from pipeline.core.metering.meter import MAX_DIMENSIONS
+from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, cut, runs
+from pipeline.core.metering.usage_result import (
+    EdgeEvent,
+    Key,
+    Part,
+    Parts,
+    collect,
+    edge_reader,
+    parse_total,
+    result_rows,
+)
 from pipeline.core.values import number
 from pipeline.core.values.time_window import MINUTE_S, boundaries
 from pipeline.errors import Rejected

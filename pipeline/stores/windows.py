@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pipeline.core.answer import parse_total
+from pipeline.core.metering.usage_result import parse_total
 from pipeline.core.values import number
 from pipeline.records import Window
 from pipeline.stores.clickhouse import ClickHouse, Parameter

@@ -8,7 +8,7 @@ from pipeline.agents.attribute import fill
 from pipeline.agents.marks import least_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.attribution_history import Holding
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
 from tests.agents.working import Working, chunk_of
 from tests.core.test_attribution import definition, window

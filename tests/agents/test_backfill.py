@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.agents import backfill
 from pipeline.agents.backfill import PAGES, fill, look
-from pipeline.core.backfill import Found, Page, Stored, seeds
-from pipeline.core.identity import subject_hash
-from pipeline.core.meter import define
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.backfill import Found, Page, Stored, seeds
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.identity import subject_hash
+from pipeline.core.metering.meter import define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
 from tests.agents.working import DictTable, Working, chunk_of
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.agents import dedupe, ingest
-from pipeline.core.event import Limits
+from pipeline.core.metering.event import Limits
 from pipeline.records import Event, Settled
 from tests.agents.test_ingest import line
 from tests.agents.working import DictTable, Working, chunk_of

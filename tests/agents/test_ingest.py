@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.agents import dead_letter, ingest
-from pipeline.core.event import Limits
-from pipeline.core.identity import identity_hash
+from pipeline.core.metering.event import Limits
+from pipeline.core.metering.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
 from tests.agents.working import FakeRecord, Sent, Working, chunk_of
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.agents import ingest
-from pipeline.core.event import Limits
-from pipeline.core.http_event import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC
+from pipeline.core.metering.event import Limits
+from pipeline.core.metering.http_batch import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC
 from pipeline.engine.chunk import Chunk
 from tests.agents.test_ingest import PARTITIONS, events, line
 from tests.agents.working import FakeRecord, Working

@@ -12,7 +12,7 @@ from pipeline.agents import seeding as module
 from pipeline.agents.marks import mark_revision
 from pipeline.agents.seeding import Job, Seeding
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow, Window
 from pipeline.settings import Settings

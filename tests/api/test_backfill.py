@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
 from pipeline import kafka
-from pipeline.core.backfill import key_of
+from pipeline.core.metering.backfill import key_of
 from pipeline.records import Backfill
 from pipeline.settings import Settings
 

@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.api.usage_form import csv_text
-from pipeline.core.meter import define
-from pipeline.core.query import usage_query
+from pipeline.core.metering.meter import define
+from pipeline.core.metering.usage_query import usage_query
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.http_event import TOPIC
+from pipeline.core.metering.http_batch import TOPIC
 from pipeline.local import process
 from pipeline.settings import Settings
 from tests.api.serving import Serving, status

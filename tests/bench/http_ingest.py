@@ -24,7 +24,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline import topics
-from pipeline.core.http_event import TOPIC
+from pipeline.core.metering.http_batch import TOPIC
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings

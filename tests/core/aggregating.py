@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.aggregate import Outcome, aggregate
-from pipeline.core.meter import AGGREGATIONS, Meter, define
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.aggregate import Outcome, aggregate
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import AGGREGATIONS, Meter, define
 from pipeline.records import Event, Window
 
 MINUTE_NS = 60_000_000_000

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from pipeline.core.aggregate import aggregate
-from pipeline.core.backfill import FINISHED, Found, Page, Step, Stored, seeds, take
 from pipeline.core.definitions.barrier import end_mark, start_mark
-from pipeline.core.meter import Meter, define
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.aggregate import aggregate
+from pipeline.core.metering.backfill import FINISHED, Found, Page, Step, Stored, seeds, take
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import Meter, define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
 from tests.agents.working import DictTable
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.envelope import Headers
-from pipeline.core.event import Accepted, Limits, accept
+from pipeline.core.metering.cloudevent import Headers
+from pipeline.core.metering.event import Accepted, Limits, accept
 from pipeline.errors import Rejected
 from pipeline.records import Event
 

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core import tally
-from pipeline.core.aggregate import FULL, aggregate
-from pipeline.core.meter import AGGREGATIONS, define
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering import window_state
+from pipeline.core.metering.aggregate import FULL, aggregate
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import AGGREGATIONS, define
 from pipeline.records import Event, Settled
 from tests.core.aggregating import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, one, run
 
@@ -206,7 +206,7 @@ def test_keys_start_with_their_minute() -> None:
         event({"v": minute, "d": "x"}, minute, START_NS + minute * MINUTE_NS) for minute in (3, 300, 70_000)
     ]
     run(events, EVERY, table)
-    starts = [tally.key_start_s(key) for key in sorted(table)]
+    starts = [window_state.key_start_s(key) for key in sorted(table)]
     assert starts == sorted(starts)
     assert Counter(starts) == {
         1_704_067_200 + minute * 60: len(AGGREGATIONS) + 1 for minute in (3, 300, 70_000)

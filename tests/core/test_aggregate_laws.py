@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import tally
-from pipeline.core.aggregate import FULL, Outcome
-from pipeline.core.meter import AGGREGATIONS
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering import window_state
+from pipeline.core.metering.aggregate import FULL, Outcome
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import AGGREGATIONS
 from pipeline.core.values import number
 from pipeline.records import Event, Settled, Window
 from tests.core.aggregating import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, run
@@ -129,7 +129,7 @@ def contents(table: Memory) -> dict[bytes, object]:
         if key[4:5] == b"m":
             found[key] = None
         else:
-            state = tally.decode_state(value)
+            state = window_state.decode_state(value)
             found[key] = (state.received_at_ms, state.count, state.value, state.order)
     return found
 

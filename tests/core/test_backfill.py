@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.aggregate import aggregate
-from pipeline.core.backfill import Found, Page, progress, seeds, steps_of, take
 from pipeline.core.definitions.barrier import end_mark, mark_revision, start_mark
-from pipeline.core.meter import Meter
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.aggregate import aggregate
+from pipeline.core.metering.backfill import Found, Page, progress, seeds, steps_of, take
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import Meter
 from pipeline.core.values import number
 from pipeline.records import Backfill, Definition, Event, Window
 from tests.agents.working import DictTable

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.envelope import Headers
+from pipeline.core.metering.cloudevent import Headers
 from tests.core.record import ABSENT, GOOD, LIMITS, RECEIVED_AT_MS, binary, read, reason, take, text
 
 README = Path(__file__).parents[2] / "schemas" / "README.md"
@@ -311,7 +311,7 @@ def test_every_reason_is_documented_and_tested() -> None:
     for slug in sorted(filter(None, tested)):
         assert f"`{slug}`" in documented, slug
     raised: set[str] = set()
-    for module in ("event", "envelope", "values/strict_json", "values/timestamp"):
+    for module in ("metering/event", "metering/cloudevent", "values/strict_json", "values/timestamp"):
         source = (CORE / f"{module}.py").read_text()
         raised |= {
             piece.split('"')[0] for piece in source.replace('(\n            "', '("').split('Rejected("')[1:]

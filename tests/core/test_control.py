@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.control import Decision
 from pipeline.core.definitions.index import key
-from pipeline.core.meter import meter_of
+from pipeline.core.metering.meter import meter_of
 from pipeline.core.values.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.dedupe import (
+from pipeline.core.metering.dedupe import (
     Deduped,
     dedupe,
     expired,
@@ -17,7 +17,7 @@ from pipeline.core.dedupe import (
     pack_entries,
     unpack_entries,
 )
-from pipeline.core.identity import identity
+from pipeline.core.metering.identity import identity
 from pipeline.errors import Broken
 from pipeline.records import KEY, AcceptedBatch
 from tests.core.record import take, text

@@ -12,7 +12,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core.identity import identity, identity_hash, subject_hash
+from pipeline.core.metering.identity import identity, identity_hash, subject_hash
 from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 from tests.core.record import ABSENT, GOOD, RECEIVED_AT_MS, binary, event, read, reason, take, text

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.event import Accepted, Limits, accept, check
-from pipeline.core.http_event import (
+from pipeline.core.metering.event import Accepted, Limits, accept, check
+from pipeline.core.metering.http_batch import (
     MAX_EVENTS,
     MAX_WARNINGS,
     InvalidEvent,

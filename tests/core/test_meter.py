@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.core.meter import AGGREGATIONS, Meter, change, define, event_from_ns
-from pipeline.core.reading import MeterIndex, measure
+from pipeline.core.metering.extract import MeterIndex, measure
+from pipeline.core.metering.meter import AGGREGATIONS, Meter, change, define, event_from_ns
 from pipeline.core.values import number
 from pipeline.errors import Rejected
 

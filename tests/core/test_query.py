@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import tally
-from pipeline.core.answer import (
+from pipeline.core.metering import window_state
+from pipeline.core.metering.meter import define
+from pipeline.core.metering.usage_query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
+from pipeline.core.metering.usage_result import (
     EdgeEvent,
     Key,
     Part,
@@ -22,8 +24,6 @@ from pipeline.core.answer import (
     parse_total,
     result_rows,
 )
-from pipeline.core.meter import define
-from pipeline.core.query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
 from pipeline.core.values.filters import Filter
 from pipeline.core.values.time_window import MINUTE_NS, boundaries
 from pipeline.errors import Broken, Rejected
@@ -236,7 +236,7 @@ def test_any_split_and_order_of_events_gives_one_answer(
 def test_an_edge_event_is_measured_as_it_was_counted() -> None:
     event = EdgeEvent("s", '{"value": 1.5, "kind": "x"}', 90 * NS_PER_S, 4, 2, 9)
     query = usage_query(meter("LATEST"), group_by=["kind"], window="MINUTE")
-    order = tally.order(90 * NS_PER_S, 4, 2, 9)
+    order = window_state.order(90 * NS_PER_S, 4, 2, 9)
     assert edge_reader(query)(event) == (Key(60, ("x",), ""), Part(15 * 10**17, order, 1, 60, 60))
     filtered = usage_query(meter("LATEST"), filters={"kind": ["y"]})
     assert edge_reader(filtered)(event) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.reconcile import (
+from pipeline.core.metering.reconcile import (
     FATES,
     MeterStored,
     Stored,

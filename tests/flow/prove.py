@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 from pipeline.control_log import CountsView
-from pipeline.core.reconcile import reconcile
+from pipeline.core.metering.reconcile import reconcile
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import WindowKey, WindowValue, compare, recount

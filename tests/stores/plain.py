@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Raw
 
-from pipeline.core.aggregate import aggregate
-from pipeline.core.meter import Meter, define
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.aggregate import aggregate
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import Meter, define
 from pipeline.core.rows import settled_columns, unique_columns, window_columns
 from pipeline.records import Event
 from pipeline.stores.clickhouse import ClickHouse

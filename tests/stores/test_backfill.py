@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.backfill import count, seeds
-from pipeline.core.meter import Meter
-from pipeline.core.query import usage_query
+from pipeline.core.metering.backfill import count, seeds
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import usage_query
 from pipeline.core.rows import mark_columns, settled_columns, unique_columns, window_columns
 from pipeline.records import Backfill, Backfilled, Definition, Event, Settled
 from pipeline.stores import backfill

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 import redis
 
-from pipeline.core.identity import customer_hash
+from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipeline.core.query import usage_query
+from pipeline.core.metering.usage_query import usage_query
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.usage import usage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.core.reconcile import MeterStored, WindowDifference
+from pipeline.core.metering.reconcile import MeterStored, WindowDifference
 from pipeline.core.rows import settled_columns
 from pipeline.records import Settled
 from pipeline.stores.clickhouse import ClickHouse

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.query import usage_query
+from pipeline.core.metering.usage_query import usage_query
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.usage import keys, usage

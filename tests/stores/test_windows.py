@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.core.aggregate import aggregate
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering.aggregate import aggregate
+from pipeline.core.metering.extract import MeterIndex
 from pipeline.records import Window
 from pipeline.stores import windows
 from pipeline.stores.clickhouse import ClickHouse

@@ -22,8 +22,8 @@ from confluent_kafka import Producer
 
 from pipeline import kafka, topics
 from pipeline.agents import aggregate, dedupe
-from pipeline.core import tally
-from pipeline.core.dedupe import _ENTRY, pack_entries
+from pipeline.core.metering import window_state
+from pipeline.core.metering.dedupe import _ENTRY, pack_entries
 from pipeline.engine.chunk import Position
 from pipeline.engine.partition import Cluster, Partition, Spec
 from pipeline.engine.producer import group_metadata
@@ -47,10 +47,12 @@ def windows(keys: int) -> Iterator[tuple[bytes, bytes]]:
     for number in range(keys):
         values = ("GET", f"/v1/{number % 7}", "200")
         at = [(MINUTE + number // 50_000, f"customer-{number % 50_000:06d}", values)]
-        (key,) = tally.window_keys(at, tally.identities("default", 3, ("method", "route", "status"), at))
+        (key,) = window_state.window_keys(
+            at, window_state.identities("default", 3, ("method", "route", "status"), at)
+        )
         value = f"{rng.randrange(10**6)}.{rng.randrange(10**6):06d}"
-        state = tally.State(number, 1_780_000_000_000 + number, rng.randrange(1, 99), value, value)
-        yield key, tally.encode_state(state)
+        state = window_state.State(number, 1_780_000_000_000 + number, rng.randrange(1, 99), value, value)
+        yield key, window_state.encode_state(state)
 
 
 def entries(identities: int) -> Iterator[bytes]:

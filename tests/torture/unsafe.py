@@ -40,7 +40,7 @@ def no_dedupe() -> None:
 
 def floats() -> None:
     """A sum is read, added and written as a float."""
-    from pipeline.core import tally
+    from pipeline.core.metering import window_state
     from pipeline.core.values import number
 
     def add(a: Any, b: Any) -> Any:
@@ -48,7 +48,7 @@ def floats() -> None:
             return a + b
         return round((a / number.SCALE + b / number.SCALE) * number.SCALE)
 
-    tally.FOLD.update({"SUM": add, "AVG": add})
+    window_state.FOLD.update({"SUM": add, "AVG": add})
 
 
 def no_transaction() -> None:

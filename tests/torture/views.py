@@ -15,7 +15,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.agents import aggregate, alert, attribute, dedupe, webhook
-from pipeline.core import tally
+from pipeline.core.metering import window_state
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.table import Damaged, Table
 from pipeline.settings import Settings
@@ -127,8 +127,8 @@ def windows_equal(state: Mapping[bytes, bytes], store: ClickHouse) -> tuple[list
         if key != aggregate.CLOSED_BEFORE and key[4:5] == b"w":
             identity = msgspec.msgpack.decode(key[5:])
             names, values = identity[3:] or ((), ())
-            one = tally.decode_state(value)
-            start_s = tally.key_start_s(key)
+            one = window_state.decode_state(value)
+            start_s = window_state.key_start_s(key)
             held[(*identity[:3], tuple(names), tuple(values), start_s)] = (_plain(one.value), one.count)
     rows = {
         (row[0], int(row[1]), row[2], tuple(row[3]), tuple(row[4]), int(row[5])): (

@@ -1,6 +1,6 @@
 """Instants as users write them.
 
-Owns: RFC 3339 or a bare date, to nanoseconds. Does not own: what is done with a range (core.query).
+Owns: RFC 3339 or a bare date, to nanoseconds. Does not own: what is done with a range (core.metering.usage_query).
 """
 
 from __future__ import annotations

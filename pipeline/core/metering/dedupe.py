@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from orjson import loads
 
-from pipeline.core.identity import IDENTITY_BYTES
+from pipeline.core.metering.identity import IDENTITY_BYTES
 from pipeline.core.values.table import Seen
 from pipeline.errors import Broken
 from pipeline.records import KEY, AcceptedBatch, Settled

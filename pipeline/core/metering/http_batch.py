@@ -2,7 +2,7 @@
 
 Owns: the mode (CloudEvents HTTP binding, section 3), percent-decoding of `ce-` headers, that each event is sound, what
 the sender is warned of, and how `events-http` is packed. Pure: "now" is an argument. Does not own: the event's own
-rules (event, envelope), limits on bytes in flight (api).
+rules (event, cloudevent), limits on bytes in flight (api).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from orjson import dumps
 
-from pipeline.core.envelope import is_json_type, read_record
-from pipeline.core.event import Limits, check
+from pipeline.core.metering.cloudevent import is_json_type, read_record
+from pipeline.core.metering.event import Limits, check
 from pipeline.errors import Rejected
 
 TOPIC = "events-http"

@@ -1,7 +1,7 @@
 """Usage answers: the parts that stores give, merged exactly, as result rows.
 
 Owns: what is known of a group and how two such parts become one, measuring edge events, the rows and their values.
-Does not own: what may be asked (query), where parts come from (stores.usage), what a meter reads (reading).
+Does not own: what may be asked (usage_query), where parts come from (stores.usage), what a meter reads (extract).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pipeline.core import tally
-from pipeline.core.meter import Meter
-from pipeline.core.query import NS_PER_S, UsageQuery, instant_text
-from pipeline.core.reading import Plan, measure_by
+from pipeline.core.metering import window_state
+from pipeline.core.metering.extract import Plan, measure_by
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, instant_text
 from pipeline.core.values import filters, number
 from pipeline.core.values.time_window import MINUTE_S, bounds, minute_s
 from pipeline.errors import Broken, Rejected
@@ -119,11 +119,11 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
         customer = "" if query.customer_of is None else query.customer_of[event.subject]
         key = Key(start_s(minute), tuple(dimensions[place] for place in asked), subject, customer)
         if aggregation == "UNIQUE_COUNT":
-            members = frozenset((tally.member_digest(value).hex(),))
+            members = frozenset((window_state.member_digest(value).hex(),))
             return key, Part(None, "", 1, minute, minute, members=members)
         order = ""
         if aggregation == "LATEST":
-            order = tally.order(event.time_ns, event.received_at_ms, event.partition, event.offset)
+            order = window_state.order(event.time_ns, event.received_at_ms, event.partition, event.offset)
         return key, Part(value, order, 1, minute, minute)
 
     return read

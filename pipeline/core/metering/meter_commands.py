@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.catalog import feature
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import FEATURE_METER
-from pipeline.core.meter import METER_ID, STORED, Meter, change, define, meter_of, with_update
+from pipeline.core.metering.meter import METER_ID, STORED, Meter, change, define, meter_of, with_update
 from pipeline.errors import Rejected
 
 KIND = "meter"

@@ -1,8 +1,8 @@
 """A Kafka record in, an accepted event out, or the reason why not.
 
 Owns: the order of the checks, the rules for time and data, the encoding of records.Event. Pure: "now"
-is the broker's timestamp of the record, so that a replay decides alike. Does not own: JSON (strict_json),
-attributes (envelope), repeats (dedupe), values (meter).
+is the broker's timestamp of the record, so that a replay decides alike. Does not own: JSON (values.strict_json),
+attributes (cloudevent), repeats (dedupe), values (meter).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from orjson import dumps
 
-from pipeline.core.envelope import (
+from pipeline.core.metering.cloudevent import (
     MAX_ATTRIBUTE_BYTES,
     Headers,
     check_data_type,
@@ -22,7 +22,7 @@ from pipeline.core.envelope import (
     says_only_structured,
     settle_optional,
 )
-from pipeline.core.identity import digests, subject_hash
+from pipeline.core.metering.identity import digests, subject_hash
 from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 

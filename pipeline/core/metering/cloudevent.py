@@ -1,7 +1,7 @@
 """The CloudEvents 1.0 envelope as it comes in a Kafka record.
 
 Owns: structured or binary mode (Kafka binding 3.1 to 3.3), the names, types and limits of attributes.
-Does not own: JSON itself (strict_json), the time and what becomes of an event (event).
+Does not own: JSON itself (values.strict_json), the time and what becomes of an event (event).
 """
 
 from __future__ import annotations

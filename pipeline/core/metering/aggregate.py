@@ -1,7 +1,7 @@
 """AGGREGATE: events in, minute windows and the fate of each event out.
 
 Owns: which window an event counts in, each event's fate, what a record changes, what a replay emits again.
-Does not own: folding within a record (gathering), reading of data (reading), state bytes and keys (tally),
+Does not own: folding within a record (combine), reading of data (extract), state bytes and keys (window_state),
 storage, transactions, expiry (engine). The order of events never matters, but where a total reaches its limit:
 a record is first gathered by window, then each window is read and written once.
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pipeline.core import tally
-from pipeline.core.gathering import At, Cell, Group, gather
-from pipeline.core.reading import MeterIndex, Reader
+from pipeline.core.metering import window_state
+from pipeline.core.metering.combine import At, Cell, Group, gather
+from pipeline.core.metering.extract import MeterIndex, Reader
 from pipeline.core.values import number
 from pipeline.core.values.table import Table
 from pipeline.core.values.time_window import MINUTE_S
@@ -110,8 +110,8 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
     meter, names = reader.meter, reader.names
     namespace, slug, meter_id = meter.namespace, meter.slug, meter.meter_id
     aggregation = meter.aggregation
-    identities = tally.identities(namespace, meter_id, names, cells)
-    keys = tally.window_keys(cells, identities)
+    identities = window_state.identities(namespace, meter_id, names, cells)
+    keys = window_state.window_keys(cells, identities)
     stored = table.get_many(keys)
     members: list[list[str]] = [[]] * len(keys)
     if aggregation == "UNIQUE_COUNT":
@@ -122,16 +122,16 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
     named = {values: dict(zip(names, values, strict=True)) for values in {at[2] for at in cells}}
     windows = []
     for key, value, brought, (at, cell) in zip(keys, stored, members, cells.items(), strict=True):
-        state = None if value is None else tally.decode_state(value)
+        state = None if value is None else window_state.decode_state(value)
         if state is None or state.position < position:
-            grown = tally.advance(aggregation, state, cell, position)
+            grown = window_state.advance(aggregation, state, cell, position)
             if grown is None:
                 grown = full.advance(at, state)
                 if grown is None:
                     continue
             state = grown
-            table.put(key, tally.encode_state(state))
-        elif aggregation in tally.SUMMED and full.took_nothing(at, cell[0]):
+            table.put(key, window_state.encode_state(state))
+        elif aggregation in window_state.SUMMED and full.took_nothing(at, cell[0]):
             continue
         windows.append(
             Window(
@@ -157,7 +157,7 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
 
 def _events(reader: Reader, group: Group) -> dict[At, list[tuple[str, str, str]]]:
     """Of each window, the events that the record brings: (source, id, value), in order. None of a huge window."""
-    summed = reader.meter.aggregation in tally.SUMMED
+    summed = reader.meter.aggregation in window_state.SUMMED
     by_place = dict(zip(group.places, group.events, strict=True))
     found: dict[At, list[tuple[str, str, str]]] = {}
     for place, at, _, value in group.brought(reader):
@@ -185,7 +185,7 @@ class _Full:
         self._table = table
         self._brought: dict[At, list[tuple[int, int, int]]] = {}  # place, received_at_ms, value
 
-    def advance(self, at: At, before: tally.State | None) -> tally.State | None:
+    def advance(self, at: At, before: window_state.State | None) -> window_state.State | None:
         """The state with the events that fit, taken one by one; None if none does. Refuses the others."""
         if not self._brought:
             for place, at_, received_at_ms, value in self._group.brought(self._reader):
@@ -198,23 +198,25 @@ class _Full:
                 cell = [cell[0] + 1, max(cell[1], received_at_ms), cell[2] + value]
             else:
                 refused.append(place)
-        self._table.put(self._key(at), tally.encode_places(refused))
+        self._table.put(self._key(at), window_state.encode_places(refused))
         self._refuse(refused)
         return (
-            tally.advance(self._reader.meter.aggregation, before, cell, self._position) if cell[0] else None
+            window_state.advance(self._reader.meter.aggregation, before, cell, self._position)
+            if cell[0]
+            else None
         )
 
     def took_nothing(self, at: At, events: int) -> bool:
         """On a replay: refuses what was refused then; whether that was all the events."""
         (stored,) = self._table.get_many([self._key(at)])
-        refused = [] if stored is None else tally.decode_places(stored)
+        refused = [] if stored is None else window_state.decode_places(stored)
         self._refuse(refused)
         return len(refused) == events
 
     def _key(self, at: At) -> bytes:
         meter = self._reader.meter
-        (identity,) = tally.identities(meter.namespace, meter.meter_id, self._reader.names, [at])
-        return tally.refused_key(at[0], identity, self._position)
+        (identity,) = window_state.identities(meter.namespace, meter.meter_id, self._reader.names, [at])
+        return window_state.refused_key(at[0], identity, self._position)
 
     def _refuse(self, places: list[int]) -> None:
         for place in places:
@@ -226,9 +228,9 @@ def _members(cells: dict[At, Cell], identities: list[bytes], position: int, tabl
 
     A member first seen at this position is new again: after a torn write its window may not have it yet.
     """
-    digests = [sorted(map(tally.member_digest, cell[2])) for cell in cells.values()]
+    digests = [sorted(map(window_state.member_digest, cell[2])) for cell in cells.values()]
     keys = [
-        tally.member_key(at[0], identity, digest)
+        window_state.member_key(at[0], identity, digest)
         for at, identity, found in zip(cells, identities, digests, strict=True)
         for digest in found
     ]
@@ -237,8 +239,8 @@ def _members(cells: dict[At, Cell], identities: list[bytes], position: int, tabl
     for cell, found in zip(cells.values(), digests, strict=True):
         new = []
         for digest, (key, first) in zip(found, firsts, strict=False):
-            if first is None or tally.decode_first(first) >= position:
-                table.put(key, tally.encode_first(position))
+            if first is None or window_state.decode_first(first) >= position:
+                table.put(key, window_state.encode_first(position))
                 new.append(digest.hex())
         cell[2] = len(new)
         brought.append(new)

@@ -23,12 +23,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import tally
-from pipeline.core.aggregate import aggregate
 from pipeline.core.definitions.barrier import end_mark, start_mark
-from pipeline.core.meter import Meter, define
-from pipeline.core.meter import meter_of as defined_meter
-from pipeline.core.reading import MeterIndex
+from pipeline.core.metering import window_state
+from pipeline.core.metering.aggregate import aggregate
+from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.meter import Meter, define
+from pipeline.core.metering.meter import meter_of as defined_meter
 from pipeline.core.values.table import ScannedTable, Table
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
@@ -274,7 +274,7 @@ def _clear(work: Backfill, table: ScannedTable, before_minute: int | None) -> No
     for key, _ in table.scan(prefix, CLEARED_KEYS):
         if not key.startswith(prefix):
             break
-        if end_s is not None and tally.key_start_s(key[len(prefix) :]) >= end_s:
+        if end_s is not None and window_state.key_start_s(key[len(prefix) :]) >= end_s:
             break
         table.delete(key)
 

@@ -1,7 +1,7 @@
 """What the events of one record bring to each window, before any state is read.
 
 Owns: the events of a type as columns, who is refused and why, folding within the record. Does not own: state
-(aggregate), reading of a single value (reading). Work goes meter by meter over columns, which is much faster
+(aggregate), reading of a single value (extract). Work goes meter by meter over columns, which is much faster
 than event by event.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core import tally
-from pipeline.core.meter import MAX_DIMENSIONS_CHARACTERS
-from pipeline.core.reading import Column, Data, Plan, Reader, unreadable
+from pipeline.core.metering import window_state
+from pipeline.core.metering.extract import Column, Data, Plan, Reader, unreadable
+from pipeline.core.metering.meter import MAX_DIMENSIONS_CHARACTERS
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.records import Event
 
@@ -140,7 +140,7 @@ def _foldable(aggregation: str, values: Iterable[Any], events: list[Event]) -> I
 def gather(reader: Reader, group: Group) -> dict[At, Cell]:
     """What the group brings to each window of one meter."""
     cells: dict[At, Cell] = {}
-    fold, get = tally.GATHER[reader.meter.aggregation], cells.get
+    fold, get = window_state.GATHER[reader.meter.aggregation], cells.get
     for place, at, received_at_ms, value in group.brought(reader):
         cell = get(at)
         if cell is None:

@@ -1,7 +1,7 @@
 """What meters read from an event's data: the value and the dimensions.
 
 Owns: the index from (namespace, event type) to meters, compiled for speed; a dimension's and a member's text.
-Does not own: definitions (meter), what a number is (number), what becomes of the values (aggregate).
+Does not own: definitions (meter), what a number is (values.number), what becomes of the values (aggregate).
 Only those members of the data are decoded that some meter names; fractions stay the digits that were sent.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from pipeline.core.meter import Meter, event_from_ns
+from pipeline.core.metering.meter import Meter, event_from_ns
 from pipeline.core.values import jsonpath, number
 from pipeline.errors import Rejected
 

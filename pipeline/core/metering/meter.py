@@ -1,7 +1,7 @@
 """Meters: what a definition may say, and how it may change.
 
 Owns: the definition's rules and texts, which change of a live meter is allowed, and the meter of a definition on the
-log. Does not own: what a meter reads from an event (reading), paths (jsonpath), totals (aggregate).
+log. Does not own: what a meter reads from an event (extract), paths (values.jsonpath), totals (aggregate).
 Source of rules and texts: OpenMeter's MeterCreate and event parsing.
 """
 

@@ -1,0 +1,1 @@
+"""From an event to a window to the result of a usage query."""
