@@ -20,7 +20,6 @@ from collections.abc import Collection
 import msgspec
 
 from pipeline.compacted_view import CompactedView
-from pipeline.core import entitled
 from pipeline.core.access.api_key import Key, key_of
 from pipeline.core.definitions.index import OWN, Body, Catalog
 from pipeline.core.definitions.kinds import (
@@ -45,6 +44,7 @@ from pipeline.core.definitions.kinds import (
     SUBJECT_KEY,
 )
 from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.quota import entitlement_lookup
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 
@@ -172,13 +172,13 @@ class Definitions(CompactedView[Definition]):
         """Those of a customer (id), ended and deleted ones too, oldest first."""
         with self._changed:
             self._check()
-            return entitled.of_customer(self._catalog, namespace, customer)
+            return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
     def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
         """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
-            return entitled.find(self._catalog, namespace, wanted, at_s, customer)
+            return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
     def grants(self, namespace: str) -> list[Body]:
         """By time of creation, voided ones too."""

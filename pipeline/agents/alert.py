@@ -18,12 +18,12 @@ import msgspec
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
 from pipeline.agents.marks import begin, keep_revision, kept_revision
 from pipeline.agents.seeding import Job, Seeding
-from pipeline.core import alerting
-from pipeline.core.accounts import Account, Accounts, Name
-from pipeline.core.alerting import DUE, MOST_CALLED, Moved
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.late import late_usage
 from pipeline.core.metering.identity import customer_hash
+from pipeline.core.quota import balance_update
+from pipeline.core.quota.accounts import Account, Accounts, Name
+from pipeline.core.quota.balance_update import DUE, MOST_CALLED, Moved
+from pipeline.core.quota.late_usage import late_usage
 from pipeline.core.telling import At, Rules, next_warning_s, tell
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
@@ -98,7 +98,7 @@ class Timers:
             for key, value in rows:
                 if not key.startswith(DUE):
                     return
-                self.set(*alerting.read_due((key, value)))
+                self.set(*balance_update.read_due((key, value)))
             start = rows[-1][0] + b"\x00"
 
     def set(self, account: bytes, at_s: int) -> None:
@@ -206,8 +206,8 @@ class _Work:
         """Usage."""
         self._transaction.read(len(windows))
         accounts, now_s = self._known.accounts, at_ms // 1000
-        for account, mine in alerting.by_account(windows, accounts, now_s):
-            moved = alerting.move(accounts, account, self._transaction.table, now_s, position, mine)
+        for account, mine in balance_update.by_account(windows, accounts, now_s):
+            moved = balance_update.move(accounts, account, self._transaction.table, now_s, position, mine)
             self._moved(moved, now_s, position, at_ms)
             if (
                 moved.outcome is not None and moved.before is None
@@ -228,15 +228,15 @@ class _Work:
                 continue
             touched[account.key] = account
             if kind == SEEDED:
-                alerting.keep_seeded(table, account, rest[0])
+                balance_update.keep_seeded(table, account, rest[0])
         due = self._timers.take(now_s)
-        alerting.keep_called(table, position, due, self._transaction.chunk.start)
-        for key in [*alerting.called(table, position), *due]:
+        balance_update.keep_called(table, position, due, self._transaction.chunk.start)
+        for key in [*balance_update.called(table, position), *due]:
             account = accounts.by_key(key)
             if account is not None:
                 touched[key] = account
         for account in touched.values():
-            moved = alerting.move(accounts, account, table, now_s, position)
+            moved = balance_update.move(accounts, account, table, now_s, position)
             self._moved(moved, now_s, position, at_ms)
             self._seed(moved)
 
@@ -248,7 +248,7 @@ class _Work:
         self._alerts += [(position, alert) for alert in told]
         self._late += [(position, late) for late in late_usage(moved, at_ms)]
         next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
-        alerting.keep_due(table, account, next_s)
+        balance_update.keep_due(table, account, next_s)
         self._timers.set(account.key, next_s)
         before = self._balances.get(account.key)
         if before is not None:
@@ -261,9 +261,9 @@ class _Work:
         use = None if entitlement is None else accounts.use(entitlement)
         if entitlement is None or terms is None or use is None:
             return
-        mark = alerting.seed_mark(accounts, account, entitlement)
+        mark = balance_update.seed_mark(accounts, account, entitlement)
         meter = accounts.meter(account.name[0], use.meter)
-        if meter is None or alerting.is_seeded(self._transaction.table, account, mark):
+        if meter is None or balance_update.is_seeded(self._transaction.table, account, mark):
             return
         subjects = accounts.subjects(account.name[0], account.name[1])
         self.jobs.append(

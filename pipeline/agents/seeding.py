@@ -1,7 +1,7 @@
 """Usage from before an entitlement: read from ClickHouse, written as windows to the alert stage's own input.
 
 Owns: when stored windows are complete enough to be read, and saying them. Does not own: which account needs them
-(agents.alert), what they do to a balance (core.balance).
+(agents.alert), what they do to a balance (core.quota.balance).
 
 A mark goes through each partition of `usage`. Attribute passes it only when it knows the definitions that the mark
 names, so what comes behind it reaches the account by itself; when ClickHouse has the mark of each partition, it has all

@@ -1,7 +1,7 @@
 """Entitlements: what customers may use. Reads come from the control log in memory; changes are commands.
 
 Owns: the routes by customer, by subject (OpenMeter's v1) and over all. Does not own: their form (entitlement_form), the
-rules (core.entitlement), grants (grants), values and history (standing), live values (access).
+rules (core.quota.entitlement), grants (grants), values and history (standing), live values (access).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pipeline.api.deciding import body_of, definitions, known
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
 from pipeline.api.paging import Page, Paged, Several, either, ordered, paginated, split
-from pipeline.core.entitled import in_force
-from pipeline.core.entitlement_form import entitlement_json
+from pipeline.core.quota.entitlement_json import entitlement_json
+from pipeline.core.quota.entitlement_lookup import in_force
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]

@@ -1,6 +1,6 @@
 """Grants: amounts that a metered entitlement may take. Reads come from the control log; changes are commands.
 
-Owns: the routes. Does not own: their form (entitlement_form), the rules (core.grant).
+Owns: the routes. Does not own: their form (entitlement_form), the rules (core.quota.grant).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.api.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rol
 from pipeline.api.exact import answer
 from pipeline.api.held import Holder
 from pipeline.api.paging import Page, Paged, Several, either, ordered, paginated, split
-from pipeline.core.entitlement_form import grant_json
+from pipeline.core.quota.entitlement_json import grant_json
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]

@@ -1,6 +1,7 @@
 """A metered entitlement counted anew: its terms from the control log, its usage from ClickHouse.
 
-Owns: bringing the two together. Does not own: the burn-down (core.burndown), SQL (stores.windows), the live balance.
+Owns: bringing the two together. Does not own: the burn-down (core.quota.history), SQL (stores.windows), the live
+balance.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import Any, NamedTuple
 
 from pipeline.api.neighbours import Neighbours
 from pipeline.control_log import Definitions
-from pipeline.core import burndown
-from pipeline.core.accounts import Accounts, Use
-from pipeline.core.burndown import MinuteUsage
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter
-from pipeline.core.terms import Terms
+from pipeline.core.quota import history
+from pipeline.core.quota.accounts import Accounts, Use
+from pipeline.core.quota.history import MinuteUsage
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values import number
 from pipeline.errors import Rejected
 from pipeline.records import Definition, Window
@@ -61,7 +62,7 @@ def recount(have: Neighbours, namespace: str, entitlement: Mapping[str, Any]) ->
                 seen += [(window.start_s, member) for member in window.members]
             else:
                 values.append((window.start_s, number.exact(window.value), window.order if latest else ""))
-    return Recount(terms, MinuteUsage(burndown.new_members(seen, terms) if seen else values, latest))
+    return Recount(terms, MinuteUsage(history.new_members(seen, terms) if seen else values, latest))
 
 
 def _mine(page: list[Window], source: _Source, customer: str) -> list[Window]:

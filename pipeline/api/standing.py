@@ -1,7 +1,7 @@
 """What is left of an entitlement, now or at another time, and how it came to that.
 
 Owns: `.../value` by id or feature key, `.../history`, their parameters. Does not own: live values by feature (access),
-counting anew (recount), the burn-down (core.burndown).
+counting anew (recount), the burn-down (core.quota.history).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pipeline.api.exact import answer
 from pipeline.api.held import Body, Holder
 from pipeline.api.neighbours import neighbours
 from pipeline.api.recount import AHEAD_S, recount
-from pipeline.core import burndown
-from pipeline.core.burndown import MAX_WINDOWS, HistorySize
-from pipeline.core.entitled import in_force, schedule_of, span
-from pipeline.core.entitlement_form import history_json, snapshot_json
-from pipeline.core.late import correction_of
+from pipeline.core.quota import history
+from pipeline.core.quota.entitlement_json import history_json, snapshot_json
+from pipeline.core.quota.entitlement_lookup import in_force, schedule_of, span
+from pipeline.core.quota.history import MAX_WINDOWS, HistorySize
+from pipeline.core.quota.late_usage import correction_of
 from pipeline.core.values import calendar
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
@@ -116,7 +116,7 @@ def _value_at(request: Request, entitlement: Body, at_s: int) -> dict[str, Any]:
         config = {"config": entitlement["config"]} if "config" in entitlement and has_access else {}
         return {"hasAccess": has_access, **config}
     counted = recount(neighbours(request), namespace_of(request), entitlement)
-    return snapshot_json(*burndown.value_at(counted.terms, counted.usage, at_s))
+    return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
 
 
 def _history(
@@ -139,7 +139,7 @@ def _history(
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     terms, usage = recount(neighbours(request), namespace_of(request), entitlement)
     late = [correction_of(one) for one in neighbours(request).late().of(str(entitlement["id"]))]
-    found = burndown.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), late)
+    found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), late)
     return answer(history_json(found))
 
 

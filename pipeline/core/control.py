@@ -61,7 +61,7 @@ there were such members have createdAt and updatedAt:
                            rotated: + rotatedTo. Replies and audit leave `hash` out.
     portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
                            a day after expiresAt it is forgotten
-    entitlement, grant, rule, endpoint   ULID: see core.entitled, core.grant, core.rule, core.endpoint; deleted:
+    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement_lookup, core.quota.grant, core.rule, core.endpoint; deleted:
                            + deletedAt, voided: + voidedAt. Replies leave an endpoint's secrets out.
 
 Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
@@ -76,13 +76,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import endpoint, entitlement, grant, rule, sending
+from pipeline.core import endpoint, rule, sending
 from pipeline.core.access import api_key, portal_token
 from pipeline.core.catalog import feature
 from pipeline.core.customers import customer, subject
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
 from pipeline.core.metering import meter_commands
+from pipeline.core.quota import entitlement, grant
 from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pipeline.core import entitled
 from pipeline.core.definitions.body import Wanted
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.quota import entitlement_lookup
 from pipeline.core.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.values import calendar, number
 from pipeline.errors import Rejected
@@ -184,7 +184,9 @@ def _volume(wish: Wish, sent: Wanted) -> Body:
         "meterSlug": slug,
         "windowSize": size,
         "limit": number.text(limit),
-        "customers": [entitled.customer_id(wish.catalog, wish.namespace, one) for one in customers or []]
+        "customers": [
+            entitlement_lookup.customer_id(wish.catalog, wish.namespace, one) for one in customers or []
+        ]
         or None,
         "groupBy": group_by or None,
     }

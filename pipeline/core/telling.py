@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.core import alerting, rule, threshold
-from pipeline.core.accounts import Account, Body
-from pipeline.core.alerting import Moved
+from pipeline.core import rule, threshold
 from pipeline.core.definitions.kinds import CUSTOMER, RULE
-from pipeline.core.entitlement_form import entitlement_json
-from pipeline.core.grant import grant_of
-from pipeline.core.standing import Standing
-from pipeline.core.terms import Terms
+from pipeline.core.quota import balance_update
+from pipeline.core.quota.accounts import Account, Body
+from pipeline.core.quota.balance_result import Standing
+from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.entitlement_json import entitlement_json
+from pipeline.core.quota.grant import grant_of
+from pipeline.core.quota.terms import Terms
 from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import NEVER_S
@@ -154,7 +155,7 @@ def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
 def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
     """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
-    balance = alerting.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
+    balance = balance_update.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
     balance.balance = balance.usage = balance.overage = balance.total_available = "0"
     balance.period_from_ms, balance.period_to_ms = since_s * 1000, account.spans[id][1] * 1000
     return Moved(account, entitlement, balance, NEVER_S)

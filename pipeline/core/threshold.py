@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from pipeline.core.grant import Grant
+from pipeline.core.quota.grant import Grant
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from pipeline.core import rule, threshold
-from pipeline.core.balance import KEEP_S
 from pipeline.core.definitions.kinds import RULE
+from pipeline.core.quota.account_usage import change_of
+from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.threshold import Volume
-from pipeline.core.usage_rows import change_of
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
 from pipeline.core.values.table import ScannedTable, Table

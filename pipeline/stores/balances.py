@@ -1,7 +1,7 @@
 """Balances in Redis: a copy for fast reads, never the truth.
 
 Owns: the keys, the guard that keeps an older balance from overwriting a newer one, and knowing whether the copy is
-whole. Does not own: what a balance is (core.balance), filling the copy (agents.live).
+whole. Does not own: what a balance is (core.quota.balance), filling the copy (agents.live).
 Keys begin with the id of the topic `balances`, so that a cluster made anew does not meet the copy of another.
 """
 

@@ -14,8 +14,8 @@ from pipeline.agents.alert import ACCOUNT, SEEDED, Timers
 from pipeline.agents.clock import NEVER_MS
 from pipeline.agents.marks import kept_revision
 from pipeline.core import rule
-from pipeline.core.accounts import account_key
-from pipeline.core.alerting import CALLED, DUE
+from pipeline.core.quota.accounts import account_key
+from pipeline.core.quota.balance_update import CALLED, DUE
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.agents.alerting import (

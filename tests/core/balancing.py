@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from pipeline.core import credit
-from pipeline.core import terms as terms_
-from pipeline.core.grant import Grant, burn_order
-from pipeline.core.standing import Standing
-from pipeline.core.terms import COUNTED, Counted, Terms
-from pipeline.core.usage_rows import Change
+from pipeline.core.quota import burndown
+from pipeline.core.quota import terms as terms_
+from pipeline.core.quota.account_usage import Change
+from pipeline.core.quota.balance_result import Standing
+from pipeline.core.quota.grant import Grant, burn_order
+from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, NEVER_S, Interval, Recurrence, Reset, Schedule
 from pipeline.core.values.number import SCALE
@@ -93,7 +93,7 @@ class World:
 
         start_s = terms.schedule.start_s
         resets = list(terms_.resets(terms, start_s, min(now_s, terms.ends_at_s - MINUTE_S)))
-        last = credit.run(
+        last = burndown.run(
             terms.order,
             terms_.begin(terms),
             max(until_s, start_s),
@@ -106,7 +106,7 @@ class World:
         return standing_of(terms, last, now_s)
 
 
-def standing_of(terms: Terms, last: credit.Snapshot, now_s: int) -> Standing:
+def standing_of(terms: Terms, last: burndown.Snapshot, now_s: int) -> Standing:
     since_s = last.since_s
     return Standing(
         terms.entitlement, terms.revision, 0, now_s, last.balance, last.usage, max(0, last.overage),

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.accounts import Account, Accounts, account_key
 from pipeline.core.definitions.kinds import ENTITLEMENT, GRANT
+from pipeline.core.quota.accounts import Account, Accounts, account_key
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.number import SCALE
 from tests.agents.alerting import AT_S, DAY_S, METER, METERED, MINUTE_S, log

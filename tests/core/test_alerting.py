@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from pipeline.core.alerting import called, change, keep_called
-from pipeline.core.usage_rows import change_of
+from pipeline.core.quota.account_usage import change_of
+from pipeline.core.quota.balance_update import called, change, keep_called
 from pipeline.records import Balance
 from tests.agents.alerting import AT_S, DAY_S, HOUR_S, METERED, MINUTE_S, Usage, amount, desk, watch
 from tests.agents.working import DictTable

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core import balance
-from pipeline.core.balance import move
-from pipeline.core.balance_state import decode_head
-from pipeline.core.grant import Grant, burn_order
-from pipeline.core.standing import Outcome
-from pipeline.core.terms import COUNTED, Counted, Terms
-from pipeline.core.usage_rows import SEGMENT_ENTRIES, Change, change_of
+from pipeline.core.quota import balance
+from pipeline.core.quota.account_usage import SEGMENT_ENTRIES, Change, change_of
+from pipeline.core.quota.balance import move
+from pipeline.core.quota.balance_result import Outcome
+from pipeline.core.quota.balance_state import decode_head
+from pipeline.core.quota.grant import Grant, burn_order
+from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values.calendar import (
     DAY_S,
     HOUR_S,

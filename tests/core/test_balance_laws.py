@@ -9,9 +9,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import balance
-from pipeline.core.balance import forget, move
-from pipeline.core.terms import COUNTED, Counted, Terms
+from pipeline.core.quota import balance
+from pipeline.core.quota.balance import forget, move
+from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values.calendar import MINUTE_S
 from tests.core.aggregating import Memory
 from tests.core.balancing import (

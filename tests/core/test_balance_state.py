@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.balance_state import schedule_digest
+from pipeline.core.quota.balance_state import schedule_digest
 from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
 
 MONTHLY = Recurrence(Interval(1, 0), 1_767_225_600)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import burndown
-from pipeline.core.burndown import MinuteUsage, history, new_members, recount, value_at
-from pipeline.core.grant import Grant, burn_order
-from pipeline.core.standing import Correction
-from pipeline.core.terms import Terms
+from pipeline.core.quota import history as burndown
+from pipeline.core.quota.balance_result import Correction
+from pipeline.core.quota.grant import Grant, burn_order
+from pipeline.core.quota.history import MinuteUsage, history, new_members, recount, value_at
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Interval, Recurrence, Schedule
 from pipeline.core.values.number import SCALE

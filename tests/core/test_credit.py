@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import credit
-from pipeline.core.credit import Run, Segment, Snapshot
-from pipeline.core.grant import Grant, burn_order
+from pipeline.core.quota import burndown
+from pipeline.core.quota.burndown import Run, Segment, Snapshot
+from pipeline.core.quota.grant import Grant, burn_order
 from pipeline.core.values import calendar, number, timestamp
 from pipeline.core.values.calendar import DAY_S, HOUR_S, NEVER_S, Interval, Recurrence
 from pipeline.errors import Broken
@@ -63,13 +63,13 @@ def run_case(given_: dict[str, Any]) -> Run:
     grants = [grant_of(body) for body in given_["grants"]]
     events = [(calendar.floor_minute(at(one["at"])), atto(one["value"])) for one in given_["usage"]]
     start_s = at(given_["start"])
-    before = credit.begin(grants, start_s)
+    before = burndown.begin(grants, start_s)
     if isinstance(given_["startBalances"], dict):
         balances = {name: atto(balance) for name, balance in given_["startBalances"].items()}
         before = Snapshot(
             start_s, balances, atto(given_["startOverage"]), start_s, atto(given_.get("startUsage", 0))
         )
-    return credit.run(
+    return burndown.run(
         grants,
         before,
         at(given_["until"]),
@@ -147,7 +147,7 @@ def test_lago_wallets(case: dict[str, Any]) -> None:
         for one in case["in"]["grants"]
     ]
     used = int(case["in"]["consumeCents"])
-    run = credit.run(grants, credit.begin(grants, 0), 60, lambda *_: used)
+    run = burndown.run(grants, burndown.begin(grants, 0), 60, lambda *_: used)
     assert {name: str(left) for name, left in run.last.balances.items()} == case["out"]["remaining"]
     burnt = [[name, str(cents)] for segment in run.segments for name, cents in segment.burnt.items()]
     assert burnt == case["out"]["links"]
@@ -189,7 +189,7 @@ reset_lists = st.lists(st.tuples(minutes, st.booleans()), max_size=3, unique_by=
 )
 
 
-def total(events: list[tuple[int, int]]) -> credit.Usage:
+def total(events: list[tuple[int, int]]) -> burndown.Usage:
     return lambda from_s, to_s: sum(value for minute, value in events if from_s <= minute < to_s)
 
 
@@ -202,7 +202,7 @@ def test_nothing_is_lost_or_made(
     grants: list[Grant], events: list[tuple[int, int]], resets: list[tuple[int, bool]]
 ) -> None:
     until_s = START_S + SPAN_MINUTES * 60
-    run = credit.run(grants, credit.begin(grants, START_S), until_s, total(events), checked(resets))
+    run = burndown.run(grants, burndown.begin(grants, START_S), until_s, total(events), checked(resets))
     assert sum(s.usage for s in run.segments) == sum(value for minute, value in events if minute < until_s)
     for segment in run.segments:
         burnt = sum(segment.burnt.values())
@@ -231,20 +231,20 @@ def test_a_stop_anywhere_and_on_is_the_same_as_straight_through(
     grants: list[Grant], events: list[tuple[int, int]], resets: list[tuple[int, bool]], stop_s: int
 ) -> None:
     until_s, resets = START_S + SPAN_MINUTES * 60, checked(resets)
-    whole = credit.run(grants, credit.begin(grants, START_S), until_s, total(events), resets)
-    before = credit.run(
-        grants, credit.begin(grants, START_S), stop_s, total(events), resets, inclusive=False
+    whole = burndown.run(grants, burndown.begin(grants, START_S), until_s, total(events), resets)
+    before = burndown.run(
+        grants, burndown.begin(grants, START_S), stop_s, total(events), resets, inclusive=False
     ).last
     if any(at_s == stop_s for at_s, _ in resets):
-        _, before = credit.reset(burn_order(grants), before, dict(resets)[stop_s])
+        _, before = burndown.reset(burn_order(grants), before, dict(resets)[stop_s])
     rest = [reset for reset in resets if reset[0] > stop_s]
-    assert credit.run(grants, before, until_s, total(events), rest).last[:-1] == whole.last[:-1]
+    assert burndown.run(grants, before, until_s, total(events), rest).last[:-1] == whole.last[:-1]
 
 
 @given(any_grants(), changes)
 def test_of_latest_each_phase_starts_afresh(grants: list[Grant], events: list[tuple[int, int]]) -> None:
     until_s = START_S + SPAN_MINUTES * 60
-    run = credit.run(grants, credit.begin(grants, START_S), until_s, total(events), latest=True)
+    run = burndown.run(grants, burndown.begin(grants, START_S), until_s, total(events), latest=True)
     amounts = {grant.id: grant.amount for grant in grants}
     for segment in run.segments:
         assert segment.overage_at_start == 0
@@ -288,5 +288,5 @@ def test_since_when_the_balance_is_zero(
         raise AssertionError
 
     events = [(minute * 60, value) for minute, value in usage]
-    last = credit.run(grants, credit.begin(grants, 0), 3600, total(events), crossing=crossing).last
+    last = burndown.run(grants, burndown.begin(grants, 0), 3600, total(events), crossing=crossing).last
     assert last.exhausted_at_s == (NEVER_S if exhausted is None else exhausted * 60)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.core import entitled
 from pipeline.core.definitions.kinds import GRANT_ENTITLEMENT
-from pipeline.core.entitlement import terms_of
-from pipeline.core.terms import Terms
+from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import terms_of
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import DAY_S, MINUTE_S, NEVER_S
 from pipeline.core.values.number import SCALE
@@ -363,4 +363,4 @@ def test_an_entitlement_to_come_has_its_first_period_already() -> None:
     wish = {"entitlementId": body["id"], "amount": 1, "effectiveAt": "2026-02-01T00:00:00Z"}
     assert made.refused("grant.create", wish)[0] == "bad-grant"
     made.do("grant.create", {**wish, "effectiveAt": "2026-03-01T00:00:00Z"})
-    assert entitled.in_force(body, seconds(AT_MS)) is False
+    assert entitlement_lookup.in_force(body, seconds(AT_MS)) is False

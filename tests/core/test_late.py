@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.core.late import correction_of
+from pipeline.core.quota.late_usage import correction_of
 from pipeline.core.values.number import SCALE
 from pipeline.records import LateUsage, Window
 from tests.agents.alerting import AT_S, HOUR_S, METERED, MINUTE_S, Desk, Usage, desk

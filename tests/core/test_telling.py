@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.core import rule
-from pipeline.core.alerting import Moved
-from pipeline.core.standing import Outcome, Standing
+from pipeline.core.quota.balance_result import Outcome, Standing
+from pipeline.core.quota.balance_update import Moved
 from pipeline.core.telling import RESOLVED, crossing_event
 from pipeline.core.threshold import Threshold
 from pipeline.core.values.number import SCALE

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import threshold
-from pipeline.core.grant import Grant
+from pipeline.core.quota.grant import Grant
 from pipeline.core.threshold import (
     Level,
     Marks,

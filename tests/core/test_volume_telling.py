@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import rule
-from pipeline.core.balance import KEEP_S
+from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import timestamp
 from pipeline.core.values.number import SCALE
 from pipeline.core.volume_telling import GONE, PARTS, VOLUME, VolumeRules, sweep, tell_volumes, watch_of

@@ -1,6 +1,6 @@
 """What a balance comes to: the shapes that leave the state machine, for snapshots, thresholds and history.
 
-Owns: these shapes. Does not own: how they come about (balance), what is made of them (threshold, agents).
+Owns: these shapes. Does not own: how they come about (balance), what is made of them (notifications.threshold, agents).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core.terms import Counted
+from pipeline.core.quota.terms import Counted
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
 from pipeline.core.values.table import Table

@@ -1,7 +1,7 @@
 """Entitlements: what a customer may use of a feature, and the commands that give, change and take it.
 
 Owns: the rules of a definition, deciding entitlement.*, the terms that follow. Does not own: grants (grant), how one
-is found and read (entitled), balances (balance). Rules: OpenMeter's; the grace period is ours.
+is found and read (entitlement_lookup), balances (balance). Rules: OpenMeter's; the grace period is ours.
 
 One entitlement of a customer and feature key is in force at a time. Instants are truncated to the minute.
 """
@@ -13,13 +13,13 @@ from typing import cast
 
 import msgspec
 
-from pipeline.core import entitled
-from pipeline.core import grant as grant_
 from pipeline.core.definitions.body import Wanted, seconds_of, text_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
-from pipeline.core.grant import burn_order, grant_of
-from pipeline.core.terms import COUNTED, Counted, Terms
+from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota import grant as grant_
+from pipeline.core.quota.grant import burn_order, grant_of
+from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import MINUTE_S, Recurrence
 from pipeline.errors import Rejected
@@ -65,7 +65,7 @@ def override(wish: Wish) -> Outcome:
     sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
     old = _find(wish, sent)
     _check_free_hand(old)
-    if not entitled.in_force(old, wish.at_ms // 1000):
+    if not entitlement_lookup.in_force(old, wish.at_ms // 1000):
         sent.refuse("only an entitlement that is active can be overridden")
     new = {"customerId": old["customerId"], **(sent.nested("entitlement") or {})}
     return _create(wish, new, replaces=old)
@@ -90,13 +90,13 @@ def reset(wish: Wish) -> Outcome:
     if wanted_ms is not None and wanted_ms > wish.at_ms:
         sent.refuse("reset time cannot be in the future")
     at_s = now_s if wanted_ms is None else calendar.floor_minute(wanted_ms // 1000)
-    schedule = entitled.schedule_of(old)
+    schedule = entitlement_lookup.schedule_of(old)
     last_s = schedule.resets[-1].at_s if schedule.resets else schedule.start_s
     if at_s < calendar.usage_period(schedule, now_s)[0]:
         sent.refuse("reset time must not be before the current usage period")
     if at_s <= last_s:
         sent.refuse("reset time must be after the last reset")
-    if not entitled.in_force(old, at_s):
+    if not entitlement_lookup.in_force(old, at_s):
         sent.refuse("entitlement is not active at the reset time")
     if len(schedule.resets) >= MAX_RESETS:
         sent.refuse(f"entitlement can be reset at most {MAX_RESETS} times")
@@ -115,13 +115,13 @@ def terms_of(
     body: Mapping[str, object], grants: Iterable[Mapping[str, object]], aggregation: str, revision: int
 ) -> Terms:
     """The terms of a metered entitlement. grants: the bodies of its own. revision: the newest of all of these."""
-    starts_at_s, ends_at_s = entitled.span(body)
+    starts_at_s, ends_at_s = entitlement_lookup.span(body)
     grace = body.get("gracePeriod")
     return Terms(
         entitlement=str(body["id"]),
         revision=revision,
         aggregation=cast(Counted, aggregation),
-        schedule=entitled.schedule_of(body),
+        schedule=entitlement_lookup.schedule_of(body),
         order=burn_order(map(grant_of, grants)),
         preserve=bool(body["preserveOverageAtReset"]),
         soft=bool(body["isSoftLimit"]),
@@ -140,14 +140,16 @@ def grace_s(text: str) -> int:
 
 
 def _find(wish: Wish, sent: Wanted) -> Body:
-    customer = entitled.holder_id(wish.catalog, wish.namespace, sent)
-    return entitled.find(wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer)
+    customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
+    return entitlement_lookup.find(
+        wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer
+    )
 
 
 def _holder(wish: Wish, sent_body: Mapping[str, object]) -> str | None:
     """Whom a new one is for: before all else, since nothing is said of what is nobody's."""
     named = {name: sent_body[name] for name in _HOLDER if name in sent_body}
-    return entitled.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
+    return entitlement_lookup.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
 
 
 def _check_free_hand(body: Mapping[str, object]) -> None:
@@ -217,11 +219,11 @@ def _feature(wish: Wish, sent: Wanted) -> Body:
 
 
 def _check_free(wish: Wish, body: Body, replaces: Body | None) -> None:
-    start_s, end_s = entitled.span(body)
-    for other in entitled.of_customer(wish.catalog, wish.namespace, str(body["customerId"])):
+    start_s, end_s = entitlement_lookup.span(body)
+    for other in entitlement_lookup.of_customer(wish.catalog, wish.namespace, str(body["customerId"])):
         if other["featureKey"] != body["featureKey"]:
             continue
-        other_start_s, other_end_s = entitled.span(other)
+        other_start_s, other_end_s = entitlement_lookup.span(other)
         if replaces is not None and other["id"] == replaces["id"]:
             other_end_s = min(other_end_s, start_s)
         if max(start_s, other_start_s) < min(end_s, other_end_s):
@@ -326,7 +328,7 @@ def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
         issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), entitlement, wish.id(1), from_s)
         changes.append(Change(GRANT, wish.id(1), {**issue, "issuedAfterReset": True}))
     first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
-    schedule = entitled.schedule_of({**body, "resets": []})
+    schedule = entitlement_lookup.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
         made = grant_.define(wish, Wanted(GRANT, one, grant_.MEMBERS), entitlement, wish.id(place), first_s)
         if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:

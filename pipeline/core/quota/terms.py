@@ -1,7 +1,7 @@
 """The terms of a metered entitlement: all that its balance depends on, but usage.
 
 Owns: the compiled form, and the resets that follow from it. Does not own: the definitions (entitlement, grant), the
-burn-down (credit), state (balance).
+burn-down (burndown), state (balance).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.core import credit
-from pipeline.core.credit import Snapshot
-from pipeline.core.grant import Grant
+from pipeline.core.quota import burndown
+from pipeline.core.quota.burndown import Snapshot
+from pipeline.core.quota.grant import Grant
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import NEVER_S, Schedule
 
@@ -47,7 +47,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 def begin(terms: Terms) -> Snapshot:
     """The state at which measuring begins."""
-    return credit.begin(terms.order, terms.schedule.start_s)
+    return burndown.begin(terms.order, terms.schedule.start_s)
 
 
 def preserves(terms: Terms, at_s: int) -> bool:

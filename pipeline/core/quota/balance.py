@@ -1,7 +1,8 @@
 """The balance of a metered entitlement in a stream: moved by usage, by time and by other terms, never by a query.
 
 Owns: the state machine of one account (a customer's feature), what it keeps, when it changes next. Does not own: the
-burn-down (credit), sums of usage (usage_rows), thresholds (threshold), the stage and its clock (agents).
+burn-down (burndown), sums of usage (account_usage), thresholds (notifications.threshold), the stage and its clock
+(agents).
 
 Whatever the order in which windows arrive, and however often time moves on, the balance is that of a full recount over
 the usage that is kept: a late window goes back to the snapshot before its minute and burns again from there.
@@ -14,9 +15,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from pipeline.core import credit
-from pipeline.core import terms as terms_
-from pipeline.core.balance_state import (
+from pipeline.core.quota import burndown
+from pipeline.core.quota import terms as terms_
+from pipeline.core.quota.account_usage import Change, Moved, UsageRows
+from pipeline.core.quota.balance_result import Correction, Outcome, ResetDone, Standing
+from pipeline.core.quota.balance_state import (
     Head,
     Trail,
     decode_head,
@@ -26,10 +29,8 @@ from pipeline.core.balance_state import (
     restore,
     schedule_digest,
 )
-from pipeline.core.credit import Segment, Snapshot
-from pipeline.core.standing import Correction, Outcome, ResetDone, Standing
-from pipeline.core.terms import Terms
-from pipeline.core.usage_rows import Change, Moved, UsageRows
+from pipeline.core.quota.burndown import Segment, Snapshot
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.values.table import Table
@@ -227,7 +228,7 @@ class _Machine:
         self.before = snapshot
         at_s = snapshot.at_s
         head.period_to_s = calendar.usage_period(terms.schedule, at_s)[1]
-        head.phase_to_s = min(credit.next_cut(terms.order, at_s), head.period_to_s, terms.ends_at_s)
+        head.phase_to_s = min(burndown.next_cut(terms.order, at_s), head.period_to_s, terms.ends_at_s)
         head.amount, head.order, head.exhausted_at_s = "0", "", NEVER_S
 
     def _close(self) -> None:
@@ -239,14 +240,14 @@ class _Machine:
             manual = calendar.manual_reset(terms.schedule, end_s) is not None
             done = (after.balance, after.usage, max(0, after.overage), after.total_available)
             self.resets.append(ResetDone(end_s, self.before.since_s, *done, manual))
-            _, after = credit.reset(terms.order, after, terms_.preserves(terms, end_s))
+            _, after = burndown.reset(terms.order, after, terms_.preserves(terms, end_s))
         self._open(after)
 
     def _step(self) -> tuple[Segment, Snapshot]:
         """The open phase as far as it has come."""
         head, terms = self.head, self._terms
         usage = number.exact(head.amount)
-        return credit.step(terms.order, self.before, head.phase_to_s, usage, terms.latest, self._crossing)
+        return burndown.step(terms.order, self.before, head.phase_to_s, usage, terms.latest, self._crossing)
 
     def _crossing(self, from_s: int, to_s: int, available: int) -> int:
         head = self.head

@@ -1,6 +1,6 @@
 """The burn-down of grants: which grant pays for which usage, phase by phase and reset by reset.
 
-Owns: the algorithm. Does not own: calendars (period), where usage comes from, state in a stream (balance).
+Owns: the algorithm. Does not own: calendars (values.calendar), where usage comes from, state in a stream (balance).
 Source: OpenMeter's credit engine. Amounts are atto, instants whole minutes in seconds since 1970.
 
 A phase is a span in which no grant begins, ends or is filled. What a phase leaves depends only on the snapshot at its
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from pipeline.core.grant import Grant, burn_order
+from pipeline.core.quota.grant import Grant, burn_order
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.errors import Broken
 

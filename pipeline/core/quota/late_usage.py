@@ -1,15 +1,15 @@
 """Late usage: which corrections of a balance its history names.
 
-Owns: what counts as late to a reader. Does not own: the correction itself (balance), the history (burndown).
+Owns: what counts as late to a reader. Does not own: the correction itself (balance), the history (history).
 A balance takes every minute that it has passed as a correction, also one that was read from the store; here late is
 what arrived late: more than an hour after its minute, or after the usage period of its minute had ended.
 """
 
 from __future__ import annotations
 
-from pipeline.core.alerting import Moved
-from pipeline.core.balance import LATE_S
-from pipeline.core.standing import Correction
+from pipeline.core.quota.balance import LATE_S
+from pipeline.core.quota.balance_result import Correction
+from pipeline.core.quota.balance_update import Moved
 from pipeline.core.values import number
 from pipeline.records import LateUsage
 

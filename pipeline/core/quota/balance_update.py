@@ -1,7 +1,8 @@
 """ALERT: usage by customer in, balances out; what is due with no event comes as a clock record.
 
 Owns: which accounts a record moves, the change that a window is, the balance to publish, when an account is due, which
-usage from before is missing. Does not own: the balance itself (balance), what is told of it (telling), time (agents).
+usage from before is missing. Does not own: the balance itself (balance), what is told of it
+(notifications.balance_alerts), time (agents).
 
 In the state, beside what balance keeps (under `Accounts.ledger`), by `accounts.account_key`:
     n + account   when it is due next, seconds (u64)
@@ -18,10 +19,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core import balance
-from pipeline.core.accounts import Account, Accounts, Body
-from pipeline.core.standing import Outcome, Standing
-from pipeline.core.usage_rows import Change, change_of
+from pipeline.core.quota import balance
+from pipeline.core.quota.account_usage import Change, change_of
+from pipeline.core.quota.accounts import Account, Accounts, Body
+from pipeline.core.quota.balance_result import Outcome, Standing
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import ScannedTable, Table

@@ -1,7 +1,8 @@
 """Grants: an amount of usage that an entitlement may take, when, in which order, and what of it outlives a reset.
 
 Owns: when a grant is active, when it is filled, the order of burning, rollover, deciding grant.*. Does not own:
-burning (credit), calendars (period). Amounts are atto (see number), instants whole minutes in seconds since 1970.
+burning (burndown), calendars (values.calendar). Amounts are atto (see number), instants whole minutes in seconds since
+1970.
 
     {id, entitlementId, amount, priority, effectiveAt, expiration? {duration, count}, expiresAt?, recurrence? {interval,
      anchor}, minRolloverAmount, maxRolloverAmount, metadata?, issuedAfterReset?, voidedAt?, createdAt, updatedAt}
@@ -13,10 +14,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core import entitled
 from pipeline.core.definitions.body import Wanted, seconds_of, text_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import GRANT
+from pipeline.core.quota import entitlement_lookup
 from pipeline.core.values import calendar, number, timestamp
 from pipeline.core.values.calendar import NEVER_S, Interval, Recurrence
 from pipeline.errors import Broken, Rejected
@@ -126,7 +127,7 @@ def create(wish: Wish) -> Outcome:
     sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), _OURS)
     at_s = wish.at_ms // 1000
     entitlement = _entitlement(wish, sent, at_s)
-    schedule = entitled.schedule_of(entitlement)
+    schedule = entitlement_lookup.schedule_of(entitlement)
     now_s = max(
         calendar.floor_minute(at_s), schedule.start_s
     )  # one that is yet to begin has its first period
@@ -145,12 +146,12 @@ def void(wish: Wish) -> Outcome:
         raise Rejected("not-found", f"There is no grant with the id {id}.")
     if "voidedAt" in body:
         raise Rejected("grant-conflict", f"grant {id} is already voided")
-    entitlement = entitled.find(wish.catalog, wish.namespace, str(body["entitlementId"]), at_s)
+    entitlement = entitlement_lookup.find(wish.catalog, wish.namespace, str(body["entitlementId"]), at_s)
     voided_at_ms = sent.instant_ms("at")
     if voided_at_ms is not None and voided_at_ms > wish.at_ms:
         sent.refuse("grant cannot be voided in the future")
     voided_at_s = calendar.floor_minute(at_s if voided_at_ms is None else voided_at_ms // 1000)
-    schedule = entitled.schedule_of(entitlement)
+    schedule = entitlement_lookup.schedule_of(entitlement)
     if voided_at_ms is not None and voided_at_s < calendar.usage_period(schedule, at_s)[0]:
         sent.refuse("grant cannot be voided before the current usage period")
     voided = {**body, "voidedAt": text_of(voided_at_s), "updatedAt": wish.now}
@@ -183,12 +184,12 @@ def define(wish: Wish, sent: Wanted, entitlement: str, id: str, at_s: int) -> Bo
 
 
 def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
-    customer = entitled.holder_id(wish.catalog, wish.namespace, sent)
+    customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
     wanted = sent.required("entitlementId", 256)
-    entitlement = entitled.find(wish.catalog, wish.namespace, wanted, at_s, customer)
+    entitlement = entitlement_lookup.find(wish.catalog, wish.namespace, wanted, at_s, customer)
     if entitlement["type"] != "metered":
         sent.refuse("grants can only be given to metered entitlements")
-    if at_s >= entitled.span(entitlement)[1]:
+    if at_s >= entitlement_lookup.span(entitlement)[1]:
         sent.refuse("entitlement is no longer active")
     return entitlement
 

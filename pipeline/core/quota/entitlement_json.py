@@ -1,7 +1,8 @@
 """Entitlements, grants and their history as the API and alerts show them: OpenMeter's JSON, of its v1 and v2 at once.
 
-Owns: the members and their form. Does not own: what they mean (core.entitlement, core.grant, core.burndown).
-Amounts are exact JSON numbers. Ours beside OpenMeter's: gracePeriod, issuedAfterReset, and `late` in a history.
+Owns: the members and their form. Does not own: what they mean (core.quota.entitlement, core.quota.grant,
+core.quota.history). Amounts are exact JSON numbers. Ours beside OpenMeter's: gracePeriod, issuedAfterReset, and `late`
+in a history.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core import entitled
-from pipeline.core.burndown import History, Row, Span
-from pipeline.core.credit import Snapshot
 from pipeline.core.definitions.body import text_of
-from pipeline.core.grant import grant_of
+from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.burndown import Snapshot
+from pipeline.core.quota.grant import grant_of
+from pipeline.core.quota.history import History, Row, Span
 from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
 
@@ -41,8 +42,8 @@ def _first_subject(customer: Body | None) -> str | None:
 
 
 def _metered(body: Body, now_s: int) -> Json:
-    schedule = entitled.schedule_of(body)
-    first_s, end_s = entitled.span(body)
+    schedule = entitlement_lookup.schedule_of(body)
+    first_s, end_s = entitlement_lookup.span(body)
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
     anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s

@@ -1,8 +1,8 @@
 """Accounts: what a customer may use of a feature, as the definitions have it, found by what moves them.
 
 Owns: which entitlement of an account holds at an instant, when that changes, its terms, which windows are its usage.
-Does not own: what a definition may say (entitlement, grant, feature), balances (balance), following the log (agents).
-An account is (namespace, customer id, feature key): entitlements of it follow one another.
+Does not own: what a definition may say (entitlement, grant, catalog.feature), balances (balance), following the log
+(agents). An account is (namespace, customer id, feature key): entitlements of it follow one another.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core import entitled
 from pipeline.core.definitions.attribution_history import read as read_holders
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.entitlement import terms_of
 from pipeline.core.metering.meter import Meter, meter_of
-from pipeline.core.terms import Terms
+from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import terms_of
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches
 from pipeline.records import Definition
@@ -124,7 +124,7 @@ class Accounts:
             self._by_key[account.key] = account
             self._of_customer.setdefault(name[:2], {})[name[2]] = account
         id = str(body["id"])
-        account.entitlements[id], account.spans[id] = body, entitled.span(body)
+        account.entitlements[id], account.spans[id] = body, entitlement_lookup.span(body)
         account.revision = max(account.revision, definition.revision)
         self._entitlement[id] = name
         for grant in self._orphans.pop(id, {}).values():

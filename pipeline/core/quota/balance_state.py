@@ -1,6 +1,6 @@
 """What is kept of a balance between records: its head and its trail, as bytes.
 
-Owns: the layout of both. Does not own: how they move (balance), rows of usage (usage_rows).
+Owns: the layout of both. Does not own: how they move (balance), rows of usage (account_usage).
 Array-like, growing only at the end. Amounts are plain decimal text: they outgrow 64 bits.
 """
 
@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core.credit import Snapshot
+from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S, Schedule
 

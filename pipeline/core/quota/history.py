@@ -1,6 +1,6 @@
 """The history of a metered entitlement: by windows, and by segments of the burn-down.
 
-Owns: the two lists, and what in them came late. Does not own: the burn-down (credit), where minutes of usage are read
+Owns: the two lists, and what in them came late. Does not own: the burn-down (burndown), where minutes of usage are read
 from, JSON. Source: OpenMeter's entitlement history. Amounts are atto.
 
 Both are counted anew from the beginning of measuring, so that they agree with the live balance, which is a recount
@@ -15,11 +15,11 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipeline.core import credit
-from pipeline.core import terms as terms_
-from pipeline.core.credit import Burnt, Run, Segment, Snapshot
-from pipeline.core.standing import Correction
-from pipeline.core.terms import Terms
+from pipeline.core.quota import burndown as credit
+from pipeline.core.quota import terms as terms_
+from pipeline.core.quota.balance_result import Correction
+from pipeline.core.quota.burndown import Burnt, Run, Segment, Snapshot
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number, time_window
 from pipeline.errors import Rejected
 

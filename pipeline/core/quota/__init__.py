@@ -1,0 +1,1 @@
+"""From an entitlement and its grants to a balance."""
