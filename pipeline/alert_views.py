@@ -1,7 +1,7 @@
 """What was told and what became of it: the newest alerts, and the deliveries of each; what corrected balances late.
 
 Owns: the readers, and which deliveries belong to which alert. Does not own: following a topic (compacted_view), what
-the values mean (core.delivery), who writes them.
+the values mean (core.notifications.delivery), who writes them.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from pipeline import cli_entitlements, cli_notifications, kafka
 from pipeline.api.app import create_app
 from pipeline.cli import main
-from pipeline.core.delivery import begin, tried
+from pipeline.core.notifications.delivery import begin, tried
 from pipeline.records import Alert, Attempt, Balance
 from pipeline.settings import Settings
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures

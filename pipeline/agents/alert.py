@@ -20,13 +20,13 @@ from pipeline.agents.marks import begin, keep_revision, kept_revision
 from pipeline.agents.seeding import Job, Seeding
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
+from pipeline.core.notifications.balance_alerts import At, Rules, next_warning_s, tell
+from pipeline.core.notifications.volume_alerts import VolumeRules, sweep, tell_volumes
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, Accounts, Name
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED, Moved
 from pipeline.core.quota.late_usage import late_usage
-from pipeline.core.telling import At, Rules, next_warning_s, tell
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
-from pipeline.core.volume_telling import VolumeRules, sweep, tell_volumes
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.core.endpoint import place
+from pipeline.core.notifications.endpoint import place
+from pipeline.core.notifications.standard_webhooks import Key, parse_key
 from pipeline.core.values.sealed import Seal
 from pipeline.core.values.timestamp import parse_ns
-from pipeline.core.webhook import Key, parse_key
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.webhooks import custom_headers

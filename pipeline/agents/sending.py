@@ -1,10 +1,10 @@
 """Sends what is due: takes deliveries from the tables of the owned partitions, POSTs, and records what came of it.
 
 Owns: when a try begins, how many are under way to one endpoint, pauses that receivers ask for. Does not own: the states
-(core.delivery), which change only when the record of a try comes back through `webhook-work`; the request (stores).
-A worker that dies between a POST and its record leaves a delivery that is due: whoever owns it next tries again with
-the same `webhook-id`. Nothing here is state: `restart` finds it all again in the tables.
-Every endpoint has a lane of its own, so a slow one delays no other.
+(core.notifications.delivery), which change only when the record of a try comes back through `webhook-work`; the request
+(stores). A worker that dies between a POST and its record leaves a delivery that is due: whoever owns it next tries
+again with the same `webhook-id`. Nothing here is state: `restart` finds it all again in the tables. Every endpoint has
+a lane of its own, so a slow one delays no other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter, Gauge, Histogram
 
 from pipeline.agents.endpoints import Endpoint, Endpoints
-from pipeline.core import deliveries, webhook
+from pipeline.core.notifications import delivery_table, standard_webhooks
 from pipeline.engine.faults import reach
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
@@ -163,8 +163,8 @@ class Sending:
         """Find what has not ended. What changes meanwhile is noted, and a batch is read as it is then."""
         for number, partition in list(self._partitions.items()):
             assert partition.table is not None
-            for ids in deliveries.active(partition.table.scan):
-                found = deliveries.read(ids, partition.table.get_many)
+            for ids in delivery_table.active(partition.table.scan):
+                found = delivery_table.read(ids, partition.table.get_many)
                 self.note(number, [delivery for delivery in found if delivery is not None])
                 await asyncio.sleep(0)
 
@@ -220,7 +220,7 @@ class Sending:
         partition = self._partitions.get(waiting.partition)
         if partition is None or partition.table is None:
             return
-        found = deliveries.message(id, partition.table.get_many)
+        found = delivery_table.message(id, partition.table.get_many)
         if found is None or not found[0].next_at_ms:
             self._waiting.pop(id, None)
             return
@@ -248,7 +248,7 @@ class Sending:
             return Answer(0, 0, endpoint.problem)
         keys = endpoint.keys(at_ms // 1_000)
         try:
-            signed = webhook.headers(keys, delivery.alert, at_ms // 1_000, payload)
+            signed = standard_webhooks.headers(keys, delivery.alert, at_ms // 1_000, payload)
         except Rejected as refusal:
             return Answer(0, 0, refusal.detail)
         if self._sender is None:
@@ -263,7 +263,7 @@ class Sending:
 
     def _throttle(self, name: Name, lane: Lane, attempt: Attempt) -> None:
         """A receiver that wants less gets nothing for a while."""
-        if attempt.status not in webhook.THROTTLES:
+        if attempt.status not in standard_webhooks.THROTTLES:
             return
         pause_ms = min(attempt.retry_after_ms or PAUSE_MS, PAUSE_MOST_MS)
         lane.not_before_ms = max(lane.not_before_ms, _now_ms() + pause_ms)
@@ -277,10 +277,10 @@ def _attempt(number: int, began_ms: int, answer: Answer) -> Attempt:
         number,
         began_ms,
         answer.duration_ms,
-        webhook.outcome(answer.status),
+        standard_webhooks.outcome(answer.status),
         answer.status,
         answer.error,
-        webhook.retry_after_ms(answer.retry_after, ended_s),
+        standard_webhooks.retry_after_ms(answer.retry_after, ended_s),
     )
 
 

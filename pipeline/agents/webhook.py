@@ -21,8 +21,8 @@ import msgspec
 from pipeline.agents.endpoints import Endpoints
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.sending import Sending
-from pipeline.core.deliveries import apply, forget, partition_of
-from pipeline.core.safe_address import Policy
+from pipeline.core.notifications.delivery_table import apply, forget, partition_of
+from pipeline.core.notifications.safe_address import Policy
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage

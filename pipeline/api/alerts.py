@@ -20,7 +20,7 @@ from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, Several, split
 from pipeline.api.rule_form import rule_json
 from pipeline.control_log import Definitions
-from pipeline.core.delivery import delivery_id
+from pipeline.core.notifications.delivery import delivery_id
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Broken, Rejected

@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline import topics
 from pipeline.api.acknowledged import Acknowledged
-from pipeline.core.deliveries import partition_of
+from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.records import Alert, WebhookWork
 from pipeline.settings import Settings
 

@@ -1,10 +1,13 @@
-"""Deliveries as the API shows them. Owns: the members and their form. Does not own: their states (core.delivery)."""
+"""Deliveries as the API shows them.
+
+Owns: the members and their form. Does not own: their states (core.notifications.delivery).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.core.endpoint import TYPE
+from pipeline.core.notifications.endpoint import TYPE
 from pipeline.core.values import timestamp
 from pipeline.records import Attempt, Delivery
 

@@ -1,7 +1,7 @@
 """`/notification/channels`: where webhooks go; OpenMeter's name for endpoints. `/endpoints`: what is ours of them.
 
-Owns: making and sealing secrets, the routes. Does not own: what an endpoint may be (core.endpoint), sending (webhook).
-A secret exists in plain text in the answer that shows it first, and then only where it signs.
+Owns: making and sealing secrets, the routes. Does not own: what an endpoint may be (core.notifications.endpoint),
+sending (webhook). A secret exists in plain text in the answer that shows it first, and then only where it signs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pipeline.api.auth import namespace_of, needs, principal
 from pipeline.api.deciding import body_of, decided, definitions
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, ordered, paginated
-from pipeline.core import endpoint as core_endpoint
+from pipeline.core.notifications import endpoint as core_endpoint
+from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
 from pipeline.core.values.sealed import NONCE_BYTES, Seal
-from pipeline.core.webhook import secret_text, signing_key
 from pipeline.errors import Rejected
 from pipeline.records import DeliveryState, WebhookWork
 

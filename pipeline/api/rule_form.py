@@ -1,11 +1,14 @@
-"""A rule as the API shows it. Owns: the members and their form. Does not own: what they mean (core.rule)."""
+"""A rule as the API shows it.
+
+Owns: the members and their form. Does not own: what they mean (core.notifications.rule).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.endpoint import TYPE
+from pipeline.core.notifications.endpoint import TYPE
 from pipeline.core.values.json_number import plain
 
 

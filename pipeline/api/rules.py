@@ -1,7 +1,7 @@
 """`/notification/rules`: what is to be told, and to which channels.
 
-Owns: the routes, the form of a rule, a rule's test. Does not own: what a rule may be (core.rule), when it tells
-(threshold), the events that it made (alerts).
+Owns: the routes, the form of a rule, a rule's test. Does not own: what a rule may be (core.notifications.rule), when it
+tells (threshold), the events that it made (alerts).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, Several, ordered, paginated, split
 from pipeline.api.rule_form import rule_json
-from pipeline.core import sample
+from pipeline.core.notifications import sample_alert
 from pipeline.core.values import ulid
 from pipeline.errors import Rejected
 
@@ -94,7 +94,7 @@ def try_rule(request: Request, ruleId: str) -> Response:
     """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
     rule, have = body_of(decided(request, "rule.test", {"id": ruleId})), neighbours(request)
     now_ms = time.time_ns() // 1_000_000
-    alert = sample.alert(ulid.make(now_ms, uuid.uuid4().hex), namespace_of(request), rule, now_ms)
+    alert = sample_alert.alert(ulid.make(now_ms, uuid.uuid4().hex), namespace_of(request), rule, now_ms)
     view = have.alerts()
     have.appending.alert(alert)
     view.wait_for(lambda seen: alert.id in seen, SEEN_S)  # so that it can be asked for at once

@@ -37,7 +37,7 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     grant.create           {entitlementId, customerId?, amount, priority?, effectiveAt?, expiration? {duration, count},
                            recurrence? {interval, anchor?}, minRolloverAmount?, maxRolloverAmount?, metadata?} -> grant
     grant.void             {id, at?}                                     -> grant
-    rule.create            {type, name, channels, disabled?, metadata?, ... by type: core.rule} -> rule
+    rule.create            {type, name, channels, disabled?, metadata?, ... by type: core.notifications.rule} -> rule
     rule.update            {id, as for create}; replaces all of it       -> rule
     rule.delete            {id}                                          -> rule
     endpoint.create        {name, url, signingSecret (sealed), customHeaders?, disabled?, metadata?} -> endpoint
@@ -45,7 +45,8 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     endpoint.rotate        {id, signingSecret, overlapS?}                -> endpoint
     endpoint.disable       {id, reason?}                                 -> endpoint
     endpoint.delete        {id}; 409 while a rule sends to it            -> endpoint
-    endpoint.replay, rule.test, event.resend, delivery.resend: see core.sending; they change no definition
+    endpoint.replay, rule.test, event.resend, delivery.resend: they change no definition, see
+                           core.notifications.delivery_commands
 
 Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, `Z`). All but meters made before
 there were such members have createdAt and updatedAt:
@@ -61,8 +62,9 @@ there were such members have createdAt and updatedAt:
                            rotated: + rotatedTo. Replies and audit leave `hash` out.
     portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
                            a day after expiresAt it is forgotten
-    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement_lookup, core.quota.grant, core.rule, core.endpoint; deleted:
-                           + deletedAt, voided: + voidedAt. Replies leave an endpoint's secrets out.
+    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement_lookup, core.quota.grant,
+                           core.notifications.rule, core.notifications.endpoint; deleted: + deletedAt,
+                           voided: + voidedAt. Replies leave an endpoint's secrets out.
 
 Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
 customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
@@ -76,13 +78,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from pipeline.core import endpoint, rule, sending
 from pipeline.core.access import api_key, portal_token
 from pipeline.core.catalog import feature
 from pipeline.core.customers import customer, subject
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.index import Catalog
 from pipeline.core.metering import meter_commands
+from pipeline.core.notifications import delivery_commands, endpoint, rule
 from pipeline.core.quota import entitlement, grant
 from pipeline.errors import Rejected
 from pipeline.records import Command, Definition, Reply
@@ -121,10 +123,10 @@ DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
     "endpoint.rotate": endpoint.rotate,
     "endpoint.disable": endpoint.disable,
     "endpoint.delete": endpoint.delete,
-    "endpoint.replay": sending.replay,
-    "rule.test": sending.try_rule,
-    "event.resend": sending.resend_event,
-    "delivery.resend": sending.resend_delivery,
+    "endpoint.replay": delivery_commands.replay,
+    "rule.test": delivery_commands.try_rule,
+    "event.resend": delivery_commands.resend_event,
+    "delivery.resend": delivery_commands.resend_delivery,
 }
 
 

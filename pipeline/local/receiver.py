@@ -1,7 +1,7 @@
 """`tallymark listen`: a receiver of webhooks on this machine that checks signatures and shows what arrives.
 
-Owns: the small HTTP server and what is shown. Does not own: what makes a signature right (core.webhook).
-It listens on the loopback address only.
+Owns: the small HTTP server and what is shown. Does not own: what makes a signature right
+(core.notifications.standard_webhooks). It listens on the loopback address only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.core import webhook
+from pipeline.core.notifications import standard_webhooks
 from pipeline.errors import Rejected, Unavailable
 from pipeline.local.process import HOST
 
@@ -53,7 +53,7 @@ class Receiver:
     ) -> None:
         self.status = status
         self.messages: list[Message] = []
-        self._keys = [webhook.parse_key(key) for key in keys]
+        self._keys = [standard_webhooks.parse_key(key) for key in keys]
         self._heard = heard
         self._ids: set[str] = set()
         self._arrived = threading.Condition()
@@ -84,10 +84,10 @@ class Receiver:
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
         """Note a request; gives the status to answer with."""
-        id = headers.get(webhook.ID, "")
+        id = headers.get(standard_webhooks.ID, "")
         refused = ""
         try:
-            webhook.verify(self._keys, headers, body, int(time.time()))
+            standard_webhooks.verify(self._keys, headers, body, int(time.time()))
         except Rejected as refusal:
             refused = refusal.detail
         message = Message(time.time(), path, id, _type(body), body, refused, id in self._ids)
@@ -102,7 +102,7 @@ class Receiver:
 
 def new_secret() -> str:
     """A signing secret made by chance."""
-    return webhook.secret_text(secrets.token_bytes(32))
+    return standard_webhooks.secret_text(secrets.token_bytes(32))
 
 
 def line(message: Message) -> str:

@@ -1,9 +1,10 @@
 """Sends webhooks over HTTP: one POST, its answer, and no way to anything that only we can reach.
 
 Owns: the connections, which address is connected to, how long and how much is read. Does not own: what may be reached
-(core.safe_address), what is signed or what an answer means (core.webhook), when (agents.sending).
-A name is resolved once for a connection, all its addresses are checked, and the connection goes to one of those, with
-the name in SNI and Host. No redirects, no proxies of the environment, no cookies, nothing is decompressed.
+(core.notifications.safe_address), what is signed or what an answer means (core.notifications.standard_webhooks), when
+(agents.sending). A name is resolved once for a connection, all its addresses are checked, and the connection goes to
+one of those, with the name in SNI and Host. No redirects, no proxies of the environment, no cookies, nothing is
+decompressed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from pipeline.core.safe_address import STRICT, Policy, check_addresses, target
+from pipeline.core.notifications.safe_address import STRICT, Policy, check_addresses, target
 from pipeline.errors import Rejected
 
 ANSWER_BYTES = (

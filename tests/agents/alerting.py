@@ -15,7 +15,7 @@ from pipeline.agents import alert
 from pipeline.agents.alert import Known, Timers
 from pipeline.agents.clock import KEY, Agenda
 from pipeline.agents.seeding import Job
-from pipeline.core import rule
+from pipeline.core.notifications import rule
 from pipeline.core.values import number
 from pipeline.engine.chunk import Chunk
 from pipeline.records import Alert, Balance, CustomerWindow, LateUsage, Window

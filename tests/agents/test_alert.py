@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.agents.alert import ACCOUNT, SEEDED, Timers
 from pipeline.agents.clock import NEVER_MS
 from pipeline.agents.marks import kept_revision
-from pipeline.core import rule
+from pipeline.core.notifications import rule
 from pipeline.core.quota.accounts import account_key
 from pipeline.core.quota.balance_update import CALLED, DUE
 from pipeline.core.values.calendar import NEVER_S

@@ -11,10 +11,10 @@ from pipeline.agents import webhook
 from pipeline.agents.endpoints import Endpoints
 from pipeline.core.control import decide, take
 from pipeline.core.definitions.index import Catalog, key_of
-from pipeline.core.deliveries import partition_of
-from pipeline.core.endpoint import place
+from pipeline.core.notifications.delivery_table import partition_of
+from pipeline.core.notifications.endpoint import place
+from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key, secret_text
 from pipeline.core.values.sealed import Seal
-from pipeline.core.webhook import SCHEDULE_MS, parse_key, secret_text
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
 from tests.agents.working import DictTable, Working, chunk_of

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.core.notifications.standard_webhooks import secret_text
 from pipeline.core.values import timestamp
-from pipeline.core.webhook import secret_text
 from pipeline.local import process
 from pipeline.local.receiver import Receiver
 from pipeline.settings import PREFIX, Settings

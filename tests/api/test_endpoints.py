@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from pipeline.api.app import create_app
-from pipeline.core.endpoint import place
+from pipeline.core.notifications.endpoint import place
+from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
 from pipeline.core.values.sealed import Seal
-from pipeline.core.webhook import secret_text, signing_key
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("decider")

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 
 from pipeline import kafka as cluster
 from pipeline.api.reconcile import only
-from pipeline.core.delivery import begin
 from pipeline.core.metering.reconcile import NamespaceReport, Report
+from pipeline.core.notifications.delivery import begin
 from pipeline.records import Alert
 from pipeline.settings import Settings
 from tests.api.conftest import bearer

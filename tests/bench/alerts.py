@@ -35,7 +35,7 @@ from confluent_kafka import Producer
 from pipeline import kafka
 from pipeline.api.commands import Commands
 from pipeline.control_log import Replies, WorkersView
-from pipeline.core.webhook import secret_text
+from pipeline.core.notifications.standard_webhooks import secret_text
 from pipeline.settings import Settings
 from tests.bench.checks import FEATURE, checks, quantiles
 from tests.bench.hops import ages

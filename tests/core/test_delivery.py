@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import deliveries, delivery
-from pipeline.core.webhook import SCHEDULE_MS
+from pipeline.core.notifications import delivery, delivery_table
+from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS
 from pipeline.records import Alert, Attempt, Delivery, WebhookWork
 from tests.agents.working import DictTable
 
@@ -123,9 +123,9 @@ class Run:
         self.table = DictTable()
         self.offset = -1
 
-    def __call__(self, work: WebhookWork, now_ms: int = NOW_MS) -> deliveries.Applied:
+    def __call__(self, work: WebhookWork, now_ms: int = NOW_MS) -> delivery_table.Applied:
         self.offset += 1
-        return deliveries.apply(work, self.offset, now_ms, self.table, SCHEDULE_MS)
+        return delivery_table.apply(work, self.offset, now_ms, self.table, SCHEDULE_MS)
 
     def states(self) -> dict[str, str]:
         found = [
@@ -136,19 +136,19 @@ class Run:
         return {one.alert: one.state for one in found}
 
     def active(self) -> set[str]:
-        return {id for batch in deliveries.active(self.table.scan, 3) for id in batch}
+        return {id for batch in delivery_table.active(self.table.scan, 3) for id in batch}
 
 
 def test_what_has_not_ended_is_found_and_its_payload_too() -> None:
     run = Run()
     ids = [run(deliver(f"a{number}")).deliveries[0].id for number in range(10)]
     assert run.active() == set(ids)
-    found = deliveries.message(ids[3], run.table.get_many)
+    found = delivery_table.message(ids[3], run.table.get_many)
     assert found is not None and found[1] == b'{"type":"t"}'
     run(tried(ids[3], attempt(1, "delivered")))
     run(tried(ids[4], attempt(1, "failed")))
     assert run.active() == set(ids) - {ids[3]}
-    assert deliveries.message("none", run.table.get_many) is None
+    assert delivery_table.message("none", run.table.get_many) is None
 
 
 def test_the_same_alert_twice_is_one_delivery() -> None:
@@ -174,7 +174,7 @@ def test_a_replay_takes_its_range_its_states_and_its_endpoint() -> None:
 
 
 def test_a_long_replay_goes_on_in_further_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "REPLAYED_AT_ONCE", 4)
+    monkeypatch.setattr(delivery_table, "REPLAYED_AT_ONCE", 4)
     run = Run()
     for number in range(10):
         (one,) = run(deliver(f"a{number}", NOW_MS + number // 3)).deliveries
@@ -212,7 +212,7 @@ def test_gone_asks_for_the_endpoint_to_be_disabled_under_an_id_of_its_cause() ->
     run = Run()
     (one,) = run(deliver("a")).deliveries
     (first,) = run(tried(one.id, attempt(1, "gone"))).commands
-    (again,) = deliveries.apply(
+    (again,) = delivery_table.apply(
         tried(one.id, attempt(1, "gone")), run.offset, NOW_MS, run.table, SCHEDULE_MS
     ).commands
     assert first == again
@@ -225,10 +225,10 @@ def test_what_has_ended_and_is_old_is_forgotten() -> None:
         (one,) = run(deliver(f"a{number}", NOW_MS + number)).deliveries
         if number != 2:
             run(tried(one.id, attempt(1, "delivered", NOW_MS + number)))
-    removed, place = deliveries.forget(run.table, b"", NOW_MS + 15, 4)
+    removed, place = delivery_table.forget(run.table, b"", NOW_MS + 15, 4)
     assert len(removed) == 3 and place
-    more, place = deliveries.forget(run.table, place, NOW_MS + 15, 4)
-    last, place = deliveries.forget(run.table, place, NOW_MS + 15, 4)
+    more, place = delivery_table.forget(run.table, place, NOW_MS + 15, 4)
+    last, place = delivery_table.forget(run.table, place, NOW_MS + 15, 4)
     assert not place
     # The newest ended at its alert's time plus its try's 10 ms, so it stays; so does the one that has not ended.
     assert run.states().keys() == {"a2", *(f"a{number}" for number in range(5, 10))}
@@ -277,7 +277,7 @@ def test_work_that_is_read_again_changes_nothing(work: list[WebhookWork], data: 
         (twice, [*enumerate(work), *[*enumerate(work)][begin:]]),
     ):
         for offset, one in order:
-            deliveries.apply(one, offset, NOW_MS + offset, table, SCHEDULE_MS)
+            delivery_table.apply(one, offset, NOW_MS + offset, table, SCHEDULE_MS)
     kept = {key: value for key, value in once.rows.items() if key[:2] != b"e/"}
     assert kept == {key: value for key, value in twice.rows.items() if key[:2] != b"e/"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core import rule
-from pipeline.core.threshold import Threshold
+from pipeline.core.notifications import rule
+from pipeline.core.notifications.threshold import Threshold
 from pipeline.core.values.number import SCALE
 from tests.core.deciding import AT, AT_MS, Log
 

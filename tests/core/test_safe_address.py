@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.safe_address import Policy, check_addresses, refusal, target
+from pipeline.core.notifications.safe_address import Policy, check_addresses, refusal, target
 from pipeline.errors import Rejected
 
 REFUSED = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.core import rule
+from pipeline.core.notifications import rule
+from pipeline.core.notifications.balance_alerts import RESOLVED, crossing_event
+from pipeline.core.notifications.threshold import Threshold
 from pipeline.core.quota.balance_result import Outcome, Standing
 from pipeline.core.quota.balance_update import Moved
-from pipeline.core.telling import RESOLVED, crossing_event
-from pipeline.core.threshold import Threshold
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, Window
 from tests.agents.alerting import (

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import threshold
-from pipeline.core.quota.grant import Grant
-from pipeline.core.threshold import (
+from pipeline.core.notifications import threshold
+from pipeline.core.notifications.threshold import (
     Level,
     Marks,
     Rearm,
@@ -26,6 +25,7 @@ from pipeline.core.threshold import (
     met,
     volume,
 )
+from pipeline.core.quota.grant import Grant
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.number import SCALE

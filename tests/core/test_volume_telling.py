@@ -11,11 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import rule
+from pipeline.core.notifications import rule
+from pipeline.core.notifications.volume_alerts import (
+    GONE,
+    PARTS,
+    VOLUME,
+    VolumeRules,
+    sweep,
+    tell_volumes,
+    watch_of,
+)
 from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import timestamp
 from pipeline.core.values.number import SCALE
-from pipeline.core.volume_telling import GONE, PARTS, VOLUME, VolumeRules, sweep, tell_volumes, watch_of
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.agents.alerting import AT_S, DAY_S, HOUR_S, MINUTE_S, Usage, data, desk, volume
 from tests.agents.working import DictTable

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from pipeline.core import webhook
-from pipeline.core.webhook import (
+from pipeline.core.notifications import standard_webhooks
+from pipeline.core.notifications.standard_webhooks import (
     SCHEDULE_MS,
     delay_ms,
     parse_key,
@@ -45,7 +45,7 @@ WRONG = "v1,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc="
     ],
 )
 def test_the_vectors(secret: str, id: str, at_s: int, body: bytes, good: str) -> None:
-    made = webhook.headers([parse_key(secret)], id, at_s, body)
+    made = standard_webhooks.headers([parse_key(secret)], id, at_s, body)
     assert made == {"webhook-id": id, "webhook-timestamp": str(at_s), "webhook-signature": good}
 
 
@@ -118,7 +118,7 @@ def test_the_public_key_verifies_and_signs_nothing() -> None:
 def test_while_keys_rotate_either_verifies() -> None:
     new, old = secret_text(bytes(24)), secret_text(bytes(64))
     at_s = int(time.time())
-    made = webhook.headers([signing_key(new), signing_key(old)], A_ID, at_s, A_BODY)
+    made = standard_webhooks.headers([signing_key(new), signing_key(old)], A_ID, at_s, A_BODY)
     assert len(made["webhook-signature"].split(" ")) == 2
     for secret in (new, old):
         assert Webhook(secret).verify(A_BODY, made) == json.loads(A_BODY)
@@ -128,9 +128,9 @@ def test_while_keys_rotate_either_verifies() -> None:
 @given(st.binary(min_size=24, max_size=64), st.text(max_size=200))
 def test_another_library_verifies_what_we_sign_and_we_what_it_signs(key: bytes, text: str) -> None:
     secret = secret_text(key)
-    body = webhook.payload("m1", "a.b_c", "2026-01-01T00:00:00Z", {"text": text}).encode()
+    body = standard_webhooks.payload("m1", "a.b_c", "2026-01-01T00:00:00Z", {"text": text}).encode()
     at_s = int(time.time())
-    made = webhook.headers([signing_key(secret)], "m1", at_s, body)
+    made = standard_webhooks.headers([signing_key(secret)], "m1", at_s, body)
     assert Webhook(secret).verify(body, made)["data"]["text"] == text
     theirs = Webhook(secret).sign("m1", datetime.fromtimestamp(at_s, UTC), body.decode())
     verify([parse_key(secret)], made | {"webhook-signature": theirs}, body, at_s)
@@ -169,13 +169,13 @@ def test_a_key_shows_nothing_of_itself() -> None:
 @pytest.mark.parametrize("id", ["", "a.b", "a b", "ü", "a\n", "a" * 257])
 def test_an_id_that_could_be_read_otherwise_is_refused(id: str) -> None:
     with pytest.raises(Rejected):
-        webhook.headers([parse_key(A_SECRET)], id, A_AT, b"")
+        standard_webhooks.headers([parse_key(A_SECRET)], id, A_AT, b"")
 
 
 @pytest.mark.parametrize("type", ["", ".", "a.", "a..b", "a-b", "a b", "ü"])
 def test_a_type_is_words_with_dots(type: str) -> None:
     with pytest.raises(Rejected):
-        webhook.payload("m", type, "2026-01-01T00:00:00Z", {})
+        standard_webhooks.payload("m", type, "2026-01-01T00:00:00Z", {})
 
 
 def test_the_schedule_is_the_specifications() -> None:
@@ -186,7 +186,7 @@ def test_the_schedule_is_the_specifications() -> None:
     assert sums == [0, 5, 305, 2105, 9305, 27305, 63305, 113705, 185705, 272105]
 
 
-@given(st.integers(0, 9), st.integers(0, webhook.JITTERS - 1))
+@given(st.integers(0, 9), st.integers(0, standard_webhooks.JITTERS - 1))
 def test_jitter_only_adds_and_at_most_a_tenth(failures: int, jitter: int) -> None:
     delay = delay_ms(SCHEDULE_MS, failures, jitter)
     assert delay is not None
@@ -212,7 +212,7 @@ def test_jitter_only_adds_and_at_most_a_tenth(failures: int, jitter: int) -> Non
     ],
 )
 def test_what_a_status_means(status: int, meaning: str) -> None:
-    assert webhook.outcome(status) == meaning
+    assert standard_webhooks.outcome(status) == meaning
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from pipeline import kafka as cluster
 from pipeline.contracts import ROOT
 from pipeline.control_log import CompactedView
 from pipeline.core.definitions.index import key
-from pipeline.core.deliveries import partition_of
-from pipeline.core.webhook import payload, secret_text
+from pipeline.core.notifications.delivery_table import partition_of
+from pipeline.core.notifications.standard_webhooks import payload, secret_text
 from pipeline.local import process
 from pipeline.records import Alert, Command, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings

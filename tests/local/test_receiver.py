@@ -9,16 +9,16 @@ import urllib.request
 
 import pytest
 
-from pipeline.core import webhook
+from pipeline.core.notifications import standard_webhooks
 from pipeline.errors import Unavailable
 from pipeline.local.receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
 
 SECRET = new_secret()
-BODY = webhook.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
+BODY = standard_webhooks.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
 
 
 def send(url: str, id: str = "m1", secret: str = SECRET, body: bytes = BODY) -> int:
-    headers = webhook.headers([webhook.parse_key(secret)], id, int(time.time()), body)
+    headers = standard_webhooks.headers([standard_webhooks.parse_key(secret)], id, int(time.time()), body)
     request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipeline.core.safe_address import STRICT, Policy
+from pipeline.core.notifications.safe_address import STRICT, Policy
 from pipeline.stores import webhooks
 from pipeline.stores.webhooks import Answer, Sender, custom_headers
 

@@ -25,7 +25,7 @@ from confluent_kafka import Producer
 from pipeline.api.commands import Commands
 from pipeline.compacted_view import CompactedView
 from pipeline.control_log import Replies, WorkersView
-from pipeline.core.deliveries import partition_of
+from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.errors import Unavailable
 from pipeline.records import Balance, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings

@@ -101,14 +101,14 @@ def no_offset_lock() -> None:
 
 def no_marks() -> None:
     """Nobody remembers that a threshold was told."""
-    from pipeline.core import telling
+    from pipeline.core.notifications import balance_alerts
 
-    real = telling.threshold.judge
+    real = balance_alerts.threshold.judge
 
     def judge(marks: Any, *more: Any) -> Any:
         return real(None, *more)
 
-    telling.threshold.judge = judge  # type: ignore[assignment]
+    balance_alerts.threshold.judge = judge  # type: ignore[assignment]
 
 
 SWITCHES = {

@@ -9,8 +9,8 @@ and carry a revision: what counts is the difference to what was seen of them, so
 of a replay or from ClickHouse, counts once.
 
 In the state, by instant, so that what is over is found at the front:
-    v + end of the window (u32, minutes) + digest of (rule, customer)   Row
-    w + minute (u32, minutes) + digest of (rule, customer)              {part: (revision, value)}
+    v + end of the window (u32, minutes) + digest of (rule, customers.customer)   Row
+    w + minute (u32, minutes) + digest of (rule, customers.customer)              {part: (revision, value)}
     x                                                                   windows before it (u64, s) have gone
 """
 
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from pipeline.core import rule, threshold
 from pipeline.core.definitions.kinds import RULE
+from pipeline.core.notifications import rule, threshold
+from pipeline.core.notifications.threshold import Volume
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance import KEEP_S
-from pipeline.core.threshold import Volume
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
 from pipeline.core.values.table import ScannedTable, Table

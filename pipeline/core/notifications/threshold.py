@@ -1,8 +1,8 @@
 """Thresholds: which ones a balance has met, and which of them are news.
 
 Owns: the comparison, the dedupe, the resolved state, and our two other kinds of rule: the volume of a meter in a
-window, and a grant that ends soon. Does not own: balances (balance), the definition of a rule (rule), payloads and
-delivery. Source of the comparison: OpenMeter's balance threshold rule. Amounts are atto.
+window, and a grant that ends soon. Does not own: balances (quota.balance), the definition of a rule (rule), payloads
+and delivery. Source of the comparison: OpenMeter's balance threshold rule. Amounts are atto.
 
 A threshold of a rule is told once a usage period of an entitlement, whatever crashes and however records are cut:
   * several crossed at once are told by the one that OpenMeter names; the others are `passed` with it;

@@ -1,7 +1,7 @@
 """Endpoints: where webhooks go and what they are signed with. OpenMeter calls them channels.
 
 Owns: the rules of a definition, rotation of the secret, deciding endpoint.*. Does not own: making a secret and sealing
-it (who sends the command: the plaintext never gets here unless nothing is sealed), delivery (deliveries).
+it (who sends the command: the plaintext never gets here unless nothing is sealed), delivery (delivery_table).
 
     {id, type: "WEBHOOK", name, url, customHeaders?, signingSecret, previousSecret? {secret, until}, disabled,
      disabledReason?, disabledAt?, metadata?, createdAt, updatedAt, deletedAt?}
@@ -15,9 +15,9 @@ import re
 from pipeline.core.definitions.body import Wanted
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, RULE, RULE_ENDPOINT
+from pipeline.core.notifications.standard_webhooks import signing_key
 from pipeline.core.values import timestamp
 from pipeline.core.values.sealed import PREFIX
-from pipeline.core.webhook import signing_key
 from pipeline.errors import Rejected
 
 TYPE = "WEBHOOK"

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.core import rule, threshold
 from pipeline.core.definitions.kinds import CUSTOMER, RULE
+from pipeline.core.notifications import rule, threshold
+from pipeline.core.notifications.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, Body
 from pipeline.core.quota.balance_result import Standing
@@ -30,7 +31,6 @@ from pipeline.core.quota.balance_update import Moved
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.grant import grant_of
 from pipeline.core.quota.terms import Terms
-from pipeline.core.threshold import Level, Marks, Threshold, Told, Warned
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import Table

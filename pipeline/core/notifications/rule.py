@@ -20,8 +20,8 @@ from typing import Any, cast
 from pipeline.core.definitions.body import Wanted
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.notifications.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.quota import entitlement_lookup
-from pipeline.core.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.values import calendar, number
 from pipeline.errors import Rejected
 

@@ -1,15 +1,15 @@
 """The made-up fact that a rule's test tells: the payload is as a real one, about nobody.
 
-Owns: what stands in it. Does not own: real payloads (telling), the alert that carries it.
+Owns: what stands in it. Does not own: real payloads (balance_alerts), the alert that carries it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.core.rule import BALANCE, EXPIRING, VOLUME
+from pipeline.core.notifications.rule import BALANCE, EXPIRING, VOLUME
+from pipeline.core.notifications.standard_webhooks import payload
 from pipeline.core.values import timestamp
-from pipeline.core.webhook import payload
 from pipeline.records import Alert
 
 TEST = "notification.rule.test"  # the annotation

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import msgspec
 
-from pipeline.core import delivery as one
+from pipeline.core.notifications import delivery as one
 from pipeline.core.values.table import ScannedTable
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork

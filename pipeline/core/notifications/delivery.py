@@ -6,8 +6,8 @@
                        └─ failed ◄───┴── RESENDING
     failed for the last time, 410, endpoint disabled or deleted: FAILED, from where a resend leads on too
 
-Owns: states, tries, when the next one is. Does not own: what an answer means (webhook), or where deliveries are kept
-(deliveries). All instants are given; the jitter is a hash of what failed, so that a replay decides alike.
+Owns: states, tries, when the next one is. Does not own: what an answer means (standard_webhooks), or where deliveries
+are kept (delivery_table). All instants are given; the jitter is a hash of what failed, so that a replay decides alike.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from pipeline.core.notifications.standard_webhooks import JITTERS, delay_ms
 from pipeline.core.values import ulid
-from pipeline.core.webhook import JITTERS, delay_ms
 from pipeline.records import Alert, Attempt, Delivery
 
 MOST_ATTEMPTS = 50  # kept of one delivery

@@ -1,0 +1,1 @@
+"""From a rule to an alert to a delivered webhook."""
