@@ -17,11 +17,11 @@ import msgspec
 
 from pipeline.agents.marks import begin, keep
 from pipeline.agents.meters import MetersInForce
-from pipeline.agents.packing import PACK_BYTES, arrays
 from pipeline.core.metering.aggregate import aggregate as count
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
+from pipeline.engine.packing import PACK_BYTES, arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction

@@ -14,12 +14,12 @@ import faust
 import msgspec
 
 from pipeline.agents.marks import begin, keep
-from pipeline.agents.packing import arrays
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.customers.attribution import attribute as assign
 from pipeline.core.metering.identity import customer_hash
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
+from pipeline.engine.packing import arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.records import Window

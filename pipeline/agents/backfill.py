@@ -18,13 +18,13 @@ import faust
 import msgspec
 
 from pipeline.agents.meters import MetersInForce
-from pipeline.agents.packing import arrays
 from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
+from pipeline.engine.packing import arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 import faust
 import msgspec
 
-from pipeline.agents.packing import arrays, slices
 from pipeline.core.metering.dedupe import dedupe as decide
 from pipeline.core.metering.dedupe import expired, pack_entries, unpack_entries
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk
+from pipeline.engine.packing import arrays, slices
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Item, Overlay
 from pipeline.engine.transaction import Transaction

@@ -17,11 +17,11 @@ import faust
 import msgspec
 
 from pipeline.agents.dead_letter import dead_letter
-from pipeline.agents.packing import slices
 from pipeline.core.metering.event import Accepted, Limits, accept
 from pipeline.core.metering.http_batch import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC, split
 from pipeline.core.metering.identity import identity_hash
 from pipeline.engine.chunk import Chunk, Record
+from pipeline.engine.packing import slices
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Rejected

@@ -21,10 +21,10 @@ import msgspec
 from confluent_kafka import KafkaException, Producer
 
 from pipeline import kafka
-from pipeline.agents.packing import arrays
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
+from pipeline.engine.packing import arrays
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
 from pipeline.settings import Settings

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from pipeline.agents.endpoints import Endpoint, Endpoints
 from pipeline.core.notifications import delivery_table, standard_webhooks
-from pipeline.engine.faults import reach
+from pipeline.engine.crash_points import reach
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction

@@ -25,7 +25,7 @@ from pipeline.core.rows import (
     window_columns,
 )
 from pipeline.engine.chunk import Chunk, Position
-from pipeline.engine.faults import reach
+from pipeline.engine.crash_points import reach
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction

@@ -17,7 +17,7 @@ from confluent_kafka import Message
 
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
-from pipeline.engine.faults import reach
+from pipeline.engine.crash_points import reach
 from pipeline.engine.producer import Headers, TransactionalProducer
 from pipeline.engine.restore import Reader
 from pipeline.engine.table import Damaged, Item, Restored, Table

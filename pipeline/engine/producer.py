@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from pipeline.engine.chunk import Position
-from pipeline.engine.faults import reach
+from pipeline.engine.crash_points import reach
 from pipeline.errors import Unavailable
 
 INIT_TIMEOUT_S = 60  # waits for a dead owner's open transaction to be settled

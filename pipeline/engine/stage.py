@@ -22,7 +22,7 @@ from faust.types import TP
 
 from pipeline.engine import metrics
 from pipeline.engine.chunk import Chunk, Position
-from pipeline.engine.faults import reach
+from pipeline.engine.crash_points import reach
 from pipeline.engine.partition import Cluster, Partition, Spec
 from pipeline.engine.producer import COMMIT_TIMEOUT_S
 from pipeline.engine.transaction import Transaction

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from pipeline.agents import aggregate, marks
 from pipeline.agents.aggregate import HOUR_S, Closing, fill
-from pipeline.agents.packing import PACK_BYTES
 from pipeline.core.metering.aggregate import FULL
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import define
 from pipeline.core.metering.window_state import key_start_s
+from pipeline.engine.packing import PACK_BYTES
 from pipeline.engine.table import Overlay, Table
 from pipeline.records import Event, Settled, Window
 from tests.agents.working import DictTable, FakeRecord, Working, chunk_of

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents.packing import arrays, slices
+from pipeline.engine.packing import arrays, slices
 
 
 @given(sizes=st.lists(st.integers(0, 50), max_size=40), limit=st.integers(1, 100))

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.api.groups import lag
 from pipeline.control_log import CountsView
 from pipeline.core.metering.reconcile import reconcile
-from pipeline.engine.faults import POINTS
+from pipeline.engine.crash_points import POINTS
 from pipeline.errors import Unavailable
 from pipeline.stores.clickhouse_connect import connect
 from tests.flow import prove

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline.engine.faults import POINTS
+from pipeline.engine.crash_points import POINTS
 from tests.torture.poison import KINDS
 
 FAULT_STAGES = ("ingest", "dedupe", "aggregate", "sink")

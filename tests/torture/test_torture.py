@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from pipeline.engine.faults import POINTS
+from pipeline.engine.crash_points import POINTS
 from tests.conftest import absent
 from tests.flow.recount import Arrived
 from tests.torture import views

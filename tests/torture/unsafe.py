@@ -56,7 +56,7 @@ def no_transaction() -> None:
     from confluent_kafka import Producer
 
     from pipeline.engine import partition
-    from pipeline.engine.faults import reach
+    from pipeline.engine.crash_points import reach
     from pipeline.engine.producer import OPTIONS, TransactionalProducer
 
     class PlainProducer(TransactionalProducer):
