@@ -19,7 +19,7 @@ from pipeline.core.values.sealed import Seal
 from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
 from pipeline.records import Definition
-from pipeline.stores.webhooks import custom_headers
+from pipeline.stores.webhook_http import custom_headers
 
 KIND = "endpoint"
 

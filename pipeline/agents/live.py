@@ -21,7 +21,7 @@ from pipeline.engine.restore import Reader
 from pipeline.engine.stage import Stage
 from pipeline.errors import Unavailable
 from pipeline.records import Balance
-from pipeline.stores.balances import BalanceWriter
+from pipeline.stores.redis_balances import BalanceWriter
 
 NAME = "live"
 INPUT = "balances"

@@ -150,7 +150,7 @@ def _live(settings: Settings, declared: Declared) -> Parts:
     if not settings.redis:
         raise Rejected("no-redis", "The stage live copies balances to Redis, and the setting redis is empty.")
     from pipeline.agents import live
-    from pipeline.stores.balances import BalanceWriter, Keys
+    from pipeline.stores.redis_balances import BalanceWriter, Keys
 
     keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
     writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)

@@ -26,7 +26,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Rejected
 from pipeline.records import Attempt, Delivery, WebhookWork
-from pipeline.stores.webhooks import Answer, Sender
+from pipeline.stores.webhook_http import Answer, Sender
 
 TOPIC = "webhook-work"
 UNKNOWN_S = 30  # how long an endpoint may be named by an alert before its definition has come here

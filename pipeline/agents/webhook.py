@@ -30,7 +30,7 @@ from pipeline.engine.transaction import Transaction
 from pipeline.errors import Broken
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
-from pipeline.stores.webhooks import Sender
+from pipeline.stores.webhook_http import Sender
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"

@@ -1,6 +1,6 @@
 """`/customers/.../value`, `/customers/.../access`, `/entitlements/check`: what may be used, now.
 
-Owns: the shape of the answers. Does not own: balances (alert), their copy in Redis (live, stores.balances).
+Owns: the shape of the answers. Does not own: balances (alert), their copy in Redis (live, stores.redis_balances).
 Answered from Redis in one round trip. Without a whole copy there the answer is 503, never a guess.
 """
 

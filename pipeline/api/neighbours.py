@@ -29,9 +29,9 @@ from pipeline.control_log import (
 )
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
-from pipeline.stores.balances import BalanceReader, Keys
 from pipeline.stores.clickhouse import ClickHouse
 from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.redis_balances import BalanceReader, Keys
 
 
 class Neighbours:

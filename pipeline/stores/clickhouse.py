@@ -1,7 +1,7 @@
 """ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
 Owns: the interface, the list of tables and columns, the schema files, what an error code means. Does not own: the
-wires (clickhouse_native, clickhouse_http), which of them a URL names (clickhouse_connect), or the questions (usage,
+wires (clickhouse.native, clickhouse.http), which of them a URL names (clickhouse.connect), or the questions (usage,
 events, totals).
 SQL text is constant; values travel as parameters only, `{name:Type}` in the text.
 """

@@ -1,6 +1,6 @@
 """Which kind of ClickHouse a URL names.
 
-Owns: reading the URL. Does not own: the wires (clickhouse_native, clickhouse_http).
+Owns: reading the URL. Does not own: the wires (clickhouse.native, clickhouse.http).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Runs a usage query on ClickHouse.
 
 Owns: its SQL and the steps of a query. Does not own: the rules (core.metering.usage_query), merging and result rows
-(core.metering.usage_result), the SQL of filters (filters). SQL is put together from the constants here; every value is
-a bound parameter. Sums are exact: where a sum of Decimal(38, 18) could wrap, the windows are summed here in whole
-numbers instead.
+(core.metering.usage_result), the SQL of filters (clickhouse.filters). SQL is put together from the constants here;
+every value is a bound parameter. Sums are exact: where a sum of Decimal(38, 18) could wrap, the windows are summed here
+in whole numbers instead.
 """
 
 from __future__ import annotations

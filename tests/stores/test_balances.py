@@ -16,7 +16,7 @@ from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available
 from pipeline.records import Balance
-from pipeline.stores.balances import BalanceReader, BalanceWriter, Keys
+from pipeline.stores.redis_balances import BalanceReader, BalanceWriter, Keys
 from tests.conftest import absent
 from tests.local.test_redis import started
 

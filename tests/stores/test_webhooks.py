@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipeline.core.notifications.safe_address import STRICT, Policy
-from pipeline.stores import webhooks
-from pipeline.stores.webhooks import Answer, Sender, custom_headers
+from pipeline.stores import webhook_http
+from pipeline.stores.webhook_http import Answer, Sender, custom_headers
 
 HOST = "hooks.example.com"
 OPEN = Policy(allow_http=True, allow_hosts=frozenset({HOST}))
@@ -252,7 +252,7 @@ def test_what_is_not_http_is_an_error_that_says_so(said: bytes) -> None:
         await writer.drain()
 
     answer = asyncio.run(post(serve))
-    assert answer.status == 0 and answer.error and len(answer.error) <= webhooks.ERROR_CHARACTERS
+    assert answer.status == 0 and answer.error and len(answer.error) <= webhook_http.ERROR_CHARACTERS
 
 
 def test_nobody_there() -> None:

@@ -1,7 +1,7 @@
 """Where a webhook may go: the form of its URL, and the addresses that its name may have.
 
 Owns: the rules that keep a webhook from reaching what only we can reach (SSRF). Does not own: resolving and connecting
-(stores.webhooks), which must check every address with `refusal` at the moment of connecting.
+(stores.webhook_http), which must check every address with `refusal` at the moment of connecting.
 Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its updates), RFC 6052 (NAT64).
 """
 

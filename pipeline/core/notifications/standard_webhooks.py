@@ -1,7 +1,8 @@
 """Standard Webhooks: what is signed and how, when a try comes again, and what an answer means.
 
 Source: standard-webhooks/spec/standard-webhooks.md, version 1. Owns: keys, signatures, headers, the payload's form,
-the schedule, the meaning of a status. Does not own: the state of a delivery (delivery) or sending (stores.webhooks).
+the schedule, the meaning of a status. Does not own: the state of a delivery (delivery) or sending
+(stores.webhook_http).
 """
 
 from __future__ import annotations
