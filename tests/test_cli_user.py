@@ -19,7 +19,7 @@ from pipeline.errors import Rejected
 from pipeline.local import process
 from pipeline.send import CONTENT_TYPE, key_of
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures
 from tests.api.decider import Decider
 from tests.api.rows import write

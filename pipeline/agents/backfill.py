@@ -29,8 +29,8 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Backfill, Event, Settled, Window
-from pipeline.stores.backfill import landed, page
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.backfill import landed, page
+from pipeline.stores.clickhouse.client import ClickHouse
 
 NAME = "backfill"
 TOPIC = "backfill-work"

@@ -94,7 +94,7 @@ def _sink(settings: Settings, declared: Declared) -> Parts:
 
 def _backfill(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import backfill
-    from pipeline.stores.clickhouse_connect import connect
+    from pipeline.stores.clickhouse.connect import connect
 
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
     meters = Meters(settings)
@@ -122,7 +122,7 @@ def _alert(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import alert
     from pipeline.agents.clock import Agenda, Clock
     from pipeline.agents.seeding import Seeding
-    from pipeline.stores.clickhouse_connect import connect
+    from pipeline.stores.clickhouse.connect import connect
 
     agenda, partitions = Agenda(), declared[alert.INPUT].partitions
     known = alert.Known(agenda, partitions)

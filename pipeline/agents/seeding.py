@@ -28,9 +28,9 @@ from pipeline.engine.packing import arrays
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
 from pipeline.settings import Settings
-from pipeline.stores.backfill import landed
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.windows import stored_windows
+from pipeline.stores.clickhouse.backfill import landed
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.windows import stored_windows
 
 LOOK_S = 0.2
 RETRY_S = 1.0  # until a neighbour that is away is asked again

@@ -16,14 +16,6 @@ import faust
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from pipeline.core.rows import (
-    Columns,
-    mark_columns,
-    rejected_columns,
-    settled_columns,
-    unique_columns,
-    window_columns,
-)
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import reach
 from pipeline.engine.metrics import SECONDS
@@ -32,8 +24,16 @@ from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Settled, Window
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.clickhouse.rows import (
+    Columns,
+    mark_columns,
+    rejected_columns,
+    settled_columns,
+    unique_columns,
+    window_columns,
+)
 
 NAME = "sink"
 INPUTS = ("events-settled", "duplicates", "rejected", "usage")

@@ -42,7 +42,7 @@ from pipeline.api.body import BodyLimit
 from pipeline.api.limits import RateLimits
 from pipeline.api.neighbours import Neighbours
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 
 PREFIX, PREFIX_V2 = "/api/v1", "/api/v2"
 DESCRIPTION = """\

@@ -1,6 +1,7 @@
 """The form of a stored event in answers, its whole story, and the cursor of a page of events.
 
-Owns: members and texts. Does not own: which events (stores.events), the value of a window (stores.usage).
+Owns: members and texts. Does not own: which events (stores.clickhouse.events), the value of a window
+(stores.clickhouse.usage).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pipeline.core.metering.usage_query import instant_text, usage_query
 from pipeline.core.values import number
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Rejected
-from pipeline.stores.events import Place, StoredEvent
-from pipeline.stores.usage import usage
+from pipeline.stores.clickhouse.events import Place, StoredEvent
+from pipeline.stores.clickhouse.usage import usage
 
 REPEATS = ("duplicate", "conflict")
 _NS_PER_MS = 1_000_000

@@ -1,7 +1,7 @@
 """`/events`: stored events and what became of each.
 
 Owns: the routes and the form of an event. Does not own: ingest (api.ingest), filters (core.values.filters), SQL
-(stores.events). The list by v1 takes plain parameters, the one by v2 filters in JSON and pages by a cursor.
+(stores.clickhouse.events). The list by v1 takes plain parameters, the one by v2 filters in JSON and pages by a cursor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipeline.core.values.filters import (
 )
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
-from pipeline.stores.events import EventFilter, events, versions
+from pipeline.stores.clickhouse.events import EventFilter, events, versions
 
 QUERY = [Depends(needs("query"))]
 router = APIRouter(prefix="/events", tags=["events"], dependencies=QUERY)

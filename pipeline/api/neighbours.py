@@ -29,8 +29,8 @@ from pipeline.control_log import (
 )
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 

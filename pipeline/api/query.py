@@ -1,7 +1,7 @@
 """`/meters/{idOrSlug}/query`, its subjects and its values of a dimension: what was used.
 
 Owns: the routes. Does not own: their parameters (asked), forms (usage_form), the rules of a query
-(core.metering.usage_query), SQL (stores.usage).
+(core.metering.usage_query), SQL (stores.clickhouse.usage).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
-from pipeline.stores.usage import keys, usage
+from pipeline.stores.clickhouse.usage import keys, usage
 
 router = APIRouter(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
 

@@ -18,7 +18,7 @@ from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.core.metering.reconcile import Report, Stored, in_flight, reconcile, totals
 from pipeline.records import Counts
-from pipeline.stores import totals as stored_totals
+from pipeline.stores.clickhouse import totals as stored_totals
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
 

@@ -1,7 +1,7 @@
 """A metered entitlement counted anew: its terms from the control log, its usage from ClickHouse.
 
-Owns: bringing the two together. Does not own: the burn-down (core.quota.history), SQL (stores.windows), the live
-balance.
+Owns: bringing the two together. Does not own: the burn-down (core.quota.history), SQL (stores.clickhouse.windows), the
+live balance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.core.quota.terms import Terms
 from pipeline.core.values import number
 from pipeline.errors import Rejected
 from pipeline.records import Definition, Window
-from pipeline.stores.windows import stored_windows
+from pipeline.stores.clickhouse.windows import stored_windows
 
 AHEAD_S = 86_400  # how far ahead one may look, and events may lie
 

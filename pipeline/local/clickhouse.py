@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.errors import Unavailable
 from pipeline.local import process
-from pipeline.stores.clickhouse_http import FORM, HttpClickHouse
+from pipeline.stores.clickhouse.http import FORM, HttpClickHouse
 
 MAX_BODY_BYTES = 1 << 30
 DRAIN_S = 30.0

@@ -29,7 +29,7 @@ from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
 from pipeline.stages import SINGLE, wanted
-from pipeline.stores.clickhouse_http import HttpClickHouse
+from pipeline.stores.clickhouse.http import HttpClickHouse
 
 STORES = ("kafka", "clickhouse", "redis")
 DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888}

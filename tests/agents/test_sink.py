@@ -15,7 +15,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Event, Settled, Window
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.agents.working import chunk_of
 
 

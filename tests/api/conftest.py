@@ -16,8 +16,8 @@ from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 from tests.api.decider import Decider
 from tests.conftest import reset_topics
 

@@ -6,9 +6,9 @@ import json
 
 import msgspec
 
-from pipeline.core.rows import settled_columns, window_columns
 from pipeline.records import Event, Settled, Window
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import settled_columns, window_columns
 
 NOON_S = 1_767_268_800  # 2026-01-01T12:00:00Z
 

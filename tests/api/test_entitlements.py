@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.core.rows import unique_columns, window_columns
 from pipeline.core.values import timestamp
 from pipeline.records import Balance, Window
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import unique_columns, window_columns
 from tests.api.decider import Decider
 
 ACME = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod", "test"]}}

@@ -19,9 +19,9 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.core.rows import settled_columns, window_columns
 from pipeline.records import Event, Settled, Window
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import settled_columns, window_columns
 from tests.api.decider import Decider
 from tests.api.rows import NOON_S, write
 

@@ -14,7 +14,7 @@ from pipeline import kafka
 from pipeline.api.rates import Rates
 from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.api.decider import Decider
 from tests.api.rows import write
 

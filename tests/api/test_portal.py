@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.api.conftest import bearer, new_key
 from tests.api.rows import write
 

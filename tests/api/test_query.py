@@ -14,7 +14,7 @@ from pipeline.core.metering.meter import define
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.api.decider import Decider
 from tests.api.rows import write
 

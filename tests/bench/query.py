@@ -23,8 +23,8 @@ import httpx
 
 from pipeline.errors import Unavailable
 from pipeline.local.clickhouse import ChDB
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 from tests.api.decider import Decider
 from tests.bench.http_ingest import served
 

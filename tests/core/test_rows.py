@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.rows import (
+from pipeline.errors import Broken
+from pipeline.records import Backfilled, Event, Settled, Window
+from pipeline.stores.clickhouse.client import TABLES
+from pipeline.stores.clickhouse.rows import (
     LATEST_S,
     canonical,
     mark_columns,
@@ -18,9 +21,6 @@ from pipeline.core.rows import (
     unique_columns,
     window_columns,
 )
-from pipeline.errors import Broken
-from pipeline.records import Backfilled, Event, Settled, Window
-from pipeline.stores.clickhouse import TABLES
 
 EVENT = Event("n", "src", "id", "t", "s", 1_500_000_001, 1234, "events", 3, 99, msgspec.Raw(b'{"a":1.10}'))
 

@@ -14,8 +14,8 @@ import pytest
 from pipeline.errors import Broken, Unavailable
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 
 COUNT = "SELECT count(), uniqExact(member) FROM uniques FINAL"
 

@@ -18,8 +18,8 @@ import pytest
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 
 CONFIG = """<yandex>
 <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>

@@ -19,9 +19,9 @@ from msgspec import Raw
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import Meter, define
-from pipeline.core.rows import settled_columns, unique_columns, window_columns
 from pipeline.records import Event
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import settled_columns, unique_columns, window_columns
 
 NS = 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

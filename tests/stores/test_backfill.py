@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from pipeline.core.metering.backfill import count, seeds
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import usage_query
-from pipeline.core.rows import mark_columns, settled_columns, unique_columns, window_columns
 from pipeline.records import Backfill, Backfilled, Definition, Event, Settled
-from pipeline.stores import backfill
-from pipeline.stores.backfill import landed, page
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.totals import stored
-from pipeline.stores.usage import usage
+from pipeline.stores.clickhouse import backfill
+from pipeline.stores.clickhouse.backfill import landed, page
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import mark_columns, settled_columns, unique_columns, window_columns
+from pipeline.stores.clickhouse.totals import stored
+from pipeline.stores.clickhouse.usage import usage
 from tests.stores.plain import NS, Dict, Sent, Tenant, at, meter
 
 # Collected here a second time, with the tenant of this module.

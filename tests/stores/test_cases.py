@@ -22,8 +22,8 @@ import pytest
 
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.usage import usage
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.usage import usage
 from tests.stores.plain import NS, Sent, Tenant, at, meter
 
 FILE = Path(__file__).parent / "cases" / "openmeter-meter-query.json"

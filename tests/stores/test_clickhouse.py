@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local import process
-from pipeline.stores.clickhouse import ClickHouse, schema_statements
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse, schema_statements
+from pipeline.stores.clickhouse.connect import connect
 
 HOSTILE = [
     "", " ", "'", "\\", "\\'", '"', "%", "%s", "%(name)s", "{name:String}", "{}", "\\N", "NULL", "\t\n\r\0\b\f",

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.rows import rejected_columns, settled_columns
 from pipeline.core.values.filters import Filter, containing, filter_string
 from pipeline.records import Event, Settled
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.events import EventFilter, Place, StoredEvent, events, versions
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.events import EventFilter, Place, StoredEvent, events, versions
+from pipeline.stores.clickhouse.rows import rejected_columns, settled_columns
 from tests.stores.plain import NS, at
 
 NOON = at("2025-03-01T12:00:00+00:00")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.values.filters import Filter, filter_string, filter_time, matches
-from pipeline.stores.clickhouse import ClickHouse, Parameter
-from pipeline.stores.filters import RECEIVED, TIME, text_condition, time_condition
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.filters import RECEIVED, TIME, text_condition, time_condition
 
 VALUES = [
     "", "a", "A", "ab", "aab", "a%b", "a_b", "a\\b", "a'b", "{p0:String}", "a\nb", "a\tb", "é", "É", "straße",

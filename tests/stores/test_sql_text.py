@@ -17,8 +17,8 @@ import pytest
 
 PIPELINE = Path(__file__).parent.parent.parent / "pipeline"
 FOLDERS = ("stores", "api", "agents", "local")
-MODULES = sorted(path for folder in FOLDERS for path in (PIPELINE / folder).glob("*.py"))
-WIRES = {"stores/clickhouse", "stores/clickhouse_native", "stores/clickhouse_http", "local/clickhouse"}
+MODULES = sorted(path for folder in FOLDERS for path in (PIPELINE / folder).rglob("*.py"))
+WIRES = {"stores/clickhouse/client", "stores/clickhouse/native", "stores/clickhouse/http", "local/clickhouse"}
 SQL = re.compile(
     r"\b(SELECT|INSERT INTO|FROM|WHERE|GROUP BY|ORDER BY|CREATE|ALTER|DROP|USE|LIMIT|VALUES|HAVING)\b"
 )
@@ -28,10 +28,10 @@ BUILDERS = {"text_condition": "column", "time_condition": "operators", "_conditi
 SQL_MEMBERS = {"keys", "conditions"}  # of _Scope, whose making is traced
 # Of the wires: (module, function) that may join SQL. Each takes names from a fixed list or checks them first.
 JOINS = {
-    ("stores/clickhouse", "insert_statement"),
-    ("stores/clickhouse", "create_database_statement"),
-    ("stores/clickhouse_native", "insert"),
-    ("stores/clickhouse_http", "insert"),
+    ("stores/clickhouse/client", "insert_statement"),
+    ("stores/clickhouse/client", "create_database_statement"),
+    ("stores/clickhouse/native", "insert"),
+    ("stores/clickhouse/http", "insert"),
     ("local/clickhouse", "_use"),
 }
 ASKING = {"query", "execute_iter", "send_insert"}
@@ -280,4 +280,4 @@ def test_the_checks_read_the_modules_that_ask() -> None:
     }
     read = {str(path.relative_to(PIPELINE).with_suffix("")) for path in MODULES}
     assert asking <= read, "SQL is asked where it is not checked"
-    assert {"stores/usage", "stores/events", "stores/totals"} <= asking
+    assert {"stores/clickhouse/usage", "stores/clickhouse/events", "stores/clickhouse/totals"} <= asking

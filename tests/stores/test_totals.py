@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.core.metering.reconcile import MeterStored, WindowDifference
-from pipeline.core.rows import settled_columns
 from pipeline.records import Settled
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.totals import namespaces, stored
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import settled_columns
+from pipeline.stores.clickhouse.totals import namespaces, stored
 from tests.stores.plain import NS, Sent, Tenant, at, meter
 
 NOON = at("2025-01-31T23:59:50+00:00")

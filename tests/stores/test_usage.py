@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.usage import keys, usage
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.usage import keys, usage
 from tests.stores.plain import NS, Sent, Tenant, at, meter, recount
 
 AGGREGATIONS = ["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
@@ -300,7 +300,7 @@ def test_keys_are_what_has_usage(store: ClickHouse, tenant: Tenant) -> None:
 
 
 def test_a_huge_answer_is_refused(store: ClickHouse, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stores.usage.MAX_ROWS", 3)
+    monkeypatch.setattr("pipeline.stores.clickhouse.usage.MAX_ROWS", 3)
     with pytest.raises(Rejected) as refusal:
         usage(store, usage_query(tenant.meters[0], window="MINUTE"))
     assert refusal.value.reason == "too-many-rows"

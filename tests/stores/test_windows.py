@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.records import Window
-from pipeline.stores import windows
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse import windows
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.stores.plain import Tenant, meter
 from tests.stores.test_usage import EVENTS, FROM, NS, TO
 

@@ -18,7 +18,7 @@ from pipeline.control_log import CountsView
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.engine.crash_points import POINTS
 from pipeline.errors import Unavailable
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.connect import connect
 from tests.flow import prove
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.stores.clickhouse import ClickHouse
-from pipeline.stores.clickhouse_connect import connect
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
 from tests.conftest import absent
 from tests.flow import prove
 from tests.flow.running import Running

@@ -19,7 +19,7 @@ from pipeline.core.metering import window_state
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.table import Damaged, Table
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.flow.recount import Arrived, Recount
 
 State = dict[bytes, bytes]

@@ -2,7 +2,7 @@
 
 Owns: which steps there are and what follows each, what a meter makes of stored events, the fate that an event has
 afterwards, and the locks that keep a step from being taken twice. Does not own: reading stored events
-(stores.backfill), moving records (agents.backfill), counting itself (aggregate).
+(stores.clickhouse.backfill), moving records (agents.backfill), counting itself (aggregate).
 
 The cut: a mark in each partition of `events-unique`. Aggregate passes it on only once it knows the meter, so behind
 the mark every event is decided with the meter in force. Each event keeps the control revision of its decision: at or

@@ -1,7 +1,7 @@
 """Usage queries: what may be asked, and how a range is cut.
 
 Owns: rules and texts of a query, the cut into whole minutes and edges. Does not own: how an answer is made of parts
-(usage_result), where parts come from (stores.usage), windows and zones (values.time_window).
+(usage_result), where parts come from (stores.clickhouse.usage), windows and zones (values.time_window).
 A range of whole minutes is summed from stored windows; what is left of its first and last minute, the edges,
 is measured again from the events themselves. Source of rules and texts: OpenMeter's meter query.
 """

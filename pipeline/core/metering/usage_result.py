@@ -1,7 +1,8 @@
 """Usage answers: the parts that stores give, merged exactly, as result rows.
 
 Owns: what is known of a group and how two such parts become one, measuring edge events, the rows and their values.
-Does not own: what may be asked (usage_query), where parts come from (stores.usage), what a meter reads (extract).
+Does not own: what may be asked (usage_query), where parts come from (stores.clickhouse.usage), what a meter reads
+(extract).
 """
 
 from __future__ import annotations

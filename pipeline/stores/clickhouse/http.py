@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from pipeline.errors import Broken, Unavailable
-from pipeline.stores import clickhouse
-from pipeline.stores.clickhouse import Columns, Parameter, Parameters, Rows
-from pipeline.stores.clickhouse_pool import Pool
+from pipeline.stores.clickhouse import client as clickhouse
+from pipeline.stores.clickhouse.client import Columns, Parameter, Parameters, Rows
+from pipeline.stores.clickhouse.pool import Pool
 
 ANSWER_TIMEOUT_S = 300
 FORM = "application/x-www-form-urlencoded"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pipeline.core.metering.reconcile import MeterStored, Stored, WindowDifference
 from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.core.values.time_window import MINUTE_S
-from pipeline.stores.clickhouse import ClickHouse, Parameter
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 
 MAX_DIFFERENCES = 1_000
 

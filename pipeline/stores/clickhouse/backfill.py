@@ -17,7 +17,7 @@ from pipeline.core.metering.meter import event_from_ns
 from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.errors import Unavailable
 from pipeline.records import Backfill, Event
-from pipeline.stores.clickhouse import ClickHouse, Parameter
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 
 PAGE_EVENTS = 5_000
 PAGE_BYTES = 8 << 20  # of data; one event may have more

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.core.values import filters
 from pipeline.core.values.filters import Filter
-from pipeline.stores.clickhouse import Parameter
+from pipeline.stores.clickhouse.client import Parameter
 
 _LEFT = "COLUMN"
 _TEXT = {

@@ -1,6 +1,6 @@
 """Stored windows of a meter and some subjects, as the windows that aggregate wrote.
 
-Owns: the SQL. Does not own: what is made of them (seeding of balances), usage answers (stores.usage).
+Owns: the SQL. Does not own: what is made of them (seeding of balances), usage answers (stores.clickhouse.usage).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from pipeline.core.metering.usage_result import parse_total
 from pipeline.core.values import number
 from pipeline.records import Window
-from pipeline.stores.clickhouse import ClickHouse, Parameter
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 
 PAGE_ROWS = 20_000
 

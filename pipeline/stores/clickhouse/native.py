@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from clickhouse_driver import Client, errors  # type: ignore[import-untyped]
 
 from pipeline.errors import Broken, Unavailable
-from pipeline.stores import clickhouse
-from pipeline.stores.clickhouse import Columns, Parameters, Rows
-from pipeline.stores.clickhouse_pool import Pool
+from pipeline.stores.clickhouse import client as clickhouse
+from pipeline.stores.clickhouse.client import Columns, Parameters, Rows
+from pipeline.stores.clickhouse.pool import Pool
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 300

@@ -1,7 +1,7 @@
 """Reads stored events with what became of them.
 
-Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made (core.rows), the form
-in which it is shown (api.events), the SQL of filters (filters).
+Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made
+(stores.clickhouse.rows), the form in which it is shown (api.events), the SQL of filters (filters).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pipeline.core.metering.usage_query import END_S, NS_PER_S
 from pipeline.core.values.filters import ALL, Filter
-from pipeline.stores.clickhouse import ClickHouse, Parameter
-from pipeline.stores.filters import RECEIVED, TIME, text_condition, time_condition
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.filters import RECEIVED, TIME, text_condition, time_condition
 
 MAX_VERSIONS = 1_000  # records of one (source, id) that are looked at
 

@@ -1,7 +1,7 @@
 """Records as rows of ClickHouse: lists by column, for the tables of schemas/clickhouse.
 
 Owns: which member becomes which column, canonical dimensions, the text of a refused record.
-Does not own: the tables (stores.clickhouse) or when rows are written (the sink).
+Does not own: the tables (stores.clickhouse.client) or when rows are written (the sink).
 Every row is a function of its record but for `stored_at_ms`, so a replay writes the same row again.
 """
 

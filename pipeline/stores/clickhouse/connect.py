@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse import NAME, ClickHouse
+from pipeline.stores.clickhouse.client import NAME, ClickHouse
 
 
 def connect(url: str, password: str = "") -> ClickHouse:
@@ -21,11 +21,11 @@ def connect(url: str, password: str = "") -> ClickHouse:
     if not parts.hostname or not NAME.fullmatch(database):
         raise Rejected("bad-setting", f"clickhouse is {url!r}: it must name a host and a database.")
     if parts.scheme == "chdb+http":
-        from pipeline.stores.clickhouse_http import HttpClickHouse
+        from pipeline.stores.clickhouse.http import HttpClickHouse
 
         return HttpClickHouse(parts.hostname, parts.port or 8123, database)
     if parts.scheme in ("clickhouse", "clickhouses"):
-        from pipeline.stores.clickhouse_native import NativeClickHouse
+        from pipeline.stores.clickhouse.native import NativeClickHouse
 
         secure = parts.scheme == "clickhouses"
         return NativeClickHouse(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import Broken, Unavailable
 
-SCHEMA_FOLDER = Path(__file__).parent.parent.parent / "schemas" / "clickhouse"
+SCHEMA_FOLDER = Path(__file__).parents[3] / "schemas" / "clickhouse"
 
 Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one length; decimals as plain text
 Parameter = str | int | Sequence[str] | Sequence[int]

@@ -26,8 +26,8 @@ from pipeline.core.metering.usage_result import (
 from pipeline.core.values import number
 from pipeline.core.values.time_window import MINUTE_S, boundaries
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse import ClickHouse, Parameter
-from pipeline.stores.filters import text_condition
+from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.filters import text_condition
 
 MAX_ROWS = 1_000_000  # of one answer
 WIDE_S = 366 * 86_400  # a longer range is first narrowed to where there are windows

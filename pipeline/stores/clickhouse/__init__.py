@@ -1,0 +1,1 @@
+"""ClickHouse: its tables, connections and queries."""
