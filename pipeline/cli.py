@@ -191,7 +191,7 @@ def apply() -> None:
     Example:
       TALLYMARK_KAFKA=broker-1:9092 tallymark topics apply
     """
-    from pipeline import topics as declared
+    from pipeline.stores.kafka import topics as declared
 
     settings = _settings()
     for sentence in declared.apply(settings):
@@ -209,7 +209,7 @@ def check() -> None:
     Example:
       tallymark topics check && tallymark worker ingest
     """
-    from pipeline import topics as declared
+    from pipeline.stores.kafka import topics as declared
 
     settings = _settings()
     sentences = declared.check(settings)

@@ -52,7 +52,7 @@ def keys_create(
       tallymark keys create first --scope admin --direct
     """
     if direct:
-        from pipeline import direct_key
+        from pipeline.stores.kafka import direct_key
 
         made = direct_key.made("live")
         direct_key.create(_settings(), namespace, made, name, scopes, expires_at)

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE.encode())]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis
 
-from pipeline import kafka as cluster
-from pipeline import topics
 from pipeline.errors import Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import PREFIX, Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topics
 
 # A broker of a test lives for a minute: the second compiler would cost more than it gains.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")

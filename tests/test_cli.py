@@ -12,11 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import kafka
 from pipeline.cli import main
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as kafka
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_an_error_is_one_sentence_and_its_exit_code(
 
 
 def test_a_broker_that_is_away_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.topics.ANSWER_S", 0.5)
+    monkeypatch.setattr("pipeline.stores.kafka.topics.ANSWER_S", 0.5)
     result = run("topics", "check", TALLYMARK_KAFKA="127.0.0.1:1")
     assert (result.exit_code, result.stderr) == (
         3,

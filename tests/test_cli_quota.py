@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from fastapi import FastAPI
 
-from pipeline import cli_entitlements, cli_notifications, kafka
+from pipeline import cli_entitlements, cli_notifications
 from pipeline.api.app import create_app
 from pipeline.cli import main
 from pipeline.core.notifications.delivery import begin, tried
 from pipeline.records import Alert, Attempt, Balance
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures
 from tests.api.decider import Decider
 from tests.api.serving import served_app

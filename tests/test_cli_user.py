@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline import cli_user, kafka
+from pipeline import cli_user
 from pipeline.api.app import create_app
 from pipeline.cli import main
 from pipeline.cli_user import parse_meters
@@ -20,6 +20,7 @@ from pipeline.local import process
 from pipeline.send import CONTENT_TYPE, key_of
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka import client as kafka
 from tests.api.conftest import chdb, decider, served, store  # noqa: F401 - fixtures
 from tests.api.decider import Decider
 from tests.api.rows import write

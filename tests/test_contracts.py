@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline import contracts, topics
+from pipeline import contracts
 from pipeline.agents.dead_letter import dead_letter
 from pipeline.contracts import ROOT, WIRES
 from pipeline.core.metering.identity import CONTENT_BYTES, identity, subject_hash
@@ -21,6 +21,7 @@ from pipeline.engine.chunk import Chunk
 from pipeline.errors import Rejected
 from pipeline.records import KEY, AcceptedBatch, Definition, Event
 from pipeline.settings import Settings
+from pipeline.stores.kafka import topics
 from tests.agents.working import FakeRecord
 
 EXAMPLES = ROOT / "schemas/examples"

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from pipeline import kafka as cluster
-from pipeline.control_log import CompactedView, CountsView, Definitions, Replies, WorkersView
 from pipeline.core.access.api_key import RANDOM_BYTES, make
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.records import Definition, Reply, Worker
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka.definitions import CompactedView, CountsView, Definitions, Replies, WorkersView
 from tests.conftest import reset_topics
 from tests.core.deciding import AT_MS, Log
 

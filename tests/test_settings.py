@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline import kafka
 from pipeline import settings as module
 from pipeline.errors import Rejected
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 Patch = pytest.MonkeyPatch
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
-from pipeline import kafka, topics
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 
 DAY_MS = 86_400_000
 CONSUMERS = {*STAGES, "api"}
@@ -70,7 +71,7 @@ def test_a_refused_record_fits_with_its_headers() -> None:
 
 def test_the_readme_is_made_from_the_declarations() -> None:
     text = (topics.FOLDER / "README.md").read_text()
-    assert text == topics.markdown(DECLARED), "run: python -m pipeline.topics > topics/README.md"
+    assert text == topics.markdown(DECLARED), "run: python -m pipeline.stores.kafka.topics > topics/README.md"
 
 
 @pytest.mark.parametrize(

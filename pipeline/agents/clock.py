@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import KafkaException, Producer
 
-from pipeline import kafka
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 KEY = b"clock"
 TICK_S = 0.2

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pipeline.control_log import Definitions
 from pipeline.records import Definition
 from pipeline.settings import Settings
+from pipeline.stores.kafka.definitions import Definitions
 
 Update = Callable[[Mapping[str, Definition | None]], None]
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import msgspec
 from confluent_kafka import Producer
 
-from pipeline import kafka
 from pipeline.records import Worker
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 TOPIC = "workers"
 BEAT_S = 1.0

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from pipeline import kafka
 from pipeline.errors import Unavailable
 from pipeline.records import WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 POLL_S = 0.1
 _encode = msgspec.json.Encoder().encode

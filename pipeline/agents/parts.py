@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline import kafka, topics
 from pipeline.agents.following import Following
 from pipeline.agents.meters import Meters
 from pipeline.core.customers.attribution import Holders
@@ -18,6 +17,8 @@ from pipeline.engine.partition import Spec
 from pipeline.engine.stage import Stage
 from pipeline.errors import Rejected
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 
 FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
 Declared = Mapping[str, topics.Topic]

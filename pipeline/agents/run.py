@@ -20,7 +20,6 @@ import msgspec
 import prometheus_client
 import uvloop
 
-from pipeline import kafka, topics
 from pipeline.agents.following import Following
 from pipeline.agents.heartbeat import Heartbeat, describe
 from pipeline.agents.parts import parts_of
@@ -31,6 +30,8 @@ from pipeline.errors import Broken, Rejected
 from pipeline.records import Worker
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 
 log = logging.getLogger("tallymark.worker")
 

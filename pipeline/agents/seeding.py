@@ -20,7 +20,6 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
-from pipeline import kafka
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
@@ -31,6 +30,7 @@ from pipeline.settings import Settings
 from pipeline.stores.clickhouse.backfill import landed
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.windows import stored_windows
+from pipeline.stores.kafka import client as kafka
 
 LOOK_S = 0.2
 RETRY_S = 1.0  # until a neighbour that is away is asked again

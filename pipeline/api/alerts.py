@@ -19,12 +19,12 @@ from pipeline.api.exact import answer
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import Paged, Several, split
 from pipeline.api.rule_form import rule_json
-from pipeline.control_log import Definitions
 from pipeline.core.notifications.delivery import delivery_id
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Alert, Delivery, WebhookWork
+from pipeline.stores.kafka.definitions import Definitions
 
 router = APIRouter(prefix="/notification/events", tags=["notifications"])
 READ = [Depends(needs("query"))]

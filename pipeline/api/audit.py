@@ -12,10 +12,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from pipeline.api.auth import namespace_of, needs
 from pipeline.api.neighbours import neighbours
 from pipeline.api.paging import MOST_PAGE_SIZE, PAGE_SIZE
-from pipeline.audit_log import Wanted
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
+from pipeline.stores.kafka.audit import Wanted
 
 router = APIRouter(prefix="/audit", tags=["audit"], dependencies=[Depends(needs("audit:read"))])
 Instant = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]

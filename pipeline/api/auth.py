@@ -22,11 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api import portal_token
 from pipeline.api.problem import problem
-from pipeline.control_log import Definitions
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ADMIN, SCOPES
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka.definitions import Definitions
 
 PORTAL = "portal"  # no key has it: it is the scope of a portal token
 PUBLIC = frozenset({"/api/v1/healthz", "/docs", "/openapi.json"})

@@ -14,9 +14,9 @@ from fastapi import Request
 
 from pipeline.api.auth import principal, request_id
 from pipeline.api.neighbours import Neighbours, neighbours
-from pipeline.control_log import Definitions
 from pipeline.errors import Broken, Unavailable
 from pipeline.records import Reply
+from pipeline.stores.kafka.definitions import Definitions
 
 OWN_WRITE_S = 10.0
 IDEMPOTENCY_KEY = "idempotency-key"

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from pipeline.api.auth import namespace_of, needs
-from pipeline.api.commands import KNOWN_TIMEOUT_S
 from pipeline.api.deciding import decided, definitions
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.api.paging import Paged, cut, ordered
 from pipeline.core.metering.meter import Meter
 from pipeline.errors import Rejected
 from pipeline.records import Definition
+from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
 
 router = APIRouter(prefix="/meters", tags=["meters"])
 

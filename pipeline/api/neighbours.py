@@ -11,15 +11,17 @@ from typing import Self
 import anyio.to_thread
 from fastapi import Request
 
-from pipeline import kafka, topics
-from pipeline.alert_views import AlertsView, DeliveriesView, LateView
-from pipeline.api.appending import Appending
-from pipeline.api.commands import Commands
-from pipeline.api.event_log import EventLog
-from pipeline.api.metered import MeteredTypes
 from pipeline.api.rates import Rates
-from pipeline.audit_log import AuditLog
-from pipeline.control_log import (
+from pipeline.errors import Unavailable
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
+from pipeline.stores.kafka.alerts import AlertsView, DeliveriesView, LateView
+from pipeline.stores.kafka.audit import AuditLog
+from pipeline.stores.kafka.commands import Commands
+from pipeline.stores.kafka.definitions import (
     BackfillsView,
     CompactedView,
     CountsView,
@@ -27,10 +29,9 @@ from pipeline.control_log import (
     Replies,
     WorkersView,
 )
-from pipeline.errors import Unavailable
-from pipeline.settings import Settings
-from pipeline.stores.clickhouse.client import ClickHouse
-from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.kafka.event_writer import EventLog
+from pipeline.stores.kafka.metered_types import MeteredTypes
+from pipeline.stores.kafka.webhook_writer import Appending
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 

@@ -14,11 +14,11 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline.api.auth import needs, principal
-from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.core.metering.reconcile import Report, Stored, in_flight, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
+from pipeline.stores.kafka.consumer_groups import lag
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
 

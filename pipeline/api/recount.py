@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.api.neighbours import Neighbours
-from pipeline.control_log import Definitions
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
@@ -24,6 +23,7 @@ from pipeline.core.values import number
 from pipeline.errors import Rejected
 from pipeline.records import Definition, Window
 from pipeline.stores.clickhouse.windows import stored_windows
+from pipeline.stores.kafka.definitions import Definitions
 
 AHEAD_S = 86_400  # how far ahead one may look, and events may lie
 

@@ -11,14 +11,14 @@ from typing import Any
 import redis
 from fastapi import APIRouter, Depends, Request
 
-from pipeline import kafka
 from pipeline.api.auth import needs
-from pipeline.api.groups import lag
 from pipeline.api.neighbours import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.settings import Settings
 from pipeline.stages import wanted
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.consumer_groups import lag
 
 router = APIRouter(dependencies=[Depends(needs("admin"))])
 

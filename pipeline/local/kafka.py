@@ -16,10 +16,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import kafka as cluster
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
 
 JARS = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 DOWNLOAD_MB = 45

@@ -13,11 +13,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pipeline import direct_key
 from pipeline.core.access import api_key, key_text
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local.supervisor import Say
 from pipeline.settings import Settings
+from pipeline.stores.kafka import direct_key
 
 ADMIN_KEY = "admin.key"
 PORTAL_SECRET = "portal.secret"

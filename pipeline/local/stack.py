@@ -20,7 +20,6 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 from pipeline import settings as settings_module
-from pipeline import topics
 from pipeline.errors import Rejected, Unavailable
 from pipeline.local import process, secret_files
 from pipeline.local.clickhouse import ChDB
@@ -30,6 +29,7 @@ from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
 from pipeline.stages import SINGLE, wanted
 from pipeline.stores.clickhouse.http import HttpClickHouse
+from pipeline.stores.kafka import topics
 
 STORES = ("kafka", "clickhouse", "redis")
 DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888}

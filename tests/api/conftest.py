@@ -9,7 +9,6 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from pipeline import direct_key
 from pipeline.api.app import create_app
 from pipeline.errors import Unavailable
 from pipeline.local import process
@@ -18,6 +17,7 @@ from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.kafka import direct_key
 from tests.api.decider import Decider
 from tests.conftest import reset_topics
 

@@ -12,12 +12,12 @@ from typing import Self
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
-from pipeline import kafka
 from pipeline.core.control import decide, take
 from pipeline.core.definitions.audit import EMPTY, Head, following
 from pipeline.core.definitions.index import Catalog, key_of
 from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 
 class Decider:

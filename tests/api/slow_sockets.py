@@ -110,10 +110,10 @@ def measure(api: Serving, slow: int, seconds: float, pause_s: float = 0.01) -> T
 
 
 def main() -> None:
-    from pipeline import topics
     from pipeline.local import process
     from pipeline.local.kafka import Kafka
     from pipeline.settings import Settings
+    from pipeline.stores.kafka import topics
 
     parser = argparse.ArgumentParser(prog="python -m tests.api.slow_sockets", description=__doc__)
     parser.add_argument("--sockets", type=int, default=500)

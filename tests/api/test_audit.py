@@ -9,9 +9,9 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline import kafka
 from pipeline.records import Audit
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 from tests.api.conftest import bearer, new_key
 from tests.api.needed import NEEDED
 

@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline import kafka
 from pipeline.core.metering.backfill import key_of
 from pipeline.records import Backfill
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 CALLS: dict[str, Any] = {"slug": "calls", "eventType": "request", "aggregation": "COUNT"}
 

@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 
 from pipeline.api.app import create_app
 from pipeline.api.body import MAX_BODY_BYTES
-from pipeline.api.event_log import DELIVERY_MS
 from pipeline.core.metering.http_batch import NAMESPACE_HEADER, TOPIC, split
 from pipeline.local import process
 from pipeline.settings import Settings
+from pipeline.stores.kafka.event_writer import DELIVERY_MS
 from tests.flow.ingested import read
 
 ONE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"

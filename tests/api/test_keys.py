@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from fastapi.testclient import TestClient
 
-from pipeline import kafka
 from pipeline.api.app import create_app
 from pipeline.core.access import key_text
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 from tests.api.conftest import bearer, new_key
 
 Admins = dict[str, dict[str, str]]

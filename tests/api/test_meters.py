@@ -11,11 +11,11 @@ import pytest
 from confluent_kafka import Consumer
 from fastapi.testclient import TestClient
 
-from pipeline import kafka
-from pipeline.api import commands
-from pipeline.api.commands import behind
 from pipeline.records import Worker
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import commands
+from pipeline.stores.kafka.commands import behind
 from tests.api.decider import Decider
 
 TOKENS: dict[str, Any] = {

@@ -9,12 +9,12 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline import kafka as cluster
 from pipeline.api.reconcile import only
 from pipeline.core.metering.reconcile import NamespaceReport, Report
 from pipeline.core.notifications.delivery import begin
 from pipeline.records import Alert
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
 from tests.api.conftest import bearer
 from tests.api.needed import NEEDED
 

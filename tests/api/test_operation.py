@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline import kafka
 from pipeline.api.rates import Rates
 from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka import client as kafka
 from tests.api.decider import Decider
 from tests.api.rows import write
 

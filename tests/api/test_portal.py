@@ -19,8 +19,8 @@ METER = {"slug": "tokens", "eventType": "prompt", "aggregation": "SUM", "valuePr
 @pytest.fixture(scope="module")
 def admin(served: Settings, guarded: TestClient, store: ClickHouse) -> dict[str, str]:
     """An admin of the namespace whose usage is written; it begins with the meter, whose revision is 1."""
-    from pipeline.api.commands import Commands
-    from pipeline.control_log import Replies, WorkersView
+    from pipeline.stores.kafka.commands import Commands
+    from pipeline.stores.kafka.definitions import Replies, WorkersView
 
     with Replies(served) as replies:
         Commands(served, replies, WorkersView(served)).run("meter.create", "default", {"meters": [METER]})

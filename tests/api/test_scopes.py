@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from pipeline import direct_key
 from pipeline.api import portal_token
 from pipeline.api.app import create_app
 from pipeline.api.auth import PUBLIC, PUBLIC_FILES
@@ -21,6 +20,7 @@ from pipeline.core.access.api_key import SCOPES, Key, Made
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import direct_key
 from tests.api.conftest import PORTAL_SECRET, bearer
 from tests.api.needed import NEEDED, NOBODY, PORTAL
 

@@ -32,11 +32,11 @@ import msgspec
 import redis
 from confluent_kafka import Producer
 
-from pipeline import kafka
-from pipeline.api.commands import Commands
-from pipeline.control_log import Replies, WorkersView
 from pipeline.core.notifications.standard_webhooks import secret_text
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.commands import Commands
+from pipeline.stores.kafka.definitions import Replies, WorkersView
 from tests.bench.checks import FEATURE, checks, quantiles
 from tests.bench.hops import ages
 from tests.bench.measure import cpu_s

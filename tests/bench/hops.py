@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka
 from pipeline.records import KEY, AcceptedBatch, Balance, CustomerWindow, Event, Window
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 _key = struct.Struct(KEY)
 _batch = msgspec.json.Decoder(AcceptedBatch).decode

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline import topics
 from pipeline.core.metering.http_batch import TOPIC
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
+from pipeline.stores.kafka import topics
 from tests.bench.measure import cpu_s
 
 ROOT = Path(__file__).parents[2]

@@ -17,10 +17,10 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from pipeline import topics
 from pipeline.core.metering.meter import METER_ID
 from pipeline.records import Counts, Definition
 from pipeline.settings import Settings
+from pipeline.stores.kafka import topics
 from tests.bench.load import LOADS
 
 STAGES = ("ingest", "dedupe", "aggregate")

@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from pipeline import kafka as cluster
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
 from pipeline.engine.partition import Cluster, Commit, Output, Partition, Spec
@@ -20,6 +19,7 @@ from pipeline.engine.producer import group_metadata
 from pipeline.engine.table import Table
 from pipeline.errors import Broken, Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
 
 
 class World:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from pipeline.control_log import CountsView
 from pipeline.records import AcceptedBatch, Counts, Event
 from pipeline.settings import Settings
+from pipeline.stores.kafka.definitions import CountsView
 
 READ_S = 60.0
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from pipeline.control_log import CountsView
 from pipeline.core.metering.reconcile import reconcile
+from pipeline.stores.kafka.definitions import CountsView
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import WindowKey, WindowValue, compare, recount

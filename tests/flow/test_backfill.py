@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from pipeline.client_http import authorization
-from pipeline.control_log import CountsView
+from pipeline.stores.kafka.definitions import CountsView
 from tests.conftest import absent
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS

@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from pipeline import kafka as cluster
 from pipeline.contracts import ROOT
-from pipeline.control_log import Definitions
 from pipeline.core.definitions import audit
 from pipeline.core.definitions.index import OWN
 from pipeline.local import process
 from pipeline.records import Audit, Command, Definition, Reply
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka.definitions import Definitions
 from tests.core.deciding import Log
 from tests.flow.ingested import read
 

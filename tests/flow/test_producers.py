@@ -24,11 +24,11 @@ from cloudevents.v1.http import CloudEvent as FormerEvent
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.contracts import ROOT
-from pipeline.control_log import CountsView
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.records import Event
 from pipeline.settings import Settings
+from pipeline.stores.kafka.definitions import CountsView
 from tests.conftest import absent, reset_topics
 from tests.flow.ingested import Headers, Ingest
 

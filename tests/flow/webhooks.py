@@ -22,15 +22,15 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 from standardwebhooks import Webhook
 
-from pipeline import kafka as cluster
 from pipeline.contracts import ROOT
-from pipeline.control_log import CompactedView
 from pipeline.core.definitions.index import key
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.notifications.standard_webhooks import payload, secret_text
 from pipeline.local import process
 from pipeline.records import Alert, Command, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka.definitions import CompactedView
 
 NAMESPACE = "default"
 READ = {"isolation.level": "read_committed", "enable.partition.eof": True}

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from pipeline import kafka as cluster
-from pipeline import topics
 from pipeline.errors import Unavailable
 from pipeline.local import kafka as local
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topics
 
 
 def read_all(settings: Settings, topic: str, count: int) -> list[bytes]:

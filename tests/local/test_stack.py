@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import kafka as cluster
-from pipeline import topics
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topics
 
 STARTED = {"kafka", "clickhouse", "redis", "api", *STAGES}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline.api.groups import input_topics
+from pipeline.stores.kafka.consumer_groups import input_topics
 from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import SESSION_TIMEOUT_S, Rig

@@ -22,13 +22,13 @@ import msgspec
 import redis
 from confluent_kafka import Producer
 
-from pipeline.api.commands import Commands
-from pipeline.compacted_view import CompactedView
-from pipeline.control_log import Replies, WorkersView
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.errors import Unavailable
 from pipeline.records import Balance, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka.commands import Commands
+from pipeline.stores.kafka.definitions import Replies, WorkersView
+from pipeline.stores.kafka.view import CompactedView
 from tests.flow.webhooks import SECRET
 from tests.torture.plan import (
     FEATURES,

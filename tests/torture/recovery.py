@@ -20,7 +20,6 @@ from random import Random
 
 from confluent_kafka import Producer
 
-from pipeline import kafka, topics
 from pipeline.agents import aggregate, dedupe
 from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import _ENTRY, pack_entries
@@ -30,6 +29,8 @@ from pipeline.engine.producer import group_metadata
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 from tests.flow.running import ROOT
 
 SPECS = {

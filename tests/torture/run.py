@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.api.groups import lag
-from pipeline.control_log import CountsView
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.engine.crash_points import POINTS
 from pipeline.errors import Unavailable
 from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.kafka.consumer_groups import lag
+from pipeline.stores.kafka.definitions import CountsView
 from tests.flow import prove
 from tests.flow.arrival import arrived
 from tests.flow.meters import METERS

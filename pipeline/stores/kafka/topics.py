@@ -25,12 +25,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from pipeline import kafka
 from pipeline import settings as settings_module
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
-FOLDER = Path(__file__).parent.parent / "topics"
+FOLDER = Path(__file__).parents[3] / "topics"
 FOREVER = -1
 DAY_S = 86_400
 WAIT_S = (
@@ -293,7 +293,7 @@ def markdown(declared: Mapping[str, Topic]) -> str:
         "# Topics",
         "",
         "One TOML file a topic; `tallymark topics apply` makes them, `tallymark topics check` compares.",
-        "Made by `python -m pipeline.topics > topics/README.md`; a test compares it with the files.",
+        "Made by `python -m pipeline.stores.kafka.topics > topics/README.md`; a test compares it with the files.",
         "`P` partitions are the setting `partitions` (default 4), fixed when the topic is created.",
         "",
         "| Topic | Holds | Key | Producer | Consumers | Partitions | Kept |",

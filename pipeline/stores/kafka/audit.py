@@ -18,11 +18,11 @@ from typing import NamedTuple, Self
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka
 from pipeline.core.definitions.audit import EMPTY, Head, verify
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Audit
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 TOPIC = "audit"
 KEPT = 5_000

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from pipeline.control_log import Definitions
 from pipeline.errors import Unavailable
 from pipeline.records import Definition
+from pipeline.stores.kafka.definitions import Definitions
 
 
 class MeteredTypes:

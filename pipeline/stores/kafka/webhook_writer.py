@@ -1,17 +1,17 @@
 """Records that the API itself writes: alerts of tests, and wishes about deliveries.
 
-Owns: their topics, keys and partitions. Does not own: writing them (acknowledged), commands, events (event_log).
+Owns: their topics, keys and partitions. Does not own: writing them (writer), commands, events (event_writer).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from pipeline import topics
-from pipeline.api.acknowledged import Acknowledged
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.records import Alert, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka import topics
+from pipeline.stores.kafka.writer import Acknowledged
 
 ALERTS, WORK = "alerts", "webhook-work"
 _encode = msgspec.json.Encoder().encode

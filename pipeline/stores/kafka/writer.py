@@ -1,7 +1,7 @@
 """Records that the API writes and waits for: nothing is said to be done before the broker has it.
 
 Owns: one producer, made when it is needed first, and waiting for the broker's word. Does not own: what the records
-mean (appending, commands), events (event_log).
+mean (webhook_writer, commands), events (event_writer).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 DELIVERY_TIMEOUT_MS = 10_000
 FLUSH_S = DELIVERY_TIMEOUT_MS / 1000 + 5

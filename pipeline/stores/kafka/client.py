@@ -112,7 +112,7 @@ def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
 def _silent() -> object:
     import logging
 
-    logger = logging.getLogger("pipeline.kafka.librdkafka")
+    logger = logging.getLogger("pipeline.stores.kafka.client.librdkafka")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     return logger

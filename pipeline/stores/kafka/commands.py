@@ -14,13 +14,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.api.acknowledged import Acknowledged
-from pipeline.api.groups import members
-from pipeline.control_log import Replies, WorkersView
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
 from pipeline.stages import READERS
+from pipeline.stores.kafka.consumer_groups import members
+from pipeline.stores.kafka.definitions import Replies, WorkersView
+from pipeline.stores.kafka.writer import Acknowledged
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0

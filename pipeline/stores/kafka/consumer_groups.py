@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from pipeline import kafka, topics
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 
 _STATE = ("-meta", "-changelog")
 _TIMEOUT_S = 10.0

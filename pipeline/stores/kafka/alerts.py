@@ -1,6 +1,6 @@
 """What was told and what became of it: the newest alerts, and the deliveries of each; what corrected balances late.
 
-Owns: the readers, and which deliveries belong to which alert. Does not own: following a topic (compacted_view), what
+Owns: the readers, and which deliveries belong to which alert. Does not own: following a topic (view), what
 the values mean (core.notifications.delivery), who writes them.
 """
 
@@ -10,9 +10,9 @@ from heapq import heappush, heappushpop
 
 import msgspec
 
-from pipeline.compacted_view import CompactedView
 from pipeline.records import Alert, Delivery, LateUsage
 from pipeline.settings import Settings
+from pipeline.stores.kafka.view import CompactedView
 
 MOST_ALERTS = 50_000  # a process keeps in memory; older ones are listed no more, their deliveries are
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka, topics
 from pipeline.core.metering.http_batch import NAMESPACE_HEADER, TOPIC
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 
 DELIVERY_MS = 5_000  # how long the broker may take, retries included
 WAITING_KBYTES = 64 << 10  # of records that wait for the broker; beyond that a request is refused at once

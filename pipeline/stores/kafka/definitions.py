@@ -1,6 +1,6 @@
 """What the compacted topics say now: definitions, counts, heartbeats, replies.
 
-Owns: one reader a topic, typed. Does not own: following a topic (compacted_view), what the values mean (core), or who
+Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who
 writes them.
 
 `Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
@@ -19,7 +19,6 @@ from collections.abc import Collection
 
 import msgspec
 
-from pipeline.compacted_view import CompactedView
 from pipeline.core.access.api_key import Key, key_of
 from pipeline.core.definitions.index import OWN, Body, Catalog
 from pipeline.core.definitions.kinds import (
@@ -47,6 +46,7 @@ from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.quota import entitlement_lookup
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
+from pipeline.stores.kafka.view import CompactedView
 
 __all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
 

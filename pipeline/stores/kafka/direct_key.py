@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from pipeline.api.commands import Commands
-from pipeline.control_log import Replies, WorkersView
 from pipeline.core.access import api_key
 from pipeline.settings import Settings
+from pipeline.stores.kafka.commands import Commands
+from pipeline.stores.kafka.definitions import Replies, WorkersView
 
 ACTOR = "kafka"
 

@@ -1,7 +1,7 @@
 """A compacted topic held in memory: the newest value of each key.
 
 Owns: reading a topic wholly and then following it, and waiting for what it will say. Does not own: what the values
-mean (control_log). A view joins no consumer group: each process reads the whole topic.
+mean (definitions). A view joins no consumer group: each process reads the whole topic.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Generic, Literal, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka
 from pipeline.errors import Broken, Unavailable
 from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
 
 V = TypeVar("V")
 Changed = Callable[[Mapping[str, "V | None"]], None]
