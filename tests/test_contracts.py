@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline import contracts
-from pipeline.agents.dead_letter import dead_letter
+from pipeline.agents.ingest_rejects import dead_letter
 from pipeline.contracts import ROOT, WIRES
 from pipeline.core.metering.identity import CONTENT_BYTES, identity, subject_hash
 from pipeline.core.metering.meter import STORED, meter_of

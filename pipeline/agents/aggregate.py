@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 import faust
 import msgspec
 
-from pipeline.agents.marks import begin, keep
-from pipeline.agents.meters import MetersInForce
+from pipeline.agents.barriers import begin, keep
+from pipeline.agents.definitions import MetersInForce
 from pipeline.core.metering.aggregate import aggregate as count
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.changelog import Changelog

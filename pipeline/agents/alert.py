@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import faust
 import msgspec
 
+from pipeline.agents.alert_seeding import Job, Seeding
+from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
-from pipeline.agents.marks import begin, keep_revision, kept_revision
-from pipeline.agents.seeding import Job, Seeding
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.notifications.balance_alerts import At, Rules, next_warning_s, tell

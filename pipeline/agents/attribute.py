@@ -13,7 +13,7 @@ from collections.abc import Callable
 import faust
 import msgspec
 
-from pipeline.agents.marks import begin, keep
+from pipeline.agents.barriers import begin, keep
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.customers.attribution import attribute as assign
 from pipeline.core.metering.identity import customer_hash

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import faust
 import msgspec
 
-from pipeline.agents.meters import MetersInForce
+from pipeline.agents.definitions import MetersInForce
 from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
 from pipeline.core.metering.extract import MeterIndex

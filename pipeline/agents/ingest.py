@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import faust
 import msgspec
 
-from pipeline.agents.dead_letter import dead_letter
+from pipeline.agents.ingest_rejects import dead_letter
 from pipeline.core.metering.event import Accepted, Limits, accept
 from pipeline.core.metering.http_batch import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC, split
 from pipeline.core.metering.identity import identity_hash

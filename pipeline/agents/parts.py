@@ -1,7 +1,7 @@
 """What each stage is made of: the only place that knows what a stage needs.
 
-Owns: one function a stage. Does not own: running it (run), what it does (its agent). A stage's modules are imported
-only by the process that runs it, so that no worker carries another's libraries.
+Owns: one function a stage. Does not own: running it (worker.process), what it does (its agent). A stage's modules are
+imported only by the process that runs it, so that no worker carries another's libraries.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.agents.following import Following
-from pipeline.agents.meters import Meters
+from pipeline.agents.definitions import Following, Meters
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.http_batch import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
@@ -121,8 +120,8 @@ def _attribute(settings: Settings, declared: Declared) -> Parts:
 
 def _alert(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import alert
+    from pipeline.agents.alert_seeding import Seeding
     from pipeline.agents.clock import Agenda, Clock
-    from pipeline.agents.seeding import Seeding
     from pipeline.stores.clickhouse.connect import connect
 
     agenda, partitions = Agenda(), declared[alert.INPUT].partitions
@@ -160,7 +159,7 @@ def _live(settings: Settings, declared: Declared) -> Parts:
 
 def _webhook(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import webhook
-    from pipeline.agents.endpoints import Endpoints
+    from pipeline.agents.webhook_endpoints import Endpoints
     from pipeline.core.values.sealed import Seal
 
     endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))

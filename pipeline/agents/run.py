@@ -1,7 +1,7 @@
 """`tallymark worker STAGE`: one process, one stage.
 
 Owns: its folder, its metrics port, its heartbeat, and stopping on a signal.
-Does not own: what a stage is made of (parts), what it does (its agent) or how (engine).
+Does not own: what a stage is made of (worker.wiring), what it does (its agent) or how (engine).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 import prometheus_client
 import uvloop
 
-from pipeline.agents.following import Following
+from pipeline.agents.definitions import Following
 from pipeline.agents.heartbeat import Heartbeat, describe
 from pipeline.agents.parts import parts_of
 from pipeline.engine.partition import Cluster

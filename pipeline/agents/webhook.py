@@ -5,7 +5,7 @@ for the endpoints. Writes `webhook-work` (an alert's share of each endpoint, in 
 (each as it is now; a tombstone where it is forgotten) and `commands` (an endpoint is to be disabled).
 Keeps: deliveries until `webhook_kept_s` after their alert (RocksDB; `webhook-changelog`), counts.
 On replay: a delivery that has taken a record is not changed by it again, and is written again.
-The HTTP requests are made outside of any transaction, by `agents.sending`; their outcome comes in as work.
+The HTTP requests are made outside of any transaction, by `agents.webhook_dispatch`; their outcome comes in as work.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TypeVar
 import faust
 import msgspec
 
-from pipeline.agents.endpoints import Endpoints
-from pipeline.agents.outcomes import Outcomes
-from pipeline.agents.sending import Sending
+from pipeline.agents.webhook_attempts import Outcomes
+from pipeline.agents.webhook_dispatch import Sending
+from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import apply, forget, partition_of
 from pipeline.core.notifications.safe_address import Policy
 from pipeline.engine.changelog import Changelog

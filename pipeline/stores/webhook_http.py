@@ -2,8 +2,8 @@
 
 Owns: the connections, which address is connected to, how long and how much is read. Does not own: what may be reached
 (core.notifications.safe_address), what is signed or what an answer means (core.notifications.standard_webhooks), when
-(agents.sending). A name is resolved once for a connection, all its addresses are checked, and the connection goes to
-one of those, with the name in SNI and Host. No redirects, no proxies of the environment, no cookies, nothing is
+(agents.webhook_dispatch). A name is resolved once for a connection, all its addresses are checked, and the connection
+goes to one of those, with the name in SNI and Host. No redirects, no proxies of the environment, no cookies, nothing is
 decompressed.
 """
 

@@ -13,8 +13,8 @@ import msgspec
 
 from pipeline.agents import alert
 from pipeline.agents.alert import Known, Timers
+from pipeline.agents.alert_seeding import Job
 from pipeline.agents.clock import KEY, Agenda
-from pipeline.agents.seeding import Job
 from pipeline.core.notifications import rule
 from pipeline.core.values import number
 from pipeline.engine.chunk import Chunk

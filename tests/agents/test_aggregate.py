@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.agents import aggregate, marks
+from pipeline.agents import aggregate, barriers
 from pipeline.agents.aggregate import HOUR_S, Closing, fill
 from pipeline.core.metering.aggregate import FULL
 from pipeline.core.metering.extract import MeterIndex
@@ -311,7 +311,7 @@ def test_behind_a_mark_nobody_decides_by_older_definitions() -> None:
         chunk = chunk_of("events-unique", [b"[]"])
         cast(FakeRecord, chunk.records[0]).key = key
         working = Working(chunk, cast(DictTable, table.overlay()))
-        return marks.least_revision(working.transaction)
+        return barriers.least_revision(working.transaction)
 
     assert [least(None), least(b"meter/3/start")] == [0, 3]
     marked(table, {0: (b"meter/5/start", []), 1: (b"meter/4/start", [])})

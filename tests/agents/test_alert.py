@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.agents.alert import ACCOUNT, SEEDED, Timers
+from pipeline.agents.barriers import kept_revision
 from pipeline.agents.clock import NEVER_MS
-from pipeline.agents.marks import kept_revision
 from pipeline.core.notifications import rule
 from pipeline.core.quota.accounts import account_key
 from pipeline.core.quota.balance_update import CALLED, DUE

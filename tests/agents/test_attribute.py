@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.agents.attribute import fill
-from pipeline.agents.marks import least_revision
+from pipeline.agents.barriers import least_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.attribution_history import Holding
 from pipeline.core.metering.identity import customer_hash

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.agents import dead_letter, ingest
+from pipeline.agents import ingest, ingest_rejects
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
@@ -78,9 +78,9 @@ def test_a_dead_letter_is_verbatim_with_reason_and_position() -> None:
 
 
 def test_a_dead_letter_that_is_too_large_is_cut_and_says_so() -> None:
-    huge = b"0" * (dead_letter.KEPT_VALUE_BYTES * 3)
+    huge = b"0" * (ingest_rejects.KEPT_VALUE_BYTES * 3)
     (letter,) = run([huge]).to("rejected")
-    assert letter.value == huge[: dead_letter.KEPT_VALUE_BYTES]
+    assert letter.value == huge[: ingest_rejects.KEPT_VALUE_BYTES]
     assert dict(letter.headers)["tallymark_cut_from_bytes"] == str(len(huge)).encode()
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.agents import seeding as module
-from pipeline.agents.marks import mark_revision
-from pipeline.agents.seeding import Job, Seeding
+from pipeline.agents import alert_seeding as module
+from pipeline.agents.alert_seeding import Job, Seeding
+from pipeline.agents.barriers import mark_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable

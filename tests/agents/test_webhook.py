@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.agents import webhook
-from pipeline.agents.endpoints import Endpoints
+from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.control import decide, take
 from pipeline.core.definitions.index import Catalog, key_of
 from pipeline.core.notifications.delivery_table import partition_of

@@ -1,8 +1,8 @@
 """All deliveries of the endpoints of one partition: what each piece of work changes of them.
 
 Owns: the table's layout, which deliveries a piece of work touches, when an endpoint has failed for too long.
-Does not own: one delivery's states (delivery), sending (agents.sending, stores.webhook_http), whether an endpoint is
-disabled (control decides the command that is made here).
+Does not own: one delivery's states (delivery), sending (agents.webhook_dispatch, stores.webhook_http), whether an
+endpoint is disabled (control decides the command that is made here).
 
     d/<delivery>            the Delivery; ids sort by the alert's time
     m/<delivery>            its payload

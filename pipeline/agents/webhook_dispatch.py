@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from pipeline.agents.endpoints import Endpoint, Endpoints
+from pipeline.agents.webhook_endpoints import Endpoint, Endpoints
 from pipeline.core.notifications import delivery_table, standard_webhooks
 from pipeline.engine.crash_points import reach
 from pipeline.engine.partition import Partition

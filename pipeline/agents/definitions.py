@@ -1,20 +1,48 @@
-"""The meters in force, as a worker knows them: followed on `control`, swapped as a whole.
+"""Definitions that a worker goes by: followed on `control`, change by change; and the meters in force among them.
 
-Owns: that the index and its revision always belong together. Does not own: deciding definitions (control).
+Owns: that every change reaches the follower, in order, which revision it has, that the index of meters and its
+revision always belong together. Does not own: what a follower keeps of them, or deciding definitions (core.control).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pipeline.agents.following import Following
 from pipeline.core.customers.attribution import Watched
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.records import Definition
 from pipeline.settings import Settings
+from pipeline.stores.kafka.definitions import Definitions
 
+Update = Callable[[Mapping[str, Definition | None]], None]
 MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision that they are from
+
+
+class Following:
+    """Calls `update` with what changed, from the beginning of the log on. `revision` is cheap."""
+
+    def __init__(self, settings: Settings, update: Update) -> None:
+        self._definitions = Definitions(settings)
+        self._update = update
+        self.revision = 0
+
+    def start(self, changed: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        """Reads everything there is, then follows. Raises Unavailable.
+
+        `changed` is called after each change, `failed` if following ends: a worker must not go by old definitions.
+        """
+
+        def take(changes: Mapping[str, Definition | None]) -> None:
+            self._update(changes)
+            revisions = [one.revision for one in changes.values() if one is not None]
+            self.revision = max([self.revision, *revisions])
+            changed()
+
+        self._definitions.on_change(take)
+        self._definitions.on_failure(failed)
+        self._definitions.start()
+        self._definitions.wait_loaded()
 
 
 class Meters(Following):
