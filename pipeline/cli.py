@@ -140,7 +140,7 @@ def worker(stage: str) -> None:
     Example:
       tallymark worker dedupe
     """
-    from pipeline.agents.run import main as run
+    from pipeline.worker.process import main as run
 
     run(stage, _settings())
 

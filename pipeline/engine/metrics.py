@@ -1,6 +1,6 @@
 """The engine's Prometheus metrics: one increment a chunk, never one an event.
 
-Owns: metrics that every stage has. Does not own: fates and freshness (agents), or the port (agents/run).
+Owns: metrics that every stage has. Does not own: fates and freshness (agents), or the port (worker/process).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A stage: one Faust app with its own consumer group, whose agents turn chunks into transactions.
 
 Owns: the app's settings, what happens on assignment and revocation, and that the process ends on any error.
-Does not own: what an agent does with a chunk, or the process (agents/run).
+Does not own: what an agent does with a chunk, or the process (worker/process).
 """
 
 from __future__ import annotations

@@ -21,8 +21,6 @@ import prometheus_client
 import uvloop
 
 from pipeline.agents.definitions import Following
-from pipeline.agents.heartbeat import Heartbeat, describe
-from pipeline.agents.parts import parts_of
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
@@ -32,6 +30,8 @@ from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
+from pipeline.worker.heartbeat import Heartbeat, describe
+from pipeline.worker.wiring import parts_of
 
 log = logging.getLogger("tallymark.worker")
 

@@ -1,0 +1,1 @@
+"""One process, one stage: what it is made of, how it runs, its heartbeat."""
