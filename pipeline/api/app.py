@@ -12,35 +12,19 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 
-from pipeline.api import (
-    access,
-    alerts,
-    audit,
-    backfill,
-    customers,
-    deliveries,
-    docs,
-    endpoints,
-    entitlements,
-    events,
-    features,
-    grants,
-    ingest,
-    keys,
-    meters,
-    portal,
-    problem,
-    query,
-    reconcile,
-    rules,
-    standing,
-    status,
-    subjects,
-)
-from pipeline.api.auth import Authentication
-from pipeline.api.body import BodyLimit
-from pipeline.api.limits import RateLimits
-from pipeline.api.neighbours import Neighbours
+from pipeline.api.access import keys, portal
+from pipeline.api.catalog import features
+from pipeline.api.customers import customers, subjects
+from pipeline.api.http import docs, problem
+from pipeline.api.http.auth import Authentication
+from pipeline.api.http.body import BodyLimit
+from pipeline.api.http.rate_limits import RateLimits
+from pipeline.api.http.services import Neighbours
+from pipeline.api.metering import backfill, events, ingest, meters, usage
+from pipeline.api.notifications import channels, deliveries, rules
+from pipeline.api.notifications import events as alerts
+from pipeline.api.operation import audit, reconcile, status
+from pipeline.api.quota import entitlements, grants, live_values, values
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 
@@ -101,24 +85,24 @@ def _include(app: FastAPI) -> None:
         ingest.router,
         meters.router,
         backfill.router,
-        query.router,
+        usage.router,
         events.router,
         reconcile.router,
         status.router,
-        access.router,
+        live_values.router,
         customers.router,
         subjects.router,
         features.router,
         entitlements.customers,
         entitlements.subjects,
         entitlements.router,
-        standing.customers,
-        standing.subjects,
+        values.customers,
+        values.subjects,
         grants.customers,
         grants.subjects,
         grants.router,
-        endpoints.router,
-        endpoints.ours,
+        channels.router,
+        channels.ours,
         rules.router,
         alerts.router,
         deliveries.router,
@@ -133,8 +117,8 @@ def _include(app: FastAPI) -> None:
         events.router_v2,
         entitlements.customers,
         entitlements.router_v2,
-        standing.customers,
-        standing.customers_v2,
+        values.customers,
+        values.customers_v2,
         grants.customers,
         grants.router_v2,
     ):

@@ -1,7 +1,7 @@
 """`tallymark api`: the HTTP API in one or several processes on one port.
 
 Owns: the listening socket, the processes that share it, and their end in good order. Does not own: what is served
-(app), how patient a connection is (protocol).
+(app), how patient a connection is (http.slow_clients).
 
 All processes accept on one socket that the first one opened; one that dies is started again and loses only what it had
 under way, which was not acknowledged. When the first one is killed the others finish their requests and end.
@@ -25,7 +25,7 @@ from types import FrameType
 import uvicorn
 
 from pipeline.api.app import create_app
-from pipeline.api.protocol import IDLE_S, MAX_CONNECTIONS, guarded
+from pipeline.api.http.slow_clients import IDLE_S, MAX_CONNECTIONS, guarded
 from pipeline.errors import Broken, Rejected
 from pipeline.settings import Settings
 

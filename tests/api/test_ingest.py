@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.api.app import create_app
-from pipeline.api.body import MAX_BODY_BYTES
+from pipeline.api.http.body import MAX_BODY_BYTES
 from pipeline.core.metering.http_batch import NAMESPACE_HEADER, TOPIC, split
 from pipeline.local import process
 from pipeline.settings import Settings

@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.api.auth import Principal
-from pipeline.api.limits import INGEST_PATH, STATE, Buckets, RateLimits
-from pipeline.api.problem import answer
+from pipeline.api.http.auth import Principal
+from pipeline.api.http.problem import answer
+from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Buckets, RateLimits
 from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, take
 from pipeline.errors import Rejected
 from pipeline.local import process

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline.api.reconcile import only
+from pipeline.api.operation.reconcile import only
 from pipeline.core.metering.reconcile import NamespaceReport, Report
 from pipeline.core.notifications.delivery import begin
 from pipeline.records import Alert

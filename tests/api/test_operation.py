@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline.api.rates import Rates
+from pipeline.api.http.worker_rates import Rates
 from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse

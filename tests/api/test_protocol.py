@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from pipeline.api import protocol
+from pipeline.api.http import slow_clients
 from pipeline.local import process
 
 PER_IP = 20
@@ -51,7 +51,7 @@ class App:
 class Serving:
     def __init__(self) -> None:
         self.app = App()
-        self.kind = protocol.guarded(PER_IP)
+        self.kind = slow_clients.guarded(PER_IP)
         self.listening = socket.create_server((process.HOST, 0))
         self.address = self.listening.getsockname()
         config = uvicorn.Config(
@@ -74,7 +74,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
         "HEAD_S": 0.6, "BODY_S": 1.5, "WHOLE_S": 3.0, "IDLE_S": 0.8, "STALLED_S": 1.0, "CLOSING_S": 0.5,
         "SLOW_AFTER_S": 0.5, "SWEEP_S": 0.05,
     }.items():  # fmt: skip
-        monkeypatch.setattr(protocol, name, value)
+        monkeypatch.setattr(slow_clients, name, value)
     serving = Serving()
     serving.thread.start()
     yield serving

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.api.usage_form import csv_text
+from pipeline.api.metering.usage_json import csv_text
 from pipeline.core.metering.meter import define
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.core.values.user_time import instant_ns

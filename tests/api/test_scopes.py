@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from pipeline.api import portal_token
 from pipeline.api.app import create_app
-from pipeline.api.auth import PUBLIC, PUBLIC_FILES
-from pipeline.api.neighbours import Neighbours
+from pipeline.api.http import portal_jwt
+from pipeline.api.http.auth import PUBLIC, PUBLIC_FILES
+from pipeline.api.http.services import Neighbours
 from pipeline.core.access.api_key import SCOPES, Key, Made
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
@@ -157,7 +157,7 @@ def claims(log: Log) -> dict[str, Any]:
         "expiresAt": timestamp.text_of(now_ms + 1000 * HOUR_S),
     }
     log.tokens["a", str(body["id"])] = body
-    text = portal_token.sign(PORTAL_SECRET, "a", body)
+    text = portal_jwt.sign(PORTAL_SECRET, "a", body)
     found: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
     return found
 

@@ -1,7 +1,7 @@
 """A token bucket: how much one key may do now, and when the rest.
 
 Owns: the arithmetic, in whole millionths of a token and microseconds. Pure: "now" is an argument. Does not own: where
-a bucket is kept (api.limits, which does the same in Redis).
+a bucket is kept (api.http.rate_limits, which does the same in Redis).
 """
 
 from __future__ import annotations

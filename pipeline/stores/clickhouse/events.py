@@ -1,7 +1,7 @@
 """Reads stored events with what became of them.
 
 Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made
-(stores.clickhouse.rows), the form in which it is shown (api.events), the SQL of filters (filters).
+(stores.clickhouse.rows), the form in which it is shown (api.metering.events), the SQL of filters (filters).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Appends requests' events to `events-http` and tells when the broker has them.
 
 Owns: the producer, its bounds, and the way of an acknowledgement back into the event loop. Does not own: what is
-appended (core.metering.http_batch) or what the client is told (api.ingest).
+appended (core.metering.http_batch) or what the client is told (api.metering.ingest).
 
 A record that timed out may stand in the log all the same: its outcome is unknown, and the client's repeat with the
 same ids is known as one. So a failed append is always safe to repeat.

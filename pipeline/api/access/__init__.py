@@ -1,0 +1,1 @@
+"""API keys and portal tokens over HTTP."""

@@ -1,0 +1,107 @@
+"""`/keys`: who may ask this API what.
+
+Owns: making secrets, and who may hand out which scope. Does not own: a key's rules (core.access.api_key), checking one
+(http.auth). A plaintext exists in one answer only; the command, the log and every other answer know its hash or less.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs, principal
+from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.core.access import api_key
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
+ORDER_BY = ("createdAt", "name", "id")
+ENVIRONMENT = "live"
+_SEVERAL = "A key hands out only scopes that it has"
+CREATE = {"name": "gateway", "scopes": ["ingest"], "expiresAt": "2030-01-01T00:00:00Z"}
+
+
+@router.get("", summary="Keys, also ended ones")
+def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict[str, Any]:
+    """Without their secrets, of which only the last four characters are known."""
+    found = [_shown(row) for row in _bodies(request)]
+    return paginated(ordered(found, orderBy, ORDER_BY, page), page)
+
+
+@router.post("", status_code=201, summary="Create a key")
+def create_key(
+    request: Request, response: Response, wish: Annotated[dict[str, Any], Body(examples=[CREATE])]
+) -> dict[str, Any]:
+    """`key` in the answer is the key itself, shown this once. It can have only scopes that the asking key has.
+
+    Members: name, scopes, expiresAt (optional).
+    """
+    scopes = wish.get("scopes")
+    _may_hand_out(request, scopes if isinstance(scopes, list) else [])
+    return _made(request, response, "key.create", wish, "id")
+
+
+@router.get("/{keyId}", summary="One key")
+def get_key(request: Request, keyId: str) -> dict[str, Any]:
+    """By its public part. Answers 404 where this namespace has none."""
+    return _shown(_find(request, keyId))
+
+
+@router.post("/{keyId}/rotate", status_code=201, summary="Replace a key by a new one")
+def rotate_key(
+    request: Request,
+    response: Response,
+    keyId: str,
+    wish: Annotated[dict[str, Any] | None, Body(examples=[{"overlapS": 3600}])] = None,
+) -> dict[str, Any]:
+    """The new key has the same name, scopes and end. The old one goes on for `overlapS` seconds (a day)."""
+    old = next((row for row in _bodies(request) if row["id"] == keyId), None)
+    _may_hand_out(request, list(old["scopes"]) if old else [])
+    return _made(request, response, "key.rotate", {**(wish or {}), "id": keyId}, "newId")
+
+
+@router.delete("/{keyId}", status_code=204, summary="Revoke a key")
+def revoke_key(request: Request, keyId: str) -> Response:
+    """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`."""
+    decided(request, "key.revoke", {"id": keyId})
+    return Response(status_code=204)
+
+
+def _made(
+    request: Request, response: Response, kind: str, wish: dict[str, Any], member: str
+) -> dict[str, Any]:
+    made = api_key.make(ENVIRONMENT, secrets.token_bytes(api_key.RANDOM_BYTES))
+    sent = {**wish, member: made.public, "hash": made.hash, "last4": made.last4}
+    body = body_of(decided(request, kind, sent))
+    if kind == "key.rotate":
+        body, old = body["key"], body["old"]  # type: ignore[assignment]
+        body = {**body, "replaces": _shown(old)}  # type: ignore[arg-type]
+    response.headers["cache-control"] = "no-store"
+    return {**body, "key": made.text}
+
+
+def _may_hand_out(request: Request, scopes: list[Any]) -> None:
+    who = principal(request)
+    for scope in scopes:
+        if scope in api_key.SCOPES and not who.may(str(scope)):
+            raise Rejected("forbidden", f"{_SEVERAL}: this one lacks {scope}.")
+
+
+def _bodies(request: Request) -> list[dict[str, Any]]:
+    log, namespace = definitions(request), namespace_of(request)
+    found = [log.body(namespace, api_key.KIND, key.public) for key in log.keys(namespace)]
+    return [dict(body) for body in found if body is not None]
+
+
+def _find(request: Request, id: str) -> dict[str, Any]:
+    for row in _bodies(request):
+        if row["id"] == id:
+            return row
+    raise Rejected("not-found", f"There is no key {id[:64]}.")
+
+
+def _shown(body: dict[str, Any]) -> dict[str, Any]:
+    return api_key.shown(body)

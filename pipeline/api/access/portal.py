@@ -1,0 +1,90 @@
+"""`/portal`: usage for a customer's own browser.
+
+Owns: making, listing and invalidating tokens, and the one query that a token opens. Does not own: the token's
+text (http.portal_jwt), its check (http.auth), the query (usage).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http import portal_jwt
+from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
+from pipeline.api.http.services import neighbours
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.metering.meters import find
+from pipeline.api.metering.usage import ANSWER, answer
+from pipeline.api.metering.usage_params import from_url
+from pipeline.core.values import timestamp
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/portal", tags=["portal"])
+TOKENS = [Depends(needs("query"))]
+EXAMPLE = {"subject": "acme-prod", "allowedMeterSlugs": ["tokens"]}
+_SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
+
+
+@router.post("/tokens", summary="Create a portal token", dependencies=TOKENS)
+def create_token(
+    request: Request, response: Response, wish: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+) -> dict[str, Any]:
+    """`token` in the answer reads the usage of one subject, by the allowed meters or all, for an hour at most.
+
+    It opens `/portal/meters/{slug}/query` and nothing else. It is shown this once.
+    """
+    secret = _secret(request)
+    body = body_of(decided(request, "portal-token.create", wish))
+    response.headers["cache-control"] = "no-store"
+    return {**_shown(body), "token": portal_jwt.sign(secret, namespace_of(request), body)}
+
+
+@router.get("/tokens", summary="Portal tokens", dependencies=TOKENS)
+def list_tokens(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 25) -> list[dict[str, Any]]:
+    """The newest first, without their text. A token that has ended is forgotten in time."""
+    found = definitions(request).portal_tokens(namespace_of(request))
+    return [_shown(body) for body in sorted(found, key=lambda body: str(body["id"]), reverse=True)[:limit]]
+
+
+@router.post("/tokens/invalidate", status_code=204, summary="Invalidate portal tokens", dependencies=TOKENS)
+def invalidate_tokens(
+    request: Request, which: Annotated[dict[str, Any], Body(examples=[{"subject": "acme-prod"}])]
+) -> Response:
+    """One by its `id`, or all of a `subject`. They open nothing any more, at once."""
+    decided(request, "portal-token.invalidate", which)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/meters/{meterSlug}/query",
+    summary="Usage of a portal token's subject",
+    dependencies=[Depends(needs(PORTAL))],
+    responses=ANSWER,
+)
+def query_portal_meter(request: Request, meterSlug: str) -> Response:
+    """As `/meters/{slug}/query`, for the token's subject whatever is asked; 401 for a meter that it is not for.
+
+    Takes a portal token as bearer, no API key. Browsers of any origin may ask.
+    """
+    who = principal(request)
+    if who.subject is None or (who.meters is not None and meterSlug not in who.meters):
+        raise Rejected("unauthorized", "The portal token is not for this meter.")
+    asked = from_url(request)
+    if asked.filter_customer_id:
+        raise Rejected("bad-query", "A portal token is for one subject; filterCustomerId is not for it.")
+    _, meter = find(neighbours(request), who.namespace, meterSlug)
+    return answer(request, meter, asked, [who.subject])
+
+
+def _secret(request: Request) -> str:
+    secret = neighbours(request).settings.portal_secret.get_secret_value()
+    if not secret:
+        raise Rejected("portal-off", "There is no portal here: the setting portal_secret is empty.")
+    return secret
+
+
+def _shown(body: dict[str, Any]) -> dict[str, Any]:
+    ended = "invalidatedAt" in body or timestamp.ms_of(str(body["expiresAt"])) <= time.time() * 1000
+    return {name: body[name] for name in _SHOWN if name in body} | {"expired": ended}

@@ -1,0 +1,71 @@
+"""`/features`: what a customer can be entitled to, metered or not.
+
+Owns: the shape of requests and answers. Does not own: what a feature may be (core.catalog.feature).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/features", tags=["features"])
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("entitlements:write"))]
+ORDER_BY = ("name", "id", "key", "createdAt", "updatedAt")
+LIMIT = 100
+EXAMPLE = {
+    "key": "gpt_4_tokens",
+    "name": "Tokens of GPT-4",
+    "meterSlug": "tokens",
+    "advancedMeterGroupByFilters": {"model": {"$in": ["gpt-4", "gpt-4o"]}},
+}
+
+
+@router.get("", summary="Features", dependencies=READ, response_model=None)
+def list_features(
+    request: Request,
+    page: Paged,
+    meterSlug: Annotated[list[str] | None, Query()] = None,
+    includeArchived: bool = False,
+    orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """A list by offset and limit; asked with `page` or `pageSize`, a page with its total count."""
+    found = definitions(request).features(namespace_of(request), archived=includeArchived)
+    slugs = {slug for listed in meterSlug or () for slug in listed.split(",")}
+    kept = [row for row in found if not slugs or row.get("meterSlug") in slugs]
+    rows = ordered(kept, orderBy, ORDER_BY, page)
+    if {"page", "pageSize"} & set(request.query_params):
+        return paginated(rows, page)
+    return rows[offset : offset + limit]
+
+
+@router.post("", status_code=201, summary="Create a feature", dependencies=WRITE)
+def create_feature(
+    request: Request, feature: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+) -> dict[str, Any]:
+    """Its key is unique among features that are not archived: 409 otherwise."""
+    return body_of(decided(request, "feature.create", feature))
+
+
+@router.get("/{featureId}", summary="One feature", dependencies=READ)
+def get_feature(request: Request, featureId: str) -> dict[str, Any]:
+    """By id or key; an archived one by id. Answers 404 where this namespace has none."""
+    found = definitions(request).feature(namespace_of(request), featureId)
+    if found is None:
+        raise Rejected("not-found", f"There is no feature {featureId[:256]}.")
+    return dict(found)
+
+
+@router.delete("/{featureId}", status_code=204, summary="Archive a feature", dependencies=WRITE)
+def archive_feature(request: Request, featureId: str) -> Response:
+    """One way: what is entitled to it goes on, nothing new may be; its key is free again."""
+    decided(request, "feature.archive", {"id": featureId})
+    return Response(status_code=204)

@@ -1,0 +1,91 @@
+"""`/customers`: who pays for which subjects. Reads come from the control log in memory; changes are commands.
+
+Owns: the shape of requests and answers. Does not own: what a customer may be (core.customers.customer).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/customers", tags=["customers"])
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("customers:write"))]
+ORDER_BY = ("name", "id", "createdAt")
+EXAMPLE = {
+    "key": "acme",
+    "name": "ACME Inc.",
+    "usageAttribution": {"subjectKeys": ["acme-prod", "acme-test"]},
+    "currency": "EUR",
+}
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+Part = Annotated[str | None, Query(description="a part of it, in any case")]
+
+
+@router.get("", summary="Customers", dependencies=READ)
+def list_customers(
+    request: Request,
+    page: Paged,
+    orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
+    includeDeleted: bool = False,
+    key: Part = None,
+    name: Part = None,
+    primaryEmail: Part = None,
+    subject: Part = None,
+) -> dict[str, Any]:
+    """By name, a page at a time."""
+    found = definitions(request).customers(namespace_of(request), deleted=includeDeleted)
+    wanted = {"key": key, "name": name, "primaryEmail": primaryEmail}
+    kept = [
+        row
+        for row in found
+        if all(_has(row.get(member), part) for member, part in wanted.items())
+        and (subject is None or any(_has(one, subject) for one in subject_keys(row)))
+    ]
+    return paginated(ordered(kept, orderBy, ORDER_BY, page), page)
+
+
+@router.post("", status_code=201, summary="Create a customer", dependencies=WRITE)
+def create_customer(request: Request, customer: One) -> dict[str, Any]:
+    """A subject belongs to one customer at most, and a key is unique: 409 otherwise.
+
+    Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key.
+    """
+    return body_of(known(request, "customer.create", customer))
+
+
+@router.get("/{customerIdOrKey}", summary="One customer", dependencies=READ)
+def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
+    """By id or key. Answers 404 where this namespace has none."""
+    found = definitions(request).customer(namespace_of(request), customerIdOrKey)
+    if found is None:
+        raise Rejected("not-found", f"There is no customer {customerIdOrKey[:256]}.")
+    return dict(found)
+
+
+@router.put("/{customerIdOrKey}", summary="Replace a customer", dependencies=WRITE)
+def update_customer(request: Request, customerIdOrKey: str, customer: One) -> dict[str, Any]:
+    """All of it: a member that is absent is cleared."""
+    return body_of(known(request, "customer.update", {**customer, "id": customerIdOrKey}))
+
+
+@router.delete("/{customerIdOrKey}", status_code=204, summary="Delete a customer", dependencies=WRITE)
+def delete_customer(request: Request, customerIdOrKey: str) -> Response:
+    """Its subjects are free then; it stays readable by id, with `deletedAt`."""
+    known(request, "customer.delete", {"id": customerIdOrKey})
+    return Response(status_code=204)
+
+
+def subject_keys(customer: dict[str, Any]) -> list[str]:
+    """The subjects that a customer names; its own key counts too, without being named."""
+    return [str(key) for key in (customer.get("usageAttribution") or {}).get("subjectKeys", [])]
+
+
+def _has(text: object, part: str | None) -> bool:
+    return part is None or (text is not None and part.casefold() in str(text).casefold())

@@ -1,0 +1,53 @@
+"""`/subjects`: names and metadata of those whose usage is counted. Optional: events need no subject made here.
+
+Owns: the shape of requests and answers. Does not own: what a subject may be (core.customers.subject), whose it is
+(customers).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/subjects", tags=["subjects"])
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("customers:write"))]
+EXAMPLE = [{"key": "acme-prod", "displayName": "ACME, production", "metadata": {"plan": "gold"}}]
+
+
+@router.get("", summary="Subjects", dependencies=READ)
+def list_subjects(request: Request) -> list[dict[str, Any]]:
+    """All that were made here, by key."""
+    found = definitions(request).subjects(namespace_of(request))
+    return sorted(map(dict, found), key=lambda subject: str(subject["key"]))
+
+
+@router.post("", summary="Create or change subjects, all or none", dependencies=WRITE)
+def upsert_subjects(
+    request: Request, subjects: Annotated[list[dict[str, Any]], Body(examples=[EXAMPLE])]
+) -> list[dict[str, Any]]:
+    """By key. A member that is absent stays as it is; null clears it."""
+    found = body_of(decided(request, "subject.upsert", {"subjects": subjects}))["subjects"]
+    assert isinstance(found, list)
+    return found
+
+
+@router.get("/{subjectIdOrKey}", summary="One subject", dependencies=READ)
+def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
+    """By id or key. Answers 404 where this namespace has none."""
+    found = definitions(request).subject(namespace_of(request), subjectIdOrKey)
+    if found is None:
+        raise Rejected("not-found", f"There is no subject {subjectIdOrKey[:256]}.")
+    return dict(found)
+
+
+@router.delete("/{subjectIdOrKey}", status_code=204, summary="Delete a subject", dependencies=WRITE)
+def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
+    """Its name and metadata go; usage under its key stays."""
+    decided(request, "subject.delete", {"id": subjectIdOrKey})
+    return Response(status_code=204)

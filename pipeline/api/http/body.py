@@ -1,0 +1,124 @@
+"""A request's body, whole and bounded.
+
+Owns: how many bytes are taken, unpacking gzip within the same bound. Does not own: time limits (server).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.api.http.problem import answer
+from pipeline.api.http.rate_limits import INGEST_PATH
+from pipeline.errors import Rejected
+
+MAX_BODY_BYTES = 1 << 20  # as sent, and again after unpacking
+DISCARDED_BYTES = (
+    8 << 20
+)  # read on to the end of a body that is too large, so that its sender reads the answer
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+_GZIP = 16 + zlib.MAX_WBITS
+_MEMBERS = 16  # of one gzip file: each costs a copy of the rest
+
+
+async def read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """The unpacked body.
+
+    Raises Rejected: body-too-large, unsupported-encoding, bad-content; ClientDisconnect when the client went away.
+    """
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise Rejected("unsupported-encoding", f"content-encoding {encoding[:40]!r} is not gzip or identity.")
+    body = await _bounded(headers, receive)
+    return body if encoding in ("", "identity") else unpack(body)
+
+
+async def _bounded(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        if headers.get(b"expect", b"").lower() != b"100-continue" and int(declared) <= DISCARDED_BYTES:
+            await _discard(receive)
+        raise _too_large()
+    return await _read(receive)
+
+
+async def _read(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            if message.get("more_body", False):
+                parts.clear()
+                await _discard(receive, size)
+            raise _too_large()
+        if not message.get("more_body", False):
+            return part if not parts else b"".join([*parts, part])
+        parts.append(part)
+
+
+async def _discard(receive: Receive, size: int = 0) -> None:
+    more = True
+    while more and size <= DISCARDED_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = bool(message.get("more_body", False))
+
+
+def unpack(packed: bytes) -> bytes:
+    """What gzip packed. Raises Rejected: body-too-large, bad-content."""
+    parts: list[bytes] = []
+    room = MAX_BODY_BYTES + 1
+    for _ in range(_MEMBERS):
+        unpacker = zlib.decompressobj(_GZIP)
+        try:
+            part = unpacker.decompress(packed, room)
+        except zlib.error as error:
+            raise Rejected("bad-content", f"The body is not gzip: {error}.") from None
+        room -= len(part)
+        if room <= 0:
+            raise _too_large()
+        if not unpacker.eof:
+            raise Rejected("bad-content", "The body is not gzip: its end is missing.")
+        parts.append(part)
+        packed = unpacker.unused_data
+        if not packed:
+            return b"".join(parts)
+    raise Rejected("bad-content", f"The body is gzip of more than {_MEMBERS} members.")
+
+
+def _too_large() -> Rejected:
+    return Rejected("body-too-large", f"The body has more than {MAX_BODY_BYTES} bytes.")
+
+
+class BodyLimit:
+    """ASGI middleware: no route but ingest, which reads its own, ever sees a body beyond the limit."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] == INGEST_PATH or scope["method"] in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await _bounded(dict(scope["headers"]), receive)
+        except ClientDisconnect:
+            return
+        except Rejected as refusal:
+            response = await answer(Request(scope), refusal)
+            await response(scope, receive, send)
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)

@@ -1,0 +1,1 @@
+"""Events, meters and usage over HTTP."""

@@ -1,0 +1,47 @@
+"""`/meters/{slug}/backfill`: how far a meter that was made later has counted what was stored before.
+
+Owns: the shape of the answer. Does not own: the steps (core.metering.backfill) or taking them (the backfill stage).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.services import neighbours
+from pipeline.api.metering.meters import find
+from pipeline.core.metering.backfill import progress, steps_of
+from pipeline.core.metering.usage_query import instant_text
+
+router = APIRouter(prefix="/meters", tags=["meters"])
+
+NS_PER_MS = 1_000_000
+
+
+@router.get("/{slug}/backfill", summary="Progress of a backfill", dependencies=[Depends(needs("query"))])
+def get_backfill(request: Request, slug: str) -> dict[str, Any]:
+    """What the meter has counted of the events that were stored before it was made, in all and by shard.
+
+    `state`: `waiting` until all that was decided before is stored and earlier meters of the same events are done;
+    `copying`; `landing` until what it counted can be queried; `done`; `stopped` where the meter was deleted
+    meanwhile; `none` for a meter that had nothing to copy. `events` is known once copying.
+    """
+    have = neighbours(request)
+    _, meter = find(have, namespace_of(request), slug)
+    have.backfills.wait_loaded()
+    steps = steps_of(have.backfills.snapshot(), meter.meter_id)
+    total = progress(steps)
+    return {
+        "meter": meter.slug,
+        **total._asdict(),
+        "shards": [
+            {
+                "shard": step.shard,
+                **progress([step])._asdict(),
+                "updatedAt": instant_text(step.at_ms * NS_PER_MS),
+            }
+            for step in steps
+        ],
+    }

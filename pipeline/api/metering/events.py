@@ -1,0 +1,198 @@
+"""`/events`: stored events and what became of each.
+
+Owns: the routes and the form of an event. Does not own: ingest (api.metering.ingest), filters (core.values.filters),
+SQL (stores.clickhouse.events). The list by v1 takes plain parameters, the one by v2 filters in JSON and pages by a
+cursor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from pipeline.api.customers.lookup import subjects_of
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.metering.event_json import cursor_of, listed, place_of, told
+from pipeline.api.metering.usage_json import as_json
+from pipeline.api.metering.usage_params import MAX_CLIENT_ID, refuse_unknown
+from pipeline.core.metering.usage_query import NS_PER_S, check_range
+from pipeline.core.values.filters import (
+    ALL,
+    MAX_OPERANDS,
+    Filter,
+    containing,
+    filter_string,
+    filter_time,
+    parse_json,
+)
+from pipeline.core.values.user_time import instant_ns
+from pipeline.errors import Rejected
+from pipeline.stores.clickhouse.events import EventFilter, events, versions
+
+QUERY = [Depends(needs("query"))]
+router = APIRouter(prefix="/events", tags=["events"], dependencies=QUERY)
+router_v2 = APIRouter(prefix="/events", tags=["events"], dependencies=QUERY)
+
+FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
+MAX_LIMIT = 100
+LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 looks back unless it is told
+_PATH = b"/events/"
+_TEXTS = ("id", "source", "type", "subject", "fate")
+_TIMES = ("time", "ingestedAt")
+Row = dict[str, Any]
+Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in UTC")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+ClientId = Annotated[
+    str | None, Query(min_length=1, max_length=MAX_CLIENT_ID, description="accepted, without effect")
+]
+
+
+@router.get("", summary="Stored events with their fate")
+def list_events(
+    request: Request,
+    id: Annotated[str | None, Query(description="a part of the id")] = None,
+    subject: str | None = None,
+    source: str | None = None,
+    type: str | None = None,
+    fate: Annotated[str | None, Query(description=", ".join(FATES))] = None,
+    customerId: Annotated[list[str] | None, Query(description="repeated; ids or keys")] = None,
+    from_: Annotated[Instant, Query(alias="from", description="72 hours ago if absent")] = None,
+    to: Instant = None,
+    ingestedAtFrom: Instant = None,
+    ingestedAtTo: Instant = None,
+    limit: Limit = MAX_LIMIT,
+    clientId: ClientId = None,
+) -> Response:
+    """The newest first, by the event's time in [from, to), however long ago that is.
+
+    `validationError` says why no meter counted the event. Without `from`, 72 hours up to now or `to`.
+    """
+    refuse_unknown(request, _V1)
+    if fate is not None and fate not in FATES:
+        raise Rejected("bad-query", f"fate must be one of {' '.join(FATES)}")
+    said = {"source": source, "type": type, "subject": subject, "fate": fate}
+    texts = {name: filter_string(name, {"$eq": text}) for name, text in said.items() if text is not None}
+    if id is not None:
+        texts["id"] = containing("id", id)
+    have, namespace = neighbours(request), namespace_of(request)
+    from_ns, to_ns = instant_ns("from", from_), instant_ns("to", to)
+    if from_ns is None:
+        now_ns = time.time_ns()
+        from_ns = (now_ns if to_ns is None else min(to_ns, now_ns)) - LATELY_NS
+    wanted = EventFilter(
+        namespace=namespace,
+        texts=texts,
+        subjects=_subjects(have, namespace, customerId),
+        time=_between(from_ns, to_ns),
+        received_at=_between(
+            instant_ns("ingestedAtFrom", ingestedAtFrom), instant_ns("ingestedAtTo", ingestedAtTo)
+        ),
+        limit=limit,
+    )
+    return as_json([listed(have, namespace, event) for event in events(have.clickhouse, wanted)])
+
+
+_V1 = frozenset(
+    {"id", "subject", "source", "type", "fate", "customerId", "from", "to", "ingestedAtFrom", "ingestedAtTo"}
+    | {"limit", "clientId"}
+)
+
+
+@router_v2.get("", summary="Stored events, filtered and page by page")
+def list_events_v2(
+    request: Request,
+    filter: Annotated[
+        str | None,
+        Query(
+            description='JSON, as `{"subject": {"$in": ["acme"]}, "time": {"$gte": "2026-01-01T00:00:00Z"}}`'
+        ),
+    ] = None,
+    cursor: Annotated[str | None, Query(description="`nextCursor` of the page before")] = None,
+    limit: Limit = MAX_LIMIT,
+    clientId: ClientId = None,
+) -> Response:
+    """The newest first, by the event's time: `{items, nextCursor}`; the last page has no `nextCursor`.
+
+    A filter may have `id source subject type fate` (text: `$eq $ne $in $nin $like $nlike $ilike $nilike $gt $gte $lt
+    $lte`, and `$and`, `$or` of these), `customerId` (`$in`), `time` and `ingestedAt` (`$gt $gte $lt $lte $and $or`).
+    """
+    refuse_unknown(request, {"filter", "cursor", "limit", "clientId"})
+    have, namespace = neighbours(request), namespace_of(request)
+    body = {} if filter is None else parse_json("filter", filter)
+    wanted = _wanted(have, namespace, body)
+    after = None if cursor is None else place_of(cursor)
+    found = events(have.clickhouse, replace(wanted, after=after, limit=limit + 1))
+    answer: Row = {"items": [listed(have, namespace, event) for event in found[:limit]]}
+    if len(found) > limit:
+        answer["nextCursor"] = cursor_of(found[limit - 1].place)
+    return as_json(answer)
+
+
+@router.get("/{source:path}/{id:path}", summary="One event and what became of it")
+def get_event(request: Request, source: str, id: str) -> Response:
+    """Its fate; for each meter that counted it the window, the dimensions and the value; records that repeat it.
+
+    Source and id are percent-encoded: a `/` in them is `%2F`. `windows[].value` is what this event brought,
+    `windowValue` and `windowCount` are what the window holds now. `repeats` are later records with the same source and
+    id (fate duplicate or conflict), `refused` those that never became an event.
+    """
+    source, id = _segments(request)
+    have, namespace = neighbours(request), namespace_of(request)
+    found = versions(have.clickhouse, namespace, source, id)
+    if not found:
+        raise Rejected("not-found", "There is no stored event with this source and id.")
+    return as_json(told(have, namespace, found))
+
+
+def _segments(request: Request) -> tuple[str, str]:
+    """Source and id from the path as it was sent, since a decoded one no longer tells which `/` parts them."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    parts = raw.partition(b"?")[0].partition(_PATH)[2].split(b"/")
+    try:
+        texts = [unquote(part.decode("ascii"), errors="strict") for part in parts]
+    except UnicodeDecodeError as error:
+        raise Rejected("bad-query", "source and id must be percent-encoded UTF-8") from error
+    if len(texts) != 2:
+        raise Rejected("bad-query", "a / within source or id must be percent-encoded, as %2F")
+    return texts[0], texts[1]
+
+
+def _wanted(have: Neighbours, namespace: str, body: object) -> EventFilter:
+    """The filter that v2 takes. Raises Rejected `bad-query`, or `not-found` for an unknown customer."""
+    if not isinstance(body, dict):
+        raise Rejected("bad-query", "filter must be an object")
+    said = {name: one for name, one in body.items() if one is not None}
+    for name in said:
+        if name not in (*_TEXTS, *_TIMES, "customerId"):
+            raise Rejected("bad-query", f"there is no filter {name[:64]!a}")
+    customers = filter_string("customerId", said.get("customerId", {}))
+    if customers.op not in ("", "$in"):
+        raise Rejected("bad-query", "customerId: customer id filter supports only $in")
+    return EventFilter(
+        namespace=namespace,
+        texts={name: filter_string(name, said[name]) for name in _TEXTS if name in said},
+        subjects=_subjects(have, namespace, customers.operand),
+        time=filter_time("time", said.get("time", {})),
+        received_at=filter_time("ingestedAt", said.get("ingestedAt", {})),
+    )
+
+
+def _subjects(have: Neighbours, namespace: str, customers: Sequence[str] | None) -> list[str] | None:
+    """All subjects of the customers; None where none is asked for."""
+    if customers is None:
+        return None
+    if len(customers) > MAX_OPERANDS:
+        raise Rejected("bad-query", f"customers: at most {MAX_OPERANDS} are allowed")
+    return [subject for subjects in subjects_of(have, namespace, customers).values() for subject in subjects]
+
+
+def _between(from_ns: int | None, to_ns: int | None) -> Filter:
+    check_range(from_ns, to_ns)
+    sides = [Filter(op, at_ns) for op, at_ns in (("$gte", from_ns), ("$lt", to_ns)) if at_ns is not None]
+    return Filter("$and", tuple(sides)) if sides else ALL

@@ -1,0 +1,185 @@
+"""`POST /events`: events come in, all of a request or none, and the answer comes after the broker has them.
+
+Owns: the route and its answers. Does not own: what an event is (core.metering.http_batch), the
+log (stores.kafka.event_writer), rates (http.rate_limits).
+
+`IngestFirst` answers before any router is asked, since the framework's way to a route costs more than an event does;
+the route itself does the same and stands in the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.body import read_body
+from pipeline.api.http.problem import answer, problem
+from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
+from pipeline.api.http.services import neighbours
+from pipeline.core.metering.event import Limits
+from pipeline.core.metering.http_batch import InvalidEvent, Warned, read, warnings
+from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.settings import Settings
+
+WARNINGS_HEADER = "Tallymark-Warnings"
+MAX_HEADER_CHARS = 4096
+
+_EVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "subject"],
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0"},
+        "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "source": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "type": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "subject": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "datacontenttype": {"type": ["string", "null"]},
+        "dataschema": {"type": ["string", "null"]},
+        "data": {"type": ["object", "null"]},
+    },
+}
+_BATCH = {"type": "array", "maxItems": 1000, "items": _EVENT}
+_WARNING = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "enum": ["no-meter", "beyond-horizon", "future"]},
+        "detail": {"type": "string"},
+        "events": {"type": "integer", "description": "how many events"},
+        "first": {"type": "integer", "description": "the place of one of them, from 0"},
+    },
+}
+_TAKEN = {
+    "type": "object",
+    "properties": {"accepted": {"type": "integer"}, "warnings": {"type": "array", "items": _WARNING}},
+}
+_OPENAPI = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/cloudevents+json": {"schema": _EVENT},
+            "application/cloudevents-batch+json": {"schema": _BATCH},
+            "application/json": {"schema": {"oneOf": [_EVENT, _BATCH]}},
+        },
+    }
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Taken; asked for by `Prefer: return=representation`",
+        "content": {"application/json": {"schema": _TAKEN}},
+    },
+    204: {
+        "description": "Taken",
+        "headers": {
+            WARNINGS_HEADER: {"description": "a JSON array of warnings", "schema": {"type": "string"}}
+        },
+    },
+    400: {"description": "Something of the request is wrong: none of its events is taken"},
+    413: {"description": "More than 1 MiB (also when unpacked) or than 1,000 events"},
+    415: {"description": "A content-encoding other than gzip"},
+    429: {"description": "Beyond the key's rate; see Retry-After"},
+    503: {"description": "The broker did not say that it has the events: send the same again"},
+}
+
+
+router = APIRouter(tags=["events"])
+_may_ingest = needs("ingest")
+
+
+@router.post(
+    "/events",
+    summary="Send events",
+    status_code=204,
+    response_class=Response,
+    responses=_RESPONSES,
+    openapi_extra=_OPENAPI,
+    dependencies=[Depends(_may_ingest)],
+)
+async def post_events(request: Request) -> Response:
+    """CloudEvents 1.0 in JSON: one, a batch of up to 1,000, or one in binary mode (`ce-` headers).
+
+    A request is taken as a whole or not at all, and the answer comes when the broker has it for good. Sending the same
+    again is safe: an event is known by its `source` and `id`. After 503, 429 or no answer do so.
+    Taken is not counted: warnings name events that no meter wants or whose time lies outside the limits.
+    """
+    have = neighbours(request)
+    namespace = namespace_of(request)
+    raw = request.scope["headers"]
+    headers = dict(raw)
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    try:
+        body = await read_body(headers, request.receive)
+        found = read(content_type, raw, body, have.settings.max_event_bytes)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+    except Rejected as refusal:
+        return _refused(request, refusal, content_type)
+    limited = request.scope["state"].get(STATE)
+    if isinstance(limited, Limited):
+        await limited.take("events", len(found.types))
+    if found.types:
+        await have.events.append(namespace, found.packed)
+    warned = warnings(
+        found, have.metered.of(namespace), time.time_ns() // 1_000_000, limits_of(have.settings)
+    )
+    return _taken(headers, len(found.types), warned)
+
+
+class IngestFirst:
+    """ASGI middleware under authentication and rate limits: the short way to `post_events`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] != INGEST_PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            await _may_ingest(request)
+            response = await post_events(request)
+        except (Rejected, Unavailable, Broken) as error:
+            response = await answer(request, error)
+        await response(scope, receive, send)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of events as the ingest stage has them."""
+    return Limits(settings.horizon_s, settings.future_limit_s, settings.max_event_bytes)
+
+
+def _refused(request: Request, refusal: Rejected, content_type: str) -> Response:
+    extensions: dict[str, Any] | None = None
+    if isinstance(refusal, InvalidEvent):
+        extensions = {"event": refusal.place}
+    elif refusal.reason == "invalid-content-type":
+        extensions = {"contentType": content_type[:100]}
+    if extensions is None:
+        raise refusal
+    return problem(request, 400, refusal.reason, refusal.detail, extensions)
+
+
+def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[Warned]) -> Response:
+    rows = [one._asdict() for one in warned]
+    if b"return=representation" in headers.get(b"prefer", b"").replace(b" ", b"").lower():
+        body = orjson.dumps({"accepted": events, "warnings": rows})
+        applied = {"Preference-Applied": "return=representation"}
+        return Response(body, 200, applied, media_type="application/json")
+    response = Response(status_code=204)
+    if rows:
+        text = json.dumps(rows, separators=(",", ":"))
+        while len(text) > MAX_HEADER_CHARS:
+            rows.pop()
+            text = json.dumps(rows, separators=(",", ":"))
+        response.headers[WARNINGS_HEADER] = text
+    return response

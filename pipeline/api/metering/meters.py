@@ -1,0 +1,136 @@
+"""`/meters`: what is counted. Reads come from the control log in memory; changes are commands.
+
+Owns: the shape of requests and answers. Does not own: what a meter may say (core.metering.meter), deciding (control),
+usage (api.usage).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paging import Paged, cut, ordered
+from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.http.submit import decided, definitions
+from pipeline.core.metering.meter import Meter
+from pipeline.errors import Rejected
+from pipeline.records import Definition
+from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
+
+router = APIRouter(prefix="/meters", tags=["meters"])
+
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("meters:write"))]
+ORDER_BY = ("key", "slug", "name", "aggregation", "createdAt", "updatedAt")
+EXAMPLE = {
+    "slug": "tokens",
+    "eventType": "prompt",
+    "aggregation": "SUM",
+    "valueProperty": "$.tokens",
+    "groupBy": {"model": "$.model"},
+}
+CHANGE = {"name": "Tokens", "groupBy": {"model": "$.model", "kind": "$.kind"}}
+WaitS = Annotated[
+    float, Query(ge=0, le=600, description="how long to wait until every worker knows, in seconds")
+]
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+Several = Annotated[list[dict[str, Any]], Body(examples=[[EXAMPLE]])]
+
+
+@router.get("", summary="The meters in force", dependencies=READ)
+def list_meters(
+    request: Request,
+    page: Paged,
+    orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
+) -> list[dict[str, Any]]:
+    """A page of the meters, by slug unless said otherwise."""
+    found = definitions(request).in_force(namespace_of(request))
+    rows = [{**meter_json(definition, meter), "key": meter.slug} for definition, meter in found]
+    return [
+        {name: value for name, value in row.items() if name != "key"}
+        for row in cut(ordered(rows, orderBy, ORDER_BY, page), page)
+    ]
+
+
+@router.get("/{meterIdOrSlug}", summary="One meter", dependencies=READ)
+def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
+    """By id or slug. Answers 404 where this namespace has none."""
+    definition, meter = find(neighbours(request), namespace_of(request), meterIdOrSlug)
+    return meter_json(definition, meter)
+
+
+@router.post("", status_code=201, summary="Create a meter", dependencies=WRITE)
+def create_meter(request: Request, meter: One, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
+    """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
+    reply = decided(request, "meter.create", {"meters": [meter]})
+    neighbours(request).commands.until_known(reply.revision, wait_s)
+    return get_meter(request, str(meter["slug"]))
+
+
+@router.post("/apply", summary="Create or change several meters, all or none", dependencies=WRITE)
+def apply_meters(request: Request, meters: Several, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
+    """Answers once every running worker counts by them, so that events sent afterwards are counted.
+
+    503 names the worker that did not say so within `wait_s`; the definitions hold nevertheless.
+    """
+    reply = decided(request, "meter.apply", {"meters": meters})
+    neighbours(request).commands.until_known(reply.revision, wait_s)
+    return {
+        "revision": reply.revision,
+        "meters": [get_meter(request, str(meter["slug"])) for meter in meters],
+    }
+
+
+@router.put("/{meterIdOrSlug}", summary="Change a meter", dependencies=WRITE)
+def update_meter(
+    request: Request,
+    meterIdOrSlug: str,
+    change: Annotated[dict[str, Any], Body(examples=[CHANGE])],
+    wait_s: WaitS = KNOWN_TIMEOUT_S,
+) -> dict[str, Any]:
+    """name, description, groupBy and metadata; one that is absent is cleared. What it counts never changes."""
+    slug = _slug(request, meterIdOrSlug)
+    reply = decided(request, "meter.update", {**change, "slug": slug})
+    neighbours(request).commands.until_known(reply.revision, wait_s)
+    return get_meter(request, slug)
+
+
+@router.delete("/{meterIdOrSlug}", status_code=204, summary="Delete a meter", dependencies=WRITE)
+def delete_meter(request: Request, meterIdOrSlug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
+    """Its usage stays stored but is no longer to be had; the slug made anew is another meter."""
+    reply = decided(request, "meter.delete", {"slug": _slug(request, meterIdOrSlug)})
+    neighbours(request).commands.until_known(reply.revision, wait_s)
+    return Response(status_code=204)
+
+
+def find(have: Neighbours, namespace: str, id_or_slug: str) -> tuple[Definition, Meter]:
+    """The meter with that id or slug in one namespace. Raises Rejected `not-found`."""
+    have.definitions.wait_loaded()
+    found = have.definitions.meter(namespace, id_or_slug)
+    if found is None:
+        raise Rejected("not-found", f"There is no meter with the slug {id_or_slug[:64]}.")
+    return found
+
+
+def meter_json(definition: Definition, meter: Meter) -> dict[str, Any]:
+    """A meter as the API shows it: its definition, `id`, `revision`, `createdAt` and `updatedAt`."""
+    body = definition.body or {}
+    updated_at = datetime.fromtimestamp(definition.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    at = updated_at.replace("+00:00", "Z")
+    return {
+        **meter.body(),
+        "name": body.get("name") or meter.slug,
+        "id": body.get("id") or str(meter.meter_id),
+        "revision": definition.revision,
+        "createdAt": body.get("createdAt") or at,
+        "updatedAt": body.get("updatedAt") or at,
+    }
+
+
+def _slug(request: Request, id_or_slug: str) -> str:
+    """The slug of a meter in force; what names none goes on as it is, to be refused and noted by control."""
+    found = definitions(request).meter(namespace_of(request), id_or_slug)
+    return found[1].slug if found else id_or_slug

@@ -1,0 +1,179 @@
+"""`/meters/{idOrSlug}/query`, its subjects and its values of a dimension: what was used.
+
+Owns: the routes. Does not own: their parameters (usage_params), forms (usage_json), the rules of a query
+(core.metering.usage_query), SQL (stores.clickhouse.usage).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.customers.lookup import display_names
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.services import neighbours
+from pipeline.api.metering.meters import find
+from pipeline.api.metering.usage_json import CSV, as_json, csv_answer, json_answer
+from pipeline.api.metering.usage_params import Asked, from_body, from_url, refuse_unknown, usage_query_of
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
+from pipeline.core.values.user_time import instant_ns
+from pipeline.errors import Rejected
+from pipeline.stores.clickhouse.usage import keys, usage
+
+router = APIRouter(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
+
+DAY_NS = 86_400 * NS_PER_S
+Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
+Several = Annotated[list[str] | None, Query(description="repeated; at most 100")]
+ROW: dict[str, Any] = {
+    "type": "object",
+    "required": ["value", "windowStart", "windowEnd", "subject", "groupBy"],
+    "properties": {
+        "value": {
+            "type": "number",
+            "description": "Exact, with all its digits (up to 38, 18 after the point): read it as a decimal.",
+        },
+        "count": {"type": "integer", "description": "how many events"},
+        "windowStart": {"type": "string", "format": "date-time", "nullable": True},
+        "windowEnd": {"type": "string", "format": "date-time", "nullable": True},
+        "subject": {"type": "string", "nullable": True},
+        "customerId": {"type": "string"},
+        "groupBy": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows, by window, customer, subject and dimensions",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": {
+                        "from": {"type": "string", "format": "date-time"},
+                        "to": {"type": "string", "format": "date-time"},
+                        "windowSize": {"type": "string", "enum": ["MINUTE", "HOUR", "DAY", "MONTH"]},
+                        "windowTimeZone": {"type": "string"},
+                        "data": {"type": "array", "items": ROW},
+                    },
+                }
+            },
+            CSV: {"schema": {"type": "string"}},
+        },
+    }
+}
+LIST: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Sorted, each once",
+        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "string"}}}},
+    }
+}
+EXAMPLE = {
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-02-01T00:00:00Z",
+    "windowSize": "DAY",
+    "windowTimeZone": "Europe/Berlin",
+    "subject": ["acme"],
+    "advancedMeterGroupByFilters": {"model": {"$like": "gpt-%"}},
+    "groupBy": ["model"],
+}
+
+
+@router.get("/{idOrSlug}/query", summary="Usage of a meter", responses=ANSWER)
+def query_meter(
+    request: Request,
+    idOrSlug: str,
+    from_: Annotated[Instant, Query(alias="from")] = None,
+    to: Instant = None,
+    windowSize: Annotated[str | None, Query(description="MINUTE, HOUR, DAY or MONTH")] = None,
+    windowTimeZone: Annotated[str | None, Query(description="an IANA zone; UTC if absent")] = None,
+    subject: Several = None,
+    filterCustomerId: Several = None,
+    groupBy: Annotated[list[str] | None, Query(description="a,b or repeated; `subject` too")] = None,
+    advancedMeterGroupByFilters: Annotated[
+        str | None, Query(description='JSON: a filter for a dimension, as `{"model": {"$like": "gpt-%"}}`')
+    ] = None,
+    clientId: Annotated[str | None, Query(description="accepted, without effect")] = None,
+) -> Response:
+    """Rows of the windows that have events; without `windowSize` one total a group.
+
+    [from, to) is exact to the nanosecond: what lies in cut minutes is measured again from the stored events.
+    Without `windowSize` a row spans from `from` to `to`; where one of them is absent, from the first or to the last
+    minute that has events. COUNT and UNIQUE_COUNT of nothing are one row 0, if no window and no group is asked for.
+    `subject` keeps only these subjects and `filterCustomerId` only the subjects of these customers (404 if unknown);
+    each adds itself to the grouping. `filterGroupBy[name]=value` keeps one value of a dimension; repeated, any of them.
+    `Accept: text/csv` answers as CSV.
+    """
+    return _answer(request, idOrSlug, from_url(request))
+
+
+@router.post("/{idOrSlug}/query", summary="Usage of a meter, asked by a body", responses=ANSWER)
+def query_meter_by_body(
+    request: Request, idOrSlug: str, body: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+) -> Response:
+    """As by GET, with the same names; in `filterGroupBy` a dimension has a list of values."""
+    return _answer(request, idOrSlug, from_body(body))
+
+
+@router.get("/{idOrSlug}/subjects", summary="Subjects that have usage", responses=LIST)
+def list_subjects(
+    request: Request, idOrSlug: str, from_: Annotated[Instant, Query(alias="from")] = None, to: Instant = None
+) -> Response:
+    """Of the events in [from, to) that the meter counted."""
+    refuse_unknown(request, {"from", "to"})
+    meter = _meter(request, idOrSlug)
+    query = _between(meter, from_, to, "subject")
+    return as_json(sorted(key.subject for key in keys(neighbours(request).clickhouse, query)))
+
+
+@router.get("/{idOrSlug}/group-by/{key}/values", summary="Values of a dimension", responses=LIST)
+def list_values(
+    request: Request,
+    idOrSlug: str,
+    key: str,
+    from_: Annotated[Instant, Query(alias="from")] = None,
+    to: Instant = None,
+    search: Annotated[str | None, Query(description="a part of the value, in any case")] = None,
+) -> Response:
+    """Of the events in [from, to) that the meter counted; of the last 24 hours where neither is said."""
+    refuse_unknown(request, {"from", "to", "search"})
+    meter = _meter(request, idOrSlug)
+    if key not in meter.group_by:
+        raise Rejected("not-found", f"The meter {meter.slug} has no dimension {key[:64]}.")
+    query = _between(meter, from_, to, key, since_ns=time.time_ns() - DAY_NS)
+    values = sorted(key.dimensions[0] for key in keys(neighbours(request).clickhouse, query))
+    wanted = (search or "").lower()
+    return as_json([value for value in values if wanted in value.lower()])
+
+
+def answer(request: Request, meter: Meter, asked: Asked, subjects: Sequence[str] | None = None) -> Response:
+    """The answer to a query in the form that the request accepts. subjects: see usage_query_of."""
+    have = neighbours(request)
+    query = usage_query_of(have, meter, asked, subjects)
+    rows = usage(have.clickhouse, query)
+    if CSV not in request.headers.get("accept", ""):
+        return json_answer(query, rows)
+    subjects_ = [str(row["subject"]) for row in rows if row["subject"] is not None]
+    return csv_answer(query, rows, display_names(have, meter.namespace, subjects_))
+
+
+def _answer(request: Request, id_or_slug: str, asked: Asked) -> Response:
+    return answer(request, _meter(request, id_or_slug), asked)
+
+
+def _meter(request: Request, id_or_slug: str) -> Meter:
+    _, meter = find(neighbours(request), namespace_of(request), id_or_slug)
+    return meter
+
+
+def _between(
+    meter: Meter, from_: str | None, to: str | None, name: str, since_ns: int | None = None
+) -> UsageQuery:
+    from_ns, to_ns = instant_ns("from", from_), instant_ns("to", to)
+    if from_ns is None and to_ns is None:
+        from_ns = since_ns
+    return usage_query(meter, from_ns=from_ns, to_ns=to_ns, group_by=[name])

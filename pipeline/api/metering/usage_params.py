@@ -1,0 +1,134 @@
+"""What a usage query asks, from a URL or from a body: the same names and rules in both.
+
+Owns: the parameters' form and how they become a UsageQuery. Does not own: the rules (core.metering.usage_query), the
+answer (usage). An unknown parameter is refused, so that no typo widens a query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import Request
+
+from pipeline.api.customers.lookup import subjects_of
+from pipeline.api.http.services import Neighbours
+from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.usage_query import UsageQuery, usage_query
+from pipeline.core.values import filters as filter_string
+from pipeline.core.values.user_time import instant_ns
+from pipeline.errors import Rejected
+
+MAX_CLIENT_ID = 36
+_FILTER = re.compile(r"filterGroupBy\[([^\]]*)\]")
+_ADVANCED = re.compile(r"advancedMeterGroupByFilters\[([^\]]*)\]\[([^\]]*)\](?:\[\d*\])?")
+_ADVANCED_NAME = "advancedMeterGroupByFilters"
+_LISTED = ("$in", "$nin")
+
+
+class Asked(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The body of a query by POST; every member is optional, and null is as good as absent."""
+
+    client_id: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    window_size: str | None = None
+    window_time_zone: str | None = None
+    subject: list[str] | None = None
+    filter_customer_id: list[str] | None = None
+    filter_group_by: dict[str, str | list[str]] | None = None
+    advanced_meter_group_by_filters: dict[str, Any] | None = None
+    group_by: list[str] | None = None
+
+
+NAMES = frozenset(name for name in Asked.__struct_encode_fields__ if name != "filterGroupBy")
+
+
+def from_body(body: Mapping[str, object]) -> Asked:
+    """Raises Rejected `bad-query` that names what is wrong."""
+    try:
+        return msgspec.convert(body, Asked)
+    except msgspec.ValidationError as error:
+        raise Rejected("bad-query", f"the body is no query: {error}") from error
+
+
+def from_url(request: Request) -> Asked:
+    """As from_body. Lists are repeated parameters; `groupBy=a,b` too; filters are `filterGroupBy[key]=value`."""
+    refuse_unknown(request, NAMES, (_FILTER, _ADVANCED))
+    given = request.query_params
+    filters: dict[str, list[str]] = {}
+    for name, value in given.multi_items():
+        if match := _FILTER.fullmatch(name):
+            filters.setdefault(match[1], []).append(value)
+    return Asked(
+        client_id=given.get("clientId"),
+        from_=given.get("from"),
+        to=given.get("to"),
+        window_size=given.get("windowSize"),
+        window_time_zone=given.get("windowTimeZone"),
+        subject=given.getlist("subject") or None,
+        filter_customer_id=given.getlist("filterCustomerId") or None,
+        filter_group_by=dict(filters) or None,
+        advanced_meter_group_by_filters=_advanced(request),
+        group_by=[name for names in given.getlist("groupBy") for name in names.split(",") if name],
+    )
+
+
+def usage_query_of(
+    have: Neighbours, meter: Meter, asked: Asked, subjects: Sequence[str] | None = None
+) -> UsageQuery:
+    """The checked query. subjects: who alone may be seen, whatever is asked (a portal token's).
+
+    Raises Rejected `bad-query`, or `not-found` for an unknown customer.
+    """
+    if asked.client_id is not None and not 1 <= len(asked.client_id) <= MAX_CLIENT_ID:
+        raise Rejected("bad-query", f"clientId must have 1 to {MAX_CLIENT_ID} characters")
+    zone = asked.window_time_zone or "UTC"
+    customers = asked.filter_customer_id
+    if customers is not None and len(customers) > filter_string.MAX_OPERANDS:
+        raise Rejected("bad-query", f"customers: at most {filter_string.MAX_OPERANDS} are allowed")
+    filters = asked.filter_group_by or {}
+    return usage_query(
+        meter,
+        from_ns=instant_ns("from", asked.from_, zone),
+        to_ns=instant_ns("to", asked.to, zone),
+        window=asked.window_size,
+        tz=zone,
+        subjects=asked.subject or () if subjects is None else subjects,
+        customers=subjects_of(have, meter.namespace, customers) if customers else None,
+        group_by=asked.group_by or (),
+        filters={name: [value] if isinstance(value, str) else value for name, value in filters.items()},
+        advanced=asked.advanced_meter_group_by_filters,
+    )
+
+
+def refuse_unknown(
+    request: Request, known: Collection[str], patterns: Collection[re.Pattern[str]] = ()
+) -> None:
+    """Raises Rejected `bad-query` for a query parameter that is not known."""
+    for name in request.query_params:
+        if name not in known and not any(pattern.fullmatch(name) for pattern in patterns):
+            raise Rejected("bad-query", f"there is no parameter {name[:64]!r}")
+
+
+def _advanced(request: Request) -> dict[str, Any] | None:
+    """As JSON, or `advancedMeterGroupByFilters[key][$op]=value`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in request.query_params.multi_items():
+        if match := _ADVANCED.fullmatch(name):
+            operators = found.setdefault(match[1], {})
+            if match[2] in _LISTED:
+                operators.setdefault(match[2], []).append(value)
+            else:
+                operators[match[2]] = value
+    text = request.query_params.get(_ADVANCED_NAME)
+    if text is None:
+        return found or None
+    body = filter_string.parse_json(_ADVANCED_NAME, text)
+    if not isinstance(body, dict) or found:
+        raise Rejected(
+            "bad-query", f'{_ADVANCED_NAME} must be one object such as {{"model": {{"$eq": "a"}}}}'
+        )
+    return body

@@ -1,0 +1,1 @@
+"""Rules, channels, notification events and deliveries over HTTP."""

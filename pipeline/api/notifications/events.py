@@ -1,0 +1,142 @@
+"""`/notification/events`: what rules have told, with what became of it at each channel.
+
+Owns: the routes, the form of an event. Does not own: alerts (telling), deliveries (deliveries, the webhook stage).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any, cast
+
+import msgspec
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs, principal
+from pipeline.api.http.json_response import answer
+from pipeline.api.http.paging import Paged, Several, split
+from pipeline.api.http.services import neighbours
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.notifications.delivery_json import status_json
+from pipeline.api.notifications.rule_json import rule_json
+from pipeline.core.notifications.delivery import delivery_id
+from pipeline.core.values import timestamp
+from pipeline.core.values.user_time import instant_ns
+from pipeline.errors import Broken, Rejected
+from pipeline.records import Alert, Delivery, WebhookWork
+from pipeline.stores.kafka.definitions import Definitions
+
+router = APIRouter(prefix="/notification/events", tags=["notifications"])
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("webhooks:write"))]
+NS_PER_MS = 1_000_000
+Instant = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
+
+
+@router.get("", summary="What rules have told", dependencies=READ)
+def list_events(
+    request: Request,
+    page: Paged,
+    from_: Annotated[Instant, Query(alias="from")] = None,
+    to: Instant = None,
+    feature: Several = None,
+    subject: Several = None,
+    rule: Several = None,
+    channel: Several = None,
+) -> Response:
+    """A page of them, newest first (`order=ASC`: oldest), of [from, to). Features by id or key."""
+    have, namespace, log = neighbours(request), namespace_of(request), definitions(request)
+    since_ms, until_ms = ms("from", from_), ms("to", to)
+    wanted = {
+        "feature": _keys(log.feature(namespace, one) or {"key": one} for one in split(feature)),
+        "subject": _keys(log.subject(namespace, one) or {"key": one} for one in split(subject)),
+        "rule": split(rule),
+    }
+    channels = split(channel)
+    found = [
+        alert
+        for alert in have.alerts().newest_first()
+        if alert.namespace == namespace
+        and (since_ms is None or alert.at_ms >= since_ms)
+        and (until_ms is None or alert.at_ms < until_ms)
+        and all(not values or getattr(alert, name) in values for name, values in wanted.items())
+        and (not channels or channels & set(alert.endpoints))
+    ]
+    begin = (page.number - 1) * page.size
+    shown = found[:: 1 if newest_first(request) else -1][begin : begin + page.size]
+    items = [event_json(alert, log, have.deliveries().of(alert.id)) for alert in shown]
+    return answer({"totalCount": len(found), "page": page.number, "pageSize": page.size, "items": items})
+
+
+@router.get("/{eventId}", summary="One event", dependencies=READ)
+def get_event(request: Request, eventId: str) -> Response:
+    """With its payload, byte for byte as it was sent, and its delivery to each channel."""
+    alert = _found(request, eventId)
+    if alert is None:
+        raise Rejected("not-found", f"There is no event with the id {eventId[:64]}.")
+    deliveries = neighbours(request).deliveries().of(alert.id)
+    return answer(event_json(alert, definitions(request), deliveries))
+
+
+@router.post("/{eventId}/resend", status_code=202, summary="Send an event again", dependencies=WRITE)
+def resend_event(
+    request: Request,
+    eventId: str,
+    wish: Annotated[dict[str, Any] | None, Body(examples=[{"channels": []}])] = None,
+) -> Response:
+    """To all its channels, or to those of its channels that are named; with the same `webhook-id` as before."""
+    alert = _found(request, eventId)
+    facts = {"id": eventId} if alert is None else {"id": eventId, "sentTo": alert.endpoints}
+    sent = body_of(decided(request, "event.resend", {**(wish or {}), **facts}))
+    if alert is None:
+        raise Broken(f"An event that is not there was decided to be sent again: {eventId[:64]}.")
+    resend(request, [(one, delivery_id(alert, one)) for one in cast(list[str], sent["channels"])])
+    return Response(status_code=202)
+
+
+def resend(request: Request, deliveries: Iterable[tuple[str, str]]) -> None:
+    """Asks for deliveries, as (endpoint, id), to be sent again. Raises Unavailable."""
+    now_ms, who = time.time_ns() // NS_PER_MS, principal(request)
+    neighbours(request).appending.work(
+        [
+            WebhookWork("resend", who.namespace, endpoint, id, now_ms, actor=who.actor)
+            for endpoint, id in deliveries
+        ]
+    )
+
+
+def _found(request: Request, id: str) -> Alert | None:
+    alert = neighbours(request).alerts().get(id)
+    return None if alert is None or alert.namespace != namespace_of(request) else alert
+
+
+def event_json(alert: Alert, log: Definitions, deliveries: Iterable[Delivery]) -> dict[str, Any]:
+    """An event. A channel to which nothing was begun yet is PENDING."""
+    rule = log.body(alert.namespace, "rule", alert.rule)
+    by_endpoint = {one.endpoint: one for one in deliveries}
+    return {
+        "id": alert.id,
+        "type": alert.type,
+        "createdAt": timestamp.text_of(alert.at_ms),
+        "rule": {"id": alert.rule} if rule is None else rule_json(rule),
+        "payload": msgspec.Raw(alert.payload.encode()),
+        "deliveryStatus": [
+            status_json(endpoint, by_endpoint.get(endpoint), alert.at_ms) for endpoint in alert.endpoints
+        ],
+        "annotations": alert.annotations,
+    }
+
+
+def ms(name: str, text: str | None) -> int | None:
+    """Milliseconds of an instant, rounded up, so that [from, to) is exact to the millisecond."""
+    at_ns = instant_ns(name, text)
+    return None if at_ns is None else -(-at_ns // NS_PER_MS)
+
+
+def newest_first(request: Request) -> bool:
+    """The order unless ASC is asked for."""
+    return request.query_params.get("order") != "ASC"
+
+
+def _keys(bodies: Iterable[dict[str, Any]]) -> set[str]:
+    return {str(body["key"]) for body in bodies}

@@ -1,0 +1,112 @@
+"""`/notification/rules`: what is to be told, and to which channels.
+
+Owns: the routes, the form of a rule, a rule's test. Does not own: what a rule may be (core.notifications.rule), when it
+tells (threshold), the events that it made (events).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.json_response import answer
+from pipeline.api.http.paging import Paged, Several, ordered, paginated, split
+from pipeline.api.http.services import neighbours
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.notifications.events import event_json
+from pipeline.api.notifications.rule_json import rule_json
+from pipeline.core.notifications import sample_alert
+from pipeline.core.values import ulid
+from pipeline.errors import Rejected
+
+router = APIRouter(prefix="/notification/rules", tags=["notifications"])
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("webhooks:write"))]
+ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
+SEEN_S = 5.0
+EXAMPLE = {
+    "type": "entitlements.balance.threshold",
+    "name": "80 % and all of the quota",
+    "channels": ["01J5Z5Z5Z5Z5Z5Z5Z5Z5Z5Z5Z5"],
+    "features": ["gpt_4_tokens"],
+    "thresholds": [{"type": "usage_percentage", "value": 80}, {"type": "usage_percentage", "value": 100}],
+}
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+
+
+@router.get("", summary="Rules", dependencies=READ)
+def list_rules(
+    request: Request,
+    page: Paged,
+    includeDeleted: bool = False,
+    includeDisabled: bool = False,
+    feature: Several = None,
+    channel: Several = None,
+    orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
+) -> Response:
+    """A page of them, oldest first. `feature` (id or key) and `channel` keep those that name one."""
+    features, channels = split(feature), split(channel)
+    rows = [
+        rule_json(body)
+        for body in definitions(request).rules(namespace_of(request))
+        if (includeDeleted or "deletedAt" not in body)
+        and (includeDisabled or not body["disabled"])
+        and (not features or features & _features(body))
+        and (not channels or channels & set(map(str, body["channels"])))  # type: ignore[call-overload]
+    ]
+    return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
+
+
+@router.post("", status_code=201, summary="Create a rule", dependencies=WRITE)
+def create_rule(request: Request, rule: One) -> Response:
+    """Types: entitlements.balance.threshold, entitlements.reset; ours: entitlements.grant.expiring,
+    meter.volume.threshold; invoice.created and invoice.updated.
+    """
+    return answer(rule_json(body_of(decided(request, "rule.create", rule))), 201)
+
+
+@router.get("/{ruleId}", summary="One rule", dependencies=READ)
+def get_rule(request: Request, ruleId: str) -> Response:
+    """Also a deleted one."""
+    return answer(rule_json(_find(request, ruleId)))
+
+
+@router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE)
+def update_rule(request: Request, ruleId: str, rule: One) -> Response:
+    """All of it but its type."""
+    return answer(rule_json(body_of(decided(request, "rule.update", {**rule, "id": ruleId}))))
+
+
+@router.delete("/{ruleId}", status_code=204, summary="Delete a rule", dependencies=WRITE)
+def delete_rule(request: Request, ruleId: str) -> Response:
+    """It tells nothing more, and stays readable by its id."""
+    decided(request, "rule.delete", {"id": ruleId})
+    return Response(status_code=204)
+
+
+@router.post("/{ruleId}/test", status_code=201, summary="Try a rule's channels", dependencies=WRITE)
+def try_rule(request: Request, ruleId: str) -> Response:
+    """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
+    rule, have = body_of(decided(request, "rule.test", {"id": ruleId})), neighbours(request)
+    now_ms = time.time_ns() // 1_000_000
+    alert = sample_alert.alert(ulid.make(now_ms, uuid.uuid4().hex), namespace_of(request), rule, now_ms)
+    view = have.alerts()
+    have.appending.alert(alert)
+    view.wait_for(lambda seen: alert.id in seen, SEEN_S)  # so that it can be asked for at once
+    return answer(event_json(alert, definitions(request), []), 201)
+
+
+def _features(rule: Mapping[str, Any]) -> set[str]:
+    return {str(one[name]) for one in rule.get("features") or () for name in ("id", "key")}
+
+
+def _find(request: Request, id: str) -> dict[str, Any]:
+    found = definitions(request).body(namespace_of(request), "rule", id)
+    if found is None:
+        raise Rejected("not-found", f"There is no rule with the id {id[:64]}.")
+    return found

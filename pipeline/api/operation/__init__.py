@@ -1,0 +1,1 @@
+"""Status, reconciliation and the audit log over HTTP."""

@@ -1,0 +1,93 @@
+"""`/reconcile`: whether every event read has one fate, and whether ClickHouse holds the same.
+
+Owns: waiting for quiet and taking counts and rows of one moment. Does not own: the equations (core).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import needs, principal
+from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.core.metering.reconcile import Report, Stored, in_flight, reconcile, totals
+from pipeline.records import Counts
+from pipeline.stores.clickhouse import totals as stored_totals
+from pipeline.stores.kafka.consumer_groups import lag
+
+router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
+
+WAIT_S = 30.0
+STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
+_ASK_AGAIN_S = 0.3
+_SURE_AFTER_S = 3.0  # a difference that stays so long is one: counts and rows reach this process by two ways
+
+
+@router.get("/reconcile", summary="Whether all events are accounted for")
+def get_reconcile(
+    request: Request,
+    wait_s: Annotated[
+        float, Query(ge=0, le=600, description="how long to wait for quiet, in seconds")
+    ] = WAIT_S,
+) -> Response:
+    """`ok`: all that was read has a fate or is pending, in total and stage by stage.
+
+    Once nothing is in flight (`settled`), stored rows are compared too, down to meter, subject and minute.
+    The report is on the namespace of the key; without keys (`auth = off`) on all.
+    `lag` is in records that a stage has not read yet.
+    """
+    report, lags = settle(neighbours(request), wait_s)
+    who = principal(request)
+    if who.key_id is not None:
+        report = only(report, who.namespace)
+    body = {**msgspec.to_builtins(report), "lag": lags}
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def only(report: Report, namespace: str) -> Report:
+    """What the report says of one namespace."""
+    kept = [one for one in report.namespaces if one.namespace == namespace]
+    differences = [sentence for one in kept for sentence in one.differences]
+    return Report(not differences, report.settled, kept, differences)
+
+
+def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | None]]:
+    """Reports as soon as all is quiet, or after `wait_s` what holds while events are in flight."""
+    have.counts.wait_loaded()
+    deadline = time.monotonic() + wait_s
+    first_difference: float | None = None
+    while True:
+        lags = lag(have.settings, STAGES)
+        counts = _counts(have)
+        quiet = all(unread == 0 for unread in lags.values()) and in_flight(counts) == 0
+        report = _quiet_report(have, counts) if quiet else None
+        now = time.monotonic()
+        if report is not None:
+            if report.ok or now >= deadline:
+                return report, lags
+            first_difference = first_difference or now
+            if now - first_difference >= _SURE_AFTER_S:
+                return report, lags
+        elif now >= deadline:
+            return reconcile(counts), lags
+        have.counts.wait_for(partial(_moved, counts), min(_ASK_AGAIN_S, deadline - now))
+
+
+def _quiet_report(have: Neighbours, counts: list[Counts]) -> Report | None:
+    """None if something moved while the rows were read."""
+    names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
+    stored: dict[str, Stored] = {name: stored_totals.stored(have.clickhouse, name) for name in sorted(names)}
+    return reconcile(counts, stored) if _counts(have) == counts else None
+
+
+def _moved(before: list[Counts], now: Mapping[str, Counts]) -> bool:
+    return list(now.values()) != before
+
+
+def _counts(have: Neighbours) -> list[Counts]:
+    return list(have.counts.snapshot().values())

@@ -1,0 +1,261 @@
+"""Entitlements: what customers may use. Reads come from the control log in memory; changes are commands.
+
+Owns: the routes by customer, by subject (OpenMeter's v1) and over all. Does not own: their form (entitlement_form), the
+rules (core.quota.entitlement), grants (grants), values and history (values), live values (live_values).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.json_response import answer
+from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
+from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.api.quota import lookup
+from pipeline.api.quota.lookup import Holder
+from pipeline.core.quota.entitlement_json import entitlement_json
+from pipeline.core.quota.entitlement_lookup import in_force
+
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("entitlements:write"))]
+BY_CUSTOMER = "/customers/{customerIdOrKey}/entitlements"
+BY_SUBJECT = "/subjects/{subjectIdOrKey}/entitlements"
+ONE = "/{entitlementIdOrFeatureKey}"
+ORDER_BY = ("createdAt", "updatedAt", "id", "featureKey")
+LIMIT = 100
+EXAMPLE = {
+    "type": "metered",
+    "featureKey": "gpt_4_tokens",
+    "usagePeriod": {"interval": "MONTH", "anchor": "2026-01-01T00:00:00Z"},
+    "issueAfterReset": 1000000,
+    "isSoftLimit": False,
+    "gracePeriod": "PT1H",
+}
+RESET = {"effectiveAt": "2026-01-15T12:00:00Z", "retainAnchor": True, "preserveOverage": False}
+
+customers = APIRouter(prefix=BY_CUSTOMER, tags=["entitlements"])  # of v1 and v2
+subjects = APIRouter(prefix=BY_SUBJECT, tags=["entitlements"])  # of v1
+router = APIRouter(prefix="/entitlements", tags=["entitlements"])
+router_v2 = APIRouter(prefix="/entitlements", tags=["entitlements"])
+
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+Reset = Annotated[dict[str, Any], Body(examples=[RESET])]
+OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
+
+
+@customers.get("", summary="A customer's entitlements", dependencies=READ)
+def list_of_customer(
+    request: Request,
+    page: Paged,
+    customerIdOrKey: str,
+    orderBy: OrderBy = None,
+    includeDeleted: bool = False,
+) -> Response:
+    """A page of them, oldest first; ended ones too."""
+    rows = _of(request, lookup.by_customer(request, customerIdOrKey), includeDeleted)
+    return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
+
+
+@customers.post("", status_code=201, summary="Entitle a customer to a feature", dependencies=WRITE)
+def create_for_customer(request: Request, customerIdOrKey: str, entitlement: One) -> Response:
+    """`type` is metered, static (with `config`) or boolean; grants can be sent along.
+
+    One of a customer and feature is in force at a time: 409 otherwise.
+    """
+    return _created(request, {**entitlement, "customerId": customerIdOrKey})
+
+
+@customers.get(ONE, summary="One entitlement", dependencies=READ)
+def get_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
+    """By id, or the one in force by the feature's key."""
+    return _one(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
+
+
+@customers.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
+def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
+    """Now; it stays readable by its id, with `deletedAt`."""
+    return _deleted(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey)
+
+
+@customers.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
+def override_of_customer(
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
+) -> Response:
+    """By a new one, which the answer holds: the old one ends as it begins."""
+    return _overridden(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, entitlement)
+
+
+@customers.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
+def reset_of_customer(
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
+) -> Response:
+    """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
+    return _reset(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, reset)
+
+
+@subjects.get("", summary="Entitlements of a subject's customer", dependencies=READ)
+def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool = False) -> Response:
+    """All of them, oldest first. 404 where no customer has the subject."""
+    return answer(_of(request, lookup.by_subject(request, subjectIdOrKey), includeDeleted))
+
+
+@subjects.post("", status_code=201, summary="Entitle a subject's customer to a feature", dependencies=WRITE)
+def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: One) -> Response:
+    """As by customer. 404 where no customer has the subject."""
+    return _created(request, {**entitlement, "subject": subjectIdOrKey})
+
+
+@subjects.get(ONE, summary="One entitlement", dependencies=READ)
+def get_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
+    """By id, or the one in force by the feature's key."""
+    return _one(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
+
+
+@subjects.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
+def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
+    """Now; it stays readable by its id, with `deletedAt`."""
+    return _deleted(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey)
+
+
+@subjects.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
+def override_of_subject(
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
+) -> Response:
+    """By a new one, which the answer holds: the old one ends as it begins."""
+    return _overridden(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, entitlement)
+
+
+@subjects.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
+def reset_of_subject(
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
+) -> Response:
+    """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
+    return _reset(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, reset)
+
+
+@router.get("", summary="Entitlements of all customers", dependencies=READ)
+def list_all(
+    request: Request,
+    page: Paged,
+    feature: Several = None,
+    subject: Several = None,
+    customerKeys: Several = None,
+    customerIds: Several = None,
+    entitlementType: Several = None,
+    excludeInactive: bool = False,
+    orderBy: OrderBy = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
+) -> Response:
+    """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
+    rows = _all(request, page, orderBy, excludeInactive, feature=feature, subject=subject,
+                customer=[*(customerKeys or ()), *(customerIds or ())], type=entitlementType)  # fmt: skip
+    return answer(either(request, rows, page, offset, limit))
+
+
+@router_v2.get("", summary="Entitlements of all customers", dependencies=READ)
+def list_all_v2(
+    request: Request,
+    page: Paged,
+    feature: Several = None,
+    customerKeys: Several = None,
+    customerIds: Several = None,
+    entitlementType: Several = None,
+    excludeInactive: bool = False,
+    orderBy: OrderBy = None,
+) -> Response:
+    """A page of them. Features by id or key."""
+    rows = _all(request, page, orderBy, excludeInactive, feature=feature,
+                customer=[*(customerKeys or ()), *(customerIds or ())], type=entitlementType)  # fmt: skip
+    return answer(paginated(rows, page))
+
+
+@router.get("/{entitlementId}", summary="One entitlement", dependencies=READ)
+@router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ)
+def get_by_id(request: Request, entitlementId: str) -> Response:
+    """By its id; also one that ended or was deleted."""
+    body = lookup.by_id(request, entitlementId)
+    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body)))
+
+
+def _of(request: Request, holder: Holder, deleted: bool) -> list[dict[str, Any]]:
+    found = definitions(request).entitlements_of(namespace_of(request), holder.id)
+    return [
+        entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
+        for body in found
+        if deleted or "deletedAt" not in body
+    ]
+
+
+def _all(
+    request: Request, page: Page, order_by: str | None, active: bool, **asked: list[str] | None
+) -> list[dict[str, Any]]:
+    """asked: feature, customer, subject, type: any of their values; none: all."""
+    wanted = {name: split(values) for name, values in asked.items()}
+    log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
+    if wanted.get("subject"):
+        holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
+        mine = {str(body["id"]) for body in holders if body is not None}
+    else:
+        mine = None
+    rows = []
+    for body in log.entitlements(namespace):
+        customer = log.customer(namespace, str(body["customerId"])) or {}
+        facts = {
+            "feature": {body["featureId"], body["featureKey"]},
+            "customer": {body["customerId"], customer.get("key")},
+            "type": {body["type"]},
+        }
+        if (
+            "deletedAt" not in body
+            and (mine is None or body["customerId"] in mine)
+            and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
+            and (not active or in_force(body, now_s))
+        ):
+            rows.append(entitlement_json(body, now_s, customer))
+    return ordered(rows, order_by, ORDER_BY, page)
+
+
+def _one(request: Request, holder: Holder, wanted: str) -> Response:
+    body = lookup.entitlement(request, holder, wanted)
+    return answer(entitlement_json(body, lookup.now_s(), holder.customer, holder.subject))
+
+
+def _created(request: Request, wish: dict[str, Any]) -> Response:
+    grants = wish.get("grants")
+    if isinstance(grants, list):
+        wish["grants"] = [with_rollover(one) if isinstance(one, dict) else one for one in grants]
+    return _made(request, "entitlement.create", wish)
+
+
+def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
+    """A grant as v2 means it: what nobody says of its rollover is that all of it is kept."""
+    return {"maxRolloverAmount": grant.get("amount")} | grant
+
+
+def _deleted(request: Request, of: Of, wanted: str) -> Response:
+    known(request, "entitlement.delete", {"id": wanted, **of})
+    return Response(status_code=204)
+
+
+def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, Any]) -> Response:
+    return _made(request, "entitlement.override", {"id": wanted, **of, "entitlement": entitlement})
+
+
+def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
+    body = body_of(known(request, kind, wish))
+    subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
+    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body), subject), 201)
+
+
+def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
+    known(request, "entitlement.reset", {**(reset or {}), "id": wanted, **of})
+    return Response(status_code=204)
+
+
+def _customer(request: Request, body: lookup.Body) -> lookup.Body | None:
+    return definitions(request).customer(namespace_of(request), str(body["customerId"]))

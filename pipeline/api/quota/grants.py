@@ -1,0 +1,162 @@
+"""Grants: amounts that a metered entitlement may take. Reads come from the control log; changes are commands.
+
+Owns: the routes. Does not own: their form (entitlement_form), the rules (core.quota.grant).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.json_response import answer
+from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
+from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.api.quota import lookup
+from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
+from pipeline.api.quota.lookup import Holder
+from pipeline.core.quota.entitlement_json import grant_json
+
+READ = [Depends(needs("query"))]
+WRITE = [Depends(needs("entitlements:write"))]
+ORDER_BY = ("createdAt", "updatedAt", "id")
+LIMIT = 100
+EXAMPLE = {
+    "amount": 100000,
+    "priority": 1,
+    "effectiveAt": "2026-01-01T00:00:00Z",
+    "expiration": {"duration": "MONTH", "count": 3},
+    "recurrence": {"interval": "MONTH"},
+    "minRolloverAmount": 0,
+    "maxRolloverAmount": 100000,
+}
+
+customers = APIRouter(prefix=BY_CUSTOMER, tags=["grants"])  # of v1 and v2
+subjects = APIRouter(prefix=BY_SUBJECT, tags=["grants"])
+router = APIRouter(prefix="/grants", tags=["grants"])
+router_v2 = APIRouter(prefix="/grants", tags=["grants"])
+
+One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+Deleted = Annotated[bool, Query(description="without effect: grants are voided, not deleted")]
+Row = dict[str, Any]
+
+
+@customers.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
+def list_of_customer(
+    request: Request,
+    page: Paged,
+    customerIdOrKey: str,
+    entitlementIdOrFeatureKey: str,
+    includeDeleted: Deleted = False,
+    orderBy: OrderBy = None,
+) -> Response:
+    """A page of them, oldest first, voided ones too."""
+    rows = _of(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
+    return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
+
+
+@customers.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE)
+def create_for_customer(
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
+) -> Response:
+    """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves all that is left."""
+    return _created(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, with_rollover(grant))
+
+
+@subjects.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
+def list_of_subject(
+    request: Request,
+    page: Paged,
+    subjectIdOrKey: str,
+    entitlementIdOrFeatureKey: str,
+    includeDeleted: Deleted = False,
+    orderBy: OrderBy = None,
+) -> Response:
+    """All of them, oldest first, voided ones too."""
+    rows = _of(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
+    return answer(ordered(rows, orderBy, ORDER_BY, page))
+
+
+@subjects.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE)
+def create_for_subject(
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
+) -> Response:
+    """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves nothing."""
+    return _created(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, grant)
+
+
+@router.get("", summary="Grants of all entitlements", dependencies=READ)
+def list_all(
+    request: Request,
+    page: Paged,
+    feature: Several = None,
+    subject: Several = None,
+    includeDeleted: Deleted = False,
+    orderBy: OrderBy = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
+) -> Response:
+    """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
+    log, namespace = definitions(request), namespace_of(request)
+    holders = (log.customer_of(namespace, one) for one in split(subject))
+    customers = {str(body["id"]) for body in holders if body is not None}
+    rows = _all(request, page, orderBy, split(feature), customers if split(subject) else None)
+    return answer(either(request, rows, page, offset, limit))
+
+
+@router_v2.get("", summary="Grants of all entitlements", dependencies=READ)
+def list_all_v2(
+    request: Request,
+    page: Paged,
+    feature: Several = None,
+    customer: Several = None,
+    includeDeleted: Deleted = False,
+    orderBy: OrderBy = None,
+) -> Response:
+    """A page of them. Features and customers by id or key."""
+    log, namespace = definitions(request), namespace_of(request)
+    holders = (log.customer(namespace, one) for one in split(customer))
+    customers = {str(body["id"]) for body in holders if body is not None}
+    rows = _all(request, page, orderBy, split(feature), customers if split(customer) else None)
+    return answer(paginated(rows, page))
+
+
+@router.delete("/{grantId}", status_code=204, summary="Void a grant", dependencies=WRITE)
+def void(
+    request: Request,
+    grantId: str,
+    at: Annotated[str | None, Query(description="since when: RFC 3339; now if absent")] = None,
+) -> Response:
+    """It gives nothing from then on; what it paid for stays paid. 409 if it is voided already."""
+    known(request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at})
+    return Response(status_code=204)
+
+
+def _of(request: Request, holder: Holder, wanted: str) -> list[Row]:
+    entitlement = lookup.entitlement(request, holder, wanted)
+    found = definitions(request).grants_of(namespace_of(request), str(entitlement["id"]))
+    return [grant_json(body, lookup.now_s()) for body in found]
+
+
+def _created(request: Request, of: Of, wanted: str, grant: Row) -> Response:
+    wish = {**grant, "entitlementId": wanted, **of}
+    return answer(grant_json(body_of(known(request, "grant.create", wish)), lookup.now_s()), 201)
+
+
+def _all(
+    request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
+) -> list[Row]:
+    log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
+    entitlements = {str(body["id"]): body for body in log.entitlements(namespace)}
+    rows = []
+    for body in log.grants(namespace):
+        entitlement = entitlements.get(str(body["entitlementId"]))
+        if entitlement is None:
+            continue
+        if features and not features & {str(entitlement["featureId"]), str(entitlement["featureKey"])}:
+            continue
+        if customers is None or entitlement["customerId"] in customers:
+            rows.append(grant_json(body, now_s))
+    return ordered(rows, order_by, ORDER_BY, page)

@@ -1,0 +1,170 @@
+"""`/customers/.../value`, `/customers/.../access`, `/entitlements/check`: what may be used, now.
+
+Owns: the shape of the answers. Does not own: balances (alert), their copy in Redis (live, stores.redis_balances).
+Answered from Redis in one round trip. Without a whole copy there the answer is 503, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+
+from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.services import neighbours
+from pipeline.errors import Rejected
+from pipeline.records import Balance
+
+router = APIRouter(tags=["access"])
+READ = [Depends(needs("query"))]
+MOST_CHECKS = 1_000
+
+
+class Check(msgspec.Struct):
+    """One question: may the customer (id or key) use the feature (key)?"""
+
+    customer: str
+    feature: str
+
+
+class Checks(msgspec.Struct):
+    checks: list[Check]
+
+
+_checks = msgspec.json.Decoder(Checks).decode
+_CHECKS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["checks"],
+                    "properties": {
+                        "checks": {
+                            "type": "array",
+                            "maxItems": MOST_CHECKS,
+                            "items": {
+                                "type": "object",
+                                "required": ["customer", "feature"],
+                                "properties": {"customer": {"type": "string"}, "feature": {"type": "string"}},
+                            },
+                        }
+                    },
+                },
+                "example": {"checks": [{"customer": "acme", "feature": "tokens"}]},
+            }
+        },
+    }
+}
+
+
+@router.get(
+    "/customers/{customerIdOrKey}/entitlements/{featureKey}/value",
+    summary="What a customer may use of a feature, now",
+    dependencies=READ,
+)
+async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> Response:
+    """`hasAccess`, and of metered entitlements `balance`, `usage`, `overage` and `totalAvailableGrantAmount`.
+
+    Answers 404 where the customer has no entitlement to the feature.
+    """
+    customer = await _customer(request, customerIdOrKey)
+    wanted = [(customer, [featureKey])]
+    ((balance,),) = await (await neighbours(request).balances()).read(namespace_of(request), wanted)
+    if balance is None or not balance.type:
+        raise Rejected(
+            "not-found", f"The customer {customerIdOrKey[:256]} has no entitlement to {featureKey[:64]}."
+        )
+    return _json(value(balance))
+
+
+@router.get(
+    "/customers/{customerIdOrKey}/access", summary="All that a customer may use, now", dependencies=READ
+)
+async def get_access(request: Request, customerIdOrKey: str) -> Response:
+    """The value of each entitlement by feature key."""
+    customer = await _customer(request, customerIdOrKey)
+    found = await (await neighbours(request).balances()).read_all(namespace_of(request), customer)
+    return _json({"entitlements": {one.feature: value(one) for one in found if one.type}})
+
+
+@router.post(
+    "/entitlements/check",
+    summary="Many questions at once: may a customer use a feature?",
+    dependencies=READ,
+    openapi_extra=_CHECKS_BODY,
+)
+async def check(request: Request) -> Response:
+    """One answer a question, in order. Without an entitlement, or a customer, `hasAccess` is false.
+
+    An answer holds for the moment: usage that is on its way moves it within about a second.
+    """
+    try:
+        checks = _checks(await request.body()).checks
+    except msgspec.DecodeError as error:
+        raise Rejected("bad-request", f"The body is not a list of checks: {error}.") from error
+    if len(checks) > MOST_CHECKS:
+        raise Rejected("bad-request", f"There may be {MOST_CHECKS} checks at most.")
+    have = neighbours(request)
+    await loaded(have.definitions)
+    namespace = namespace_of(request)
+    ids = {name: _id(have.definitions.customer(namespace, name)) for name in {one.customer for one in checks}}
+    wanted: dict[str, dict[str, None]] = {}
+    for one in checks:
+        if ids[one.customer]:
+            wanted.setdefault(ids[one.customer], {})[one.feature] = None
+    asked = [(customer, list(features)) for customer, features in wanted.items()]
+    held = await (await have.balances()).read(namespace, asked) if asked else []
+    found = {
+        (customer, feature): balance
+        for (customer, features), balances in zip(asked, held, strict=True)
+        for feature, balance in zip(features, balances, strict=True)
+    }
+    return _json({"results": _results(checks, ids, found)})
+
+
+def value(balance: Balance) -> dict[str, Any]:
+    """An entitlement's value as OpenMeter shows it; amounts are JSON numbers with all their digits."""
+    answer: dict[str, Any] = {"hasAccess": balance.has_access}
+    if balance.type == "static":
+        answer["config"] = balance.config
+    if balance.type == "metered":
+        answer |= {
+            "balance": msgspec.Raw(balance.balance.encode()),
+            "usage": msgspec.Raw(balance.usage.encode()),
+            "overage": msgspec.Raw(balance.overage.encode()),
+            "totalAvailableGrantAmount": msgspec.Raw(balance.total_available.encode()),
+        }
+    return answer
+
+
+def _results(
+    checks: Iterable[Check], ids: dict[str, str], found: dict[tuple[str, str], Balance | None]
+) -> list[dict[str, Any]]:
+    results = []
+    for one in checks:
+        balance = found.get((ids[one.customer], one.feature))
+        held = {"hasAccess": False} if balance is None or not balance.type else value(balance)
+        results.append({"customer": one.customer, "feature": one.feature, **held})
+    return results
+
+
+async def _customer(request: Request, name: str) -> str:
+    """The id of a customer named by id or key. Raises Rejected `not-found`."""
+    have = neighbours(request)
+    await loaded(have.definitions)
+    found = _id(have.definitions.customer(namespace_of(request), name))
+    if not found:
+        raise Rejected("not-found", f"There is no customer {name[:256]}.")
+    return found
+
+
+def _id(customer: Any) -> str:
+    return "" if customer is None else str(customer["id"])
+
+
+def _json(body: object) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")

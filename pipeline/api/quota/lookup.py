@@ -1,0 +1,72 @@
+"""Which entitlement of which customer a request is about.
+
+Owns: customers by id, key or subject, entitlements by id or feature key, the present moment. Does not own: any answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fastapi import Request
+
+from pipeline.api.http.auth import namespace_of
+from pipeline.api.http.submit import definitions
+from pipeline.errors import Rejected
+
+Body = Mapping[str, Any]
+
+
+class Holder(NamedTuple):
+    """A customer, and the subject by which it was asked for, if it was."""
+
+    customer: Body
+    subject: str | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.customer["id"])
+
+
+def now_s() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+def by_customer(request: Request, id_or_key: str) -> Holder:
+    """Raises Rejected `not-found`."""
+    found = definitions(request).customer(namespace_of(request), id_or_key)
+    if found is None:
+        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
+    return Holder(found)
+
+
+def by_subject(request: Request, id_or_key: str) -> Holder:
+    """The customer that holds a subject now. Raises Rejected `not-found`: nobody does."""
+    key = subject_key(request, id_or_key)
+    found = definitions(request).customer_of(namespace_of(request), key)
+    if found is None:
+        raise Rejected("not-found", f"There is no customer with the subject {key[:256]}.")
+    return Holder(found, key)
+
+
+def subject_key(request: Request, id_or_key: str) -> str:
+    """The key of the subject with this id; whatever is no id is a key."""
+    subject = definitions(request).subject(namespace_of(request), id_or_key)
+    return id_or_key if subject is None else str(subject["key"])
+
+
+def entitlement(request: Request, holder: Holder, id_or_feature_key: str) -> Body:
+    """By id, or the one in force by feature key. Raises Rejected `not-found`."""
+    return definitions(request).entitlement(
+        namespace_of(request), id_or_feature_key[:256], now_s(), holder.id
+    )
+
+
+def by_id(request: Request, id: str) -> Body:
+    """An entitlement by its id alone, deleted or not. Raises Rejected `not-found`."""
+    found = definitions(request).body(namespace_of(request), "entitlement", id)
+    if found is None:
+        raise Rejected("not-found", f"There is no entitlement with the id {id[:64]}.")
+    return found

@@ -1,0 +1,165 @@
+"""What is left of an entitlement, now or at another time, and how it came to that.
+
+Owns: `.../value` by id or feature key, `.../history`, their parameters. Does not own: live values by feature
+(live_values), counting anew (recount), the burn-down (core.quota.history).
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Annotated, Any, cast, get_args
+from zoneinfo import ZoneInfo
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.json_response import answer
+from pipeline.api.http.services import neighbours
+from pipeline.api.quota import lookup
+from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
+from pipeline.api.quota.live_values import value
+from pipeline.api.quota.lookup import Body, Holder
+from pipeline.api.quota.recount import AHEAD_S, recount
+from pipeline.core.quota import history
+from pipeline.core.quota.entitlement_json import history_json, snapshot_json
+from pipeline.core.quota.entitlement_lookup import in_force, schedule_of, span
+from pipeline.core.quota.history import MAX_WINDOWS, HistorySize
+from pipeline.core.quota.late_usage import correction_of
+from pipeline.core.values import calendar
+from pipeline.core.values.user_time import instant_ns
+from pipeline.errors import Rejected
+
+READ = [Depends(needs("query"))]
+SIZES = get_args(HistorySize)
+SECONDS = {"MINUTE": 60, "HOUR": 3600, "DAY": 82_800, "MONTH": 28 * 86_400}  # at least
+NS_PER_S = 1_000_000_000
+
+customers = APIRouter(prefix=BY_CUSTOMER, tags=["access"])  # of v1 and v2
+customers_v2 = APIRouter(prefix=BY_CUSTOMER, tags=["access"])
+subjects = APIRouter(prefix=BY_SUBJECT, tags=["access"])
+
+Instant = Annotated[str | None, Query(description="RFC 3339, or a date")]
+Size = Annotated[str, Query(description=", ".join(SIZES))]
+Zone = Annotated[str, Query(description="an IANA zone")]
+
+
+@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ)
+async def get_value_of_customer(
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: Instant = None
+) -> Response:
+    """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
+    await loaded(neighbours(request).definitions)
+    holder = lookup.by_customer(request, customerIdOrKey)
+    return await _value(request, holder, entitlementIdOrFeatureKey, time)
+
+
+@subjects.get(ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ)
+async def get_value_of_subject(
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: Instant = None
+) -> Response:
+    """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
+    await loaded(neighbours(request).definitions)
+    holder = lookup.by_subject(request, subjectIdOrKey)
+    return await _value(request, holder, entitlementIdOrFeatureKey, time)
+
+
+@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+def get_history_of_customer(
+    request: Request,
+    customerIdOrKey: str,
+    entitlementIdOrFeatureKey: str,
+    from_: Annotated[Instant, Query(alias="from")] = None,
+    to: Instant = None,
+    windowSize: Size = "DAY",
+    windowTimeZone: Zone = "UTC",
+) -> Response:
+    """By windows, and by segments of the burn-down, from the last reset until now unless said otherwise.
+
+    Late usage is in, in the period that it belongs to, and `late` says how much of it came late.
+    """
+    holder = lookup.by_customer(request, customerIdOrKey)
+    return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
+
+
+@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+def get_history_of_subject(
+    request: Request,
+    subjectIdOrKey: str,
+    entitlementIdOrFeatureKey: str,
+    from_: Annotated[Instant, Query(alias="from")] = None,
+    to: Instant = None,
+    windowSize: Size = "DAY",
+    windowTimeZone: Zone = "UTC",
+) -> Response:
+    """By windows, and by segments of the burn-down, from the last reset until now unless said otherwise."""
+    holder = lookup.by_subject(request, subjectIdOrKey)
+    return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
+
+
+async def _value(request: Request, holder: Holder, wanted: str, at: str | None) -> Response:
+    entitlement = lookup.entitlement(request, holder, wanted)
+    if at is None:
+        asked = [(holder.id, [str(entitlement["featureKey"])])]
+        ((balance,),) = await (await neighbours(request).balances()).read(namespace_of(request), asked)
+        if balance is not None and balance.entitlement == entitlement["id"]:
+            return answer(value(balance))
+    # Another time, an entitlement that is not in force, or one that is so new that no balance is there yet.
+    at_s = lookup.now_s() if at is None else _seconds("time", at)
+    return answer(await anyio.to_thread.run_sync(partial(_value_at, request, entitlement, at_s)))
+
+
+def _value_at(request: Request, entitlement: Body, at_s: int) -> dict[str, Any]:
+    if entitlement["type"] != "metered":
+        has_access = in_force(entitlement, at_s)
+        config = {"config": entitlement["config"]} if "config" in entitlement and has_access else {}
+        return {"hasAccess": has_access, **config}
+    counted = recount(neighbours(request), namespace_of(request), entitlement)
+    return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
+
+
+def _history(
+    request: Request,
+    holder: Holder,
+    wanted: str,
+    from_: str | None,
+    to: str | None,
+    size: str,
+    zone: str,
+) -> Response:
+    entitlement = lookup.entitlement(request, holder, wanted)
+    if size not in SIZES:
+        raise Rejected("bad-query", f"windowSize must be one of {', '.join(SIZES)}")
+    if entitlement["type"] != "metered":
+        raise Rejected("bad-entitlement", "only metered entitlements have a history")
+    to_s = lookup.now_s() if to is None else _seconds("to", to, zone, up=True)
+    from_s = _last_reset_s(entitlement) if from_ is None else _seconds("from", from_, zone)
+    if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
+        raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
+    terms, usage = recount(neighbours(request), namespace_of(request), entitlement)
+    late = [correction_of(one) for one in neighbours(request).late().of(str(entitlement["id"]))]
+    found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), late)
+    return answer(history_json(found))
+
+
+def _last_reset_s(entitlement: Body) -> int:
+    schedule, (first_s, end_s) = schedule_of(entitlement), span(entitlement)
+    at_s = max(min(lookup.now_s(), end_s - calendar.MINUTE_S), first_s, schedule.start_s)
+    return calendar.usage_period(schedule, at_s)[0]
+
+
+def _seconds(name: str, text: str, zone: str = "UTC", up: bool = False) -> int:
+    at_ns = instant_ns(name, text, zone)
+    assert at_ns is not None
+    at_s = -(-at_ns // NS_PER_S) if up else at_ns // NS_PER_S
+    if at_s > time.time() + AHEAD_S:
+        raise Rejected("bad-query", f"{name} must not be in the future")
+    return at_s
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise Rejected("bad-query", f"invalid time zone: {name[:64]}") from error
