@@ -166,9 +166,9 @@ def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -
     Example:
       tallymark listen --port 9000 --secret whsec_...
     """
-    from pipeline.local import receiver
+    from pipeline.local import webhook_receiver
 
-    receiver.listen(port, secret, status, count, click.echo)
+    webhook_receiver.listen(port, secret, status, count, click.echo)
 
 
 @main.group()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pipeline.client_http import ask
 from pipeline.errors import Unavailable
-from pipeline.local.receiver import Message, Receiver
+from pipeline.local.webhook_receiver import Message, Receiver
 from pipeline.settings import Settings
 
 QUOTA = 10_000

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from pipeline.core.notifications.standard_webhooks import secret_text
 from pipeline.core.values import timestamp
 from pipeline.local import process
-from pipeline.local.receiver import Receiver
+from pipeline.local.webhook_receiver import Receiver
 from pipeline.settings import PREFIX, Settings
 from tests.api.decider import Decider
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.notifications import standard_webhooks
 from pipeline.errors import Unavailable
-from pipeline.local.receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
+from pipeline.local.webhook_receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
 
 SECRET = new_secret()
 BODY = standard_webhooks.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
