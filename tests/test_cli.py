@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stages import STAGES

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from fastapi import FastAPI
 
-from pipeline import cli_entitlements, cli_notifications
 from pipeline.api.app import create_app
-from pipeline.cli import main
+from pipeline.cli import notifications, quota
+from pipeline.cli.main import main
 from pipeline.core.notifications.delivery import begin, tried
 from pipeline.records import Alert, Attempt, Balance
 from pipeline.settings import Settings
@@ -202,7 +202,7 @@ def test_deliveries(run: Run, served: Settings, endpoint: str) -> None:  # noqa:
 
 
 def commands() -> Iterator[list[str]]:
-    for group in (*cli_entitlements.COMMANDS, *cli_notifications.COMMANDS):
+    for group in (*quota.COMMANDS, *notifications.COMMANDS):
         assert isinstance(group, click.Group) and group.name
         for name in group.commands:
             yield [group.name, name]

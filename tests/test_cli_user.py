@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline import cli_user
 from pipeline.api.app import create_app
-from pipeline.cli import main
-from pipeline.cli_user import parse_meters
+from pipeline.cli import metering
+from pipeline.cli.main import main
+from pipeline.cli.metering import parse_meters
+from pipeline.cli.send import CONTENT_TYPE, key_of
 from pipeline.errors import Rejected
 from pipeline.local import process
-from pipeline.send import CONTENT_TYPE, key_of
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as kafka
@@ -289,6 +289,6 @@ def commands(group: click.Command, path: str = "") -> Iterator[tuple[str, click.
         yield from commands(command, f"{path} {name}".strip())
 
 
-@pytest.mark.parametrize("command", [command for top in cli_user.COMMANDS for _, command in commands(top)])
+@pytest.mark.parametrize("command", [command for top in metering.COMMANDS for _, command in commands(top)])
 def test_every_help_has_an_example(command: click.Command) -> None:
     assert "Example:" in (command.help or "") and "tallymark " in (command.help or "")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from pipeline.client_http import ask, authorization
+from pipeline.cli.http import ask, authorization
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 

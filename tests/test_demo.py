@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import demo, demo_events
+from pipeline.cli import demo, demo_events
 from pipeline.core.metering.event import Limits, accept
 from pipeline.core.metering.meter import define
 from pipeline.errors import Rejected

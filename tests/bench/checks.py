@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from random import Random
 from urllib.parse import urlsplit
 
-from pipeline.client_http import authorization
+from pipeline.cli.http import authorization
 from tests.bench.measure import cpu_s
 from tests.flow.running import Running, _children
 

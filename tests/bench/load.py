@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeline import demo_events
+from pipeline.cli import demo_events
 from tests.flow.meters import METERS
 from tests.flow.stream import Sent, stream
 

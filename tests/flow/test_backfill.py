@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.client_http import authorization
+from pipeline.cli.http import authorization
 from pipeline.stores.kafka.definitions import CountsView
 from tests.conftest import absent
 from tests.flow.arrival import arrived

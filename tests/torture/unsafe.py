@@ -129,7 +129,7 @@ def main() -> None:
             f"UNSAFE: {name} is switched off in this process; its numbers are wrong on purpose",
             file=sys.stderr,
         )
-    from pipeline import cli
+    from pipeline.cli import main as cli
 
     sys.argv = ["tallymark", *words]
     cli.main()

@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.client_http import authorization
+from pipeline.cli.http import authorization
 from tests.torture.rig import Rig
 
 METER = "api_requests"  # a COUNT

@@ -1,6 +1,6 @@
 """The commands of users: meters, send, usage, events, reconcile, status. They ask the API; `send` asks Kafka.
 
-Owns: their arguments. Does not own: answers (api), how they look (cli_show), exit codes of errors (cli).
+Owns: their arguments. Does not own: answers (api), how they look (output), exit codes of errors (main).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 import click
 
-from pipeline import cli_show as show
-from pipeline.cli_read import event_filter, event_rows, usage_rows
-from pipeline.cli_show import FATES
+from pipeline.cli import output
+from pipeline.cli.output import FATES, event_filter, event_rows, usage_rows
+from pipeline.cli.tables import print_table
 from pipeline.errors import Broken, Rejected
-from pipeline.tables import print_table
 
 if TYPE_CHECKING:
     import httpx
@@ -123,7 +122,7 @@ def meters_backfill(slug: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        show.print_backfill(found)
+        output.print_backfill(found)
 
 
 @click.command()
@@ -141,7 +140,7 @@ def send(file: IO[bytes], topic: str, compression: str) -> None:
     Example:
       tallymark send events.jsonl
     """
-    from pipeline import send as sending
+    from pipeline.cli import send as sending
 
     settings = _settings()
     sent = sending.send(settings, file, topic=topic, compression=compression)
@@ -199,7 +198,7 @@ def usage(
     if form == "csv":
         click.echo(response.text, nl=False)
         return
-    show.print_usage(usage_rows(response.content, slug, window, tz), form)
+    output.print_usage(usage_rows(response.content, slug, window, tz), form)
 
 
 @click.command()
@@ -227,9 +226,9 @@ def events(form: str, from_: str | None, to: str | None, limit: int, **texts: st
     )
     if form == "table":
         columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
-        print_table(columns, map(show.event_cells, json.loads(content)))
+        print_table(columns, map(output.event_cells, json.loads(content)))
         return
-    show.print_json(content, form)
+    output.print_json(content, form)
 
 
 @click.command()
@@ -252,7 +251,7 @@ def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        show.print_reconcile(report)
+        output.print_reconcile(report)
     ctx.exit(0 if report["ok"] else 1)
 
 
@@ -273,7 +272,7 @@ def status(ctx: click.Context, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        show.print_status(answer)
+        output.print_status(answer)
     ctx.exit(0 if answer["ok"] else 1)
 
 
@@ -299,7 +298,7 @@ def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def _ask(method: str, path: str, **request: Any) -> httpx.Response:
-    from pipeline.client_http import ask
+    from pipeline.cli.http import ask
 
     settings = _settings()
     response = ask(settings, method, path, **request)

@@ -1,6 +1,6 @@
 """The commands about quotas: entitlements and grants. They ask the API.
 
-Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (cli).
+Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (main).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import click
 
-from pipeline.cli_control import PAGE_SIZE, _object
-from pipeline.cli_user import WINDOWS, _ask, _format
+from pipeline.cli.customers import PAGE_SIZE, _object
+from pipeline.cli.metering import WINDOWS, _ask, _format
+from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
-from pipeline.tables import print_table
 
 Row = dict[str, Any]
 DURATIONS = ("HOUR", "DAY", "WEEK", "MONTH", "YEAR")

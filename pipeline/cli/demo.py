@@ -22,11 +22,11 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline import demo_events, demo_quota
+from pipeline.cli import demo_events, demo_quota
+from pipeline.cli.send import check_complete, send
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local.stack import TICK_S, Stack
-from pipeline.send import check_complete, send
 from pipeline.settings import CONFIG_VARIABLE
 from pipeline.stores.kafka.definitions import CountsView
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from pipeline.client_http import ask
+from pipeline.cli.http import ask
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import Message, Receiver
 from pipeline.settings import Settings

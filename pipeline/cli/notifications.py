@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import click
 
-from pipeline.cli_control import _object
-from pipeline.cli_entitlements import Row, ask, listed, pages, show, text
-from pipeline.cli_user import _ask, _format
+from pipeline.cli.customers import _object
+from pipeline.cli.metering import _ask, _format
+from pipeline.cli.quota import Row, ask, listed, pages, show, text
 from pipeline.errors import Rejected
 
 RULES, CHANNELS, DELIVERIES = "/notification/rules", "/notification/channels", "/deliveries"

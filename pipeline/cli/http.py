@@ -1,6 +1,6 @@
 """How the commands ask the API.
 
-Owns: one HTTP request, and what its failure means. Does not own: what is asked (cli_user).
+Owns: one HTTP request, and what its failure means. Does not own: what is asked (metering).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The commands of the control plane: keys, audit, customers, subjects, features. They ask the API.
 
-Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (cli), meters (cli_user).
+Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (main), meters (metering).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import click
 
-from pipeline.cli_user import _ask, _format, _settings
+from pipeline.cli.metering import _ask, _format, _settings
+from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
-from pipeline.tables import print_table
 
 Row = dict[str, Any]
 PAGE_SIZE = 1000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import cli_control, cli_entitlements, cli_notifications, cli_user
+from pipeline.cli import customers, metering, notifications, quota
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
@@ -103,7 +103,7 @@ def demo(data: Path | None, events: int, exit_after: bool) -> None:
     Example:
       tallymark demo --events 1000000
     """
-    from pipeline.demo import run
+    from pipeline.cli.demo import run
 
     run(data, events, exit_after)
 
@@ -250,12 +250,9 @@ def _settings() -> Settings:
 
 
 for command in (
-    *cli_user.COMMANDS,
-    *cli_control.COMMANDS,
-    *cli_entitlements.COMMANDS,
-    *cli_notifications.COMMANDS,
+    *metering.COMMANDS,
+    *customers.COMMANDS,
+    *quota.COMMANDS,
+    *notifications.COMMANDS,
 ):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main(prog_name="tallymark")
