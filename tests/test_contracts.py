@@ -22,7 +22,7 @@ from pipeline.errors import Rejected
 from pipeline.records import KEY, AcceptedBatch, Definition, Event
 from pipeline.settings import Settings
 from pipeline.stores.kafka import topics
-from tests.agents.working import FakeRecord
+from tests.fixtures.fake_transaction import FakeRecord
 
 EXAMPLES = ROOT / "schemas/examples"
 README = (ROOT / "schemas/README.md").read_text("utf-8")

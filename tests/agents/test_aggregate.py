@@ -20,7 +20,7 @@ from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.packing import PACK_BYTES
 from pipeline.engine.table import Overlay, Table
 from pipeline.records import Event, Settled, Window
-from tests.agents.working import DictTable, FakeRecord, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chunk_of
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 AGE_S = 10 * HOUR_S

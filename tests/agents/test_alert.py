@@ -18,7 +18,7 @@ from pipeline.core.quota.accounts import account_key
 from pipeline.core.quota.balance_update import CALLED, DUE
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.records import Alert, CustomerWindow, Window
-from tests.agents.alerting import (
+from tests.fixtures.alert_desk import (
     AT_S,
     DAY_S,
     HOUR_S,
@@ -31,7 +31,7 @@ from tests.agents.alerting import (
     volume,
     watch,
 )
-from tests.agents.working import DictTable, FakeRecord, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chunk_of
 
 AT_S_TEXT = "2026-01-01T00:00:00Z"
 EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 180), st.integers(0, 30))

@@ -10,8 +10,8 @@ from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.attribution_history import Holding
 from pipeline.core.metering.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
-from tests.agents.working import Working, chunk_of
-from tests.core.test_attribution import definition, window
+from tests.core.customers.test_attribution import definition, window
+from tests.fixtures.fake_transaction import Working, chunk_of
 
 PARTITIONS = 4
 

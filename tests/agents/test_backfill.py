@@ -15,7 +15,7 @@ from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
-from tests.agents.working import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
 
 BODY: dict[str, object] = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
 INDEX = MeterIndex([define(BODY, 5)])

@@ -17,7 +17,7 @@ from pipeline.core.definitions.audit import verify
 from pipeline.core.definitions.kinds import SUBJECT_KEY
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Command, Definition, Reply
-from tests.agents.working import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
 
 
 def command(id: str, kind: str, /, **body: object) -> bytes:

@@ -10,7 +10,7 @@ from pipeline.agents import dedupe, ingest
 from pipeline.core.metering.event import Limits
 from pipeline.records import Event, Settled
 from tests.agents.test_ingest import line
-from tests.agents.working import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
 
 PARTITIONS = 4
 HOUR_MS = 3_600_000

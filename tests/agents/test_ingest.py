@@ -14,7 +14,7 @@ from pipeline.agents import ingest, ingest_rejects
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
-from tests.agents.working import FakeRecord, Sent, Working, chunk_of
+from tests.fixtures.fake_transaction import FakeRecord, Sent, Working, chunk_of
 
 PARTITIONS = 4
 LIMITS = Limits()

@@ -14,7 +14,7 @@ from pipeline.core.metering.event import Limits
 from pipeline.core.metering.http_batch import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC
 from pipeline.engine.chunk import Chunk
 from tests.agents.test_ingest import PARTITIONS, events, line
-from tests.agents.working import FakeRecord, Working
+from tests.fixtures.fake_transaction import FakeRecord, Working
 
 ACME = ((NAMESPACE_HEADER, b"acme"),)
 

@@ -16,7 +16,7 @@ from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
-from tests.agents.working import chunk_of
+from tests.fixtures.fake_transaction import chunk_of
 
 
 class Store:

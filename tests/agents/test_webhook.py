@@ -17,7 +17,7 @@ from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key
 from pipeline.core.values.sealed import Seal
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
-from tests.agents.working import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
 
 NOW_MS = 1_700_000_000_000  # what FakeRecord has
 DAY_MS = 86_400_000

@@ -22,8 +22,8 @@ from fastapi.testclient import TestClient
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns, window_columns
-from tests.api.decider import Decider
-from tests.api.rows import NOON_S, write
+from tests.fixtures.control_stage import Decider
+from tests.fixtures.stored_rows import NOON_S, write
 
 TOKENS: dict[str, Any] = {
     "slug": "tokens",
@@ -36,7 +36,7 @@ SECRET = "others-secret"
 V2 = "http://testserver/api/v2/events"
 
 # Quotes, SQL, JSON paths, file paths, odd characters, numbers, times, zones, patterns.
-HOSTILE: list[str] = json.loads((Path(__file__).parent / "cases" / "hostile.json").read_text())
+HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "cases" / "hostile.json").read_text())
 HARMLESS = [
     "/meters/tokens/query?groupBy=subject,model&windowSize=MINUTE",
     "/meters/tokens/subjects",

@@ -15,8 +15,8 @@ from pipeline.core.notifications.delivery import begin
 from pipeline.records import Alert
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
-from tests.api.conftest import bearer
-from tests.api.needed import NEEDED
+from tests.api.scope_table import NEEDED
+from tests.fixtures.api_services import bearer
 
 Admins = dict[str, dict[str, str]]
 CUSTOMER = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["s1"]}}

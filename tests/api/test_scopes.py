@@ -21,8 +21,8 @@ from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import direct_key
-from tests.api.conftest import PORTAL_SECRET, bearer
-from tests.api.needed import NEEDED, NOBODY, PORTAL
+from tests.api.scope_table import NEEDED, NOBODY, PORTAL
+from tests.fixtures.api_services import PORTAL_SECRET, bearer
 
 HOUR_S = 3600
 

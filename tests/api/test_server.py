@@ -16,9 +16,9 @@ import pytest
 from pipeline.core.metering.http_batch import TOPIC
 from pipeline.local import process
 from pipeline.settings import Settings
-from tests.api.serving import Serving, status
-from tests.api.slow_sockets import HEAD, measure
-from tests.flow.ingested import read
+from tests.api.http.slow_sockets import HEAD, measure
+from tests.fixtures.api_server import Serving, status
+from tests.flow.accepted_events import read
 
 EVENT = b'{"specversion":"1.0","id":"%d","source":"/server","type":"t","subject":"who"}'
 

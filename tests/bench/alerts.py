@@ -40,7 +40,7 @@ from pipeline.stores.kafka.definitions import Replies, WorkersView
 from tests.bench.checks import FEATURE, checks, quantiles
 from tests.bench.hops import ages
 from tests.bench.measure import cpu_s
-from tests.flow.running import Running
+from tests.flow.stack_process import Running
 
 NAMESPACE, METER, TYPE = "default", "llm_tokens", "llm.tokens"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeline.cli.http import authorization
 from tests.bench.measure import cpu_s
-from tests.flow.running import Running, _children
+from tests.flow.stack_process import Running, _children
 
 FEATURE = "tokens"
 CONNECTIONS = 64  # at most

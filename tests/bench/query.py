@@ -25,8 +25,8 @@ from pipeline.errors import Unavailable
 from pipeline.local.clickhouse import ChDB
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
-from tests.api.decider import Decider
 from tests.bench.http_ingest import served
+from tests.fixtures.control_stage import Decider
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS, SUBJECTS, MODELS = 90, 1_000, ("large", "small")

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from tallymark import AsyncClient, Broken, Client, Conflict, Event, NotFound, Refused, Unauthorized, Usage
 
-from tests.conftest import absent
-from tests.flow.running import Running
+from tests.fixtures.absent import absent
+from tests.flow.stack_process import Running
 
 pytestmark = pytest.mark.timeout(300)
 

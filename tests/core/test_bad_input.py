@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.metering.cloudevent import Headers
-from tests.core.record import ABSENT, GOOD, LIMITS, RECEIVED_AT_MS, binary, read, reason, take, text
+from tests.fixtures.kafka_record import ABSENT, GOOD, LIMITS, RECEIVED_AT_MS, binary, read, reason, take, text
 
 README = Path(__file__).parents[2] / "schemas" / "README.md"
 CORE = Path(__file__).parents[2] / "pipeline" / "core"

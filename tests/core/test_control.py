@@ -14,8 +14,8 @@ from pipeline.core.metering.meter import meter_of
 from pipeline.core.values.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition, Reply
-from tests.core.deciding import AT, AT_MS
-from tests.core.deciding import Log as Deciding
+from tests.fixtures.control_log import AT, AT_MS
+from tests.fixtures.control_log import Log as Deciding
 
 TOKENS: dict[str, Any] = {
     "slug": "tokens",

@@ -25,11 +25,11 @@ from random import Random
 
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.stores.kafka.definitions import CountsView
-from tests.flow.arrival import arrived
+from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import WindowKey, WindowValue, compare, recount
-from tests.flow.running import STAGES, Running
 from tests.flow.sender import send
+from tests.flow.stack_process import STAGES, Running
 from tests.flow.stream import stream
 
 SETTLE_S = 600.0

@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Literal, NamedTuple
 
-from tests.flow.broken import broken
-from tests.flow.made import Made, line, make, subject, time_text
+from tests.flow.broken_lines import broken
+from tests.flow.event_line import Made, line, make, subject, time_text
 
 KeyStyle = Literal["id", "subject", "random", "none"]
 

@@ -18,9 +18,9 @@ import pytest
 import redis
 
 from pipeline.records import Alert, Balance
-from tests.conftest import absent
-from tests.flow.ingested import read
-from tests.flow.running import Running
+from tests.fixtures.absent import absent
+from tests.flow.accepted_events import read
+from tests.flow.stack_process import Running
 from tests.flow.test_story import PARTS
 
 UNTIL_S = 40.0

@@ -17,13 +17,13 @@ import pytest
 
 from pipeline.cli.http import authorization
 from pipeline.stores.kafka.definitions import CountsView
-from tests.conftest import absent
-from tests.flow.arrival import arrived
+from tests.fixtures.absent import absent
+from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
 from tests.flow.prove import EXIT_UNAVAILABLE, compare_meter, decided, settle
 from tests.flow.recount import recount
-from tests.flow.running import Running
 from tests.flow.sender import send
+from tests.flow.stack_process import Running
 from tests.flow.stream import stream
 from tests.flow.test_story import PARTS
 

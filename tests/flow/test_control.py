@@ -21,8 +21,8 @@ from pipeline.records import Audit, Command, Definition, Reply
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.definitions import Definitions
-from tests.core.deciding import Log
-from tests.flow.ingested import read
+from tests.fixtures.control_log import Log
+from tests.flow.accepted_events import read
 
 COMMANDS = 300
 CRASHES = ("produce.before", "produce.after", "commit.after", "table.after")

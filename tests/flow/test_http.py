@@ -14,8 +14,8 @@ from random import Random
 import httpx
 import pytest
 
-from tests.conftest import absent
-from tests.flow.running import Running, _children
+from tests.fixtures.absent import absent
+from tests.flow.stack_process import Running, _children
 from tests.flow.test_story import PARTS
 
 BATCHES = 240

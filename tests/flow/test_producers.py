@@ -29,8 +29,9 @@ from pipeline.local.kafka import Kafka
 from pipeline.records import Event
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import CountsView
-from tests.conftest import absent, reset_topics
-from tests.flow.ingested import Headers, Ingest
+from tests.fixtures.absent import absent
+from tests.fixtures.broker import reset_topics
+from tests.flow.accepted_events import Headers, Ingest
 
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 NOW = datetime.now(UTC).replace(microsecond=123456)

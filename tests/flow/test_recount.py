@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.flow.broken import BREAKS, broken
-from tests.flow.made import line, make
+from tests.flow.broken_lines import BREAKS, broken
+from tests.flow.event_line import line, make
 from tests.flow.meters import METERS
 from tests.flow.recount import Arrived, WindowKey, WindowValue, compare, plain, recount
 from tests.flow.stream import DEFAULT_NOW_NS, KeyStyle, stream

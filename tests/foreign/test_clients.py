@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import absent
-from tests.flow.running import Running
+from tests.fixtures.absent import absent
+from tests.flow.stack_process import Running
 from tests.foreign.rig import Absent, install_js, install_python, run_js, run_python
 
 LISTED = 141  # calls in the README of @openmeter/sdk

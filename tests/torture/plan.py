@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-from tests.flow.made import SUBJECTS
+from tests.flow.event_line import SUBJECTS
 
 CUSTOMERS = 30
 LATE = 6  # entitlements that are made while the stream flows

@@ -31,7 +31,7 @@ from pipeline.local.process import free_port
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
-from tests.flow.running import ROOT
+from tests.flow.stack_process import ROOT
 
 SPECS = {
     "aggregate": Spec("aggregate", ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),

@@ -20,7 +20,7 @@ from typing import Any
 from pipeline.local import process, stack
 from pipeline.local.supervisor import Service
 from pipeline.stages import STAGES
-from tests.flow.running import ROOT, Running, _children
+from tests.flow.stack_process import ROOT, Running, _children
 
 ORDER_S = 120.0
 SESSION_TIMEOUT_S = 5

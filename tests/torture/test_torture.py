@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from pipeline.engine.crash_points import POINTS
-from tests.conftest import absent
+from tests.fixtures.absent import absent
 from tests.flow.recount import Arrived
 from tests.torture import views
 from tests.torture.run import run

@@ -1,0 +1,138 @@
+"""Reconcile and status over HTTP, on counts as the stages write them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from fastapi.testclient import TestClient
+
+from pipeline.api.http.worker_rates import Rates
+from pipeline.records import Counts, Worker
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka import client as kafka
+from tests.fixtures.control_stage import Decider
+from tests.fixtures.stored_rows import write
+
+
+@pytest.fixture(autouse=True)
+def nothing_yet(served: Settings, store: ClickHouse) -> Iterator[None]:
+    """Every test begins with no counts and no rows."""
+    yield
+    producer = Producer(kafka.producer_config(served))
+    for stage in ("ingest", "dedupe", "aggregate"):
+        producer.produce("counts", None, f"{stage}/in/0")
+    assert producer.flush(10) == 0
+    for table in ("events", "windows"):
+        store.query("TRUNCATE TABLE " + table)
+
+
+def count(settings: Settings, stage: str, **names: int) -> None:
+    record = Counts(stage, "in", 0, 0, "id", {"default": names})
+    producer = Producer(kafka.producer_config(settings))
+    producer.produce("counts", msgspec.json.encode(record), f"{stage}/in/0")
+    assert producer.flush(10) == 0
+
+
+def counted(settings: Settings, events: int) -> None:
+    count(settings, "ingest", read=events, accepted=events)
+    count(settings, "dedupe", read=events, unique=events)
+    count(settings, "aggregate", read=events, counted=events)
+
+
+def test_reconcile_adds_up(api: TestClient, served: Settings, store: ClickHouse) -> None:
+    write(store, [("acme", 0, "small")] * 4)
+    counted(served, 4)
+    answer = api.get("/reconcile")
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
+    assert (report["ok"], report["settled"], report["differences"]) == (True, True, [])
+    assert report["namespaces"][0]["stored"]["meters"] == [{"meter": "tokens", "events": 4, "windows": 4}]
+    assert set(report["lag"]) >= {"ingest", "dedupe", "aggregate", "sink"} and not any(report["lag"].values())
+
+
+def test_reconcile_names_a_lost_window(
+    api: TestClient, served: Settings, store: ClickHouse, decider: Decider
+) -> None:
+    write(store, [("acme", 0, "small"), ("acme", 1, "small")], lost=1)
+    counted(served, 2)
+    report = api.get("/reconcile?wait_s=0.5").json()
+    assert (report["ok"], report["settled"]) == (False, True)
+    assert report["differences"] == [
+        "default: meter tokens counted 2 stored events, but its windows hold 1.",
+        "default: meter tokens, subject acme, minute 2026-01-01T12:00:00Z: "
+        "1 stored events, but the window holds 0.",
+    ]
+
+
+def test_reconcile_shows_what_is_in_flight(api: TestClient, served: Settings) -> None:
+    count(served, "ingest", read=5, accepted=5)
+    count(served, "dedupe", read=3, unique=3)
+    report = api.get("/reconcile?wait_s=0.2").json()
+    assert (report["ok"], report["settled"], report["namespaces"][0]["pending"]) == (True, False, 5)
+
+
+def test_reconcile_waits_for_unread_records(api: TestClient, served: Settings) -> None:
+    producer = Producer(kafka.producer_config(served))
+    producer.produce("events", b"{}")
+    assert producer.flush(10) == 0
+    report = api.get("/reconcile?wait_s=0.2").json()
+    assert (report["settled"], report["lag"]["ingest"]) == (False, 1)
+
+
+def test_a_commit_marker_is_no_lag(api: TestClient, served: Settings) -> None:
+    config = kafka.client_config(served) | {"transactional.id": "t"}
+    producer = Producer(config)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce("usage", b"[]", partition=0)
+    producer.abort_transaction(30)
+    assert api.get("/status").json()["stages"][3]["lag"] == 0
+    producer.begin_transaction()
+    producer.produce("usage", b"[]", partition=0)
+    producer.commit_transaction(30)
+    assert api.get("/status").json()["stages"][3]["lag"] > 0
+
+
+def test_status(api: TestClient, decider: Decider) -> None:
+    for stage in ("ingest", "dedupe", "aggregate", "sink"):
+        decider.beat(f"{stage}-1", 3, stage)
+    decider.beat("control-1", 3, "control", at_ms=time.time_ns() // 1_000_000 - 60_000)
+    deadline = time.monotonic() + 10
+    while not (answer := api.get("/status").json())["stages"][3]["up"]:
+        assert time.monotonic() < deadline
+    up = {stage["stage"]: stage["up"] for stage in answer["stages"]}
+    assert [name for name in up if up[name]] == ["ingest", "dedupe", "aggregate", "sink"] and "control" in up
+    assert answer["stages"][2]["controlRevision"] == 3
+    assert answer["neighbours"]["kafka"]["ok"] and answer["neighbours"]["clickhouse"]["ok"]
+    assert not answer["ok"]
+
+
+def worker(at_ms: int, events_in: int) -> Worker:
+    return Worker("w", "ingest", "h", 1, at_ms, 0, 0, [], events_in, "")
+
+
+def test_rates_span_the_last_seconds_and_start_afresh() -> None:
+    rates = Rates()
+    assert rates.of("w") == 0
+    rates.add({"w": worker(0, 0)})
+    assert rates.of("w") == 0
+    rates.add({"w": worker(2_000, 100)})
+    assert rates.of("w") == 50
+    for at_ms in range(3_000, 40_000, 1_000):
+        rates.add({"w": worker(at_ms, 100)})
+    assert rates.of("w") == 0
+    rates.add({"w": worker(41_000, 10)})
+    assert rates.of("w") == 0
+    rates.add({"w": worker(42_000, 30)})
+    assert rates.of("w") == 20
+    rates.add({"w": None})
+    assert rates.of("w") == 0
+
+
+def test_healthz(api: TestClient) -> None:
+    assert api.get("/healthz").json() == {"status": "ok"}

@@ -1,0 +1,120 @@
+"""Grants over HTTP: given, listed, voided."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.core.values import timestamp
+from tests.fixtures.control_stage import Decider
+
+V2 = "http://testserver/api/v2"
+PATHS = ("/customers/acme/entitlements/f1/grants", V2 + "/customers/acme/entitlements/f1/grants",
+         "/subjects/prod/entitlements/f1/grants")  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def entitled(api: TestClient, decider: Decider) -> str:
+    """The id of an entitlement that holds since yesterday's period began."""
+    for path, body in (
+        ("/meters", {"slug": "calls", "eventType": "x", "aggregation": "COUNT"}),
+        ("/features", {"key": "f1", "name": "F", "meterSlug": "calls"}),
+        ("/customers", {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod"]}}),
+    ):
+        assert api.post(path, json=body).status_code == 201
+    start = timestamp.text_of((int(time.time()) // 60 * 60 - 7200) * 1000)
+    wanted = {"type": "metered", "featureKey": "f1", "measureUsageFrom": start,
+              "usagePeriod": {"interval": "DAY", "anchor": start}}  # fmt: skip
+    made = api.post("/customers/acme/entitlements", json=wanted)
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def test_a_grant_sent_again_under_its_key_is_given_once(api: TestClient) -> None:
+    again = {"idempotency-key": "order 17"}
+    made = api.post(PATHS[0], json={"amount": 1}, headers=again)
+    assert made.status_code == 201
+    assert api.post(PATHS[0], json={"amount": 1}, headers=again).json() == made.json()
+    assert api.post(PATHS[0], json={"amount": 2}, headers=again).json()["id"] != made.json()["id"]
+    assert api.post(PATHS[0], json={"amount": 1}).json()["id"] != made.json()["id"]
+
+
+def rows(response: Any) -> list[dict[str, Any]]:
+    found = response.json()
+    return found if isinstance(found, list) else found["items"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"), list(zip(PATHS, (10.5, 10.5, 0), strict=True)), ids=("v1", "v2", "subject")
+)
+def test_a_grant_from_creation_to_its_end(api: TestClient, entitled: str, path: str, kept: float) -> None:
+    wanted = {
+        "amount": 10.5,
+        "priority": 2,
+        "effectiveAt": timestamp.text_of(int(time.time()) // 60 * 60_000),
+        "expiration": {"duration": "MONTH", "count": 2},
+        "recurrence": {"interval": "WEEK"},
+        "minRolloverAmount": 1,
+        "metadata": {"order": "7"},
+    }
+    created = api.post(path, json=wanted)
+    assert created.status_code == 201, created.text
+    made = created.json()
+    assert made | {"recurrence": wanted["recurrence"]} == made | wanted
+    assert made["entitlementId"] == entitled and made["maxRolloverAmount"] == kept
+    assert made["recurrence"] == {"interval": "WEEK", "intervalISO": "P7D", "anchor": made["effectiveAt"]}
+    assert made["expiresAt"] > made["nextRecurrence"] > made["effectiveAt"]
+    assert made in rows(api.get(path)) and made in rows(api.get("/grants"))
+
+    assert api.delete(f"/grants/{made['id']}").status_code == 204
+    (now,) = [row for row in rows(api.get(path)) if row["id"] == made["id"]]
+    assert now["voidedAt"]
+    again = api.delete(f"/grants/{made['id']}")
+    assert (again.status_code, again.json()["reason"]) == (409, "grant-conflict")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"amount": 0}, "grant amount must be positive"),
+        ({}, "grant amount must be positive"),
+        ({"amount": 1, "priority": 256}, "grant priority must be an integer from 1 to 255"),
+        (
+            {"amount": 1, "effectiveAt": "2020-01-01T00:00:00Z"},
+            "grant effective date is before the current usage period",
+        ),
+        ({"amount": "x"}, "grant amount is not valid"),
+    ],
+    ids=str,
+)
+def test_a_wrong_grant_is_refused(api: TestClient, wrong: dict[str, Any], said: str) -> None:
+    for path in PATHS:
+        response = api.post(path, json=wrong)
+        assert (response.status_code, response.json()["reason"]) == (400, "bad-grant")
+        assert said in response.json()["detail"]
+
+
+def test_when_a_grant_can_be_voided(api: TestClient) -> None:
+    made = api.post(PATHS[0], json={"amount": "1"}).json()
+    for at in ("2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "x"):
+        response = api.delete(f"/grants/{made['id']}?at={at}")
+        assert (response.status_code, response.json()["reason"]) == (400, "bad-grant")
+    assert api.delete(f"/grants/{made['id']}?at={made['effectiveAt']}").status_code == 204
+    assert api.delete("/grants/nothing").status_code == 404
+
+
+def test_grants_of_all(api: TestClient) -> None:
+    made = api.post(PATHS[0], json={"amount": 3}).json()
+
+    def has(url: str) -> bool:
+        return made["id"] in [row["id"] for row in rows(api.get(url))]
+
+    for url in ("/grants", V2 + "/grants"):
+        assert has(url) and has(url + "?feature=f1") and not has(url + "?feature=nothing")
+    assert has("/grants?subject=prod") and not has("/grants?subject=nobody")
+    assert has(V2 + "/grants?customer=acme") and not has(V2 + "/grants?customer=nobody")
+    assert api.get("/grants?page=1&pageSize=1").json()["pageSize"] == 1
+    assert len(api.get("/grants?limit=1").json()) == 1

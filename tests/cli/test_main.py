@@ -1,0 +1,135 @@
+"""The command line: help with an example everywhere, exit codes, one sentence an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli.main import main
+from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.settings import Settings
+from pipeline.stages import STAGES
+from pipeline.stores.kafka import client as kafka
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str, **variables: str) -> Result:
+    return CliRunner().invoke(main, words, env=variables, catch_exceptions=False)
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("words", [(), *commands(main)], ids=lambda words: " ".join(words) or "tallymark")
+def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
+    result = run(*words, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.stdout
+    assert "tallymark" in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("words", [(), ("meters",), ("topics",)], ids=" ".join)
+def test_no_summary_is_cut_on_a_narrow_terminal(words: tuple[str, ...]) -> None:
+    assert "..." not in run(*words, "--help").stdout.partition("Commands:")[2]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pipeline.cli import main; "
+        "heavy = {'faust', 'pydantic', 'confluent_kafka', 'fastapi', 'httpx', 'rich', 'chdb'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(Rejected("slug", "It is wrong."), 2), (Unavailable("It is away."), 3), (Broken("It broke."), 4)],
+)
+def test_an_error_is_one_sentence_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.settings.load", fail)
+    result = run("settings")
+    assert (result.exit_code, result.stderr) == (code, f"error: {error}\n")
+
+
+def test_a_broker_that_is_away_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.stores.kafka.topics.ANSWER_S", 0.5)
+    result = run("topics", "check", TALLYMARK_KAFKA="127.0.0.1:1")
+    assert (result.exit_code, result.stderr) == (
+        3,
+        "error: Kafka at 127.0.0.1:1 does not answer (_TRANSPORT); is it running?\n",
+    )
+
+
+def test_a_wrong_setting_is_exit_code_2() -> None:
+    result = run("topics", "apply", TALLYMARK_PARTITIONS="many")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: TALLYMARK_PARTITIONS is wrong: ")
+
+
+def test_an_unknown_stage_is_exit_code_2_and_names_the_stages() -> None:
+    result = run("worker", "billing")
+    assert result.exit_code == 2
+    assert all(stage in result.stderr for stage in STAGES)
+
+
+def test_topics_apply_then_check(settings: Settings) -> None:
+    client = kafka.admin(settings)
+    for future in client.delete_topics(["usage"], operation_timeout=30).values():
+        future.exception()  # it may be missing already
+    deadline = time.monotonic() + 20
+    while "usage" in kafka.cluster(settings).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    there = {"TALLYMARK_KAFKA": settings.kafka}
+    missing = run("topics", "check", **there)
+    assert missing.exit_code == 1
+    assert "usage is missing.\n" in missing.stdout
+    made = run("topics", "apply", **there)
+    assert made.exit_code == 0
+    assert "created usage.\n" in made.stdout
+    again = run("topics", "check", **there)
+    assert (again.exit_code, again.stdout.split(" ", 1)[1]) == (
+        0,
+        f"topics on {settings.kafka} are as declared.\n",
+    )
+
+
+def test_settings_are_shown_with_their_origin_and_without_secrets() -> None:
+    Path("tallymark.toml").write_text('partitions = 9\nredis_password = "hush"\n')
+    result = run("settings", TALLYMARK_KAFKA="k:1", TALLYMARK_TYPO="1")
+    lines = {line.split()[0]: line.split()[1:3] for line in result.stdout.splitlines()}
+    assert lines["file:"] == ["tallymark.toml"]
+    assert lines["kafka"] == ["k:1", "env"]
+    assert lines["partitions"] == ["9", "file"]
+    assert lines["redis_password"] == ["***", "file"]
+    assert lines["api_port"] == ["8888", "default"]
+    assert "hush" not in result.output
+    assert result.stderr == "warning: TALLYMARK_TYPO is set and no setting has that name.\n"

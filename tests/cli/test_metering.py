@@ -1,0 +1,293 @@
+"""The commands of users against a served API, a real broker and a real ClickHouse: output and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.api.app import create_app
+from pipeline.cli import metering
+from pipeline.cli.main import main
+from pipeline.cli.metering import parse_meters
+from pipeline.cli.send import CONTENT_TYPE, key_of
+from pipeline.errors import Rejected
+from pipeline.local import process
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka import client as kafka
+from tests.fixtures.api_server import served_app
+from tests.fixtures.control_stage import Decider
+from tests.fixtures.stored_rows import write
+
+Run = Callable[..., Result]
+METERS = """
+[[meters]]
+slug = "tokens"
+eventType = "prompt"
+aggregation = "SUM"
+valueProperty = "$.tokens"
+groupBy = { model = "$.model" }
+"""
+
+
+@pytest.fixture(scope="module")
+def url(served: Settings, decider: Decider, store: ClickHouse) -> Iterator[str]:
+    """An API with one meter and four counted events."""
+    write(store, [("acme", 0, "small"), ("acme", 0, "small"), ("acme", 1, "large"), ("zeta", 90, "small")])
+    with served_app(create_app(served)) as address:
+        yield address
+
+
+@pytest.fixture
+def run(served: Settings, url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `tallymark ARGUMENTS`."""
+    monkeypatch.setenv("TALLYMARK_KAFKA", served.kafka)
+    monkeypatch.setenv("TALLYMARK_API_URL", url)
+
+    def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(main, arguments, input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def tokens(run: Run, tmp_path: Path) -> Run:
+    file = tmp_path / "meters.toml"
+    file.write_text(METERS)
+    result = run("meters", "apply", str(file))
+    assert (result.exit_code, result.stdout) == (0, "tokens: SUM of prompt, revision 1\n"), result.output
+    return run
+
+
+def test_meters_list(tokens: Run) -> None:
+    (listed,) = json.loads(tokens("meters", "list", "--format", "json").stdout)
+    assert listed["slug"] == "tokens"
+    assert tokens("meters", "list").stdout.splitlines() == [
+        "slug    aggregation  event type  value     group by  revision",
+        "tokens  SUM          prompt      $.tokens  model     1",
+    ]
+
+
+def test_meters_delete_what_is_not_there(tokens: Run) -> None:
+    result = tokens("meters", "delete", "calls")
+    assert (result.exit_code, result.stderr) == (2, "error: There is no meter with the slug calls.\n")
+
+
+def test_meters_apply_refuses_what_openmeter_refuses(tokens: Run) -> None:
+    result = tokens("meters", "apply", "-", stdin='[{"slug": "x", "aggregation": "COUNT"}]')
+    assert (result.exit_code, result.stderr) == (2, "error: meter event type is required\n")
+
+
+def test_usage_rows_are_the_contract(tokens: Run) -> None:
+    asked = "--window hour --tz Europe/Berlin --group-by model,subject --filter model=small --subject acme"
+    result = tokens("usage", "tokens", *asked.split(), "--format", "jsonl")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {
+            "meter": "tokens",
+            "subject": "acme",
+            "window": "HOUR",
+            "tz": "Europe/Berlin",
+            "start": "2026-01-01T12:00:00Z",
+            "end": "2026-01-01T13:00:00Z",
+            "group": {"model": "small"},
+            "value": "3",
+            "count": 2,
+        }
+    ]
+    (total,) = json.loads(tokens("usage", "tokens", "--format", "json").stdout)
+    assert (total["subject"], total["window"], total["value"], total["count"]) == (None, None, "6", 4)
+
+
+def test_usage_as_table_and_csv(tokens: Run) -> None:
+    asked = ("usage", "tokens", "--window", "DAY", "--group-by", "subject")
+    assert tokens(*asked).stdout.splitlines() == [
+        "start                 end                   subject  value  count",
+        "2026-01-01T00:00:00Z  2026-01-02T00:00:00Z  acme       4.5      3",
+        "2026-01-01T00:00:00Z  2026-01-02T00:00:00Z  zeta       1.5      1",
+    ]
+    assert tokens(*asked, "--format", "csv").stdout.splitlines() == [
+        "window_start,window_end,subject,value",
+        "2026-01-01T00:00:00Z,2026-01-02T00:00:00Z,acme,4.5",
+        "2026-01-01T00:00:00Z,2026-01-02T00:00:00Z,zeta,1.5",
+    ]
+
+
+def test_a_table_shows_times_as_the_clock_of_the_zone(tokens: Run) -> None:
+    result = tokens("usage", "tokens", "--window", "DAY", "--tz", "Europe/Berlin")
+    assert result.stdout.splitlines()[1].split()[:2] == [
+        "2026-01-01T00:00:00+01:00",
+        "2026-01-02T00:00:00+01:00",
+    ]
+
+
+def test_meters_apply_of_nothing_says_so(run: Run) -> None:
+    assert run("meters", "apply", "-", stdin="[]").stdout == "The list is empty: nothing is changed.\n"
+
+
+def test_another_server_at_the_address_of_the_api(
+    run: Run,
+    chdb: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.partition("://")[2].partition("/")[0])
+    result = run("status")
+    assert result.exit_code == 4
+    assert "not as Tallymark's API does" in result.stderr
+
+
+def test_usage_of_nothing(tokens: Run) -> None:
+    assert tokens("usage", "tokens", "--from", "2030-01-01", "--format", "jsonl").stdout == ""
+    assert tokens("usage", "tokens", "--from", "2030-01-01").stdout == "start  end  value  count\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--filter", "model"), "--filter model is not of the form k=v."),
+        (("--group-by", "kind"), "invalid group by: kind"),
+        (("--tz", "Mars/Base"), "invalid time zone: Mars/Base"),
+    ],
+)
+def test_a_wrong_usage_query(tokens: Run, arguments: tuple[str, ...], said: str) -> None:
+    result = tokens("usage", "tokens", *arguments)
+    assert (result.exit_code, result.stderr) == (2, f"error: {said}\n")
+
+
+def test_events(tokens: Run) -> None:
+    rows = [
+        json.loads(line)
+        for line in tokens("events", "--subject", "acme", "--format", "jsonl").stdout.splitlines()
+    ]
+    assert [row["event"]["id"] for row in rows] == ["2", "1", "0"]
+    table = tokens("events", "--id", "3").stdout.splitlines()
+    assert table[0].split() == ["time", "subject", "type", "id", "source", "fate", "reason", "meters"]
+    assert table[1].split() == [
+        "2026-01-01T13:30:00.000000005Z",
+        "zeta",
+        "prompt",
+        "3",
+        "s",
+        "counted",
+        "tokens",
+    ]
+
+
+def test_reconcile_that_does_not_add_up(tokens: Run) -> None:
+    result = tokens("reconcile", "--wait", "0.2", "--format", "json")  # stored rows that no stage has read
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (1, False)
+    text = tokens("reconcile", "--wait", "0.2")
+    assert text.exit_code == 1
+    assert "difference: default: 0 events are counted, but 4 are stored so." in text.stdout
+
+
+def test_status_without_workers(tokens: Run) -> None:
+    result = tokens("status")
+    assert result.exit_code == 1
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:6]] == [
+        [stage, "no"] for stage in ("ingest", "dedupe", "aggregate", "sink", "control")
+    ]
+    assert json.loads(tokens("status", "--format", "json").stdout)["ok"] is False
+
+
+LINES = [
+    b'{"specversion":"1.0","subject":"caf\xc3\xa9","id":"1"}',
+    b'{ "subject" : 7 }',
+    b"{broken",
+    b"\xff\xfe",
+    b'  {"subject":"spaces kept"}  ',
+]
+
+
+def test_send_keeps_every_byte(run: Run, served: Settings) -> None:
+    result = run("send", "-", stdin=b"\n".join(LINES) + b"\r\n\n  \n")
+    assert (result.exit_code, result.stdout) == (0, "5 events sent, 5 acknowledged by the broker.\n"), (
+        result.output
+    )
+    consumer = Consumer(kafka.client_config(served) | {"group.id": "t", "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition("events", partition, 0) for partition in range(served.partitions)])
+    records = consumer.consume(5, 30)
+    consumer.close()
+    assert {(r.value(), r.key()) for r in records} == {(line, key_of(line)) for line in LINES}
+    assert {tuple(r.headers() or []) for r in records} == {(("content-type", CONTENT_TYPE.encode()),)}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"subject":"acme"}', b"acme"),
+        (b'{"subject":"caf\\u00e9"}', "café".encode()),
+        (b'{"subject":""}', None),
+        (b'{"subject":null}', None),
+        (b'{"subject":1}', None),
+        (b'{"subject":"\\ud800"}', None),
+        (b'["subject"]', None),
+        (b"{}", None),
+        (b"\xff", None),
+        (b'{"subject":"a"', None),
+    ],
+)
+def test_the_key_is_the_subject(line: bytes, key: bytes | None) -> None:
+    assert key_of(line) == key
+
+
+def test_send_to_a_topic_that_is_not_there(run: Run) -> None:
+    result = run("send", "-", "--topic", "nowhere", stdin=b"{}\n")
+    assert result.exit_code == 2 and "no topic nowhere" in result.stderr
+
+
+def test_send_without_a_broker(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYMARK_KAFKA", f"127.0.0.1:{process.free_port()}")
+    result = run("send", "-", stdin=b"{}\n")
+    assert result.exit_code == 3 and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["usage x", "events", "reconcile", "status", "meters list", "meters delete x"]
+)
+def test_without_an_api_every_command_says_so(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYMARK_API_URL", away := f"http://127.0.0.1:{process.free_port()}")
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == 3
+    assert (
+        result.stderr.startswith(f"error: The API at {away} does not answer")
+        and result.stderr.count("\n") == 1
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'[{"slug": "a"}]',
+        b'{"meters": [{"slug": "a"}]}',
+        b'[[meters]]\nslug = "a"\n',
+        b'meters = [{slug = "a"}]',
+    ],
+)
+def test_meters_as_json_and_toml(text: bytes) -> None:
+    assert parse_meters(text, "-") == [{"slug": "a"}]
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b'"a"', b"\xff", b"{broken", b'{"meters": {}}'])
+def test_what_is_no_list_of_meters(text: bytes) -> None:
+    for name in ("-", "meters.json", "meters.toml"):
+        with pytest.raises(Rejected, match=name):
+            parse_meters(text, name)
+
+
+def commands(group: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{path} {name}".strip())
+
+
+@pytest.mark.parametrize("command", [command for top in metering.COMMANDS for _, command in commands(top)])
+def test_every_help_has_an_example(command: click.Command) -> None:
+    assert "Example:" in (command.help or "") and "tallymark " in (command.help or "")

@@ -1,0 +1,170 @@
+"""Telling: which rules look at an account, what an alert says, which event it names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.core.notifications import rule
+from pipeline.core.notifications.balance_alerts import RESOLVED, crossing_event
+from pipeline.core.notifications.threshold import Threshold
+from pipeline.core.quota.balance_result import Outcome, Standing
+from pipeline.core.quota.balance_update import Moved
+from pipeline.core.values.number import SCALE
+from pipeline.records import Alert, Window
+from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METERED, MINUTE_S, Usage, data, desk, fired, watch
+
+GRANTED = {"amount": 10, "effectiveAt": "2026-01-01T00:00:00Z", "expiration": {"duration": "DAY", "count": 2}}
+
+
+def kinds(alerts: list[Alert]) -> list[str]:
+    return [one.type for one in alerts]
+
+
+def test_an_alert_says_what_happened_to_whom_and_by_which_event() -> None:
+    made, customer, endpoint = desk()
+    watching = made.do("rule.create", watch(endpoint, 20, 40, kind="usage_percentage", metadata={"a": "b"}))
+    entitlement = made.do("entitlement.create", METERED)
+    usage = Usage(1)
+    windows = [usage.event("a", AT_S, 20, id="first"), usage.event("b", AT_S, 25, id="second")]
+    (alert,) = made.use(windows, AT_S + 90)
+    assert (alert.type, alert.rule, alert.endpoints) == (rule.BALANCE, watching["id"], [endpoint])
+    assert (alert.customer, alert.feature, alert.subject, alert.at_ms) == (
+        customer, "gpt", "b", (AT_S + 90) * 1000
+    )  # fmt: skip
+    body = json.loads(alert.payload)
+    assert (body["id"], body["type"], body["timestamp"]) == (alert.id, alert.type, "2026-01-01T00:01:30.000Z")
+    said = data(alert)
+    assert said.pop("customer")["key"] == "acme"
+    assert said.pop("entitlement")["id"] == entitlement["id"]
+    assert said == {
+        "feature": {"id": entitlement["featureId"], "key": "gpt"},
+        "subject": {"key": "b"},
+        "value": {
+            "hasAccess": True, "balance": 55, "usage": 45, "overage": 0, "totalAvailableGrantAmount": 100,
+        },
+        "period": {"from": "2026-01-01T00:00:00.000Z", "to": "2026-02-01T00:00:00.000Z"},
+        "threshold": {"type": "usage_percentage", "value": 40},
+        "state": "fired",
+        "passed": ["usage_percentage:20"],
+        "event": {"source": "/source", "id": "second"},
+    }  # fmt: skip
+
+
+def standing(balance: int, usage: int, total: int) -> Standing:
+    return Standing(
+        "e", 0, 0, 0, balance * SCALE, usage * SCALE, 0, total * SCALE, True, 0, 0, 0, 0, {}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "before", "named"),
+    [
+        ("usage_value", 0, (100, 0, 100), "e0"),
+        ("usage_value", 9, (100, 0, 100), "e0"),
+        ("usage_value", 10, (100, 0, 100), "e1"),
+        ("usage_value", 29, (100, 0, 100), "e2"),
+        ("usage_percentage", 10, (100, 0, 100), "e1"),
+        ("usage_percentage", 50, (21, 19, 40), "e0"),
+        ("balance_value", 90, (100, 0, 100), "e1"),
+        ("balance_value", 91, (100, 0, 100), "e0"),
+        ("balance_value", 0, (20, 80, 100), "e1"),
+        ("usage_value", 99, (100, 0, 100), "e2"),  # not by these alone: the newest
+    ],
+)
+def test_the_event_that_crossed_is_named(
+    kind: str, value: int, before: tuple[int, int, int], named: str
+) -> None:
+    made, _, _ = desk()
+    made.do("entitlement.create", METERED)
+    (account,) = made.known.accounts.of("default", next(iter(made.balances))[0])
+    usage = Usage(1)
+    windows = [usage.event("a", AT_S + minute * MINUTE_S, 10) for minute in range(3)]
+    outcome = Outcome(standing(0, 0, 0), [], [], "")
+    moved = Moved(account, None, made.balance_of(), 0, standing(*before), outcome, windows)
+    assert crossing_event(moved, Threshold(kind, value * SCALE)) == ("/source", named)
+    silent: list[Window] = usage.stored()
+    assert crossing_event(moved._replace(windows=silent), Threshold(kind, value * SCALE)) is None
+
+
+def test_a_period_arms_again_and_a_new_rule_looks_at_what_is_there() -> None:
+    made, _, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 5))
+    made.do("entitlement.create", {**METERED, "usagePeriod": {"interval": "DAY"}})
+    usage = Usage(1)
+    made.use([usage.event("a", AT_S, 6)], AT_S + 1)
+    made.do("rule.create", watch(endpoint, 3), AT_S + 60)
+    assert fired(made.alerts) == ["usage_value:3", "usage_value:5"]
+    made.clock(AT_S + DAY_S)
+    assert kinds(made.alerts[2:]) == [RESOLVED, RESOLVED]
+    made.use([usage.event("a", AT_S + DAY_S, 4)], AT_S + DAY_S + 1)
+    made.use([usage.event("a", AT_S + DAY_S, 4)], AT_S + DAY_S + 2)
+    assert fired(made.alerts[4:]) == ["usage_value:3", "usage_value:5"]
+    assert len({one.id for one in made.alerts}) == len(made.alerts) == 6
+
+
+def test_a_manual_reset_is_told_and_arms_again() -> None:
+    made, _, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 5))
+    reset = {"type": rule.RESET, "name": "n", "channels": [endpoint], "features": ["gpt"]}
+    made.do("rule.create", reset)
+    entitlement = made.do("entitlement.create", METERED)
+    usage = Usage(1)
+    made.use([usage.event("a", AT_S, 6)], AT_S + 1)
+    made.do("entitlement.reset", {"id": entitlement["id"]}, AT_S + HOUR_S)
+    assert sorted(kinds(made.alerts)) == sorted([rule.BALANCE, RESOLVED, rule.RESET])
+    (told,) = [one for one in made.alerts if one.type == rule.RESET]
+    assert data(told)["period"] == {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T01:00:00.000Z"}
+    made.use([usage.event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 1)
+    assert fired(made.alerts) == ["usage_value:5", "usage_value:5"]
+
+
+def test_a_grant_that_ends_soon_is_told_once_on_time() -> None:
+    made, _, endpoint = desk()
+    expiring = {"type": rule.EXPIRING, "name": "n", "channels": [endpoint], "before": "P1D"}
+    made.do("rule.create", expiring)
+    made.do("entitlement.create", {**METERED, "issueAfterReset": None, "grants": [GRANTED]})
+    assert made.timers.next_s() == AT_S + DAY_S
+    made.use([Usage(1).event("a", AT_S, 4)], AT_S + 60)
+    (told,) = made.clock(AT_S + DAY_S)
+    grant = data(told)["grant"]
+    assert (grant["endsAt"], grant["balance"]) == ("2026-01-03T00:00:00.000Z", 6)
+    assert made.clock(AT_S + DAY_S + HOUR_S) == [] and made.clock(AT_S + 2 * DAY_S) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, True),
+        ({"features": ["gpt"]}, True),
+        ({"features": ["sso"]}, False),
+        ({"disabled": True}, False),
+    ],
+)
+def test_a_rule_tells_of_its_features_while_it_is_on(more: dict[str, Any], told: bool) -> None:
+    made, _, endpoint = desk()
+    watching = made.do("rule.create", watch(endpoint, 5, **more))
+    made.do("entitlement.create", METERED)
+    usage = Usage(1)
+    assert bool(made.use([usage.event("a", AT_S, 6)], AT_S + 1)) == told
+    made.do("rule.delete", {"id": watching["id"]})
+    made.do("entitlement.reset", {"id": made.balance_of().entitlement}, AT_S + HOUR_S)
+    made.use([usage.event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 1)
+    assert len(made.alerts) == told
+
+
+def test_other_namespaces_rules_tell_nothing() -> None:
+    made, _, endpoint = desk()
+    other = made.log.do(
+        "endpoint.create", {"name": "o", "url": "https://example.com/", "signingSecret": SECRET}, "other"
+    )
+    made.log.do("rule.create", watch(other["id"], 5), "other")
+    made.follow()
+    made.do("entitlement.create", METERED)
+    assert made.use([Usage(1).event("a", AT_S, 6)], AT_S + 1) == []
+    assert endpoint
+
+
+SECRET = "whsec_" + "A" * 32

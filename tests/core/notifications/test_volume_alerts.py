@@ -1,0 +1,215 @@
+"""Volumes: told once a window and customer, from absolute windows that may come in any order and more than once."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.notifications import rule
+from pipeline.core.notifications.volume_alerts import (
+    GONE,
+    PARTS,
+    VOLUME,
+    VolumeRules,
+    sweep,
+    tell_volumes,
+    watch_of,
+)
+from pipeline.core.quota.balance import KEEP_S
+from pipeline.core.values import timestamp
+from pipeline.core.values.number import SCALE
+from pipeline.records import Alert, CustomerWindow, Window
+from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, MINUTE_S, Usage, data, desk, volume
+from tests.fixtures.control_log import AT
+from tests.fixtures.fake_transaction import DictTable
+
+SIZE = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
+EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 2 * 1440), st.integers(-5, 20), st.sampled_from("xy"))
+
+
+class Told:
+    """One rule and a table. Each `take` is a record."""
+
+    def __init__(self, limit: int, size: str = "HOUR", **more: Any) -> None:
+        self.table = DictTable()
+        self.rules = VolumeRules()
+        body = {
+            "id": "r" * 26, "type": rule.VOLUME, "name": "n", "channels": ["c"], "meterSlug": "tokens",
+            "windowSize": size, "limit": str(limit), "createdAt": AT, **more,
+        }  # fmt: skip
+        watch = watch_of(body)
+        self.rules._of_meter["default", "tokens"] = [watch]
+        self.position = 0
+
+    def take(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
+        self.position += 1
+        return self.again(*windows, at_s=at_s, customer=customer)
+
+    def again(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
+        found = [CustomerWindow(customer, window) for window in windows]
+        return tell_volumes(
+            self.table, found, self.rules, lambda *_: None, self.position, at_s * 1000
+        )  # fmt: skip
+
+
+def test_an_alert_of_a_volume() -> None:
+    made, customer, endpoint = desk()
+    made.do("rule.create", volume(endpoint, 20, "DAY", groupBy={"model": "small"}))
+    usage = Usage(1)
+    windows = [usage.event("a", AT_S, 9), usage.event("a", AT_S, 99, "large"), usage.event("b", AT_S, 11)]
+    assert made.use(windows, AT_S + 1) == []
+    last = [usage.event("a", AT_S + HOUR_S, 0, id="none"), usage.event("b", AT_S + 60, 1, id="crossing")]
+    (alert,) = made.use(last, AT_S + 2)
+    assert (alert.type, alert.endpoints, alert.customer) == (rule.VOLUME, [endpoint], customer)
+    assert (alert.subject, alert.annotations) == ("b", {"window": "2026-01-01T00:00:00.000Z"})
+    body = msgspec.json.decode(alert.payload)
+    assert (body["id"], body["type"], body["timestamp"]) == (
+        alert.id,
+        rule.VOLUME,
+        "2026-01-01T00:00:02.000Z",
+    )
+    said = data(alert)
+    assert said.pop("customer")["key"] == "acme"
+    assert said == {
+        "meter": {"slug": "tokens"},
+        "subject": {"key": "b"},
+        "window": {"size": "DAY", "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-02T00:00:00.000Z"},
+        "groupBy": {"model": "small"},
+        "limit": 20,
+        "value": 21,
+        "event": {"source": "/source", "id": "crossing"},
+    }
+    assert made.use([usage.event("b", AT_S + 60, 50)], AT_S + 3) == []
+    assert len(made.use([usage.event("b", AT_S + DAY_S, 50)], AT_S + DAY_S)) == 1
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(EVENT, min_size=1, max_size=30),
+    st.sampled_from(list(SIZE)),
+    st.integers(0, 40),
+    st.randoms(use_true_random=False),
+)
+def test_once_a_window_whatever_the_order_and_the_cut(
+    events: list[tuple[str, int, int, str]], size: str, limit: int, rng: random.Random
+) -> None:
+    """With usage that is never taken back, exactly the windows above the limit, each by an event that lies in it."""
+    usage, told, totals = Usage(1), Told(limit, size), defaultdict[int, int](int)
+    windows = []
+    for subject, minute, value, model in events:
+        at_s = AT_S + minute * MINUTE_S
+        totals[at_s // SIZE[size] * SIZE[size]] += abs(value)
+        windows.append(usage.event(subject, at_s, abs(value), model))
+    windows += usage.stored() + rng.sample(windows, k=len(windows) // 2)
+    rng.shuffle(windows)
+    found = []
+    while windows:
+        record = [windows.pop() for _ in range(rng.randint(1, min(5, len(windows))))]
+        alerts = told.take(*record)
+        assert told.again(*record) == alerts
+        found += alerts
+    crossed = sorted(start_s for start_s, total in totals.items() if total > limit)
+    assert sorted(one.annotations["window"] for one in found) == [text(start_s) for start_s in crossed]
+
+
+def text(at_s: int) -> str:
+    return timestamp.text_of(at_s * 1000)
+
+
+@given(st.lists(EVENT, min_size=1, max_size=20), st.integers(-20, 60))
+def test_in_order_it_is_the_event_with_which_the_total_crossed(
+    events: list[tuple[str, int, int, str]], limit: int
+) -> None:
+    """Usage that is taken back counts too; each record brings one event."""
+    usage, told = Usage(1), Told(limit, "DAY")
+    totals, found = defaultdict[int, int](int), {}
+    expected: dict[str, tuple[str, int]] = {}
+    for number, (subject, minute, value, model) in enumerate(events):
+        at_s = AT_S + minute * MINUTE_S
+        day_s = at_s // DAY_S * DAY_S
+        totals[day_s] += value
+        if totals[day_s] > limit:
+            expected.setdefault(text(day_s), (str(number), totals[day_s]))
+        for alert in told.take(usage.event(subject, at_s, value, model, id=str(number))):
+            found[alert.annotations["window"]] = (data(alert)["event"]["id"], data(alert)["value"])
+    assert found == expected
+
+
+def test_a_replay_says_the_same_after_the_window_went_on() -> None:
+    usage, told = Usage(1), Told(10)
+    first = usage.event("a", AT_S, 11)
+    alerts = told.take(first)
+    for _ in range(3):
+        assert told.take(usage.event("b", AT_S, 1)) == []
+    told.position = 1
+    assert told.again(first) == alerts and len(alerts) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "takes"),
+    [
+        ({}, True),
+        ({"customers": ["acme", "x"]}, True),
+        ({"customers": ["x"]}, False),
+        ({"groupBy": {"model": "small"}}, True),
+        ({"groupBy": {"model": ""}}, False),
+        ({"createdAt": "2026-01-01T00:59:59Z"}, True),
+        ({"createdAt": "2026-01-01T01:00:00Z"}, False),
+    ],
+)
+def test_what_counts_for_a_rule(more: dict[str, Any], takes: bool) -> None:
+    told = Told(0, **more)
+    assert bool(told.take(Usage(1).event("a", AT_S, 1))) == takes
+    assert bool(told.table.rows) == takes
+
+
+def test_customers_and_meters_are_apart() -> None:
+    usage, told = Usage(1), Told(10)
+    assert told.take(usage.event("a", AT_S, 6)) == []
+    assert told.take(usage.event("b", AT_S, 6), customer="other") == []
+    assert told.take(Usage(1, "others").event("b", AT_S, 6)) == []
+    assert len(told.take(Usage(7).event("a", AT_S, 6))) == 1  # the slug made anew: both count
+
+
+def test_a_limit_that_was_lowered_is_crossed_with_the_next_usage() -> None:
+    usage, told = Usage(1), Told(100)
+    window = usage.event("a", AT_S, 50)
+    assert told.take(window) == []
+    watch = told.rules._of_meter["default", "tokens"][0]
+    told.rules._of_meter["default", "tokens"] = [watch._replace(limit=10 * SCALE)]
+    (alert,) = told.take(window)
+    assert data(alert)["value"] == 50 and told.take(usage.event("a", AT_S, 1)) == []
+
+
+def test_rules_are_followed() -> None:
+    made, _, endpoint = desk()
+    body = made.do("rule.create", volume(endpoint, 5))
+    rules = made.known.volumes
+    assert [one.id for one in rules.of("default", "tokens")] == [body["id"]]
+    assert not rules.of("default", "others") and not rules.of("other", "tokens")
+    wish = {key: body[key] for key in ("id", "type", "name", "channels", "meterSlug", "windowSize")}
+    made.do("rule.update", {**wish, "limit": 7})
+    assert [one.limit for one in rules.of("default", "tokens")] == [7 * SCALE]
+    made.do("rule.delete", {"id": body["id"]})
+    assert not rules.of("default", "tokens")
+
+
+def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
+    usage, told = Usage(1), Told(10, "DAY")
+    old = usage.event("a", AT_S + 60, 11)
+    assert len(told.take(old)) == 1
+    young_s = AT_S + DAY_S
+    told.take(usage.event("a", young_s, 11))
+    later_s = AT_S + KEEP_S + HOUR_S
+    assert sweep(told.table, AT_S) and len(told.table.rows) == 4
+    assert not sweep(told.table, later_s)
+    assert sorted(key[:1] for key in told.table.rows) == [VOLUME, VOLUME, PARTS, GONE]
+    assert told.take(old, at_s=later_s) == [] and told.take(old, at_s=AT_S) == []
+    assert sweep(told.table, later_s)
+    assert not sweep(told.table, young_s + KEEP_S + DAY_S + HOUR_S) and set(told.table.rows) == {GONE}
