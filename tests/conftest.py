@@ -1,9 +1,13 @@
-"""What every suite shares: the plugins with its fixtures, the order of files, no settings of the person."""
+"""What every suite shares: the plugins with its fixtures, which tests run, their order, no settings of the person.
+
+`pytest` alone runs what needs no service, within a minute. `pytest --all`, or `pytest PATH`, runs the others too.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis
@@ -19,13 +23,62 @@ pytest_plugins = [
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 STACKS = {"flow", "torture", "foreign", "local", "client"}
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.register_profile("tallymark", deadline=None)
-hypothesis.load_profile("tallymark")
+# A test needs a service when it is in one of these folders or uses one of these fixtures.
+ROOT = Path(__file__).parent
+SERVICE_FOLDERS = {"flow", "torture", "foreign", "local", "bench"}
+SERVICE_FIXTURES = {"kafka", "chdb", "clickhouse_server", "store", "url", "redis_url", "stack"}
+
+# How long an example takes says more about the machine than about the code. A quick run tries a quarter of them.
+hypothesis.register_profile("all", deadline=None)
+hypothesis.register_profile("quick", deadline=None, max_examples=25)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads the files that run whole stacks among the others: they mostly wait, the others mostly compute."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all", action="store_true", help="also run the tests that need Kafka, ClickHouse or Redis"
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives the decision of the controller to each worker of xdist, which cannot see how it was called."""
+    node.workerinput["quick"] = _is_quick(node.config)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.load_profile("quick" if _is_quick(config) else "all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what needs a service, leaves it out of a quick run, and spreads the stacks over the others."""
+    for item in items:
+        if _needs_service(item):
+            item.add_marker("services")
+    if _is_quick(config):
+        left_out = [item for item in items if item.get_closest_marker("services")]
+        items[:] = [item for item in items if not item.get_closest_marker("services")]
+        config.hook.pytest_deselected(items=left_out)
+    _spread_stacks(items)
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    """Whether only tests without services run: neither `--all` nor a path nor `-m` was given."""
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        return bool(workerinput["quick"])
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return not (named or config.getoption("--all") or config.getoption("-m"))
+
+
+def _needs_service(item: pytest.Item) -> bool:
+    folders = item.path.relative_to(ROOT).parts
+    fixtures = getattr(item, "fixturenames", ())
+    marked = item.get_closest_marker("services") is not None
+    return marked or not SERVICE_FOLDERS.isdisjoint(folders) or not SERVICE_FIXTURES.isdisjoint(fixtures)
+
+
+def _spread_stacks(items: list[pytest.Item]) -> None:
+    """Puts the files that run whole stacks among the others: they mostly wait, the others mostly compute."""
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)

@@ -205,6 +205,7 @@ def test_replies_are_read_from_now_on_and_only_the_expected_kept(
         assert view.snapshot() == {}
 
 
+@pytest.mark.services
 def test_a_view_outlives_a_broker_that_is_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
     broker = Kafka(tmp_path_factory.mktemp("restarted"), free_port())
     broker.start()
