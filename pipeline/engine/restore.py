@@ -34,6 +34,7 @@ OPTIONS: Mapping[str, Any] = {
     "queued.min.messages": 20_000,
     "check.crcs": False,
 }
+UNCOMMITTED: Mapping[str, Any] = {"isolation.level": "read_uncommitted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +48,26 @@ class Span:
 class Reader:
     """Reads partitions of state topics. Blocking; one thread uses it. Raises Unavailable when the broker is silent."""
 
-    def __init__(self, kafka: Mapping[str, Any], group: str) -> None:
+    def __init__(self, kafka: Mapping[str, Any], group: str, *, silence_s: float = SILENCE_S) -> None:
         self._kafka = kafka
+        self._silence_s = silence_s
         self._consumer = Consumer({**kafka, **OPTIONS, "group.id": f"{group}-restore"})
+        # A read_committed consumer takes the first record of any open transaction for the end: what this partition's
+        # former owner committed behind it would not be read.
+        self._ends = Consumer({**kafka, **OPTIONS, **UNCOMMITTED, "group.id": f"{group}-restore"})
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
+        self._ends.close()
 
     def span(self, topic: str, partition: int) -> Span:
         """First and end offset, the end counting records of open transactions too."""
         try:
-            first, end = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=SILENCE_S
+            first, end = self._ends.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=self._silence_s
             )
         except KafkaException as error:
             raise Unavailable(f"the ends of {topic}/{partition} are not to be had: {error}") from error
@@ -82,7 +88,7 @@ class Reader:
                 yield batch
             if reached:
                 break
-            if time.monotonic() - silent_since > SILENCE_S:
+            if time.monotonic() - silent_since > self._silence_s:
                 raise Unavailable(f"{topic}/{partition} could not be read up to offset {end}")
         self._consumer.unassign()
 
@@ -91,7 +97,7 @@ class Reader:
         consumer = Consumer({**self._kafka, "group.id": group})
         try:
             found = consumer.committed(
-                [TopicPartition(*position) for position in positions], timeout=SILENCE_S
+                [TopicPartition(*position) for position in positions], timeout=self._silence_s
             )
         except KafkaException as error:
             raise Unavailable(f"the committed offsets of {group} are not to be had: {error}") from error
