@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -134,7 +135,7 @@ def test_a_chunk_spans_its_records_and_the_marker_behind_them(log: Log) -> None:
     found, spans, generations = asyncio.run(main())
     assert found == [b"a", b"b", b"c"]
     assert spans[0][0] == 0
-    assert all(left[1] == right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(spans))
     assert spans[-1][1] >= 4  # a, b, marker, c and, once it was fetched, the second marker
     assert generations == {7}
 
