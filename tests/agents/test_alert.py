@@ -170,6 +170,7 @@ def test_timers_are_read_page_by_page_and_nothing_else_is() -> None:
         table.put(DUE + account_key(("default", str(number), "f")), (number + 1).to_bytes(8))
     table.put(b"m" + b"x" * 17, b"")
     table.put(b"s" + b"x" * 17, b"")
+    table.commit()
     timers.load(table)  # type: ignore[arg-type]
     assert timers.next_s() == 1
     assert len(timers.take(20_000, 15_000)) == 15_000

@@ -150,6 +150,7 @@ def test_what_a_worker_remembers_is_what_the_next_one_reads() -> None:
         for n in range(0, len(subjects), 1000)
     ]
     control.fill(Working(chunk_of("commands", wishes), table).transaction, memory)
+    table.commit()
     anew = Memory(cast(Overlay, table))
     assert anew.head == memory.head and anew.catalog.revision == memory.catalog.revision == len(subjects)
     for subject in subjects:

@@ -301,6 +301,7 @@ def test_a_page_takes_the_windows_of_the_page_before_with_it() -> None:
         (row,) = world.rows.values()
         page = Page([stored_of(row)], (START_S + place * 60 + 60, "", 0, 0), 60, 50)
         step = take(work, place, table, Found(known=True, page=page), 0)
+        table.commit()
         assert step is not None
         work = step.following[0]
         sizes.append(len(table.rows))

@@ -125,7 +125,14 @@ class Run:
 
     def __call__(self, work: WebhookWork, now_ms: int = NOW_MS) -> delivery_table.Applied:
         self.offset += 1
-        return delivery_table.apply(work, self.offset, now_ms, self.table, SCHEDULE_MS)
+        applied = delivery_table.apply(work, self.offset, now_ms, self.table, SCHEDULE_MS)
+        self.table.commit()
+        return applied
+
+    def forget(self, place: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
+        removed, after = delivery_table.forget(self.table, place, before_ms, limit)
+        self.table.commit()
+        return removed, after
 
     def states(self) -> dict[str, str]:
         found = [
@@ -225,10 +232,10 @@ def test_what_has_ended_and_is_old_is_forgotten() -> None:
         (one,) = run(deliver(f"a{number}", NOW_MS + number)).deliveries
         if number != 2:
             run(tried(one.id, attempt(1, "delivered", NOW_MS + number)))
-    removed, place = delivery_table.forget(run.table, b"", NOW_MS + 15, 4)
+    removed, place = run.forget(b"", NOW_MS + 15, 4)
     assert len(removed) == 3 and place
-    more, place = delivery_table.forget(run.table, place, NOW_MS + 15, 4)
-    last, place = delivery_table.forget(run.table, place, NOW_MS + 15, 4)
+    more, place = run.forget(place, NOW_MS + 15, 4)
+    last, place = run.forget(place, NOW_MS + 15, 4)
     assert not place
     # The newest ended at its alert's time plus its try's 10 ms, so it stays; so does the one that has not ended.
     assert run.states().keys() == {"a2", *(f"a{number}" for number in range(5, 10))}
@@ -278,6 +285,7 @@ def test_work_that_is_read_again_changes_nothing(work: list[WebhookWork], data: 
     ):
         for offset, one in order:
             delivery_table.apply(one, offset, NOW_MS + offset, table, SCHEDULE_MS)
+            table.commit()
     kept = {key: value for key, value in once.rows.items() if key[:2] != b"e/"}
     assert kept == {key: value for key, value in twice.rows.items() if key[:2] != b"e/"}
 

@@ -53,9 +53,16 @@ class Told:
 
     def again(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
         found = [CustomerWindow(customer, window) for window in windows]
-        return tell_volumes(
+        alerts = tell_volumes(
             self.table, found, self.rules, lambda *_: None, self.position, at_s * 1000
         )  # fmt: skip
+        self.table.commit()
+        return alerts
+
+    def sweep(self, now_s: int) -> bool:
+        more = sweep(self.table, now_s)
+        self.table.commit()
+        return more
 
 
 def test_an_alert_of_a_volume() -> None:
@@ -207,9 +214,9 @@ def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
     young_s = AT_S + DAY_S
     told.take(usage.event("a", young_s, 11))
     later_s = AT_S + KEEP_S + HOUR_S
-    assert sweep(told.table, AT_S) and len(told.table.rows) == 4
-    assert not sweep(told.table, later_s)
+    assert told.sweep(AT_S) and len(told.table.rows) == 4
+    assert not told.sweep(later_s)
     assert sorted(key[:1] for key in told.table.rows) == [VOLUME, VOLUME, PARTS, GONE]
     assert told.take(old, at_s=later_s) == [] and told.take(old, at_s=AT_S) == []
-    assert sweep(told.table, later_s)
-    assert not sweep(told.table, young_s + KEEP_S + DAY_S + HOUR_S) and set(told.table.rows) == {GONE}
+    assert told.sweep(later_s)
+    assert not told.sweep(young_s + KEEP_S + DAY_S + HOUR_S) and set(told.table.rows) == {GONE}

@@ -125,6 +125,8 @@ def test_what_a_clock_record_found_due_is_kept_while_it_may_be_read_again() -> N
     table = DictTable()
     keep_called(table, 5, [b"a" * 17, b"b" * 17], 5)
     keep_called(table, 7, [b"a" * 17], 5)
+    table.commit()
     assert called(table, 5) == [b"a" * 17, b"b" * 17] and called(table, 6) == []
     keep_called(table, 9, [], 7)
+    table.commit()
     assert called(table, 5) == [] and called(table, 7) == [b"a" * 17]
