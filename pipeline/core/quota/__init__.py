@@ -1,8 +1,8 @@
 """From an entitlement and its grants to a balance.
 
 Owns: entitlements and grants with their commands, the terms that a balance depends on (`terms.py`), the burn-down of
-grants (`burndown.py`), the balance as a state machine that usage, time and changed terms move (`balance.py`), usage that
-came late (`late_usage.py`) and the history (`history.py`).
+grants (`burndown.py`), the balance as a state machine that usage, time and changed terms move (`balance.py`), usage
+that came late (`late_usage.py`) and the history (`history.py`).
 
 Does not own: alerts about a balance (notifications), who asks and how (api/quota), where the state lies (agents/alert).
 Start at `burndown.py`, which has a worked example, then read `balance.py`: the same answer, kept up by each record
