@@ -1,9 +1,10 @@
-"""ALERT: keeps the balance of every entitlement, and decides in the same transaction what is to be told.
+"""ALERT: keeps the balance of every entitlement, and fires alerts in the same transaction.
 
 Reads `customer-usage`: windows by customer, and clock records for what is due with no event; `control` for
 entitlements, grants, features and rules. Writes `balances`, `alerts` and `late-usage`. Keeps: balances, volumes, what
-was told, when each account is due, the definitions by which it decided (`alert-changelog`). On replay: a record that
-was taken changes nothing again and says the same again.
+has fired, when each account is due, the definitions by which it decided (`alert-changelog`). What a record makes of an
+account is one step of the core (core.notifications.account_step); this module finds the accounts and sends what the
+step gives. On replay: a record that was taken changes nothing again and sends the same again.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
-from pipeline.core.notifications.balance_alerts import At, Rules, next_warning_s, tell
+from pipeline.core.notifications.account_step import History, Record, State, Step, update
+from pipeline.core.notifications.balance_alerts import At, Rules
 from pipeline.core.notifications.volume_alerts import VolumeRules, sweep, tell_volumes
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, Accounts, Name
-from pipeline.core.quota.balance_update import DUE, MOST_CALLED, Moved
-from pipeline.core.quota.late_usage import late_usage
+from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
@@ -191,12 +192,13 @@ def _sweep(transaction: Transaction, timers: Timers) -> None:
 
 
 class _Work:
-    """One chunk. Balances are published once an account; what is told is told record by record."""
+    """One chunk. Balances are published once an account; alerts and late usage are sent record by record."""
 
     def __init__(self, transaction: Transaction, known: Known, timers: Timers) -> None:
         self._transaction = transaction
         self._known = known
         self._timers = timers
+        self._state = State(transaction.table, known.accounts, known.rules)
         self._balances: dict[bytes, Balance] = {}
         self._alerts: list[tuple[int, Alert]] = []  # with the record's offset
         self._late: list[tuple[int, LateUsage]] = []  # likewise
@@ -205,18 +207,12 @@ class _Work:
     def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
         """Usage."""
         self._transaction.read(len(windows))
-        accounts, now_s = self._known.accounts, at_ms // 1000
-        for account, mine in balance_update.by_account(windows, accounts, now_s):
-            moved = balance_update.move(accounts, account, self._transaction.table, now_s, position, mine)
-            self._moved(moved, now_s, position, at_ms)
-            if (
-                moved.outcome is not None and moved.before is None
-            ):  # its beginning came before the clock said so
-                self._seed(moved)
-        told = tell_volumes(
-            self._transaction.table, windows, self._known.volumes, self._known.rules.customer, position, at_ms
-        )
-        self._alerts += [(position, alert) for alert in told]
+        known, at = self._known, At(position, at_ms, self._transaction.chunk.start)
+        for account, mine in balance_update.by_account(windows, known.accounts, at_ms // 1000):
+            self._emit(account, position, update(account, Record(at, mine), self._state))
+        table, customer = self._transaction.table, known.rules.customer
+        alerts = tell_volumes(table, windows, known.volumes, customer, position, at_ms)
+        self._alerts += [(position, alert) for alert in alerts]
 
     def tick(self, items: list[list[str]], at_ms: int, position: int) -> None:
         """Time, and definitions that changed."""
@@ -235,51 +231,23 @@ class _Work:
             account = accounts.by_key(key)
             if account is not None:
                 touched[key] = account
+        record = Record(At(position, at_ms, self._transaction.chunk.start))
         for account in touched.values():
-            moved = balance_update.move(accounts, account, table, now_s, position)
-            self._moved(moved, now_s, position, at_ms)
-            self._seed(moved)
+            self._emit(account, position, update(account, record, self._state))
 
-    def _moved(self, moved: Moved, now_s: int, position: int, at_ms: int) -> None:
-        account, accounts, table = moved.account, self._known.accounts, self._transaction.table
-        terms = None if moved.outcome is None else accounts.terms(account, moved.entitlement or {})
-        at = At(position, at_ms, self._transaction.chunk.start)
-        told = tell(table, moved, terms, self._known.rules, at)
-        self._alerts += [(position, alert) for alert in told]
-        self._late += [(position, late) for late in late_usage(moved, at_ms)]
-        next_s = min(moved.next_s, next_warning_s(moved, terms, self._known.rules, now_s))
-        balance_update.keep_due(table, account, next_s)
-        self._timers.set(account.key, next_s)
+    def _emit(self, account: Account, position: int, step: Step) -> None:
+        self._alerts += [(position, alert) for alert in step.alerts]
+        self._late += [(position, late) for late in step.late]
+        self._timers.set(account.key, step.due_s)
         before = self._balances.get(account.key)
         if before is not None:
-            moved.balance.received_at_ms = max(moved.balance.received_at_ms, before.received_at_ms)
-        self._balances[account.key] = moved.balance
-
-    def _seed(self, moved: Moved) -> None:
-        account, entitlement, accounts = moved.account, moved.entitlement, self._known.accounts
-        terms = None if entitlement is None else accounts.terms(account, entitlement)
-        use = None if entitlement is None else accounts.use(entitlement)
-        if entitlement is None or terms is None or use is None:
-            return
-        mark = balance_update.seed_mark(accounts, account, entitlement)
-        meter = accounts.meter(account.name[0], use.meter)
-        if meter is None or balance_update.is_seeded(self._transaction.table, account, mark):
-            return
-        subjects = accounts.subjects(account.name[0], account.name[1])
-        self.jobs.append(
-            Job(
-                namespace=account.name[0],
-                customer=account.name[1],
-                meter_id=meter.meter_id,
-                subjects=tuple(sorted(subjects)),
-                since_s=terms.schedule.start_s,
-                revision=max(account.revision, *subjects.values(), 0),
-                said=_encode((SEEDED, *account.name, mark)),
-            )
-        )
+            step.balance.received_at_ms = max(step.balance.received_at_ms, before.received_at_ms)
+        self._balances[account.key] = step.balance
+        if step.needs_history is not None:
+            self.jobs.append(_job(step.needs_history))
 
     def publish(self) -> None:
-        """The balances as the chunk leaves them, and everything that was told on the way."""
+        """The balances as the chunk leaves them, and everything that came of its records on the way."""
         counted = self._transaction.counted_offset
         for position, alert in self._alerts:
             self._transaction.send(
@@ -302,3 +270,16 @@ class _Work:
             )
             if balance.revision > counted:
                 self._transaction.count(balance.namespace, "balances")
+
+
+def _job(history: History) -> Job:
+    namespace, customer, _ = history.account
+    return Job(
+        namespace=namespace,
+        customer=customer,
+        meter_id=history.meter_id,
+        subjects=history.subjects,
+        since_s=history.since_s,
+        revision=history.revision,
+        said=_encode((SEEDED, *history.account, history.mark)),
+    )

@@ -48,12 +48,12 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     endpoint.replay, rule.test, event.resend, delivery.resend: they change no definition, see
                            core.notifications.delivery_commands
 
-Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, `Z`). All but meters made before
-there were such members have createdAt and updatedAt:
+Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, in UTC but for anchors). All but
+meters made before there were such members have createdAt and updatedAt:
 
     meter         slug     {slug, eventType, aggregation, ..., meterId: int, id: ULID, createdAt, updatedAt};
                            deleted: body null
-    customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}}; deleted: + deletedAt
+    customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}, timeZone?}; deleted: + deletedAt
     attribution   a subject's key: {subject, holders: [[from minute in seconds, customer's id or ""]]}; no command of
                            its own: customer.* change it (core.customers.attribution)
     subject       ULID     {id, key, displayName?, metadata?, stripeCustomerId?}; deleted: body null
@@ -68,8 +68,7 @@ there were such members have createdAt and updatedAt:
 
 Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
 customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
-portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict), `forbidden` (403: an entitlement
-that a subscription manages).
+portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -59,12 +60,12 @@ def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: 
         made.chunk([(now_s, record) for record in chunk])
     total = sum(value for _, _, value in events)
     assert (made.balance_of().usage, made.balance_of().balance) == (str(total), str(max(0, 100 - total)))
-    assert fired(made.alerts) == sorted(f"usage_value:{limit}" for limit in (10, 50, 99) if total > limit)
+    assert fired(made.alerts) == sorted(f"usage_value:{limit}" for limit in (10, 50, 99) if total >= limit)
     hours: dict[int, int] = {}
     for _, minute, value in events:
         hours[minute // 60] = hours.get(minute // 60, 0) + value
     told = [one.annotations["window"] for one in made.alerts if one.type == rule.VOLUME]
-    assert sorted(told) == [f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] > 40]
+    assert sorted(told) == [f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] >= 40]
 
 
 def cut(items: list[Any], rng: random.Random) -> list[list[Any]]:
@@ -151,6 +152,38 @@ def test_what_is_due_happens_at_a_clock_record_and_only_then() -> None:
         told = made.clock(next_s)
         seen.append(((next_s - AT_S) // HOUR_S, made.balance(customer).balance, [one.type for one in told]))
     assert seen == [(1, "0", []), (2, "5", []), (24, "0", [rule.RESET])]
+
+
+def test_a_quota_that_is_used_up_exactly_fires_all_of_it() -> None:
+    """Nothing comes after the tenth of ten, since access has ended."""
+    made, customer, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 50, 100, kind="usage_percentage"))
+    made.do("rule.create", watch(endpoint, 0, kind="balance_value"))
+    made.do("entitlement.create", {**METERED, "issueAfterReset": 10})
+    usage = Usage(1)
+    for number in range(10):
+        made.use([usage.event("a", AT_S, 1, id=str(number))], AT_S + 1)
+    assert not made.balance(customer).has_access
+    assert {one.annotations["threshold"]: data(one)["event"]["id"] for one in made.alerts} == {
+        "usage_percentage:50": "4", "usage_percentage:100": "9", "balance_value:0": "9",
+    }  # fmt: skip
+
+
+def test_a_usage_period_ends_at_midnight_of_its_zone() -> None:
+    made, customer, endpoint = desk()
+    made.do("rule.create", {"type": rule.RESET, "name": "n", "channels": [endpoint]})
+    berlin = {"interval": "DAY", "anchor": "2026-01-01T00:00:00+01:00", "timeZone": "Europe/Berlin"}
+    made.do(
+        "entitlement.create", {**METERED, "usagePeriod": berlin, "measureUsageFrom": "CURRENT_PERIOD_START"}
+    )
+    resets = []
+    for day in ("2026-01-01T23:00", "2026-03-28T23:00", "2026-03-29T22:00", "2026-10-25T23:00"):
+        at_s = int(datetime.fromisoformat(day + "Z").timestamp())
+        made.clock(at_s - 60)
+        resets.append([data(one)["period"]["to"][:16] for one in made.clock(at_s)])
+        assert made.timers.next_s() - at_s in (23 * HOUR_S, DAY_S)
+        assert made.balance(customer).period_from_ms == at_s * 1000
+    assert resets == [["2026-01-01T23:00"], ["2026-03-28T23:00"], ["2026-03-29T22:00"], ["2026-10-25T23:00"]]
 
 
 def test_after_a_restart_the_state_says_what_is_due() -> None:
@@ -245,7 +278,7 @@ def test_an_entitlement_that_usage_finds_before_the_clock_does_is_seeded_too() -
 def test_windows_that_come_live_and_by_seed_count_once() -> None:
     for seed_first in (True, False):
         made, customer, endpoint = desk()
-        made.do("rule.create", volume(endpoint, 25))
+        made.do("rule.create", volume(endpoint, 26))
         made.do("entitlement.create", METERED)
         usage = Usage(1)
         live = [usage.event("a", AT_S, 10), usage.event("b", AT_S + 60, 5), usage.event("a", AT_S, 10)]

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.settings import Settings
 from tests.flow.recount import WindowKey, WindowValue, plain
-from tests.torture.plan import Entitled, Move, Plan, Rule
+from tests.torture.plan import Entitled, Move, Plan, Rule, first_period_s
 from tests.torture.quotas import Quotas
 
 EXACT = Context(prec=60)
@@ -85,7 +85,7 @@ def expected(plan: Plan, windows: Mapping[WindowKey, WindowValue]) -> Expected:
         if not entitled.id:
             continue
         mine = _mine(entitled, plan.moves, by_meter.get(entitled.feature.meter, []))
-        standings = _standings(entitled, mine)
+        standings = _standings(entitled, mine, plan.start_s)
         made.balances[entitled.customer_id, entitled.feature.key] = _fields(entitled, standings[-1])
         for rule in rules:
             if rule.watches(entitled.feature.key):
@@ -112,8 +112,9 @@ def _mine(
     return found
 
 
-def _standings(entitled: Entitled, usage: list[tuple[int, Decimal]]) -> list[Standing]:
-    borders = [entitled.since_s, *entitled.resets, 1 << 60]
+def _standings(entitled: Entitled, usage: list[tuple[int, Decimal]], now_s: int) -> list[Standing]:
+    """The usage periods since it was defined: nothing is told of those that had ended by then."""
+    borders = [first_period_s(entitled, now_s), *entitled.resets, 1 << 60]
     total = sum(entitled.amounts[1:], entitled.amounts[0])
     found = []
     for since_s, until_s in pairwise(borders):
@@ -155,10 +156,10 @@ def _facts(rule: Rule, entitled: Entitled, standings: list[Standing]) -> set[Fac
 
 def _met(kind: str, value: Decimal, now: Standing) -> bool:
     if kind == "usage_value":
-        return now.usage > value
+        return now.usage >= value
     if kind == "usage_percentage":
-        return now.usage * 100 > value * now.total
-    return now.balance < value or (value == 0 and now.balance == 0)
+        return now.usage * 100 >= value * now.total
+    return now.balance <= value
 
 
 def read(settings: Settings) -> Found:

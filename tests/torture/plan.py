@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from zoneinfo import ZoneInfo
 
 from tests.flow.event_line import SUBJECTS
 
@@ -16,6 +18,7 @@ CUSTOMERS = 30
 LATE = 6  # entitlements that are made while the stream flows
 PERIOD_CUSTOMERS = 3
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland", "America/St_Johns")
 LONG_S, SHORT_S = 22 * DAY_S, 3 * HOUR_S  # before the start: all of the stream, and only its newer part
 Thresholds = tuple[tuple[str, str], ...]
 
@@ -42,7 +45,11 @@ class Customer:
 
 @dataclass
 class Entitled:
-    """An entitlement. amounts: of its grants. resets: instants of those that were done."""
+    """An entitlement. amounts: of its grants. resets: instants of those that were done.
+
+    anchor: of monthly usage periods, as local time with its offset; "": a period is longer than the run.
+    zone: in which the months are counted; "": in the anchor's offset.
+    """
 
     customer: Customer
     feature: Feature
@@ -51,6 +58,8 @@ class Entitled:
     id: str = ""
     customer_id: str = ""
     resets: list[int] = field(default_factory=list)
+    anchor: str = ""
+    zone: str = ""
 
 
 @dataclass
@@ -109,6 +118,29 @@ class Plan:
     moves: list[Move] = field(default_factory=list)
 
 
+def first_period_s(entitled: Entitled, now_s: int) -> int:
+    """When the usage period began that an entitlement is in when it is made: what was before does not count in it."""
+    return max(entitled.since_s, month_of(entitled, now_s)) if entitled.anchor else entitled.since_s
+
+
+def month_of(entitled: Entitled, now_s: int) -> int:
+    """When the month of `now_s` began: months are counted one after the other from the anchor's, on its local clock.
+
+    A local time here is none that a change of the clock skips or repeats.
+    """
+    anchor = datetime.fromisoformat(entitled.anchor)
+    rules = ZoneInfo(entitled.zone) if entitled.zone else anchor.tzinfo
+    local = anchor.astimezone(rules)
+    begun, year, month = int(anchor.timestamp()), local.year, local.month
+    while True:
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        days = ((datetime(year, month, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
+        following = local.replace(year=year, month=month, day=min(local.day, days), tzinfo=rules)
+        if following.timestamp() > now_s:
+            return begun
+        begun = int(following.timestamp())
+
+
 def plan(seed: int, lines: int, now_s: int) -> Plan:
     """The same for the same arguments."""
     rng = Random(seed)
@@ -125,7 +157,10 @@ def plan(seed: int, lines: int, now_s: int) -> Plan:
         for feature in FEATURES[:-1]:
             if rng.random() < 0.85:
                 since_s = start_s - (LONG_S if rng.random() < 0.7 else SHORT_S)
-                entitled.append(Entitled(customer, feature, since_s, _amounts(rng, feature, lines)))
+                one = Entitled(customer, feature, since_s, _amounts(rng, feature, lines))
+                if rng.random() < 0.5:
+                    one.anchor, one.zone = _calendar(rng, start_s)
+                entitled.append(one)
     rng.shuffle(entitled)
     periods = []
     for number in range(PERIOD_CUSTOMERS):
@@ -148,3 +183,18 @@ def _amounts(rng: Random, feature: Feature, lines: int) -> tuple[Decimal, ...]:
     whole = max(3, int(size * 10 ** rng.uniform(-1.5, 1)))
     first = Decimal(whole) / (8 if rng.random() < 0.5 else 1)
     return (first, Decimal(rng.randint(1, whole))) if rng.random() < 0.3 else (first,)
+
+
+def _calendar(rng: Random, start_s: int) -> tuple[str, str]:
+    """An anchor some months back whose last month began 1 to 19 days before the start, by day, and its zone or none."""
+    zone = rng.choice(ZONES)
+    began = datetime.fromtimestamp(start_s, ZoneInfo(zone)) - timedelta(days=rng.randint(2, 19))
+    began = began.replace(hour=rng.randint(5, 21), minute=rng.randrange(60), second=0, tzinfo=None)
+    months = began.year * 12 + began.month - 1 - rng.randint(1, 30)
+    day = (
+        31
+        if (began + timedelta(days=1)).day == 1 and months % 12 in (0, 2, 4, 6, 7, 9, 11)
+        else min(began.day, 28)
+    )
+    anchor = began.replace(year=months // 12, month=months % 12 + 1, day=day)
+    return anchor.replace(tzinfo=ZoneInfo(zone)).isoformat(), zone if rng.random() < 0.7 else ""

@@ -39,6 +39,7 @@ from tests.torture.plan import (
     Move,
     Plan,
     Rule,
+    first_period_s,
 )
 from tests.torture.receiver import receiving
 from tests.torture.rig import WEBHOOK_TIMEOUT_S
@@ -203,16 +204,22 @@ class Quotas:
 
     def _entitle(self, entitled: Entitled) -> Entitled:
         since = text_of(entitled.since_s)
+        begun = text_of(first_period_s(entitled, self.plan.start_s))
         first, *more = entitled.amounts
+        usage_period = {"interval": "YEAR", "anchor": since}
+        if entitled.anchor:
+            usage_period = {"interval": "MONTH", "anchor": entitled.anchor}
+        if entitled.zone:
+            usage_period["timeZone"] = entitled.zone
         body: dict[str, object] = {
             "type": "metered",
             "customerId": entitled.customer.key,
             "featureKey": entitled.feature.key,
-            "usagePeriod": {"interval": "YEAR", "anchor": since},
+            "usagePeriod": usage_period,
             "measureUsageFrom": since,
             "issueAfterReset": format(first, "f"),
             "grants": [
-                {"amount": format(one, "f"), "priority": 5, "effectiveAt": since}
+                {"amount": format(one, "f"), "priority": 5, "effectiveAt": begun}
                 for one in more
             ],
         }  # fmt: skip

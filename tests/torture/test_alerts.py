@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from tests.flow.recount import WindowKey, WindowValue
-from tests.torture.alerts import THRESHOLD, Expected, Found, Told, balances_differ, expected, firings_differ
-from tests.torture.plan import Customer, Entitled, Feature, Move, Plan, Rule, plan
+from tests.torture.alerts import (
+    THRESHOLD,
+    Expected,
+    Found,
+    Told,
+    balances_differ,
+    expected,
+    firings_differ,
+)
+from tests.torture.plan import Customer, Entitled, Feature, Move, Plan, Rule, month_of, plan
 
 ANN, BOB = Customer("ann", ("a", "b")), Customer("bob", ())
 POSTS = Feature("posts", "requests", {"method": "POST"})
@@ -45,13 +56,63 @@ def test_usage_is_of_the_customers_subjects_the_features_windows_and_the_period(
     assert {(fact.since_s, fact.what) for fact in expected(second, windows).facts} == set()
 
 
-def test_a_threshold_is_met_only_beyond_it_but_for_a_balance_of_zero() -> None:
-    assert {fact.what for fact in expected(_plan(), dict([_window("a", 600, "5")])).facts} == set()
+def test_a_threshold_is_met_at_its_value() -> None:
+    assert {fact.what for fact in expected(_plan(), dict([_window("a", 600, "4.999")])).facts} == set()
+    assert {fact.what for fact in expected(_plan(), dict([_window("a", 600, "5")])).facts} == {
+        "usage_percentage:50"
+    }
     assert {fact.what for fact in expected(_plan(), dict([_window("a", 600, "10")])).facts} == {
         "usage_percentage:50",
         "usage_value:6",
         "balance_value:0",
     }
+
+
+@pytest.mark.parametrize(
+    ("anchor", "zone", "now", "began"),
+    [
+        (
+            "2026-01-31T09:30:00+01:00",
+            "Europe/Berlin",
+            "2026-03-15T00:00:00+00:00",
+            "2026-02-28T08:30:00+00:00",
+        ),
+        (
+            "2026-01-31T09:30:00+01:00",
+            "Europe/Berlin",
+            "2026-04-15T00:00:00+00:00",
+            "2026-03-31T07:30:00+00:00",
+        ),
+        ("2026-01-31T09:30:00+01:00", "", "2026-04-15T00:00:00+00:00", "2026-03-31T08:30:00+00:00"),
+        (
+            "2025-12-20T20:00:00+13:00",
+            "Pacific/Auckland",
+            "2026-04-21T00:00:00+00:00",
+            "2026-04-20T08:00:00+00:00",
+        ),
+    ],
+)
+def test_a_month_begins_on_the_local_clock_of_its_anchor(
+    anchor: str, zone: str, now: str, began: str
+) -> None:
+    entitled = Entitled(ANN, POSTS, 0, (Decimal(10), Decimal(5)), "e1", "c1", anchor=anchor, zone=zone)
+    now_s, began_s = (int(datetime.fromisoformat(text).timestamp()) for text in (now, began))
+    assert month_of(entitled, now_s) == began_s
+    made = _plan()
+    made.start_s, made.entitled[:] = now_s, [entitled]
+    found = expected(made, dict([_window("a", began_s - 60, "100"), _window("a", began_s, "4")])).balances
+    fields = found["c1", "posts"]
+    assert (fields["usage"], fields["total_available"]) == ("4", "15")
+    assert fields["period_from_ms"] == str(began_s * 1000)
+
+
+def test_the_calendars_of_a_plan_began_a_month_while_its_stream_flows() -> None:
+    for seed in range(20):
+        made = plan(seed, 30_000, 1_774_700_000 + seed * 86_400 * 19)
+        monthly = [one for one in [*made.entitled, *made.late] if one.anchor]
+        assert {bool(one.zone) for one in monthly} == {True, False}
+        for one in monthly:
+            assert 86_400 < made.start_s - month_of(one, made.start_s) < 22 * 86_400
 
 
 def test_a_moved_subject_counts_where_it_was_in_that_minute() -> None:

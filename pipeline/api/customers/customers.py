@@ -23,6 +23,7 @@ EXAMPLE = {
     "name": "ACME Inc.",
     "usageAttribution": {"subjectKeys": ["acme-prod", "acme-test"]},
     "currency": "EUR",
+    "timeZone": "Europe/Berlin",
 }
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 Part = Annotated[str | None, Query(description="a part of it, in any case")]
@@ -55,7 +56,8 @@ def list_customers(
 def create_customer(request: Request, customer: One) -> dict[str, Any]:
     """A subject belongs to one customer at most, and a key is unique: 409 otherwise.
 
-    Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key.
+    Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key. Entitlements and grants that
+    are given to it from then on count days and months in its `timeZone`, an IANA zone, unless they name their own.
     """
     return body_of(known(request, "customer.create", customer))
 

@@ -13,6 +13,7 @@ import fastapi_offline
 from fastapi import FastAPI, Response
 from starlette.responses import FileResponse
 
+from pipeline.api.quota import bodies
 from pipeline.errors import Rejected
 
 PAGE, FILES = "/docs", "/docs/"
@@ -63,9 +64,10 @@ async def file(name: str) -> Response:
 
 
 def with_keys(document: dict[str, object]) -> dict[str, object]:
-    """The OpenAPI document, saying that every call needs a key."""
+    """The OpenAPI document, with the schemas of bodies that routes name, saying that every call needs a key."""
     components = document.setdefault("components", {})
     assert isinstance(components, dict)
+    components.setdefault("schemas", {}).update(bodies.schemas())
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "an API key, um_..., or a portal token"}
     }

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, ordered, paginated, split
@@ -20,6 +21,7 @@ from pipeline.api.http.services import neighbours
 from pipeline.api.http.submit import body_of, decided, definitions
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
+from pipeline.api.quota.bodies import RuleBody, documented
 from pipeline.core.notifications import sample_alert
 from pipeline.core.values import ulid
 from pipeline.errors import Rejected
@@ -36,6 +38,7 @@ EXAMPLE = {
     "features": ["gpt_4_tokens"],
     "thresholds": [{"type": "usage_percentage", "value": 80}, {"type": "usage_percentage", "value": 100}],
 }
+RULE = documented(RuleBody)
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 
 
@@ -62,10 +65,15 @@ def list_rules(
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@router.post("", status_code=201, summary="Create a rule", dependencies=WRITE)
+@router.post("", status_code=201, summary="Create a rule", dependencies=WRITE, openapi_extra=RULE)
 def create_rule(request: Request, rule: One) -> Response:
-    """Types: entitlements.balance.threshold, entitlements.reset; ours: entitlements.grant.expiring,
-    meter.volume.threshold; invoice.created and invoice.updated.
+    """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter; entitlements.grant.expiring and
+    meter.volume.threshold are added. The types of invoices are refused: this version has no invoices.
+
+    The `data` of a threshold's event has what OpenMeter's has, and
+    `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;
+    `passed`: the lower thresholds of the rule that were crossed at once with it, as `kind:value`; they send no event
+    of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage period.
     """
     return answer(rule_json(body_of(decided(request, "rule.create", rule))), 201)
 
@@ -76,10 +84,10 @@ def get_rule(request: Request, ruleId: str) -> Response:
     return answer(rule_json(_find(request, ruleId)))
 
 
-@router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE)
+@router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE, openapi_extra=RULE)
 def update_rule(request: Request, ruleId: str, rule: One) -> Response:
     """All of it but its type."""
-    return answer(rule_json(body_of(decided(request, "rule.update", {**rule, "id": ruleId}))))
+    return answer(rule_json(body_of(decided(request, "rule.update", addressed("rule", rule, id=ruleId)))))
 
 
 @router.delete("/{ruleId}", status_code=204, summary="Delete a rule", dependencies=WRITE)

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.submit import body_of, definitions, known
 from pipeline.api.quota import lookup
+from pipeline.api.quota.bodies import EntitlementBody, ResetBody, documented
 from pipeline.api.quota.lookup import Holder
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.entitlement_lookup import in_force
@@ -29,11 +31,12 @@ LIMIT = 100
 EXAMPLE = {
     "type": "metered",
     "featureKey": "gpt_4_tokens",
-    "usagePeriod": {"interval": "MONTH", "anchor": "2026-01-01T00:00:00Z"},
+    "usagePeriod": {"interval": "MONTH", "anchor": "2026-01-01T00:00:00+01:00", "timeZone": "Europe/Berlin"},
     "issueAfterReset": 1000000,
     "isSoftLimit": False,
     "gracePeriod": "PT1H",
 }
+ENTITLEMENT, RESETTING = documented(EntitlementBody), documented(ResetBody)
 RESET = {"effectiveAt": "2026-01-15T12:00:00Z", "retainAnchor": True, "preserveOverage": False}
 
 customers = APIRouter(prefix=BY_CUSTOMER, tags=["entitlements"])  # of v1 and v2
@@ -60,13 +63,19 @@ def list_of_customer(
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@customers.post("", status_code=201, summary="Entitle a customer to a feature", dependencies=WRITE)
+@customers.post(
+    "",
+    status_code=201,
+    summary="Entitle a customer to a feature",
+    dependencies=WRITE,
+    openapi_extra=ENTITLEMENT,
+)
 def create_for_customer(request: Request, customerIdOrKey: str, entitlement: One) -> Response:
     """`type` is metered, static (with `config`) or boolean; grants can be sent along.
 
     One of a customer and feature is in force at a time: 409 otherwise.
     """
-    return _created(request, {**entitlement, "customerId": customerIdOrKey})
+    return _created(request, addressed("entitlement", entitlement, customerId=customerIdOrKey))
 
 
 @customers.get(ONE, summary="One entitlement", dependencies=READ)
@@ -81,7 +90,13 @@ def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFe
     return _deleted(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey)
 
 
-@customers.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
+@customers.put(
+    ONE + "/override",
+    status_code=201,
+    summary="Replace an entitlement",
+    dependencies=WRITE,
+    openapi_extra=ENTITLEMENT,
+)
 def override_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
 ) -> Response:
@@ -89,7 +104,13 @@ def override_of_customer(
     return _overridden(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, entitlement)
 
 
-@customers.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
+@customers.post(
+    ONE + "/reset",
+    status_code=204,
+    summary="Begin a new usage period",
+    dependencies=WRITE,
+    openapi_extra=RESETTING,
+)
 def reset_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
 ) -> Response:
@@ -103,10 +124,16 @@ def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool 
     return answer(_of(request, lookup.by_subject(request, subjectIdOrKey), includeDeleted))
 
 
-@subjects.post("", status_code=201, summary="Entitle a subject's customer to a feature", dependencies=WRITE)
+@subjects.post(
+    "",
+    status_code=201,
+    summary="Entitle a subject's customer to a feature",
+    dependencies=WRITE,
+    openapi_extra=ENTITLEMENT,
+)
 def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: One) -> Response:
     """As by customer. 404 where no customer has the subject."""
-    return _created(request, {**entitlement, "subject": subjectIdOrKey})
+    return _created(request, addressed("entitlement", entitlement, subject=subjectIdOrKey))
 
 
 @subjects.get(ONE, summary="One entitlement", dependencies=READ)
@@ -121,7 +148,13 @@ def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeat
     return _deleted(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey)
 
 
-@subjects.put(ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE)
+@subjects.put(
+    ONE + "/override",
+    status_code=201,
+    summary="Replace an entitlement",
+    dependencies=WRITE,
+    openapi_extra=ENTITLEMENT,
+)
 def override_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
 ) -> Response:
@@ -129,7 +162,13 @@ def override_of_subject(
     return _overridden(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, entitlement)
 
 
-@subjects.post(ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE)
+@subjects.post(
+    ONE + "/reset",
+    status_code=204,
+    summary="Begin a new usage period",
+    dependencies=WRITE,
+    openapi_extra=RESETTING,
+)
 def reset_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
 ) -> Response:
@@ -226,15 +265,21 @@ def _one(request: Request, holder: Holder, wanted: str) -> Response:
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
-    grants = wish.get("grants")
-    if isinstance(grants, list):
-        wish["grants"] = [with_rollover(one) if isinstance(one, dict) else one for one in grants]
-    return _made(request, "entitlement.create", wish)
+    return _made(request, "entitlement.create", _with_rollovers(wish))
+
+
+def _with_rollovers(entitlement: dict[str, Any]) -> dict[str, Any]:
+    grants = entitlement.get("grants")
+    if not isinstance(grants, list):
+        return entitlement
+    return {**entitlement, "grants": [with_rollover(one) if isinstance(one, dict) else one for one in grants]}
 
 
 def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
-    """A grant as v2 means it: what nobody says of its rollover is that all of it is kept."""
-    return {"maxRolloverAmount": grant.get("amount")} | grant
+    """A grant as v2 means it: without `maxRolloverAmount` a reset leaves all that is left."""
+    if grant.get("maxRolloverAmount") is not None:
+        return grant
+    return {**grant, "maxRolloverAmount": grant.get("amount")}
 
 
 def _deleted(request: Request, of: Of, wanted: str) -> Response:
@@ -243,7 +288,8 @@ def _deleted(request: Request, of: Of, wanted: str) -> Response:
 
 
 def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, Any]) -> Response:
-    return _made(request, "entitlement.override", {"id": wanted, **of, "entitlement": entitlement})
+    wish = {"id": wanted, **of, "entitlement": _with_rollovers(entitlement)}
+    return _made(request, "entitlement.override", wish)
 
 
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
@@ -253,7 +299,7 @@ def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
 
 
 def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
-    known(request, "entitlement.reset", {**(reset or {}), "id": wanted, **of})
+    known(request, "entitlement.reset", addressed("entitlement", reset or {}, id=wanted, **of))
     return Response(status_code=204)
 
 

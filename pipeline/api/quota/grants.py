@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.submit import body_of, definitions, known
 from pipeline.api.quota import lookup
+from pipeline.api.quota.bodies import GrantBody, documented
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
 from pipeline.api.quota.lookup import Holder
 from pipeline.core.quota.entitlement_json import grant_json
@@ -31,6 +33,7 @@ EXAMPLE = {
     "minRolloverAmount": 0,
     "maxRolloverAmount": 100000,
 }
+GRANT = documented(GrantBody)
 
 customers = APIRouter(prefix=BY_CUSTOMER, tags=["grants"])  # of v1 and v2
 subjects = APIRouter(prefix=BY_SUBJECT, tags=["grants"])
@@ -57,7 +60,9 @@ def list_of_customer(
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@customers.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE)
+@customers.post(
+    ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
+)
 def create_for_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
 ) -> Response:
@@ -79,7 +84,9 @@ def list_of_subject(
     return answer(ordered(rows, orderBy, ORDER_BY, page))
 
 
-@subjects.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE)
+@subjects.post(
+    ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
+)
 def create_for_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
 ) -> Response:
@@ -141,7 +148,7 @@ def _of(request: Request, holder: Holder, wanted: str) -> list[Row]:
 
 
 def _created(request: Request, of: Of, wanted: str, grant: Row) -> Response:
-    wish = {**grant, "entitlementId": wanted, **of}
+    wish = addressed("grant", grant, entitlementId=wanted, **of)
     return answer(grant_json(body_of(known(request, "grant.create", wish)), lookup.now_s()), 201)
 
 

@@ -6,30 +6,30 @@ Answered from Redis in one round trip. Without a whole copy there the answer is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from pipeline.api.http.auth import loaded, namespace_of, needs
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.errors import Rejected
 from pipeline.records import Balance
 
 router = APIRouter(tags=["access"])
 READ = [Depends(needs("query"))]
 MOST_CHECKS = 1_000
+Balances = dict[tuple[str, str], Balance | None]  # by id of the customer and key of the feature
 
 
-class Check(msgspec.Struct):
+class Check(msgspec.Struct, forbid_unknown_fields=True):
     """One question: may the customer (id or key) use the feature (key)?"""
 
     customer: str
     feature: str
 
 
-class Checks(msgspec.Struct):
+class Checks(msgspec.Struct, forbid_unknown_fields=True):
     checks: list[Check]
 
 
@@ -98,8 +98,10 @@ async def get_access(request: Request, customerIdOrKey: str) -> Response:
     openapi_extra=_CHECKS_BODY,
 )
 async def check(request: Request) -> Response:
-    """One answer a question, in order. Without an entitlement, or a customer, `hasAccess` is false.
+    """One answer a question, in order.
 
+    Where `hasAccess` is false because there is nothing to look at, `reason` says what is missing: `customer-not-found`,
+    `feature-not-found`, or `no-entitlement` where the customer has none to the feature that is in force.
     An answer holds for the moment: usage that is on its way moves it within about a second.
     """
     try:
@@ -123,7 +125,7 @@ async def check(request: Request) -> Response:
         for (customer, features), balances in zip(asked, held, strict=True)
         for feature, balance in zip(features, balances, strict=True)
     }
-    return _json({"results": _results(checks, ids, found)})
+    return _json({"results": [_result(have, namespace, one, ids[one.customer], found) for one in checks]})
 
 
 def value(balance: Balance) -> dict[str, Any]:
@@ -141,15 +143,17 @@ def value(balance: Balance) -> dict[str, Any]:
     return answer
 
 
-def _results(
-    checks: Iterable[Check], ids: dict[str, str], found: dict[tuple[str, str], Balance | None]
-) -> list[dict[str, Any]]:
-    results = []
-    for one in checks:
-        balance = found.get((ids[one.customer], one.feature))
-        held = {"hasAccess": False} if balance is None or not balance.type else value(balance)
-        results.append({"customer": one.customer, "feature": one.feature, **held})
-    return results
+def _result(have: Neighbours, namespace: str, one: Check, customer: str, found: Balances) -> dict[str, Any]:
+    named = {"customer": one.customer, "feature": one.feature}
+    balance = found.get((customer, one.feature))
+    if balance is not None and balance.type:
+        return {**named, **value(balance)}
+    reason = "no-entitlement"
+    if not customer:
+        reason = "customer-not-found"
+    elif balance is None and have.definitions.feature(namespace, one.feature) is None:
+        reason = "feature-not-found"
+    return {**named, "hasAccess": False, "reason": reason}
 
 
 async def _customer(request: Request, name: str) -> str:

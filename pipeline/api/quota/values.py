@@ -28,6 +28,7 @@ from pipeline.core.quota.entitlement_lookup import in_force, schedule_of, span
 from pipeline.core.quota.history import MAX_WINDOWS, HistorySize
 from pipeline.core.quota.late_usage import correction_of
 from pipeline.core.values import calendar
+from pipeline.core.values import zone as zones
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 
@@ -75,8 +76,9 @@ def get_history_of_customer(
     windowSize: Size = "DAY",
     windowTimeZone: Zone = "UTC",
 ) -> Response:
-    """By windows, and by segments of the burn-down, from the last reset until now unless said otherwise.
+    """By windows, and by segments of the burn-down; both lists cover the same span.
 
+    It begins at the last reset unless `from` says otherwise, and ends now unless `to` does; windows are cut there.
     Late usage is in, in the period that it belongs to, and `late` says how much of it came late.
     """
     holder = lookup.by_customer(request, customerIdOrKey)
@@ -93,7 +95,10 @@ def get_history_of_subject(
     windowSize: Size = "DAY",
     windowTimeZone: Zone = "UTC",
 ) -> Response:
-    """By windows, and by segments of the burn-down, from the last reset until now unless said otherwise."""
+    """By windows, and by segments of the burn-down; both lists cover the same span.
+
+    It begins at the last reset unless `from` says otherwise, and ends now unless `to` does; windows are cut there.
+    """
     holder = lookup.by_subject(request, subjectIdOrKey)
     return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
@@ -133,19 +138,21 @@ def _history(
         raise Rejected("bad-query", f"windowSize must be one of {', '.join(SIZES)}")
     if entitlement["type"] != "metered":
         raise Rejected("bad-entitlement", "only metered entitlements have a history")
-    to_s = lookup.now_s() if to is None else _seconds("to", to, zone, up=True)
-    from_s = _last_reset_s(entitlement) if from_ is None else _seconds("from", from_, zone)
+    _check_zone(zone)
+    to_s = lookup.now_s() + 1 if to is None else _seconds("to", to, zone, up=True)
+    from_s = _last_reset_s(entitlement, to_s) if from_ is None else _seconds("from", from_, zone)
     if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     terms, usage = recount(neighbours(request), namespace_of(request), entitlement)
     late = [correction_of(one) for one in neighbours(request).late().of(str(entitlement["id"]))]
-    found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), _zone(zone), late)
+    found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), ZoneInfo(zone), late)
     return answer(history_json(found))
 
 
-def _last_reset_s(entitlement: Body) -> int:
-    schedule, (first_s, end_s) = schedule_of(entitlement), span(entitlement)
-    at_s = max(min(lookup.now_s(), end_s - calendar.MINUTE_S), first_s, schedule.start_s)
+def _last_reset_s(entitlement: Body, to_s: int) -> int:
+    """The last reset by now and before `to_s`, or when measuring began."""
+    schedule, (_, end_s) = schedule_of(entitlement), span(entitlement)
+    at_s = max(min(lookup.now_s(), to_s - 1, end_s - calendar.MINUTE_S), schedule.start_s)
     return calendar.usage_period(schedule, at_s)[0]
 
 
@@ -158,8 +165,8 @@ def _seconds(name: str, text: str, zone: str = "UTC", up: bool = False) -> int:
     return at_s
 
 
-def _zone(name: str) -> ZoneInfo:
+def _check_zone(name: str) -> None:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise Rejected("bad-query", f"invalid time zone: {name[:64]}") from error
+        zones.named(name)
+    except Rejected as refusal:
+        raise Rejected("bad-query", f"windowTimeZone: {refusal.detail}") from None

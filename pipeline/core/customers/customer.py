@@ -15,6 +15,7 @@ from pipeline.core.definitions.body import Members
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.index import subjects_of
 from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
+from pipeline.core.values import zone
 from pipeline.errors import Rejected
 
 KIND = "customer"
@@ -25,6 +26,7 @@ MAX_SUBJECT = 1024  # as an event's subject
 
 _MEMBERS = (
     "key", "name", "description", "usageAttribution", "primaryEmail", "currency", "billingAddress", "metadata",
+    "timeZone",
 )  # fmt: skip
 _OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentSubscriptionId", "subscriptions", "annotations")
 _ADDRESS = ("country", "postalCode", "state", "city", "line1", "line2", "phoneNumber")
@@ -96,9 +98,18 @@ def _read(wish: Wish) -> Body:
         "primaryEmail": sent.text("primaryEmail", 256),
         "currency": currency,
         "billingAddress": _address(sent),
+        "timeZone": _time_zone(sent),
         "metadata": sent.metadata(),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _time_zone(sent: Members) -> str | None:
+    name = sent.text("timeZone", 64)
+    try:
+        return None if name is None else zone.named(name)
+    except Rejected as refusal:
+        sent.refuse(f"customer timeZone is not valid: {refusal.detail}")
 
 
 def _address(sent: Members) -> Body | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pipeline.core.values import calendar, number, timestamp
+from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
@@ -156,14 +157,49 @@ def _inner(value: object) -> Collection[object]:
     return value if isinstance(value, list) else ()
 
 
+class Minute(NamedTuple):
+    """An instant that was sent, truncated to the minute. zone: the offset in which it was written."""
+
+    at_s: int
+    zone: str
+
+
 class Wanted(Members):
     """As Members; what is wrong is Rejected `bad-<kind>`. Absent or null gives None."""
 
     def __init__(
-        self, kind: str, body: Mapping[str, object], known: Collection[str], passed_over: Collection[str] = ()
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        known: Collection[str],
+        passed_over: Collection[str] = (),
+        *,
+        ours: Collection[str] = (),
+        inside: str = "",
     ) -> None:
-        super().__init__(kind, body, known, passed_over)
+        """Check the names of the members.
+
+        Args:
+            kind: of the definition; it names the members in refusals and gives their reason.
+            body: as sent.
+            known: the members that act.
+            passed_over: members that may be sent and have no effect.
+            ours: members that only the server writes: refused unless they are null.
+            inside: the member of the definition that `body` is the value of; "" for the definition itself.
+
+        Raises:
+            Rejected: `bad-<kind>`.
+        """
+        self._reason = f"bad-{kind}"
         self._sent = body
+        label = f"{kind} {inside}" if inside else kind
+        for member in ours:
+            if body.get(member) is not None:
+                self.refuse(f"{label} {member} is written by the server: leave it out")
+        super().__init__(label, body, known, (*passed_over, *ours))
+
+    def refuse(self, detail: str) -> NoReturn:
+        raise Rejected(self._reason, detail)
 
     def flag(self, member: str) -> bool | None:
         value = self._sent.get(member)
@@ -193,10 +229,28 @@ class Wanted(Members):
             self.refuse(f"{self.kind} {member} must not be negative")
         return value
 
+    def minute(self, member: str) -> Minute | None:
+        """An RFC 3339 instant of a year in which calendars step."""
+        at_ms, text = self.instant_ms(member), self.text(member, 64)
+        if at_ms is None or text is None:
+            return None
+        at_s = at_ms // _MINUTE_MS * 60
+        if not calendar.EARLIEST_S <= at_s < calendar.LATEST_S:
+            self.refuse(f"{self.kind} {member} must lie between the years 1 and 9998")
+        return Minute(at_s, zones.offset_of(text))
+
     def minute_s(self, member: str) -> int | None:
-        """An RFC 3339 instant, truncated to the minute, in seconds since 1970."""
-        at_ms = self.instant_ms(member)
-        return None if at_ms is None else at_ms // _MINUTE_MS * 60
+        """As `minute`, in seconds since 1970."""
+        found = self.minute(member)
+        return None if found is None else found.at_s
+
+    def zone(self, member: str) -> str | None:
+        """The name of a zone of the IANA database."""
+        name = self.text(member, 64)
+        try:
+            return None if name is None else zones.named(name)
+        except Rejected as refusal:
+            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
 
     def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
         value = self._sent.get(member)
@@ -206,6 +260,13 @@ class Wanted(Members):
             return calendar.parse(value, least_s)
         except Rejected as refusal:
             self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+
+    def recurring(self) -> Interval | None:
+        """The interval of a usage period or recurrence; `intervalISO` may repeat it."""
+        interval, repeated = self.interval("interval"), self.text("intervalISO", 64)
+        if repeated is not None and (interval is None or repeated != calendar.iso(interval)):
+            self.refuse(f"{self.kind} intervalISO must be the interval in ISO 8601, or absent")
+        return interval
 
     def one_of(self, member: str, allowed: Collection[str]) -> str | None:
         value = self.text(member, 64)
@@ -227,12 +288,13 @@ class Wanted(Members):
         return value
 
 
-def text_of(at_s: int) -> str:
-    """Seconds since 1970 as definitions write instants."""
-    return timestamp.text_of(at_s * 1000)
-
-
 def seconds_of(body: Mapping[str, object], member: str) -> int | None:
     """An instant that a definition holds, truncated to the minute; None if it holds none."""
     value = body.get(member)
     return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60
+
+
+def zone_of(body: Mapping[str, object]) -> str:
+    """In which zone a usage period or a recurrence that a definition holds steps: its own, else its anchor's offset."""
+    zone = body.get("timeZone")
+    return str(zone) if zone is not None else zones.offset_of(str(body["anchor"]))

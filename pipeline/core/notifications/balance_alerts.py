@@ -23,8 +23,8 @@ import msgspec
 
 from pipeline.core.definitions.kinds import CUSTOMER, RULE
 from pipeline.core.notifications import rule, threshold
-from pipeline.core.notifications.threshold import Level, Marks, Threshold, Told, Warned
-from pipeline.core.quota import balance_update
+from pipeline.core.notifications.threshold import Lead, Level, Marks, Threshold, Told, Warned
+from pipeline.core.quota import account_balance
 from pipeline.core.quota.accounts import Account, Body
 from pipeline.core.quota.balance_result import Standing
 from pipeline.core.quota.balance_update import Moved
@@ -101,12 +101,9 @@ class Rules:
         return self._customers.get((namespace, id))
 
 
-def tell(table: Table, moved: Moved, terms: Terms | None, rules: Rules, at: At) -> list[Alert]:
-    """What a record makes known of an account. terms: of its metered entitlement, as it moved.
-
-    The same record says the same again.
-    """
-    found = _over(table, moved, rules, at)
+def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+    """What a record makes known of an account that it moved. The same record says the same again."""
+    found, terms = _over(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
         return found
     namespace, _, feature = moved.account.name
@@ -155,7 +152,7 @@ def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
 def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
     """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
-    balance = balance_update.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
+    balance = account_balance.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
     balance.balance = balance.usage = balance.overage = balance.total_available = "0"
     balance.period_from_ms, balance.period_to_ms = since_s * 1000, account.spans[id][1] * 1000
     return Moved(account, entitlement, balance, NEVER_S)
@@ -175,18 +172,21 @@ def _told_resets(table: Table, moved: Moved, at: At) -> list[ToldReset]:
     return [one for one in kept if one.position == at.position]
 
 
-def next_warning_s(moved: Moved, terms: Terms | None, rules: Rules, now_s: int) -> int:
+def next_warning_s(moved: Moved, rules: Rules, now_s: int) -> int:
     """When a grant of the account comes close enough to its end for some rule; NEVER_S if never."""
+    terms = moved.terms
     if moved.entitlement is None or terms is None:
         return NEVER_S
     namespace, _, feature = moved.account.name
     watching = _watching(
         rules.of_type(namespace, rule.EXPIRING), str(moved.entitlement["featureId"]), feature
     )
-    return min(
-        (threshold.next_warning_s(terms.order, now_s, rule.before_s(body)) for body in watching),
-        default=NEVER_S,
-    )
+    leads = (_lead(body, terms) for body in watching)
+    return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
+
+
+def _lead(body: Body, terms: Terms) -> Lead:
+    return Lead(rule.before(body), terms.schedule.recurrence.zone)
 
 
 def _watching(bodies: Iterable[Body], feature_id: str, feature: str) -> list[Body]:
@@ -258,23 +258,21 @@ def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
     events = [event for window in moved.windows for event in window.events]
     if not events:
         return None
-    before = moved.before
-    if before is not None and moved.outcome is not None and all(value for _, _, value in events):
-        room = _room(before, crossed)
-        for source, id, value in events:
-            room -= number.exact(value)
-            if room < 0 or (room == 0 and crossed.kind == "balance_value" and crossed.value == 0):
-                return source, id
-    return events[-1][0], events[-1][1]
+    place = None
+    if moved.before is not None and moved.outcome is not None and all(value for _, _, value in events):
+        amounts = (number.exact(value) for _, _, value in events)
+        place = threshold.crossing(amounts, _room(moved.before, crossed))
+    source, id, _ = events[-1 if place is None else place]
+    return source, id
 
 
 def _room(before: Standing, crossed: Threshold) -> int:
-    """How much usage could still come without the threshold being met."""
+    """The usage with which the threshold is met; zero or less if it is met already."""
     if crossed.kind == "balance_value":
         return before.balance - crossed.value
     if crossed.kind == "usage_value":
         return crossed.value - before.usage
-    return crossed.value * before.total_available // (100 * number.SCALE) - before.usage
+    return -(-crossed.value * before.total_available // (100 * number.SCALE)) - before.usage
 
 
 def _expiring(table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
@@ -284,7 +282,7 @@ def _expiring(table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, standing.balances, standing.at_s, rule.before_s(body), at.position, at.first
+        before, terms.order, standing.balances, standing.at_s, _lead(body, terms), at.position, at.first
     )
     if after != before and (after.told or before is not None):
         table.put(key, _encode(after))

@@ -7,8 +7,7 @@ something is told (threshold), endpoints (endpoint). Types and limits: OpenMeter
      entitlements.balance.threshold: thresholds [{type, value}], features? [{id, key}], rearm
      entitlements.reset:             features?
      entitlements.grant.expiring:    before, features?
-     meter.volume.threshold:         meterSlug, windowSize, limit, customers? [id], groupBy? {name: value}
-     invoice.created, invoice.updated: nothing}
+     meter.volume.threshold:         meterSlug, windowSize, limit, customers? [id], groupBy? {name: value}}
 Amounts are plain decimal text.
 """
 
@@ -23,6 +22,7 @@ from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METE
 from pipeline.core.notifications.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.values import calendar, number
+from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
 BALANCE, RESET = "entitlements.balance.threshold", "entitlements.reset"
@@ -39,23 +39,25 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
     RESET: ("features",),
     EXPIRING: ("before", "features"),
     VOLUME: ("meterSlug", "windowSize", "limit", "customers", "groupBy"),
-    "invoice.created": (),
-    "invoice.updated": (),
 }
+INVOICE_TYPES = (
+    "invoice.created",
+    "invoice.updated",
+)  # OpenMeter's; there is no invoice yet that could fire them
 _OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
 def create(wish: Wish) -> Outcome:
     """rule.create."""
     id = wish.id()
-    body = {"id": id, **_read(wish, wish.body), "createdAt": wish.now, "updatedAt": wish.now}
+    body = {"id": id, **_read(wish), "createdAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(RULE, id, body)], body)
 
 
 def update(wish: Wish) -> Outcome:
     """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
     old = wish.living(RULE)
-    new = _read(wish, wish.body)
+    new = _read(wish, ("id",))
     if new["type"] != old["type"]:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
     body = {"id": old["id"], **new, "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
@@ -89,11 +91,15 @@ def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bo
     return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
 
 
-def _read(wish: Wish, sent_body: Mapping[str, object]) -> Body:
+def _read(wish: Wish, named: tuple[str, ...] = ()) -> Body:
+    """The definition that was sent. named: members that say which rule is meant."""
+    sent_body = wish.body
     kind = sent_body.get("type")
+    if kind in INVOICE_TYPES:
+        raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = Wanted(RULE, sent_body, (*_ANY, *_OF_TYPE[kind]), _OURS)
+    sent = Wanted(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
     found: Body = {
         "type": kind,
         "name": sent.required("name", 256),
@@ -114,10 +120,9 @@ def _read(wish: Wish, sent_body: Mapping[str, object]) -> Body:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def before_s(body: Mapping[str, object]) -> int:
-    """How long before a grant ends a rule of type EXPIRING tells; months count 30 days."""
-    interval = calendar.parse(body["before"])
-    return interval.months * 30 * calendar.DAY_S + interval.seconds
+def before(body: Mapping[str, object]) -> Interval:
+    """How long before the end of a grant a rule of type EXPIRING fires."""
+    return calendar.parse(body["before"])
 
 
 def _channels(wish: Wish, sent: Wanted) -> list[str]:
@@ -138,7 +143,7 @@ def _thresholds(sent: Wanted) -> list[Body]:
     found: list[Body] = []
     ids = set()
     for one in nested:
-        parts = Wanted(RULE, one, ("type", "value"))
+        parts = Wanted(RULE, one, ("type", "value"), inside="threshold")
         kind, value = parts.one_of("type", (*TYPES, *ALIASES)), parts.at_least_zero("value")
         if kind is None or value is None:
             sent.refuse("each of a rule's thresholds must have a type and a value")

@@ -2,7 +2,11 @@
 
 Owns: the comparison, the dedupe, the resolved state, and our two other kinds of rule: the volume of a meter in a
 window, and a grant that ends soon. Does not own: balances (quota.balance), the definition of a rule (rule), payloads
-and delivery. Source of the comparison: OpenMeter's balance threshold rule. Amounts are atto.
+and delivery. Amounts are atto.
+
+A threshold is met at its value: a customer that uses exactly 100 % has crossed 100 %. Everything else of the
+comparison is as in OpenMeter's balance threshold rule (openmeter/notification/consumer), which asks for more than the
+value.
 
 A threshold of a rule is told once a usage period of an entitlement, whatever crashes and however records are cut:
   * several crossed at once are told by the one that OpenMeter names; the others are `passed` with it;
@@ -20,8 +24,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from pipeline.core.quota.grant import Grant
-from pipeline.core.values import number
-from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values import calendar, number
+from pipeline.core.values import zone as zones
+from pipeline.core.values.calendar import NEVER_S, Interval
 
 ThresholdType = Literal["balance_value", "usage_percentage", "usage_value"]
 State = Literal["fired", "resolved"]
@@ -63,15 +68,27 @@ class Met(NamedTuple):
 
 
 def met(thresholds: Iterable[Threshold], level: Level) -> Met:
-    """usage: those below the usage; at the same height a percentage is above a value. balance: those above the
-    balance, the lowest of them last; a value of 0 is met by 0. Without any grant neither percentages nor balances
-    mean anything.
+    """Compare thresholds with a level.
+
+    Args:
+        thresholds: of one rule.
+        level: usage, balance and what grants gave in the period, in atto.
+
+    Returns:
+        usage: those at or below the usage; at the same height a percentage is above a value.
+        balance: those at or above the balance, the lowest of them last.
+        Without any grant neither percentages nor balances mean anything, and none of them is met.
+
+    >>> ten, half = Threshold("usage_value", 10 * number.SCALE), Threshold("usage_percentage", 50 * number.SCALE)
+    >>> level = Level(balance=10 * number.SCALE, usage=10 * number.SCALE, total_available=20 * number.SCALE)
+    >>> [one.id for one in met([half, ten], level).usage]
+    ['usage_value:10', 'usage_percentage:50']
     """
     usage: list[tuple[int, bool, Threshold]] = []
     balance: list[Threshold] = []
     for threshold in thresholds:
         if threshold.kind == "balance_value":
-            if level.total_available > 0 and _below(level.balance, threshold.value):
+            if level.total_available > 0 and level.balance <= threshold.value:
                 balance.append(threshold)
             continue
         percentage = threshold.kind == "usage_percentage"
@@ -80,13 +97,9 @@ def met(thresholds: Iterable[Threshold], level: Level) -> Met:
         limit = threshold.value * (
             level.total_available if percentage else _HUNDRED
         )  # in atto times 100 atto
-        if limit < level.usage * _HUNDRED:
+        if limit <= level.usage * _HUNDRED:
             usage.append((limit, percentage, threshold))
     return Met([one for _, _, one in sorted(usage)], sorted(balance, key=lambda one: -one.value))
-
-
-def _below(balance: int, value: int) -> bool:
-    return balance < value or (value == 0 and balance == 0)
 
 
 class Told(msgspec.Struct, array_like=True, frozen=True):
@@ -122,11 +135,39 @@ def judge(
     rearm: Rearm = "period",
     first: int | None = None,
 ) -> tuple[Marks | None, list[Told]]:
-    """What the record at `position` makes known, and the marks after it.
+    """Decide what the record at `position` makes fire or resolve, and the marks after it.
 
-    levels: start of the usage period and the level, oldest first: one for each period that ended (balance.ResetDone),
-    and the present one. A record that was judged before changes nothing and gives the same facts. first: records
-    from here on may be read again (None: this one alone), so what they made known is kept however old its period is.
+    A record that was judged before changes nothing and gives the same facts.
+
+    Args:
+        marks: of the rule and entitlement before the record; None at first.
+        thresholds: of the rule.
+        levels: start of the usage period (seconds) and the level, oldest first: one for each period that the record
+            ended (balance.ResetDone), and the present one.
+        position: offset of the record.
+        rearm: whether a threshold that is no longer met may fire again in the same period.
+        first: records from here on may be read again (None: this one alone), so what they made known is kept however
+            old its period is.
+
+    Returns:
+        The marks to be kept, and what fires or resolves, in order.
+
+    Ten of twenty crosses both thresholds at once, and the higher one names the alert; falling below both resolves it.
+
+    >>> ten, half = Threshold("usage_value", 10 * number.SCALE), Threshold("usage_percentage", 50 * number.SCALE)
+    >>> def used(units):
+    ...     return [(0, Level((20 - units) * number.SCALE, units * number.SCALE, 20 * number.SCALE))]
+    >>> marks, told = judge(None, [ten, half], used(10), position=1)
+    >>> [(one.state, one.threshold, one.passed) for one in told]
+    [('fired', 'usage_percentage:50', ['usage_value:10'])]
+    >>> marks, told = judge(marks, [ten, half], used(11), position=2)
+    >>> told
+    []
+    >>> marks, told = judge(marks, [ten, half], used(9), position=3)
+    >>> [(one.state, one.threshold) for one in told]
+    [('resolved', 'usage_percentage:50')]
+    >>> judge(marks, [ten, half], used(10), position=4)[1]  # with rearm="resolved" it would fire again
+    []
     """
     first = position if first is None else first
     earlier = [] if marks is None else marks.told
@@ -193,6 +234,26 @@ def _resolve(marks: Marks, met_: set[str], position: int) -> list[Told]:
     return list(over.values())
 
 
+def crossing(amounts: Iterable[int], room: int) -> int | None:
+    """Find the amount of usage with which a limit is reached.
+
+    Args:
+        amounts: as they came, below zero where usage was taken back.
+        room: what was left to the limit before them; zero or less if it had been reached already.
+
+    Returns:
+        The place of that amount; None if all of them together do not reach it.
+
+    >>> crossing([3, -1, 4, 2], room=6), crossing([3, -1, 4, 2], room=9), crossing([3], room=0)
+    (2, None, 0)
+    """
+    for place, amount in enumerate(amounts):
+        room -= amount
+        if room <= 0:
+            return place
+    return None
+
+
 class Volume(msgspec.Struct, array_like=True, frozen=True):
     """The total of a meter in one window for a rule, in plain decimal text; fired_at: position, -1 if not yet."""
 
@@ -202,15 +263,19 @@ class Volume(msgspec.Struct, array_like=True, frozen=True):
 
 
 def volume(state: Volume | None, change: int, limit: int, position: int) -> tuple[Volume, bool]:
-    """The volume after `change`, and whether the record at `position` made it cross: once a window, above `limit`.
+    """The volume after `change`, and whether the record at `position` made it cross: once a window, at `limit`.
 
     A record taken before changes nothing and says the same again.
+
+    >>> state, crosses = volume(None, 9 * number.SCALE, 10 * number.SCALE, position=1)
+    >>> crosses, volume(state, 1 * number.SCALE, 10 * number.SCALE, position=2)[1]
+    (False, True)
     """
     state = state or Volume()
     if position <= state.position:
         return state, state.fired_at == position
     total = number.exact(state.total) + change
-    crosses = state.fired_at < 0 and total > limit
+    crosses = state.fired_at < 0 and total >= limit
     return Volume(number.text(total), position, position if crosses else state.fired_at), crosses
 
 
@@ -220,32 +285,48 @@ class Warned(msgspec.Struct, array_like=True, frozen=True):
     told: dict[str, int] = {}
 
 
+class Lead(NamedTuple):
+    """How long before its end a grant is warned of: calendar steps back from the end, in a zone."""
+
+    interval: Interval
+    zone: str = zones.UTC
+
+    def begins_s(self, grant: Grant) -> int:
+        """The instant of the warning of a grant that ends."""
+        return calendar.add(grant.ends_at_s, self.interval, -1, self.zone)
+
+    def over_s(self, grant: Grant) -> int:
+        """Until when it is remembered that a grant was warned of."""
+        return calendar.add(grant.ends_at_s, self.interval, 1, self.zone)
+
+
 def expiring(
     state: Warned | None,
     grants: Iterable[Grant],
     balances: Mapping[str, int],
     now_s: int,
-    before_s: int,
+    lead: Lead,
     position: int,
     first: int | None = None,
 ) -> tuple[Warned, list[str]]:
-    """Grants that end within `before_s` and still hold something, each told once; the state after it.
+    """Grants that end within `lead` and still hold something, each told once; the state after it.
 
     balances: of active grants, as in a Standing. A record read again gives the same ids. first: as for `judge`.
     """
     first = position if first is None else first
     told = {} if state is None else state.told
-    known = {grant.id for grant in grants if now_s < grant.ends_at_s + before_s}
+    ending = [grant for grant in grants if grant.ends_at_s < NEVER_S]
+    known = {grant.id for grant in ending if now_s < lead.over_s(grant)}
     kept = {id: at for id, at in told.items() if id in known or at >= first}
     if not any(at >= position for at in kept.values()):
-        for grant in grants:
-            soon = grant.ends_at_s - before_s <= now_s < grant.ends_at_s
-            if soon and grant.active(now_s) and balances.get(grant.id, 0) > 0 and grant.id not in kept:
+        for grant in ending:
+            soon = grant.active(now_s) and lead.begins_s(grant) <= now_s
+            if soon and balances.get(grant.id, 0) > 0 and grant.id not in kept:
                 kept[grant.id] = position
     return Warned(kept), sorted(id for id, at in kept.items() if at == position)
 
 
-def next_warning_s(grants: Iterable[Grant], now_s: int, before_s: int) -> int:
-    """The next instant at which a grant comes within `before_s` of its end; NEVER_S if none."""
-    instants = (grant.ends_at_s - before_s for grant in grants if grant.ends_at_s < NEVER_S)
+def next_warning_s(grants: Iterable[Grant], now_s: int, lead: Lead) -> int:
+    """The next instant at which a grant comes within `lead` of its end; NEVER_S if none."""
+    instants = (lead.begins_s(grant) for grant in grants if grant.ends_at_s < NEVER_S)
     return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)

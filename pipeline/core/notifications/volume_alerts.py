@@ -1,12 +1,13 @@
-"""The volume of a meter in a window: told once a window and customer, when it goes above a rule's limit.
+"""The volume of a meter in a window: told once a window and customer, when it reaches a rule's limit.
 
 Owns: which windows count for a rule, the volume in state, the alert. Does not own: rules' definitions (rule), when a
-volume crosses (threshold). Windows of a rule are whole minutes, hours or days of UTC; usage of a customer counts with
-or without an entitlement.
+volume crosses (threshold). Windows of a rule are minutes, hours or days of the customer's zone, of UTC where it has
+none; usage of a customer counts with or without an entitlement.
 
 A rule counts what comes while it is in force, and windows that end after it was made. Minute windows are absolute
 and carry a revision: what counts is the difference to what was seen of them, so one that comes twice, or late, or out
-of a replay or from ClickHouse, counts once.
+of a replay or from ClickHouse, counts once. The volume of a window is always the sum of what is kept of its minutes:
+when the customer's zone changes, windows that were begun in another zone are summed anew.
 
 In the state, by instant, so that what is over is found at the front:
     v + end of the window (u32, minutes) + digest of (rule, customers.customer)   Row
@@ -18,8 +19,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -28,14 +31,16 @@ from pipeline.core.notifications import rule, threshold
 from pipeline.core.notifications.threshold import Volume
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance import KEEP_S
-from pipeline.core.values import number, timestamp, ulid
+from pipeline.core.values import number, time_window, timestamp, ulid
+from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
 from pipeline.core.values.table import ScannedTable, Table
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
 VOLUME, PARTS, GONE = b"v", b"w", b"x"
-SIZES_S = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
+SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 SWEPT_ROWS = 2_000  # of a kind, at once
+AHEAD_S = 2 * DAY_S  # events may lie so far in the future
 Body = Mapping[str, object]
 Customer = Callable[[str, str], Body | None]  # namespace, id -> its body
 
@@ -46,12 +51,16 @@ _json = msgspec.json.Encoder().encode
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True):
-    """A window's volume; of one that has crossed, what was told: the value, its subject, the event (source, id)."""
+    """A window's volume; of one that has crossed, what was told: the value, its subject, the event (source, id).
+
+    customer_at: the customer's `updatedAt` as of the newest record in it.
+    """
 
     volume: Volume
     value: str = ""
     subject: str = ""
     event: tuple[str, str] | None = None
+    customer_at: str = ""
 
 
 _row = msgspec.msgpack.Decoder(Row).decode
@@ -63,23 +72,29 @@ class Watch(NamedTuple):
 
     body: Body
     id: str
-    size_s: int
+    size: time_window.Size
     limit: int
     customers: frozenset[str] | None
     group_by: tuple[tuple[str, str], ...]
     made_s: int
 
-    def takes(self, customer: str, window: Window) -> bool:
-        """Whether a minute window of the rule's meter counts."""
+    def takes(self, customer: str, usage: Window) -> bool:
+        """Whether a minute window of the rule's meter counts, in a window of the rule that ended after it was made."""
         if self.customers is not None and customer not in self.customers:
             return False
-        if self.start_s(window) + self.size_s <= self.made_s:
-            return False
-        return all(window.dimensions.get(name, "") == value for name, value in self.group_by)
+        return all(usage.dimensions.get(name, "") == value for name, value in self.group_by)
 
-    def start_s(self, window: Window) -> int:
-        """The rule's window in which a minute lies."""
-        return window.start_s // self.size_s * self.size_s
+    def bounds(self, zone: str, minute_s: int) -> tuple[int, int]:
+        """[start, end) of the rule's window in which a minute lies."""
+        if zone == zones.UTC:
+            start_s = minute_s // SIZES_S[self.size] * SIZES_S[self.size]
+            return start_s, start_s + SIZES_S[self.size]
+        return _bounds(self.size, zone, minute_s)
+
+
+@lru_cache(maxsize=10_000)
+def _bounds(size: time_window.Size, zone: str, minute_s: int) -> tuple[int, int]:
+    return time_window.bounds(size, ZoneInfo(zone), minute_s)
 
 
 class VolumeRules:
@@ -118,7 +133,7 @@ def watch_of(body: Body) -> Watch:
     return Watch(
         body,
         str(body["id"]),
-        SIZES_S[str(body["windowSize"])],
+        cast(time_window.Size, body["windowSize"]),
         number.exact(str(body["limit"])),
         None if customers is None else frozenset(customers),
         tuple(group_by.items()),
@@ -127,11 +142,13 @@ def watch_of(body: Body) -> Watch:
 
 
 class _Group(NamedTuple):
-    """What a record brings to one window of a rule and customer."""
+    """What a record brings to one window of a rule and customer. customer: its id; holder: its body."""
 
     watch: Watch
     customer: str
+    holder: Body | None
     start_s: int
+    end_s: int
     windows: list[Window]
 
     @property
@@ -139,10 +156,25 @@ class _Group(NamedTuple):
         return blake2b(_encode((self.watch.id, self.customer)), digest_size=16).digest()
 
     def row_key(self) -> bytes:
-        return _at.pack(VOLUME, (self.start_s + self.watch.size_s) // MINUTE_S) + self.digest
+        return _at.pack(VOLUME, self.end_s // MINUTE_S) + self.digest
 
     def parts_key(self, minute_s: int) -> bytes:
         return _at.pack(PARTS, minute_s // MINUTE_S) + self.digest
+
+    def parts_keys(self) -> list[bytes]:
+        """Of each minute of the window."""
+        return [self.parts_key(minute_s) for minute_s in range(self.start_s, self.end_s, MINUTE_S)]
+
+    def customer_at(self) -> str:
+        """When the customer was changed last, be it in another member than its zone."""
+        return "" if self.holder is None else str(self.holder["updatedAt"])
+
+    def is_doubtful(self, row: Row | None) -> bool:
+        """Whether usage of its minutes may have been taken for a window of another zone since `row` was kept."""
+        if row is not None:
+            return row.customer_at != self.customer_at()
+        changed_s = timestamp.ms_of(self.customer_at()) // 1000 if self.holder else -AHEAD_S
+        return changed_s + AHEAD_S >= self.start_s
 
 
 def tell_volumes(
@@ -159,85 +191,100 @@ def tell_volumes(
     """
     groups: dict[tuple[str, str, int], _Group] = {}
     gone_s: int | None = None
-    for customer, window in ((one.customer, one.window) for one in windows):
-        for watch in rules.of(window.namespace, window.meter):
-            if not watch.takes(customer, window):
+    for customer, usage in ((one.customer, one.window) for one in windows):
+        for watch in rules.of(usage.namespace, usage.meter):
+            if not watch.takes(customer, usage):
                 continue
             if gone_s is None:
                 gone_s = max(_gone_s(table), at_ms // 1000 - KEEP_S)
-            if window.start_s >= gone_s:
-                start_s = watch.start_s(window)
-                group = groups.setdefault((watch.id, customer, start_s), _Group(watch, customer, start_s, []))
-                group.windows.append(window)
-    found = (_tell(table, group, customers, position, at_ms) for group in groups.values())
+            holder = customers(usage.namespace, customer)
+            start_s, end_s = watch.bounds(_zone(holder), usage.start_s)
+            if usage.start_s >= gone_s and end_s > watch.made_s:
+                group = _Group(watch, customer, holder, start_s, end_s, [])
+                groups.setdefault((watch.id, customer, start_s), group).windows.append(usage)
+    found = (_tell(table, group, gone_s or 0, position, at_ms) for group in groups.values())
     return [alert for alert in found if alert is not None]
 
 
-def _tell(table: Table, group: _Group, customers: Customer, position: int, at_ms: int) -> Alert | None:
+def _zone(holder: Body | None) -> str:
+    return str((holder or {}).get("timeZone") or zones.UTC)
+
+
+def _tell(table: Table, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
     (stored,) = table.get_many([group.row_key()])
     row = None if stored is None else _row(stored)
     if row is None or position > row.volume.position:
+        before = Volume() if row is None else row.volume
+        if group.start_s >= gone_s and group.is_doubtful(row):
+            before = msgspec.structs.replace(before, total=number.text(_kept(table, group)))
         brought, change = _take(table, group)
-        before = 0 if row is None else number.exact(row.volume.total)
-        volume, crosses = threshold.volume(
-            None if row is None else row.volume, change, group.watch.limit, position
-        )
+        volume, crosses = threshold.volume(before, change, group.watch.limit, position)
         if crosses:
-            window, event = _crossing(brought or [(group.windows[-1], 0)], group.watch.limit - before)
-            row = Row(volume, volume.total, window.subject, event)
-        else:
-            row = Row(volume) if row is None else msgspec.structs.replace(row, volume=volume)
+            lacking = group.watch.limit - number.exact(before.total)
+            usage, event = _crossing(brought or [(group.windows[-1], 0)], lacking)
+            row = Row(volume, volume.total, usage.subject, event)
+        row = msgspec.structs.replace(row or Row(volume), volume=volume, customer_at=group.customer_at())
         if brought or crosses:
             table.put(group.row_key(), _encode(row))
-    return _alert(group, row, customers, at_ms) if row.volume.fired_at == position else None
+    return _alert(group, row, at_ms) if row.volume.fired_at == position else None
+
+
+def _kept(table: Table, group: _Group) -> int:
+    """The sum of what is kept of the window's minutes, in atto."""
+    rows = (_parts(value) for value in table.get_many(group.parts_keys()) if value is not None)
+    return sum(number.exact(value) for parts in rows for _, value in parts.values())
 
 
 def _take(table: Table, group: _Group) -> tuple[list[tuple[Window, int]], int]:
     """Counts the windows; gives those that changed something, each with its change, and the change in all."""
-    minutes = sorted({window.start_s for window in group.windows})
+    minutes = sorted({usage.start_s for usage in group.windows})
     stored = table.get_many([group.parts_key(minute_s) for minute_s in minutes])
     rows = {
         minute_s: {} if value is None else _parts(value)
         for minute_s, value in zip(minutes, stored, strict=True)
     }
     brought: list[tuple[Window, int]] = []
-    for window in group.windows:
-        change, parts = change_of(window), rows[window.start_s]
+    for usage in group.windows:
+        change, parts = change_of(usage), rows[usage.start_s]
         before = parts.get(change.part)
         if before is not None and before[0] >= change.revision:
             continue
         parts[change.part] = (change.revision, number.text(change.value))
-        brought.append((window, change.value - (0 if before is None else number.exact(before[1]))))
-    for minute_s in {window.start_s for window, _ in brought}:
+        brought.append((usage, change.value - (0 if before is None else number.exact(before[1]))))
+    for minute_s in {usage.start_s for usage, _ in brought}:
         table.put(group.parts_key(minute_s), _encode(rows[minute_s]))
     return brought, sum(change for _, change in brought)
 
 
 def _crossing(brought: Sequence[tuple[Window, int]], room: int) -> tuple[Window, tuple[str, str] | None]:
-    """The window and event with which no room was left; of a window without events, the window alone."""
+    """The window and event with which no room was left; of a window without events, the window alone.
+
+    room: the volume that was lacking before, in atto.
+    """
+    steps: list[tuple[Window, tuple[str, str] | None, int]] = []
+    for usage, change in brought:
+        amounts = [number.exact(value or "0") for _, _, value in usage.events]
+        if sum(amounts) == change:
+            steps += [(usage, event[:2], one) for event, one in zip(usage.events, amounts, strict=True)]
+        else:  # its events are not known, or not all of them
+            steps.append((usage, usage.events[-1][:2] if usage.events else None, change))
+    place = threshold.crossing((amount for _, _, amount in steps), room)
+    if place is not None:
+        return steps[place][:2]
     last = brought[-1][0]
-    for window, change in brought:
-        if sum(number.exact(value or "0") for _, _, value in window.events) != change:
-            room -= change  # its events are not known, or not all of them
-            if room < 0:
-                return window, window.events[-1][:2] if window.events else None
-            continue
-        for source, id, value in window.events:
-            room -= number.exact(value)
-            if room < 0:
-                return window, (source, id)
     return last, last.events[-1][:2] if last.events else None
 
 
-def _alert(group: _Group, row: Row, customers: Customer, at_ms: int) -> Alert:
-    watch, customer, window = group.watch, group.customer, group.windows[0]
-    from_, to = _text(group.start_s), _text(group.start_s + watch.size_s)
-    id = ulid.make(at_ms, _json((window.namespace, watch.id, customer, group.start_s)).decode())
+def _alert(group: _Group, row: Row, at_ms: int) -> Alert:
+    watch, customer, namespace = group.watch, group.customer, group.windows[0].namespace
+    from_, to = _text(group.start_s), _text(group.end_s)
+    id = ulid.make(at_ms, _json((namespace, watch.id, customer, group.start_s)).decode())
+    zone = {} if _zone(group.holder) == zones.UTC else {"timeZone": _zone(group.holder)}
     data: dict[str, Any] = {
         "meter": {"slug": watch.body["meterSlug"]},
-        "customer": customers(window.namespace, customer) or {"id": customer},
+        "customer": group.holder or {"id": customer},
         "subject": {"key": row.subject},
-        "window": {"size": watch.body["windowSize"], "from": from_, "to": to},
+        "window": {"size": watch.size, "from": from_, "to": to, **zone},
         "groupBy": dict(watch.group_by) or None,
         "limit": msgspec.Raw(number.text(watch.limit).encode()),
         "value": msgspec.Raw(row.value.encode()),
@@ -246,7 +293,7 @@ def _alert(group: _Group, row: Row, customers: Customer, at_ms: int) -> Alert:
     payload = {"id": id, "type": rule.VOLUME, "timestamp": timestamp.text_of(at_ms), "data": data}
     return Alert(
         id=id,
-        namespace=window.namespace,
+        namespace=namespace,
         type=rule.VOLUME,
         rule=watch.id,
         at_ms=at_ms,

@@ -55,11 +55,42 @@ def move(
     position: int = -1,
     keep_s: int = KEEP_S,
 ) -> Outcome:
-    """Brings an account to `now_s` under `terms`, with the changes of the record at `position`, each in its minute.
+    """Bring an account to `now_s` under `terms`, with the changes of the record at `position`, each in its minute.
 
-    account: bytes of a fixed length, the same for all entitlements of one customer and feature, so that a new
-    entitlement finds the usage before it. now_s: the broker's time; an earlier one than before changes nothing.
     A record at or before the last one taken changes nothing. Other terms than before are counted anew.
+
+    Args:
+        table: the state.
+        account: bytes of a fixed length, the same for all entitlements of one customer and feature, so that a new
+            entitlement finds the usage before it.
+        terms: of the entitlement that is in force.
+        now_s: the broker's time, seconds since 1970; an earlier one than before changes nothing.
+        changes: windows of usage as they are now.
+        position: offset of the record.
+        keep_s: how long usage is kept, in seconds.
+
+    Returns:
+        The balance, and what the record did to it.
+
+    Late usage goes back to the snapshot before its minute and is burnt again from there. Grant `a` of 10 ends after an
+    hour, then `b` begins. Usage of 4 in the second hour is paid by `b`. Usage of 6 in the first hour, which arrives
+    later, is paid by `a` all the same; of another 6 `a` pays 4, and the overage of 2 is paid by `b` when it begins.
+
+    >>> from pipeline.core.quota.grant import Grant
+    >>> from pipeline.core.values.calendar import Interval, Recurrence, Schedule
+    >>> class State(dict):
+    ...     get_many = lambda self, keys: [self.get(key) for key in keys]
+    ...     put, delete = dict.__setitem__, lambda self, key: self.pop(key, None)
+    >>> unit, state, day_s = number.SCALE, State(), 1_767_225_600
+    >>> grants = (Grant("a", 10 * unit, day_s, expires_at_s=day_s + HOUR_S), Grant("b", 10 * unit, day_s + HOUR_S))
+    >>> terms = Terms("e", 1, "SUM", Schedule(day_s, Recurrence(Interval(1, 0), day_s)), grants)
+    >>> for position, (minute, value) in enumerate([(61, 4), (1, 6), (2, 6)]):
+    ...     change = Change(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
+    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).standing
+    ...     print({id: left // unit for id, left in found.balances.items()})
+    {'b': 6}
+    {'b': 6}
+    {'b': 4}
     """
     machine = _Machine(table, account, terms, keep_s)
     now_s = calendar.floor_minute(now_s)

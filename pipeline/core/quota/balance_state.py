@@ -13,7 +13,8 @@ import msgspec
 
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values import number
-from pipeline.core.values.calendar import NEVER_S, Schedule
+from pipeline.core.values.calendar import DAY_S, NEVER_S, Recurrence, Schedule
+from pipeline.core.values.zone import UTC
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -98,18 +99,30 @@ def restore(kept: KeptSnapshot) -> Snapshot:
 def schedule_digest(schedule: Schedule) -> bytes:
     """Tells whether usage periods are the same as those that a Head was kept with.
 
-    The text is what state holds digests of, so it stays as it is, whatever these classes are called.
+    The text is what state holds digests of, so it stays as it is, whatever these classes are called. Days stand in it
+    as seconds, and a zone only where there is one other than UTC: so older digests hold.
     """
-    (months, seconds), anchor_s = schedule.recurrence
-    interval = f"Interval(months={months}, seconds={seconds})"
+    recurrence = _recurrence_text(schedule.recurrence)
     resets = [
-        f"Reset(at_s={at_s}, anchor_s={anchor_s}, preserve={preserve})"
-        for at_s, anchor_s, preserve in schedule.resets
+        f"Reset(at_s={one.at_s}, anchor_s={one.anchor_s}, preserve={one.preserve}{_zone_text(one.zone)})"
+        for one in schedule.resets
     ]
     listed = f"({resets[0]},)" if len(resets) == 1 else f"({', '.join(resets)})"
-    recurrence = f"Recurrence(interval={interval}, anchor_s={anchor_s})"
     text = f"Schedule(start_s={schedule.start_s}, recurrence={recurrence}, resets={listed})"
     return blake2b(text.encode(), digest_size=8).digest()
+
+
+def _recurrence_text(recurrence: Recurrence) -> str:
+    (months, seconds, days), anchor_s, zone = recurrence
+    if zone == UTC:
+        seconds, days = seconds + days * DAY_S, 0
+    counted = f", days={days}" if days else ""
+    interval = f"Interval(months={months}, seconds={seconds}{counted})"
+    return f"Recurrence(interval={interval}, anchor_s={anchor_s}{_zone_text(zone)})"
+
+
+def _zone_text(zone: str) -> str:
+    return "" if zone == UTC else f", zone={zone}"
 
 
 def _texts(balances: Mapping[str, int]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """ALERT: usage by customer in, balances out; what is due with no event comes as a clock record.
 
-Owns: which accounts a record moves, the change that a window is, the balance to publish, when an account is due, which
-usage from before is missing. Does not own: the balance itself (balance), what is told of it
-(notifications.balance_alerts), time (agents).
+Owns: which accounts a record moves, the change that a window is, how an account moves, when it is due, which usage
+from before is in. Does not own: the balance itself (balance), what fires (notifications.balance_alerts), the order of a
+step (notifications.account_step).
 
 In the state, beside what balance keeps (under `Accounts.ledger`), by `accounts.account_key`:
     n + account   when it is due next, seconds (u64)
@@ -19,24 +19,26 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core.quota import balance
+from pipeline.core.quota import account_balance, balance
 from pipeline.core.quota.account_usage import Change, change_of
 from pipeline.core.quota.accounts import Account, Accounts, Body
 from pipeline.core.quota.balance_result import Outcome, Standing
-from pipeline.core.values import number
+from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import ScannedTable, Table
 from pipeline.records import Balance, CustomerWindow, Window
 
 DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"
 MOST_CALLED = 2_000  # accounts that one clock record brings to their time; the rest is due at the next
-NEVER_MS = 0  # in a Balance
 _seconds = struct.Struct(">Q")
 _encode = msgspec.json.Encoder().encode
 
 
 class Moved(NamedTuple):
-    """An account after a record. before, outcome: of metered entitlements. windows: what came, in order."""
+    """An account after a record. windows: what came, in order.
+
+    before, outcome, terms: of a metered entitlement that is in force.
+    """
 
     account: Account
     entitlement: Body | None
@@ -45,6 +47,7 @@ class Moved(NamedTuple):
     before: Standing | None = None
     outcome: Outcome | None = None
     windows: Sequence[Window] = ()
+    terms: Terms | None = None
 
 
 def by_account(
@@ -87,10 +90,11 @@ def move(
     next_s = account.next_change_s(now_s)
     received_at_ms = max((window.received_at_ms for window in windows), default=0)
     if entitlement is None or not account.in_force(str(entitlement["id"]), now_s):
-        return Moved(account, entitlement, no_access(account, entitlement, position, now_s, next_s), next_s)
+        nothing = account_balance.no_access(account, entitlement, position, now_s, next_s)
+        return Moved(account, entitlement, nothing, next_s)
     terms = accounts.terms(account, entitlement)
     if terms is None:
-        access = _plain(account, entitlement, position, now_s, next_s)
+        access = account_balance.of_plain(account, entitlement, position, now_s, next_s)
         return Moved(account, entitlement, access, next_s)
     ledger = accounts.ledger(account, entitlement)
     before = balance.read(table, ledger, terms)
@@ -98,8 +102,8 @@ def move(
     outcome = balance.move(table, ledger, terms, now_s, changes, position)
     standing = outcome.standing
     next_s = min(next_s, standing.next_at_s)
-    published = _metered(account, standing, position, next_s, received_at_ms)
-    return Moved(account, entitlement, published, next_s, before, outcome, windows)
+    published = account_balance.of_metered(account, standing, position, next_s, received_at_ms)
+    return Moved(account, entitlement, published, next_s, before, outcome, windows, terms)
 
 
 def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, int]:
@@ -174,52 +178,3 @@ def is_seeded(table: Table, account: Account, mark: str) -> bool:
 def keep_seeded(table: Table, account: Account, mark: str) -> None:
     """Says that the usage of this mark is in."""
     table.put(SEEDED + account.key, mark.encode())
-
-
-def no_access(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
-    """The balance of an entitlement that is not in force, or of none."""
-    namespace, customer, feature = account.name
-    return Balance(
-        namespace=namespace,
-        customer=customer,
-        feature=feature,
-        entitlement="" if entitlement is None else str(entitlement["id"]),
-        type="",
-        revision=position,
-        has_access=False,
-        at_ms=now_s * 1000,
-        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
-    )
-
-
-def _plain(account: Account, entitlement: Body, position: int, now_s: int, next_s: int) -> Balance:
-    found = no_access(account, entitlement, position, now_s, next_s)
-    if entitlement["type"] == "static":
-        found.type, found.config, found.has_access = "static", str(entitlement["config"]), True
-    elif entitlement["type"] == "boolean":
-        found.type, found.has_access = "boolean", True
-    return found
-
-
-def _metered(
-    account: Account, standing: Standing, position: int, next_s: int, received_at_ms: int
-) -> Balance:
-    namespace, customer, feature = account.name
-    return Balance(
-        namespace=namespace,
-        customer=customer,
-        feature=feature,
-        entitlement=standing.entitlement,
-        type="metered",
-        revision=position,
-        has_access=standing.has_access,
-        at_ms=standing.at_s * 1000,
-        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
-        balance=number.text(standing.balance),
-        usage=number.text(standing.usage),
-        overage=number.text(standing.overage),
-        total_available=number.text(standing.total_available),
-        period_from_ms=standing.since_s * 1000,
-        period_to_ms=standing.until_s * 1000,
-        received_at_ms=received_at_ms,
-    )

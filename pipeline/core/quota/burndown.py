@@ -96,10 +96,25 @@ def opening(
 
 
 def burn(balances: Mapping[str, int], need: int) -> Burnt:
-    """Meets `need` from `balances`, in their order.
+    """Meet `need` from `balances`, in their order.
 
     A need below zero (usage taken back) goes to the first grant that has something left, else to the first; without
-    a grant it stays a negative overage, which later usage takes up. So no amount is ever lost or made.
+    a grant it stays a negative overage, which later usage takes up. So no amount is ever lost or made:
+    the need is what was burnt and the overage, and balances fall by what was burnt.
+
+    Args:
+        balances: of the active grants by id, in burning order; in atto, as all amounts.
+        need: usage of a phase and the overage that it began with.
+
+    Returns:
+        The balances afterwards, what each grant paid, and the overage that is left.
+
+    >>> burn({"monthly": 5, "bonus": 10}, 8)
+    Burnt(balances={'monthly': 0, 'bonus': 7}, burnt={'monthly': 5, 'bonus': 3}, overage=0)
+    >>> burn({"monthly": 0, "bonus": 7}, 9)
+    Burnt(balances={'monthly': 0, 'bonus': 0}, burnt={'bonus': 7}, overage=2)
+    >>> burn({"monthly": 0, "bonus": 7}, -4)
+    Burnt(balances={'monthly': 0, 'bonus': 11}, burnt={'bonus': -4}, overage=0)
     """
     left, burnt = dict(balances), {}
     if need < 0:

@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from pipeline.core.definitions.body import Wanted, seconds_of, text_of
+from pipeline.core.definitions.body import Minute, Wanted, seconds_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.quota import entitlement_lookup
@@ -21,12 +21,14 @@ from pipeline.core.quota import grant as grant_
 from pipeline.core.quota.grant import burn_order, grant_of
 from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values import calendar, number
-from pipeline.core.values.calendar import MINUTE_S, Recurrence
+from pipeline.core.values import zone as zones
+from pipeline.core.values.calendar import DAY_S, MINUTE_S, Recurrence
 from pipeline.errors import Rejected
 
 MAX_CONFIG = 65_536
 MAX_GRANTS = 100
 MAX_RESETS = 1000
+MAX_PERIODS = 10_000  # that lie before an entitlement: a balance counts each of them when it begins
 MAX_PRIORITY = 255
 TYPES = ("boolean", "static", "metered")
 
@@ -39,7 +41,6 @@ _ANY = (
     "activeFrom",
     "activeTo",
     "metadata",
-    "subscriptionId",
 )
 _OF_TYPE: dict[str, tuple[str, ...]] = {
     "boolean": (),
@@ -51,7 +52,7 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _OURS = (
     "id", "createdAt", "updatedAt", "deletedAt", "annotations", "subjectKey", "customerKey", "currentUsagePeriod",
-    "lastReset",
+    "lastReset", "subscriptionId",
 )  # fmt: skip
 
 
@@ -64,7 +65,6 @@ def override(wish: Wish) -> Outcome:
     """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
     sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
     old = _find(wish, sent)
-    _check_free_hand(old)
     if not entitlement_lookup.in_force(old, wish.at_ms // 1000):
         sent.refuse("only an entitlement that is active can be overridden")
     new = {"customerId": old["customerId"], **(sent.nested("entitlement") or {})}
@@ -74,7 +74,6 @@ def override(wish: Wish) -> Outcome:
 def delete(wish: Wish) -> Outcome:
     """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
     old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject")))
-    _check_free_hand(old)
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(ENTITLEMENT, str(old["id"]), gone)], gone)
 
@@ -86,10 +85,10 @@ def reset(wish: Wish) -> Outcome:
     old, now_s = _find(wish, sent), calendar.floor_minute(wish.at_ms // 1000)
     if old["type"] != "metered":
         sent.refuse("only metered entitlements can be reset")
-    wanted_ms = sent.instant_ms("effectiveAt")
+    wanted_ms, (anchor, zone) = sent.instant_ms("effectiveAt"), entitlement_lookup.anchor(old)
     if wanted_ms is not None and wanted_ms > wish.at_ms:
         sent.refuse("reset time cannot be in the future")
-    at_s = now_s if wanted_ms is None else calendar.floor_minute(wanted_ms // 1000)
+    at_s, offset = sent.minute("effectiveAt") or Minute(now_s, zone)
     schedule = entitlement_lookup.schedule_of(old)
     last_s = schedule.resets[-1].at_s if schedule.resets else schedule.start_s
     if at_s < calendar.usage_period(schedule, now_s)[0]:
@@ -101,10 +100,9 @@ def reset(wish: Wish) -> Outcome:
     if len(schedule.resets) >= MAX_RESETS:
         sent.refuse(f"entitlement can be reset at most {MAX_RESETS} times")
     preserve = sent.flag("preserveOverage")
-    anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s
     done = {
-        "effectiveAt": text_of(at_s),
-        "anchor": text_of(anchor_s if sent.flag("retainAnchor") else at_s),
+        "effectiveAt": zones.text_of(at_s),
+        "anchor": anchor if sent.flag("retainAnchor") else zones.text_of(at_s, offset),
         "preserveOverage": old["preserveOverageAtReset"] if preserve is None else preserve,
     }
     body = {**old, "resets": [*cast(list[object], old["resets"]), done], "updatedAt": wish.now}
@@ -125,6 +123,7 @@ def terms_of(
         order=burn_order(map(grant_of, grants)),
         preserve=bool(body["preserveOverageAtReset"]),
         soft=bool(body["isSoftLimit"]),
+        unlimited=bool(body.get("isUnlimited")),
         grace_s=0 if grace is None else grace_s(str(grace)),
         starts_at_s=starts_at_s,
         ends_at_s=ends_at_s,
@@ -136,7 +135,7 @@ def grace_s(text: str) -> int:
     interval = calendar.parse(text, MINUTE_S)
     if interval.months:
         raise Rejected("bad-interval", "a grace period is given in minutes, hours, days or weeks")
-    return interval.seconds
+    return interval.days * DAY_S + interval.seconds
 
 
 def _find(wish: Wish, sent: Wanted) -> Body:
@@ -152,24 +151,18 @@ def _holder(wish: Wish, sent_body: Mapping[str, object]) -> str | None:
     return entitlement_lookup.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
 
 
-def _check_free_hand(body: Mapping[str, object]) -> None:
-    if "subscriptionId" in body:
-        raise Rejected("forbidden", "entitlement is managed by subscription")
-
-
 def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) -> Outcome:
     holder = _holder(wish, sent_body)
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
-    sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), _OURS)
+    sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
     now_s = calendar.floor_minute(wish.at_ms // 1000)
     id, feature = wish.id(), _feature(wish, sent)
-    active_from_s, active_to_s = sent.minute_s("activeFrom"), sent.minute_s("activeTo")
-    if active_from_s is not None and active_from_s < now_s:
+    starts, active_to_s = sent.minute("activeFrom") or Minute(now_s, zones.UTC), sent.minute_s("activeTo")
+    if starts.at_s < now_s:
         sent.refuse("activeFrom must not be in the past")
-    starts_at_s = now_s if active_from_s is None else active_from_s
-    if active_to_s is not None and active_to_s <= starts_at_s:
+    if active_to_s is not None and active_to_s <= starts.at_s:
         sent.refuse("activeTo must be after activeFrom")
     body: Body = {
         "id": id,
@@ -177,16 +170,16 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
         "customerId": holder or sent.required("customerId", 256),
         "featureId": feature["id"],
         "featureKey": feature["key"],
-        "activeFrom": text_of(starts_at_s),
-        "activeTo": None if active_to_s is None else text_of(active_to_s),
-        "subscriptionId": sent.text("subscriptionId", 64),
+        "activeFrom": zones.text_of(starts.at_s),
+        "activeTo": None if active_to_s is None else zones.text_of(active_to_s),
         "metadata": sent.metadata(),
     }
     grants: list[Change] = []
     if kind == "static":
         body["config"] = _config(sent)
     elif kind == "metered":
-        body |= _metered(wish, sent, feature, starts_at_s)
+        _check_meter(wish, sent, feature)
+        body |= _metered(sent, starts, entitlement_lookup.zone_name(wish.catalog, wish.namespace, body))
         grants = _grants(wish, sent, body)
     body = {name: value for name, value in body.items() if value is not None}
     body |= {"createdAt": wish.now, "updatedAt": wish.now}
@@ -245,7 +238,7 @@ def _config(sent: Wanted) -> str:
     return config
 
 
-def _metered(wish: Wish, sent: Wanted, feature: Body, starts_at_s: int) -> Body:
+def _check_meter(wish: Wish, sent: Wanted, feature: Body) -> None:
     slug = feature.get("meterSlug")
     meter = wish.catalog.body(wish.namespace, METER, str(slug)) if slug is not None else None
     if meter is None:
@@ -254,27 +247,43 @@ def _metered(wish: Wish, sent: Wanted, feature: Body, starts_at_s: int) -> Body:
         sent.refuse(
             f"meter {slug} has the aggregation {meter['aggregation']}, which no balance can be kept of"
         )
-    nested = sent.nested("usagePeriod")
-    if nested is None:
-        sent.refuse("usagePeriod is required for metered entitlements")
-    parts = Wanted(ENTITLEMENT, nested, ("interval", "anchor"), ("intervalISO",))
-    interval = parts.interval("interval")
-    if interval is None:
-        sent.refuse("usagePeriod must have an interval")
-    anchor_s = parts.minute_s("anchor")
-    recurrence = Recurrence(interval, starts_at_s if anchor_s is None else anchor_s)
+
+
+def _metered(sent: Wanted, starts: Minute, zone: str | None) -> Body:
+    """The members of a metered entitlement. zone: the customer's."""
+    recurrence, usage_period = _usage_period(sent, starts, zone)
     amount, priority = _issue(sent)
+    soft, unlimited, grace = sent.flag("isSoftLimit"), sent.flag("isUnlimited"), _grace(sent)
+    if grace is not None and (soft or unlimited):
+        sent.refuse("entitlement gracePeriod has no effect with isSoftLimit or isUnlimited: leave it out")
     return {
-        "usagePeriod": {"interval": nested["interval"], "anchor": text_of(recurrence.anchor_s)},
-        "measureUsageFrom": text_of(_measured_from_s(sent, recurrence, starts_at_s)),
-        "isSoftLimit": sent.flag("isSoftLimit") or False,
-        "isUnlimited": sent.flag("isUnlimited") or False,
+        "usagePeriod": usage_period,
+        "measureUsageFrom": zones.text_of(_measured_from_s(sent, recurrence, starts.at_s)),
+        "isSoftLimit": soft or False,
+        "isUnlimited": unlimited or False,
         "issueAfterReset": None if amount is None else number.text(amount),
         "issueAfterResetPriority": None if amount is None else priority,
         "preserveOverageAtReset": sent.flag("preserveOverageAtReset") or False,
-        "gracePeriod": _grace(sent),
+        "gracePeriod": grace,
         "resets": [],
     }
+
+
+def _usage_period(sent: Wanted, starts: Minute, zone: str | None) -> tuple[Recurrence, Body]:
+    nested = sent.nested("usagePeriod")
+    if nested is None:
+        sent.refuse("usagePeriod is required for metered entitlements")
+    members = ("interval", "anchor", "timeZone", "intervalISO")
+    parts = Wanted(ENTITLEMENT, nested, members, inside="usagePeriod")
+    interval = parts.recurring()
+    if interval is None:
+        sent.refuse("usagePeriod must have an interval")
+    zone = parts.zone("timeZone") or zone
+    anchor = parts.minute("anchor") or Minute(starts.at_s, zone or starts.zone)
+    body: Body = {"interval": nested["interval"], "anchor": zones.text_of(*anchor)}
+    if zone is not None:
+        body["timeZone"] = zone
+    return Recurrence(interval, anchor.at_s, zone or anchor.zone), body
 
 
 def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> int:
@@ -282,10 +291,15 @@ def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> 
     if wanted is None or wanted == "NOW":
         return starts_at_s
     if wanted == "CURRENT_PERIOD_START":
-        return calendar.bounds(recurrence, starts_at_s)[0]
-    from_s = sent.minute_s("measureUsageFrom")
+        from_s: int | None = calendar.bounds(recurrence, starts_at_s)[0]
+    else:
+        from_s = sent.minute_s("measureUsageFrom")
     if from_s is None or from_s > starts_at_s:
         sent.refuse("measureUsageFrom must not be after the entitlement becomes active")
+    if from_s < 0:
+        sent.refuse("measureUsageFrom must not be before 1970")
+    if (starts_at_s - from_s) // calendar.mean_s(recurrence.interval) > MAX_PERIODS:
+        sent.refuse(f"measureUsageFrom must be at most {MAX_PERIODS} usage periods back")
     return from_s
 
 
@@ -298,7 +312,7 @@ def _issue(sent: Wanted) -> tuple[int | None, int]:
     if nested is not None:
         if amount is not None:
             sent.refuse("only one of issue and issueAfterReset can be set")
-        parts = Wanted(ENTITLEMENT, nested, ("amount", "priority"))
+        parts = Wanted(ENTITLEMENT, nested, ("amount", "priority"), inside="issue")
         amount, priority = parts.at_least_zero("amount"), parts.integer("priority", 1, MAX_PRIORITY)
     if amount is None and priority is not None:
         sent.refuse("issueAfterReset is required when issueAfterResetPriority is set")
@@ -319,18 +333,19 @@ def _grace(sent: Wanted) -> str | None:
 def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
     """The grants that come with the entitlement: what is issued after each reset, and those sent along."""
     changes = []
-    entitlement, from_s = str(body["id"]), seconds_of(body, "measureUsageFrom") or 0
+    from_s = seconds_of(body, "measureUsageFrom") or 0
     if (amount := body["issueAfterReset"]) is not None and number.exact(str(amount)) > 0:
         issued = {
-            "amount": amount, "priority": body["issueAfterResetPriority"], "effectiveAt": text_of(from_s),
+            "amount": amount, "priority": body["issueAfterResetPriority"], "effectiveAt": zones.text_of(from_s),
             "minRolloverAmount": amount, "maxRolloverAmount": amount,
         }  # fmt: skip
-        issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), entitlement, wish.id(1), from_s)
+        issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), body, wish.id(1), from_s)
         changes.append(Change(GRANT, wish.id(1), {**issue, "issuedAfterReset": True}))
     first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
     schedule = entitlement_lookup.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        made = grant_.define(wish, Wanted(GRANT, one, grant_.MEMBERS), entitlement, wish.id(place), first_s)
+        sent_grant = Wanted(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
+        made = grant_.define(wish, sent_grant, body, wish.id(place), first_s)
         if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
         changes.append(Change(GRANT, wish.id(place), made))

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.definitions.body import text_of
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.quota.grant import grant_of
 from pipeline.core.quota.history import History, Row, Span
 from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
+from pipeline.core.values.zone import text_of
 
 Body = Mapping[str, Any]
 Json = dict[str, Any]
@@ -46,9 +46,9 @@ def _metered(body: Body, now_s: int) -> Json:
     first_s, end_s = entitlement_lookup.span(body)
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
-    anchor_s = schedule.resets[-1].anchor_s if schedule.resets else schedule.recurrence.anchor_s
+    anchor, _ = entitlement_lookup.anchor(body)
     found: Json = {
-        "usagePeriod": _recurring(body["usagePeriod"]["interval"], text_of(anchor_s)),
+        "usagePeriod": _recurring({**body["usagePeriod"], "anchor": anchor}),
         "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
         "lastReset": text_of(since_s),
     }
@@ -64,7 +64,7 @@ def grant_json(body: Body, now_s: int) -> Json:
         name: plain(body[name]) for name in ("amount", "minRolloverAmount", "maxRolloverAmount")
     }
     if (recurrence := body.get("recurrence")) is not None:
-        shown["recurrence"] = _recurring(recurrence["interval"], recurrence["anchor"])
+        shown["recurrence"] = _recurring(recurrence)
         grant = grant_of(body)
         assert grant.recurrence is not None
         next_s = calendar.next_tick(grant.recurrence, max(now_s, grant.effective_at_s))
@@ -73,8 +73,8 @@ def grant_json(body: Body, now_s: int) -> Json:
     return shown
 
 
-def _recurring(interval: str, anchor: str) -> Json:
-    return {"interval": interval, "intervalISO": calendar.iso(calendar.parse(interval)), "anchor": anchor}
+def _recurring(body: Body) -> Json:
+    return {**body, "intervalISO": calendar.iso(calendar.parse(body["interval"]))}
 
 
 def history_json(history: History) -> Json:

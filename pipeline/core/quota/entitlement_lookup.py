@@ -4,11 +4,12 @@ Owns: which entitlement a name means, when it is in force, its usage periods. Do
 grants (grant).
 
     {id, type, customerId, featureId, featureKey, activeFrom, activeTo?, metadata?, createdAt, updatedAt, deletedAt?,
-     metered: usagePeriod {interval, anchor}, measureUsageFrom, isSoftLimit, isUnlimited, issueAfterReset?,
+     metered: usagePeriod {interval, anchor, timeZone?}, measureUsageFrom, isSoftLimit, isUnlimited, issueAfterReset?,
               issueAfterResetPriority?, preserveOverageAtReset, gracePeriod?,
               resets: [{effectiveAt, anchor, preserveOverage}],
      static: config}
-Instants are RFC 3339 on whole minutes but for createdAt, updatedAt and deletedAt; amounts plain decimal text.
+Instants are RFC 3339 on whole minutes but for createdAt, updatedAt and deletedAt; amounts plain decimal text. An
+anchor keeps the offset in which it was sent: usage periods step in it where there is no `timeZone`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.definitions.body import Wanted, seconds_of
+from pipeline.core.definitions.body import Wanted, seconds_of, zone_of
 from pipeline.core.definitions.index import Catalog
 from pipeline.core.definitions.kinds import (
+    CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
     ENTITLEMENT,
@@ -36,7 +38,7 @@ Body = dict[str, object]
 def customer_id(catalog: Catalog, namespace: str, wanted: str) -> str:
     """The id of the living customer with this id or key. Raises Rejected `not-found`."""
     for id in (wanted, catalog.one(namespace, CUSTOMER_KEY, wanted)):
-        body = catalog.body(namespace, "customer", id) if id is not None else None
+        body = catalog.body(namespace, CUSTOMER, id) if id is not None else None
         if id is not None and body is not None and "deletedAt" not in body:
             return id
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
@@ -106,15 +108,38 @@ def schedule_of(body: Stored) -> Schedule:
     anchor_s = seconds_of(usage_period, "anchor") if isinstance(usage_period, Mapping) else None
     if not isinstance(usage_period, Mapping) or start_s is None or anchor_s is None:
         raise Broken(f"The entitlement {body.get('id')} has no usage period.")
-    recurrence = Recurrence(calendar.parse(usage_period["interval"]), anchor_s)
-    return Schedule(start_s, recurrence, tuple(map(_reset, _list(body, "resets"))))
+    recurrence = Recurrence(calendar.parse(usage_period["interval"]), anchor_s, zone_of(usage_period))
+    resets = (_reset(one, usage_period) for one in _list(body, "resets"))
+    return Schedule(start_s, recurrence, tuple(resets))
 
 
-def _reset(body: Any) -> Reset:
+def _reset(body: Any, usage_period: Mapping[str, object]) -> Reset:
     at_s, anchor_s = seconds_of(body, "effectiveAt"), seconds_of(body, "anchor")
     if at_s is None or anchor_s is None:
         raise Broken("A reset has no instant.")
-    return Reset(at_s, anchor_s, bool(body["preserveOverage"]))
+    return Reset(
+        at_s, anchor_s, bool(body["preserveOverage"]), zone_of({**usage_period, "anchor": body["anchor"]})
+    )
+
+
+def anchor(body: Stored) -> tuple[str, str]:
+    """The anchor of the newest usage periods of a metered entitlement, as text, and the zone in which they step."""
+    usage_period, resets = body["usagePeriod"], _list(body, "resets")
+    assert isinstance(usage_period, Mapping)
+    text = str(resets[-1]["anchor"] if resets else usage_period["anchor"])
+    return text, zone_of({**usage_period, "anchor": text})
+
+
+def zone_name(catalog: Catalog, namespace: str, body: Stored) -> str | None:
+    """The named zone in which calendars of an entitlement step unless they name their own; None: in an offset.
+
+    body: of the entitlement, or of one that is being made: at least its `customerId`.
+    """
+    usage_period = body.get("usagePeriod")
+    zone = usage_period.get("timeZone") if isinstance(usage_period, Mapping) else None
+    if zone is None:
+        zone = (catalog.body(namespace, CUSTOMER, str(body["customerId"])) or {}).get("timeZone")
+    return None if zone is None else str(zone)
 
 
 def _list(body: Stored, member: str) -> list[Any]:

@@ -5,7 +5,10 @@ burning (burndown), calendars (values.calendar). Amounts are atto (see number), 
 1970.
 
     {id, entitlementId, amount, priority, effectiveAt, expiration? {duration, count}, expiresAt?, recurrence? {interval,
-     anchor}, minRolloverAmount, maxRolloverAmount, metadata?, issuedAfterReset?, voidedAt?, createdAt, updatedAt}
+     anchor, timeZone?}, minRolloverAmount, maxRolloverAmount, metadata?, issuedAfterReset?, voidedAt?, createdAt,
+     updatedAt}
+The expiration and the recurrence step in the recurrence's `timeZone`, else in that of the entitlement's usage period,
+else in the customer's, else in the offset with which their own first instant was written.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core.definitions.body import Wanted, seconds_of, text_of
+from pipeline.core.definitions.body import Minute, Wanted, seconds_of, zone_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import GRANT
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.values import calendar, number, timestamp
-from pipeline.core.values.calendar import NEVER_S, Interval, Recurrence
+from pipeline.core.values import zone as zones
+from pipeline.core.values.calendar import NEVER_S, Recurrence
 from pipeline.errors import Broken, Rejected
 
 MAX_PRIORITY = 255
@@ -29,7 +33,7 @@ MEMBERS = (
     "amount", "priority", "effectiveAt", "expiration", "recurrence", "minRolloverAmount", "maxRolloverAmount",
     "metadata",
 )  # fmt: skip
-_OURS = (
+OURS = (
     "id",
     "createdAt",
     "updatedAt",
@@ -119,19 +123,19 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
     anchor_s = seconds_of(body, "anchor")
     if anchor_s is None:
         raise Broken("A recurrence has no anchor.")
-    return Recurrence(calendar.parse(body["interval"]), anchor_s)
+    return Recurrence(calendar.parse(body["interval"]), anchor_s, zone_of(body))
 
 
 def create(wish: Wish) -> Outcome:
     """grant.create: to a metered entitlement, by its id or by customer and feature key."""
-    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), _OURS)
+    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
     at_s = wish.at_ms // 1000
     entitlement = _entitlement(wish, sent, at_s)
     schedule = entitlement_lookup.schedule_of(entitlement)
     now_s = max(
         calendar.floor_minute(at_s), schedule.start_s
     )  # one that is yet to begin has its first period
-    body = define(wish, sent, str(entitlement["id"]), wish.id(), at_s)
+    body = define(wish, sent, entitlement, wish.id(), at_s)
     if (seconds_of(body, "effectiveAt") or 0) < calendar.usage_period(schedule, now_s)[0]:
         sent.refuse("grant effective date is before the current usage period")
     return Outcome([Change(GRANT, str(body["id"]), body)], body)
@@ -154,26 +158,29 @@ def void(wish: Wish) -> Outcome:
     schedule = entitlement_lookup.schedule_of(entitlement)
     if voided_at_ms is not None and voided_at_s < calendar.usage_period(schedule, at_s)[0]:
         sent.refuse("grant cannot be voided before the current usage period")
-    voided = {**body, "voidedAt": text_of(voided_at_s), "updatedAt": wish.now}
+    voided = {**body, "voidedAt": zones.text_of(voided_at_s), "updatedAt": wish.now}
     return Outcome([Change(GRANT, id, voided)], voided)
 
 
-def define(wish: Wish, sent: Wanted, entitlement: str, id: str, at_s: int) -> Body:
-    """The body of a new grant. Raises Rejected `bad-grant`."""
-    amount, least = sent.amount("amount"), sent.at_least_zero("minRolloverAmount")
-    most, effective_at_s = sent.at_least_zero("maxRolloverAmount"), sent.minute_s("effectiveAt")
+def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> Body:
+    """The body of a new grant of `entitlement`. Raises Rejected `bad-grant`."""
+    amount = sent.amount("amount")
     if amount is None or amount <= 0:
         sent.refuse("grant amount must be positive")
-    effective_at_s = calendar.floor_minute(at_s) if effective_at_s is None else effective_at_s
+    least, most = sent.at_least_zero("minRolloverAmount") or 0, sent.at_least_zero("maxRolloverAmount")
+    if most is not None and least > most:
+        sent.refuse("grant minRolloverAmount must not be above maxRolloverAmount")
+    effective = sent.minute("effectiveAt") or Minute(calendar.floor_minute(at_s), zones.UTC)
+    recurrence, zone = _recurrence(wish, sent, entitlement, effective)
     body: Body = {
         "id": id,
-        "entitlementId": entitlement,
+        "entitlementId": entitlement["id"],
         "amount": number.text(amount),
         "priority": sent.integer("priority", 1, MAX_PRIORITY) or 1,
-        "effectiveAt": text_of(effective_at_s),
-        **_expiration(sent, effective_at_s),
-        **_recurrence(sent, effective_at_s),
-        "minRolloverAmount": number.text(least or 0),
+        "effectiveAt": zones.text_of(effective.at_s),
+        **_expiration(sent, effective.at_s, zone or effective.zone),
+        **recurrence,
+        "minRolloverAmount": number.text(least),
         "maxRolloverAmount": number.text(most or 0),
         "createdAt": wish.now,
         "updatedAt": wish.now,
@@ -194,26 +201,34 @@ def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
     return entitlement
 
 
-def _expiration(sent: Wanted, effective_at_s: int) -> Body:
+def _expiration(sent: Wanted, effective_at_s: int, zone: str) -> Body:
     nested = sent.nested("expiration")
     if nested is None:
         return {}
-    parts = Wanted(GRANT, nested, ("duration", "count"))
+    parts = Wanted(GRANT, nested, ("duration", "count"), inside="expiration")
     duration, count = parts.one_of("duration", DURATIONS), parts.integer("count", 1, MAX_COUNT)
     if duration is None or count is None:
         sent.refuse("grant expiration must have duration and count")
-    interval: Interval = calendar.NAMED[duration]
-    expires_at_s = calendar.add(effective_at_s, interval, count, overflow=True)
-    return {"expiration": {"duration": duration, "count": count}, "expiresAt": text_of(expires_at_s)}
+    expires_at_s = calendar.add(effective_at_s, calendar.NAMED[duration], count, zone)
+    if expires_at_s >= calendar.LATEST_S:
+        sent.refuse("grant expiration must end before the year 9999")
+    return {"expiration": {"duration": duration, "count": count}, "expiresAt": zones.text_of(expires_at_s)}
 
 
-def _recurrence(sent: Wanted, effective_at_s: int) -> Body:
+def _recurrence(
+    wish: Wish, sent: Wanted, entitlement: Body, effective: Minute
+) -> tuple[dict[str, object], str | None]:
+    """The recurrence that was sent, and the named zone in which the grant's calendar steps, if there is one."""
+    zone = entitlement_lookup.zone_name(wish.catalog, wish.namespace, entitlement)
     nested = sent.nested("recurrence")
     if nested is None:
-        return {}
-    parts = Wanted(GRANT, nested, ("interval", "anchor"), ("intervalISO",))
-    if parts.interval("interval") is None:
+        return {}, zone
+    parts = Wanted(GRANT, nested, ("interval", "anchor", "timeZone", "intervalISO"), inside="recurrence")
+    if parts.recurring() is None:
         sent.refuse("grant recurrence must have an interval")
-    anchor_s = parts.minute_s("anchor")
-    anchor = text_of(effective_at_s if anchor_s is None else anchor_s)
-    return {"recurrence": {"interval": nested["interval"], "anchor": anchor}}
+    zone = parts.zone("timeZone") or zone
+    anchor = parts.minute("anchor")
+    if anchor is None:
+        anchor = Minute(effective.at_s, zone or effective.zone)
+    recurrence = {"interval": nested["interval"], "anchor": zones.text_of(*anchor)}
+    return {"recurrence": recurrence if zone is None else {**recurrence, "timeZone": zone}}, zone

@@ -83,7 +83,14 @@ class MinuteUsage:
         return self._sums[last] - self._sums[first]
 
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
-        """The minute since which usage has been at or above `available`; from_s if it never was."""
+        """The minute since which usage has been at or above `available`; from_s if it never was.
+
+        Usage may be taken back, so it is the last time that counts, not the first.
+
+        >>> minutes = MinuteUsage([(0, 7, ""), (60, 4, ""), (120, -2, ""), (180, 3, "")], latest=False)
+        >>> minutes.crossing(0, 120, 10), minutes.crossing(0, 240, 10), minutes.crossing(0, 240, 99)
+        (60, 180, 0)
+        """
         since_s: int | None = None
         total = 0
         for place in range(bisect_left(self._at, from_s), bisect_left(self._at, to_s)):
@@ -141,7 +148,10 @@ def history(
     zone: ZoneInfo,
     late: Sequence[Correction] = (),
 ) -> History:
-    """Both lists for [from_s, to_s), widened to whole windows; to_s off a minute counts to the next one.
+    """Both lists for [from_s, to_s), in whole minutes: from_s counts from its minute on, to_s to the end of its own.
+
+    The first and the last window are cut where the span begins and ends inside them, so that both lists cover the
+    same span.
 
     Raises Rejected `bad-query` before measuring began, for an empty span, and for too many windows.
     """
@@ -154,8 +164,8 @@ def history(
     edges = time_window.boundaries(size, zone, from_s, to_s)
     if len(edges) > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
-    edges[0] = max(edges[0], start_s)
-    segments = recount(terms, usage, max(edges[-1], to_s), inclusive=False).segments
+    edges[0], edges[-1] = from_s, to_s
+    segments = recount(terms, usage, to_s, inclusive=False).segments
     starts = [segment.from_s for segment in segments]
     counted = [one for one in late if one.counted]
     rows = [

@@ -24,7 +24,8 @@ COUNTED: tuple[Counted, ...] = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")
 class Terms(msgspec.Struct, frozen=True):
     """A metered entitlement in force. order: its grants in burning order.
 
-    schedule: usage counts from its start on. preserve: overage outlives automatic resets. soft: access never ends.
+    schedule: usage counts from its start on. preserve: overage outlives automatic resets.
+    soft, unlimited: access does not end with the balance; overage is counted all the same.
     grace_s: how long access goes on once the balance is zero. ends_at_s: when the entitlement itself ends.
     revision: of the control log; other terms have another one.
     """
@@ -39,6 +40,7 @@ class Terms(msgspec.Struct, frozen=True):
     grace_s: int = 0
     starts_at_s: int = 0
     ends_at_s: int = NEVER_S
+    unlimited: bool = False
 
     @property
     def latest(self) -> bool:
@@ -65,9 +67,9 @@ def resets(terms: Terms, after_s: int, until_s: int) -> Iterator[tuple[int, bool
 
 
 def has_access(terms: Terms, balance: int, exhausted_at_s: int, at_s: int) -> bool:
-    """Whether the customer may go on at `at_s`: something is left, or the limit is soft, or in the grace period."""
+    """Whether the customer may go on at `at_s`: something is left, there is no hard limit, or in the grace period."""
     if not terms.starts_at_s <= at_s < terms.ends_at_s:
         return False
-    if terms.soft or balance > 0:
+    if terms.soft or terms.unlimited or balance > 0:
         return True
     return exhausted_at_s != NEVER_S and at_s < exhausted_at_s + terms.grace_s

@@ -1,26 +1,36 @@
 """Intervals of the calendar and what recurs by them: usage periods and the ticks of grants.
 
-Owns: interval grammar (DAY, WEEK, MONTH, YEAR or ISO 8601), calendar arithmetic in UTC, periods, the schedule of
-resets. Does not own: local zones (time_window), what happens at a reset (quota.burndown).
-Instants are whole seconds since 1970, on whole minutes. Periods are [start, end): they tile all time without gaps.
-The calendar is the proleptic Gregorian one and has no end, so no year is out of range.
+Owns: interval grammar (DAY, WEEK, MONTH, YEAR or ISO 8601), calendar steps in a zone, periods, the schedule of resets.
+Does not own: zones (zone), windows of queries (time_window), what happens at a reset (quota.burndown).
+Instants are seconds since 1970 on whole minutes, in years 1 to 9998; a step that leaves these years ends at their
+border, and definitions that would need it are refused. Periods are [start, end): they tile all time without gaps.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
+from dateutil.relativedelta import relativedelta
+
+from pipeline.core.values import zone as zones
 from pipeline.errors import Rejected
 
 MINUTE_S = 60
 HOUR_S = 3600
 DAY_S = 86_400
 NEVER_S = 1 << 62  # later than every instant
+EARLIEST_S = -62_135_596_800  # 0001-01-01
+LATEST_S = 253_370_764_800  # 9999-01-01: the calendar ends before it
 
 MAX_MONTHS = 12_000
 _MONTH_MEAN_S = 2_629_746  # a twelfth of the mean Gregorian year
+_STEPS_KEPT = 1 << 16  # the same few ticks of an account are asked for by every record
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _ISO = re.compile(
     r"P(?:(\d{1,6})Y)?(?:(\d{1,6})M)?(?:(\d{1,6})W)?(?:(\d{1,6})D)?"
     r"(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9})S)?)?",
@@ -29,34 +39,40 @@ _ISO = re.compile(
 
 
 class Interval(NamedTuple):
-    """A step of the calendar: first whole months, then seconds. A day is always 24 h, as in UTC."""
+    """A step of the calendar: first months and days of the local calendar, then seconds as they pass.
+
+    A day of the calendar has 23 to 25 hours where the clock changes; 24 hours are always 24 hours.
+    """
 
     months: int
     seconds: int
+    days: int = 0
 
 
 NAMED: dict[str, Interval] = {
     "HOUR": Interval(0, HOUR_S),
-    "DAY": Interval(0, DAY_S),
-    "WEEK": Interval(0, 7 * DAY_S),
+    "DAY": Interval(0, 0, 1),
+    "WEEK": Interval(0, 0, 7),
     "MONTH": Interval(1, 0),
     "YEAR": Interval(12, 0),
 }
 
 
 class Recurrence(NamedTuple):
-    """Ticks at anchor + k intervals for every whole k, also before the anchor."""
+    """Ticks at anchor + k intervals for every whole k, also before the anchor. zone: in which the calendar steps."""
 
     interval: Interval
     anchor_s: int
+    zone: str = zones.UTC
 
 
 class Reset(NamedTuple):
-    """A manual reset. anchor_s: the anchor of the usage periods from then on. preserve: whether overage stays."""
+    """A manual reset. anchor_s, zone: of the usage periods from then on. preserve: whether overage stays."""
 
     at_s: int
     anchor_s: int
     preserve: bool
+    zone: str = zones.UTC
 
 
 class Schedule(NamedTuple):
@@ -82,14 +98,13 @@ def parse(text: object, least_s: int = HOUR_S) -> Interval:
             "bad-interval", f"interval {text[:40]!r} is not DAY, WEEK, MONTH, YEAR or an ISO 8601 duration"
         )
     years, months, weeks, days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    interval = Interval(
-        years * 12 + months, (weeks * 7 + days) * DAY_S + hours * HOUR_S + minutes * MINUTE_S + seconds
-    )
+    interval = Interval(years * 12 + months, hours * HOUR_S + minutes * MINUTE_S + seconds, weeks * 7 + days)
+    least = interval.days * DAY_S + interval.seconds
     if interval.seconds % MINUTE_S:
         raise Rejected("bad-interval", f"interval {text[:40]} must be whole minutes")
-    if not interval.months and interval.seconds < least_s:
+    if not interval.months and least < least_s:
         raise Rejected("bad-interval", f"interval {text[:40]} must be at least {iso(Interval(0, least_s))}")
-    if interval.months > MAX_MONTHS or interval.seconds > MAX_MONTHS * _MONTH_MEAN_S:
+    if interval.months > MAX_MONTHS or least > MAX_MONTHS * _MONTH_MEAN_S:
         raise Rejected("bad-interval", f"interval {text[:40]} must be at most 1000 years")
     return interval
 
@@ -97,10 +112,10 @@ def parse(text: object, least_s: int = HOUR_S) -> Interval:
 def iso(interval: Interval) -> str:
     """ISO 8601 text of an interval: P1M, P7D, PT1H."""
     years, months = divmod(interval.months, 12)
-    days, rest = divmod(interval.seconds, DAY_S)
-    hours, rest = divmod(rest, HOUR_S)
+    hours, rest = divmod(interval.seconds, HOUR_S)
     minutes, seconds = divmod(rest, MINUTE_S)
-    date = "".join(f"{count}{unit}" for count, unit in ((years, "Y"), (months, "M"), (days, "D")) if count)
+    counts = ((years, "Y"), (months, "M"), (interval.days, "D"))
+    date = "".join(f"{count}{unit}" for count, unit in counts if count)
     time = "".join(
         f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if count
     )
@@ -119,41 +134,67 @@ def ceil_minute(at_s: int) -> int:
     return -(-at_s // MINUTE_S) * MINUTE_S
 
 
-def add(at_s: int, interval: Interval, times: int = 1, overflow: bool = False) -> int:
-    """`at_s` plus `times` intervals (negative: before). Counted from `at_s` at once, so month ends do not drift.
+def add(at_s: int, interval: Interval, times: int = 1, zone: str = zones.UTC) -> int:
+    """Step `times` intervals from an instant, counted from it at once, so that month ends do not drift.
 
-    A day that the month lacks becomes the month's last one; with `overflow` it runs into the next month
-    (31 January + 1 month = 3 March, or 2 March in leap years), as Go's AddDate does.
+    A day that the month lacks becomes the month's last one. A local time that a change of the clock skips is taken
+    with the offset before the change (RFC 5545); of one that comes twice the first counts.
+
+    Args:
+        at_s: seconds since 1970, a whole minute.
+        times: below zero for steps back.
+        zone: in which months and days are counted.
+
+    Returns:
+        Seconds since 1970, a whole minute; a border of the calendar where the step leaves it.
+
+    >>> anchor_s = 1_769_814_000  # 2026-01-31T00:00+01:00, which is 23:00 the day before in UTC
+    >>> [zones.text_of(add(anchor_s, NAMED["MONTH"], k, "Europe/Berlin"), "Europe/Berlin")[:16] for k in (1, 2, 3)]
+    ['2026-02-28T00:00', '2026-03-31T00:00', '2026-04-30T00:00']
+    >>> [zones.text_of(add(anchor_s, NAMED["MONTH"], k, "+01:00"))[:16] for k in (1, 2, 3)]
+    ['2026-02-27T23:00', '2026-03-30T23:00', '2026-04-29T23:00']
     """
-    if interval.months:
-        day, second = divmod(at_s, DAY_S)
-        year, month, monthday = _civil(day)
-        years, month = divmod(month - 1 + interval.months * times, 12)
-        first = _days(year + years, month + 1, 1)
-        if not overflow:
-            monthday = min(monthday, _days(year + years + (month == 11), (month + 1) % 12 + 1, 1) - first)
-        at_s = (first + monthday - 1) * DAY_S + second
-    return at_s + interval.seconds * times
+    months, days = interval.months * times, interval.days * times
+    if months or (days and zones.fixed_s(zone) is None):
+        at_s = _step(at_s, months, days, zone)
+    else:
+        at_s += days * DAY_S
+    return min(max(at_s + interval.seconds * times, EARLIEST_S), LATEST_S)
 
 
-def index(recurrence: Recurrence, at_s: int) -> int:
-    """The k of the period in which `at_s` lies: tick k <= at_s < tick k + 1."""
-    interval, anchor_s = recurrence
-    mean_s = interval.months * _MONTH_MEAN_S + interval.seconds
-    k = (at_s - anchor_s) // mean_s
-    while add(anchor_s, interval, k) > at_s:
-        k -= 1
-    while add(anchor_s, interval, k + 1) <= at_s:
-        k += 1
-    return k
+@lru_cache(maxsize=_STEPS_KEPT)
+def _step(at_s: int, months: int, days: int, zone: str) -> int:
+    rules = zones.rules_of(zone)
+    try:
+        local = (_EPOCH + timedelta(seconds=at_s)).astimezone(rules).replace(tzinfo=None)
+        moved = (local + relativedelta(months=months, days=days)).replace(tzinfo=rules)
+        # The clocks of the 19th century were not on whole minutes of UTC.
+        return floor_minute((moved.astimezone(UTC) - _EPOCH) // _SECOND)
+    except (ValueError, OverflowError):
+        return LATEST_S if months + days > 0 else EARLIEST_S
+
+
+def mean_s(interval: Interval) -> int:
+    """How long an interval is on average, in seconds."""
+    return interval.months * _MONTH_MEAN_S + interval.days * DAY_S + interval.seconds
 
 
 def bounds(recurrence: Recurrence, at_s: int) -> tuple[int, int]:
     """[start, end) of the period in which `at_s` lies."""
-    k = index(recurrence, at_s)
-    return add(recurrence.anchor_s, recurrence.interval, k), add(
-        recurrence.anchor_s, recurrence.interval, k + 1
-    )
+    at_s = min(max(at_s, EARLIEST_S), LATEST_S - 1)
+    k = (at_s - recurrence.anchor_s) // mean_s(recurrence.interval)
+    start_s, end_s = _tick(recurrence, k), _tick(recurrence, k + 1)
+    while start_s > at_s:
+        k -= 1
+        start_s, end_s = _tick(recurrence, k), start_s
+    while end_s <= at_s:
+        k += 1
+        start_s, end_s = end_s, _tick(recurrence, k + 1)
+    return start_s, end_s
+
+
+def _tick(recurrence: Recurrence, k: int) -> int:
+    return add(recurrence.anchor_s, recurrence.interval, k, recurrence.zone)
 
 
 def next_tick(recurrence: Recurrence, after_s: int) -> int:
@@ -173,7 +214,8 @@ def _in_force(schedule: Schedule, at_s: int) -> tuple[int, Recurrence, int]:
     if not place:
         return schedule.start_s, schedule.recurrence, following_s
     reset = schedule.resets[place - 1]
-    return reset.at_s, Recurrence(schedule.recurrence.interval, reset.anchor_s), following_s
+    recurrence = Recurrence(schedule.recurrence.interval, reset.anchor_s, reset.zone)
+    return reset.at_s, recurrence, following_s
 
 
 def usage_period(schedule: Schedule, at_s: int) -> tuple[int, int]:
@@ -189,20 +231,3 @@ def manual_reset(schedule: Schedule, at_s: int) -> Reset | None:
     """The manual reset at exactly that instant."""
     place = bisect_right(schedule.resets, at_s, key=lambda reset: reset.at_s) - 1
     return schedule.resets[place] if place >= 0 and schedule.resets[place].at_s == at_s else None
-
-
-def _days(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01 of a date. Counts years from March, so that the leap day comes last."""
-    year -= month <= 2
-    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    return 365 * year + year // 4 - year // 100 + year // 400 + of_year - 719_468
-
-
-def _civil(day: int) -> tuple[int, int, int]:
-    """Year, month and day of a count of days since 1970-01-01."""
-    era, of_era = divmod(day + 719_468, 146_097)
-    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
-    of_year = of_era - (365 * year + year // 4 - year // 100)
-    shifted = (5 * of_year + 2) // 153
-    month = (shifted + 2) % 12 + 1
-    return era * 400 + year + (month <= 2), month, of_year - (153 * shifted + 2) // 5 + 1

@@ -96,6 +96,8 @@ def test_an_entitlement_from_creation_to_its_end(api: TestClient, path: str) -> 
             "measureUsageFrom must not be after the entitlement becomes active",
         ),
         ({**METERED, "issueAfterReset": 0.1234567890123456789}, "too many digits for a JSON number"),
+        ({**METERED, "subscriptionId": "s"}, "entitlement subscriptionId is written by the server"),
+        ({**METERED, "customerId": "other"}, "entitlement customerId is named by the path"),
     ],
     ids=lambda part: str(part)[:40],
 )
@@ -137,6 +139,26 @@ def test_a_reset_begins_a_new_period(api: TestClient, path: str) -> None:
     assert now["lastReset"] == text(at_s) == now["currentUsagePeriod"]["from"] == now["usagePeriod"]["anchor"]
     again = api.post(f"{path}/tokens/reset", json=reset)
     assert (again.status_code, again.json()["detail"]) == (400, "reset time must be after the last reset")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=("v1", "v2", "subject"))
+def test_an_anchor_keeps_its_offset(api: TestClient, path: str) -> None:
+    anchor = "2026-03-01T00:00:00.000+01:00"
+    for zone in ({}, {"timeZone": "Asia/Tokyo"}):  # midnight in one is 8 o'clock in the other
+        wanted = METERED | {"usagePeriod": {"interval": "MONTH", "anchor": anchor, **zone}}
+        made = api.post(path, json=wanted).json()
+        assert made["usagePeriod"] == {"interval": "MONTH", "intervalISO": "P1M", "anchor": anchor, **zone}
+        assert made["currentUsagePeriod"]["to"][10:16] == "T23:00"
+        assert api.get(f"{path}/tokens").json() == made
+        api.delete(f"{path}/tokens")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=("v1", "v2", "subject"))
+def test_grants_of_an_override_roll_over_as_those_of_a_new_one(api: TestClient, path: str) -> None:
+    api.post(path, json=METERED)
+    made = api.put(f"{path}/tokens/override", json=METERED | {"grants": [{"amount": 7}]}).json()
+    rows = [one for one in api.get("/grants").json() if one["entitlementId"] == made["id"]]
+    assert [row["maxRolloverAmount"] for row in rows] == [7]
 
 
 def test_entitlements_of_all(api: TestClient) -> None:
@@ -209,6 +231,26 @@ def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_checks_say_what_is_not_there(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = api.post(PATHS[0], json=METERED).json()
+    have, customer = api.app.state.neighbours, made["customerId"]  # type: ignore[attr-defined]
+    live = Balance("default", customer, "tokens", made["id"], "metered", 1, True, 1,
+                   balance="5", usage="0", overage="0", total_available="5")  # fmt: skip
+    ended = Balance("default", customer, "users", "e", "", 1, False, 1)
+    monkeypatch.setattr(have, "_balances", Copy(live, ended))
+    checks = [("acme", "tokens"), (customer, "tokens"), ("acme", "users"), ("acme", "level"), ("acme", "none"),
+              ("nobody", "tokens"), ("nobody", "none")]  # fmt: skip
+    wanted = {"checks": [{"customer": one, "feature": feature} for one, feature in checks]}
+    results = api.post("/entitlements/check", json=wanted).json()["results"]
+    assert [(row["customer"], row["feature"]) for row in results] == checks
+    assert [row["hasAccess"] for row in results] == [True, True, False, False, False, False, False]
+    assert [row.get("reason") for row in results] == [
+        None, None, "no-entitlement", "no-entitlement", "feature-not-found", "customer-not-found", "customer-not-found",
+    ]  # fmt: skip
+    for wrong in ({"checks": [], "at": 1}, {"checks": [{"customer": "a", "feature": "b", "usage": 1}]}):
+        assert refused(api.post("/entitlements/check", json=wrong)) == (400, "bad-request")
+
+
 def use(api: TestClient, store: ClickHouse, slug: str, *used: tuple[str, int, str, Any]) -> None:
     """Usage as the sink writes it: subject, instant, model, and the value or the member."""
     have = api.app.state.neighbours  # type: ignore[attr-defined]
@@ -250,6 +292,10 @@ def test_the_history_of_a_balance(api: TestClient, store: ClickHouse, path: str)
     assert (burnt["usage"], burnt["overage"]) == (Decimal("119.25"), Decimal("19.25"))
     assert (burnt["balanceAtStart"], burnt["balanceAtEnd"]) == (100, 0)
 
+    for kind in ("windowedHistory", "burndownHistory"):
+        assert history[kind][0]["period"]["from"] == text(start_s)
+        assert history[kind][-1]["period"]["to"] == windowed[-1]["period"]["to"]
+
     cut = f"from={text(start_s + 60)}&to={text(start_s + 120)}&windowSize=MINUTE"
     (row,) = api.get(f"{path}/tokens/history?{cut}").json()["windowedHistory"]
     assert row["usage"] == 30.25
@@ -268,6 +314,27 @@ def test_the_history_of_a_balance(api: TestClient, store: ClickHouse, path: str)
         )  # not yet in force
         now = api.get(f"{path}/tokens/value?time={text(minute())}").json()
         assert (now["balance"], now["overage"], now["hasAccess"]) == (0, 19.25, False)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=("v1", "v2", "subject"))
+def test_a_history_begins_at_the_last_reset(api: TestClient, store: ClickHouse, path: str) -> None:
+    start_s = minute(7200)
+    wanted = METERED | {"usagePeriod": {"interval": "DAY", "anchor": text(start_s)}, "issueAfterReset": 100}
+    assert api.post(path, json=wanted | {"measureUsageFrom": text(start_s)}).status_code == 201
+    reset_s = minute()
+    reset = {"effectiveAt": text(reset_s), "retainAnchor": True}
+    assert api.post(f"{path}/tokens/reset", json=reset).status_code == 204
+    store.query("TRUNCATE TABLE windows")
+    use(api, store, "tokens", ("prod", start_s + 60, "a", 30), ("prod", reset_s, "a", 7))
+    asked = {"": (reset_s, 7), f"&to={text(reset_s)}": (start_s, 30), f"&from={text(start_s)}": (start_s, 37)}
+    for query, (from_s, used) in asked.items():
+        history = api.get(f"{path}/tokens/history?windowSize=DAY{query}").json()
+        for rows in (history["windowedHistory"], history["burndownHistory"]):
+            assert rows[0]["period"]["from"] == text(from_s)
+            assert sum(row["usage"] for row in rows) == used
+        assert (
+            history["windowedHistory"][-1]["period"]["to"] == history["burndownHistory"][-1]["period"]["to"]
+        )
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,13 @@ def test_a_grant_from_creation_to_its_end(api: TestClient, entitled: str, path: 
             "grant effective date is before the current usage period",
         ),
         ({"amount": "x"}, "grant amount is not valid"),
+        ({"amount": -1}, "grant amount must be positive"),
+        ({"amount": 1, "expiresAt": "2030-01-01T00:00:00Z"}, "grant expiresAt is written by the server"),
+        ({"amount": 1, "entitlementId": "other"}, "grant entitlementId is named by the path"),
+        (
+            {"amount": 1, "recurrence": {"interval": "DAY", "timeZone": "localtime"}},
+            "recurrence timeZone is not valid",
+        ),
     ],
     ids=str,
 )
@@ -118,3 +125,11 @@ def test_grants_of_all(api: TestClient) -> None:
     assert has(V2 + "/grants?customer=acme") and not has(V2 + "/grants?customer=nobody")
     assert api.get("/grants?page=1&pageSize=1").json()["pageSize"] == 1
     assert len(api.get("/grants?limit=1").json()) == 1
+
+
+def test_a_rollover_that_is_null_is_one_that_is_absent(api: TestClient) -> None:
+    for path, kept in zip(PATHS, (3, 3, 0), strict=True):
+        assert (
+            api.post(path, json={"amount": 3, "maxRolloverAmount": None}).json()["maxRolloverAmount"] == kept
+        )
+        assert api.post(path, json={"amount": 3, "maxRolloverAmount": 1}).json()["maxRolloverAmount"] == 1

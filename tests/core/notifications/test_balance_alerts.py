@@ -64,11 +64,16 @@ def standing(balance: int, usage: int, total: int) -> Standing:
     [
         ("usage_value", 0, (100, 0, 100), "e0"),
         ("usage_value", 9, (100, 0, 100), "e0"),
-        ("usage_value", 10, (100, 0, 100), "e1"),
-        ("usage_value", 29, (100, 0, 100), "e2"),
-        ("usage_percentage", 10, (100, 0, 100), "e1"),
+        ("usage_value", 10, (100, 0, 100), "e0"),
+        ("usage_value", 11, (100, 0, 100), "e1"),
+        ("usage_value", 30, (100, 0, 100), "e2"),
+        ("usage_percentage", 10, (100, 0, 100), "e0"),
+        ("usage_percentage", 11, (100, 0, 100), "e1"),
+        ("usage_percentage", 33, (30, 0, 30), "e0"),  # 9.9 of 30
+        ("usage_percentage", 34, (30, 0, 30), "e1"),  # 10.2 of 30
         ("usage_percentage", 50, (21, 19, 40), "e0"),
-        ("balance_value", 90, (100, 0, 100), "e1"),
+        ("balance_value", 89, (100, 0, 100), "e1"),
+        ("balance_value", 90, (100, 0, 100), "e0"),
         ("balance_value", 91, (100, 0, 100), "e0"),
         ("balance_value", 0, (20, 80, 100), "e1"),
         ("usage_value", 99, (100, 0, 100), "e2"),  # not by these alone: the newest
@@ -103,6 +108,21 @@ def test_a_period_arms_again_and_a_new_rule_looks_at_what_is_there() -> None:
     made.use([usage.event("a", AT_S + DAY_S, 4)], AT_S + DAY_S + 2)
     assert fired(made.alerts[4:]) == ["usage_value:3", "usage_value:5"]
     assert len({one.id for one in made.alerts}) == len(made.alerts) == 6
+
+
+@pytest.mark.parametrize("rearm", ["period", "resolved"])
+def test_after_a_top_up_a_threshold_fires_again_if_it_is_armed_by_being_resolved(rearm: str) -> None:
+    made, _, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 80, kind="usage_percentage", rearm=rearm))
+    made.do("entitlement.create", METERED)
+    usage = Usage(1)
+    made.use([usage.event("a", AT_S, 80)], AT_S + 1)
+    made.do("grant.create", {"customerId": "acme", "entitlementId": "gpt", "amount": 100}, AT_S + 60)
+    made.use([usage.event("a", AT_S, 79)], AT_S + 90)
+    assert kinds(made.alerts) == [rule.BALANCE, RESOLVED]  # 159 of 200
+    made.use([usage.event("a", AT_S, 1)], AT_S + 91)
+    assert kinds(made.alerts[2:]) == ([rule.BALANCE] if rearm == "resolved" else [])
+    assert len({one.id for one in made.alerts}) == len(made.alerts)
 
 
 def test_a_manual_reset_is_told_and_arms_again() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.threshold import Threshold
+from pipeline.core.values.calendar import Interval
 from pipeline.core.values.number import SCALE
 from tests.fixtures.control_log import AT, AT_MS, Log
 
@@ -59,11 +60,10 @@ def test_a_threshold_rule() -> None:
 def test_the_other_types() -> None:
     made, channel = log()
     every = {"name": "n", "channels": [channel]}
-    for type_ in (rule.RESET, "invoice.created", "invoice.updated"):
-        body = made.do("rule.create", {**every, "type": type_})
-        assert rule.watches(body, "any", "any")
-    expiring = made.do("rule.create", {**every, "type": rule.EXPIRING, "before": "P1W"})
-    assert rule.before_s(expiring) == 7 * 86_400
+    body = made.do("rule.create", {**every, "type": rule.RESET})
+    assert rule.watches(body, "any", "any")
+    expiring = made.do("rule.create", {**every, "type": rule.EXPIRING, "before": "P1M1W"})
+    assert rule.before(expiring) == Interval(1, 0, 7)
     volume = {**every, "type": rule.VOLUME, "meterSlug": "tokens", "windowSize": "HOUR", "limit": 1000}
     body = made.do("rule.create", {**volume, "customers": ["acme"], "groupBy": {"model": "large"}})
     assert (body["limit"], body["groupBy"]) == ("1000", {"model": "large"})
@@ -82,7 +82,17 @@ def test_the_other_types() -> None:
         ({"thresholds": None}, "required"),
         ({"thresholds": [{"type": "usage_value", "value": n} for n in range(11)]}, "1 to 10"),
         ({"thresholds": [{"type": "usage_value"}]}, "type and a value"),
-        ({"thresholds": [{"type": "mood", "value": 1}]}, "one of balance_value"),
+        ({"thresholds": [{"type": "mood", "value": 1}]}, "rule threshold type must be one of balance_value"),
+        ({"thresholds": [{"type": 5, "value": 1}]}, "rule threshold type must be a string"),
+        ({"thresholds": [{"type": "usage_value", "value": "x"}]}, "rule threshold value is not valid"),
+        (
+            {"thresholds": [{"type": "usage_value", "value": 1, "for": "PT5M"}]},
+            "rule threshold has an unknown",
+        ),
+        ({"type": "invoice.created", "thresholds": ...}, "invoice.created is not available"),
+        ({"type": "invoice.updated", "thresholds": ...}, "no invoices"),
+        ({"id": "mine"}, "rule id is written by the server"),
+        ({"deletedAt": AT}, "rule deletedAt is written by the server"),
         ({"thresholds": [{"type": "usage_value", "value": -1}]}, "negative"),
         ({"thresholds": [{"type": "NUMBER", "value": 5}, {"type": "usage_value", "value": "5.0"}]}, "twice"),
         ({"features": ["nothing"]}, "no feature"),
@@ -125,6 +135,8 @@ def test_changing_and_ending_a_rule() -> None:
     assert (same.definitions, same.reply.body) == ([], old)
     off = made.do("rule.update", {"id": old["id"], **balance(channel, disabled=True)}, at_ms=AT_MS + 1000)
     assert not rule.is_on(off) and off["createdAt"] == AT != off["updatedAt"]
+    wish = {"id": old["id"], **balance(channel), "createdAt": "2020-01-01T00:00:00Z"}
+    assert "createdAt is written by the server" in made.refused("rule.update", wish)[1]
     other = {"id": old["id"], "type": rule.RESET, "name": "n", "channels": [channel]}
     assert "type of a rule" in made.refused("rule.update", other)[1]
     assert "deletedAt" in made.do("rule.delete", {"id": old["id"]})

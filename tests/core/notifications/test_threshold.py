@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.threshold import (
+    Lead,
     Level,
     Marks,
     Rearm,
@@ -26,8 +28,8 @@ from pipeline.core.notifications.threshold import (
     volume,
 )
 from pipeline.core.quota.grant import Grant
-from pipeline.core.values import number
-from pipeline.core.values.calendar import NEVER_S
+from pipeline.core.values import number, timestamp
+from pipeline.core.values.calendar import NEVER_S, Interval
 from pipeline.core.values.number import SCALE
 
 FOLDER = Path(__file__).parents[2] / "cases"
@@ -37,6 +39,11 @@ PEERS = json.loads((FOLDER / "peers-alerts-credits-scenarios.json").read_text())
 # ours, and OpenMeter's rule compares levels, so that a falling usage crosses nothing. Wallets are in test_credit.
 # Left out: percentage charges, progressive invoices and proration, which are billing's; wallets restricted to one
 # metric, since a grant belongs to one feature by nature; voiding more than is left, since a void takes all of it.
+# OpenMeter compares strictly; here a threshold is met at its value. So these cases of its table have another answer:
+AT_THE_VALUE = {
+    "Exact threshold match (deprecated)": {"usage": {"type": "PERCENT", "value": 50.0}, "balance": None},
+    "Exact threshold match": {"usage": {"type": "usage_percentage", "value": 50.0}, "balance": None},
+}
 CROSSINGS = [case for case in PEERS if case["model"] == "alert thresholds"]
 LISTED = [case for case in CROSSINGS if case["in"]["oneTime"] and case["in"]["direction"] == "increasing"]
 FALLING = [case for case in CROSSINGS if case["in"]["oneTime"] and case["in"]["direction"] == "decreasing"]
@@ -52,6 +59,7 @@ def named(threshold_: list[Threshold]) -> dict[str, Any] | None:
 
 def test_there_are_cases() -> None:
     assert (len(CASES), len(LISTED), len(FALLING)) == (21, 8, 4)
+    assert any(case["id"] in AT_THE_VALUE for case in CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
@@ -61,7 +69,7 @@ def test_openmeter_thresholds(case: dict[str, Any]) -> None:
         atto(value["balance"]), atto(value["usage"]), atto(value.get("totalAvailableGrantAmount", 0))
     )
     found = met([Threshold(one["type"], atto(one["value"])) for one in case["in"]["thresholds"]], level)
-    for kind, wanted in case["out"].items():
+    for kind, wanted in AT_THE_VALUE.get(case["id"], case["out"]).items():
         assert named(found.usage if kind == "usage" else found.balance) == (
             None if wanted is None else {"type": wanted["type"], "value": atto(wanted["value"])}
         )
@@ -81,11 +89,10 @@ def told_ids(told: list[Told]) -> list[str]:
 
 @pytest.mark.parametrize("case", LISTED, ids=lambda case: case["id"])
 def test_lago_crossings(case: dict[str, Any]) -> None:
-    """Lago's limits are met when reached, OpenMeter's when passed: so one unit more is used here."""
     given_ = case["in"]
     thresholds = usage(*map(int, given_["oneTime"]))
-    marks, _ = judge(None, thresholds, [(0, level_of(int(given_["previous"]) + 1))], 1)
-    _, told = judge(marks, thresholds, [(0, level_of(int(given_["current"]) + 1))], 2)
+    marks, _ = judge(None, thresholds, [(0, level_of(int(given_["previous"])))], 1)
+    _, told = judge(marks, thresholds, [(0, level_of(int(given_["current"])))], 2)
     listed = [f"usage_value:{value}" for value in case["out"]["crossed"] if value in given_["oneTime"]]
     assert told_ids(told) == sorted(listed)
 
@@ -95,8 +102,8 @@ def test_lago_crossings_of_a_falling_balance(case: dict[str, Any]) -> None:
     given_ = case["in"]
     thresholds = [Threshold("balance_value", int(value) * SCALE) for value in given_["oneTime"]]
     previous, current = int(given_["previous"]), int(given_["current"])
-    marks, _ = judge(None, thresholds, [(0, Level((previous - 1) * SCALE, 0, SCALE))], 1)
-    _, told = judge(marks, thresholds, [(0, Level(max(0, current - 1) * SCALE, 0, SCALE))], 2)
+    marks, _ = judge(None, thresholds, [(0, Level(previous * SCALE, 0, SCALE))], 1)
+    _, told = judge(marks, thresholds, [(0, Level(current * SCALE, 0, SCALE))], 2)
     listed = [f"balance_value:{value}" for value in case["out"]["crossed"] if value in given_["oneTime"]]
     assert told_ids(told) == sorted(listed)
 
@@ -168,8 +175,8 @@ def test_a_jump_is_told_by_the_highest() -> None:
     marks, told = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
     assert told == [Told(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
     assert told[0].key == "7/usage_value:50/0/fired"
-    assert judge(marks, usage(10, 50, 90), [(7, level_of(20))], 4)[1] == []  # falling back tells nothing
-    _, over = judge(marks, usage(10, 50, 90), [(7, level_of(10))], 5)
+    assert judge(marks, usage(10, 50, 90), [(7, level_of(10))], 4)[1] == []  # falling back tells nothing
+    _, over = judge(marks, usage(10, 50, 90), [(7, level_of(9))], 5)
     assert over == [Told(5, 7, "resolved", "usage_value:50", ["usage_value:10"])]
 
 
@@ -204,8 +211,54 @@ def test_a_volume_is_told_once_a_window(changes: list[int], limit: int) -> None:
         if crossed:
             crossings.append(position)
     totals = [sum(changes[: place + 1]) for place in range(len(changes))]
-    above = [place for place, total in enumerate(totals) if total > limit]
-    assert crossings == above[:1]
+    reached = [place for place, total in enumerate(totals) if total >= limit]
+    assert crossings == reached[:1]
+
+
+LEVELS = st.builds(
+    Level,
+    balance=st.integers(0, 5).map(lambda units: units * SCALE),
+    usage=st.integers(-1, 5).map(lambda units: units * SCALE),
+    total_available=st.integers(0, 4).map(lambda units: units * SCALE),
+)
+CLOSE = st.lists(
+    st.builds(
+        Threshold,
+        st.sampled_from(["usage_value", "usage_percentage", "balance_value"]),
+        st.sampled_from([0, 1, 2, 3, 25, 50, 100, 125]).map(lambda units: units * SCALE),
+    ),
+    unique_by=lambda one: one.id,
+    max_size=8,
+)
+
+
+@given(CLOSE, LEVELS)
+def test_a_threshold_is_met_at_its_value_exactly(thresholds: list[Threshold], level: Level) -> None:
+    """Counted with fractions, and no further than the definition: usage >= value, balance <= value."""
+    total, used = Fraction(level.total_available, SCALE), Fraction(level.usage, SCALE)
+    wanted = set()
+    for one in thresholds:
+        value = Fraction(one.value, SCALE)
+        meets = {
+            "usage_value": used >= value,
+            "usage_percentage": total > 0 and used * 100 >= value * total,
+            "balance_value": total > 0 and Fraction(level.balance, SCALE) <= value,
+        }
+        if meets[one.type]:
+            wanted.add(one.id)
+    found = met(thresholds, level)
+    assert {one.id for kind in found for one in kind} == wanted
+
+
+def test_all_of_a_quota_is_all_of_it() -> None:
+    """Ten of ten: the threshold of 100 % is met, and so is a balance of zero; nothing has to come after it."""
+    thresholds = [Threshold("PERCENT", 100 * SCALE), Threshold("balance_value", 0)]
+    marks, early = judge(None, thresholds, [(0, level_of(9, 10))], 1)
+    _, told = judge(marks, thresholds, [(0, level_of(10, 10))], 2)
+    assert (early, told_ids(told)) == ([], ["balance_value:0", "usage_percentage:100"])
+
+
+LEAD = Lead(Interval(0, 600))
 
 
 def test_a_grant_that_ends_soon_is_told_once() -> None:
@@ -220,11 +273,27 @@ def test_a_grant_that_ends_soon_is_told_once() -> None:
     state: Warned | None = None
     told = []
     for position, now_s in enumerate((0, 300, 420, 480, 900, 990, 4400, 4600, 4999, 6000)):
-        state, ids = expiring(state, grants, balances, now_s, 600, position)
-        assert expiring(state, grants, balances, now_s, 600, position) == (state, ids)
+        state, ids = expiring(state, grants, balances, now_s, LEAD, position)
+        assert expiring(state, grants, balances, now_s, LEAD, position) == (state, ids)
         told += [(now_s, id) for id in ids]
     assert told == [(300, "voided"), (420, "a"), (4400, "later")]
     assert state == Warned({})
-    assert threshold.next_warning_s(grants, 0, 600) == 300
-    assert threshold.next_warning_s(grants, 400, 600) == 4400
-    assert threshold.next_warning_s(grants, 4400, 600) == NEVER_S
+    assert threshold.next_warning_s(grants, 0, LEAD) == 300
+    assert threshold.next_warning_s(grants, 400, LEAD) == 4400
+    assert threshold.next_warning_s(grants, 4400, LEAD) == NEVER_S
+
+
+@pytest.mark.parametrize(
+    ("ends", "name", "warned"),
+    [
+        ("2026-03-31T00:00:00Z", "Z", "2026-02-28T00:00:00Z"),
+        ("2026-03-31T00:00:00+02:00", "Europe/Berlin", "2026-02-28T00:00:00+01:00"),
+        ("2026-07-01T00:00:00+02:00", "Europe/Berlin", "2026-06-01T00:00:00+02:00"),
+    ],
+)
+def test_a_month_before_the_end_is_a_month_of_the_calendar(ends: str, name: str, warned: str) -> None:
+    ends_at_s, warned_at_s = (timestamp.parse_ns(text) // 10**9 for text in (ends, warned))
+    grant, lead = Grant("a", 10, 0, expires_at_s=ends_at_s), Lead(Interval(1, 0), name)
+    assert threshold.next_warning_s([grant], 0, lead) == warned_at_s
+    assert expiring(None, [grant], {"a": 1}, warned_at_s - 60, lead, 1)[1] == []
+    assert expiring(None, [grant], {"a": 1}, warned_at_s, lead, 1)[1] == ["a"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -46,6 +49,12 @@ class Told:
         watch = watch_of(body)
         self.rules._of_meter["default", "tokens"] = [watch]
         self.position = 0
+        self.customer: dict[str, object] | None = None
+
+    def zone(self, name: str, changed_s: int) -> None:
+        """The customer is changed: it has another zone, or is the same otherwise."""
+        changed = {"id": "acme", "updatedAt": text(changed_s)}
+        self.customer = {**changed, "timeZone": name} if name else changed
 
     def take(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
         self.position += 1
@@ -54,7 +63,7 @@ class Told:
     def again(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
         found = [CustomerWindow(customer, window) for window in windows]
         alerts = tell_volumes(
-            self.table, found, self.rules, lambda *_: None, self.position, at_s * 1000
+            self.table, found, self.rules, lambda *_: self.customer, self.position, at_s * 1000
         )  # fmt: skip
         self.table.commit()
         return alerts
@@ -67,7 +76,7 @@ class Told:
 
 def test_an_alert_of_a_volume() -> None:
     made, customer, endpoint = desk()
-    made.do("rule.create", volume(endpoint, 20, "DAY", groupBy={"model": "small"}))
+    made.do("rule.create", volume(endpoint, 21, "DAY", groupBy={"model": "small"}))
     usage = Usage(1)
     windows = [usage.event("a", AT_S, 9), usage.event("a", AT_S, 99, "large"), usage.event("b", AT_S, 11)]
     assert made.use(windows, AT_S + 1) == []
@@ -88,7 +97,7 @@ def test_an_alert_of_a_volume() -> None:
         "subject": {"key": "b"},
         "window": {"size": "DAY", "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-02T00:00:00.000Z"},
         "groupBy": {"model": "small"},
-        "limit": 20,
+        "limit": 21,
         "value": 21,
         "event": {"source": "/source", "id": "crossing"},
     }
@@ -106,7 +115,7 @@ def test_an_alert_of_a_volume() -> None:
 def test_once_a_window_whatever_the_order_and_the_cut(
     events: list[tuple[str, int, int, str]], size: str, limit: int, rng: random.Random
 ) -> None:
-    """With usage that is never taken back, exactly the windows above the limit, each by an event that lies in it."""
+    """With usage that is never taken back, exactly the windows that reach the limit, each by an event inside."""
     usage, told, totals = Usage(1), Told(limit, size), defaultdict[int, int](int)
     windows = []
     for subject, minute, value, model in events:
@@ -121,12 +130,62 @@ def test_once_a_window_whatever_the_order_and_the_cut(
         alerts = told.take(*record)
         assert told.again(*record) == alerts
         found += alerts
-    crossed = sorted(start_s for start_s, total in totals.items() if total > limit)
+    crossed = sorted(start_s for start_s, total in totals.items() if total >= limit)
     assert sorted(one.annotations["window"] for one in found) == [text(start_s) for start_s in crossed]
 
 
 def text(at_s: int) -> str:
     return timestamp.text_of(at_s * 1000)
+
+
+ZONES = st.sampled_from(["", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Pacific/Auckland"])
+DST_S = 1_774_656_000  # 2026-03-28, the day before the clock changes in Berlin
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(EVENT, ZONES), min_size=1, max_size=20),
+    st.sampled_from(["HOUR", "DAY"]),
+    st.integers(1, 40),
+)
+def test_days_and_hours_are_the_customers_whatever_zone_it_had_before(
+    events: list[tuple[tuple[str, int, int, str], str]], size: str, limit: int
+) -> None:
+    """After each record the newest window is the sum of all usage of its local day or hour, counted by hand."""
+    usage, told = Usage(1), Told(limit, size)
+    sent: list[tuple[int, int]] = []
+    fired: set[int] = set()
+    for number, ((subject, minute, value, model), name) in enumerate(events):
+        at_s = DST_S + minute * MINUTE_S
+        sent.append((at_s, abs(value)))
+        now_s = DST_S + 2 * DAY_S + number
+        told.zone(name, now_s)
+        alerts = told.take(usage.event(subject, at_s, abs(value), model), at_s=now_s)
+        inside = [
+            (when_s, one) for when_s, one in sent if local(when_s, name, size) == local(at_s, name, size)
+        ]
+        total = sum(one for _, one in inside)
+        for alert in alerts:
+            window = data(alert)["window"]
+            from_s, to_s = (timestamp.ms_of(window[end]) // 1000 for end in ("from", "to"))
+            assert from_s <= at_s < to_s and all(from_s <= when_s < to_s for when_s, _ in inside)
+            assert window.get("timeZone", "") == name and data(alert)["value"] == total >= limit
+            assert local(from_s, name, size) == local(to_s - 60, name, size)
+            assert to_s == end_s(at_s, name, size)
+            fired.add(to_s)
+        assert total < limit or end_s(at_s, name, size) in fired
+
+
+def end_s(at_s: int, name: str, size: str) -> int:
+    """When the local day or hour is over; clocks change on quarters of an hour."""
+    quarters = itertools.count(at_s // 900 * 900 + 900, 900)
+    return next(one for one in quarters if local(one, name, size) != local(at_s, name, size))
+
+
+def local(at_s: int, name: str, size: str) -> str:
+    """The local day or hour; the offset tells an hour from its repetition."""
+    shown = datetime.fromtimestamp(at_s, ZoneInfo(name or "UTC")).isoformat()
+    return shown[:10] if size == "DAY" else shown[:13] + shown[19:]
 
 
 @given(st.lists(EVENT, min_size=1, max_size=20), st.integers(-20, 60))
@@ -141,7 +200,7 @@ def test_in_order_it_is_the_event_with_which_the_total_crossed(
         at_s = AT_S + minute * MINUTE_S
         day_s = at_s // DAY_S * DAY_S
         totals[day_s] += value
-        if totals[day_s] > limit:
+        if totals[day_s] >= limit:
             expected.setdefault(text(day_s), (str(number), totals[day_s]))
         for alert in told.take(usage.event(subject, at_s, value, model, id=str(number))):
             found[alert.annotations["window"]] = (data(alert)["event"]["id"], data(alert)["value"])

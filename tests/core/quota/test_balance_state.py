@@ -25,3 +25,20 @@ RESET = Reset(1_768_000_020, 1_768_000_020, True)
 def test_a_schedule_has_the_digest_that_state_holds(schedule: Schedule, stored: str) -> None:
     """Each digest was written by a worker of the first release, which hashed the text of the named tuples."""
     assert schedule_digest(schedule).hex() == stored
+
+
+def test_days_have_the_digest_of_their_hours_and_zones_have_one_of_their_own() -> None:
+    """A day was kept as 24 hours; in UTC it still is."""
+    daily = Recurrence(Interval(0, 0, 1), 60)
+    assert schedule_digest(Schedule(0, daily)) == schedule_digest(
+        Schedule(0, Recurrence(Interval(0, 86_400), 60))
+    )
+    variants = [
+        Schedule(0, daily),
+        Schedule(0, daily._replace(zone="+01:00")),
+        Schedule(0, daily._replace(zone="Europe/Berlin")),
+        Schedule(0, Recurrence(Interval(0, 86_400), 60, "Europe/Berlin")),
+        Schedule(0, daily, (RESET,)),
+        Schedule(0, daily, (RESET._replace(zone="+01:00"),)),
+    ]
+    assert len({schedule_digest(one) for one in variants}) == len(variants)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance_update import called, change, keep_called
 from pipeline.records import Balance
-from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METERED, MINUTE_S, Usage, amount, desk, watch
+from tests.fixtures.alert_desk import (
+    AT_S,
+    DAY_S,
+    HOUR_S,
+    METERED,
+    MINUTE_S,
+    Usage,
+    amount,
+    desk,
+    fired,
+    watch,
+)
 from tests.fixtures.control_log import AT
 from tests.fixtures.fake_transaction import DictTable
 
@@ -43,17 +56,40 @@ def test_usage_of_what_is_not_metered_changes_nothing() -> None:
     assert made.balance(customer) == before
 
 
+@pytest.mark.parametrize("issued", [None, 10])
+def test_an_unlimited_entitlement_gives_access_whatever_was_used(issued: int | None) -> None:
+    made, customer, endpoint = desk()
+    made.do("rule.create", watch(endpoint, 5, 15))
+    until = {"activeTo": "2026-01-02T00:00:00Z"}
+    made.do("entitlement.create", {**METERED, **until, "isUnlimited": True, "issueAfterReset": issued})
+    assert made.balance(customer).has_access
+    made.use([Usage(1).event("a", AT_S, 15)], AT_S + 30)
+    after = made.balance(customer)
+    assert (after.has_access, amount(after.balance), amount(after.usage)) == (True, 0, 15)
+    assert amount(after.overage) == 15 - (issued or 0)
+    assert fired(made.alerts) == ["usage_value:15", "usage_value:5"]
+    made.clock(AT_S + DAY_S)
+    assert not made.balance(customer).has_access  # it has ended
+
+
+def test_an_entitlement_that_measures_from_the_beginning_of_time_is_kept() -> None:
+    made, customer, _ = desk()
+    made.do("entitlement.create", {**METERED, "measureUsageFrom": "1970-01-01T00:00:00Z"})
+    made.use([Usage(1).event("a", AT_S, 3)], AT_S + 30)
+    assert amount(made.balance(customer).balance) == 97
+
+
 def test_a_deleted_entitlement_gives_nothing_and_takes_no_usage() -> None:
     made, customer, endpoint = desk()
     made.do("rule.create", watch(endpoint, 5))
     first = made.do("entitlement.create", METERED)["id"]
     usage = Usage(1)
-    (fired,) = made.use([usage.event("a", AT_S, 10)], AT_S + 30)
+    (alert,) = made.use([usage.event("a", AT_S, 10)], AT_S + 30)
     made.do("entitlement.delete", {"id": first}, AT_S + HOUR_S)
     assert access(made.balance(customer)) == ("", False, first)
     resolved = made.alerts[-1]
     assert resolved.annotations == {"threshold": "usage_value:5", "state": "resolved"}
-    assert resolved.id != fired.id
+    assert resolved.id != alert.id
     made.use([usage.event("a", AT_S + HOUR_S, 10)], AT_S + HOUR_S + 30)
     assert len(made.alerts) == 2
     second = made.do("entitlement.create", METERED, AT_S + HOUR_S + MINUTE_S)["id"]

@@ -43,9 +43,9 @@ def grant_of(body: dict[str, Any]) -> Grant:
     expires_at_s = NEVER_S
     if expiration is not None:
         until = expiration.removeprefix("until ")
-        expires_at_s = at(until) if until != expiration else calendar.add(
-            effective_at_s, calendar.parse(expiration), overflow=True
-        )  # fmt: skip
+        expires_at_s = (
+            at(until) if until != expiration else calendar.add(effective_at_s, calendar.parse(expiration))
+        )
     recurrence = body.get("recurrence")
     return Grant(
         id=body["id"],

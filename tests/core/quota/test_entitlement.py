@@ -130,8 +130,24 @@ def test_since_when_usage_counts(wanted: str, from_: str) -> None:
         ({"gracePeriod": "P1M"}, "minutes, hours, days or weeks"),
         ({"gracePeriod": "soon"}, "gracePeriod is not valid"),
         ({"isSoftLimit": "yes"}, "true or false"),
+        ({"isUnlimited": 1}, "isUnlimited must be true or false"),
+        ({"gracePeriod": "PT1H", "isSoftLimit": True}, "gracePeriod has no effect"),
+        ({"gracePeriod": "PT1H", "isUnlimited": True}, "gracePeriod has no effect"),
         ({"measureUsageFrom": "2027-01-01T00:00:00Z"}, "must not be after"),
         ({"measureUsageFrom": "LATER"}, "not valid"),
+        ({"measureUsageFrom": "1969-12-31T23:59:00Z"}, "must not be before 1970"),
+        ({"measureUsageFrom": "0001-01-01T00:00:00Z"}, "must not be before 1970"),
+        (
+            {
+                "measureUsageFrom": "CURRENT_PERIOD_START",
+                "usagePeriod": {"interval": "P1000Y", "anchor": "2900-01-01T00:00:00Z"},
+            },
+            "must not be before 1970",
+        ),
+        (
+            {"measureUsageFrom": "2024-01-01T00:00:00Z", "usagePeriod": {"interval": "PT1H"}},
+            "at most 10000 usage",
+        ),
         ({"activeFrom": "2025-12-31T23:59:00Z"}, "in the past"),
         ({"activeTo": AT}, "after activeFrom"),
         ({"grants": [{"amount": 0}]}, "grant amount must be positive"),
@@ -140,6 +156,11 @@ def test_since_when_usage_counts(wanted: str, from_: str) -> None:
             "before the current usage period",
         ),
         ({"metadata": {"a": 1}}, "object of strings"),
+        ({"usagePeriod": {"interval": "DAY", "color": 1}}, "usagePeriod has an unknown member"),
+        ({"issue": {"amount": -1}}, "entitlement issue amount must not be negative"),
+        ({"currentUsagePeriod": {"from": AT, "to": AT}}, "currentUsagePeriod is written by the server"),
+        ({"lastReset": AT}, "lastReset is written by the server"),
+        ({"id": "mine"}, "entitlement id is written by the server"),
     ],
 )
 def test_what_is_refused(more: dict[str, Any], detail: str) -> None:
@@ -203,12 +224,16 @@ def test_delete_ends_it_and_frees_the_feature() -> None:
     made.do("entitlement.create", METERED, at_ms=AT_MS + 95_000)
 
 
-def test_what_a_subscription_manages_is_its_own() -> None:
+def test_what_names_a_subscription_is_refused_and_what_is_stored_with_one_can_end() -> None:
     made = log()
-    old = made.do("entitlement.create", {**METERED, "subscriptionId": "s"})
-    refusal = ("forbidden", "entitlement is managed by subscription")
-    assert made.refused("entitlement.delete", {"id": old["id"]}) == refusal
-    assert made.refused("entitlement.override", {"id": old["id"], "entitlement": METERED}) == refusal
+    reason, detail = made.refused("entitlement.create", {**METERED, "subscriptionId": "s"})
+    assert (reason, detail) == (
+        "bad-entitlement", "entitlement subscriptionId is written by the server: leave it out",
+    )  # fmt: skip
+    old = made.do("entitlement.create", METERED)
+    made.body("entitlement", old["id"])["subscriptionId"] = "s"  # as an earlier release took it
+    made.do("entitlement.override", {"id": old["id"], "entitlement": METERED}, at_ms=AT_MS + MINUTE_MS)
+    made.do("entitlement.delete", {"id": "gpt", "customerId": "acme"}, at_ms=AT_MS + 2 * MINUTE_MS)
 
 
 def test_another_namespace_sees_nothing() -> None:
@@ -287,7 +312,8 @@ def test_a_grant_and_its_defaults() -> None:
         ("HOUR", 5, "2026-01-31T15:00:00.000Z"),
         ("DAY", 2, "2026-02-02T10:00:00.000Z"),
         ("WEEK", 1, "2026-02-07T10:00:00.000Z"),
-        ("MONTH", 1, "2026-03-03T10:00:00.000Z"),  # there is no 31 February
+        ("MONTH", 1, "2026-02-28T10:00:00.000Z"),  # there is no 31 February
+        ("MONTH", 2, "2026-03-31T10:00:00.000Z"),
         ("YEAR", 2, "2028-01-31T10:00:00.000Z"),
     ],
 )
@@ -310,7 +336,8 @@ def test_a_recurring_grant() -> None:
     ("more", "detail"),
     [
         ({"amount": 0}, "must be positive"),
-        ({"amount": -1}, "must be positive"),
+        ({"amount": -1}, "grant amount must be positive"),
+        ({"amount": -1, "maxRolloverAmount": -1}, "grant amount must be positive"),
         ({"amount": None}, "must be positive"),
         ({"amount": "ten"}, "not valid"),
         ({"amount": 1e30}, "not valid"),
@@ -321,6 +348,11 @@ def test_a_recurring_grant() -> None:
         ({"expiration": {"duration": "DAY", "count": 1001}}, "1 to 1000"),
         ({"expiration": {"duration": "DECADE", "count": 1}}, "one of HOUR"),
         ({"expiration": {"count": 1}}, "duration and count"),
+        ({"expiration": {"duration": 1, "count": 1}}, "grant expiration duration must be a string"),
+        ({"minRolloverAmount": 2, "maxRolloverAmount": 1}, "must not be above maxRolloverAmount"),
+        ({"recurrence": {"interval": "DAY", "intervalISO": "P2D"}}, "intervalISO must be the interval"),
+        ({"expiresAt": AT}, "grant expiresAt is written by the server"),
+        ({"voidedAt": AT}, "grant voidedAt is written by the server"),
         ({"recurrence": {"anchor": AT}}, "interval"),
         ({"minRolloverAmount": -1}, "negative"),
         ({"color": "red"}, "unknown member"),

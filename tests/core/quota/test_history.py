@@ -83,9 +83,22 @@ def test_both_lists_agree_with_the_burn_down(
             k: v for k, v in end.segments[-1].balances_at_end.items() if v
         }
     assert all(before.to_s == after.from_s for before, after in pairwise(found.windowed))
-    assert found.windowed[0].from_s <= from_s < found.windowed[0].to_s
+    assert (found.windowed[0].from_s, found.windowed[-1].to_s) == (from_s, to_s)
+    assert sum(row.usage for row in found.windowed) == sum(span.usage for span in found.burndown)
     for row in found.windowed:
         assert row.usage == usage.between(row.from_s, row.to_s)
+
+
+def test_the_first_and_the_last_window_are_cut_where_the_span_is() -> None:
+    usage = MinuteUsage([(START_S + minute * MINUTE_S, SCALE, "") for minute in range(0, 200, 10)], False)
+    from_s, to_s = START_S + 30 * MINUTE_S + 17, START_S + 170 * MINUTE_S + 1
+    found = history(terms_of(Grant("g", 100 * SCALE, START_S)), usage, from_s, to_s, "HOUR", UTC)
+    minutes = [((row.from_s - START_S) // 60, (row.to_s - START_S) // 60) for row in found.windowed]
+    assert minutes == [(30, 60), (60, 120), (120, 171)]
+    amounts = [(row.usage // SCALE, row.balance_at_start // SCALE) for row in found.windowed]
+    assert amounts == [(3, 97), (6, 94), (6, 88)]
+    (span,) = found.burndown
+    assert ((span.from_s - START_S) // 60, (span.to_s - START_S) // 60, span.usage) == (30, 171, 15 * SCALE)
 
 
 def test_late_usage_is_marked() -> None:

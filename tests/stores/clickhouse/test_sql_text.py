@@ -280,4 +280,4 @@ def test_the_checks_read_the_modules_that_ask() -> None:
     }
     read = {str(path.relative_to(PIPELINE).with_suffix("")) for path in MODULES}
     assert asking <= read, "SQL is asked where it is not checked"
-    assert {"stores/clickhouse/usage", "stores/clickhouse/events", "stores/clickhouse/totals"} <= asking
+    assert {"stores/usage", "stores/events", "stores/totals"} <= asking

@@ -1,0 +1,74 @@
+"""The balance of an account as it is published on `balances`.
+
+Owns: that record, of each kind of entitlement. Does not own: the balance itself (balance), when it changes
+(balance_update).
+"""
+
+from __future__ import annotations
+
+from pipeline.core.quota.accounts import Account, Body
+from pipeline.core.quota.balance_result import Standing
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S
+from pipeline.records import Balance
+
+NEVER_MS = 0  # in a Balance
+
+
+def no_access(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
+    """The balance of an entitlement that is not in force, or of none.
+
+    Args:
+        account: whose.
+        entitlement: the body, or None where there is none.
+        position: offset of the record that made it so.
+        now_s: the broker's time, seconds since 1970.
+        next_s: when the account changes next without a record; NEVER_S if never.
+    """
+    namespace, customer, feature = account.name
+    return Balance(
+        namespace=namespace,
+        customer=customer,
+        feature=feature,
+        entitlement="" if entitlement is None else str(entitlement["id"]),
+        type="",
+        revision=position,
+        has_access=False,
+        at_ms=now_s * 1000,
+        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
+    )
+
+
+def of_plain(account: Account, entitlement: Body, position: int, now_s: int, next_s: int) -> Balance:
+    """The balance of a static or boolean entitlement that is in force. Arguments as of `no_access`."""
+    found = no_access(account, entitlement, position, now_s, next_s)
+    if entitlement["type"] == "static":
+        found.type, found.config, found.has_access = "static", str(entitlement["config"]), True
+    elif entitlement["type"] == "boolean":
+        found.type, found.has_access = "boolean", True
+    return found
+
+
+def of_metered(
+    account: Account, standing: Standing, position: int, next_s: int, received_at_ms: int
+) -> Balance:
+    """The balance of a metered entitlement. received_at_ms: when its newest usage was received; else as `no_access`."""
+    namespace, customer, feature = account.name
+    return Balance(
+        namespace=namespace,
+        customer=customer,
+        feature=feature,
+        entitlement=standing.entitlement,
+        type="metered",
+        revision=position,
+        has_access=standing.has_access,
+        at_ms=standing.at_s * 1000,
+        next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
+        balance=number.text(standing.balance),
+        usage=number.text(standing.usage),
+        overage=number.text(standing.overage),
+        total_available=number.text(standing.total_available),
+        period_from_ms=standing.since_s * 1000,
+        period_to_ms=standing.until_s * 1000,
+        received_at_ms=received_at_ms,
+    )
