@@ -9,37 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import faust
-import msgspec
 from prometheus_client import Counter, Histogram
 
+from pipeline.agents.sink_rows import INPUTS, Rows
 from pipeline.engine.chunk import Chunk, Position
-from pipeline.engine.crash_points import reach
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
-from pipeline.records import Settled, Window
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
-from pipeline.stores.clickhouse.rows import (
-    Columns,
-    mark_columns,
-    rejected_columns,
-    settled_columns,
-    unique_columns,
-    window_columns,
-)
+from pipeline.stores.clickhouse.proof import NotStored
 
 NAME = "sink"
-INPUTS = ("events-settled", "duplicates", "rejected", "usage")
-MARKED = frozenset(
-    {"events-settled", "usage"}
-)  # a record with a key is a mark there: see core.metering.backfill
 
 LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
 FULL_ROWS = 20_000  # as many do not wait
@@ -49,6 +34,9 @@ FATES = Counter("tallymark_fates_total", "events written with their fate", ["fat
 ROWS = Counter("tallymark_rows_total", "rows written to ClickHouse", ["table"])
 INSERT_SECONDS = Histogram("tallymark_insert_seconds", "one round of inserts", buckets=SECONDS)
 INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that have to be tried again")
+UNSTORED = Counter(
+    "tallymark_unstored_rounds_total", "rounds of inserts that ClickHouse acknowledged and did not store"
+)
 FRESHNESS_SECONDS = Histogram(
     "tallymark_freshness_seconds",
     "event received to usage written",
@@ -56,8 +44,6 @@ FRESHNESS_SECONDS = Histogram(
 )
 
 log = logging.getLogger("tallymark.sink")
-_settled = msgspec.json.Decoder(list[Settled]).decode
-_windows = msgspec.json.Decoder(list[Window]).decode
 
 
 def create(stage: Stage, settings: Settings) -> None:
@@ -81,57 +67,18 @@ def _agent(stage: Stage, rounds: Rounds, topic: str) -> None:
     stage.agent(topic)(sink)
 
 
-@dataclass
-class Rows:
-    """What a round writes. One list a table, and the arrival of each window's newest event."""
-
-    settled: list[Settled] = field(default_factory=list)
-    rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
-    marks: list[tuple[str, str, int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.settled) + len(self.rejected) + len(self.windows)
-
-    def take(self, chunk: Chunk) -> int:
-        """Adds a chunk's records; gives how many events or windows they held."""
-        before = len(self)
-        for record in chunk.records:
-            if chunk.topic in MARKED and record.key is not None:
-                self.marks.append((record.key.decode(), chunk.topic, chunk.partition))
-            elif chunk.topic == "rejected":
-                self.rejected.append((record.value, tuple(record.headers)))
-            elif chunk.topic == "usage":
-                self.windows += _windows(record.value or b"[]")
-            else:
-                self.settled += _settled(record.value or b"[]")
-        return len(self) - before
-
-    def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> None:
-        """Insert everything. Blocks. Raises Unavailable; then nothing, a part or all of it is there."""
-        reach("sink.before-insert")
-        stored_at_ms = now_ms()
-        for table, columns in (
-            ("events", settled_columns(self.settled, stored_at_ms)),
-            ("events", rejected_columns(self.rejected, stored_at_ms)),
-            ("uniques", unique_columns(self.windows)),
-            ("windows", window_columns(self.windows, stored_at_ms)),
-            ("marks", mark_columns(self.marks)),  # last: they say that what stood before them is stored
-        ):
-            _insert(store, table, columns)
-            if table == "uniques":
-                reach("sink.half-inserted")
-        reach("sink.after-insert")
-
-    def observe(self, now_ms: int) -> None:
-        """Metrics of what is written now."""
-        for one in self.settled:
-            if one.backfill is None:  # an event is written with its fate once
-                FATES.labels(one.fate).inc()
-        FATES.labels("rejected").inc(len(self.rejected))
-        for window in self.windows:
-            if window.part == 0:
-                FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
+def observe(rows: Rows, written: dict[str, int], now_ms: int) -> None:
+    """Metrics of what is stored now. written: rows by table."""
+    for table, number in written.items():
+        if number:
+            ROWS.labels(table).inc(number)
+    for one in rows.settled:
+        if one.backfill is None:  # an event is written with its fate once
+            FATES.labels(one.fate).inc()
+    FATES.labels("rejected").inc(len(rows.rejected))
+    for window in rows.windows:
+        if window.part == 0:
+            FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
 
 
 class Rounds:
@@ -154,12 +101,13 @@ class Rounds:
             self._store.ensure_schema()
             self._ready = True
         except Unavailable as error:
-            log.warning("ClickHouse is away: %s", error)
+            log.warning("cannot make the tables of ClickHouse yet: %s", error)
 
     def add(self, transaction: Transaction) -> None:
         """Take a chunk into the next round."""
-        transaction.read(self._rows.take(transaction.chunk))
-        self._waiting[transaction.chunk.position] = transaction
+        chunk = transaction.chunk
+        transaction.read(self._rows.take(chunk.topic, chunk.partition, chunk.records))
+        self._waiting[chunk.position] = transaction
         if len(self._rows) >= FULL_ROWS:
             self._hurry.set()
         if self._task is None:
@@ -209,36 +157,35 @@ class Rounds:
         self._round_over.clear()
 
     async def _write(self, rows: Rows) -> bool:
-        """Whether everything is written; it is tried until it is, or until the partitions are taken away."""
+        """Whether everything is stored; it is tried until it is, or until the partitions are taken away."""
         pause_s = RETRY_FIRST_S
         while True:
             began_s = time.perf_counter()
             try:
-                await asyncio.to_thread(self._write_once, rows)
+                written = await asyncio.to_thread(self._write_once, rows)
             except Unavailable as error:
-                INSERT_FAILURES.inc()
-                log.warning("ClickHouse is away, next try in %.1f s: %s", pause_s, error)
+                self._failed(error, pause_s)
                 if self._stage.revoking:
                     return False
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MOST_S)
                 continue
             INSERT_SECONDS.observe(time.perf_counter() - began_s)
-            rows.observe(_now_ms())
+            observe(rows, written, _now_ms())
             return True
 
-    def _write_once(self, rows: Rows) -> None:
+    def _failed(self, error: Unavailable, pause_s: float) -> None:
+        INSERT_FAILURES.inc()
+        if isinstance(error, NotStored):
+            UNSTORED.inc()
+        self._ready = False  # a table may have been dropped: it is made again before the next try
+        log.warning("cannot write to ClickHouse, retrying in %.1f s: %s", pause_s, error)
+
+    def _write_once(self, rows: Rows) -> dict[str, int]:
         if not self._ready:
             self._store.ensure_schema()
             self._ready = True
-        rows.write(self._store, _now_ms)
-
-
-def _insert(store: ClickHouse, table: str, columns: Columns) -> None:
-    number = len(next(iter(columns.values())))
-    if number:
-        store.insert(table, columns)
-        ROWS.labels(table).inc(number)
+        return rows.write(self._store, _now_ms)
 
 
 def _now_ms() -> int:

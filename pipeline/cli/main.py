@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import cli_rebuild
 from pipeline.cli import customers, metering, notifications, quota
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
@@ -254,5 +255,6 @@ for command in (
     *customers.COMMANDS,
     *quota.COMMANDS,
     *notifications.COMMANDS,
+    *cli_rebuild.COMMANDS,
 ):
     main.add_command(command)

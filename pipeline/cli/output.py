@@ -159,6 +159,10 @@ def print_reconcile(report: Row) -> None:
         )
     elif report["ok"]:
         click.echo("Everything adds up, and ClickHouse holds the same.")
+    else:
+        click.echo(
+            "Where rows are missing, `tallymark rebuild clickhouse` writes them again from the topics."
+        )
 
 
 def print_status(answer: Row) -> None:

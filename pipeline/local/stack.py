@@ -20,7 +20,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 from pipeline import settings as settings_module
-from pipeline.errors import Rejected, Unavailable
+from pipeline.errors import Rejected
 from pipeline.local import process, secret_files
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
@@ -28,7 +28,6 @@ from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
 from pipeline.stages import SINGLE, wanted
-from pipeline.stores.clickhouse.http import HttpClickHouse
 from pipeline.stores.kafka import topics
 
 STORES = ("kafka", "clickhouse", "redis")
@@ -247,7 +246,7 @@ class Stack:
         cache = Redis(self.folder, self.ports["redis"])
         services = [
             Service("kafka", broker.spawn, broker.log, broker.is_up, *_BROKER),
-            Service("clickhouse", chdb.spawn, chdb.log, lambda: _pings(chdb.port), *_STORE),
+            Service("clickhouse", chdb.spawn, chdb.log, chdb.is_up, *_STORE),
         ]
         if self.settings.redis:
             services.append(Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE))
@@ -335,14 +334,6 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _pings(port: int) -> bool:
-    try:
-        HttpClickHouse(process.HOST, port, "default").ping()
-    except Unavailable:
-        return False
-    return True
 
 
 def _to_stderr(line: str) -> None:

@@ -87,9 +87,9 @@ def _aggregate(settings: Settings, declared: Declared) -> Parts:
 
 
 def _sink(settings: Settings, declared: Declared) -> Parts:
-    from pipeline.agents import sink
+    from pipeline.agents import sink, sink_rows
 
-    return Parts(Spec("sink", sink.INPUTS), lambda made: sink.create(made, settings))
+    return Parts(Spec("sink", sink_rows.INPUTS), lambda made: sink.create(made, settings))
 
 
 def _backfill(settings: Settings, declared: Declared) -> Parts:

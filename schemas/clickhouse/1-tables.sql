@@ -1,6 +1,7 @@
 -- The tables, in the types and syntax that ClickHouse 18.16 and every later version know.
 -- Each is read with FINAL: a row written again under the same sort key replaces the one before.
--- Statements end with a semicolon at the end of a line.
+-- `insert_id` names the attempt to write that brought a row, so that the sink can count what is stored.
+-- Statements end with a semicolon at the end of a line. A column that is added here is added to existing tables too.
 
 -- One row for each input record, whatever became of it. The sort key is a function of that record alone,
 -- so a replay replaces. A record that ingest refused has the broker's time in `time` and its bytes as text in
@@ -31,7 +32,8 @@ CREATE TABLE IF NOT EXISTS events
     revision UInt64,
     decided UInt64,
     fate_before String,
-    backfilled Array(UInt64)
+    backfilled Array(UInt64),
+    insert_id UInt64
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(time)
@@ -56,7 +58,8 @@ CREATE TABLE IF NOT EXISTS windows
     latest_order String,
     revision UInt64,
     received_at_ms Int64,
-    stored_at_ms Int64
+    stored_at_ms Int64,
+    insert_id UInt64
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)
@@ -72,7 +75,8 @@ CREATE TABLE IF NOT EXISTS uniques
     dimension_names Array(String),
     dimension_values Array(String),
     start DateTime('UTC'),
-    member String
+    member String,
+    insert_id UInt64
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(start)
@@ -83,7 +87,8 @@ CREATE TABLE IF NOT EXISTS marks
 (
     mark String,
     topic String,
-    partition UInt32
+    partition UInt32,
+    insert_id UInt64
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (mark, topic, partition);

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from pipeline.agents import sink
 from pipeline.engine.chunk import Chunk
@@ -16,23 +19,43 @@ from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
-from tests.fixtures.fake_transaction import chunk_of
+from tests.fixtures.fake_transaction import FakeRecord, chunk_of
 
 
 class Store:
-    """A ClickHouse that is away for the first `away` inserts."""
+    """A ClickHouse that is away for the first `away` inserts, and acknowledges the next `lost` without storing them."""
 
-    def __init__(self, away: int = 0) -> None:
-        self.away = away
-        self.rows: dict[str, int] = {}
+    def __init__(self, away: int = 0, lost: int = 0) -> None:
+        self.away, self.lost = away, lost
+        self.schemas = 0
+        self.stored: dict[tuple[str, int], int] = {}  # rows by table and insert id
 
-    def ensure_schema(self) -> None: ...
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by table, of every attempt."""
+        sums: dict[str, int] = {}
+        for (table, _), rows in self.stored.items():
+            sums[table] = sums.get(table, 0) + rows
+        return sums
+
+    def ensure_schema(self) -> None:
+        self.schemas += 1
 
     def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
         if self.away:
             self.away -= 1
             raise Unavailable("ClickHouse does not answer.")
-        self.rows[table] = self.rows.get(table, 0) + len(next(iter(columns.values())))
+        if self.lost:
+            self.lost -= 1
+            return
+        for insert_id in columns["insert_id"]:
+            self.stored[table, insert_id] = self.stored.get((table, insert_id), 0) + 1
+
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[int]]:
+        if "insert_id" not in parameters:  # a row is looked up: none was replaced by a newer one
+            return []
+        table = sql.removeprefix("SELECT count() FROM ").split()[0]
+        return [(self.stored.get((table, parameters["insert_id"]), 0),)]
 
 
 class Pending:
@@ -71,8 +94,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settled(number: int, partition: int = 0) -> Chunk:
-    event = Event("default", "/s", "1", "t", "who", 0, 0, "events", 0, 0, msgspec.Raw(b"{}"))
-    value = msgspec.json.encode([Settled(event, "counted")] * number)
+    events = [
+        Event("default", "/s", "1", "t", "who", 0, 0, "events", partition, offset, msgspec.Raw(b"{}"))
+        for offset in range(number)
+    ]
+    value = msgspec.json.encode([Settled(event, "counted") for event in events])
     return chunk_of("events-settled", [value], partition)
 
 
@@ -81,8 +107,8 @@ def usage(value: str = "1") -> Chunk:
     return chunk_of("usage", [msgspec.json.encode([window])])
 
 
-def world(away: int = 0) -> tuple[Store, Worker, sink.Rounds]:
-    store, worker = Store(away), Worker()
+def world(away: int = 0, lost: int = 0) -> tuple[Store, Worker, sink.Rounds]:
+    store, worker = Store(away, lost), Worker()
     return store, worker, sink.Rounds(cast(Stage, worker), cast(ClickHouse, store))
 
 
@@ -123,6 +149,42 @@ def test_an_absent_clickhouse_is_asked_again_until_it_is_there() -> None:
         (pending,) = add(rounds, store, settled(4))
         await rounds.done_with(pending.chunk.position)
         assert (pending.end, store.rows) == ("committed", {"events": 4})
+
+    asyncio.run(story())
+
+
+def test_rows_that_were_acknowledged_and_not_stored_are_written_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = REGISTRY.get_sample_value("tallymark_unstored_rounds_total")
+
+    async def story() -> None:
+        store, _, rounds = world(lost=2)
+        events, windows = add(rounds, store, settled(4), usage())
+        await rounds.done_with(events.chunk.position)
+        assert {events.end, windows.end} == {"committed"}
+        assert store.rows == {
+            "events": 4,
+            "uniques": 1,
+            "windows": 2,
+        }  # the first attempt stored a window alone
+        assert store.schemas == 2
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(story())
+    assert "ClickHouse acknowledged 4 rows of events, but 4 of them are not stored" in caplog.text
+    assert (before or 0) + 1 == REGISTRY.get_sample_value("tallymark_unstored_rounds_total")
+
+
+def test_a_mark_is_written_only_when_what_stood_before_it_is_stored() -> None:
+    async def story() -> None:
+        store, worker, rounds = world(lost=10**9)
+        mark = replace(usage(), records=[FakeRecord(0, b"[]", key=b"7")])
+        (pending,) = add(rounds, store, settled(4), mark)[:1]
+        worker.revoking = True
+        await rounds.drain()
+        assert pending.end == "abandoned"
+        assert store.lost == 10**9 - 1  # the mark was never tried
 
     asyncio.run(story())
 

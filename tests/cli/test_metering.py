@@ -185,7 +185,12 @@ def test_reconcile_that_does_not_add_up(tokens: Run) -> None:
     assert (result.exit_code, report["ok"]) == (1, False)
     text = tokens("reconcile", "--wait", "0.2")
     assert text.exit_code == 1
-    assert "difference: default: 0 events are counted, but 4 are stored so." in text.stdout
+    assert (
+        "difference: default: 0 events are counted by aggregate and backfill, but 4 are stored."
+        in text.stdout
+    )
+    assert "difference: default: ingest read 0 events from events/0, but 4 are stored." in text.stdout
+    assert "tallymark rebuild clickhouse" in text.stdout
 
 
 def test_status_without_workers(tokens: Run) -> None:

@@ -67,7 +67,7 @@ def prove(plan: Plan, folder: Path, say: Say = lambda line: None) -> Outcome:
     outcome = Outcome()
     with Running(folder, plan.workers) as stack:
         say(f"the stack is up in {folder}")
-        _apply(stack)
+        apply_meters(stack)
         began_s = time.monotonic()
         _send_and_hurt(stack, plan, outcome, say)
         outcome.seconds = time.monotonic() - began_s
@@ -83,7 +83,8 @@ def prove(plan: Plan, folder: Path, say: Say = lambda line: None) -> Outcome:
     return outcome
 
 
-def _apply(stack: Running) -> None:
+def apply_meters(stack: Running) -> None:
+    """Applies the meters of the made stream to a running stack. Raises RuntimeError when they are refused."""
     path = stack.folder / "meters.json"
     path.write_text(json.dumps(METERS))
     done = stack.command("meters", "apply", str(path))
@@ -174,7 +175,7 @@ class _Hurter:
                 self._say(f"{due[1]} died frozen")
 
 
-def settle(stack: Running, say: Say = lambda line: None) -> dict[str, int]:
+def settle(stack: Running, say: Say = lambda line: None, within_s: float = SETTLE_S) -> dict[str, int]:
     """The fates by `tallymark reconcile`, once nothing is pending and all adds up, else RuntimeError."""
     began_s = time.monotonic()
     while True:
@@ -184,7 +185,7 @@ def settle(stack: Running, say: Say = lambda line: None) -> dict[str, int]:
             assert all(found["pending"] == 0 for found in answer["namespaces"])
             say(f"reconcile adds up {time.monotonic() - began_s:.1f} s later")
             return {fate: count for fate, count in answer["namespaces"][0]["fates"].items() if count}
-        if time.monotonic() - began_s > SETTLE_S or not answer:
+        if time.monotonic() - began_s > within_s or not answer:
             raise RuntimeError(f"reconcile does not add up: {done.stdout}{done.stderr}")
         time.sleep(0.5)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Broken, Unavailable
+from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
-from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse, Patience
 from pipeline.stores.clickhouse.connect import connect
 
 COUNT = "SELECT count(), uniqExact(member) FROM uniques FINAL"
@@ -38,8 +38,11 @@ def rows(first: int, count: int) -> dict[str, list[object]]:
 
 
 def request(server: ChDB, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    """An answer of the server to a client with the password, unless `headers` say otherwise."""
+    given = {"X-ClickHouse-Key": server.password}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection(process.HOST, server.port, timeout=30)
-    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    connection.request(method, path, body, given)
     response = connection.getresponse()
     answer = response.status, response.read()
     connection.close()
@@ -112,6 +115,72 @@ def test_it_speaks_as_clickhouse_does(server: ChDB) -> None:
     status, text = request(server, "POST", "/", b"SELECT nothing")
     assert status == 400 and text.startswith(b"Code: 47.")
     assert request(server, "POST", "/?database=no-such", b"SELECT 1")[0] == 400
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "é"])
+def test_without_the_password_nothing_is_answered(server: ChDB, key: str) -> None:
+    for method, path in (("GET", "/?query=SELECT%201"), ("POST", "/?query=SELECT%201&password=x")):
+        status, text = request(server, method, path, b"x" * 100_000, X_ClickHouse_Key=key)
+        assert status == 403 and text.startswith(b"Code: 516.")
+    with pytest.raises(Unavailable, match="516"):
+        connect(server.url.replace(server.password, key or "-")).ping()
+
+
+def test_the_password_is_kept_for_its_owner_alone(server: ChDB, tmp_path: Path) -> None:
+    assert (tmp_path / "clickhouse.secret").stat().st_mode & 0o777 == 0o600
+    assert ChDB(tmp_path, 1).password == server.password
+    assert not any(
+        server.password in line for line in Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM file('/etc/hostname', LineAsString)",
+        "SELECT file('/etc/hostname')",
+        "SELECT * FROM '/etc/hostname'",
+        "SELECT * FROM url('http://127.0.0.1:1/', LineAsString)",
+        "SELECT 1 INTO OUTFILE 'OUT'",
+        "SELECT 1; SELECT 2",
+        "INSERT INTO FUNCTION file('OUT', CSV, 'a UInt8') VALUES (1)",
+        "CREATE DATABASE fs ENGINE = Filesystem('/etc')",
+        "SELECT * FROM {path:Identifier}",
+        "SELECT hostname FROM default.x",
+    ],
+)
+def test_sql_reaches_no_file_and_no_host(server: ChDB, tmp_path: Path, sql: str) -> None:
+    connect(server.url).ensure_schema()
+    out = tmp_path / "out"
+    for database in ("system", "tallymark"):
+        status, text = request(
+            server,
+            "POST",
+            f"/?database={database}&param_path=/etc/hostname",
+            sql.replace("OUT", str(out)).encode(),
+        )
+        assert status in (400, 403), text
+        assert not out.exists()
+    assert request(server, "POST", "/?database=default", b"SELECT 1")[0] == 400
+
+
+def test_rows_cannot_end_an_insert_and_begin_a_statement(server: ChDB) -> None:
+    store = connect(server.url)
+    store.ensure_schema()
+    path = "/?database=tallymark&query=INSERT%20INTO%20marks%20(mark)%20FORMAT%20JSONCompactColumns"
+    assert request(server, "POST", path, b'[["a"]]; DROP TABLE marks')[0] == 400
+    assert request(server, "POST", path, b'[["; DROP TABLE marks"]]')[0] == 200
+    assert store.query("SELECT mark FROM marks") == [("; DROP TABLE marks",)]
+
+
+def test_a_limit_on_the_answer_is_kept(server: ChDB) -> None:
+    connect(server.url).ensure_schema()
+    small = connect(server.url, patience=Patience(answer_bytes=1_000, execution_s=5))
+    assert small.query("SELECT 1") == [(1,)]
+    with pytest.raises(Rejected, match="too large") as refusal:
+        small.query("SELECT number FROM numbers(1000)")
+    assert refusal.value.reason == "answer-too-large"
+    assert len(connect(server.url).query("SELECT number FROM numbers(1000)")) == 1_000
 
 
 def test_a_browsers_page_is_refused(server: ChDB) -> None:

@@ -86,7 +86,7 @@ def run(
         rig = stack.enter_context(Rig(folder, schedule.workers, proxy.port, programs or {}))
         proxy.target = _port(rig.settings.clickhouse)
         say(f"the stack is up in {folder}")
-        prove._apply(rig)
+        prove.apply_meters(rig)
         records = storm(2 * schedule.lines, schedule.seed, time.time_ns())
         sender = Storm(rig.settings.kafka, records, schedule.seed)
         entitled = _entitle(rig, schedule, sender, stack, say)

@@ -55,7 +55,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")
     with Running(tmp_path_factory.mktemp("theft")) as running:
-        prove._apply(running)
+        prove.apply_meters(running)
         send(running.settings.kafka, stream(EVENTS, 7, time.time_ns()))
         deadline = time.monotonic() + SETTLED_S
         while (report := reconcile(running)[1])["namespaces"][0:] == [] or report["namespaces"][0][

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -15,9 +16,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
 from pipeline.api.http.services import Neighbours, neighbours
-from pipeline.core.metering.reconcile import Report, Stored, in_flight, reconcile, totals
+from pipeline.core.metering.reconcile import Report, in_flight, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
+from pipeline.stores.clickhouse.client import NoSuchTable
 from pipeline.stores.kafka.consumer_groups import lag
 
 router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
@@ -37,7 +39,8 @@ def get_reconcile(
 ) -> Response:
     """`ok`: all that was read has a fate or is pending, in total and stage by stage.
 
-    Once nothing is in flight (`settled`), stored rows are compared too, down to meter, subject and minute.
+    Once nothing is in flight (`settled`), stored rows are compared too: by fate, by input partition, and down to meter,
+    subject and minute. `tallymark rebuild clickhouse` writes missing rows again.
     The report is on the namespace of the key; without keys (`auth = off`) on all.
     `lag` is in records that a stage has not read yet.
     """
@@ -80,9 +83,32 @@ def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | Non
 
 def _quiet_report(have: Neighbours, counts: list[Counts]) -> Report | None:
     """None if something moved while the rows were read."""
-    names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
-    stored: dict[str, Stored] = {name: stored_totals.stored(have.clickhouse, name) for name in sorted(names)}
+    try:
+        names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
+        stored = {
+            name: stored_totals.stored(have.clickhouse, name, _unique_meters(have, name))
+            for name in sorted(names)
+        }
+    except NoSuchTable as error:
+        return _without_table(counts, str(error))
     return reconcile(counts, stored) if _counts(have) == counts else None
+
+
+def _without_table(counts: list[Counts], why: str) -> Report:
+    """Where a table is missing, rows are: nothing adds up."""
+    report = reconcile(counts)
+    namespaces = [
+        replace(one, differences=[*one.differences, f"{one.namespace}: {why}"]) for one in report.namespaces
+    ]
+    differences = [sentence for one in namespaces for sentence in one.differences]
+    return Report(not differences, True, namespaces, differences)
+
+
+def _unique_meters(have: Neighbours, namespace: str) -> dict[int, str]:
+    """The UNIQUE_COUNT meters in force, as slug by id."""
+    have.definitions.wait_loaded()
+    meters = have.definitions.meters(namespace)
+    return {meter.meter_id: meter.slug for meter in meters if meter.aggregation == "UNIQUE_COUNT"}
 
 
 def _moved(before: list[Counts], now: Mapping[str, Counts]) -> bool:

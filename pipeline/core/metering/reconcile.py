@@ -7,7 +7,7 @@ Does not own: where counts and stored rows come from (control_log, stores).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.records import Counts
@@ -30,6 +30,14 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "dedupe": ("unique", "duplicate", "conflict"),
     "aggregate": ("counted", "unmetered", "invalid", _REJECTED),
     "backfill": ("left", *(f"{before}{_MOVED}{after}" for before, after in MOVES)),
+}
+_DECIDED_BY = {
+    "counted": "aggregate and backfill",
+    "unmetered": "aggregate and backfill",
+    "invalid": "aggregate and backfill",
+    "duplicate": "dedupe",
+    "conflict": "dedupe",
+    "rejected": "ingest and aggregate",
 }
 # who hands over to whom: (stage, its outcome, the next stage)
 HANDOVERS = (("ingest", "accepted", "dedupe"), ("dedupe", "unique", "aggregate"))
@@ -56,12 +64,39 @@ class WindowDifference:
 
 
 @dataclass(frozen=True)
+class UniqueDifference:
+    """One window of a UNIQUE_COUNT meter whose stored members are not as many as the window says.
+
+    A backfill keeps a window of its own for the same minute, which may hold the same members, so that there are at
+    least `least` and at most `most`.
+    """
+
+    meter: str
+    subject: str
+    start: str  # RFC 3339
+    least: int
+    most: int
+    members: int
+
+
+@dataclass(frozen=True)
+class PlaceStored:
+    """How many events of one input partition ClickHouse holds."""
+
+    topic: str
+    partition: int
+    events: int
+
+
+@dataclass(frozen=True)
 class Stored:
-    """What ClickHouse holds of one namespace."""
+    """What ClickHouse holds of one namespace. `places` is None where it was not counted."""
 
     fates: Mapping[str, int]
     meters: tuple[MeterStored, ...] = ()
     windows: tuple[WindowDifference, ...] = ()
+    uniques: tuple[UniqueDifference, ...] = ()
+    places: tuple[PlaceStored, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,9 +144,13 @@ def reconcile(counts: Iterable[Counts], stored: Mapping[str, Stored] | None = No
 
     Give `stored` only when it was read while nothing was in flight: rows and counts move at different times.
     """
-    sums = totals(counts)
+    records = list(counts)
+    sums = totals(records)
     names = sorted(set(sums) | set(stored or {}))
     reports = [_namespace(name, sums.get(name, {}), _stored_of(stored, name)) for name in names]
+    for report in reports:
+        if report.stored is not None and report.stored.places is not None:
+            report.differences.extend(_place_differences(records, report.namespace, report.stored.places))
     differences = [sentence for report in reports for sentence in report.differences]
     return Report(ok=not differences, settled=stored is not None, namespaces=reports, differences=differences)
 
@@ -186,7 +225,8 @@ def _stored_differences(namespace: str, fates: Mapping[str, int], stored: Stored
     for fate in sorted(set(fates) | set(stored.fates)):
         decided, rows = fates.get(fate, 0), stored.fates.get(fate, 0)
         if decided != rows:
-            found.append(f"{namespace}: {decided} events are {fate}, but {rows} are stored so.")
+            by = _DECIDED_BY.get(fate, "no stage")
+            found.append(f"{namespace}: {decided} events are {fate} by {by}, but {rows} are stored.")
     for meter in stored.meters:
         if meter.events != meter.windows:
             found.append(
@@ -198,4 +238,25 @@ def _stored_differences(namespace: str, fates: Mapping[str, int], stored: Stored
             f"{namespace}: meter {window.meter}, subject {window.subject}, minute {window.start}: "
             f"{window.events} stored events, but the window holds {window.windows}."
         )
+    for unique in stored.uniques:
+        wanted = str(unique.least) if unique.least == unique.most else f"{unique.least} to {unique.most}"
+        found.append(
+            f"{namespace}: meter {unique.meter}, subject {unique.subject}, minute {unique.start}: "
+            f"{wanted} different values, but {unique.members} are stored."
+        )
     return found
+
+
+def _place_differences(
+    counts: Iterable[Counts], namespace: str, places: Iterable[PlaceStored]
+) -> Iterator[str]:
+    """Input partitions of which other events are stored than ingest has read."""
+    read: Counter[tuple[str, int]] = Counter()
+    for record in counts:
+        if record.stage == "ingest":
+            read[record.topic, record.partition] += record.counts.get(namespace, {}).get("read", 0)
+    stored = {(place.topic, place.partition): place.events for place in places}
+    for topic, partition in sorted(set(read) | set(stored)):
+        events, rows = read[topic, partition], stored.get((topic, partition), 0)
+        if events != rows:
+            yield f"{namespace}: ingest read {events} events from {topic}/{partition}, but {rows} are stored."

@@ -1,21 +1,19 @@
 """ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
-Owns: the interface, the list of tables and columns, the schema files, what an error code means. Does not own: the
-wires (clickhouse.native, clickhouse.http), which of them a URL names (clickhouse.connect), or the questions (usage,
-events, totals).
-SQL text is constant; values travel as parameters only, `{name:Type}` in the text.
+Owns: the interface, the list of tables and columns, what an error code means. Does not own: the wires
+(clickhouse.native, clickhouse.http), how tables are made (clickhouse.schema), the questions (clickhouse.usage,
+clickhouse.events, clickhouse.totals). SQL text is constant; values travel as parameters only, `{name:Type}` in the
+text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.errors import Broken, Unavailable
-
-SCHEMA_FOLDER = Path(__file__).parents[3] / "schemas" / "clickhouse"
+from pipeline.errors import Broken, Rejected, Unavailable
 
 Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one length; decimals as plain text
 Parameter = str | int | Sequence[str] | Sequence[int]
@@ -27,6 +25,7 @@ _TIMES = ("received_at_ms", "stored_at_ms")
 _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
 _BACKFILL = ("decided", "fate_before", "backfilled")
+INSERT_ID = "insert_id"  # of every table: which attempt to write brought the row (stores.clickhouse.proof)
 TABLES: dict[str, frozenset[str]] = {
     "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_TIMES)),
     "windows": frozenset((*_WINDOW, "part", "meter", "value", "count", "latest_order", "revision", *_TIMES)),
@@ -38,12 +37,41 @@ DECIMAL_COLUMNS = frozenset({"value"})
 # Codes of ClickHouse that time can heal; every other one means that our statement is wrong.
 _PASSING = frozenset(
     {159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999}
-    | {192, 193, 194, 516}  # not let in: the operator can set that right while we wait
+    # Not let in, or refused by a constraint that is not ours: the operator can set that right while we wait.
+    | {192, 193, 194, 516, 469}
+    # The disk: full, read-only or failing. 1001 is any error of the C++ library, such as one of its file system.
+    | {74, 75, 76, 77, 88, 172, 204, 294, 424, 458, 586, 641, 1001}
 )
+_TOO_LARGE = frozenset({158, 307, 396})  # only where a client asked for a limit
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
-_NEWER_FROM = 21  # major version that understands 2-newer.sql
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and for how much a client waits.
+
+    connect_s: for a connection. answer_s: for an answer's next bytes. answer_bytes: of the largest answer, before it
+    is written as text; 0: any. execution_s: after which the server gives a statement up; 0: never.
+    """
+
+    connect_s: float = 5.0
+    answer_s: float = 300.0
+    answer_bytes: int = 0
+    execution_s: int = 0
+
+    def settings(self) -> dict[str, int]:
+        """The limits that are set, as settings of ClickHouse."""
+        limits = {"max_result_bytes": self.answer_bytes, "max_execution_time": self.execution_s}
+        return {name: value for name, value in limits.items() if value}
+
+
+class NoSuchTable(Unavailable):
+    """A table or the database is not there (yet)."""
+
+
+PATIENT = Patience()  # a stage's: it waits long and takes any answer
 
 
 class ClickHouse(Protocol):
@@ -54,7 +82,10 @@ class ClickHouse(Protocol):
         ...
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """Runs one statement with `{name:Type}` parameters. Raises Unavailable or Broken."""
+        """Runs one statement with `{name:Type}` parameters.
+
+        Raises Unavailable, Broken, and Rejected `answer-too-large` where `Patience` sets a limit.
+        """
         ...
 
     def ensure_schema(self) -> None:
@@ -65,6 +96,10 @@ class ClickHouse(Protocol):
         """Returns when the server answers. Raises Unavailable."""
         ...
 
+    def interrupt(self) -> None:
+        """Cuts every connection that waits for an answer: whoever waits gets Unavailable at once."""
+        ...
+
     def close(self) -> None:
         """Gives up idle connections."""
         ...
@@ -72,7 +107,7 @@ class ClickHouse(Protocol):
 
 def insert_statement(table: str, columns: Columns) -> str:
     """`INSERT INTO table (columns)`. Raises Broken for unknown names, unequal lengths and wrong decimals."""
-    unknown = set(columns) - TABLES.get(table, frozenset())
+    unknown = set(columns) - TABLES.get(table, frozenset()) - {INSERT_ID}
     if table not in TABLES or unknown:
         raise Broken(f"no such table or columns: {table} {sorted(unknown)}")
     if len({len(values) for values in columns.values()}) > 1:
@@ -92,23 +127,12 @@ def create_database_statement(database: str) -> str:
     return "CREATE DATABASE IF NOT EXISTS " + database
 
 
-def schema_statements(version: str) -> list[str]:
-    """The statements of the schema files that a server of this version understands, in order."""
-    files = ["1-tables.sql"]
-    if int(version.split(".", maxsplit=1)[0]) >= _NEWER_FROM:
-        files.append("2-newer.sql")
-    found = []
-    for name in files:
-        lines = (SCHEMA_FOLDER / name).read_text("utf-8").splitlines()
-        text = "\n".join(line for line in lines if not line.startswith("--"))
-        found += [statement.strip() for statement in text.split(";\n") if statement.strip(" ;\n")]
-    return [statement.rstrip(";") for statement in found]
-
-
-def failure(code: int, text: str) -> Unavailable | Broken:
-    """What an error code of ClickHouse means for us. text: the server's own."""
+def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | Rejected:
+    """What an error code of ClickHouse means for us. text: the server's own. patience: of the client that got it."""
+    if code in _TOO_LARGE and patience.answer_bytes:
+        return Rejected("answer-too-large", f"The answer is too large: ask for less at once. {text.strip()}")
     message = f"ClickHouse refused (code {code}): {text.strip()}"
     if code in _NOT_MADE_YET:
-        message += " Its tables are made when the sink starts."
-        return Unavailable(message)
+        message += " Its tables are made when the sink starts, or by `tallymark rebuild clickhouse`."
+        return NoSuchTable(message)
     return Unavailable(message) if code in _PASSING else Broken(message)

@@ -8,22 +8,32 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse.client import NAME, ClickHouse
+from pipeline.stores.clickhouse.client import NAME, PATIENT, ClickHouse, Patience
 
 
-def connect(url: str, password: str = "") -> ClickHouse:
+def connect(url: str, password: str = "", patience: Patience = PATIENT) -> ClickHouse:
     """The store that `url` names: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
 
-    Connects at first use. Raises Rejected `bad-setting` for a URL that names no such store.
+    Connects at first use.
+
+    Args:
+        url: may hold a password, which wins.
+        password: of the user in `url`.
+        patience: of every connection.
+
+    Raises:
+        Rejected: `bad-setting` for a URL that names no such store.
     """
     parts = urlsplit(url)
     database = unquote(parts.path.strip("/")) or "tallymark"
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
     if not parts.hostname or not NAME.fullmatch(database):
-        raise Rejected("bad-setting", f"clickhouse is {url!r}: it must name a host and a database.")
+        raise Rejected("bad-setting", f"clickhouse is {shown!r}: it must name a host and a database.")
+    password = unquote(parts.password or "") or password
     if parts.scheme == "chdb+http":
         from pipeline.stores.clickhouse.http import HttpClickHouse
 
-        return HttpClickHouse(parts.hostname, parts.port or 8123, database)
+        return HttpClickHouse(parts.hostname, parts.port or 8123, database, password, patience)
     if parts.scheme in ("clickhouse", "clickhouses"):
         from pipeline.stores.clickhouse.native import NativeClickHouse
 
@@ -33,7 +43,10 @@ def connect(url: str, password: str = "") -> ClickHouse:
             parts.port or (9440 if secure else 9000),
             database,
             user=unquote(parts.username or "default"),
-            password=unquote(parts.password or "") or password,
+            password=password,
             secure=secure,
+            patience=patience,
         )
-    raise Rejected("bad-setting", f"clickhouse is {url!r}: it must begin with clickhouse:// or chdb+http://.")
+    raise Rejected(
+        "bad-setting", f"clickhouse is {shown!r}: it must begin with clickhouse:// or chdb+http://."
+    )

@@ -6,18 +6,22 @@ A statement goes as a form with its parameters; an insert has its statement in t
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import msgspec
 
 from pipeline.errors import Broken, Unavailable
 from pipeline.stores.clickhouse import client as clickhouse
-from pipeline.stores.clickhouse.client import Columns, Parameter, Parameters, Rows
+from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameter, Parameters, Patience, Rows
 from pipeline.stores.clickhouse.pool import Pool
+from pipeline.stores.clickhouse.schema import ensure_tables
 
-ANSWER_TIMEOUT_S = 300
 FORM = "application/x-www-form-urlencoded"
+PASSWORD_HEADER = "X-ClickHouse-Key"
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "'": "\\'", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 )
@@ -27,27 +31,50 @@ _LOST = (
 )  # what an idle connection gives when the server has restarted
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection that has its own time for an answer, and that another thread can cut."""
+
+    def __init__(self, host: str, port: int, patience: Patience) -> None:
+        super().__init__(host, port, timeout=patience.connect_s)
+        self._answer_s = patience.answer_s
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(self._answer_s)
+
+    def interrupt(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # it is not open, or closes just now
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
 class HttpClickHouse:
     """One database of the process that listens on host:port."""
 
-    def __init__(self, host: str, port: int, database: str) -> None:
+    def __init__(
+        self, host: str, port: int, database: str, password: str = "", patience: Patience = PATIENT
+    ) -> None:
+        self._patience = patience
         self._address = f"{host}:{port}"
+        self._scope = {"database": database} | patience.settings()
         self._database = database
-        self._pool = Pool(lambda: http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S))
+        self._headers = {PASSWORD_HEADER: password} if password else {}
+        self._pool = Pool(lambda: _Connection(host, port, patience))
 
     def insert(self, table: str, columns: Columns) -> None:
         """See ClickHouse.insert."""
         statement = clickhouse.insert_statement(table, columns) + " FORMAT JSONCompactColumns"
         values = list(columns.values())
         if values and values[0]:
-            self._post(
-                {"query": statement, "database": self._database}, msgspec.json.encode(values), "text/plain"
-            )
+            # Never twice: what is stored is counted by the insert's id.
+            body = msgspec.json.encode(values)
+            self._post({"query": statement, **self._scope}, body, "text/plain", again=False)
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """See ClickHouse.query."""
-        form = {"param_" + name: _text(value) for name, value in (parameters or {}).items()}
-        form |= {"query": sql, "database": self._database, "default_format": "JSONCompactEachRow"}
+        form: dict[str, str | int] = {
+            "param_" + name: _text(value) for name, value in (parameters or {}).items()
+        }
+        form |= {"query": sql, "default_format": "JSONCompactEachRow", **self._scope}
         lines = self._post({}, urlencode(form).encode(), FORM).splitlines()
         found: Rows = msgspec.json.decode(b"[" + b",".join(lines) + b"]", type=list[tuple])  # type: ignore[type-arg]
         return found
@@ -55,26 +82,33 @@ class HttpClickHouse:
     def ensure_schema(self) -> None:
         """See ClickHouse.ensure_schema."""
         self._post({"query": clickhouse.create_database_statement(self._database)}, b"", "text/plain")
-        version = str(self.query("SELECT version()")[0][0])
-        for statement in clickhouse.schema_statements(version):
-            self.query(statement)
+        ensure_tables(self)
 
     def ping(self) -> None:
         """See ClickHouse.ping."""
         self.query("SELECT 1")
 
+    def interrupt(self) -> None:
+        """See ClickHouse.interrupt."""
+        self._pool.interrupt()
+
     def close(self) -> None:
         """See ClickHouse.close."""
         self._pool.close()
 
-    def _post(self, url: dict[str, str], body: bytes, content_type: str) -> bytes:
+    def _post(
+        self, url: Mapping[str, str | int], body: bytes, content_type: str, *, again: bool = True
+    ) -> bytes:
+        """again: whether the request may be made twice, where an idle connection turns out to be lost."""
         path = "/?" + urlencode(url)
+        interruptions = self._pool.interruptions
         try:
             try:
                 status, headers, answer = self._once(path, body, content_type)
             except _LOST:
+                if not again or self._pool.interruptions != interruptions:
+                    raise
                 self._pool.close()
-                # Rows replace each other, so an insert that is done twice is done once.
                 status, headers, answer = self._once(path, body, content_type)
         except (OSError, http.client.HTTPException) as error:
             message = f"ClickHouse (chDB) does not answer on {self._address}: {error or type(error).__name__}"
@@ -87,11 +121,11 @@ class HttpClickHouse:
             raise (Unavailable if status == http.client.SERVICE_UNAVAILABLE else Broken)(
                 f"ClickHouse (chDB) on {self._address} answers {status}: {text}"
             )
-        raise clickhouse.failure(int(code), text)
+        raise clickhouse.failure(int(code), text, self._patience)
 
     def _once(self, path: str, body: bytes, content_type: str) -> tuple[int, http.client.HTTPMessage, bytes]:
         with self._pool.connection() as connection:
-            connection.request("POST", path, body, {"Content-Type": content_type})
+            connection.request("POST", path, body, {"Content-Type": content_type, **self._headers})
             response = connection.getresponse()
             return response.status, response.headers, response.read()
 

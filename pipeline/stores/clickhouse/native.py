@@ -6,7 +6,9 @@ Older servers bind no parameters in this protocol, so clickhouse-driver writes t
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,11 +16,10 @@ from clickhouse_driver import Client, errors  # type: ignore[import-untyped]
 
 from pipeline.errors import Broken, Unavailable
 from pipeline.stores.clickhouse import client as clickhouse
-from pipeline.stores.clickhouse.client import Columns, Parameters, Rows
+from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameters, Patience, Rows
 from pipeline.stores.clickhouse.pool import Pool
+from pipeline.stores.clickhouse.schema import ensure_tables
 
-CONNECT_TIMEOUT_S = 5
-ANSWER_TIMEOUT_S = 300
 _LOST = (errors.NetworkError, errors.PartiallyConsumedQueryError)
 _PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
 
@@ -30,13 +31,26 @@ class _Connection:
     def close(self) -> None:
         self.client.disconnect()
 
+    def interrupt(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # it is not open, or closes just now
+            self.client.connection.socket.shutdown(socket.SHUT_RDWR)
+
 
 class NativeClickHouse:
     """One database of a server. Connects at first use, again after an error."""
 
     def __init__(
-        self, host: str, port: int, database: str, *, user: str, password: str = "", secure: bool = False
+        self,
+        host: str,
+        port: int,
+        database: str,
+        *,
+        user: str,
+        password: str = "",
+        secure: bool = False,
+        patience: Patience = PATIENT,
     ) -> None:
+        self._patience = patience
         self._host, self._port, self._database = host, port, database
         self._user, self._password, self._secure = user, password, secure
         self._pool = Pool(lambda: self._connect(database))
@@ -68,13 +82,15 @@ class NativeClickHouse:
                 first.client.execute(clickhouse.create_database_statement(self._database))
         finally:
             first.close()
-        version = str(self.query("SELECT version()")[0][0])
-        for statement in clickhouse.schema_statements(version):
-            self.query(statement)
+        ensure_tables(self)
 
     def ping(self) -> None:
         """See ClickHouse.ping."""
         self.query("SELECT 1")
+
+    def interrupt(self) -> None:
+        """See ClickHouse.interrupt."""
+        self._pool.interrupt()
 
     def close(self) -> None:
         """See ClickHouse.close."""
@@ -89,8 +105,9 @@ class NativeClickHouse:
                 user=self._user,
                 password=self._password,
                 secure=self._secure,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                send_receive_timeout=ANSWER_TIMEOUT_S,
+                connect_timeout=self._patience.connect_s,
+                send_receive_timeout=self._patience.answer_s,
+                settings=self._patience.settings(),
             )
         )
 
@@ -104,7 +121,7 @@ class NativeClickHouse:
             ) from error
         except errors.ServerException as error:
             text = str(error.message).partition("Stack trace")[0]
-            raise clickhouse.failure(error.code or 0, text) from error
+            raise clickhouse.failure(error.code or 0, text, self._patience) from error
         except KeyError as error:
             raise Broken(f"the statement has a parameter without a value: {error}") from error
         except errors.Error as error:

@@ -2,7 +2,8 @@
 
 Owns: which member becomes which column, canonical dimensions, the text of a refused record.
 Does not own: the tables (stores.clickhouse.client) or when rows are written (the sink).
-Every row is a function of its record but for `stored_at_ms`, so a replay writes the same row again.
+Every row is a function of its record but for `stored_at_ms`, so a replay writes the same row again. Rows that are
+made together have sort keys of their own, so that their number is the number of rows stored.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pipeline.records import Event, Settled, Window
 
 Columns = dict[str, list[Any]]
 Headers = Sequence[tuple[str, bytes | None]]
+_Place = tuple[str, str, int, int]  # namespace, input topic, partition, offset
 
 LATEST_S = 2**32 - 1  # of a DateTime; the earliest is 0
 MAX_SHOWN = 1024  # characters of an attribute that a refused record seems to have
@@ -43,10 +45,16 @@ _event = msgspec.json.Decoder(Event).decode
 
 
 def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
-    """Rows of `events` for events with their fate."""
-    rows = []
+    """Rows of `events` for events with their fate: of each event the highest revision only."""
+    newest: dict[_Place, tuple[Event, Settled]] = {}
     for one in settled:
         event = one.event if isinstance(one.event, Event) else _event(one.event)
+        place = (event.namespace, event.input_topic, event.partition, event.offset)
+        known = newest.get(place)
+        if known is None or known[1].revision <= one.revision:
+            newest[place] = (event, one)
+    rows = []
+    for event, one in newest.values():
         back = one.backfill
         rows.append(
             (
@@ -76,12 +84,13 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
 
 
 def rejected_columns(records: Iterable[tuple[bytes | None, Headers]], stored_at_ms: int) -> Columns:
-    """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last.
+    """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last; each place once.
 
     `raw` is the value as text, bytes that are no UTF-8 written `\\xff`; `time` is the broker's timestamp.
     Attributes are what the record seems to say, else empty. Raises Broken where a header of ours is missing.
     """
-    return _columns(_EVENT_COLUMNS, [_rejected(value, headers, stored_at_ms) for value, headers in records])
+    rows = (_rejected(value, headers, stored_at_ms) for value, headers in records)
+    return _columns(_EVENT_COLUMNS, list({(row[0], *row[15:18]): row for row in rows}.values()))
 
 
 def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
@@ -116,21 +125,23 @@ def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
 
 
 def unique_columns(windows: Iterable[Window]) -> Columns:
-    """Rows of `uniques`: one for each member that a UNIQUE_COUNT window brought, in any revision."""
-    rows = []
+    """Rows of `uniques`: one for each member that a UNIQUE_COUNT window brought, in any revision and part."""
+    rows: dict[tuple[str, int, str, str, int, str], tuple[Any, ...]] = {}
     for window in windows:
         if window.members:
             names, values = _dimensions(window)
             dimensions = canonical(window.dimensions)
             start_s = window.start_s
             fixed = (window.namespace, window.meter_id, window.subject, dimensions, names, values, start_s)
-            rows += [(*fixed, member) for member in window.members]
-    return _columns(_UNIQUE_COLUMNS, rows)
+            key = (window.namespace, window.meter_id, window.subject, dimensions, start_s)
+            for member in window.members:
+                rows[(*key, member)] = (*fixed, member)
+    return _columns(_UNIQUE_COLUMNS, list(rows.values()))
 
 
 def mark_columns(marks: Iterable[tuple[str, str, int]]) -> Columns:
-    """Rows of `marks`: (mark, topic, partition)."""
-    return _columns(_MARK_COLUMNS, list(marks))
+    """Rows of `marks`: (mark, topic, partition), each once."""
+    return _columns(_MARK_COLUMNS, list(dict.fromkeys(marks)))
 
 
 def canonical(dimensions: Mapping[str, str]) -> str:

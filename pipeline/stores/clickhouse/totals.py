@@ -6,10 +6,17 @@ A meter is counted by its slug, so an older meter of that slug and its events ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
-from pipeline.core.metering.reconcile import MeterStored, Stored, WindowDifference
+from pipeline.core.metering.reconcile import (
+    MeterStored,
+    PlaceStored,
+    Stored,
+    UniqueDifference,
+    WindowDifference,
+)
 from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
@@ -18,6 +25,10 @@ MAX_DIFFERENCES = 1_000
 
 _NAMESPACES = "SELECT DISTINCT namespace FROM events ORDER BY namespace"
 _FATES = "SELECT fate, count() FROM events FINAL WHERE namespace = {namespace:String} GROUP BY fate"
+_PLACES = (
+    "SELECT input_topic, input_partition, count() FROM events FINAL WHERE namespace = {namespace:String}"
+    " GROUP BY input_topic, input_partition ORDER BY input_topic, input_partition"
+)
 _COUNTED = (
     "SELECT arrayJoin(meters) AS slug, subject, toUInt32(intDiv(toUInt32(time), 60) * 60) AS minute,"
     " toUInt64(count()) AS stored, toUInt64(0) AS held FROM events FINAL"
@@ -40,6 +51,22 @@ _DIFFERENCES = (
     + " GROUP BY slug, subject, minute HAVING all_stored != all_held"
     " ORDER BY slug, subject, minute LIMIT {limit:UInt32}"
 )
+_UNIQUE = (
+    " WHERE namespace = {namespace:String} AND meter_id = {meter_id:UInt64}"
+    " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
+    " GROUP BY subject, minute, dimensions"
+)
+_UNIQUES = (
+    "SELECT subject, minute, sum(low), sum(high), sum(members) FROM ("
+    "SELECT subject, toUInt32(start) AS minute, dimensions, toUInt64(max(value)) AS low,"
+    " toUInt64(sum(value)) AS high, toUInt64(0) AS members FROM windows FINAL"
+    + _UNIQUE
+    + " UNION ALL "
+    + "SELECT subject, toUInt32(start) AS minute, dimensions, toUInt64(0) AS low, toUInt64(0) AS high,"
+    " toUInt64(uniqExact(member)) AS members FROM uniques" + _UNIQUE + ")"
+    " GROUP BY subject, minute, dimensions HAVING sum(members) < sum(low) OR sum(members) > sum(high)"
+    " ORDER BY subject, minute LIMIT {limit:UInt32}"
+)
 _EXTENT = (
     "SELECT min(first), max(last), sum(n) FROM ("
     "SELECT toUInt32(min(time)) AS first, toUInt32(max(time)) AS last, count() AS n FROM events"
@@ -54,31 +81,55 @@ def namespaces(store: ClickHouse) -> list[str]:
     return [str(row[0]) for row in store.query(_NAMESPACES)]
 
 
-def stored(store: ClickHouse, namespace: str) -> Stored:
-    """Events by fate, per meter the events and the counts of its windows, and each window where these differ.
+def stored(store: ClickHouse, namespace: str, unique: Mapping[int, str] = MappingProxyType({})) -> Stored:
+    """What is held of one namespace, compared with itself. Compares one month of event time after the other.
 
-    Of the differing windows at most MAX_DIFFERENCES. Compares one month of event time after the other.
+    Args:
+        store: where to count.
+        namespace: whose rows.
+        unique: slugs of the UNIQUE_COUNT meters by id; their members are compared with their windows.
+
+    Returns:
+        Events by fate and by input partition, per meter the events and the counts of its windows, and of differing
+        windows at most MAX_DIFFERENCES.
     """
-    fates = {str(fate): int(count) for fate, count in store.query(_FATES, {"namespace": namespace})}
+    scope: dict[str, Parameter] = {"namespace": namespace}
     meters: dict[str, tuple[int, int]] = {}
     windows: list[WindowDifference] = []
+    uniques: list[UniqueDifference] = []
     for from_s, to_s in _months(store, namespace):
-        parameters: dict[str, Parameter] = {"namespace": namespace, "from_s": from_s, "to_s": to_s}
+        parameters: dict[str, Parameter] = {**scope, "from_s": from_s, "to_s": to_s}
         for slug, counted, held in store.query(_METERS, parameters):
             before = meters.get(slug, (0, 0))
             meters[slug] = (before[0] + counted, before[1] + held)
-        left = MAX_DIFFERENCES - len(windows)
-        if left:
-            differing = store.query(_DIFFERENCES, parameters | {"limit": left})
-            windows += [
-                WindowDifference(slug, subject, instant_text(minute * NS_PER_S), counted, held)
-                for slug, subject, minute, counted, held in differing
-            ]
+        if left := MAX_DIFFERENCES - len(windows):
+            windows += _differing(store, parameters | {"limit": left})
+        if left := MAX_DIFFERENCES - len(uniques):
+            uniques += _differing_uniques(store, parameters | {"limit": left}, unique)
     return Stored(
-        fates=fates,
+        fates={str(fate): int(count) for fate, count in store.query(_FATES, scope)},
         meters=tuple(MeterStored(slug, *counts) for slug, counts in sorted(meters.items())),
         windows=tuple(windows),
+        uniques=tuple(uniques[:MAX_DIFFERENCES]),
+        places=tuple(PlaceStored(str(t), int(p), int(n)) for t, p, n in store.query(_PLACES, scope)),
     )
+
+
+def _differing(store: ClickHouse, parameters: dict[str, Parameter]) -> list[WindowDifference]:
+    return [
+        WindowDifference(slug, subject, instant_text(minute * NS_PER_S), counted, held)
+        for slug, subject, minute, counted, held in store.query(_DIFFERENCES, parameters)
+    ]
+
+
+def _differing_uniques(
+    store: ClickHouse, parameters: dict[str, Parameter], unique: Mapping[int, str]
+) -> list[UniqueDifference]:
+    return [
+        UniqueDifference(slug, subject, instant_text(minute * NS_PER_S), int(low), int(high), int(members))
+        for meter_id, slug in unique.items()
+        for subject, minute, low, high, members in store.query(_UNIQUES, parameters | {"meter_id": meter_id})
+    ]
 
 
 def _months(store: ClickHouse, namespace: str) -> Iterator[tuple[int, int]]:

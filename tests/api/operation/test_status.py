@@ -25,16 +25,16 @@ def nothing_yet(served: Settings, store: ClickHouse) -> Iterator[None]:
     yield
     producer = Producer(kafka.producer_config(served))
     for stage in ("ingest", "dedupe", "aggregate"):
-        producer.produce("counts", None, f"{stage}/in/0")
+        producer.produce("counts", None, f"{stage}/events/0")
     assert producer.flush(10) == 0
     for table in ("events", "windows"):
         store.query("TRUNCATE TABLE " + table)
 
 
 def count(settings: Settings, stage: str, **names: int) -> None:
-    record = Counts(stage, "in", 0, 0, "id", {"default": names})
+    record = Counts(stage, "events", 0, 0, "id", {"default": names})
     producer = Producer(kafka.producer_config(settings))
-    producer.produce("counts", msgspec.json.encode(record), f"{stage}/in/0")
+    producer.produce("counts", msgspec.json.encode(record), f"{stage}/events/0")
     assert producer.flush(10) == 0
 
 
@@ -67,6 +67,23 @@ def test_reconcile_names_a_lost_window(
         "default: meter tokens, subject acme, minute 2026-01-01T12:00:00Z: "
         "1 stored events, but the window holds 0.",
     ]
+
+
+def test_reconcile_fails_where_a_table_is_missing(
+    api: TestClient, served: Settings, store: ClickHouse
+) -> None:
+    write(store, [("acme", 0, "small")])
+    counted(served, 1)
+    store.query("DROP TABLE windows")
+    try:
+        report = api.get("/reconcile?wait_s=0.5").json()
+        assert (report["ok"], report["settled"]) == (False, True)
+        (sentence,) = report["differences"]
+        assert (
+            sentence.startswith("default: ClickHouse refused (code 60)") and "rebuild clickhouse" in sentence
+        )
+    finally:
+        store.ensure_schema()
 
 
 def test_reconcile_shows_what_is_in_flight(api: TestClient, served: Settings) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pipeline.core.metering.reconcile import (
     FATES,
     MeterStored,
+    PlaceStored,
     Stored,
+    UniqueDifference,
     WindowDifference,
     in_flight,
     reconcile,
@@ -27,9 +29,6 @@ INGEST = {"read": 100, "accepted": 90, "rejected:bad-json": 7, "rejected:missing
 DEDUPE = {"read": 90, "unique": 80, "duplicate": 8, "conflict": 2}
 AGGREGATE = {"read": 80, "counted": 70, "unmetered": 6, "invalid": 3, "rejected:window-closed": 1}
 FATES_OF_ALL = {"counted": 70, "duplicate": 8, "conflict": 2, "rejected": 11, "unmetered": 6, "invalid": 3}
-
-
-VOIDED = "default: 0 events are voided, but 1 are stored so."
 
 
 def whole() -> list[Counts]:
@@ -101,16 +100,55 @@ def test_equal_storage_is_ok() -> None:
 @pytest.mark.parametrize("by", [1, -1])
 def test_a_stored_fate_that_differs_is_named(fate: str, by: int) -> None:
     stored = Stored({**FATES_OF_ALL, fate: FATES_OF_ALL[fate] + by})
-    expected = (
-        f"default: {FATES_OF_ALL[fate]} events are {fate}, but {FATES_OF_ALL[fate] + by} are stored so."
+    (sentence,) = reconcile(whole(), {"default": stored}).differences
+    number = FATES_OF_ALL[fate]
+    assert sentence.startswith(f"default: {number} events are {fate} by ")
+    assert sentence.endswith(f", but {number + by} are stored.")
+
+
+@pytest.mark.parametrize(
+    ("fate", "stages"),
+    [("counted", "aggregate and backfill"), ("conflict", "dedupe"), ("rejected", "ingest and aggregate")],
+)
+def test_the_stage_that_decided_is_named(fate: str, stages: str) -> None:
+    (sentence,) = reconcile(whole(), {"default": Stored({**FATES_OF_ALL, fate: 0})}).differences
+    assert f"{fate} by {stages}, but" in sentence
+
+
+def test_an_input_partition_of_which_rows_are_missing_is_named() -> None:
+    ingest = [counts("ingest", {"read": 40, "accepted": 40}, partition=p) for p in range(2)]
+    rest = [counts("dedupe", {"read": 80, "unique": 80}), counts("aggregate", {"read": 80, "counted": 80})]
+    both = (PlaceStored("input-of-ingest", 0, 40), PlaceStored("input-of-ingest", 1, 38))
+    named = reconcile([*ingest, *rest], {"default": Stored({"counted": 80}, places=both)}).differences
+    assert named == ["default: ingest read 40 events from input-of-ingest/1, but 38 are stored."]
+    elsewhere = (both[0], PlaceStored("elsewhere", 0, 1))
+    named = reconcile([*ingest, *rest], {"default": Stored({"counted": 80}, places=elsewhere)}).differences
+    assert named == [
+        "default: ingest read 0 events from elsewhere/0, but 1 are stored.",
+        "default: ingest read 40 events from input-of-ingest/1, but 0 are stored.",
+    ]
+
+
+def test_members_that_are_missing_are_named() -> None:
+    stored = Stored(
+        FATES_OF_ALL,
+        uniques=(
+            UniqueDifference("visitors", "acme", "2026-01-01T00:00:00Z", 5, 5, 4),
+            UniqueDifference("visitors", "zeta", "2026-01-01T00:00:00Z", 5, 7, 8),
+        ),
     )
-    assert reconcile(whole(), {"default": stored}).differences == [expected]
+    assert reconcile(whole(), {"default": stored}).differences == [
+        "default: meter visitors, subject acme, minute 2026-01-01T00:00:00Z: "
+        "5 different values, but 4 are stored.",
+        "default: meter visitors, subject zeta, minute 2026-01-01T00:00:00Z: "
+        "5 to 7 different values, but 8 are stored.",
+    ]
 
 
 def test_a_stored_fate_that_nobody_decided_is_named() -> None:
     stored = Stored({**FATES_OF_ALL, "voided": 1})
     assert reconcile(whole(), {"default": stored}).differences == [
-        "default: 0 events are voided, but 1 are stored so."
+        "default: 0 events are voided by no stage, but 1 are stored."
     ]
 
 
@@ -120,7 +158,7 @@ def test_a_namespace_without_rows_is_compared_with_nothing() -> None:
 
 def test_a_stored_namespace_that_nobody_read_is_named() -> None:
     report = reconcile([], {"ghost": Stored({"counted": 2})})
-    assert report.differences == ["ghost: 0 events are counted, but 2 are stored so."]
+    assert report.differences == ["ghost: 0 events are counted by aggregate and backfill, but 2 are stored."]
 
 
 def test_windows_that_differ_are_named_by_meter_subject_and_minute() -> None:

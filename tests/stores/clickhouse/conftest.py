@@ -6,11 +6,11 @@ A server that is not installed skips its tests, and fails them where CI=true.
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
+from tests.fixtures.absent import absent
 
 CONFIG = """<yandex>
 <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>
@@ -54,11 +55,16 @@ def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with real_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@contextmanager
+def real_server(folder: Path) -> Iterator[str]:
+    """A clickhouse-server with its data under `folder`/data; its URL. Skips, or fails in CI, where there is none."""
     if shutil.which("clickhouse-server") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("clickhouse-server is not installed")
-        pytest.skip("clickhouse-server is not installed")
-    folder, port = tmp_path_factory.mktemp("server"), process.free_port()
+        absent("clickhouse-server is not installed")
+    port = process.free_port()
     (folder / "users.xml").write_text(USERS)
     config = CONFIG.format(folder=folder, port=port, http_port=process.free_port())
     (folder / "config.xml").write_text(config)

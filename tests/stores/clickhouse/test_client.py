@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local import process
-from pipeline.stores.clickhouse.client import ClickHouse, schema_statements
+from pipeline.stores.clickhouse.client import INSERT_ID, TABLES, ClickHouse
 from pipeline.stores.clickhouse.connect import connect
+from pipeline.stores.clickhouse.schema import declared_columns, ensure_tables
 
 HOSTILE = [
     "", " ", "'", "\\", "\\'", '"', "%", "%s", "%(name)s", "{name:String}", "{}", "\\N", "NULL", "\t\n\r\0\b\f",
@@ -173,10 +174,51 @@ def test_a_url_that_names_no_store_is_rejected(url: str) -> None:
     assert refusal.value.reason == "bad-setting"
 
 
-def test_only_newer_servers_get_what_only_they_know() -> None:
-    old, new = schema_statements("18.16.1"), schema_statements("26.9.2.1")
-    assert [text.split("(")[0].split()[-1] for text in old] == ["events", "windows", "uniques", "marks"]
-    assert new[: len(old)] == old and all(
-        text.startswith("ALTER TABLE events ADD INDEX") for text in new[len(old) :]
-    )
-    assert len(new) > len(old)
+def test_a_column_that_an_older_table_lacks_is_added(store: ClickHouse, namespace: str) -> None:
+    store.query("ALTER TABLE uniques DROP COLUMN insert_id" if _is_old(store) else _WITHOUT_ID)
+    store.ensure_schema()
+    store.insert("uniques", uniques(namespace, ["s"]) | {"insert_id": [7]})
+    asked = {"namespace": namespace}
+    assert store.query(
+        "SELECT toUInt32(insert_id) FROM uniques WHERE namespace = {namespace:String}", asked
+    ) == [(7,)]
+
+
+_WITHOUT_ID = "ALTER TABLE uniques DROP INDEX IF EXISTS by_insert, DROP COLUMN insert_id"
+
+
+def _is_old(store: ClickHouse) -> bool:
+    return str(store.query("SELECT version()")[0][0]).startswith("18.")
+
+
+def test_what_is_there_is_not_made_again(store: ClickHouse) -> None:
+    asked: list[str] = []
+
+    class Asked:
+        def query(self, sql: str, parameters: Any = None) -> Any:
+            asked.append(sql)
+            return store.query(sql, parameters)
+
+    store.ensure_schema()
+    ensure_tables(cast(ClickHouse, Asked()))
+    assert asked and all(sql.startswith("SELECT") for sql in asked)
+
+
+def test_on_a_nearly_full_disk_no_table_is_changed() -> None:
+    class Full:
+        def query(self, sql: str, parameters: Any = None) -> Any:
+            assert sql.startswith("SELECT"), sql
+            answers = {"version()": [("26.9.1",)], "free_space": [(5 << 20,)]}
+            return next((rows for word, rows in answers.items() if word in sql), [])
+
+    with pytest.raises(Unavailable, match="5 MiB left"):
+        ensure_tables(cast(ClickHouse, Full()))
+
+
+def test_every_column_is_declared_once() -> None:
+    declared = declared_columns()
+    found: dict[str, set[str]] = {}
+    for table, name, _ in declared:
+        found.setdefault(table, set()).add(name)
+    assert found == {table: {*columns, INSERT_ID} for table, columns in TABLES.items()}
+    assert len(declared) == sum(map(len, found.values()))

@@ -106,9 +106,31 @@ def test_an_event_that_a_backfill_changed_keeps_the_revision_of_its_decision() -
 
 
 def test_packed_records_decode_to_rows() -> None:
-    packed = msgspec.json.encode([Settled(EVENT, "counted", "", ["m"], 4)] * 3)
+    packed = msgspec.json.encode([Settled(placed(offset), "counted", "", ["m"], 4) for offset in range(3)])
     columns = settled_columns(msgspec.json.decode(packed, type=list[Settled]), 1)
     assert columns["data"] == ['{"a":1.10}'] * 3
+
+
+def placed(offset: int) -> Event:
+    return msgspec.structs.replace(EVENT, offset=offset)
+
+
+def test_an_event_written_twice_together_is_one_row_of_the_highest_revision() -> None:
+    first, second = Settled(placed(1), "unmetered", "", [], 4), Settled(placed(1), "counted", "", ["m"], 9)
+    other = Settled(msgspec.structs.replace(placed(1), partition=8), "invalid", "", [], 2)
+    for together in ([first, second, other], [second, first, other]):
+        columns = settled_columns(together, 1)
+        assert sorted(zip(columns["fate"], columns["input_partition"], strict=True)) == [
+            ("counted", 3),
+            ("invalid", 8),
+        ]
+
+
+def test_rows_made_together_have_keys_of_their_own() -> None:
+    assert rejected_columns([(b"1", headers()), (b"1", headers())], 1)["raw"] == ["1"]
+    brought = [window(members=["a", "b"]), window(members=["b"], part=1), window(members=["b"], start_s=120)]
+    assert unique_columns(brought)["member"] == ["a", "b", "b"]
+    assert mark_columns([("m", "usage", 1), ("m", "usage", 1), ("m", "usage", 2)])["partition"] == [1, 2]
 
 
 @pytest.mark.parametrize("time_ns,time", [(-1, 0), (-(10**18), 0), (10**19, LATEST_S), (59_999_999_999, 59)])

@@ -18,7 +18,13 @@ import pytest
 PIPELINE = Path(__file__).parents[3] / "pipeline"
 FOLDERS = ("stores", "api", "agents", "local")
 MODULES = sorted(path for folder in FOLDERS for path in (PIPELINE / folder).rglob("*.py"))
-WIRES = {"stores/clickhouse/client", "stores/clickhouse/native", "stores/clickhouse/http", "local/clickhouse"}
+WIRES = {
+    "stores/clickhouse",
+    "stores/clickhouse_schema",
+    "stores/clickhouse_native",
+    "stores/clickhouse_http",
+    "local/clickhouse_front",
+}
 SQL = re.compile(
     r"\b(SELECT|INSERT INTO|FROM|WHERE|GROUP BY|ORDER BY|CREATE|ALTER|DROP|USE|LIMIT|VALUES|HAVING)\b"
 )
@@ -32,7 +38,10 @@ JOINS = {
     ("stores/clickhouse/client", "create_database_statement"),
     ("stores/clickhouse/native", "insert"),
     ("stores/clickhouse/http", "insert"),
-    ("local/clickhouse", "_use"),
+    ("stores/clickhouse_schema", "_missing"),
+    ("local/clickhouse_front", "_insert"),
+    ("local/clickhouse_front", "_use"),
+    ("local/clickhouse_front", "_limit"),
 }
 ASKING = {"query", "execute_iter", "send_insert"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.core.metering.reconcile import MeterStored, WindowDifference
+import time
+
+from pipeline.core.metering.reconcile import MeterStored, PlaceStored, UniqueDifference, WindowDifference
+from pipeline.core.metering.usage_query import instant_text
 from pipeline.records import Settled
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns
@@ -24,8 +27,43 @@ def test_what_is_whole_has_no_difference(store: ClickHouse, namespace: str) -> N
     found = stored(store, namespace)
     assert found.fates == {"counted": 20, "invalid": 1, "unmetered": 1}
     assert found.meters == (MeterStored("sum", 20, 20), MeterStored("unique_count", 20, 20))
-    assert found.windows == ()
+    assert (found.windows, found.uniques) == ((), ())
+    assert found.places == (PlaceStored("events", 0, 22),)
     assert namespace in namespaces(store)
+
+
+def test_members_are_compared_with_their_windows(store: ClickHouse, namespace: str) -> None:
+    tenant(store, namespace)
+    unique = {2: "unique_count", 99: "without_rows"}
+    assert stored(store, namespace, unique).uniques == ()
+    asked = {"namespace": namespace}
+    subject, start, dimensions, value = store.query(WINDOW, asked)[0]
+    row = {
+        "subject": subject,
+        "start": start,
+        "dimensions": dimensions,
+        "member": "00" * 16,
+        "meter_id": 2,
+        **asked,
+    }
+    store.insert("uniques", {name: [value] for name, value in row.items()})
+    (difference,) = stored(store, namespace, unique).uniques
+    minute = instant_text(start * NS)
+    assert difference == UniqueDifference("unique_count", subject, minute, value, value, value + 1)
+    gone = namespace + "-gone"
+    whole = tenant(store, gone)
+    assert whole.meters[1].meter_id == 2
+    store.query("ALTER TABLE uniques DELETE WHERE namespace = {namespace:String}", {"namespace": gone})
+    deadline = time.monotonic() + 30
+    while not (found := stored(store, gone, unique).uniques):
+        assert time.monotonic() < deadline  # a mutation of an old server runs behind
+    assert {difference.members for difference in found} == {0}
+
+
+WINDOW = (
+    "SELECT subject, toUInt32(start), dimensions, toUInt32(value) FROM windows FINAL"
+    " WHERE namespace = {namespace:String} AND meter_id = 2 ORDER BY start, dimensions LIMIT 1"
+)
 
 
 def test_a_stolen_event_is_named(store: ClickHouse, namespace: str) -> None:

@@ -1,0 +1,99 @@
+"""What the sink's input topics become in ClickHouse: records gathered, written and proved together.
+
+Owns: which topic's records become rows of which table, and the order in which tables are written.
+Does not own: a row's columns (stores.clickhouse.rows), the proof (stores.clickhouse.proof), when to write (sink,
+sink_rebuild).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from pipeline.engine.crash_points import reach
+from pipeline.records import Settled, Window
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove, rows_of
+from pipeline.stores.clickhouse.rows import (
+    mark_columns,
+    rejected_columns,
+    settled_columns,
+    unique_columns,
+    window_columns,
+)
+
+INPUTS = ("events-settled", "duplicates", "rejected", "usage")
+MARKED = frozenset(
+    {"events-settled", "usage"}
+)  # a record with a key is a mark there: see core.metering.backfill
+
+_settled = msgspec.json.Decoder(list[Settled]).decode
+_windows = msgspec.json.Decoder(list[Window]).decode
+
+
+class Record(Protocol):
+    """What is read of a Kafka record."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+@dataclass
+class Rows:
+    """What is written together."""
+
+    settled: list[Settled] = field(default_factory=list)
+    rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    marks: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.settled) + len(self.rejected) + len(self.windows)
+
+    def take(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+        """Adds records of one partition of INPUTS; gives how many events or windows they held."""
+        before = len(self)
+        for record in records:
+            if topic in MARKED and record.key is not None:
+                self.marks.append((record.key.decode(), topic, partition))
+            elif topic == "rejected":
+                self.rejected.append((record.value, tuple(record.headers)))
+            elif topic == "usage":
+                self.windows += _windows(record.value or b"[]")
+            else:
+                self.settled += _settled(record.value or b"[]")
+        return len(self) - before
+
+    def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> dict[str, int]:
+        """Writes everything and proves that it is stored. Blocks.
+
+        Returns: rows by table.
+        Raises: Unavailable; then nothing, a part or all of it is stored, and it is to be written again.
+        """
+        reach("sink.before-insert")
+        stored_at_ms, insert_id = now_ms(), new_insert_id()
+        # Members come before their windows, which count their events: see stores.clickhouse.usage.
+        settled = settled_columns(self.settled, stored_at_ms)
+        rejected = rejected_columns(self.rejected, stored_at_ms)
+        first = {
+            "events": {name: values + rejected[name] for name, values in settled.items()},
+            "uniques": unique_columns(self.windows),
+        }
+        insert(store, first, insert_id)
+        reach("sink.half-inserted")
+        windows = {"windows": window_columns(self.windows, stored_at_ms)}
+        insert(store, windows, insert_id)
+        prove(store, first | windows, insert_id)
+        # A mark says that what stood before it is stored, so it waits for the proof.
+        marks = {"marks": mark_columns(self.marks)}
+        insert(store, marks, insert_id)
+        prove(store, marks, insert_id)
+        reach("sink.after-insert")
+        return {table: rows_of(columns) for table, columns in (first | windows | marks).items()}

@@ -1,0 +1,76 @@
+"""`tallymark rebuild`: what a store holds, written again from the topics.
+
+Owns: its arguments and what it prints. Does not own: the work (agents.sink_rebuild).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+
+@click.group()
+def rebuild() -> None:
+    """Write a store's contents again from the topics.
+
+    \b
+    Example:
+      tallymark rebuild clickhouse
+    """
+
+
+@rebuild.command("clickhouse")
+@click.option(
+    "--from",
+    "from_",
+    metavar="TIME",
+    help="Only what Kafka received since: RFC 3339, or a date in UTC.  [default: all that the topics hold]",
+)
+def rebuild_clickhouse(from_: str | None) -> None:
+    """Write ClickHouse's rows again from Kafka.
+
+    Use it when `tallymark reconcile` says that rows are missing, or when a table was lost. Missing tables are made. The
+    sink may run meanwhile, and the command may be run again: a row replaces itself, and a newer one stays. What the
+    retention of a topic has removed cannot be written again; the command names the time before which rows may be
+    missing.
+
+    \b
+    Example:
+      tallymark rebuild clickhouse --from 2026-01-31 && tallymark reconcile
+    """
+    from pipeline.agents.sink_rebuild import rebuild as run
+    from pipeline.cli.tables import count, print_table
+    from pipeline.core.values.user_time import instant_ns
+    from pipeline.settings import load
+    from pipeline.stores.clickhouse.connect import connect
+
+    settings = load()
+    from_ns = instant_ns("from", from_)
+    store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
+    with click.progressbar(length=1, label="rewriting rows", file=click.get_text_stream("stderr")) as bar:
+
+        def show(done: int, of: int) -> None:
+            bar.length = max(of, 1)
+            bar.update(done - bar.pos)
+
+        done = run(settings, store, None if from_ns is None else from_ns // 1_000_000, show)
+    print_table(
+        ("topic", "records"),
+        ((name, count(n)) for name, n in sorted(done.records.items())),
+        right=("records",),
+    )
+    print_table(
+        ("table", "rows"), ((name, count(n)) for name, n in sorted(done.rows.items())), right=("rows",)
+    )
+    for topic, before_ms in sorted(done.gone_before_ms.items()):
+        at = (
+            datetime.fromtimestamp(before_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        )
+        click.echo(
+            f"warning: the retention of {topic} has removed records from before {at}; their rows were not written.",
+            err=True,
+        )
+
+
+COMMANDS: list[click.Command] = [rebuild]

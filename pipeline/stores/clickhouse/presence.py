@@ -1,0 +1,100 @@
+"""Which of some rows ClickHouse holds, as they are or replaced by the same or a newer revision.
+
+Owns: looking rows up by their sort keys, and comparing revisions. Does not own: when that is needed (clickhouse.proof).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.stores.clickhouse.client import ClickHouse, Columns, Parameter
+
+LOOKED_UP = 2_000  # rows a statement; their keys travel as parameters
+
+_BETWEEN = " >= toDateTime({from_s:UInt32}, 'UTC')"
+_AND = " <= toDateTime({to_s:UInt32}, 'UTC')"
+_NAMESPACES = " namespace IN (SELECT arrayJoin({namespace:Array(String)}))"
+_METERS = " AND meter_id IN (SELECT arrayJoin(CAST({meter_id:Array(UInt64)} AS Array(UInt64))))"
+_SUBJECTS = " AND subject IN (SELECT arrayJoin({subject:Array(String)}))"
+_SCOPE = _NAMESPACES + _METERS + _SUBJECTS + " AND start" + _BETWEEN + " AND start" + _AND
+_KEYS: dict[str, tuple[str, ...]] = {
+    "events": ("namespace", "input_topic", "input_partition", "input_offset"),
+    "windows": ("namespace", "meter_id", "subject", "start", "dimensions", "part"),
+    "uniques": ("namespace", "meter_id", "subject", "start", "dimensions", "member"),
+    "marks": ("mark", "topic", "partition"),
+}
+_LOOK_UP = {
+    "events": (
+        "SELECT namespace, input_topic, input_partition, input_offset, max(revision) AS newest FROM events WHERE"
+        + _NAMESPACES
+        + " AND time"
+        + _BETWEEN
+        + " AND time"
+        + _AND
+        + " AND input_offset IN (SELECT arrayJoin(CAST({input_offset:Array(UInt64)} AS Array(UInt64))))"
+        " GROUP BY namespace, input_topic, input_partition, input_offset"
+    ),
+    "windows": (
+        "SELECT namespace, meter_id, subject, toUInt32(start) AS minute, dimensions, part, max(revision) AS newest"
+        " FROM windows WHERE" + _SCOPE + " GROUP BY namespace, meter_id, subject, minute, dimensions, part"
+    ),
+    "uniques": (
+        "SELECT DISTINCT namespace, meter_id, subject, toUInt32(start), dimensions, member, 0 FROM uniques WHERE"
+        + _SCOPE
+        + " AND member IN (SELECT arrayJoin({member:Array(String)}))"
+    ),
+    "marks": (
+        "SELECT DISTINCT mark, topic, partition, 0 FROM marks WHERE mark IN (SELECT arrayJoin({mark:Array(String)}))"
+    ),
+}
+# What a statement is told of the rows that it looks up; texts of numbers stay numbers.
+_GIVEN = {
+    "events": ("namespace", "input_offset"),
+    "windows": ("namespace", "meter_id", "subject"),
+    "uniques": ("namespace", "meter_id", "subject", "member"),
+    "marks": ("mark",),
+}
+_TIMES = {"events": "time", "windows": "start", "uniques": "start"}
+
+
+def absent(store: ClickHouse, table: str, columns: Columns) -> int:
+    """How many of these rows ClickHouse holds neither as they are nor in a newer revision.
+
+    Args:
+        store: where to look.
+        table: one of stores.clickhouse.TABLES.
+        columns: as they were written; without a `revision` any row with the same key will do.
+
+    Raises:
+        Unavailable, Broken.
+    """
+    return sum(
+        newest < revision
+        for part in _parts(columns)
+        for revision, newest in _revisions(table, part, _stored(store, table, part))
+    )
+
+
+def _parts(columns: Columns) -> Iterator[dict[str, list[Any]]]:
+    rows = len(next(iter(columns.values()), ()))
+    for first in range(0, rows, LOOKED_UP):
+        yield {name: list(values[first : first + LOOKED_UP]) for name, values in columns.items()}
+
+
+def _stored(store: ClickHouse, table: str, part: dict[str, list[Any]]) -> dict[tuple[Any, ...], int]:
+    """The newest stored revision by key."""
+    parameters: dict[str, Parameter] = {name: sorted(set(part[name])) for name in _GIVEN[table]}
+    if (time := _TIMES.get(table)) is not None:
+        parameters |= {"from_s": min(part[time]), "to_s": max(part[time])}
+    return {tuple(key): int(newest) for *key, newest in store.query(_LOOK_UP[table], parameters)}
+
+
+def _revisions(
+    table: str, part: dict[str, list[Any]], stored: dict[tuple[Any, ...], int]
+) -> Iterator[tuple[int, int]]:
+    """(revision written, newest stored revision or -1) of each row."""
+    keys = zip(*(part[name] for name in _KEYS[table]), strict=True)
+    revisions = part.get("revision") or [0] * len(next(iter(part.values())))
+    for key, revision in zip(keys, revisions, strict=True):
+        yield revision, stored.get(key, -1)
