@@ -208,7 +208,11 @@ class Worker(msgspec.Struct):
 
 
 class Command(msgspec.Struct, omit_defaults=True):
-    """`commands`: a wish of a user. The control agent decides it and answers on `replies` under the same `id`."""
+    """`commands`: a change that somebody asks for. The control agent decides it and answers on `replies`.
+
+    With `request` it is done once in 24 hours, however often it is sent: a later command with the same `id` gets the
+    same answer if its `request` is the same, and is refused otherwise.
+    """
 
     id: str
     kind: str  # "meter.apply", "customer.create", ...: the table in core/control.py
@@ -218,6 +222,8 @@ class Command(msgspec.Struct, omit_defaults=True):
     body: dict[str, object]
     request_id: str = ""  # of the HTTP request
     ip: str = ""  # from where it came
+    attempt: str = ""  # which sending of the command this is; the reply's key
+    request: str = ""  # what is asked, as a digest; empty: the id is not used again
 
 
 class Definition(msgspec.Struct):
@@ -233,13 +239,15 @@ class Definition(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """`replies`, key = the command's id. `error` is a Rejected's reason, `detail` its sentence."""
+    """`replies`, key = the command's `attempt`, or its id. `error` is a Rejected's reason, `detail` its sentence."""
 
     id: str
     revision: int
     error: str = ""
     detail: str = ""
     body: dict[str, object] | None = None
+    attempt: str = ""  # the command's
+    repeated: bool = False  # it was done before, and this is the answer from then
 
 
 class Audit(msgspec.Struct):

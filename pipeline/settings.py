@@ -120,7 +120,8 @@ class Settings(BaseSettings):
         default=2_592_000, ge=1, description="how long a webhook that has ended can be seen and sent again"
     )
     webhook_allow_hosts: str = Field(
-        default="", description="hosts that webhooks may reach at any address and port, comma separated"
+        default="",
+        description="host:port of receivers that webhooks may reach at any address, comma separated; host:*: any port",
     )
     webhook_allow_http: bool = Field(default=False, description="whether webhooks may go to http:// URLs")
     webhook_ca: str = Field(
@@ -174,6 +175,17 @@ class Settings(BaseSettings):
             )
         if parts.scheme != "unix" and not parts.hostname:
             raise ValueError(f"{_without_password(value)!r} names no host")
+        return value
+
+    @field_validator("webhook_allow_hosts")
+    @classmethod
+    def _receivers(cls, value: str) -> str:
+        from pipeline.core.notifications.safe_address import allowed_hosts
+
+        try:
+            allowed_hosts(value)
+        except Rejected as refusal:
+            raise ValueError(refusal.detail) from refusal
         return value
 
     @field_validator("webhook_schedule_s")

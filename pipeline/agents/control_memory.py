@@ -1,8 +1,11 @@
-"""What the control stage knows between chunks: the definitions' indices, the newest replies, the audit log's head.
+"""What the control stage knows between chunks: the definitions' indices, the audit log's head, what it sent last.
 
-Owns: how these lie in the table, whose changelog is `control`. Does not own: deciding (core.control).
-Beside definitions the table holds entries of its own, whose keys begin with `/`: `/reply/N`, the newest REPLIES_KEPT
-commands with what was said to them, and `/audit/head`. They are Definitions of kinds that nobody else knows.
+Owns: how these lie in the table, whose changelog is `control`. Does not own: deciding (core.control), the answers under
+idempotency keys (control_answers).
+Beside definitions the table holds entries of the stage's own, whose keys begin with `/`. `/audit/head` is the newest
+record of the audit log, with the offset of the newest command. `/reply/N` is what the Nth decision of the newest chunk
+sent: should its transaction tear, so that the state is there and the offset is not, the same is sent again. They are
+Definitions of kinds that nobody else knows.
 """
 
 from __future__ import annotations
@@ -14,23 +17,36 @@ import msgspec
 from pipeline.core.definitions.audit import EMPTY, Head
 from pipeline.core.definitions.index import OWN, Catalog
 from pipeline.engine.table import Overlay
-from pipeline.records import Audit, Command, Definition, Reply
+from pipeline.records import Audit, Definition, Reply
 
-REPLIES_KEPT = 1000  # a command sent again after that many others is decided again
+MOST_SLOTS = 8192  # commands that fit a fetch of 1 MiB
+NOTHING_YET = -1
 _SCANNED = 5000
+_DEFINITIONS = b"0"  # sorts behind everything that begins with `/`, and a namespace begins with no less
 _HEAD = f"{OWN}audit/head"
+_SLOTS = f"{OWN}reply/"
 
 _definition = msgspec.json.Decoder(Definition).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Answered(msgspec.Struct):
-    """A command that was decided: where it stood in `commands`, and what was said."""
+class Sent(msgspec.Struct, frozen=True):
+    """A record that a decision sent beside its reply and its audit record. partition -1: as its key says."""
+
+    topic: str
+    key: str
+    value: str
+    partition: int = -1
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """A command that was decided: where it stands in `commands`, and all that was sent."""
 
     namespace: str
     offset: int
     reply: Reply
     audit: Audit
+    sent: list[Sent] = []
 
 
 class Stored(MutableMapping[str, Definition]):
@@ -58,14 +74,17 @@ class Stored(MutableMapping[str, Definition]):
         """All definitions, read in bulk."""
         return (_definition(value) for _, value in self._scanned())
 
+    def own(self, prefix: str) -> Iterator[tuple[str, Definition]]:
+        """The committed entries of the stage's own that begin so."""
+        for key, value in _scan(self.table, prefix.encode()):
+            if not (place := key.decode()).startswith(prefix):
+                return
+            yield place, _definition(value)
+
     def _scanned(self) -> Iterator[tuple[str, bytes]]:
         """What is committed, as `Overlay.scan`."""
-        start = b""
-        while found := self.table.scan(start, _SCANNED):
-            for key, value in found:
-                if not (place := key.decode()).startswith(OWN):
-                    yield place, value
-            start = found[-1][0] + b"\0"
+        for key, value in _scan(self.table, _DEFINITIONS):
+            yield key.decode(), value
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -78,44 +97,60 @@ class Memory:
         self._stored = Stored(table)
         self.catalog = Catalog(self._stored, self._stored.committed())
         self.head = EMPTY
-        self._slots: dict[tuple[str, str], int] = {}  # by namespace and command id
-        self._commands: dict[int, tuple[str, str]] = {}  # the same the other way
+        self._decided_to = NOTHING_YET  # offset of the newest command that was decided
+        self._again: dict[int, Decided] = {}  # by offset: what the newest chunk sent
+        self._slot = 0  # of the next decision
+        self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
             body = head.body or {}
             self.head = Head(msgspec.convert(body["seq"], int), str(body["hash"]))
-        for slot in range(min(self.head.seq + 1, REPLIES_KEPT)):
-            if (answered := self._answered(slot)) is not None:
-                self._note(slot, (answered.namespace, answered.reply.id))
+            self._decided_to = msgspec.convert(body.get("offset", NOTHING_YET), int)
+        for place, slot in self._stored.own(_SLOTS):
+            decided = msgspec.convert(slot.body, Decided)
+            self._again[decided.offset] = decided
+            self._slots = max(self._slots, int(place.removeprefix(_SLOTS)) + 1)
+
+    @property
+    def table(self) -> Overlay:
+        """The overlay of the chunk that is worked on."""
+        return self._stored.table
 
     def turn_to(self, table: Overlay) -> None:
         """Work on the next chunk's overlay."""
         self._stored.table = table
+        self._slot = 0
 
-    def earlier(self, command: Command) -> Answered | None:
-        """What was said to the command before, if it was one of the newest REPLIES_KEPT."""
-        slot = self._slots.get((command.namespace, command.id))
-        return None if slot is None else self._answered(slot)
+    def again(self, offset: int) -> Decided | None:
+        """What was sent when the command at `offset` was decided, where it is read again after a torn transaction."""
+        found = self._again.get(offset) if offset <= self._decided_to else None
+        if found is not None:
+            self._slot += 1
+        return found
 
-    def said(self, command: Command, offset: int, reply: Reply, audit: Audit) -> None:
-        """Keeps what was said to a command, in place of the oldest."""
-        slot = audit.seq % REPLIES_KEPT
-        answered = Answered(command.namespace, offset, reply, audit)
-        self._own(f"reply/{slot}", audit.at_ms, msgspec.to_builtins(answered))
-        self._note(slot, (command.namespace, command.id))
-        self.head = Head(audit.seq, audit.hash)
-        self._own("audit/head", audit.at_ms, {"seq": audit.seq, "hash": audit.hash})
+    def is_decided(self, offset: int) -> bool:
+        """Whether the command at `offset` was decided before."""
+        return offset <= self._decided_to
 
-    def _note(self, slot: int, command: tuple[str, str]) -> None:
-        if (old := self._commands.get(slot)) is not None and self._slots.get(old) == slot:
-            del self._slots[old]
-        self._commands[slot] = command
-        if command[1]:  # what could not be read has no id
-            self._slots[command] = slot
+    def note(self, decided: Decided) -> None:
+        """Keeps what a decision sent until the next chunk, and moves the audit log's head."""
+        at_ms, audit = decided.audit.at_ms, decided.audit
+        self._own(f"reply/{self._slot % MOST_SLOTS}", at_ms, msgspec.to_builtins(decided))
+        self._slot += 1
+        self.head, self._decided_to = Head(audit.seq, audit.hash), decided.offset
+        self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
+
+    def end_chunk(self) -> None:
+        """Drops what was sent by the chunk before and is not overwritten."""
+        for slot in range(self._slot, self._slots):
+            self._stored.table.delete(f"{_SLOTS}{slot}".encode())
+        self._slots = min(self._slot, MOST_SLOTS)
 
     def _own(self, name: str, at_ms: int, body: dict[str, object]) -> None:
         kind, _, last = name.partition("/")
         self._stored[OWN + name] = Definition(self.catalog.revision, kind, "", last, "", at_ms, body)
 
-    def _answered(self, slot: int) -> Answered | None:
-        found = self._stored.get(f"{OWN}reply/{slot}")
-        return None if found is None else msgspec.convert(found.body, Answered)
+
+def _scan(table: Overlay, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while found := table.scan(start, _SCANNED):
+        yield from found
+        start = found[-1][0] + b"\0"

@@ -22,7 +22,6 @@ from pipeline.agents.webhook_attempts import Outcomes
 from pipeline.agents.webhook_dispatch import Sending
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import apply, forget, partition_of
-from pipeline.core.notifications.safe_address import Policy
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
@@ -31,6 +30,7 @@ from pipeline.errors import Broken
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
 from pipeline.stores.webhook_http import Sender
+from pipeline.stores.webhook_policy import policy_of
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
@@ -77,9 +77,7 @@ def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoin
 
 
 def _sender(settings: Settings) -> Sender:
-    hosts = (host.strip().lower() for host in settings.webhook_allow_hosts.split(","))
-    policy = Policy(settings.webhook_allow_http, frozenset(host for host in hosts if host))
-    return Sender(settings.webhook_timeout_s, policy, trusted=settings.webhook_ca)
+    return Sender(settings.webhook_timeout_s, policy_of(settings), trusted=settings.webhook_ca)
 
 
 def share_out(transaction: Transaction, partitions: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from pipeline.api.access import keys, portal
 from pipeline.api.catalog import features
@@ -18,13 +19,14 @@ from pipeline.api.customers import customers, subjects
 from pipeline.api.http import docs, problem
 from pipeline.api.http.auth import Authentication
 from pipeline.api.http.body import BodyLimit
+from pipeline.api.http.paths import CanonicalPath, Router
 from pipeline.api.http.rate_limits import RateLimits
 from pipeline.api.http.services import Neighbours
 from pipeline.api.metering import backfill, events, ingest, meters, usage
 from pipeline.api.notifications import channels, deliveries, rules
 from pipeline.api.notifications import events as alerts
 from pipeline.api.operation import audit, reconcile, status
-from pipeline.api.quota import entitlements, grants, live_values, values
+from pipeline.api.quota import bodies, entitlements, grants, live_values, values
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 
@@ -32,14 +34,20 @@ PREFIX, PREFIX_V2 = "/api/v1", "/api/v2"
 DESCRIPTION = """\
 Exact usage, counted once. A value is a number with all its digits (up to 38, 18 after the point): read it as a decimal.
 Times are RFC 3339, windows and ranges are [start, end).
+A key or id in a path is percent-encoded: a `/` within it is sent as `%2F`, a `%` as `%25`.
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
 Every request but `/healthz` carries an API key: `Authorization: Bearer um_...`. The key alone says which
 namespace the request is about; ids of another namespace answer 404. A key has scopes, and each call needs one.
 
-A change that got no answer can be sent again with the same `Idempotency-Key` and the same body: it is done once and has
-the same answer, for as long as fewer than 1,000 other changes came between. Keys and secrets that the server makes are
-made anew each time. Events need no such header: source and id make them the same.
+A change that got no answer can be sent again with the same `Idempotency-Key` and the same request: it is done once and
+has the same answer, also when both are under way at once. A repeated answer has the header `Idempotent-Replayed: true`
+and does not show a secret again. A key is one of the namespace; it holds for 24 hours, and another request under it is
+refused with 422 `idempotency-key-reused`. Bodies are compared as JSON values, so 50 and 50.0 are the same. A refused
+request changed nothing and leaves its key unused. Events need no such header: source and id make them the same.
+
+A member of a body acts or is refused with 400. Members that only the server writes, such as `id` and `createdAt`, may
+be sent back as they are, so that what was read can be changed and replaced; another value is refused.
 """
 
 
@@ -70,17 +78,18 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimits, settings=settings)  # the one added later runs first
     app.add_middleware(Authentication, settings=settings)
+    app.add_middleware(CanonicalPath)
     problem.register(app)
     _include(app)
     docs.add(app)
     made = app.openapi
-    app.openapi = lambda: docs.with_keys(made())  # type: ignore[method-assign]
+    app.openapi = cache(lambda: docs.completed(made(), bodies.schemas()))  # type: ignore[method-assign]
     return app
 
 
 def _include(app: FastAPI) -> None:
     """Every route, of v1 and of v2."""
-    api = APIRouter(prefix=PREFIX)
+    api = Router(prefix=PREFIX)
     for router in (
         ingest.router,
         meters.router,

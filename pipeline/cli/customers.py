@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import IO, Any
-from urllib.parse import quote
 
 import click
 
 from pipeline.cli.metering import _ask, _format, _settings
+from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
 
@@ -99,19 +99,29 @@ def keys_rotate(id: str, overlap_s: int) -> None:
     Example:
       tallymark keys rotate NiizkTpo --overlap 3600
     """
-    click.echo(_ask("POST", f"/keys/{quote(id, safe='')}/rotate", json={"overlapS": overlap_s}).json()["key"])
+    click.echo(_ask("POST", f"/keys/{segment(id)}/rotate", json={"overlapS": overlap_s}).json()["key"])
 
 
 @keys.command("revoke")
 @click.argument("id")
-def keys_revoke(id: str) -> None:
+@click.option("--direct", is_flag=True, help="Ask Kafka instead of the API: needs no key, but Kafka.")
+@click.option("--force", is_flag=True, help="Also the last admin key of the namespace; with --direct only.")
+@click.option("--namespace", default="default", show_default=True, help="Of the key; with --direct only.")
+def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
     """Revoke the key ID: it opens nothing any more.
 
     \b
     Example:
       tallymark keys revoke NiizkTpo
     """
-    _ask("DELETE", f"/keys/{quote(id, safe='')}")
+    if direct:
+        from pipeline.stores.kafka import direct_key
+
+        direct_key.revoke(_settings(), namespace, id, force)
+    elif force or namespace != "default":
+        raise Rejected("bad-key", "--force and --namespace go with --direct.")
+    else:
+        _ask("DELETE", f"/keys/{segment(id)}")
     click.echo(f"{id} is revoked.")
 
 
@@ -198,7 +208,7 @@ def customers_update(id: str, file: IO[bytes]) -> None:
     Example:
       tallymark customers update acme acme.json
     """
-    _show(_ask("PUT", f"/customers/{quote(id, safe='')}", json=_object(file)).json())
+    _show(_ask("PUT", f"/customers/{segment(id)}", json=_object(file)).json())
 
 
 @click.group()
@@ -277,7 +287,7 @@ def _shows(group: click.Group, path: str) -> None:
     )
     @click.argument("id")
     def show(id: str) -> None:
-        _show(_ask("GET", f"{path}/{quote(id, safe='')}").json())
+        _show(_ask("GET", f"{path}/{segment(id)}").json())
 
 
 def _creates(group: click.Group, path: str) -> None:
@@ -297,7 +307,7 @@ def _deletes(group: click.Group, path: str, verb: str) -> None:
     )
     @click.argument("id")
     def delete(id: str) -> None:
-        _ask("DELETE", f"{path}/{quote(id, safe='')}")
+        _ask("DELETE", f"{path}/{segment(id)}")
         click.echo(f"{id} is {verb}d.")
 
 

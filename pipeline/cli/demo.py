@@ -26,7 +26,8 @@ from pipeline.cli import demo_events, demo_quota
 from pipeline.cli.send import check_complete, send
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.errors import Broken, Rejected, Unavailable
-from pipeline.local.stack import TICK_S, Stack
+from pipeline.local.process import free_port
+from pipeline.local.stack import RECEIVER_PORT, TICK_S, Stack
 from pipeline.settings import CONFIG_VARIABLE
 from pipeline.stores.kafka.definitions import CountsView
 
@@ -68,7 +69,7 @@ def run(data: Path | None, events: int, exit_after: bool = False) -> None:
     """
     console = Console(highlight=False)
     folder = _fresh(data)
-    stack = Stack(folder, say=console.print)
+    stack = Stack(folder, say=console.print, receiver_port=free_port(RECEIVER_PORT))
     _on_signals(_interrupt)
     adds_up = False
     try:
@@ -97,7 +98,7 @@ def _show(stack: Stack, events: int, console: Console) -> bool:
         raise Broken("The demo's meters were not applied.")
     _send_and_count(stack, events, console)
     if stack.settings.redis:
-        demo_quota.show(stack.settings, console, stack.tend)
+        demo_quota.show(stack.settings, console, stack.tend, stack.receiver_port)
     return all([_command(stack, line.split(), console) == 0 for line in SHOWN])
 
 

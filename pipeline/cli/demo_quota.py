@@ -26,11 +26,16 @@ THRESHOLDS = (50, 80, 100)
 WAIT_S = 30.0
 
 
-def show(settings: Settings, console: Console, tend: Callable[[], None]) -> None:
-    """Prints how the balance falls and what arrives. Raises Unavailable if something does not come in WAIT_S."""
+def show(settings: Settings, console: Console, tend: Callable[[], None], port: int) -> None:
+    """Prints how the balance falls and what arrives. Raises Unavailable if something does not come in WAIT_S.
+
+    port: for the receiver, one that webhooks may reach.
+    """
     secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
     console.print("\n[bold]A customer runs out of its quota[/bold]")
-    with Receiver([secret], heard=lambda message: console.print(_line(message), soft_wrap=True)) as receiver:
+    with Receiver(
+        [secret], port, heard=lambda message: console.print(_line(message), soft_wrap=True)
+    ) as receiver:
         _define(settings, receiver.url, secret)
         console.print(f"Initech may use {QUOTA:,} tokens a month; a webhook is to come at 50, 80 and 100 %.")
         for number in range(1, REQUESTS + 1):

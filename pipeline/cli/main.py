@@ -161,11 +161,11 @@ def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -
     """Receive webhooks on this machine and show them.
 
     Each one's signature is checked. Tallymark sends to this machine only where webhook_allow_http is true and
-    webhook_allow_hosts names 127.0.0.1.
+    webhook_allow_hosts names 127.0.0.1 with the port; `tallymark dev` allows 8890.
 
     \b
     Example:
-      tallymark listen --port 9000 --secret whsec_...
+      tallymark listen --secret whsec_...
     """
     from pipeline.local import webhook_receiver
 

@@ -9,12 +9,12 @@ import json
 import tomllib
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 import click
 
 from pipeline.cli import output
 from pipeline.cli.output import FATES, event_filter, event_rows, usage_rows
+from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Broken, Rejected
 
@@ -102,7 +102,7 @@ def meters_delete(slug: str) -> None:
     Example:
       tallymark meters delete calls
     """
-    _ask("DELETE", f"/meters/{quote(slug, safe='')}")
+    _ask("DELETE", f"/meters/{segment(slug)}")
     click.echo(f"{slug} is deleted.")
 
 
@@ -118,7 +118,7 @@ def meters_backfill(slug: str, form: str) -> None:
     Example:
       tallymark meters backfill tokens
     """
-    found = _ask("GET", f"/meters/{quote(slug, safe='')}/backfill").json()
+    found = _ask("GET", f"/meters/{segment(slug)}/backfill").json()
     if form == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -194,7 +194,7 @@ def usage(
             raise Rejected("bad-query", f"--filter {filtered} is not of the form k=v.")
         params.append((f"filterGroupBy[{name}]", value))
     accept = "text/csv" if form == "csv" else "application/json"
-    response = _ask("GET", f"/meters/{quote(slug, safe='')}/query", params=params, accept=accept)
+    response = _ask("GET", f"/meters/{segment(slug)}/query", params=params, accept=accept)
     if form == "csv":
         click.echo(response.text, nl=False)
         return

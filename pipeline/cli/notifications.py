@@ -6,12 +6,12 @@ Owns: their arguments and tables. Does not own: answers (api), receiving webhook
 from __future__ import annotations
 
 from typing import IO, Any
-from urllib.parse import quote
 
 import click
 
 from pipeline.cli.customers import _object
 from pipeline.cli.metering import _ask, _format
+from pipeline.cli.paths import segment
 from pipeline.cli.quota import Row, ask, listed, pages, show, text
 from pipeline.errors import Rejected
 
@@ -76,7 +76,7 @@ def rules_delete(id: str) -> None:
     Example:
       tallymark rules delete 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"{RULES}/{quote(id, safe='')}")
+    _ask("DELETE", f"{RULES}/{segment(id)}")
     click.echo(f"{id} is deleted.")
 
 
@@ -91,7 +91,7 @@ def rules_test(id: str) -> None:
     Example:
       tallymark rules test 01J8Z3V9T2M4K6P8R0S2V4X6Z8 && tallymark deliveries list
     """
-    event = ask("POST", f"{RULES}/{quote(id, safe='')}/test")
+    event = ask("POST", f"{RULES}/{segment(id)}/test")
     click.echo(f"{event['id']} is on its way to {len(event['deliveryStatus'])} endpoint(s).")
 
 
@@ -155,7 +155,7 @@ def endpoints_rotate(id: str, overlap_s: int) -> None:
     Example:
       tallymark endpoints rotate 01J8Z3V9T2M4K6P8R0S2V4X6Z8 --overlap 3600
     """
-    made = ask("POST", f"/endpoints/{quote(id, safe='')}/rotate", json={"overlapS": overlap_s})
+    made = ask("POST", f"/endpoints/{segment(id)}/rotate", json={"overlapS": overlap_s})
     click.echo(made["signingSecret"])
 
 
@@ -168,7 +168,7 @@ def endpoints_delete(id: str) -> None:
     Example:
       tallymark endpoints delete 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"{CHANNELS}/{quote(id, safe='')}")
+    _ask("DELETE", f"{CHANNELS}/{segment(id)}")
     click.echo(f"{id} is deleted.")
 
 
@@ -220,7 +220,7 @@ def deliveries_resend(id: str) -> None:
     Example:
       tallymark deliveries resend 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("POST", f"{DELIVERIES}/{quote(id, safe='')}/resend")
+    _ask("POST", f"{DELIVERIES}/{segment(id)}/resend")
     click.echo(f"{id} is sent again.")
 
 
@@ -240,7 +240,7 @@ def deliveries_replay(endpoint: str, from_: str, to: str, states: tuple[str, ...
     wish: Row = {"from": from_, "to": to}
     if states:
         wish["states"] = [state.upper() for state in states]
-    wanted = ask("POST", f"/endpoints/{quote(endpoint, safe='')}/replay", json=wish)
+    wanted = ask("POST", f"/endpoints/{segment(endpoint)}/replay", json=wish)
     click.echo(f"What is {' or '.join(wanted['states'])} is sent again.")
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import IO, Any
-from urllib.parse import quote
 
 import click
 
 from pipeline.cli.customers import PAGE_SIZE, _object
 from pipeline.cli.metering import WINDOWS, _ask, _format
+from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
 
@@ -63,7 +63,7 @@ def entitlements_list(customer: str | None, feature: str | None, active: bool, f
     params = [("excludeInactive", "true")] if active else []
     params += [("feature", feature)] if feature else []
     if customer:
-        found = ask("GET", f"/customers/{quote(customer, safe='')}")
+        found = ask("GET", f"/customers/{segment(customer)}")
         params.append(("customerIds", found["id"]))
     rows = list(pages("/entitlements", params))
     cells = (
@@ -119,7 +119,7 @@ def entitlements_value(ctx: click.Context, customer: str, feature: str | None, f
       tallymark entitlements value acme tokens && run-the-job
     """
     if feature is None:
-        found = ask("GET", f"/customers/{quote(customer, safe='')}/access")["entitlements"]
+        found = ask("GET", f"/customers/{segment(customer)}/access")["entitlements"]
     else:
         found = {feature: ask("GET", _path(customer, feature, "/value"))}
     columns = ("feature", "access", "balance", "usage", "overage", "of", "config")
@@ -291,7 +291,7 @@ def grants_void(id: str, at: str | None) -> None:
     Example:
       tallymark grants void 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"/grants/{quote(id, safe='')}", params=[("at", at)] if at else [])
+    _ask("DELETE", f"/grants/{segment(id)}", params=[("at", at)] if at else [])
     click.echo(f"{id} is void.")
 
 
@@ -341,8 +341,8 @@ def text(value: Any) -> str:
 
 
 def _path(customer: str, feature: str | None = None, more: str = "") -> str:
-    path = f"/customers/{quote(customer, safe='')}/entitlements"
-    return path if feature is None else f"{path}/{quote(feature, safe='')}{more}"
+    path = f"/customers/{segment(customer)}/entitlements"
+    return path if feature is None else f"{path}/{segment(feature)}{more}"
 
 
 def _period(period: Row | None) -> str:

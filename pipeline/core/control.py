@@ -22,7 +22,7 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     feature.archive        {id}                                          -> feature
     key.create             {id, hash, last4, name, scopes: [..], expiresAt?}          -> key
     key.rotate             {id, newId, hash, last4, overlapS?}           -> {key: new, old: old}
-    key.revoke             {id}                                          -> key
+    key.revoke             {id, force?}                                  -> key; 409 for the last admin key
     portal-token.create    {subject, allowedMeterSlugs?: [..], expiresAt?: <= 1 h, the default} -> portal token
     portal-token.invalidate {id} | {subject}                             -> {invalidated: n}
     entitlement.create     {customerId, featureKey | featureId, type, activeFrom?, activeTo?, metadata?; static: config;
@@ -40,7 +40,8 @@ Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` i
     rule.create            {type, name, channels, disabled?, metadata?, ... by type: core.notifications.rule} -> rule
     rule.update            {id, as for create}; replaces all of it       -> rule
     rule.delete            {id}                                          -> rule
-    endpoint.create        {name, url, signingSecret (sealed), customHeaders?, disabled?, metadata?} -> endpoint
+    endpoint.create        {name, url, urlRefusal?, signingSecret (sealed), customHeaders?, disabled?, metadata?}
+                           -> endpoint; urlRefusal: why the API refuses the url
     endpoint.update        {id, as for create}; the secret stays unless another is given            -> endpoint
     endpoint.rotate        {id, signingSecret, overlapS?}                -> endpoint
     endpoint.disable       {id, reason?}                                 -> endpoint
@@ -68,7 +69,9 @@ meters made before there were such members have createdAt and updatedAt:
 
 Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
 customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
-portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict).
+portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict), `forbidden` (403: an
+API key with scopes that the asking one lacks), `idempotency-key-reused` (422: see
+core.definitions.idempotency).
 """
 
 from __future__ import annotations
@@ -86,7 +89,7 @@ from pipeline.core.metering import meter_commands
 from pipeline.core.notifications import delivery_commands, endpoint, rule
 from pipeline.core.quota import entitlement, grant
 from pipeline.errors import Rejected
-from pipeline.records import Command, Definition, Reply
+from pipeline.records import Alert, Command, Definition, Reply, WebhookWork
 
 MAX_ID = 128
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII).fullmatch
@@ -130,39 +133,41 @@ DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
 
 
 class Decision(NamedTuple):
-    """What the control stage writes in one transaction. Nothing is in force before `take` is told."""
+    """What the control stage writes in one transaction. Nothing is in force before `take`."""
 
     definitions: list[Definition]  # to `control`
     reply: Reply  # to `replies`
     revision: int  # of the log, after this decision
     before: tuple[Definition | None, ...] = ()  # what was there before each of `definitions`
     forgotten: tuple[str, ...] = ()  # log keys whose records may go altogether
+    sends: tuple[Alert | WebhookWork, ...] = ()  # to the webhook stage
 
 
-def decide(
-    catalog: Catalog, command: Command, at_ms: int, replies: Mapping[str, Reply] | None = None
-) -> Decision:
+def decide(catalog: Catalog, command: Command, at_ms: int) -> Decision:
     """Decides one command against the definitions in force; changes nothing. A few look-ups, however many there are.
 
-    at_ms: the broker's time of the command's record, so that a replay decides alike. replies: earlier replies by
-    command id: a command answered before, be it sent or read twice, gets that answer and changes nothing.
-    A refusal is a reply with `error`, never an exception.
+    at_ms: the broker's time of the command's record, so that a replay decides alike. A refusal is a reply with `error`,
+    never an exception. Whether the command was done before is asked first, of core.definitions.idempotency.
     """
     revision = catalog.revision
-    if replies is not None and (earlier := replies.get(command.id)) is not None:
-        return Decision([], earlier, revision)
     try:
         outcome = _decide(Wish(catalog, command, at_ms))
     except Rejected as refusal:
-        return Decision([], Reply(command.id, revision, refusal.reason, refusal.detail), revision)
+        return refused(command, revision, refusal)
     definitions = [
         Definition(revision + number, kind, command.namespace, name, command.actor, at_ms, body)
         for number, (kind, name, body) in enumerate(outcome.changes, 1)
     ]
     before = tuple(catalog.get(one.namespace, one.kind, one.name) for one in definitions)
     revision += len(definitions)
-    reply = Reply(command.id, revision, body=outcome.reply)
-    return Decision(definitions, reply, revision, before, outcome.forgotten)
+    reply = Reply(command.id, revision, body=outcome.reply, attempt=command.attempt)
+    return Decision(definitions, reply, revision, before, outcome.forgotten, outcome.sends)
+
+
+def refused(command: Command, revision: int, refusal: Rejected) -> Decision:
+    """The decision that changes nothing."""
+    reply = Reply(command.id, revision, refusal.reason, refusal.detail, attempt=command.attempt)
+    return Decision([], reply, revision)
 
 
 def take(catalog: Catalog, decision: Decision) -> None:

@@ -34,7 +34,8 @@ class Spec:
     """What a stage keeps: `meta` holds each partition's counts and offset, `changelog` its table, if it has one.
 
     `counts` is the topic on which every stage publishes its counts. A stage without `meta` keeps nothing and commits
-    through the consumer: its effects are idempotent. `stateless` inputs have no table beside them.
+    through the consumer: its effects are idempotent. `stateless` inputs have no table beside them. `gathers`: a fetch
+    waits a moment for further records, so that a transaction holds more.
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Spec:
     changelog: Changelog | None = None
     counts: str = "counts"
     stateless: tuple[str, ...] = ()
+    gathers: bool = True
 
     def changelog_of(self, topic: str) -> Changelog | None:
         """Where the table beside this input is; None: it has none."""

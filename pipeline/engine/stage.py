@@ -77,7 +77,7 @@ class Stage:
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
-        cast(Any, self.app).gathers = spec.meta is not None  # see transport.GATHER_MS
+        cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)

@@ -51,11 +51,9 @@ _KEPT = (
     "webhook_allow_http",
     "webhook_ca",
 )
-# A receiver on this machine is what a person tries webhooks with; elsewhere this has to be said.
-_WEBHOOKS_STAY_HERE: dict[str, str | int | float] = {
-    "webhook_allow_hosts": "127.0.0.1,localhost",
-    "webhook_allow_http": True,
-}
+RECEIVER_PORT = (
+    8890  # where `tallymark listen` receives webhooks, and the one port of this machine that they may reach
+)
 _KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
@@ -86,7 +84,8 @@ class Worker:
 class Stack:
     """The local stack, its data under `folder`. A context manager; call `tend` often while inside.
 
-    workers: of each stage; `control` always has one, since its topic has one partition.
+    workers: of each stage; `control` always has one, since its topic has one partition. receiver_port: of this machine,
+    that webhooks may reach unless the settings name others.
     """
 
     def __init__(
@@ -96,11 +95,13 @@ class Stack:
         say: Say | None = None,
         command: Command = own_command,
         wanted_ports: Mapping[str, int] = DEFAULT_PORTS,
+        receiver_port: int = RECEIVER_PORT,
     ) -> None:
         self.folder = folder.absolute()
         self.say = say or _to_stderr
         self._command = command
         self._wanted_ports = wanted_ports
+        self.receiver_port = receiver_port
         self._per_stage = workers
         self._supervisor = Supervisor(self.say)
         self._lock: IO[str] | None = None
@@ -234,11 +235,16 @@ class Stack:
             "api_key_file": str(self.folder / secret_files.ADMIN_KEY),
             "state_dir": str(self.folder / "state"),
             **{name: getattr(kept, name) for name in _KEPT},
-            **({} if kept.webhook_allow_hosts else _WEBHOOKS_STAY_HERE),
+            **({} if kept.webhook_allow_hosts else self._receivers()),
         }
         self.config.write_text(_toml(values), "utf-8")
         typed: dict[str, Any] = values | {"state_dir": self.folder / "state"}
         self.settings = Settings.model_construct(**typed)
+
+    def _receivers(self) -> dict[str, str | int | float]:
+        """Settings with which webhooks reach a receiver on this machine."""
+        hosts = ",".join(f"{host}:{self.receiver_port}" for host in (process.HOST, "localhost"))
+        return {"webhook_allow_hosts": hosts, "webhook_allow_http": True}
 
     def _stores(self) -> list[Service]:
         broker = Kafka(self.folder, self.ports["kafka"], say=self.say)

@@ -142,7 +142,7 @@ class _Checked(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         addresses = await self._resolve(host, port)
-        check_addresses(host, addresses, self._policy)
+        check_addresses(host, port, addresses, self._policy)
         return [
             ResolveResult(
                 hostname=host,

@@ -173,11 +173,15 @@ def _webhook(settings: Settings, declared: Declared) -> Parts:
 
 
 def _control(settings: Settings, declared: Declared) -> Parts:
-    from pipeline.agents import control
+    from pipeline.agents import control, control_answers
 
+    partitions = control.Partitions(declared["backfill-work"].partitions, declared["webhook-work"].partitions)
+    config = kafka.client_config(settings) | {"log_level": 0}
+    read_answers = control_answers.reader(config, "tallymark-control")
     return Parts(
-        Spec("control", ("commands",), "control-meta", control.CHANGELOG),
-        lambda made: control.create(made, declared["backfill-work"].partitions),
+        # Somebody waits for each command; what comes while one is committed is decided together.
+        Spec("control", ("commands",), "control-meta", control.CHANGELOG, gathers=False),
+        lambda made: control.create(made, partitions, read_answers),
     )
 
 

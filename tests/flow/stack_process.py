@@ -23,10 +23,13 @@ STOP_S = 40.0
 STAGES = ("ingest", "dedupe", "aggregate", "sink")
 
 _CODE = """\
+import os
 import sys
 from pathlib import Path
 from pipeline.local import stack
 ports = dict.fromkeys(stack.DEFAULT_PORTS, 0)
+os.environ["TALLYMARK_WEBHOOK_ALLOW_HOSTS"] = "127.0.0.1:*"  # receivers of tests choose their port later
+os.environ["TALLYMARK_WEBHOOK_ALLOW_HTTP"] = "true"
 stack.run(stack.Stack(Path(sys.argv[1]), int(sys.argv[2]), wanted_ports=ports))
 """
 

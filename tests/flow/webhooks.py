@@ -121,7 +121,7 @@ class Webhooks:
             "TALLYMARK_STATE_DIR": str(self.folder / "state"),
             "TALLYMARK_SESSION_TIMEOUT_S": "6",
             "TALLYMARK_WEBHOOK_ALLOW_HTTP": "true",
-            "TALLYMARK_WEBHOOK_ALLOW_HOSTS": "127.0.0.1",
+            "TALLYMARK_WEBHOOK_ALLOW_HOSTS": "127.0.0.1:*",
             "PYTHONPATH": str(ROOT),
             **self._variables,
             **more,

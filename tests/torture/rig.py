@@ -169,6 +169,8 @@ def main() -> None:
     os.environ["TALLYMARK_SESSION_TIMEOUT_S"] = str(SESSION_TIMEOUT_S)
     os.environ["TALLYMARK_WEBHOOK_TIMEOUT_S"] = str(WEBHOOK_TIMEOUT_S)
     os.environ["TALLYMARK_WEBHOOK_SCHEDULE_S"] = WEBHOOK_SCHEDULE_S
+    os.environ["TALLYMARK_WEBHOOK_ALLOW_HOSTS"] = "127.0.0.1:*"  # the receiver chooses its port later
+    os.environ["TALLYMARK_WEBHOOK_ALLOW_HTTP"] = "true"
     made = _Stack(folder, plan)
 
     def leave(*_: object) -> None:

@@ -1,6 +1,6 @@
 """`/keys`: who may ask this API what.
 
-Owns: making secrets, and who may hand out which scope. Does not own: a key's rules (core.access.api_key), checking one
+Owns: making secrets. Does not own: a key's rules and who may do what to which key (core.access.api_key), checking one
 (http.auth). A plaintext exists in one answer only; the command, the log and every other answer know its hash or less.
 """
 
@@ -9,18 +9,18 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import Body, Depends, Request, Response
 
-from pipeline.api.http.auth import namespace_of, needs, principal
+from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.paths import Router
+from pipeline.api.http.submit import body_of, decided, definitions, with_id
 from pipeline.core.access import api_key
 from pipeline.errors import Rejected
 
-router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
+router = Router(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
 ORDER_BY = ("createdAt", "name", "id")
 ENVIRONMENT = "live"
-_SEVERAL = "A key hands out only scopes that it has"
 CREATE = {"name": "gateway", "scopes": ["ingest"], "expiresAt": "2030-01-01T00:00:00Z"}
 
 
@@ -37,10 +37,9 @@ def create_key(
 ) -> dict[str, Any]:
     """`key` in the answer is the key itself, shown this once. It can have only scopes that the asking key has.
 
-    Members: name, scopes, expiresAt (optional).
+    Members: name, scopes, expiresAt (optional). A repeat under the same `Idempotency-Key` gives the same entry, without
+    `key`.
     """
-    scopes = wish.get("scopes")
-    _may_hand_out(request, scopes if isinstance(scopes, list) else [])
     return _made(request, response, "key.create", wish, "id")
 
 
@@ -58,36 +57,33 @@ def rotate_key(
     wish: Annotated[dict[str, Any] | None, Body(examples=[{"overlapS": 3600}])] = None,
 ) -> dict[str, Any]:
     """The new key has the same name, scopes and end. The old one goes on for `overlapS` seconds (a day)."""
-    old = next((row for row in _bodies(request) if row["id"] == keyId), None)
-    _may_hand_out(request, list(old["scopes"]) if old else [])
-    return _made(request, response, "key.rotate", {**(wish or {}), "id": keyId}, "newId")
+    return _made(request, response, "key.rotate", with_id("key", wish or {}, keyId), "newId")
 
 
 @router.delete("/{keyId}", status_code=204, summary="Revoke a key")
 def revoke_key(request: Request, keyId: str) -> Response:
-    """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`."""
+    """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`.
+
+    403 for a key with scopes that the asking key lacks, 409 for the namespace's last admin key.
+    """
     decided(request, "key.revoke", {"id": keyId})
     return Response(status_code=204)
 
 
 def _made(
-    request: Request, response: Response, kind: str, wish: dict[str, Any], member: str
+    request: Request, response: Response, kind: str, asked: dict[str, Any], member: str
 ) -> dict[str, Any]:
     made = api_key.make(ENVIRONMENT, secrets.token_bytes(api_key.RANDOM_BYTES))
-    sent = {**wish, member: made.public, "hash": made.hash, "last4": made.last4}
-    body = body_of(decided(request, kind, sent))
+    added = {member: made.public, "hash": made.hash, "last4": made.last4}
+    if taken := sorted(added.keys() & asked.keys()):
+        raise Rejected("bad-key", f"key {taken[0]} is made by the server")
+    reply = decided(request, kind, asked, added)
+    body = body_of(reply)
     if kind == "key.rotate":
         body, old = body["key"], body["old"]  # type: ignore[assignment]
         body = {**body, "replaces": _shown(old)}  # type: ignore[arg-type]
     response.headers["cache-control"] = "no-store"
-    return {**body, "key": made.text}
-
-
-def _may_hand_out(request: Request, scopes: list[Any]) -> None:
-    who = principal(request)
-    for scope in scopes:
-        if scope in api_key.SCOPES and not who.may(str(scope)):
-            raise Rejected("forbidden", f"{_SEVERAL}: this one lacks {scope}.")
+    return body if reply.repeated else {**body, "key": made.text}
 
 
 def _bodies(request: Request) -> list[dict[str, Any]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.http.submit import body_of, decided, definitions
 from pipeline.api.metering.meters import find
@@ -21,7 +22,7 @@ from pipeline.api.metering.usage_params import from_url
 from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
-router = APIRouter(prefix="/portal", tags=["portal"])
+router = Router(prefix="/portal", tags=["portal"])
 TOKENS = [Depends(needs("query"))]
 EXAMPLE = {"subject": "acme-prod", "allowedMeterSlugs": ["tokens"]}
 _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")

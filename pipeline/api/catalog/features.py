@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, decided, definitions
 from pipeline.errors import Rejected
 
-router = APIRouter(prefix="/features", tags=["features"])
+router = Router(prefix="/features", tags=["features"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
 ORDER_BY = ("name", "id", "key", "createdAt", "updatedAt")

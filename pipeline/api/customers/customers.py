@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
-from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.api.http.paths import Router
+from pipeline.api.http.submit import body_of, definitions, known, with_id
 from pipeline.errors import Rejected
 
-router = APIRouter(prefix="/customers", tags=["customers"])
+router = Router(prefix="/customers", tags=["customers"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("customers:write"))]
 ORDER_BY = ("name", "id", "createdAt")
@@ -73,8 +74,10 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
 
 @router.put("/{customerIdOrKey}", summary="Replace a customer", dependencies=WRITE)
 def update_customer(request: Request, customerIdOrKey: str, customer: One) -> dict[str, Any]:
-    """All of it: a member that is absent is cleared."""
-    return body_of(known(request, "customer.update", {**customer, "id": customerIdOrKey}))
+    """All of it: a member that is absent is cleared. What was read can be sent back with changes."""
+    stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
+    asked = with_id("customer", customer, customerIdOrKey, stored)
+    return body_of(known(request, "customer.update", asked))
 
 
 @router.delete("/{customerIdOrKey}", status_code=204, summary="Delete a customer", dependencies=WRITE)

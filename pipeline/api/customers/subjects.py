@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import Body, Depends, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, decided, definitions
 from pipeline.errors import Rejected
 
-router = APIRouter(prefix="/subjects", tags=["subjects"])
+router = Router(prefix="/subjects", tags=["subjects"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("customers:write"))]
 EXAMPLE = [{"key": "acme-prod", "displayName": "ACME, production", "metadata": {"plan": "gold"}}]

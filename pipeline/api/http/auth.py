@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,9 @@ PUBLIC_FILES = "/docs/"
 PORTAL_PREFIX = "/api/v1/portal/meters/"
 PORTAL_WAIT_S = 2.0
 REQUEST_ID = "x-request-id"
+REPLAYED = (
+    "idempotent-replayed"  # in a request's state, and as a header: its answer is one that was given before
+)
 _OPEN_TO_ALL = {"access-control-allow-origin": "*", "vary": "origin"}
 _PREFLIGHT = {
     "access-control-allow-methods": "GET",
@@ -160,7 +163,7 @@ class Authentication:
         offered = headers.get(REQUEST_ID, "")
         state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
         portal = scope["path"].startswith(PORTAL_PREFIX)
-        answer = _labelled(send, state["request_id"], _OPEN_TO_ALL if portal else {})
+        answer = _labelled(send, state, _OPEN_TO_ALL if portal else {})
         if portal and scope["method"] == "OPTIONS":
             await Response(None, 204, _PREFLIGHT)(scope, receive, answer)
             return
@@ -223,10 +226,15 @@ async def loaded(definitions: Definitions) -> None:
         await anyio.to_thread.run_sync(partial(definitions.wait_loaded, 10.0))
 
 
-def _labelled(send: Send, id: str, more: dict[str, str]) -> Callable[[Message], Awaitable[None]]:
+def _labelled(
+    send: Send, state: Mapping[str, object], more: Mapping[str, str]
+) -> Callable[[Message], Awaitable[None]]:
     async def labelled(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update({REQUEST_ID: id, **more})
+            headers = MutableHeaders(scope=message)
+            headers.update({REQUEST_ID: str(state["request_id"]), **more})
+            if state.get(REPLAYED):
+                headers[REPLAYED] = "true"
         await send(message)
 
     return labelled

@@ -28,11 +28,23 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
 
     Raises Rejected: body-too-large, unsupported-encoding, bad-content; ClientDisconnect when the client went away.
     """
-    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    encoding = _encoding(headers)
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise Rejected("unsupported-encoding", f"content-encoding {encoding[:40]!r} is not gzip or identity.")
     body = await _bounded(headers, receive)
     return body if encoding in ("", "identity") else unpack(body)
+
+
+def _encoding(headers: dict[bytes, bytes]) -> str:
+    return headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+
+
+def _check_plain(headers: dict[bytes, bytes]) -> None:
+    """Raises Rejected `unsupported-encoding` for a packed body."""
+    if (encoding := _encoding(headers)) not in ("", "identity"):
+        raise Rejected(
+            "unsupported-encoding", f"Only events may be sent with content-encoding {encoding[:40]!r}."
+        )
 
 
 async def _bounded(headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -109,7 +121,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            body = await _bounded(dict(scope["headers"]), receive)
+            headers = dict(scope["headers"])
+            _check_plain(headers)
+            body = await _bounded(headers, receive)
         except ClientDisconnect:
             return
         except Rejected as refusal:

@@ -7,13 +7,14 @@ script ever runs beside a key.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI, Response
 from starlette.responses import FileResponse
 
-from pipeline.api.quota import bodies
 from pipeline.errors import Rejected
 
 PAGE, FILES = "/docs", "/docs/"
@@ -43,6 +44,21 @@ _SCRIPT = (
 )
 
 
+# Their bodies are questions or events; they change nothing that an Idempotency-Key could repeat.
+ASKING = frozenset({
+    ("post", "/api/v1/events"),
+    ("post", "/api/v1/entitlements/check"),
+    ("post", "/api/v1/meters/{idOrSlug}/query"),
+})  # fmt: skip
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "the same for a request and its retries: it is done once, and answered alike for 24 hours",
+}
+
+
 def add(app: FastAPI) -> None:
     """Serves the page; `app` is to have no docs_url and no redoc_url of its own."""
     app.add_api_route(PAGE, page, include_in_schema=False)
@@ -63,11 +79,27 @@ async def file(name: str) -> Response:
     return FileResponse(_STATIC / name, headers=_SECURITY)
 
 
-def with_keys(document: dict[str, object]) -> dict[str, object]:
-    """The OpenAPI document, with the schemas of bodies that routes name, saying that every call needs a key."""
+def completed(document: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with what all routes have: an API key, and at each that changes something the header.
+
+    Args:
+        document: as FastAPI makes it.
+        schemas: of bodies that routes name, by name.
+    """
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in ("post", "put", "delete") and (method, path) not in ASKING:
+                operation["parameters"] = [*operation.get("parameters", []), _IDEMPOTENCY_KEY]
+                operation["responses"]["422"] = {
+                    "description": "The Idempotency-Key was used for another request"
+                }
+    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    return _with_keys(document)
+
+
+def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Every call needs a key."""
     components = document.setdefault("components", {})
-    assert isinstance(components, dict)
-    components.setdefault("schemas", {}).update(bodies.schemas())
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "an API key, um_..., or a portal token"}
     }

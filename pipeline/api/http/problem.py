@@ -30,6 +30,7 @@ STATUS_OF_REASON |= {
     "body-too-large": 413,
     "too-many-events": 413,
     "unsupported-encoding": 415,
+    "idempotency-key-reused": 422,
     "rate-limited": 429,
 }
 _CHALLENGES = {401: "invalid_token", 403: "insufficient_scope"}
@@ -108,6 +109,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
-    return problem(
-        request, error.status_code, reason, f"{request.method} {request.url.path}: {error.detail}."
-    )
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    if error.status_code == 404:
+        detail += " A / within a key or an id is sent as %2F."
+    return problem(request, error.status_code, reason, detail)

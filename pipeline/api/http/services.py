@@ -31,7 +31,6 @@ from pipeline.stores.kafka.definitions import (
 )
 from pipeline.stores.kafka.event_writer import EventLog
 from pipeline.stores.kafka.metered_types import MeteredTypes
-from pipeline.stores.kafka.webhook_writer import Appending
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 
@@ -55,7 +54,6 @@ class Neighbours:
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
         self._balances: BalanceReader | None = None
-        self.appending = Appending(settings)
         self._alerts: AlertsView | None = None
         self._deliveries: DeliveriesView | None = None
         self._late: LateView | None = None
@@ -75,6 +73,7 @@ class Neighbours:
     def close(self) -> None:
         """Stops following the topics and gives up connections."""
         self.events.close()
+        self.commands.close()
         self.audit.close()
         self.clickhouse.close()
         for view in self._views():

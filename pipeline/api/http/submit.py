@@ -1,59 +1,83 @@
-"""From a request to a decided command: who wants it, what became of it, and that this process knows the result.
+"""From a request to a decided command: who asks, under which idempotency key, and that this process has the result.
 
-Owns: what every changing route does in the same way. Does not own: sending and waiting (stores.kafka.commands), rules
-(core). Routes check nothing that the control stage decides, so that a refused wish stands in the audit log too.
+Owns: what every changing route does in the same way, the header `Idempotency-Key`. Does not own: sending and waiting
+(stores.kafka.commands), rules (core), when two requests are the same (core.definitions.idempotency).
+Routes check nothing that the control stage decides, so that refused commands are in the audit log too.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Mapping
 
-import msgspec
 from fastapi import Request
 
-from pipeline.api.http.auth import principal, request_id
+from pipeline.api.http.auth import REPLAYED, principal, request_id
 from pipeline.api.http.services import Neighbours, neighbours
-from pipeline.errors import Broken, Unavailable
+from pipeline.core.definitions import idempotency
+from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Reply
 from pipeline.stores.kafka.definitions import Definitions
 
 OWN_WRITE_S = 10.0
 IDEMPOTENCY_KEY = "idempotency-key"
+_KEY = re.compile(r"[ -~]{1,255}", re.ASCII).fullmatch
 Body = dict[str, object]
 
 
-def decided(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
+def decided(
+    request: Request, kind: str, asked: Mapping[str, object], added: Mapping[str, object] | None = None
+) -> Reply:
     """The reply to a command in the name of the request's principal, once this process knows its result.
 
-    Raises Rejected as decided, Unavailable when nobody decides in time.
+    asked: what the client asks, in path and body: a later request with the same idempotency key has to ask the same.
+    added: what the server puts into the command, such as a secret that it made; another one for each request.
+    Raises Rejected as decided, Unavailable when nothing is decided in time.
     """
     have, who = neighbours(request), principal(request)
-    client = request.client
+    client, key = request.client, _idempotency_key(request)
     reply = have.commands.run(
         kind,
         who.namespace,
-        dict(body),
+        {**asked, **(added or {})},
         actor=who.actor,
         request_id=request_id(request),
         ip=client.host if client else "",
-        id=_idempotent(request.headers.get(IDEMPOTENCY_KEY, ""), kind, body),
+        id="" if key is None else idempotency.command_id(key),
+        request="" if key is None else idempotency.request_of(kind, asked),
     )
+    request.scope["state"][REPLAYED] = reply.repeated
     read_own(have, reply.revision)
     return reply
 
 
-def _idempotent(key: str, kind: str, body: Mapping[str, object]) -> str:
-    """The id of a command that a client may send again; with another body it is another command."""
-    if not key:
-        return ""
-    said = msgspec.json.encode([key, kind, body], order="deterministic")
-    return hashlib.blake2b(said, digest_size=20).hexdigest()
+def _idempotency_key(request: Request) -> str | None:
+    sent = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not sent:
+        return None
+    if len(sent) > 1 or not _KEY(sent[0]):
+        raise Rejected(
+            "bad-idempotency-key", "The Idempotency-Key is one header of 1 to 255 printable ASCII characters."
+        )
+    return sent[0]
 
 
-def known(request: Request, kind: str, body: Mapping[str, object]) -> Reply:
+def with_id(
+    kind: str, body: Mapping[str, object], named: str, stored: Mapping[str, object] | None = None
+) -> Body:
+    """The body with the id that the path names.
+
+    stored: what the path names, if it has an id that clients send back. Raises Rejected `bad-<kind>` for another id.
+    """
+    sent = body.get("id")
+    if sent not in (None, named) and sent != (stored or {}).get("id"):
+        raise Rejected(f"bad-{kind}", f"{kind} id is named by the path: leave it out of the body")
+    return {**body, "id": named}
+
+
+def known(request: Request, kind: str, asked: Mapping[str, object]) -> Reply:
     """As `decided`, once every running worker that reads definitions knows it too, so that what comes next meets it."""
-    reply = decided(request, kind, body)
+    reply = decided(request, kind, asked)
     neighbours(request).commands.until_known(reply.revision)
     return reply
 

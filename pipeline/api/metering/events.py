@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.api.metering.event_json import cursor_of, listed, place_of, told
 from pipeline.api.metering.usage_json import as_json
@@ -36,13 +36,12 @@ from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.events import EventFilter, events, versions
 
 QUERY = [Depends(needs("query"))]
-router = APIRouter(prefix="/events", tags=["events"], dependencies=QUERY)
-router_v2 = APIRouter(prefix="/events", tags=["events"], dependencies=QUERY)
+router = Router(prefix="/events", tags=["events"], dependencies=QUERY)
+router_v2 = Router(prefix="/events", tags=["events"], dependencies=QUERY)
 
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
 MAX_LIMIT = 100
 LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 looks back unless it is told
-_PATH = b"/events/"
 _TEXTS = ("id", "source", "type", "subject", "fate")
 _TIMES = ("time", "ingestedAt")
 Row = dict[str, Any]
@@ -134,7 +133,7 @@ def list_events_v2(
     return as_json(answer)
 
 
-@router.get("/{source:path}/{id:path}", summary="One event and what became of it")
+@router.get("/{source}/{id}", summary="One event and what became of it")
 def get_event(request: Request, source: str, id: str) -> Response:
     """Its fate; for each meter that counted it the window, the dimensions and the value; records that repeat it.
 
@@ -142,25 +141,11 @@ def get_event(request: Request, source: str, id: str) -> Response:
     `windowValue` and `windowCount` are what the window holds now. `repeats` are later records with the same source and
     id (fate duplicate or conflict), `refused` those that never became an event.
     """
-    source, id = _segments(request)
     have, namespace = neighbours(request), namespace_of(request)
     found = versions(have.clickhouse, namespace, source, id)
     if not found:
         raise Rejected("not-found", "There is no stored event with this source and id.")
     return as_json(told(have, namespace, found))
-
-
-def _segments(request: Request) -> tuple[str, str]:
-    """Source and id from the path as it was sent, since a decoded one no longer tells which `/` parts them."""
-    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    parts = raw.partition(b"?")[0].partition(_PATH)[2].split(b"/")
-    try:
-        texts = [unquote(part.decode("ascii"), errors="strict") for part in parts]
-    except UnicodeDecodeError as error:
-        raise Rejected("bad-query", "source and id must be percent-encoded UTF-8") from error
-    if len(texts) != 2:
-        raise Rejected("bad-query", "a / within source or id must be percent-encoded, as %2F")
-    return texts[0], texts[1]
 
 
 def _wanted(have: Neighbours, namespace: str, body: object) -> EventFilter:

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.body import read_body
+from pipeline.api.http.paths import Router
 from pipeline.api.http.problem import answer, problem
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
 from pipeline.api.http.services import neighbours
@@ -90,7 +91,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-router = APIRouter(tags=["events"])
+router = Router(tags=["events"])
 _may_ingest = needs("ingest")
 
 

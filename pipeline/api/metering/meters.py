@@ -9,18 +9,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, cut, ordered
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
-from pipeline.api.http.submit import decided, definitions
-from pipeline.core.metering.meter import Meter
+from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter_commands import KIND, REVISION
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
 
-router = APIRouter(prefix="/meters", tags=["meters"])
+router = Router(prefix="/meters", tags=["meters"])
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("meters:write"))]
@@ -65,9 +67,7 @@ def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
 @router.post("", status_code=201, summary="Create a meter", dependencies=WRITE)
 def create_meter(request: Request, meter: One, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
     """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
-    reply = decided(request, "meter.create", {"meters": [meter]})
-    neighbours(request).commands.until_known(reply.revision, wait_s)
-    return get_meter(request, str(meter["slug"]))
+    return _decided(request, "meter.create", {"meters": [meter]}, wait_s)[0]
 
 
 @router.post("/apply", summary="Create or change several meters, all or none", dependencies=WRITE)
@@ -76,12 +76,8 @@ def apply_meters(request: Request, meters: Several, wait_s: WaitS = KNOWN_TIMEOU
 
     503 names the worker that did not say so within `wait_s`; the definitions hold nevertheless.
     """
-    reply = decided(request, "meter.apply", {"meters": meters})
-    neighbours(request).commands.until_known(reply.revision, wait_s)
-    return {
-        "revision": reply.revision,
-        "meters": [get_meter(request, str(meter["slug"])) for meter in meters],
-    }
+    found = _decided(request, "meter.apply", {"meters": meters}, wait_s)
+    return {"revision": max((meter["revision"] for meter in found), default=0), "meters": found}
 
 
 @router.put("/{meterIdOrSlug}", summary="Change a meter", dependencies=WRITE)
@@ -93,17 +89,39 @@ def update_meter(
 ) -> dict[str, Any]:
     """name, description, groupBy and metadata; one that is absent is cleared. What it counts never changes."""
     slug = _slug(request, meterIdOrSlug)
-    reply = decided(request, "meter.update", {**change, "slug": slug})
-    neighbours(request).commands.until_known(reply.revision, wait_s)
-    return get_meter(request, slug)
+    if change.get("slug") not in (None, slug):
+        raise Rejected("bad-meter", "meter slug is named by the path: leave it out of the body")
+    asked, named = {**change, "slug": meterIdOrSlug}, {"slug": slug}
+    return _decided(request, "meter.update", asked, wait_s, named)[0]
 
 
 @router.delete("/{meterIdOrSlug}", status_code=204, summary="Delete a meter", dependencies=WRITE)
 def delete_meter(request: Request, meterIdOrSlug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
     """Its usage stays stored but is no longer to be had; the slug made anew is another meter."""
-    reply = decided(request, "meter.delete", {"slug": _slug(request, meterIdOrSlug)})
+    named = {"slug": _slug(request, meterIdOrSlug)}
+    reply = decided(request, "meter.delete", {"slug": meterIdOrSlug}, named)
     neighbours(request).commands.until_known(reply.revision, wait_s)
     return Response(status_code=204)
+
+
+def _decided(
+    request: Request, kind: str, asked: dict[str, Any], wait_s: float, added: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The meters of a command, as it left them, once every running worker knows them or after `wait_s`."""
+    reply = decided(request, kind, asked, added)
+    neighbours(request).commands.until_known(reply.revision, wait_s)
+    body = body_of(reply)
+    meters = body.get("meters", [body])
+    assert isinstance(meters, list)
+    return [_reply_json(namespace_of(request), meter) for meter in meters]
+
+
+def _reply_json(namespace: str, replied: dict[str, Any]) -> dict[str, Any]:
+    body = {name: value for name, value in replied.items() if name != REVISION}
+    definition = Definition(replied[REVISION], KIND, namespace, str(body["slug"]), "", 0, body)
+    meter = meter_of(definition)
+    assert meter is not None
+    return meter_json(definition, meter)
 
 
 def find(have: Neighbours, namespace: str, id_or_slug: str) -> tuple[Definition, Meter]:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.customers.lookup import display_names
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import CSV, as_json, csv_answer, json_answer
@@ -24,7 +25,7 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.usage import keys, usage
 
-router = APIRouter(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
+router = Router(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
 
 DAY_NS = 86_400 * NS_PER_S
 Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]

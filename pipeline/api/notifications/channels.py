@@ -9,27 +9,27 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-import time
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
-from pipeline.api.http.auth import namespace_of, needs, principal
+from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided, definitions
-from pipeline.api.notifications.events import ms
+from pipeline.api.http.submit import body_of, decided, definitions, with_id
 from pipeline.core.notifications import endpoint as core_endpoint
+from pipeline.core.notifications.safe_address import target
 from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
 from pipeline.core.values.sealed import NONCE_BYTES, Seal
 from pipeline.errors import Rejected
-from pipeline.records import DeliveryState, WebhookWork
+from pipeline.stores.webhook_policy import policy_of
 
 # Reading needs it too: custom headers may hold what opens the receiver.
-router = APIRouter(
+router = Router(
     prefix="/notification/channels", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))]
 )
-ours = APIRouter(prefix="/endpoints", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))])
+ours = Router(prefix="/endpoints", tags=["notifications"], dependencies=[Depends(needs("webhooks:write"))])
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
 SECRET_BYTES = 32
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
@@ -64,14 +64,12 @@ def list_channels(
 
 @router.post("", status_code=201, summary="Create a channel")
 def create_channel(request: Request, response: Response, channel: One) -> Row:
-    """`signingSecret` is made here if it is not given, and shown this once."""
-    secret = channel.get("signingSecret")
-    if secret is None:
-        secret = secret_text(secrets.token_bytes(SECRET_BYTES))
-    sealed = {**channel, "signingSecret": _sealed(request, secret)}
-    body = body_of(decided(request, "endpoint.create", sealed))
-    response.headers["cache-control"] = "no-store"
-    return {**body, "signingSecret": secret}
+    """`signingSecret` is made here if it is not given, and shown this once.
+
+    A repeat under the same `Idempotency-Key` gives the same channel, without its secret. A `url` to which no webhook
+    may go is refused with 400: http, a user name, a port other than 443 and 8443, an address that is not public.
+    """
+    return _with_secret(request, response, "endpoint.create", channel)
 
 
 @router.get("/{channelId}", summary="One channel")
@@ -86,12 +84,11 @@ def get_channel(request: Request, channelId: str) -> Row:
 @router.put("/{channelId}", summary="Replace a channel")
 def update_channel(request: Request, channelId: str, channel: One) -> Row:
     """All of it but the secret, which stays unless another is given; then both sign for a day."""
-    wish = {**channel, "id": channelId}
-    if _holds(request, channelId, wish.get("signingSecret")):
-        del wish["signingSecret"]
-    elif wish.get("signingSecret") is not None:
-        wish["signingSecret"] = _sealed(request, wish["signingSecret"])
-    return body_of(decided(request, "endpoint.update", wish))
+    asked, secret = with_id("endpoint", channel, channelId), channel.get("signingSecret")
+    added = _checked(request, channel)
+    if secret is not None:
+        added["signingSecret"] = _sealed(request, secret, channelId)
+    return body_of(decided(request, "endpoint.update", asked, added))
 
 
 @router.delete("/{channelId}", status_code=204, summary="Delete a channel")
@@ -109,60 +106,72 @@ def rotate(
     wish: Annotated[Row | None, Body(examples=[ROTATE])] = None,
 ) -> Row:
     """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
-    secret = (wish or {}).get("signingSecret")
-    if secret is None:
-        secret = secret_text(secrets.token_bytes(SECRET_BYTES))
-    if _holds(request, channelId, secret):
-        raise Rejected("bad-endpoint", "endpoint signingSecret must be a new one")
-    sealed = {**(wish or {}), "id": channelId, "signingSecret": _sealed(request, secret)}
-    body = body_of(decided(request, "endpoint.rotate", sealed))
-    response.headers["cache-control"] = "no-store"
-    return {**body, "signingSecret": secret}
+    return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
 
 
 @ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
 def replay(request: Request, channelId: str, wish: Annotated[Row, Body(examples=[REPLAY])]) -> Row:
     """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
     instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
-    said = body_of(decided(request, "endpoint.replay", {**wish, **instants, "id": channelId}))
-    work = WebhookWork(
-        "replay",
-        namespace_of(request),
-        channelId,
-        "",
-        time.time_ns() // 1_000_000,
-        from_ms=ms("from", str(said["from"])) or 0,
-        to_ms=ms("to", str(said["to"])) or 0,
-        states=cast(list[DeliveryState], said["states"]),
-        actor=principal(request).actor,
+    replayed = body_of(
+        decided(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId))
     )
-    neighbours(request).appending.work([work])
-    return {"from": wish["from"], "to": wish["to"], "states": said["states"]}
+    return {**replayed, "from": wish["from"], "to": wish["to"]}
 
 
-def _sealed(request: Request, secret: object) -> object:
-    """The secret as it may be written to a topic. What cannot sign is refused; what is no text, by control."""
+def _with_secret(request: Request, response: Response, kind: str, asked: Row) -> Row:
+    """The channel with its secret, the given one or one made here; a repeated answer has none."""
+    secret = asked.get("signingSecret")
+    if secret is None:
+        secret = secret_text(secrets.token_bytes(SECRET_BYTES))
+    added = {"signingSecret": _sealed(request, secret, asked.get("id")), **_checked(request, asked)}
+    reply = decided(request, kind, asked, added)
+    response.headers["cache-control"] = "no-store"
+    return body_of(reply) if reply.repeated else {**body_of(reply), "signingSecret": secret}
+
+
+def _checked(request: Request, channel: Row) -> Row:
+    """Why no webhook may go to the channel's URL, as far as no name has to be resolved, for control to refuse it."""
+    url = channel.get("url")
+    if not isinstance(url, str):
+        return {}
+    try:
+        target(url, policy_of(neighbours(request).settings))
+    except Rejected as refusal:
+        return {
+            "urlRefusal": f"{refusal.detail} The setting webhook_allow_hosts can allow a receiver by host:port."
+        }
+    return {}
+
+
+def _sealed(request: Request, secret: object, id: str | None) -> object:
+    """The secret as it may be written to a topic; one that the channel has already, as it is stored.
+
+    What cannot sign is refused here, since it must not be written; what is no text, by control.
+    """
     if not isinstance(secret, str):
         return secret
     try:
         signing_key(secret)
     except Rejected as refusal:
         raise Rejected("bad-endpoint", f"endpoint signingSecret is not valid: {refusal.detail}") from refusal
-    place = core_endpoint.place(namespace_of(request))
-    return _seal(request).close(secret, place, secrets.token_bytes(NONCE_BYTES))
+    place, seal = core_endpoint.place(namespace_of(request)), _seal(request)
+    stored = _stored(request, id)
+    if stored is not None and _opens_to(seal, stored, place, secret):
+        return stored
+    return seal.close(secret, place, secrets.token_bytes(NONCE_BYTES))
 
 
-def _holds(request: Request, id: str, secret: object) -> bool:
-    """Whether it is the channel's secret already: sealed anew it would look like another."""
-    found = definitions(request).body(namespace_of(request), "endpoint", id)
-    held = None if found is None else found.get("signingSecret")
-    if not held or not isinstance(secret, str):
-        return False
+def _stored(request: Request, id: str | None) -> str | None:
+    found = None if id is None else definitions(request).body(namespace_of(request), "endpoint", id)
+    return str(found["signingSecret"]) if found and found.get("signingSecret") else None
+
+
+def _opens_to(seal: Seal, stored: str, place: str, secret: str) -> bool:
     try:
-        opened = _seal(request).open(str(held), core_endpoint.place(namespace_of(request)))
+        return hmac.compare_digest(seal.open(stored, place).encode(), secret.encode())
     except Rejected:  # sealed with a key that is gone
         return False
-    return hmac.compare_digest(opened.encode(), secret.encode())
 
 
 def _seal(request: Request) -> Seal:

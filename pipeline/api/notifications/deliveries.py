@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated, get_args
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided
+from pipeline.api.http.submit import decided
 from pipeline.api.notifications.delivery_json import delivery_json
-from pipeline.api.notifications.events import Instant, ms, newest_first, resend
+from pipeline.api.notifications.events import Instant, ms, newest_first
 from pipeline.errors import Rejected
 from pipeline.records import Delivery, DeliveryState
 
-router = APIRouter(prefix="/deliveries", tags=["notifications"])
+router = Router(prefix="/deliveries", tags=["notifications"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 STATES = get_args(DeliveryState)
@@ -69,9 +70,9 @@ def get_delivery(request: Request, deliveryId: str) -> Response:
 def resend_delivery(request: Request, deliveryId: str) -> Response:
     """With the same `webhook-id`; one that is under way is tried at once."""
     found = _found(request, deliveryId)
-    wish = {"id": deliveryId} if found is None else {"id": deliveryId, "endpoint": found.endpoint}
-    sent = body_of(decided(request, "delivery.resend", wish))
-    resend(request, [(str(sent["endpoint"]), deliveryId)])
+    decided(
+        request, "delivery.resend", {"id": deliveryId}, {} if found is None else {"endpoint": found.endpoint}
+    )
     return Response(status_code=202)
 
 

@@ -5,28 +5,28 @@ Owns: the routes, the form of an event. Does not own: alerts (telling), deliveri
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
-from pipeline.api.http.auth import namespace_of, needs, principal
+from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.submit import decided, definitions, with_id
 from pipeline.api.notifications.delivery_json import status_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.core.notifications.delivery import delivery_id
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
-from pipeline.errors import Broken, Rejected
-from pipeline.records import Alert, Delivery, WebhookWork
+from pipeline.errors import Rejected
+from pipeline.records import Alert, Delivery
 from pipeline.stores.kafka.definitions import Definitions
 
-router = APIRouter(prefix="/notification/events", tags=["notifications"])
+router = Router(prefix="/notification/events", tags=["notifications"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 NS_PER_MS = 1_000_000
@@ -86,23 +86,11 @@ def resend_event(
 ) -> Response:
     """To all its channels, or to those of its channels that are named; with the same `webhook-id` as before."""
     alert = _found(request, eventId)
-    facts = {"id": eventId} if alert is None else {"id": eventId, "sentTo": alert.endpoints}
-    sent = body_of(decided(request, "event.resend", {**(wish or {}), **facts}))
-    if alert is None:
-        raise Broken(f"An event that is not there was decided to be sent again: {eventId[:64]}.")
-    resend(request, [(one, delivery_id(alert, one)) for one in cast(list[str], sent["channels"])])
-    return Response(status_code=202)
-
-
-def resend(request: Request, deliveries: Iterable[tuple[str, str]]) -> None:
-    """Asks for deliveries, as (endpoint, id), to be sent again. Raises Unavailable."""
-    now_ms, who = time.time_ns() // NS_PER_MS, principal(request)
-    neighbours(request).appending.work(
-        [
-            WebhookWork("resend", who.namespace, endpoint, id, now_ms, actor=who.actor)
-            for endpoint, id in deliveries
-        ]
+    sent_to = (
+        {} if alert is None else {"deliveries": {one: delivery_id(alert, one) for one in alert.endpoints}}
     )
+    decided(request, "event.resend", with_id("resend", wish or {}, eventId), sent_to)
+    return Response(status_code=202)
 
 
 def _found(request: Request, id: str) -> Alert | None:

@@ -6,27 +6,26 @@ tells (threshold), the events that it made (events).
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+import msgspec
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, ordered, paginated, split
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.http.submit import body_of, decided, definitions
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.api.quota.bodies import RuleBody, documented
-from pipeline.core.notifications import sample_alert
-from pipeline.core.values import ulid
 from pipeline.errors import Rejected
+from pipeline.records import Alert
 
-router = APIRouter(prefix="/notification/rules", tags=["notifications"])
+router = Router(prefix="/notification/rules", tags=["notifications"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
@@ -100,12 +99,10 @@ def delete_rule(request: Request, ruleId: str) -> Response:
 @router.post("/{ruleId}/test", status_code=201, summary="Try a rule's channels", dependencies=WRITE)
 def try_rule(request: Request, ruleId: str) -> Response:
     """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
-    rule, have = body_of(decided(request, "rule.test", {"id": ruleId})), neighbours(request)
-    now_ms = time.time_ns() // 1_000_000
-    alert = sample_alert.alert(ulid.make(now_ms, uuid.uuid4().hex), namespace_of(request), rule, now_ms)
-    view = have.alerts()
-    have.appending.alert(alert)
-    view.wait_for(lambda seen: alert.id in seen, SEEN_S)  # so that it can be asked for at once
+    alert = msgspec.convert(body_of(decided(request, "rule.test", {"id": ruleId})), Alert)
+    neighbours(request).alerts().wait_for(
+        lambda seen: alert.id in seen, SEEN_S
+    )  # so that it can be asked for at once
     return answer(event_json(alert, definitions(request), []), 201)
 
 

@@ -12,9 +12,10 @@ from functools import partial
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.core.metering.reconcile import Report, in_flight, reconcile, totals
 from pipeline.records import Counts
@@ -22,7 +23,7 @@ from pipeline.stores.clickhouse import totals as stored_totals
 from pipeline.stores.clickhouse.client import NoSuchTable
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = APIRouter(tags=["operation"], dependencies=[Depends(needs("admin"))])
+router = Router(tags=["operation"], dependencies=[Depends(needs("admin"))])
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 
 from pipeline.api.http.auth import needs
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
@@ -20,7 +21,7 @@ from pipeline.stages import wanted
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = APIRouter(dependencies=[Depends(needs("admin"))])
+router = Router(dependencies=[Depends(needs("admin"))])
 
 
 @router.get("/status", summary="Whether all is up, lag and rate by stage")

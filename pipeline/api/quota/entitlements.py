@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
+from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, known
 from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody, documented
@@ -39,10 +40,10 @@ EXAMPLE = {
 ENTITLEMENT, RESETTING = documented(EntitlementBody), documented(ResetBody)
 RESET = {"effectiveAt": "2026-01-15T12:00:00Z", "retainAnchor": True, "preserveOverage": False}
 
-customers = APIRouter(prefix=BY_CUSTOMER, tags=["entitlements"])  # of v1 and v2
-subjects = APIRouter(prefix=BY_SUBJECT, tags=["entitlements"])  # of v1
-router = APIRouter(prefix="/entitlements", tags=["entitlements"])
-router_v2 = APIRouter(prefix="/entitlements", tags=["entitlements"])
+customers = Router(prefix=BY_CUSTOMER, tags=["entitlements"])  # of v1 and v2
+subjects = Router(prefix=BY_SUBJECT, tags=["entitlements"])  # of v1
+router = Router(prefix="/entitlements", tags=["entitlements"])
+router_v2 = Router(prefix="/entitlements", tags=["entitlements"])
 
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 Reset = Annotated[dict[str, Any], Body(examples=[RESET])]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
+from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, known
 from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import GrantBody, documented
@@ -35,10 +36,10 @@ EXAMPLE = {
 }
 GRANT = documented(GrantBody)
 
-customers = APIRouter(prefix=BY_CUSTOMER, tags=["grants"])  # of v1 and v2
-subjects = APIRouter(prefix=BY_SUBJECT, tags=["grants"])
-router = APIRouter(prefix="/grants", tags=["grants"])
-router_v2 = APIRouter(prefix="/grants", tags=["grants"])
+customers = Router(prefix=BY_CUSTOMER, tags=["grants"])  # of v1 and v2
+subjects = Router(prefix=BY_SUBJECT, tags=["grants"])
+router = Router(prefix="/grants", tags=["grants"])
+router_v2 = Router(prefix="/grants", tags=["grants"])
 
 One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]

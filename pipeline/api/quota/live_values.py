@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.errors import Rejected
 from pipeline.records import Balance
 
-router = APIRouter(tags=["access"])
+router = Router(tags=["access"])
 READ = [Depends(needs("query"))]
 MOST_CHECKS = 1_000
 Balances = dict[tuple[str, str], Balance | None]  # by id of the customer and key of the feature

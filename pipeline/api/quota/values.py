@@ -12,10 +12,11 @@ from typing import Annotated, Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import loaded, namespace_of, needs
 from pipeline.api.http.json_response import answer
+from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.quota import lookup
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
@@ -37,9 +38,9 @@ SIZES = get_args(HistorySize)
 SECONDS = {"MINUTE": 60, "HOUR": 3600, "DAY": 82_800, "MONTH": 28 * 86_400}  # at least
 NS_PER_S = 1_000_000_000
 
-customers = APIRouter(prefix=BY_CUSTOMER, tags=["access"])  # of v1 and v2
-customers_v2 = APIRouter(prefix=BY_CUSTOMER, tags=["access"])
-subjects = APIRouter(prefix=BY_SUBJECT, tags=["access"])
+customers = Router(prefix=BY_CUSTOMER, tags=["access"])  # of v1 and v2
+customers_v2 = Router(prefix=BY_CUSTOMER, tags=["access"])
+subjects = Router(prefix=BY_SUBJECT, tags=["access"])
 
 Instant = Annotated[str | None, Query(description="RFC 3339, or a date")]
 Size = Annotated[str, Query(description=", ".join(SIZES))]

@@ -2,19 +2,22 @@
 
 Owns: making a key of random bytes, its check, scopes, expiry, deciding key.*. Does not own: how a key is written
 (key_text), chance (random bytes are an argument), or where a plaintext goes: it is shown once and never stored.
+
+Whoever makes, rotates or revokes a key with an API key needs each scope that the key has, on that API key. Commands
+that come from no API key (`--direct`, or auth off) may do all of it. A namespace keeps an admin key.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
 
 import msgspec
 
 from pipeline.core.access import key_text
-from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.body import Members, Wanted
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.values import timestamp
 from pipeline.errors import Broken, Rejected
@@ -126,11 +129,12 @@ def shown(body: Mapping[str, object]) -> Body:
 
 def create(wish: Wish) -> Outcome:
     """key.create: the API made the secret; the command knows its hash."""
-    sent = Members(KIND, wish.body, ("id", "hash", "last4", "name", "scopes", "expiresAt"))
-    public, hash, last4 = _identity(wish, sent, "id")
+    sent = Members(KIND, wish.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
+    public, hash, last4 = _identity(wish, "id")
     scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         sent.refuse(f"there is no scope {unknown[0]!a}; there are {', '.join(SCOPES)}")
+    _check_reach(wish, scopes)
     body: Body = {
         "id": public,
         "namespace": wish.namespace,
@@ -148,10 +152,11 @@ def create(wish: Wish) -> Outcome:
 
 def rotate(wish: Wish) -> Outcome:
     """key.rotate: a new key with the same rights and end; the old one goes on for `overlapS` at most."""
-    sent = Members(KIND, wish.body, ("id", "newId", "hash", "last4", "overlapS"))
-    old = _living(wish, sent)
+    sent = Members(KIND, wish.asked("id", "newId", "hash", "last4"), ("overlapS",))
+    old = _living(wish)
+    _check_reach(wish, _scopes_of(old))
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
-    public, hash, last4 = _identity(wish, sent, "newId")
+    public, hash, last4 = _identity(wish, "newId")
     end_ms = wish.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
     if (expires_at := old.get("expiresAt")) is not None:
         end_ms = min(end_ms, timestamp.ms_of(str(expires_at)))
@@ -162,16 +167,76 @@ def rotate(wish: Wish) -> Outcome:
 
 
 def revoke(wish: Wish) -> Outcome:
-    """key.revoke: it opens nothing any more; its hash is dropped. Revoking twice changes nothing."""
-    sent = Members(KIND, wish.body, ("id",))
-    old = _found(wish, sent)
+    """key.revoke {id, force?}: it opens nothing any more; its hash is dropped. Revoking twice changes nothing.
+
+    409 for the last admin key of a namespace, but for `force`, which no API key may use.
+    """
+    sent = Wanted(KIND, wish.asked("id"), ("force",))
+    old, force = _found(wish), sent.flag("force") or False
+    _check_reach(wish, _scopes_of(old))
+    if force and _asking(wish) is not None:
+        raise Rejected("forbidden", "Only `tallymark keys revoke --direct` may force it.")
     if "revokedAt" in old:
         return Outcome([], shown(old))
+    if not force:
+        _check_admin_left(wish, str(old["id"]))
     body = {**old, "hash": "", "revokedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(KIND, str(old["id"]), body)], shown(body))
 
 
-def _identity(wish: Wish, sent: Members, member: str) -> tuple[str, str, str]:
+def _asking(wish: Wish) -> Key | None:
+    """The API key that sent the command; None where none did."""
+    return key_of(wish.catalog.key_definition(wish.command.actor))
+
+
+def _check_reach(wish: Wish, scopes: Iterable[str]) -> None:
+    """The one rule for all verbs. Raises Rejected `forbidden`."""
+    asking = _asking(wish)
+    if asking is None:
+        return
+    if not asking.holds(wish.at_ms):
+        raise Rejected("forbidden", f"The key {asking.public}, which asks for it, has ended.")
+    if lacking := [scope for scope in scopes if not asking.allows(scope)]:
+        raise Rejected(
+            "forbidden",
+            f"A key can only make, rotate or revoke keys whose scopes it has: this one lacks {lacking[0]}.",
+        )
+
+
+def _check_admin_left(wish: Wish, public: str) -> None:
+    """Raises Rejected `key-conflict` if no other admin key lasts as long as this one, which is to go."""
+    bodies = (
+        wish.catalog.get(wish.namespace, KIND, name) for name in wish.catalog.names(wish.namespace, KIND)
+    )
+    admins = {
+        key.public: key
+        for body in bodies
+        if (key := key_of(body)) is not None and ADMIN in key.scopes and key.holds(wish.at_ms)
+    }
+    going = admins.pop(public, None)
+    if going is not None and not any(_lasts(key, going) for key in admins.values()):
+        raise Rejected(
+            "key-conflict",
+            f"The key {public} is the last admin key of {wish.namespace} that lasts so long: create another one "
+            f"first. `tallymark keys revoke {public} --direct --force` revokes it all the same.",
+        )
+
+
+def _lasts(key: Key, going: Key) -> bool:
+    """Whether a key ends no sooner than the one that goes."""
+    if key.expires_at_ms is None or going.expires_at_ms is None:
+        return key.expires_at_ms is None
+    return key.expires_at_ms >= going.expires_at_ms
+
+
+def _scopes_of(body: Body) -> list[str]:
+    return [str(scope) for scope in cast(list[object], body["scopes"])]
+
+
+def _identity(wish: Wish, member: str) -> tuple[str, str, str]:
+    """The public id, hash and last characters of a key that the sender of the command has made."""
+    members = (member, "hash", "last4")
+    sent = Members(KIND, {name: wish.body.get(name) for name in members}, members)
     public, hash, last4 = (sent.text(name, 64) or "" for name in (member, "hash", "last4"))
     if not _PUBLIC_ID(public):
         sent.refuse(f"key {member} must be {key_text.PUBLIC_LENGTH} letters and digits")
@@ -189,16 +254,16 @@ def _expiry(wish: Wish, sent: Members) -> int | None:
     return expires_at_ms
 
 
-def _found(wish: Wish, sent: Members) -> Body:
-    public = sent.text("id", 64) or ""
+def _found(wish: Wish) -> Body:
+    public = Members(KIND, {"id": wish.body.get("id")}, ("id",)).text("id", 64) or ""
     body = wish.catalog.body(wish.namespace, KIND, public)
     if body is None:
         raise Rejected("not-found", f"There is no key {public}.")
     return body
 
 
-def _living(wish: Wish, sent: Members) -> Body:
-    body = _found(wish, sent)
+def _living(wish: Wish) -> Body:
+    body = _found(wish)
     key = key_of(wish.catalog.get(wish.namespace, KIND, str(body["id"])))
     if key is None or not key.holds(wish.at_ms):
         raise Rejected("key-conflict", f"The key {body['id']} has ended: create a new one.")

@@ -25,6 +25,7 @@ def create(wish: Wish) -> Outcome:
     sent = Members(
         KIND, wish.body, ("subject", "allowedMeterSlugs", "expiresAt"), ("id", "createdAt", "expired")
     )
+    sent.check_written()
     body: Body = {"id": wish.id(), "subject": sent.required("subject", MAX_SUBJECT)}
     slugs = sent.texts("allowedMeterSlugs", MAX_METERS, 64)
     if slugs:

@@ -37,6 +37,7 @@ _LLM = (
 def create(wish: Wish) -> Outcome:
     """feature.create. 409 while another has the key and is not archived."""
     sent = Members(KIND, wish.body, _MEMBERS, _OURS)
+    sent.check_written()
     key = sent.slug("key", MAX_KEY)
     if ulid.is_ulid(key):
         sent.refuse("Feature key cannot be a valid ULID")

@@ -36,16 +36,19 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 def create(wish: Wish) -> Outcome:
     """customer.create. 409 if its key or one of its subjects is another's."""
-    id = wish.id()
-    body = {"id": id, **_read(wish), "createdAt": wish.now, "updatedAt": wish.now}
+    id, sent = wish.id(), Members(KIND, wish.body, _MEMBERS, _OURS)
+    sent.check_written()
+    body = {"id": id, **_read(sent), "createdAt": wish.now, "updatedAt": wish.now}
     _check_free(wish, id, body)
     return Outcome([Change(KIND, id, body), *_handed_over(wish, id, [], subjects_of(body))], body)
 
 
 def update(wish: Wish) -> Outcome:
     """customer.update replaces everything but id and createdAt. The same again changes nothing."""
+    sent = Members(KIND, wish.asked("id"), _MEMBERS, _OURS)
     id, old = _find(wish)
-    body = {"id": id, **_read(wish), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
+    sent.check_written(old)
+    body = {"id": id, **_read(sent), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
     if body == old:
         return Outcome([], old)
     _check_free(wish, id, body)
@@ -56,6 +59,7 @@ def update(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """customer.delete: it stays readable by its id; its key and subjects are free again."""
+    Members(KIND, wish.body, ("id",))
     id, old = _find(wish)
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(KIND, id, gone), *_handed_over(wish, id, subjects_of(old), [])])
@@ -76,7 +80,7 @@ def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> li
 
 
 def _find(wish: Wish) -> tuple[str, Body]:
-    wanted = Members(KIND, wish.body, _MEMBERS, _OURS).required("id", MAX_KEY)
+    wanted = Members(KIND, {"id": wish.body.get("id")}, ("id",)).required("id", MAX_KEY)
     for id in (wanted, wish.catalog.one(wish.namespace, CUSTOMER_KEY, wanted)):
         body = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
         if id is not None and body is not None and "deletedAt" not in body:
@@ -84,9 +88,8 @@ def _find(wish: Wish) -> tuple[str, Body]:
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
 
 
-def _read(wish: Wish) -> Body:
-    sent = Members(KIND, wish.body, _MEMBERS, _OURS)
-    attributed = Members(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",), ("type", "id", "key"))
+def _read(sent: Members) -> Body:
+    attributed = Members(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
     currency = sent.text("currency", 3)
     if currency is not None and not _CURRENCY(currency):
         sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")

@@ -56,6 +56,7 @@ def _merge(wish: Wish, one: Mapping[str, object], number: int) -> tuple[Body | N
     key = sent.required("key", MAX_KEY)
     id = wish.catalog.one(wish.namespace, SUBJECT_KEY, key)
     old = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
+    sent.check_written(old)
     first = old or {"id": wish.id(number), "key": key, "createdAt": wish.now}
     found = {
         "displayName": sent.text("displayName", 256),

@@ -28,9 +28,10 @@ _MINUTE_MS = 60_000
 
 
 class Members:
-    """The body of a wish for a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
+    """A command's body about a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
 
-    known: what may be in it. passed_over: what clients send back that only we write.
+    A member acts or is refused. known: the members that act. passed_over: members that only the server writes; see
+    `check_written`.
     """
 
     def __init__(
@@ -42,9 +43,23 @@ class Members:
     ) -> None:
         self.kind = kind
         self._body = body
+        self._written = passed_over
         for member in body:
             if member not in known and member not in passed_over:
-                self.refuse(f"{kind} has an unknown member {ascii(member)[:64]}")
+                listed = f"it may have {', '.join(known)}" if known else "it may have none"
+                self.refuse(f"{kind} has an unknown member {ascii(member)[:64]}: {listed}")
+
+    def check_written(self, stored: Mapping[str, object] | None = None) -> None:
+        """Refuse members that only the server writes, unless they are null or as `stored` has them.
+
+        So what was read can be changed in one place and sent back, and nothing that is sent is without effect.
+        """
+        for member in self._written:
+            value = self._body.get(member)
+            if value is not None and (stored or {}).get(member) != value:
+                self.refuse(
+                    f"{self.kind} {member} is written by the server: leave it out, or send it back as it is"
+                )
 
     def refuse(self, detail: str) -> NoReturn:
         raise Rejected(f"bad-{self.kind}", detail)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeline.core.definitions.index import Body, Catalog
 from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
-from pipeline.records import Command
+from pipeline.records import Alert, Command, WebhookWork
 
 __all__ = ["Body", "Change", "Outcome", "Wish"]
 
@@ -32,6 +32,10 @@ class Wish:
     @property
     def body(self) -> Mapping[str, object]:
         return self.command.body
+
+    def asked(self, *added: str) -> Body:
+        """The body without members that the sender of the command puts into it, so as the user sent it."""
+        return {name: value for name, value in self.body.items() if name not in added}
 
     @property
     def now(self) -> str:
@@ -60,8 +64,12 @@ class Change(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """All that a command changes, and its reply's body. `forgotten` are log keys whose records may go."""
+    """All that a command changes, and its reply's body.
+
+    forgotten: log keys whose records may go. sends: what goes to the webhook stage with the decision.
+    """
 
     changes: list[Change]
     reply: Body | None = None
     forgotten: tuple[str, ...] = ()
+    sends: tuple[Alert | WebhookWork, ...] = ()

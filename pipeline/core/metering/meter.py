@@ -86,7 +86,7 @@ def define(body: Mapping[str, object], meter_id: int, namespace: str = "default"
     """The meter that `body` (JSON members) defines. Raises Rejected `bad-meter` with OpenMeter's text."""
     for member in body:
         if member not in _MEMBERS:
-            _refuse(f"meter has an unknown member {_shown(member)}")
+            _refuse(f"meter has an unknown member {_shown(member)}: it may have {', '.join(_MEMBERS)}")
     aggregation = _text(body, "aggregation", "meter aggregation", MAX_NAME)
     slug = _slug(body)
     event_type = _text(body, "eventType", "meter event type", MAX_EVENT_TYPE)

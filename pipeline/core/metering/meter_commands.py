@@ -17,6 +17,7 @@ from pipeline.errors import Rejected
 
 KIND = "meter"
 MAX_LIST = 1000
+REVISION = "revision"  # what a reply's meter has beside the stored one: that of its definition
 
 
 def apply(wish: Wish) -> Outcome:
@@ -33,10 +34,11 @@ def update(wish: Wish) -> Outcome:
     """meter.update: name, description, groupBy and metadata, as a whole."""
     slug = wish.body.get("slug")
     old = _stored(wish, slug)
+    _check_written(wish, old.slug)
     meter = with_update(old, wish.body)
     body = _body(wish, old, meter, 0)
     changes = [Change(KIND, meter.slug, body)] if meter != old else []
-    return Outcome(changes, body)
+    return Outcome(changes, {**body, REVISION: _revision(wish, slug, len(changes))})
 
 
 def delete(wish: Wish) -> Outcome:
@@ -67,8 +69,30 @@ def _apply(wish: Wish, only_new: bool) -> Outcome:
         body = _body(wish, old, meter, number)
         if meter != old:
             changes.append(Change(KIND, meter.slug, body))
-        now.append(body)
+        changed = len(changes) if meter != old else 0
+        now.append({**body, REVISION: _revision(wish, meter.slug, changed)})
     return Outcome(changes, {"meters": now})
+
+
+def _check_written(wish: Wish, slug: str) -> None:
+    """Members that only the server writes may be sent back as they are."""
+    stored: Body = {
+        **(wish.catalog.body(wish.namespace, KIND, slug) or {}),
+        REVISION: _revision(wish, slug, 0),
+    }
+    for member in (*STORED, "deletedAt", REVISION):
+        value = wish.body.get(member)
+        if value is not None and stored.get(member) != value:
+            raise Rejected(
+                "bad-meter",
+                f"meter {member} is written by the server: leave it out, or send it back as it is",
+            )
+
+
+def _revision(wish: Wish, slug: object, changed: int) -> int:
+    """The revision of a meter's definition. changed: its place among the changes, from 1; 0: it does not change."""
+    stored = wish.catalog.get(wish.namespace, KIND, str(slug))
+    return stored.revision if stored is not None and not changed else wish.catalog.revision + changed
 
 
 def _body(wish: Wish, old: Meter | None, meter: Meter, number: int) -> Body:

@@ -1,18 +1,23 @@
 """Commands that send webhooks and change no definition: they are decided so that the audit log has them.
 
-Owns: what may be sent again, tried or replayed. Does not own: deliveries (the webhook stage), which the API looks up
-and names, since the control stage does not know them; doing it, which is the API's once it is decided.
+Owns: what may be sent again, tried or replayed, and the work for the webhook stage that follows, which goes out with
+the decision. Does not own: deliveries (the webhook stage), which the API looks up and names, since the control stage
+does not know them.
 """
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
+
+import msgspec
 
 from pipeline.core.definitions.body import Wanted
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, RULE
+from pipeline.core.notifications import sample_alert
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
-from pipeline.records import DeliveryState
+from pipeline.records import DeliveryState, WebhookWork
 
 MAX_CHANNELS = 100
 STATES = get_args(DeliveryState)
@@ -21,29 +26,34 @@ FAILED = ["FAILED"]
 
 def resend_delivery(wish: Wish) -> Outcome:
     """delivery.resend {id, endpoint?}: without the endpoint that it went to there is no such delivery."""
-    sent = Wanted("delivery", wish.body, ("id", "endpoint"))
-    id, endpoint = sent.required("id", 256), sent.text("endpoint", 64)
+    Wanted("resend", wish.asked("id", "endpoint"), ())
+    id, endpoint = str(wish.body.get("id")), wish.body.get("endpoint")
     if endpoint is None:
         raise Rejected("not-found", f"There is no delivery with the id {id[:64]}.")
-    return Outcome([], {"id": id, "endpoint": endpoint})
+    return Outcome([], {"id": id, "endpoint": endpoint}, sends=(_resend(wish, str(endpoint), id),))
 
 
 def resend_event(wish: Wish) -> Outcome:
-    """event.resend {id, sentTo?, channels?}: to those of the channels that it went to; without these no such event."""
-    sent = Wanted("resend", wish.body, ("id", "sentTo", "channels"))
-    id, sent_to = sent.required("id", 256), sent.texts("sentTo", MAX_CHANNELS, 64)
-    if sent_to is None:
+    """event.resend {id, deliveries?, channels?}: to all or some of the channels that it went to.
+
+    deliveries: the delivery's id by each of these channels; without it there is no such event.
+    """
+    sent = Wanted("resend", wish.asked("id", "deliveries"), ("channels",))
+    id, deliveries = str(wish.body.get("id")), wish.body.get("deliveries")
+    if not isinstance(deliveries, dict):
         raise Rejected("not-found", f"There is no event with the id {id[:64]}.")
-    channels = wish.body.get("channels") or sent_to
-    if not isinstance(channels, list) or any(one not in sent_to for one in channels):
+    channels = wish.body.get("channels") or list(deliveries)
+    if not isinstance(channels, list) or any(one not in deliveries for one in map(str, channels)):
         sent.refuse("channels must be a list of channels that the event went to")
-    return Outcome([], {"id": id, "channels": list(dict.fromkeys(channels))})
+    chosen = list(dict.fromkeys(map(str, channels)))
+    work = tuple(_resend(wish, channel, deliveries[channel]) for channel in chosen)
+    return Outcome([], {"id": id, "channels": chosen}, sends=work)
 
 
 def replay(wish: Wish) -> Outcome:
     """endpoint.replay {id, from, to, states?}: its deliveries of [from, to) in one of the states (FAILED)."""
-    sent = Wanted("replay", wish.body, ("id", "from", "to", "states"))
-    wish.living(ENDPOINT)
+    sent = Wanted("replay", wish.asked("id"), ("from", "to", "states"))
+    endpoint = wish.living(ENDPOINT)
     begin_ms, end_ms = sent.instant_ms("from"), sent.instant_ms("to")
     if begin_ms is None or end_ms is None:
         sent.refuse("from and to are required")
@@ -52,9 +62,32 @@ def replay(wish: Wish) -> Outcome:
     states = wish.body.get("states", FAILED)
     if not isinstance(states, list) or not states or any(one not in STATES for one in states):
         sent.refuse(f"states must be a list of {', '.join(STATES)}")
-    return Outcome([], {"from": wish.body["from"], "to": wish.body["to"], "states": states})
+    work = WebhookWork(
+        "replay",
+        wish.namespace,
+        str(endpoint["id"]),
+        "",
+        wish.at_ms,
+        from_ms=_up_ms(wish.body["from"]),
+        to_ms=_up_ms(wish.body["to"]),
+        states=cast(list[DeliveryState], states),
+        actor=wish.command.actor,
+    )
+    reply = {"from": wish.body["from"], "to": wish.body["to"], "states": states}
+    return Outcome([], reply, sends=(work,))
 
 
 def try_rule(wish: Wish) -> Outcome:
-    """rule.test {id}: a made-up event goes to its channels."""
-    return Outcome([], wish.living(RULE))
+    """rule.test {id}: a made-up event goes to its channels. The reply is the Alert."""
+    alert = sample_alert.alert(wish.id(), wish.namespace, wish.living(RULE), wish.at_ms)
+    Wanted("test", wish.asked("id"), ())
+    return Outcome([], msgspec.to_builtins(alert), sends=(alert,))
+
+
+def _up_ms(text: object) -> int:
+    """An instant in ms, rounded up, so that [from, to) is exact."""
+    return -(-timestamp.parse_ns(str(text)) // 1_000_000)
+
+
+def _resend(wish: Wish, endpoint: str, delivery: str) -> WebhookWork:
+    return WebhookWork("resend", wish.namespace, endpoint, delivery, wish.at_ms, actor=wish.command.actor)

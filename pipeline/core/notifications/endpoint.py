@@ -1,7 +1,8 @@
 """Endpoints: where webhooks go and what they are signed with. OpenMeter calls them channels.
 
 Owns: the rules of a definition, rotation of the secret, deciding endpoint.*. Does not own: making a secret and sealing
-it (who sends the command: the plaintext never gets here unless nothing is sealed), delivery (delivery_table).
+it (who sends the command: the plaintext never gets here unless nothing is sealed), where webhooks may go (safe_address:
+who sends the command says in `urlRefusal` why not, since it depends on settings), delivery (delivery_table).
 
     {id, type: "WEBHOOK", name, url, customHeaders?, signingSecret, previousSecret? {secret, until}, disabled,
      disabledReason?, disabledAt?, metadata?, createdAt, updatedAt, deletedAt?}
@@ -29,6 +30,7 @@ MOST_OVERLAP_S = 30 * 86_400
 SECRETS = ("signingSecret", "previousSecret")
 
 _MEMBERS = ("type", "name", "url", "customHeaders", "signingSecret", "disabled", "metadata")
+_REFUSAL = "urlRefusal"
 _OURS = (
     "id",
     "createdAt",
@@ -56,21 +58,28 @@ def shown(body: Body) -> Body:
 
 def create(wish: Wish) -> Outcome:
     """endpoint.create. The secret is needed: who sends the command makes one, if the user gave none."""
-    sent = Wanted(ENDPOINT, wish.body, _MEMBERS, _OURS)
+    sent = Wanted(ENDPOINT, wish.asked(_REFUSAL), _MEMBERS, _OURS)
+    sent.check_written()
     secret = _secret(sent)
     if secret is None:
         sent.refuse("endpoint signingSecret is required")
     id = wish.id()
-    body = {"id": id, **_read(sent), "signingSecret": secret, "createdAt": wish.now, "updatedAt": wish.now}
+    body = {
+        "id": id,
+        **_read(wish, sent),
+        "signingSecret": secret,
+        "createdAt": wish.now,
+        "updatedAt": wish.now,
+    }
     return Outcome([Change(ENDPOINT, id, body)], shown(body))
 
 
 def update(wish: Wish) -> Outcome:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
-    sent = Wanted(ENDPOINT, wish.body, _MEMBERS, _OURS)
-    old = wish.living(ENDPOINT)
+    sent, old = Wanted(ENDPOINT, wish.asked("id", _REFUSAL), _MEMBERS, _OURS), wish.living(ENDPOINT)
+    sent.check_written(shown(old))
     kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
-    body = {"id": old["id"], **_read(sent), **kept, "updatedAt": old["updatedAt"]}
+    body = {"id": old["id"], **_read(wish, sent), **kept, "updatedAt": old["updatedAt"]}
     if body["disabled"] and old["disabled"]:
         body |= {name: old[name] for name in ("disabledReason", "disabledAt") if name in old}
     secret = _secret(sent)
@@ -84,7 +93,7 @@ def update(wish: Wish) -> Outcome:
 
 def rotate(wish: Wish) -> Outcome:
     """endpoint.rotate {id, signingSecret, overlapS?}: both secrets sign until the overlap is over."""
-    sent = Wanted(ENDPOINT, wish.body, ("id", "signingSecret", "overlapS"))
+    sent = Wanted(ENDPOINT, wish.asked("id"), ("signingSecret", "overlapS"))
     old, secret = wish.living(ENDPOINT), _secret(sent)
     if secret is None or secret == old["signingSecret"]:
         sent.refuse("endpoint signingSecret must be a new one")
@@ -135,12 +144,14 @@ def _secret(sent: Wanted) -> str | None:
     return secret
 
 
-def _read(sent: Wanted) -> Body:
+def _read(wish: Wish, sent: Wanted) -> Body:
     if sent.text("type", 64) not in (None, TYPE):
         sent.refuse(f"endpoint type must be {TYPE}")
     url = sent.required("url", MAX_URL)
     if not _URL(url):
         sent.refuse("endpoint url must begin with https:// or http:// and name a host")
+    if (why := wish.body.get(_REFUSAL)) is not None:
+        sent.refuse(str(why))
     headers = sent.strings("customHeaders", MAX_HEADERS, 128, 1024)
     for name, value in (headers or {}).items():
         if not _HEADER(name) or not _HEADER_VALUE(value):

@@ -2,7 +2,7 @@
 
 Owns: the rules that keep a webhook from reaching what only we can reach (SSRF). Does not own: resolving and connecting
 (stores.webhook_http), which must check every address with `refusal` at the moment of connecting.
-Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its updates), RFC 6052 (NAT64).
+Sources: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and its updates), RFC 6052 (NAT64).
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from pipeline.errors import Rejected
 MOST_URL_CHARACTERS = 2_048
 HTTPS_PORTS = frozenset({443, 8443})
 HTTP_PORTS = frozenset({80, 8080})
+_WEB_PORTS = frozenset({80, 443})
 
 _FORBIDDEN_CHARACTERS = re.compile(r"[\x00-\x20\x7f\\#<>\"^`{|}]").search
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?").fullmatch
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*").fullmatch  # resolvers read such a name as an address
+_PORT = re.compile(r"[1-9][0-9]{0,4}|\*", re.ASCII).fullmatch
 _PRIVATE_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home.arpa", "corp", "private")
+
+ANY_PORT = "*"
 
 _Network4 = ipaddress.IPv4Network
 _Network6 = ipaddress.IPv6Network
 
-# Everything that is not on the public internet, and what clouds answer on.
+# Everything that is not on the public internet, what is there for other purposes than hosts, and what clouds answer on:
+# the registries' entries of 2025-05, apart from those within a larger one.
 _REFUSED_4 = [
     (_Network4(net), why)
     for net, why in (
@@ -41,8 +46,11 @@ _REFUSED_4 = [
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "protocol assignments"),
         ("192.0.2.0/24", "documentation"),
+        ("192.31.196.0/24", "AS112"),
+        ("192.52.193.0/24", "automatic multicast tunneling"),
         ("192.88.99.0/24", "6to4 relay"),
         ("192.168.0.0/16", "private"),
+        ("192.175.48.0/24", "AS112"),
         ("198.18.0.0/15", "benchmarks"),
         ("198.51.100.0/24", "documentation"),
         ("203.0.113.0/24", "documentation"),
@@ -51,13 +59,16 @@ _REFUSED_4 = [
     )
 ]
 _NAT64 = _Network6("64:ff9b::/96")
-_GLOBAL_6 = _Network6("2000::/3")
+_GLOBAL_6 = _Network6(
+    "2000::/3"
+)  # what is outside is refused: ::/8, 64:ff9b:1::/48, 100::/64, 5f00::/16, fc00::/7
 _REFUSED_6 = [
     (_Network6(net), why)
     for net, why in (
-        ("2001::/23", "protocol assignments, Teredo"),
+        ("2001::/23", "protocol assignments, Teredo, AMT, AS112, ORCHID"),
         ("2001:db8::/32", "documentation"),
         ("2002::/16", "6to4"),
+        ("2620:4f:8000::/48", "AS112"),
         ("3fff::/20", "documentation"),
     )
 ]
@@ -67,11 +78,22 @@ _REFUSED_6 = [
 class Policy:
     """What is allowed beyond https to public addresses. For receivers on the own machine, in tests and demos.
 
-    allow_hosts: names and addresses, lower case, whose address and port are not checked.
+    allowed: hosts with a port, or with ANY_PORT, whose address and port are not checked. own: hosts and ports of our
+    own services. Nothing goes there, and an allowed host may be one of them by another name: nothing goes to their
+    ports on it, but for 80 and 443.
     """
 
     allow_http: bool = False
-    allow_hosts: frozenset[str] = frozenset()
+    allowed: frozenset[tuple[str, str]] = frozenset()
+    own: frozenset[tuple[str, int]] = frozenset()
+
+    def allows(self, host: str, port: int) -> bool:
+        """Whether the host is allowed by name or address. Raises Rejected("unsafe-url") for a port of ours."""
+        is_allowed = (host, str(port)) in self.allowed or (host, ANY_PORT) in self.allowed
+        is_own_port = port not in _WEB_PORTS and any(port == own for _, own in self.own)
+        if (host, port) in self.own or (is_allowed and is_own_port):
+            raise _unsafe(f"{host}:{port} is one of Tallymark's own services")
+        return is_allowed
 
 
 STRICT = Policy()
@@ -104,13 +126,12 @@ def target(url: str, policy: Policy = STRICT) -> Target:
     if not name or parts.netloc.endswith(":"):
         raise _unsafe("it names no host, or no port behind a colon")
     host = _host(name)
-    allowed = host in policy.allow_hosts
-    if not allowed:
-        _check_host(host)
     ports = HTTPS_PORTS if parts.scheme == "https" else HTTP_PORTS
     port = port if port is not None else (443 if parts.scheme == "https" else 80)
-    if not allowed and port not in ports:
-        raise _unsafe(f"its port is none of {', '.join(map(str, sorted(ports)))}")
+    if not policy.allows(host, port):
+        _check_host(host)
+        if port not in ports:
+            raise _unsafe(f"its port is none of {', '.join(map(str, sorted(ports)))}")
     return Target(_rebuilt(parts.scheme, host, port, parts.path, parts.query), parts.scheme, host, port)
 
 
@@ -133,15 +154,33 @@ def refusal(address: str) -> str | None:
     return next((why for net, why in _REFUSED_6 if found in net), None)
 
 
-def check_addresses(host: str, addresses: list[str], policy: Policy = STRICT) -> None:
-    """All the addresses of a name, or none: one that is refused refuses the name. Raises Rejected("unsafe-address")."""
+def check_addresses(host: str, port: int, addresses: list[str], policy: Policy = STRICT) -> None:
+    """All the addresses of a name, or none: one that is refused refuses the name.
+
+    Raises Rejected("unsafe-address"), Rejected("unsafe-url").
+    """
     if not addresses:
         raise Rejected("unsafe-address", f"{host} has no address.")
-    if host in policy.allow_hosts:
-        return
+    is_allowed = policy.allows(host, port)
     for address in addresses:
-        if (why := refusal(address)) is not None:
+        if (address, port) in policy.own:
+            raise _unsafe(f"{host}:{port} is one of Tallymark's own services")
+        if not is_allowed and (why := refusal(address)) is not None:
             raise Rejected("unsafe-address", f"{host} leads to {address}, which is {why}.")
+
+
+def allowed_hosts(text: str) -> frozenset[tuple[str, str]]:
+    """The entries of a list `host:port,host:*,[::1]:port`. Raises Rejected("bad-setting")."""
+    found = set()
+    for entry in filter(None, (one.strip().lower() for one in text.split(","))):
+        host, colon, port = entry.rpartition(":")
+        name = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+        if not colon or not name or (":" in name and name == host) or not _PORT(port):
+            raise Rejected(
+                "bad-setting", f"{entry!r} is not host:port; any port but Tallymark's own is host:*"
+            )
+        found.add((_host(name), port))
+    return frozenset(found)
 
 
 def _refusal_4(address: ipaddress.IPv4Address) -> str | None:
@@ -151,7 +190,7 @@ def _refusal_4(address: ipaddress.IPv4Address) -> str | None:
 def _host(name: str) -> str:
     """The name as it goes on the wire: A-labels, lower case, without the root's dot."""
     if ":" in name:
-        return name  # an IPv6 literal; urlsplit took the brackets off
+        return _address_text(name)  # an IPv6 literal; urlsplit took the brackets off
     try:
         encoded = name if name.isascii() else idna.encode(name, uts46=True).decode()
     except idna.IDNAError:
@@ -171,6 +210,14 @@ def _check_host(host: str) -> None:
         raise _unsafe("its host is no valid name")
     if len(labels) < 2 or any(host == name or host.endswith("." + name) for name in _PRIVATE_NAMES):
         raise _unsafe("its host is a name inside a network")
+
+
+def _address_text(text: str) -> str:
+    """An IPv6 literal in its shortest form; what is none stays, to be refused."""
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        return text
 
 
 def _is_address(host: str) -> bool:

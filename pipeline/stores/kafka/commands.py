@@ -13,11 +13,14 @@ import uuid
 from collections.abc import Iterable
 
 import msgspec
+from confluent_kafka.admin import AdminClient
 
+from pipeline.api.http.membership import Membership
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
 from pipeline.stages import READERS
+from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import members
 from pipeline.stores.kafka.definitions import Replies, WorkersView
 from pipeline.stores.kafka.writer import Acknowledged
@@ -35,6 +38,8 @@ class Commands:
         self._replies = replies
         self._workers = workers
         self._records = Acknowledged(settings, "command")
+        self._admin: AdminClient | None = None
+        self._membership = Membership(self._members)
 
     def run(
         self,
@@ -45,14 +50,16 @@ class Commands:
         request_id: str = "",
         ip: str = "",
         id: str = "",
+        request: str = "",
     ) -> Reply:
-        """The reply to one command. Raises Rejected as decided, Unavailable when nobody decides in time.
+        """The reply to one command. Raises Rejected as decided, Unavailable when nothing is decided in time.
 
-        actor: who wants it, a key's id; empty: this process. request_id, ip: of the HTTP request.
-        id: the same for a command that is sent again, so that it is decided once; empty: one of its own.
+        actor: who asks, a key's id; empty: this process. request_id, ip: of the HTTP request.
+        id, request: the same for a command that is sent again, so that it is done once (core.definitions.idempotency).
         """
+        attempt = str(uuid.uuid4())
         command = Command(
-            id=id or str(uuid.uuid4()),
+            id=id or attempt,
             kind=kind,
             namespace=namespace,
             actor=actor or f"api@{os.uname().nodename}",
@@ -60,11 +67,13 @@ class Commands:
             body=body,
             request_id=request_id,
             ip=ip,
+            attempt=attempt,
+            request=request,
         )
         self._replies.wait_loaded()
-        self._replies.expect(command.id)
+        self._replies.expect(attempt)
         self._records.write([("commands", msgspec.json.encode(command), None, -1)])
-        reply = self._replies.take(command.id, REPLY_TIMEOUT_S)
+        reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(
                 f"The control stage did not answer in {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
@@ -75,10 +84,13 @@ class Commands:
         return reply
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
-        """Returns when every running reader of definitions has `revision`; Unavailable names who has not."""
+        """Returns when every running reader of definitions has `revision`. Raises Unavailable, which names the others.
+
+        A reader that starts meanwhile reads all definitions first.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
-            owners = {worker for stage in READERS for worker in members(self._settings, stage)}
+            owners = self._membership.now()
             late = behind(self._workers.snapshot().values(), self._workers.live(), owners, revision)
             if not late:
                 return
@@ -89,7 +101,17 @@ class Commands:
                     f"knows revision {revision}: events sent now may be counted by the definitions before."
                 )
             pause_s = min(left, _ASK_AGAIN_S)
-            self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s)  # noqa: B023
+            if self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s):  # noqa: B023
+                return
+
+    def close(self) -> None:
+        """Gives up the connections."""
+        self._records.close()
+
+    def _members(self) -> set[str]:
+        if self._admin is None:
+            self._admin = kafka.admin(self._settings)
+        return members(self._admin, self._settings, READERS)
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:

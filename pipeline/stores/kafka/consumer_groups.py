@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -48,17 +48,18 @@ def input_topics(settings: Settings, stage: str) -> list[str]:
     ]
 
 
-def members(settings: Settings, stage: str) -> set[str]:
-    """The worker ids (client ids) that Kafka has as members of the stage's group. Raises Unavailable."""
-    try:
-        group = group_of(stage)
-        client = kafka.admin(settings)  # kept until the answer: without it no future ever resolves
-        future = client.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-        return {member.client_id for member in future.result(_TIMEOUT_S * 2).members}
-    except KafkaException as error:
-        if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-            return set()
-        raise kafka.unavailable(settings, error) from error
+def members(client: AdminClient, settings: Settings, stages: Sequence[str]) -> set[str]:
+    """The worker ids (client ids) that Kafka has as members of the stages' groups. Raises Unavailable."""
+    groups = [group_of(stage) for stage in stages]
+    found: set[str] = set()
+    futures = client.describe_consumer_groups(groups, request_timeout=_TIMEOUT_S)
+    for future in futures.values():
+        try:
+            found |= {member.client_id for member in future.result(_TIMEOUT_S * 2).members}
+        except KafkaException as error:
+            if error.args[0].name() != "GROUP_ID_NOT_FOUND":
+                raise kafka.unavailable(settings, error) from error
+    return found
 
 
 def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int | None]:

@@ -284,24 +284,23 @@ class BackfillsView(CompactedView[Backfill]):
 
 
 class Replies(CompactedView[Reply]):
-    """`replies`, from now on; keeps only answers that someone waits for."""
+    """`replies`, from now on; reads only answers that are waited for."""
 
     def __init__(self, settings: Settings) -> None:
         self._expected: set[str] = set()
         super().__init__(settings, "replies", msgspec.json.Decoder(Reply).decode, begin="latest")
 
-    def expect(self, id: str) -> None:
-        """Says that the reply to command `id` is wanted; call before the command is sent."""
+    def expect(self, attempt: str) -> None:
+        """Keeps the reply to the command with this attempt; call before the command is sent."""
         with self._changed:
-            self._expected.add(id)
+            self._expected.add(attempt)
 
-    def take(self, id: str, timeout_s: float) -> Reply | None:
-        """The reply to command `id` as soon as it is there; None after `timeout_s`. It is forgotten then."""
-        self.wait_for(lambda replies: id in replies, timeout_s)
+    def take(self, attempt: str, timeout_s: float) -> Reply | None:
+        """The reply to the command as soon as it is there; None after `timeout_s`. It is forgotten then."""
+        self.wait_for(lambda replies: attempt in replies, timeout_s)
         with self._changed:
-            self._expected.discard(id)
-            return self._values.pop(id, None)
+            self._expected.discard(attempt)
+            return self._values.pop(attempt, None)
 
-    def _keep(self, key: str, value: Reply | None) -> None:
-        if key in self._expected:
-            super()._keep(key, value)
+    def _wants(self, key: str) -> bool:
+        return key in self._expected

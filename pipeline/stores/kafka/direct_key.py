@@ -1,12 +1,14 @@
-"""A key made without the API: by a command straight to Kafka, for who has no key yet and may write to Kafka.
+"""Keys without the API: commands straight to Kafka, for those who have no key yet and may write to Kafka.
 
-Owns: making the secret and having the control stage keep its hash. Does not own: a key's rules (core.access.api_key).
+Owns: making the secret, and having the control stage keep its hash or revoke it. Does not own: rules
+(core.access.api_key).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import closing
 
 from pipeline.core.access import api_key
 from pipeline.settings import Settings
@@ -29,7 +31,7 @@ def create(
     scopes: Sequence[str],
     expires_at: str | None = None,
 ) -> None:
-    """Returns when the control stage has the key. Raises Rejected as decided, Unavailable when nobody decides."""
+    """Returns when the control stage has the key. Raises Rejected as decided, Unavailable when nothing is decided."""
     body: dict[str, object] = {
         "id": made.public,
         "hash": made.hash,
@@ -39,6 +41,18 @@ def create(
     }
     if expires_at is not None:
         body["expiresAt"] = expires_at
+    _run(settings, "key.create", namespace, body)
+
+
+def revoke(settings: Settings, namespace: str, id: str, force: bool) -> None:
+    """Returns when the key opens nothing any more. force: also the last admin key of the namespace.
+
+    id: its public part. Raises Rejected as decided, Unavailable when nothing is decided in time.
+    """
+    _run(settings, "key.revoke", namespace, {"id": id, "force": force})
+
+
+def _run(settings: Settings, kind: str, namespace: str, body: dict[str, object]) -> None:
     replies, workers = Replies(settings), WorkersView(settings)
-    with replies:
-        Commands(settings, replies, workers).run("key.create", namespace, body, actor=ACTOR)
+    with replies, closing(Commands(settings, replies, workers)) as commands:
+        commands.run(kind, namespace, body, actor=ACTOR)

@@ -11,8 +11,10 @@ from fastapi.testclient import TestClient
 
 from pipeline.api.app import create_app
 from pipeline.core.access import key_text
+from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import direct_key
 from tests.fixtures.api_services import bearer, new_key
 
 Admins = dict[str, dict[str, str]]
@@ -89,6 +91,23 @@ def test_nobody_hands_out_more_than_they_have(guarded: TestClient, served: Setti
         assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
     stronger = create(guarded, admins["a"], "admin")
     assert guarded.post(f"/keys/{stronger['id']}/rotate", headers=mine).status_code == 403
+    assert guarded.delete(f"/keys/{stronger['id']}", headers=mine).status_code == 403
+    audited = guarded.get("/audit?kind=key.revoke", headers=admins["a"]).json()["items"][0]
+    assert (audited["name"], audited["error"]) == (stronger["id"], "forbidden")
+    assert guarded.get("/customers", headers=bearer(stronger["key"])).status_code == 200
+
+
+def test_the_last_admin_key_goes_by_direct_access_alone(guarded: TestClient, served: Settings) -> None:
+    last = bearer(new_key(served, guarded, "lonely", ["admin"]))
+    (id,) = [row["id"] for row in guarded.get("/keys", headers=last).json()["items"]]
+    refused = guarded.delete(f"/keys/{id}", headers=last)
+    assert (refused.status_code, refused.json()["reason"]) == (409, "key-conflict")
+    with pytest.raises(Rejected, match="--force"):
+        direct_key.revoke(served, "lonely", id, force=False)
+    direct_key.revoke(served, "lonely", id, force=True)
+    deadline = time.monotonic() + 10
+    while guarded.get("/keys", headers=last).status_code != 401:
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(
@@ -110,11 +129,12 @@ def test_a_bad_wish_is_refused(guarded: TestClient, admins: Admins, wish: dict[s
     assert (refused.status_code, refused.json()["reason"]) == (400, "bad-key")
 
 
-def test_the_secret_is_the_services_to_choose(guarded: TestClient, admins: Admins) -> None:
-    chosen = {"id": "AAAAAAAA", "hash": "0" * 64, "last4": "0000"}
-    made = create(guarded, admins["a"], "query", **chosen)
-    assert made["id"] != "AAAAAAAA" and made["last4"] != "0000"
-    assert guarded.get("/customers", headers=bearer(made["key"])).status_code == 200
+@pytest.mark.parametrize("chosen", [{"id": "AAAAAAAA"}, {"hash": "0" * 64}, {"last4": "0000"}], ids=str)
+def test_the_secret_is_the_services_to_choose(
+    guarded: TestClient, admins: Admins, chosen: dict[str, str]
+) -> None:
+    refused = guarded.post("/keys", json={"name": "k", "scopes": ["query"], **chosen}, headers=admins["a"])
+    assert (refused.status_code, refused.json()["reason"]) == (400, "bad-key")
 
 
 def test_no_topic_holds_a_secret(guarded: TestClient, served: Settings, admins: Admins) -> None:

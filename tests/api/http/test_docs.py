@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from pipeline.api.app import create_app
 from pipeline.settings import Settings
+from tests.api.changes import ROUTES
 
 client = TestClient(create_app(Settings.model_construct()))  # without its neighbours: none is asked
 
@@ -33,3 +34,16 @@ def test_the_document_says_that_calls_need_a_key() -> None:
     assert document["security"] == [{"key": []}]
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert document["paths"]
+
+
+def test_every_change_takes_an_idempotency_key() -> None:
+    client.get("/openapi.json")
+    named = {
+        (method, path): [one["name"] for one in operation.get("parameters", [])].count("Idempotency-Key")
+        for path, item in client.get("/openapi.json").json()["paths"].items()
+        for method, operation in item.items()
+    }
+    assert {place for place, times in named.items() if times} == {
+        (method.lower(), path) for method, path in ROUTES
+    }
+    assert set(named.values()) == {0, 1}

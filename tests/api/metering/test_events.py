@@ -262,8 +262,10 @@ def test_events_that_are_not_there(filled: TestClient) -> None:
     for missing in (path("s", ID), path(SOURCE, "nobody"), path(quote(SOURCE), ID)):
         response = filled.get(missing)
         assert (response.status_code, response.json()["reason"]) == (404, "not-found")
-    for wrong in ("/events/a/b/c", "/events/https://a.example/b/1", "/events/a/%ff"):
-        assert filled.get(wrong).status_code == 400, wrong
+    for unencoded in ("/events/a/b/c", "/events/https://a.example/b/1"):
+        response = filled.get(unencoded)
+        assert response.status_code == 404 and "sent as %2F" in response.json()["detail"]
+    assert filled.get("/events/a/%ff").status_code == 400
 
 
 def test_a_deleted_meter_is_named_without_a_value(filled: TestClient) -> None:

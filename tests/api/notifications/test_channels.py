@@ -146,3 +146,49 @@ def test_a_wrong_replay_is_refused(api: TestClient, wrong: dict[str, Any]) -> No
     made = api.post(PATH, json=CHANNEL).json()
     status, reason = refused(api.post(f"/endpoints/{made['id']}/replay", json=wrong))
     assert (status, reason) == (400, "bad-replay")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://example.com/h", "does not begin with https"),
+        ("https://10.0.0.1/h", "10.0.0.1 is private"),
+        ("https://127.0.0.1:8890/", "127.0.0.1 is loopback"),
+        ("https://[::1]/", "::1 is not global unicast"),
+        ("https://[::ffff:10.0.0.1]/", "is private"),
+        ("https://2130706433/", "a number"),
+        ("https://0x7f.1/", "a number"),
+        ("https://192.31.196.1/", "AS112"),
+        ("https://localhost/", "inside a network"),
+        ("https://user:p@example.com/h", "a user name"),
+        ("https://example.com:9999/h", "its port is none of"),
+    ],
+)
+def test_a_url_that_can_never_receive_is_refused_at_its_definition(
+    api: TestClient, url: str, why: str
+) -> None:
+    made = api.post(PATH, json=CHANNEL).json()
+    for response in (
+        api.post(PATH, json={**CHANNEL, "url": url}),
+        api.put(f"{PATH}/{made['id']}", json={**CHANNEL, "url": url}),
+    ):
+        assert refused(response) == (400, "bad-endpoint")
+        assert why in response.json()["detail"] and "webhook_allow_hosts" in response.json()["detail"]
+    assert api.get(f"{PATH}/{made['id']}").json()["url"] == CHANNEL["url"]
+    audited = api.get("/audit?kind=endpoint.update").json()["items"][0]
+    assert (audited["name"], audited["error"]) == (made["id"], "bad-endpoint")
+
+
+def test_a_receiver_on_this_machine_is_allowed_by_the_settings(served: Settings) -> None:
+    allowed = {"webhook_allow_http": True, "webhook_allow_hosts": "127.0.0.1:8890"}
+    with TestClient(
+        create_app(served.model_copy(update=allowed)), base_url="http://testserver/api/v1"
+    ) as api:
+        made = api.post(PATH, json={**CHANNEL, "url": "http://127.0.0.1:8890/"})
+        assert made.status_code == 201
+        assert refused(api.post(PATH, json={**CHANNEL, "url": "http://127.0.0.1:8891/"})) == (
+            400,
+            "bad-endpoint",
+        )
+        ours = f"http://127.0.0.1:{served.kafka.rpartition(':')[2]}/"
+        assert refused(api.post(PATH, json={**CHANNEL, "url": ours})) == (400, "bad-endpoint")

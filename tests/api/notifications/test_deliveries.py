@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.api.app import create_app
 from pipeline.core.notifications.standard_webhooks import secret_text
 from pipeline.core.values import timestamp
 from pipeline.local import process
@@ -32,7 +33,7 @@ def worker(served: Settings, decider: Decider, tmp_path_factory: pytest.TempPath
         "kafka": served.kafka,
         "state_dir": folder / "state",
         "webhook_allow_http": "true",
-        "webhook_allow_hosts": "127.0.0.1",
+        "webhook_allow_hosts": "127.0.0.1:*",
         "webhook_schedule_s": "0,0.1",
     }
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -41,6 +42,15 @@ def worker(served: Settings, decider: Decider, tmp_path_factory: pytest.TempPath
     running = process.spawn(command, folder / "log", environment=environment)
     yield
     process.stop(running, 20)
+
+
+@pytest.fixture(scope="module")
+def api(served: Settings) -> Iterator[TestClient]:
+    """Takes channels on this machine, as the worker does."""
+    allowed = {"webhook_allow_http": True, "webhook_allow_hosts": "127.0.0.1:*"}
+    app = create_app(served.model_copy(update=allowed))
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -33,15 +33,6 @@ def entitled(api: TestClient, decider: Decider) -> str:
     return str(made.json()["id"])
 
 
-def test_a_grant_sent_again_under_its_key_is_given_once(api: TestClient) -> None:
-    again = {"idempotency-key": "order 17"}
-    made = api.post(PATHS[0], json={"amount": 1}, headers=again)
-    assert made.status_code == 201
-    assert api.post(PATHS[0], json={"amount": 1}, headers=again).json() == made.json()
-    assert api.post(PATHS[0], json={"amount": 2}, headers=again).json()["id"] != made.json()["id"]
-    assert api.post(PATHS[0], json={"amount": 1}).json()["id"] != made.json()["id"]
-
-
 def rows(response: Any) -> list[dict[str, Any]]:
     found = response.json()
     return found if isinstance(found, list) else found["items"]  # type: ignore[no-any-return]

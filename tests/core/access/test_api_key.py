@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,3 +176,107 @@ def test_no_hash_and_no_secret_in_what_is_told() -> None:
     told = repr(log.audit) + repr(log.replies)
     assert made(1).public in told and made(1).hash not in told
     assert "hash" not in api_key.shown({"hash": "a"})
+
+
+def asked_by(log: Log, scopes: list[str], **more: Any) -> str:
+    """The public id of a key with these scopes, which then sends commands."""
+    key = made(200 + len(log.state))
+    log.do("key.create", wish(key, scopes=scopes, **more))
+    return key.public
+
+
+def outcome(log: Log, actor: str, kind: str, body: dict[str, Any], at_ms: int = AT_MS) -> str:
+    """The reason of the refusal, or nothing."""
+    command = msgspec.structs.replace(log.command(kind, body), actor=actor)
+    return log.run(command, at_ms).reply.error
+
+
+VERBS = ("create", "rotate", "revoke")
+TABLE = [
+    (["keys:write"], ["ingest"], False),
+    (["keys:write"], ["admin"], False),
+    (["keys:write"], ["keys:write"], True),
+    (["keys:write", "ingest"], ["ingest"], True),
+    (["keys:write", "ingest"], ["ingest", "query"], False),
+    (["keys:write", "ingest", "query"], ["ingest", "query"], True),
+    (["admin"], ["admin"], True),
+    (["admin"], list(SCOPES), True),
+    ([scope for scope in SCOPES if scope != "admin"], ["admin"], False),
+    ([scope for scope in SCOPES if scope != "admin"], ["ingest", "billing:write"], True),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("asking", "other", "may"), TABLE, ids=str)
+def test_no_verb_reaches_beyond_the_asking_keys_scopes(
+    verb: str, asking: list[str], other: list[str], may: bool
+) -> None:
+    log = Log()
+    asked_by(log, ["admin"])  # so that the last one is never at stake
+    actor = asked_by(log, asking)
+    target = asked_by(log, other)
+    new = made(100)
+    named = {"hash": new.hash, "last4": new.last4}
+    body = {
+        "create": wish(new, scopes=other),
+        "rotate": {"id": target, "newId": new.public, **named},
+        "revoke": {"id": target},
+    }[verb]
+    assert outcome(log, actor, f"key.{verb}", body) == ("" if may else "forbidden")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_key_that_has_ended_reaches_nothing(verb: str) -> None:
+    log = Log()
+    asked_by(log, ["admin"])
+    target = asked_by(log, ["ingest"])
+    ended = asked_by(log, ["admin"], expiresAt="2026-01-01T01:00:00Z")
+    revoked = asked_by(log, ["admin"])
+    log.do("key.revoke", {"id": revoked})
+    new = made(100)
+    body = {
+        "create": wish(new),
+        "rotate": {"id": target, "newId": new.public, "hash": new.hash, "last4": new.last4},
+        "revoke": {"id": target},
+    }[verb]
+    for actor, at_ms in ((ended, AT_MS + 3_600_000), (revoked, AT_MS)):
+        assert outcome(log, actor, f"key.{verb}", body, at_ms) == "forbidden"
+    assert outcome(log, ended, f"key.{verb}", body) == ""
+
+
+def test_a_namespace_keeps_an_admin_key() -> None:
+    log = Log()
+    last = asked_by(log, ["admin"])
+    asked_by(log, ["keys:write", "query"])
+    assert outcome(log, last, "key.revoke", {"id": last}) == "key-conflict"
+    soon = asked_by(log, ["admin"], expiresAt="2026-01-01T01:00:00Z")
+    assert outcome(log, last, "key.revoke", {"id": last}) == "key-conflict"  # the other ends by itself
+    assert outcome(log, last, "key.revoke", {"id": soon}) == ""
+    other = asked_by(log, ["admin", "query"])
+    assert outcome(log, last, "key.revoke", {"id": last}) == ""
+    assert outcome(log, other, "key.revoke", {"id": other}) == "key-conflict"
+
+
+def test_an_admin_key_of_another_namespace_does_not_count() -> None:
+    log = Log()
+    log.do("key.create", wish(made(1), scopes=["admin"]))
+    log.do("key.create", wish(made(2), scopes=["admin"]), namespace="other")
+    assert log.refused("key.revoke", {"id": made(1).public})[0] == "key-conflict"
+
+
+def test_the_last_admin_key_goes_by_force_and_by_no_key() -> None:
+    log = Log()
+    last = asked_by(log, ["admin"])
+    assert outcome(log, last, "key.revoke", {"id": last, "force": True}) == "forbidden"
+    assert outcome(log, "kafka", "key.revoke", {"id": last, "force": "yes"}) == "bad-key"
+    assert outcome(log, "kafka", "key.revoke", {"id": last}) == "key-conflict"
+    assert outcome(log, "kafka", "key.revoke", {"id": last, "force": True}) == ""
+    assert stored(log, last).revoked
+
+
+def test_an_admin_key_that_is_rotated_leaves_its_successor() -> None:
+    log = Log()
+    old = asked_by(log, ["admin"])
+    new = {"newId": made(2).public, "hash": made(2).hash, "last4": made(2).last4}
+    assert outcome(log, old, "key.rotate", {"id": old, **new, "overlapS": 0}) == ""
+    assert outcome(log, made(2).public, "key.revoke", {"id": made(2).public}) == "key-conflict"

@@ -144,9 +144,9 @@ def test_a_deleted_customer_stays_readable_and_frees_what_it_had() -> None:
     customer = log.do("customer.create", ACME)
     log.do("customer.delete", {"id": "acme"})
     assert log.body("customer", customer["id"])["deletedAt"] == AT
-    for kind in ("customer.delete", "customer.update"):
-        for wanted in ("acme", customer["id"], "nobody"):
-            assert log.refused(kind, {"name": "x", "id": wanted})[0] == "not-found"
+    for wanted in ("acme", customer["id"], "nobody"):
+        assert log.refused("customer.delete", {"id": wanted})[0] == "not-found"
+        assert log.refused("customer.update", {"name": "x", "id": wanted})[0] == "not-found"
     assert log.do("customer.create", ACME)["id"] != customer["id"]
 
 

@@ -52,13 +52,6 @@ def test_a_command_that_changes_several_is_one_record() -> None:
     assert record.after is not None and set(record.after) == set(ids)
 
 
-def test_a_command_sent_again_has_no_second_record() -> None:
-    log = Log()
-    command = log.command("customer.create", {"name": "Acme"})
-    assert log.run(command).reply == log.run(command).reply
-    assert len(log.audit) == 1
-
-
 def test_a_body_that_is_too_long_is_told_by_its_hash() -> None:
     log = Log()
     log.do("subject.upsert", {"key": "ann", "metadata": {"a": "x" * MOST_BODY_BYTES}})

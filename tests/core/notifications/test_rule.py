@@ -162,7 +162,7 @@ def test_no_secret_comes_back() -> None:
     made.do("endpoint.rotate", {"id": channel, "signingSecret": SECRET})
     made.do("endpoint.disable", {"id": channel, "reason": "gone"})
     made.do("endpoint.delete", {"id": channel})
-    told = json.dumps([reply.body for reply in made.replies.values()]) + str(made.audit)
+    told = json.dumps([reply.body for reply in made.replies]) + str(made.audit)
     assert "A" * 32 not in told and "B" * 32 not in told
 
 

@@ -1,0 +1,42 @@
+"""Where webhooks may go by the settings: asked when a channel is defined, and again by each connection.
+
+Owns: which settings say so, and which services are our own. Does not own: the rules (core.notifications.safe_address).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pipeline.core.notifications.safe_address import Policy, allowed_hosts
+from pipeline.settings import Settings
+
+_DEFAULT_PORTS = {
+    "clickhouse": 9000,
+    "clickhouses": 9440,
+    "redis": 6379,
+    "rediss": 6379,
+    "http": 80,
+    "https": 443,
+}
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Raises Rejected `bad-setting` for a wrong webhook_allow_hosts."""
+    return Policy(
+        settings.webhook_allow_http, allowed_hosts(settings.webhook_allow_hosts), frozenset(_own(settings))
+    )
+
+
+def _own(settings: Settings) -> list[tuple[str, int]]:
+    """Host and port of each service of ours."""
+    brokers = (one.strip().rpartition(":") for one in settings.kafka.split(","))
+    found = [(host.strip("[]").lower(), int(port)) for host, _, port in brokers]
+    for url in (settings.clickhouse, settings.redis, settings.api_url):
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme.rpartition("+")[2])
+        if parts.hostname and port:
+            found.append((parts.hostname, port))
+    found.append((settings.api_host.lower(), settings.api_port))
+    if settings.metrics_port:
+        found.append((settings.metrics_host.lower(), settings.metrics_port))
+    return found
