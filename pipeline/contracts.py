@@ -35,6 +35,7 @@ from pipeline.records import (
     LateUsage,
     Reply,
     Settled,
+    TopicId,
     WebhookWork,
     Window,
     Worker,
@@ -77,6 +78,7 @@ WIRES = {
     "alert": Wire(Alert, ("alerts",)),
     "webhook-work": Wire(WebhookWork, ("webhook-work",)),
     "delivery": Wire(Delivery, ("deliveries",)),
+    "topic-id": Wire(TopicId, ("topic-ids",)),
 }
 
 _ANY: Schema = {"type": ["object", "array", "string", "number", "boolean", "null"]}

@@ -182,6 +182,8 @@ class Counts(msgspec.Struct):
     """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
 
     counts: namespace -> name -> events. Names: `read` and the stage's outcomes (`accepted`, `rejected:bad-json`, ...).
+    An offset here is the record's offset in its topic plus `base`. `base` is 0 until the input topic is lost and made
+    anew: then it is what keeps offsets growing.
     """
 
     stage: str
@@ -190,6 +192,23 @@ class Counts(msgspec.Struct):
     offset: int  # of the last input record that is in the counts
     incarnation: str  # Kafka's topic id of the input topic
     counts: dict[str, dict[str, int]]
+    base: int = 0  # offsets of earlier input topics of this name
+    changelog_end: int = 0  # an offset that the changelog's partition had reached before this record
+    writes: int | None = None  # chunks that changed the state; null: not known
+    control_revision: int = 0  # the newest definitions that the stage had when it wrote this
+
+
+class TopicId(msgspec.Struct):
+    """`topic-ids`, key `topic`: which topic of that name the state of this installation was made with.
+
+    `replaced` lists earlier topics of the name that were lost, and that an operator has given up.
+    """
+
+    topic: str
+    id: str  # Kafka's topic id
+    partitions: int  # how many are used; a topic that may have any number has as many as it had
+    at_ms: int  # when this was written
+    replaced: list[str] = []  # Kafka's topic ids
 
 
 class Worker(msgspec.Struct):

@@ -20,6 +20,7 @@ READERS = ("aggregate", "attribute", "alert")
 STATELESS = frozenset({"sink", "live"})
 # Their input has one partition, so a second worker would only wait.
 SINGLE = frozenset({"control"})
+METRICS_FILE = "metrics"  # in a worker's folder: its process id and the address of its metrics
 
 
 def wanted(redis: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def create(stage: Stage, namespaces: Mapping[str, str], partitions: int, limits: Limits) -> None:
-    """namespaces: input topic -> namespace. partitions: of `events-accepted`."""
+    """namespaces: input topic -> namespace. partitions: of `events-accepted` and `rejected`."""
 
     async def ingest(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -82,7 +82,7 @@ def fill_from_http(transaction: Transaction, partitions: int, limits: Limits) ->
             values = split(record.value or b"")
         except Rejected as refusal:  # not written by the API, which alone writes this topic
             whole = _Item(first, record.timestamp, record.value, tuple(record.headers), record.key)
-            _reject(transaction, whole, namespace, refusal, counted)
+            _reject(transaction, whole, namespace, refusal, counted, partitions)
             events += 1
             continue
         unpacked = [_Item(first + place, record.timestamp, value) for place, value in enumerate(values)]
@@ -134,7 +134,7 @@ def _judge(
                 limits,
             )
         except Rejected as refusal:
-            _reject(transaction, record, namespace, refusal, counted)
+            _reject(transaction, record, namespace, refusal, counted, partitions)
             continue
         accepted[identity_hash(event.identity) % partitions].append(event)
         uncounted += record.offset > counted
@@ -157,12 +157,18 @@ def _send(transaction: Transaction, target: int, events: list[Accepted]) -> None
 
 
 def _reject(
-    transaction: Transaction, record: Record, namespace: str, refusal: Rejected, counted: int
+    transaction: Transaction,
+    record: Record,
+    namespace: str,
+    refusal: Rejected,
+    counted: int,
+    partitions: int,
 ) -> None:
-    """Dead-letter a record and count it."""
+    """Dead-letter a record and count it. An input may have more partitions than `rejected` has."""
     chunk = transaction.chunk
     key, value, headers = dead_letter(chunk, record, namespace, refusal)
-    transaction.send("rejected", value, key=key, partition=chunk.partition, headers=headers)
+    target = chunk.partition % partitions
+    transaction.send("rejected", value, key=key, partition=target, headers=headers)
     if record.offset > counted:
         transaction.count(namespace, "read")
         transaction.count(namespace, f"rejected:{refusal.reason}")

@@ -37,7 +37,7 @@ Times are RFC 3339, windows and ranges are [start, end).
 A key or id in a path is percent-encoded: a `/` within it is sent as `%2F`, a `%` as `%25`.
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
-Every request but `/healthz` carries an API key: `Authorization: Bearer um_...`. The key alone says which
+Every request but `/healthz` and `/ready` carries an API key: `Authorization: Bearer um_...`. The key alone says which
 namespace the request is about; ids of another namespace answer 404. A key has scopes, and each call needs one.
 
 A change that got no answer can be sent again with the same `Idempotency-Key` and the same request: it is done once and
@@ -98,6 +98,7 @@ def _include(app: FastAPI) -> None:
         events.router,
         reconcile.router,
         status.router,
+        status.public,
         live_values.router,
         customers.router,
         subjects.router,

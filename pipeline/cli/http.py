@@ -42,7 +42,7 @@ def ask(
             response = client.request(method, url, params=params, json=json, headers=headers)
     except httpx.TransportError as error:
         raise Unavailable(
-            f"The API at {settings.api_url} does not answer ({type(error).__name__}); "
+            f"The API at {settings.api_url} does not answer: {error or type(error).__name__}; "
             "is `tallymark dev` or `tallymark api` running?"
         ) from error
     if response.is_success:

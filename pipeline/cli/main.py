@@ -36,6 +36,12 @@ class Tallymark(click.Group):
             ctx.exit(EXIT_CODES[type(error)])
 
 
+_RECREATE = click.option(
+    "--recreate-lost", "lost", multiple=True, metavar="NAME",
+    help="Make this lost topic anew; `topics check` says what that costs. May be given several times.",
+)  # fmt: skip
+
+
 @click.group(
     cls=Tallymark, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
@@ -64,7 +70,8 @@ def main() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers of each stage."
 )
-def dev(data: Path, workers: int) -> None:
+@_RECREATE
+def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
     """Run Kafka, ClickHouse, Redis, every stage and the API here.
 
     Everything is a process of its own; one that dies is started again. Ctrl-C stops all. The next run goes on
@@ -76,7 +83,7 @@ def dev(data: Path, workers: int) -> None:
     """
     from pipeline.local import stack
 
-    stack.run(stack.Stack(data, workers))
+    stack.run(stack.Stack(data, workers, recreate_lost=lost))
 
 
 @main.command()
@@ -183,10 +190,12 @@ def topics() -> None:
 
 
 @topics.command()
-def apply() -> None:
+@_RECREATE
+def apply(lost: tuple[str, ...]) -> None:
     """Create missing topics and set configuration that differs.
 
-    A partition count is never changed; one that differs is an error.
+    A partition count is never changed; one that differs is an error. A topic that state was made with and that is
+    missing is an error too: made anew without a word it would make numbers wrong.
 
     \b
     Example:
@@ -195,6 +204,11 @@ def apply() -> None:
     from pipeline.stores.kafka import topics as declared
 
     settings = _settings()
+    if lost:
+        from pipeline.agents.lost_topics import recreate
+
+        for sentence in recreate(settings, lost):
+            click.echo(sentence)
     for sentence in declared.apply(settings):
         click.echo(sentence)
     click.echo(f"{len(declared.load(settings))} topics are on {settings.kafka}.")

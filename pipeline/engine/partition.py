@@ -7,25 +7,29 @@ Everything here blocks and runs in a thread, one at a time a partition.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from confluent_kafka import Message
 
+from pipeline.engine import ledger
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
 from pipeline.engine.crash_points import reach
+from pipeline.engine.ledger import NOTHING_YET, Kept
+from pipeline.engine.lineage import Lineage, Refused
+from pipeline.engine.local_state import Restoration, open_table, refill
 from pipeline.engine.producer import Headers, TransactionalProducer
 from pipeline.engine.restore import Reader
-from pipeline.engine.table import Damaged, Item, Restored, Table
-from pipeline.errors import Broken
+from pipeline.engine.table import Restored, Table
+from pipeline.errors import Broken, Unavailable
 from pipeline.records import Counts
 
-NOTHING_YET = -1
-_decode_counts = msgspec.json.Decoder(Counts).decode
+FOLLOWED_S = 10.0  # a worker that takes over may be a moment behind the definitions of the one before
+FOLLOWED_POLL_S = 0.05
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,6 +40,8 @@ class Spec:
     `counts` is the topic on which every stage publishes its counts. A stage without `meta` keeps nothing and commits
     through the consumer: its effects are idempotent. `stateless` inputs have no table beside them. `gathers`: a fetch
     waits a moment for further records, so that a transaction holds more.
+    `shards`: how many partitions of meta and changelog are used; 0: as many as the inputs have. Partitions of an input
+    beyond them are empty, unless it is one of `resizable`: those may have any number, and share the meta partitions.
     """
 
     stage: str
@@ -45,6 +51,16 @@ class Spec:
     counts: str = "counts"
     stateless: tuple[str, ...] = ()
     gathers: bool = True
+    shards: int = 0
+    resizable: tuple[str, ...] = ()
+
+    def shard(self, position: Position) -> int:
+        """The partition of meta and changelog that an input partition has."""
+        return position.partition % self.shards if self.shards else position.partition
+
+    def is_used(self, position: Position) -> bool:
+        """Whether records may come by this partition."""
+        return not self.shards or position.topic in self.resizable or position.partition < self.shards
 
     def changelog_of(self, topic: str) -> Changelog | None:
         """Where the table beside this input is; None: it has none."""
@@ -73,12 +89,25 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What partitions need to know of the cluster: client configuration, group and the topics' ids."""
+    """What partitions need to know of the cluster: client configuration, group and the topics' ids.
+
+    replaced: ids of lost topics that an operator has given up, by topic. followed: the newest revision of the
+    definitions that this process has read; it only grows, and is 0 where the stage follows none. followed_s: how long
+    definitions that the state was made with are waited for.
+    """
 
     kafka: Mapping[str, Any]
     group: str
     group_metadata: Any
     topic_ids: Mapping[str, str]
+    replaced: Mapping[str, Collection[str]] = field(default_factory=dict)
+    followed: Callable[[], int] = lambda: 0
+    followed_s: float = FOLLOWED_S
+
+    @property
+    def lineage(self) -> Lineage:
+        """The topics' ids, to be compared with those that state was made with."""
+        return Lineage(self.topic_ids, self.replaced)
 
 
 class Partition:
@@ -91,10 +120,13 @@ class Partition:
         self.table: Table | None = None
         self.restored_records = 0
         self._cluster = cluster
+        self._lineage = cluster.lineage
+        self._shard = spec.shard(position)
         self._path = state_dir / f"{position.topic}-{position.partition}"
         self._changelog = spec.changelog_of(position.topic)
+        self._changelog_end = 0
         self._producer: TransactionalProducer | None = None
-        self.counts = self._no_counts()
+        self.counts = ledger.nothing(spec.stage, position, self._lineage.id_of(position.topic))
 
     @property
     def counted_offset(self) -> int:
@@ -102,38 +134,40 @@ class Partition:
         return self.counts.offset
 
     def open(self) -> None:
-        """Take the partition over. Raises Unavailable, or Broken if state and input do not belong together."""
+        """Take the partition over. Raises Unavailable, or Broken if state and topics do not belong together."""
         reach("assign.begin")
         if self.spec.meta is not None:
             self._producer = TransactionalProducer(self._cluster.kafka, self._cluster.group, self.position)
             reach("assign.fenced")
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
+            kept = Kept(self.counts, {})
             if self.spec.meta is not None:
-                self.counts = self._read_counts(reader, self.spec.meta)
-            if self._changelog is not None:
-                self._restore(reader, self._changelog)
+                kept = ledger.read(
+                    reader, self.spec.stage, self.position, self.spec.meta, self._shard, self._lineage
+                )
+                self.counts = kept.counts
+                self._require_definitions()
+            restoration = self._restore(reader, kept)
             reach("restore.done")
-            self.next_offset = self._start(reader)
+            self.next_offset = self._start(reader, kept.is_new_input)
+        if self._producer is not None:
+            self._settle(kept, restoration)
 
     def commit(self, commit: Commit) -> None:
         """Make a chunk true: one transaction, then the local state. Raises Unavailable; the process must end then."""
         if self._producer is None:
             raise Broken(f"{self.spec.stage} commits {self.position} without a transactional producer")
-        counts = self._added(commit)
+        counts = self._counts_after(commit)
         self._producer.begin()
         reach("produce.before")
         for output in commit.outputs:
             self._producer.produce(output.topic, output.value, output.key, output.partition, output.headers)
         delivered = self._produce_changes(commit.changes) if self._changelog and commit.changes else None
-        encoded = _encode(counts)
-        name = f"{self.position.topic}/{self.position.partition}"
-        assert self.spec.meta is not None
-        self._producer.produce(self.spec.meta, encoded, name.encode(), self.position.partition)
-        self._producer.produce(self.spec.counts, encoded, f"{self.spec.stage}/{name}".encode(), 0)
+        self._produce_counts(counts)
         reach("produce.after")
         self._producer.commit(commit.next_offset, self._cluster.group_metadata)
         reach("table.before")
-        self._write(commit.changes, delivered)
+        self._write(commit.changes, delivered, counts.writes)
         reach("table.after")
         self.counts = counts
         self.next_offset = commit.next_offset
@@ -147,115 +181,154 @@ class Partition:
             reach("markers.after")
         self.next_offset = next_offset
 
+    def has_lost_broker(self) -> bool:
+        """Whether `renew` is to be called before the next commit."""
+        return self._producer is not None and self._producer.has_lost_broker()
+
+    def renew(self) -> None:
+        """Replace the producer after a broker went away. Raises Unavailable, also if another worker was faster.
+
+        The new producer fences whoever else has one for this partition, so what is read after that holds.
+        """
+        self._producer = TransactionalProducer(self._cluster.kafka, self._cluster.group, self.position)
+        assert self.spec.meta is not None
+        place = (self.position.topic, self.position.partition)
+        with Reader(self._cluster.kafka, self._cluster.group) as reader:
+            kept = ledger.read(
+                reader, self.spec.stage, self.position, self.spec.meta, self._shard, self._lineage
+            )
+            committed = reader.committed(self._cluster.group, [place])[place]
+        if kept.counts.offset != self.counts.offset or committed not in (None, self.next_offset):
+            raise Unavailable(f"{place[0]}/{place[1]} was taken over by another worker while Kafka was away")
+
     def close(self) -> None:
         if self.table is not None:
             self.table.close()
             self.table = None
         self._producer = None
 
+    def _produce_counts(self, counts: Counts) -> None:
+        assert self._producer is not None and self.spec.meta is not None
+        encoded, name = _encode(counts), ledger.key_of(self.position)
+        self._producer.produce(self.spec.meta, encoded, name, self._shard)
+        self._producer.produce(self.spec.counts, encoded, f"{self.spec.stage}/{name.decode()}".encode(), 0)
+
     def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int] | None:
         """Queue the changelog records; the list gets the last one's offset when it is delivered."""
         assert self._producer is not None and self._changelog is not None
         last: list[int] = []
-        topic, partition = self._changelog.topic, self.position.partition
+        topic = self._changelog.topic
         records = list(self._changelog.pack(changes))
         if not records:  # only what expires with the changelog's own retention
             return None
         for key, value in records[:-1]:
-            self._producer.produce(topic, value, key, partition)
+            self._producer.produce(topic, value, key, self._shard)
         key, value = records[-1]
         self._producer.produce(
-            topic, value, key, partition, on_delivery=lambda _, message: last.append(message.offset() or 0)
+            topic, value, key, self._shard, on_delivery=lambda _, message: last.append(message.offset() or 0)
         )
         return last
 
-    def _write(self, changes: Mapping[bytes, bytes | None], delivered: list[int] | None) -> None:
+    def _write(
+        self, changes: Mapping[bytes, bytes | None], delivered: list[int] | None, writes: int | None
+    ) -> None:
         if self.table is None or not changes:
             return
-        if delivered is None:
-            self.table.write(changes.items(), self.table.restored() or Restored(self._changelog_id(), 0))
-            return
+        if delivered is not None:
+            self._changelog_end = self._end_of(delivered)
+        self.table.write(changes.items(), Restored(self._changelog_id(), self._changelog_end, writes))
+
+    def _end_of(self, delivered: list[int]) -> int:
         if not delivered:
             raise Broken(f"a committed transaction of {self.position} reported no changelog offset")
-        self.table.write(changes.items(), Restored(self._changelog_id(), delivered[0] + 1))
+        return delivered[0] + 1
 
-    def _added(self, commit: Commit) -> Counts:
-        counts = {namespace: dict(names) for namespace, names in self.counts.counts.items()}
-        for namespace, names in commit.counts.items():
-            into = counts.setdefault(namespace, {})
-            for name, number in names.items():
-                into[name] = into.get(name, 0) + number
-        offset = max(commit.last_offset, self.counts.offset)
-        return msgspec.structs.replace(self.counts, offset=offset, counts=counts)
-
-    def _no_counts(self) -> Counts:
-        topic, partition = self.position
-        return Counts(
-            self.spec.stage, topic, partition, NOTHING_YET, self._cluster.topic_ids.get(topic, ""), {}
+    def _counts_after(self, commit: Commit) -> Counts:
+        changed = bool(self._changelog and commit.changes)
+        writes = self.counts.writes
+        return msgspec.structs.replace(
+            self.counts,
+            offset=max(commit.last_offset, self.counts.offset),
+            counts=ledger.added(self.counts, commit.counts),
+            changelog_end=self._changelog_end,
+            writes=(writes or 0) + 1 if changed else writes,
+            control_revision=max(self.counts.control_revision, self._cluster.followed()),
         )
 
-    def _read_counts(self, reader: Reader, meta: str) -> Counts:
-        """The newest counts of this partition. Its input must be the topic that they were made from."""
-        span = reader.span(meta, self.position.partition)
-        name = f"{self.position.topic}/{self.position.partition}".encode()
-        found = self._no_counts()
-        for batch in reader.read(meta, self.position.partition, span.first, span.end):
-            for message in batch:
-                if message.key() == name:
-                    found = _decode_counts(message.value() or b"")
-        known = self._cluster.topic_ids.get(self.position.topic, "")
-        if found.incarnation != known:
-            raise Broken(
-                f"topic {self.position.topic} was made anew (id {known}, the state of {self.spec.stage} comes from "
-                f"{found.incarnation}): its offsets say nothing about this state. Remove the state topics too."
-            )
-        return found
+    def _require_definitions(self) -> None:
+        """Raises Refused if the definitions are older than those that this state was made with."""
+        wanted, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
+        while self._cluster.followed() < wanted:
+            if time.monotonic() > deadline:
+                raise Refused(
+                    f"{self.spec.stage} has worked with revision {wanted} of the definitions, and the topic holds "
+                    f"only {self._cluster.followed()}: definitions are lost. `tallymark topics check` names the way "
+                    "back."
+                )
+            time.sleep(FOLLOWED_POLL_S)
 
-    def _restore(self, reader: Reader, changelog: Changelog) -> None:
-        """Bring the local table up to the end of its changelog; a table that cannot be trusted is made anew."""
-        span = reader.span(changelog.topic, self.position.partition)
-        self.table = _open_or_remove(self._path)
-        local = self.table.restored()
-        if local is not None and (local.changelog_id != self._changelog_id() or local.next_offset > span.end):
-            self.table.close()
-            Table.remove(self._path)
-            self.table, local = Table(self._path), None
-        start = max(span.first, local.next_offset if local else 0)
-        for batch in reader.read(changelog.topic, self.position.partition, start, span.end):
-            self._apply(changelog, batch)
-            reach("restore.half")
+    def _restore(self, reader: Reader, kept: Kept) -> Restoration | None:
+        if self._changelog is None:
+            return None
+        wanted = Restoration(self._path, self._changelog, self._shard, self._lineage, self.counts, kept.ids)
+        self.table, self.restored_records = open_table(wanted, reader)
+        if not wanted.needs_refill and (at := self.table.restored()) is not None:
+            self._changelog_end = at.next_offset
+        return wanted
 
-    def _apply(self, changelog: Changelog, batch: list[Message]) -> None:
-        assert self.table is not None
-        items: list[Item] = []
-        for message in batch:
-            items.extend(changelog.unpack(message.key(), message.value()))
-        self.table.write(items, Restored(self._changelog_id(), (batch[-1].offset() or 0) + 1))
-        self.restored_records += len(batch)
+    def _settle(self, kept: Kept, restoration: Restoration | None) -> None:
+        """Write what taking over has changed: a lost changelog, counts of a new input, the ids of the topics."""
+        assert self._producer is not None and self.spec.meta is not None
+        if restoration is not None and restoration.needs_refill:
+            self._refill(restoration)
+        ids = dict(self._cluster.topic_ids)
+        if ids == dict(kept.ids) and self.counts == kept.counts and not kept.is_new_input:
+            return
+        self._producer.begin()
+        if self.counts.offset != NOTHING_YET:
+            self._produce_counts(self.counts)
+        self._producer.produce(self.spec.meta, _encode(ids), ledger.IDS_KEY, self._shard)
+        self._producer.commit(self.next_offset, self._cluster.group_metadata)
 
-    def _start(self, reader: Reader) -> int:
+    def _refill(self, wanted: Restoration) -> None:
+        assert self._producer is not None and self.table is not None
+        for portion in refill(wanted, self.table):
+            self._producer.begin()
+            delivered = self._produce_changes(portion)
+            self._producer.commit(self.next_offset, self._cluster.group_metadata)
+            if delivered is not None:
+                self._changelog_end = self._end_of(delivered)
+        self.table.write((), Restored(self._changelog_id(), self._changelog_end, self.counts.writes))
+        self.counts = msgspec.structs.replace(self.counts, changelog_end=self._changelog_end)
+
+    def _start(self, reader: Reader, is_new_input: bool) -> int:
         """Where to read on: the committed offset, else behind the counts, else the beginning."""
         position = (self.position.topic, self.position.partition)
-        committed = reader.committed(self._cluster.group, [position])[position]
         span = reader.span(*position)
-        if committed is None:
-            committed = self.counts.offset + 1 if self.counts.offset >= 0 else span.first
-        if not span.first <= committed <= span.end:
-            raise Broken(
+        if is_new_input:
+            return span.first
+        committed = reader.committed(self._cluster.group, [position])[position]
+        counted = self.counts.offset + 1 - self.counts.base if self.counts.offset >= 0 else None
+        start = next((one for one in (committed, counted) if one is not None), span.first)
+        if not span.first <= start <= span.end:
+            raise Refused(
                 f"{self.position.topic}/{self.position.partition} holds offsets {span.first} to {span.end}, and "
-                f"{self.spec.stage} has read up to {committed}: records went before they were counted."
+                f"{self.spec.stage} has read up to {start}: records went before they were counted."
             )
-        return committed
+        if self.spec.meta is not None and committed is not None and committed > (counted or 0):
+            self._require_counted(reader, max(span.first, counted or 0), committed)
+        return start
+
+    def _require_counted(self, reader: Reader, counted: int, committed: int) -> None:
+        """Raises Refused if a record lies behind the counts and before the committed offset: both go together."""
+        for batch in reader.read(self.position.topic, self.position.partition, counted, committed):
+            if batch:
+                raise Refused(
+                    f"{self.spec.stage} has read {self.position.topic}/{self.position.partition} up to offset "
+                    f"{committed}, and its counts end at {counted}: records of {self.spec.meta} are lost. "
+                    "`tallymark topics check` names the way back."
+                )
 
     def _changelog_id(self) -> str:
         assert self._changelog is not None
-        return self._cluster.topic_ids.get(self._changelog.topic, "")
-
-
-def _open_or_remove(path: Path) -> Table:
-    """A damaged database is no loss: its changelog has everything."""
-    try:
-        return Table(path)
-    except Damaged:
-        Table.remove(path)
-        return Table(path)
+        return self._lineage.id_of(self._changelog.topic)

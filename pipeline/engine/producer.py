@@ -1,8 +1,13 @@
 """One partition's transactional producer: outputs, changelog and input offsets become visible together or not at all.
 
-Owns: the librdkafka producer with `transactional.id = <group>-<topic>-<partition>` and its five calls. Does not own:
-what is produced, or state (partition). All calls block and are made from a thread.
+Owns: the librdkafka producer with `transactional.id = <group>-<topic>-<partition>`, its five calls, and noticing that a
+broker went away. Does not own: what is produced, or state (partition). All calls block and are made from a thread.
 Any error leaves the outcome unknown: the producer is never used again and the process ends (KIP-447, KIP-890).
+
+librdkafka from 2.10 on drops a broker that metadata does not list, which is so while a broker starts. It goes on asking
+the dropped one for the group's coordinator, and send_offsets_to_transaction then never returns (librdkafka issues 5456
+and 5511). So a producer that has seen a broker go is replaced before its next transaction (`has_lost_broker`), and what
+it remembers of coordinators is forgotten after COORDINATOR_S without a transaction.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline.engine.chunk import Position
 from pipeline.engine.crash_points import reach
@@ -20,7 +25,11 @@ INIT_TIMEOUT_S = 60  # waits for a dead owner's open transaction to be settled
 COMMIT_TIMEOUT_S = 15
 TRANSACTION_TIMEOUT_MS = 30_000  # > COMMIT_TIMEOUT_S; a dead producer holds readers back no longer than this
 
+COORDINATOR_S = 10
+
 OPTIONS: Mapping[str, Any] = {
+    "metadata.max.age.ms": COORDINATOR_S * 1000,  # also how long the group's coordinator is remembered
+    "topic.metadata.refresh.interval.ms": COORDINATOR_S * 800,  # so that topics never expire
     "enable.idempotence": True,
     "acks": "all",
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
@@ -33,6 +42,8 @@ OPTIONS: Mapping[str, Any] = {
     "compression.type": "lz4",
 }
 
+_LOST = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
+
 Headers = Sequence[tuple[str, bytes | None]]
 OnDelivery = Callable[[Any, Message], None]
 
@@ -42,11 +53,22 @@ class TransactionalProducer:
 
     def __init__(self, kafka: Mapping[str, Any], group: str, position: Position) -> None:
         self.position = position
-        self._producer = Producer(
-            {**kafka, **OPTIONS, "transactional.id": f"{group}-{position.topic}-{position.partition}"}
-        )
+        self._lost_broker = False
+        own = {
+            "transactional.id": f"{group}-{position.topic}-{position.partition}",
+            "error_cb": self._note_error,
+        }
+        self._producer = Producer({**kafka, **OPTIONS, **own})
         with _as_unavailable(f"no transactional producer for {position.topic}/{position.partition}"):
             self._producer.init_transactions(INIT_TIMEOUT_S)
+
+    def has_lost_broker(self) -> bool:
+        """Whether a broker went away since this producer was created. Does not block."""
+        self._producer.poll(0)
+        return self._lost_broker
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._lost_broker = self._lost_broker or error.code() in _LOST
 
     def begin(self) -> None:
         with _as_unavailable("a transaction could not begin"):

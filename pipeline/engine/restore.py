@@ -8,9 +8,9 @@ and the end of the log is settled. Faust's own recovery does 15,000 records/s an
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,6 +20,17 @@ BATCH_RECORDS = 5_000
 BATCH_BYTES = 2 << 20  # about; dedupe's records hold a chunk each, so that a number alone would bound nothing
 FIRST_BATCH_RECORDS = 10
 SILENCE_S = 60  # longer than the transaction timeout of a dead producer that others left open
+
+AGAIN_S = 0.1
+
+_PASSING = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+}
+T = TypeVar("T")
 
 OPTIONS: Mapping[str, Any] = {
     "enable.auto.commit": False,
@@ -65,12 +76,12 @@ class Reader:
 
     def span(self, topic: str, partition: int) -> Span:
         """First and end offset, the end counting records of open transactions too."""
-        try:
-            first, end = self._ends.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=self._silence_s
-            )
-        except KafkaException as error:
-            raise Unavailable(f"the ends of {topic}/{partition} are not to be had: {error}") from error
+        place = TopicPartition(topic, partition)
+        first, end = _patiently(
+            lambda: self._ends.get_watermark_offsets(place, timeout=self._silence_s),
+            f"the offsets of {topic}/{partition}",
+            self._silence_s,
+        )
         return Span(first, end)
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[list[Message]]:
@@ -94,13 +105,14 @@ class Reader:
 
     def committed(self, group: str, positions: list[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
         """The input offsets that `group` has committed; None where it has none."""
+        wanted = [TopicPartition(*position) for position in positions]
         consumer = Consumer({**self._kafka, "group.id": group})
         try:
-            found = consumer.committed(
-                [TopicPartition(*position) for position in positions], timeout=self._silence_s
+            found = _patiently(
+                lambda: consumer.committed(wanted, timeout=self._silence_s),
+                f"the committed offsets of {group}",
+                self._silence_s,
             )
-        except KafkaException as error:
-            raise Unavailable(f"the committed offsets of {group} are not to be had: {error}") from error
         finally:
             consumer.close()
         return {(one.topic, one.partition): one.offset if one.offset >= 0 else None for one in found}
@@ -119,6 +131,25 @@ class Reader:
             elif not error.retriable() and error.fatal():
                 raise Unavailable(f"state could not be read: {error}")
         return batch, reached
+
+
+def _patiently(ask: Callable[[], T], what: str, silence_s: float) -> T:
+    """Asks again while a broker that has just started is not ready. Raises Unavailable.
+
+    librdkafka hands on what such a broker answers: that it does not coordinate the group (yet), for one.
+    """
+    deadline = time.monotonic() + silence_s
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if time.monotonic() > deadline or not _passes(error.args[0]):
+                raise Unavailable(f"Kafka does not give {what}: {error.args[0].str()}") from error
+        time.sleep(AGAIN_S)
+
+
+def _passes(error: KafkaError) -> bool:
+    return error.retriable() or error.code() in _PASSING
 
 
 def _next_batch(batch: list[Message]) -> int:

@@ -23,8 +23,10 @@ from faust.types import TP
 from pipeline.engine import metrics
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import reach
+from pipeline.engine.lineage import Refused
 from pipeline.engine.partition import Cluster, Partition, Spec
-from pipeline.engine.producer import COMMIT_TIMEOUT_S
+from pipeline.engine.producer import COMMIT_TIMEOUT_S, INIT_TIMEOUT_S
+from pipeline.engine.table import Damaged
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.transport import ChunkConsumer, brokers, require_compiled_stream
 from pipeline.errors import Broken, Unavailable
@@ -37,6 +39,7 @@ OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
 REBALANCE_TIMEOUT_S = 60.0
 COMMITTED_S = COMMIT_TIMEOUT_S + 5.0
+RENEWED_S = INIT_TIMEOUT_S + 5.0
 
 EXIT_BROKEN = 4
 EXIT_UNAVAILABLE = 3
@@ -71,11 +74,13 @@ class Stage:
         self.records_in = 0
         self.events_in = 0
         self.revoking = False
+        self.has_taken_over = False  # every assigned partition is open
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
         self.after_assignment: Callable[[], None] | None = None  # `partitions` are open, nothing is read yet
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
+        self._renewing: dict[Position, asyncio.Future[None]] = {}
         self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
         cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
@@ -98,6 +103,11 @@ class Stage:
         if (committing := self._committing.get(chunk.position)) is not None:
             await committing
         partition = self.partitions.get(chunk.position)
+        if not self.spec.is_used(chunk.position):
+            raise Refused(
+                f"{chunk.topic}/{chunk.partition} holds records, and only the first {self.spec.shards} partitions of "
+                f"that topic are used. Who wrote them?"
+            )
         if partition is None or chunk.generation != self.app.consumer_generation_id:
             return None
         if chunk.start != partition.next_offset:
@@ -108,7 +118,29 @@ class Stage:
             return None
         reach("chunk.begin")
         self._busy.add(chunk.position)
+        if partition.has_lost_broker():
+            await self._renew(partition)
+            if self.partitions.get(chunk.position) is not partition:  # it was given away meanwhile
+                self._busy.discard(chunk.position)
+                return None
+        if base := partition.counts.base:
+            for record in chunk.records:
+                cast(Any, record).offset += base
         return Transaction(self, partition, chunk)
+
+    async def _renew(self, partition: Partition) -> None:
+        """Replace a producer that has lost a broker, while the partition is busy and before its next transaction."""
+        renewing = in_time(self._threads, partition.renew, RENEWED_S, "a producer was not replaced")
+        self._renewing[partition.position] = asyncio.ensure_future(renewing)
+        try:
+            await self._renewing[partition.position]
+        finally:
+            del self._renewing[partition.position]
+        log.info("%s goes on with %s/%s: Kafka is back", self.spec.stage, *partition.position)
+
+    async def _under_way(self) -> None:
+        """Returns when no commit and no replacement of a producer is under way."""
+        await asyncio.gather(*self._committing.values(), *self._renewing.values())
 
     def finish(
         self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
@@ -146,6 +178,8 @@ class Stage:
         if isinstance(error, Unavailable):
             code = EXIT_UNAVAILABLE
             log.error("%s stops, to start afresh: %s", self.spec.stage, error)
+        elif isinstance(error, Refused | Damaged):
+            log.critical("%s stops: %s", self.spec.stage, error)
         else:
             log.critical("%s stops", self.spec.stage, exc_info=error)
         logging.shutdown()
@@ -162,8 +196,9 @@ class Stage:
         """Fence, restore and find the position of every assigned partition, whether it was ours before or not."""
         began = time.monotonic()
         consumer = self._consumer()
-        await asyncio.gather(*self._committing.values())
-        assigned = {Position(tp.topic, tp.partition) for tp in consumer.assignment()}
+        await self._under_way()
+        every = {Position(tp.topic, tp.partition) for tp in consumer.assignment()}
+        assigned = {position for position in every if self.spec.is_used(position)}
         self._close_all()
         opened = [
             Partition(self.spec, self.cluster, position, self.state_dir) for position in sorted(assigned)
@@ -173,7 +208,8 @@ class Stage:
         self.partitions = {partition.position: partition for partition in opened}
         metrics.forget_partitions()
         consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
-        self.revoking = False
+        consumer.start_offsets |= {TP(*position): 0 for position in every - assigned}
+        self.revoking, self.has_taken_over = False, True
         if self.after_assignment is not None:
             self.after_assignment()
         restored = sum(partition.restored_records for partition in opened)
@@ -184,10 +220,10 @@ class Stage:
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         reach("revoke")
-        self.revoking = True
+        self.revoking, self.has_taken_over = True, False
         if self.before_revocation is not None:
             await self.before_revocation()
-        await asyncio.gather(*self._committing.values())
+        await self._under_way()
 
     async def _on_agent_error(self, _agent: Any, error: BaseException) -> None:
         self.fail(error)
@@ -231,6 +267,8 @@ class Stage:
         self._busy.add(position)
         try:
             if self.spec.meta is not None:
+                if partition.has_lost_broker():
+                    await self._renew(partition)
                 await in_time(self._threads, lambda: partition.commit_position(following), COMMITTED_S)
             else:
                 await self._commit_by_consumer(partition, following)
@@ -246,17 +284,19 @@ class Stage:
         return cast(ChunkConsumer, self.app.consumer)
 
 
-async def in_time(threads: Executor, call: Callable[[], None], limit_s: float) -> None:
-    """Runs a blocking call in a thread. Raises Unavailable when it has not ended after `limit_s`.
+async def in_time(
+    threads: Executor, call: Callable[[], None], limit_s: float, what: str = "a transaction did not commit"
+) -> None:
+    """Runs a blocking call in a thread. Raises Unavailable (`what` in so many seconds) when it takes longer.
 
     The thread is lost then, so the process has to end. librdkafka's send_offsets_to_transaction does not keep its own
-    timeout: once the group's coordinator has died it may wait for ever (librdkafka issues 5456 and 5511).
+    timeout: a group coordinator that goes away within a transaction may leave it waiting for ever (producer).
     """
     try:
         async with asyncio.timeout(limit_s):
             await asyncio.get_running_loop().run_in_executor(threads, call)
     except TimeoutError as error:
-        raise Unavailable(f"a transaction did not commit in {limit_s:g} s") from error
+        raise Unavailable(f"{what} in {limit_s:g} s, so what became of it is not known") from error
 
 
 def _app(

@@ -7,6 +7,7 @@ A crash before the write replays the chunk; a crash after the commit and before 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBRecoveryMode, Options, Rdict, WriteBatch
 
-from pipeline.errors import Broken
+from pipeline.errors import Broken, Unavailable
 
 MEMTABLE_BYTES = 16 << 20
 MEMTABLES = 2
@@ -33,10 +34,14 @@ Item = tuple[bytes, bytes | None]  # None: a tombstone
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How far the local state has read its changelog, and which topic that was (Kafka's topic id)."""
+    """How far the local state has read its changelog, and which topic that was (Kafka's topic id).
+
+    writes: see records.Counts; None: not known, while the table is being restored.
+    """
 
     changelog_id: str
     next_offset: int
+    writes: int | None = None
 
 
 class Damaged(Broken):
@@ -44,7 +49,9 @@ class Damaged(Broken):
 
 
 class Table:
-    """The state of one input partition. Opening raises Damaged, or Broken while another process holds it.
+    """The state of one input partition.
+
+    Opening raises Damaged, Broken while another process holds it, Unavailable when the disk does not do its work.
 
     Damage that shows only later raises Damaged there and is noted in the folder, so that opening it again does too.
     """
@@ -57,9 +64,7 @@ class Table:
         try:
             self._db = Rdict(str(path), _options())
         except Exception as error:  # rocksdict raises nothing narrower
-            if "LOCK" in str(error):
-                raise Broken(f"the state in {path} is held by another process: {error}") from error
-            raise Damaged(f"the state in {path} cannot be opened: {error}") from error
+            raise _opening(path, error) from error
 
     def restored(self) -> Restored | None:
         with self._noting_damage():
@@ -67,7 +72,7 @@ class Table:
         if raw is None:
             return None
         stored = json.loads(raw)
-        return Restored(stored["changelog_id"], stored["next_offset"])
+        return Restored(stored["changelog_id"], stored["next_offset"], stored.get("writes"))
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         with self._noting_damage():
@@ -96,7 +101,7 @@ class Table:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        position = {"changelog_id": restored.changelog_id, "next_offset": restored.next_offset}
+        position = dataclasses.asdict(restored)
         batch.put(POSITION, json.dumps(position).encode())
         with self._noting_damage():
             self._db.write(batch)
@@ -124,14 +129,34 @@ class Table:
         try:
             yield
         except Exception as error:  # rocksdict raises nothing narrower
-            if "Corruption" not in str(error):
-                raise
-            (self.path / DAMAGED).touch()
-            raise Damaged(f"the state in {self.path} is damaged and will be restored: {error}") from error
+            if "Corruption" in str(error):
+                (self.path / DAMAGED).touch()
+                raise Damaged(
+                    f"the state in {self.path} is damaged and will be restored: {_one_line(error)}"
+                ) from error
+            if "IO error" in str(error):
+                raise Unavailable(f"the state in {self.path} is not usable: {_one_line(error)}") from error
+            raise
 
     @staticmethod
     def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _opening(path: Path, error: Exception) -> Exception:
+    """What an error of opening the database means: only damage may cost the files."""
+    text = _one_line(error)
+    if "LOCK" in text:
+        return Broken(f"the state in {path} is held by another process: {text}")
+    if "Corruption" in text or "No such file" in text:
+        return Damaged(f"the state in {path} is damaged: {text}")
+    if "IO error" in text:  # no space, no permission, too many open files: the files are good
+        return Unavailable(f"the state in {path} cannot be opened: {text}")
+    return Damaged(f"the state in {path} cannot be opened: {text}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class Overlay:
@@ -168,6 +193,8 @@ def _options() -> Options:
     options.set_max_open_files(MAX_OPEN_FILES)
     options.set_keep_log_file_num(2)
     options.set_max_total_wal_size(64 << 20)
+    # A log that a crash has cut is read up to the cut; a wrong byte before it is damage, and is reported.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
     blocks.set_bloom_filter(BLOOM_BITS, False)

@@ -25,6 +25,7 @@ GATHER_MS = 100
 FETCH_MAX_WAIT_MS = (
     500  # of other stages: how long the broker holds an empty fetch; a new record answers it at once
 )
+METADATA_MAX_AGE_MS = 10_000  # how late partitions are found that a topic has got
 FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
 MAX_POLL_INTERVAL_MS = (
     24 * 3_600_000
@@ -51,6 +52,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_min_bytes=conf.consumer_max_fetch_size if gathers else 1,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             fetch_max_wait_ms=GATHER_MS if gathers else FETCH_MAX_WAIT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,11 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 LOG_BYTES = 16 * 1024 * 1024  # a log larger than this is put aside at the next start
+
+LOOKED_AT_BYTES = 256 * 1024  # of the end of a log, where the reason of an end is looked for
+LONGEST_LINE = 1_000
+# As Python's tracebacks, our own log, librdkafka, Java and ClickHouse write it.
+_ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|error)\b|\b\w*(Error|Exception)\b|<Error>|<Fatal>")
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here, not in the forked child, where no lock may be taken.
@@ -103,3 +109,29 @@ def last_lines(log: Path, count: int = 5) -> str:
         return "\n".join(log.read_text("utf-8", "replace").splitlines()[-count:])
     except FileNotFoundError:
         return ""
+
+
+def size(log: Path) -> int:
+    """How long a log is now; 0 if there is none."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def last_error(log: Path, since_bytes: int = 0) -> str:
+    """The last line of a log that tells of an error, else its last line; empty if there is none.
+
+    since_bytes: where the process that ended began to write.
+    """
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(since_bytes, end - LOOKED_AT_BYTES))
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
+    except FileNotFoundError:
+        return ""
+    written = [line for line in lines if line]
+    errors = [line for line in written if _ERROR.search(line)]
+    found = [*written[-1:], *errors[-1:]]
+    return found[-1][:LONGEST_LINE] if found else ""

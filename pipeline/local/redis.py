@@ -6,11 +6,12 @@ Owns: starting one server with its data under a folder. Does not own: what is ke
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 
 from pipeline.errors import Unavailable
 from pipeline.local import process
+from pipeline.settings import Settings
+from pipeline.stores import redis_probe
 
 
 class Redis:
@@ -41,13 +42,12 @@ class Redis:
         return process.spawn([executable(), *arguments], self.log)
 
     def is_up(self) -> bool:
-        """Whether it answers PING."""
+        """Whether it takes a write."""
         try:
-            with socket.create_connection((process.HOST, self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        except OSError:
+            redis_probe.writes(Settings.model_construct(redis=self.url))
+        except Unavailable:
             return False
+        return True
 
 
 def is_available() -> bool:

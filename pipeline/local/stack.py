@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -27,7 +27,7 @@ from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
-from pipeline.stages import SINGLE, wanted
+from pipeline.stages import METRICS_FILE, SINGLE, wanted
 from pipeline.stores.kafka import topics
 
 STORES = ("kafka", "clickhouse", "redis")
@@ -78,6 +78,7 @@ class Worker:
 
     @property
     def metrics_url(self) -> str:
+        """Where it is to serve its metrics; a port that is taken meanwhile is replaced by another one."""
         return f"http://{process.HOST}:{self.metrics_port}/metrics"
 
 
@@ -85,7 +86,8 @@ class Stack:
     """The local stack, its data under `folder`. A context manager; call `tend` often while inside.
 
     workers: of each stage; `control` always has one, since its topic has one partition. receiver_port: of this machine,
-    that webhooks may reach unless the settings name others.
+    that webhooks may reach unless the settings name others. recreate_lost: topics that were
+    lost and are to be made anew.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Stack:
         command: Command = own_command,
         wanted_ports: Mapping[str, int] = DEFAULT_PORTS,
         receiver_port: int = RECEIVER_PORT,
+        recreate_lost: Sequence[str] = (),
     ) -> None:
         self.folder = folder.absolute()
         self.say = say or _to_stderr
@@ -103,6 +106,7 @@ class Stack:
         self._wanted_ports = wanted_ports
         self.receiver_port = receiver_port
         self._per_stage = workers
+        self._recreate_lost = tuple(recreate_lost)
         self._supervisor = Supervisor(self.say)
         self._lock: IO[str] | None = None
         self.ports: dict[str, int] = {}
@@ -129,7 +133,7 @@ class Stack:
             self._choose()
             self._supervisor.start(self._stores())
             self._supervisor.wait_until_up(list(STORES), START_S, may_restart=False)
-            topics.apply(self.settings)
+            self._make_topics()
             started = [*map(self._worker_service, self.workers), self._api_service()]
             self._supervisor.start(started)
             self._supervisor.wait_until_up([service.name for service in started], START_S, may_restart=True)
@@ -138,6 +142,14 @@ class Stack:
             self.stop()
             raise
         return self
+
+    def _make_topics(self) -> None:
+        if self._recreate_lost:
+            from pipeline.agents.lost_topics import recreate  # it imports Faust, which takes half a second
+
+            for sentence in recreate(self.settings, self._recreate_lost):
+                self.say(sentence)
+        topics.apply(self.settings)
 
     def tend(self) -> None:
         """Starts again what has died."""
@@ -263,8 +275,14 @@ class Stack:
             environment = self._environment(metrics_port=str(worker.metrics_port))
             return process.spawn(self._command(worker.stage), log, environment)
 
+        def is_ready() -> bool:
+            pid = service.process.pid if service.process is not None else 0
+            url = _metrics_url(self.settings.state_dir, worker, pid)
+            return not url or _answers(url.removesuffix("/metrics") + "/ready")
+
         log = self.logs / f"{worker.name}.log"
-        return Service(worker.name, spawn, log, lambda: _answers(worker.metrics_url), *_STAGE)
+        service = Service(worker.name, spawn, log, is_ready, *_STAGE)
+        return service
 
     def _api_service(self) -> Service:
         log = self.logs / "api.log"
@@ -273,7 +291,7 @@ class Stack:
             "api",
             lambda: process.spawn(self._command("api"), log, self._environment(portal_secret=secret)),
             log,
-            lambda: _answers(f"{self.settings.api_url}/api/v1/healthz"),
+            lambda: _answers(f"{self.settings.api_url}/api/v1/ready"),
             *_API,
         )
 
@@ -332,6 +350,15 @@ def _toml(values: Mapping[str, str | int | float]) -> str:
 
     lines = ["# Written by `tallymark dev` at each start: where this stack is."]
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]) + "\n"
+
+
+def _metrics_url(state_dir: Path, worker: Worker, pid: int) -> str:
+    """Where a worker serves its metrics, as it wrote into its folder: "" nowhere. Until then, where it is to."""
+    for file in state_dir.glob(f"{worker.stage}-*/{METRICS_FILE}"):
+        wrote, _, url = file.read_text("utf-8").strip().partition(" ")
+        if wrote == str(pid):
+            return url
+    return worker.metrics_url
 
 
 def _answers(url: str) -> bool:

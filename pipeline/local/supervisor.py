@@ -37,12 +37,14 @@ class Service:
     stop_s: float
     process: Process | None = field(default=None, init=False)
     _started_at_s: float = field(default=0.0, init=False)
+    _log_begins: int = field(default=0, init=False)  # where in the log this process began to write
     _restart_at_s: float = field(default=0.0, init=False)
     _backoff_s: float = field(default=FIRST_BACKOFF_S, init=False)
 
     def start(self) -> None:
         """Starts the process now. Raises what `spawn` raises."""
         self._started_at_s = time.monotonic()
+        self._log_begins = process.size(self.log)
         self.process = self.spawn()
 
     def tend(self, say: Say) -> None:
@@ -54,7 +56,7 @@ class Service:
                 return
             process.kill(self.process)  # what it may have started itself
             self.process = None
-            self._plan(now_s, f"{self.name} ended ({_how(code)})", say)
+            self._plan(now_s, f"{self.name} ended ({_how(code)}){self._why()}", say)
         elif now_s >= self._restart_at_s:
             try:
                 self.start()
@@ -67,6 +69,11 @@ class Service:
         self._restart_at_s = now_s + self._backoff_s
         say(f"{what}; starting it again in {self._backoff_s:g} s; its log: {self.log}")
         self._backoff_s = min(self._backoff_s * 2, LONGEST_BACKOFF_S)
+
+    def _why(self) -> str:
+        """The last error in what the process wrote, as the end of a sentence."""
+        said = process.last_error(self.log, min(self._log_begins, process.size(self.log)))
+        return f": {said}" if said else ""
 
 
 class Supervisor:

@@ -87,21 +87,21 @@ class BalanceWriter:
                     self._guard(keys=[key], args=arguments, client=pipe)
                 pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis did not take balances ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis did not take balances: {error}") from error
 
     def is_whole(self, partition: int) -> bool:
         """Whether everything of the partition was written since Redis was last emptied."""
         try:
             return bool(self._redis.exists(self._keys.whole(partition)))
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis does not answer: {error}") from error
 
     def begin(self, partition: int, token: str) -> None:
         """Says that the partition is being written from its beginning; `token` is the attempt's own."""
         try:
             self._redis.set(self._keys.begun(partition), token)
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis does not answer: {error}") from error
 
     def finish(self, partition: int, token: str) -> bool:
         """Makes the copy whole, unless Redis was emptied since `begin` or another attempt began."""
@@ -109,7 +109,7 @@ class BalanceWriter:
         try:
             return bool(self._finish(keys=keys, args=[token]))
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis does not answer: {error}") from error
 
 
 class BalanceReader:
@@ -138,7 +138,7 @@ class BalanceReader:
                 pipe.exists(*whole)
                 *held, found = await pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis does not answer: {error}") from error
         return [_balances(one, found == len(whole)) for one in held]
 
     async def read_all(self, namespace: str, customer: str) -> list[Balance]:
@@ -149,7 +149,7 @@ class BalanceReader:
                 pipe.exists(self._keys.whole_of(namespace, customer))
                 held, whole = await pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer ({type(error).__name__}).") from error
+            raise Unavailable(f"Redis does not answer: {error}") from error
         found = [one for one in _balances(held, bool(whole)) if one is not None]
         return sorted(found, key=lambda one: one.feature)
 

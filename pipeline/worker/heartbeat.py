@@ -6,6 +6,7 @@ Owns: the beat and the farewell. Does not own: who reads it (status, meters appl
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from pipeline.records import Worker
 from pipeline.settings import Settings
@@ -22,6 +23,8 @@ from pipeline.stores.kafka import client as kafka
 TOPIC = "workers"
 BEAT_S = 1.0
 FAREWELL_S = 2.0
+
+log = logging.getLogger("tallymark.worker")
 
 
 class Heartbeat:
@@ -49,18 +52,25 @@ class Heartbeat:
         self._closing = True
         self._wake.set()
         self._thread.join(FAREWELL_S)
-        self._producer.produce(TOPIC, None, self._worker.id.encode())
-        self._producer.flush(FAREWELL_S)
+        with contextlib.suppress(BufferError, KafkaException):  # it leaves in any case
+            self._producer.produce(TOPIC, None, self._worker.id.encode(), 0)
+            self._producer.flush(FAREWELL_S)
 
     def _run(self) -> None:
         while not self._closing:
             worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
-            # While the broker is away older beats wait: another one would say nothing more.
-            with contextlib.suppress(BufferError):
-                self._producer.produce(TOPIC, msgspec.json.encode(worker), worker.id.encode())
-            self._producer.poll(0)
+            self._beat(msgspec.json.encode(worker))
             self._wake.wait(BEAT_S)
             self._wake.clear()
+
+    def _beat(self, encoded: bytes) -> None:
+        try:
+            self._producer.produce(TOPIC, encoded, self._worker.id.encode(), 0)
+            self._producer.poll(0)
+        except BufferError:
+            pass  # while the broker is away older beats wait: another one would say nothing more
+        except KafkaException as error:
+            log.warning("no heartbeat was published: %s", error)  # the worker works without one
 
 
 def describe(stage: str, worker_id: str, metrics_url: str) -> Worker:

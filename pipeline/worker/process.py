@@ -1,6 +1,6 @@
 """`tallymark worker STAGE`: one process, one stage.
 
-Owns: its folder, its metrics port, its heartbeat, and stopping on a signal.
+Owns: its folder, its heartbeat, whether it is ready, and stopping on a signal.
 Does not own: what a stage is made of (worker.wiring), what it does (its agent) or how (engine).
 """
 
@@ -11,31 +11,38 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
 import faust
 import msgspec
-import prometheus_client
 import uvloop
 
+from pipeline.agents import health
 from pipeline.agents.definitions import Following
+from pipeline.engine.lineage import Lineage, Refused
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Worker
 from pipeline.settings import Settings
-from pipeline.stages import STAGES
+from pipeline.stages import METRICS_FILE, STAGES
+from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topics
+from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.readiness import Answer
 from pipeline.worker.heartbeat import Heartbeat, describe
-from pipeline.worker.wiring import parts_of
+from pipeline.worker.wiring import Parts, parts_of
 
 log = logging.getLogger("tallymark.worker")
 
 GROUP_PREFIX = "tallymark-"
+LOOK_S = 5.0  # how often the topics' ids are looked at
+ASK_S = 2.0
 MOST_WORKERS = 1024  # of one stage that may share a state folder
 
 
@@ -50,7 +57,7 @@ def main(stage: str, settings: Settings) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uvloop.install()
     declared = topics.load(settings)
-    _check_topics(settings)
+    identity = _checked_topics(settings, stage, declared)
     parts = parts_of(stage, settings, declared)
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
@@ -58,7 +65,14 @@ def main(stage: str, settings: Settings) -> None:
     group = GROUP_PREFIX + stage
     made = Stage(
         parts.spec,
-        Cluster(config, group, group_metadata(config, group), kafka.topic_ids(settings, declared)),
+        Cluster(
+            config,
+            group,
+            group_metadata(config, group),
+            identity.ids,
+            identity.replaced,
+            _followed(parts.follows),
+        ),
         worker_id=worker_id,
         bootstrap=settings.kafka,
         state_dir=folder,
@@ -66,12 +80,16 @@ def main(stage: str, settings: Settings) -> None:
         security=credentials(config),
     )
     parts.create(made)
-    metrics_url = _serve_metrics(settings)
+    metrics_url = health.serve(
+        settings.metrics_host, settings.metrics_port, _readiness(settings, made, parts)
+    )
+    (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
     heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.follows))
     if parts.follows is not None:
         parts.follows.start(heartbeat.now, made.fail)
     heartbeat.start()
-    log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url, folder)
+    _watch_topics(settings, identity.ids, made)
+    log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder)
     try:
         _run(made)
     finally:
@@ -102,11 +120,39 @@ def _report(stage: Stage, follows: Following | None) -> Callable[[Worker], Worke
     return report
 
 
-def _check_topics(settings: Settings) -> None:
-    """A worker refuses to start on topics that are missing or have another partition count."""
-    wrong = [one.sentence for one in topics.differences(settings) if one.kind in ("missing", "partitions")]
+def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, topics.Topic]) -> Lineage:
+    """The ids of the topics that the stage depends on.
+
+    Raises Broken when topics are missing, have another number of partitions, or are not those that the stage's state
+    was made with; Unavailable.
+    """
+    own = topics.of_stage(declared, stage)
+    wrong = [
+        one.sentence
+        for one in topics.differences(settings)
+        if one.kind in ("missing", "partitions")
+        or (one.kind in ("lost", "another", "unknown") and one.topic.name in own)
+    ]
     if wrong:
         raise Broken(" ".join(wrong) + " `tallymark topics apply` makes what is missing.")
+    return topic_ids.read(settings, own).lineage(own)
+
+
+def _followed(follows: Following | None) -> Callable[[], int]:
+    return (lambda: 0) if follows is None else (lambda: follows.revision)
+
+
+def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> None:
+    """Ends the process when a topic that its state was made with is not there any more."""
+    watch = topic_ids.Watch(settings, ids)
+
+    def look() -> None:
+        while True:
+            time.sleep(LOOK_S)
+            if sentence := watch.look():
+                stage.fail(Refused(f"{sentence} `tallymark topics check` names the way back."))
+
+    threading.Thread(target=look, name="topics", daemon=True).start()
 
 
 def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
@@ -124,9 +170,14 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
     raise Broken(f"{MOST_WORKERS} workers of {stage} hold folders in {state_dir}.")
 
 
-def _serve_metrics(settings: Settings) -> str:
-    """Start the metrics server; gives its address as others on the network see it."""
-    server, _ = prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
-    everywhere = settings.metrics_host in ("0.0.0.0", "::")
-    host = socket.gethostname() if everywhere else settings.metrics_host
-    return f"http://{host}:{server.server_port}/metrics"
+def _readiness(settings: Settings, stage: Stage, parts: Parts) -> health.Report:
+    """Whether the stage can work: Kafka, what else it needs, and that its partitions are open."""
+    probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **parts.needs})
+
+    def report() -> dict[str, Answer]:
+        opened = Answer(
+            stage.has_taken_over, "" if stage.has_taken_over else "partitions are being taken over"
+        )
+        return {**readiness.ask(probes), "partitions": opened}
+
+    return report

@@ -7,7 +7,7 @@ imported only by the process that runs it, so that no worker carries another's l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pipeline.agents.definitions import Following, Meters
 from pipeline.core.customers.attribution import Holders
@@ -18,6 +18,7 @@ from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
+from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
 Declared = Mapping[str, topics.Topic]
@@ -25,11 +26,15 @@ Declared = Mapping[str, topics.Topic]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a stage is made of: its spec, what makes its agents, and which definitions it follows."""
+    """What a stage is made of: its spec, what makes its agents, and which definitions it follows.
+
+    needs: services without which it cannot work, beside Kafka: how to find out whether each answers.
+    """
 
     spec: Spec
     create: Callable[[Stage], None]
     follows: Following | None = None
+    needs: Mapping[str, Ask] = field(default_factory=dict)
 
 
 def parts_of(stage: str, settings: Settings, declared: Declared) -> Parts:
@@ -37,11 +42,21 @@ def parts_of(stage: str, settings: Settings, declared: Declared) -> Parts:
     made = _STAGES.get(stage)
     if made is None:
         raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(_STAGES)}.")
-    return made(settings, declared)
+    parts = made(settings, declared)
+    if parts.spec.meta is None:
+        return parts
+    return replace(parts, spec=replace(parts.spec, shards=declared[parts.spec.meta].partitions))
 
 
 def _namespaces(declared: Declared) -> dict[str, str]:
     return {name: topic.namespace for name, topic in declared.items() if topic.namespace is not None}
+
+
+def _clickhouse(settings: Settings) -> Ask:
+    """Whether ClickHouse answers, on a connection of its own."""
+    from pipeline.stores.clickhouse.connect import connect
+
+    return connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()).ping
 
 
 def _ingest(settings: Settings, declared: Declared) -> Parts:
@@ -56,7 +71,7 @@ def _ingest(settings: Settings, declared: Declared) -> Parts:
     )
     partitions = declared["events-accepted"].partitions
     return Parts(
-        Spec("ingest", (*namespaces, HTTP_EVENTS), "ingest-meta"),
+        Spec("ingest", (*namespaces, HTTP_EVENTS), "ingest-meta", resizable=(*namespaces, HTTP_EVENTS)),
         lambda made: ingest.create(made, namespaces, partitions, limits),
     )
 
@@ -89,7 +104,11 @@ def _aggregate(settings: Settings, declared: Declared) -> Parts:
 def _sink(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import sink, sink_rows
 
-    return Parts(Spec("sink", sink_rows.INPUTS), lambda made: sink.create(made, settings))
+    return Parts(
+        Spec("sink", sink_rows.INPUTS),
+        lambda made: sink.create(made, settings),
+        needs={"clickhouse": _clickhouse(settings)},
+    )
 
 
 def _backfill(settings: Settings, declared: Declared) -> Parts:
@@ -102,6 +121,7 @@ def _backfill(settings: Settings, declared: Declared) -> Parts:
         Spec("backfill", (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
         lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
         meters,
+        {"clickhouse": _clickhouse(settings)},
     )
 
 
@@ -150,11 +170,16 @@ def _live(settings: Settings, declared: Declared) -> Parts:
     if not settings.redis:
         raise Rejected("no-redis", "The stage live copies balances to Redis, and the setting redis is empty.")
     from pipeline.agents import live
+    from pipeline.stores import redis_probe
     from pipeline.stores.redis_balances import BalanceWriter, Keys
 
     keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
     writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
-    return Parts(Spec("live", (live.INPUT,)), lambda made: live.create(made, writer))
+    return Parts(
+        Spec("live", (live.INPUT,)),
+        lambda made: live.create(made, writer),
+        needs={"redis": lambda: redis_probe.writes(settings)},
+    )
 
 
 def _webhook(settings: Settings, declared: Declared) -> Parts:

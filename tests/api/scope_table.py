@@ -18,6 +18,7 @@ METERS, KEYS, TOKENS = "/api/v1/meters", "/api/v1/keys", "/api/v1/portal/tokens"
 # Which scope each endpoint needs. A new endpoint fails the test until it stands here.
 NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/api/v1/healthz"): NOBODY,
+    ("GET", "/api/v1/ready"): NOBODY,
     ("POST", "/api/v1/events"): "ingest",
     ("GET", "/api/v1/events"): "query",
     ("GET", "/api/v1/events/{source}/{id}"): "query",

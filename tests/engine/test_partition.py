@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,32 @@ class World:
         for future in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
             future.result()
 
-    def partition(self, disk: str = "disk") -> Partition:
-        ids = cluster.topic_ids(self.settings, self.names.values())
-        one = Cluster(self.config, self.group, group_metadata(self.config, self.group), ids)
+    def ids(self) -> dict[str, str]:
+        return cluster.topic_ids(self.settings, self.names.values())
+
+    def remake(self, name: str) -> dict[str, list[str]]:
+        """Loses a topic and makes it anew; gives what an operator has to give up to go on."""
+        topic = self.names[name]
+        lost = self.ids()[topic]
+        admin = cluster.admin(self.settings)
+        for future in admin.delete_topics([topic], operation_timeout=30).values():
+            future.result()
+        self.create(topic)
+        return {topic: [lost]}
+
+    def partition(
+        self, disk: str = "disk", replaced: Mapping[str, list[str]] | None = None, followed: int = 0
+    ) -> Partition:
+        metadata = group_metadata(self.config, self.group)
+        one = Cluster(self.config, self.group, metadata, self.ids(), replaced or {}, lambda: followed, 0.1)
         names = self.names
         spec = Spec("stage", (names["in"],), names["meta"], Changelog(names["log"]), names["counts"])
         return Partition(spec, one, Position(names["in"], 0), self.folder / disk)
 
-    def opened(self, disk: str = "disk") -> Partition:
-        partition = self.partition(disk)
+    def opened(
+        self, disk: str = "disk", replaced: Mapping[str, list[str]] | None = None, followed: int = 0
+    ) -> Partition:
+        partition = self.partition(disk, replaced, followed)
         partition.open()
         return partition
 
@@ -150,12 +167,16 @@ def test_a_crash_between_commit_and_disk_is_mended_from_the_changelog(
     assert second.next_offset == 4
 
 
-def test_a_damaged_disk_is_restored_from_the_changelog(world: World) -> None:
+def test_a_damaged_disk_is_restored_from_the_changelog_with_a_word(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     first = world.opened()
     first.commit(commit(4, a=b"1"))
     first.close()
     (world.folder / "disk" / f"{world.names['in']}-0" / "CURRENT").write_bytes(b"nonsense\n")
     assert state(world.opened()) == {b"a": b"1"}
+    assert "is damaged: Corruption: CURRENT file" in caplog.text
+    assert "it is removed, and the state is restored from its changelog" in caplog.text
 
 
 def test_a_new_owner_fences_the_old_one(world: World) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.engine import table as table_module
 from pipeline.engine.table import POSITION, Damaged, Overlay, Restored, Table
-from pipeline.errors import Broken
+from pipeline.errors import Broken, Unavailable
 
 AT_7 = Restored("topic-id", 7)
 
@@ -51,8 +54,72 @@ def test_a_damaged_database_is_broken(tmp_path: Path) -> None:
     table.write([(b"a", b"1")], AT_7)
     table.close()
     (tmp_path / "state" / "CURRENT").write_bytes(b"not a manifest\n")
-    with pytest.raises(Broken, match="cannot be opened"):
+    with pytest.raises(Broken, match="is damaged: Corruption"):
         Table(tmp_path / "state")
+
+
+def cut(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "spoil"),
+    [
+        ("*.sst", cut),
+        ("*.sst", Path.unlink),
+        ("MANIFEST-*", cut),
+        ("MANIFEST-*", flipped),
+        ("MANIFEST-*", Path.unlink),
+        ("CURRENT", flipped),
+        ("CURRENT", Path.unlink),
+    ],
+)
+def test_each_damaged_file_is_named(tmp_path: Path, pattern: str, spoil: Callable[[Path], None]) -> None:
+    table = Table(tmp_path / "state")
+    table.write([(b"%08d" % number, b"x" * 20) for number in range(1000)], AT_7)
+    table.close()
+    Table(tmp_path / "state").close()  # brings the log into a table file
+    spoil(next((tmp_path / "state").glob(pattern)))
+    with pytest.raises(Damaged, match=r"^the state in .* is damaged: (Corruption|IO error)[^\n]*$"):
+        Table(tmp_path / "state")
+
+
+def written_not_closed(tmp_path: Path) -> Path:
+    """The files of a process that was killed; its log holds fifty writes. Gives the log."""
+    table = Table(tmp_path / "running")
+    for number in range(50):
+        table.write([(b"%08d" % number, b"x" * 200)], Restored("topic-id", number))
+    shutil.copytree(tmp_path / "running", tmp_path / "killed")
+    table.close()
+    return max((tmp_path / "killed").glob("*.log"), key=lambda log: log.stat().st_size)
+
+
+def test_a_wrong_byte_in_the_log_is_damage(tmp_path: Path) -> None:
+    flipped(written_not_closed(tmp_path))
+    with pytest.raises(Damaged, match="Corruption: checksum mismatch"):
+        Table(tmp_path / "killed")
+
+
+def test_a_log_that_a_crash_has_cut_is_read_up_to_the_cut(tmp_path: Path) -> None:
+    cut(written_not_closed(tmp_path))
+    table = Table(tmp_path / "killed")
+    at = table.restored()
+    assert at is not None and 0 < at.next_offset < 49
+    assert len(dict(table.items())) == at.next_offset + 1
+
+
+def test_a_disk_that_does_not_work_is_no_damage(tmp_path: Path) -> None:
+    """The files stay: only what is damaged may be removed."""
+    error = Exception("IO error: No space left on device: While appending to file: 000012.log")
+    found = table_module._opening(tmp_path, error)
+    assert isinstance(found, Unavailable) and "No space left on device" in str(found)
 
 
 def flip(path: Path) -> None:

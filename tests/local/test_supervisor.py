@@ -47,10 +47,49 @@ def test_a_process_that_keeps_dying_is_started_with_longer_and_longer_pauses(tmp
     supervisor.stop()
     log = tmp_path / "flaky.log"
     assert said == [
-        f"flaky ended (exit code 3); starting it again in {pause} s; its log: {log}"
+        f"flaky ended (exit code 3): oh; starting it again in {pause} s; its log: {log}"
         for pause in ("0.2", "0.4", "0.8")
     ]
     assert log.read_text() == "oh\n" * 3
+
+
+TRACEBACK = """
+import sys
+print("earlier: an ERROR of this very process")
+try:
+    open("/no/such/file")
+finally:
+    pass
+"""
+
+
+def test_the_last_error_of_a_process_that_ended_is_shown(tmp_path: Path) -> None:
+    """Of its own run: what an earlier one wrote is not its reason."""
+    (tmp_path / "flaky.log").write_text("CRITICAL of an earlier run\n")
+    said: list[str] = []
+    supervisor = Supervisor(said.append)
+    supervisor.start([service(tmp_path, "flaky", TRACEBACK)])
+    tend_until(supervisor, lambda: len(said) == 1)
+    supervisor.stop()
+    reason = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"
+    assert said[0].startswith(f"flaky ended (exit code 1): {reason}; starting it again")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("", ""),
+        ("all is well\n\n", "all is well"),
+        ("ERROR a stops: no disk\nstopping\nstopped\n", "ERROR a stops: no disk"),
+        ("Fatal glibc error\n", "Fatal glibc error"),
+        ("[2025-01-01] ERROR Shutdown broker (kafka.log.LogManager)\ndone\n", None),
+        ("error: Kafka is away\n", "error: Kafka is away"),
+    ],
+)
+def test_what_tells_of_an_error(tmp_path: Path, written: str, shown: str | None) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(written)
+    assert process.last_error(log) == (written.splitlines()[0] if shown is None else shown)
 
 
 def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:

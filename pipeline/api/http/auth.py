@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
 
 PORTAL = "portal"  # no key has it: it is the scope of a portal token
-PUBLIC = frozenset({"/api/v1/healthz", "/docs", "/openapi.json"})
+PUBLIC = frozenset({"/api/v1/healthz", "/api/v1/ready", "/docs", "/openapi.json"})
 PUBLIC_FILES = "/docs/"
 PORTAL_PREFIX = "/api/v1/portal/meters/"
 PORTAL_WAIT_S = 2.0

@@ -17,6 +17,7 @@ from fastapi import Depends, Query, Request, Response
 from pipeline.api.http.auth import needs, principal
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.operation.status import require_topics
 from pipeline.core.metering.reconcile import Report, in_flight, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
@@ -63,6 +64,7 @@ def only(report: Report, namespace: str) -> Report:
 def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | None]]:
     """Reports as soon as all is quiet, or after `wait_s` what holds while events are in flight."""
     have.counts.wait_loaded()
+    require_topics(have)
     deadline = time.monotonic() + wait_s
     first_difference: float | None = None
     while True:

@@ -1,58 +1,109 @@
 """`GET /status`: whether every stage is up, how far behind and how fast it is, and whether neighbours answer.
+`GET /ready`: whether this process can do its work, for whoever starts and watches it.
 
-Owns: putting heartbeats, lag and reachability together. Does not own: lag (stores.kafka.consumer_groups), heartbeats.
+Owns: putting heartbeats, lag and reachability together, within STATUS_S whatever hangs. Does not own: lag
+(stores.kafka.consumer_groups), heartbeats, asking with a limit (readiness).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-import redis
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import needs
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
-from pipeline.settings import Settings
 from pipeline.stages import wanted
+from pipeline.stores import readiness, redis_probe
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.consumer_groups import lag
+from pipeline.stores.readiness import Answer, Ask, Probe
 
 router = Router(dependencies=[Depends(needs("admin"))])
+public = Router(tags=["operation"])
+
+STATUS_S = 5.0
+READY_S = 3.0
+LAG = "lag"  # asked beside the neighbours, since it may take as long
 
 
 @router.get("/status", summary="Whether all is up, lag and rate by stage")
 def status(request: Request) -> dict[str, Any]:
-    """`ok` is true only when every stage has a live worker and Kafka, ClickHouse and Redis answer."""
+    """`ok` is true only when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic was lost.
+
+    `detail` of a neighbour is its own message.
+    """
     have = neighbours(request)
-    reached = {
-        "kafka": _reached(lambda: kafka.cluster(have.settings)),
-        "clickhouse": _reached(have.clickhouse_answers),
-    }
-    if have.settings.redis:
-        reached["redis"] = _reached(lambda: _ping_redis(have.settings))
-    stages = (
-        _stages(have)
-        if reached["kafka"]["ok"]
-        else [stage_row(name, [], None, {}) for name in wanted(have.settings.redis)]
-    )
+    answers = readiness.ask(_probes(request, have), STATUS_S, fresh_s=0.0)
+    lags = answers.pop(LAG)
+    reached = {name: _shown(answer) for name, answer in answers.items()}
+    if reached["kafka"]["ok"] and not lags.ok:
+        reached["kafka"] = _shown(lags)
+    stages = _stages(have, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
     return {"ok": ok, "stages": stages, "neighbours": reached}
 
 
-def _stages(have: Neighbours) -> list[dict[str, Any]]:
-    have.workers.wait_loaded()
-    lags = lag(have.settings)
+@public.get("/ready", summary="Whether this process can serve")
+def ready(request: Request, response: Response) -> dict[str, Any]:
+    """200 when Kafka answers and the definitions were read, else 503: without them no request can be served.
+
+    ClickHouse and Redis are not among it: without them events are taken all the same. `/status` shows them.
+    """
+    probes = _probes(request, neighbours(request))
+    answers = readiness.ask({name: probes[name] for name in ("kafka", "definitions")}, READY_S)
+    ok = all(answer.ok for answer in answers.values())
+    if not ok:
+        response.status_code = 503
+    return {"ready": ok, "needs": {name: answer.ok for name, answer in answers.items()}}
+
+
+def _probes(request: Request, have: Neighbours) -> dict[str, Probe]:
+    """One set for all requests, so that a service that hangs is asked once."""
+    state = request.app.state
+    if not hasattr(state, "probes"):
+        state.probes = readiness.probes(_asks(have))
+    return cast(dict[str, Probe], state.probes)
+
+
+def _asks(have: Neighbours) -> dict[str, Ask]:
+    settings = have.settings
+    asks: dict[str, Ask] = {
+        "kafka": lambda: kafka.cluster(settings, READY_S),
+        "topics": lambda: require_topics(have),
+        "definitions": lambda: have.definitions.wait_loaded(READY_S),
+        "clickhouse": have.clickhouse_answers,
+        LAG: lambda: lag(settings),
+    }
+    if settings.redis:
+        asks["redis"] = lambda: redis_probe.reads(settings)
+    return asks
+
+
+def require_topics(have: Neighbours) -> None:
+    """Raises Unavailable if a topic is missing, not the one that state was made with, or has too few partitions."""
+    kinds = (*topics.REFUSED, "missing")
+    if wrong := [one.sentence for one in topics.differences(have.settings) if one.kind in kinds]:
+        raise Unavailable(" ".join(wrong))
+
+
+def _stages(have: Neighbours, lags: Mapping[str, int | None]) -> list[dict[str, Any]]:
+    """A row a stage. Heartbeats are as the topic was read up to now: where it was not, no worker is known."""
     rows = []
     for name in wanted(have.settings.redis):
         live = have.workers.live(name)
-        rows.append(
-            stage_row(name, live, lags[name], {worker.id: have.rates.of(worker.id) for worker in live})
-        )
+        rates = {worker.id: have.rates.of(worker.id) for worker in live}
+        rows.append(stage_row(name, live, lags.get(name), rates))
     return rows
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    return {"ok": answer.ok, "detail": answer.detail}
 
 
 def stage_row(
@@ -77,23 +128,3 @@ def stage_row(
         "rate": round(sum(rates.values()), 1),
         "controlRevision": min((worker.control_revision for worker in live), default=None),
     }
-
-
-def _reached(ask: Callable[[], object]) -> dict[str, Any]:
-    try:
-        ask()
-    except Unavailable as error:
-        return {"ok": False, "detail": str(error)}
-    return {"ok": True, "detail": ""}
-
-
-def _ping_redis(settings: Settings) -> None:
-    password = settings.redis_password.get_secret_value() or None
-    options = {"password": password} if password else {}
-    client = redis.Redis.from_url(settings.redis, socket_timeout=2, socket_connect_timeout=2, **options)
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        raise Unavailable(f"Redis does not answer ({type(error).__name__}); is it running?") from error
-    finally:
-        client.close()

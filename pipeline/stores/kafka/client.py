@@ -7,7 +7,7 @@ transactions and consuming (engine).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[a
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 
+_SILENT = ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
 ConfigValue = str | int | float | bool
 
 
@@ -67,8 +68,7 @@ def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
         return client.list_topics(timeout=timeout_s)
     except KafkaException as error:
         client.poll(0)  # hands over what was noted meanwhile, such as a refused login
-        telling = [one for one in noted if one.name() in ("_AUTHENTICATION", "_SSL")]
-        raise unavailable(settings, KafkaException(telling[0]) if telling else error) from error
+        raise unavailable(settings, KafkaException(_most_telling(noted, error.args[0]))) from error
 
 
 def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
@@ -102,11 +102,18 @@ def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0)
 
 
 def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
-    """The one sentence for a cluster that does not answer, or does not do what was asked."""
+    """The one sentence for a cluster that does not answer, or does not do what was asked, with its own message."""
     cause = error.args[0]
-    if cause.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"):
-        return Unavailable(f"Kafka at {settings.kafka} does not answer ({cause.name()}); is it running?")
+    if cause.name() in _SILENT:
+        return Unavailable(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
     return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
+
+
+def _most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:
+    """Of what a client met on its way: a refused login, else what became of the last connection, else the end."""
+    refused = [one for one in noted if one.name() in ("_AUTHENTICATION", "_SSL")]
+    connections = [one for one in noted if one.name() in ("_RESOLVE", "_TRANSPORT")]
+    return [final, *connections[-1:], *refused[:1]][-1]
 
 
 def _silent() -> object:

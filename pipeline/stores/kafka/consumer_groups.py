@@ -17,9 +17,10 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topics
+from pipeline.stores.kafka import topic_ids, topics
 
 _STATE = ("-meta", "-changelog")
+_WHOLLY = ("control", topic_ids.TOPIC)
 _TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
 _STEADY_S = 2.0
@@ -39,12 +40,12 @@ def group_of(stage: str) -> str:
 def input_topics(settings: Settings, stage: str) -> list[str]:
     """What a stage reads through its group, as the topics declare it.
 
-    Not its own state, which it reads when it takes a partition over, nor `control`, which everybody reads wholly.
+    Not its own state, which it reads when it takes a partition over, nor what every process reads wholly.
     """
     return [
         topic.name
         for topic in topics.load(settings).values()
-        if stage in topic.consumers and topic.name != "control" and not topic.name.endswith(_STATE)
+        if stage in topic.consumers and topic.name not in _WHOLLY and not topic.name.endswith(_STATE)
     ]
 
 

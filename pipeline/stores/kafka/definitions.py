@@ -61,7 +61,7 @@ class Definitions(CompactedView[Definition]):
     """
 
     def __init__(self, settings: Settings, kinds: Collection[str] | None = None) -> None:
-        super().__init__(settings, "control", msgspec.json.Decoder(Definition).decode)
+        super().__init__(settings, "control", msgspec.json.Decoder(Definition).decode, guarded=True)
         self._kinds = kinds
         self._catalog = Catalog(self._values)
 
@@ -256,7 +256,7 @@ class CountsView(CompactedView[Counts]):
     """`counts`: what every stage has done with every input partition since the beginning."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "counts", msgspec.json.Decoder(Counts).decode)
+        super().__init__(settings, "counts", msgspec.json.Decoder(Counts).decode, guarded=True)
 
 
 class WorkersView(CompactedView[Worker]):

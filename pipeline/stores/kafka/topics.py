@@ -1,8 +1,11 @@
 """Tallymark's topics: what `topics/*.toml` declares, made on a cluster or compared with it.
 
-Owns: the declarations' rules, creating what is missing, altering configuration that differs. Does not own:
-the records' shapes (records.py). A partition count is fixed at creation: it decides where a customer's state
-is, so a difference is an error and is never changed.
+Owns: the declarations' rules, creating what is missing, altering configuration that differs. Does not own: the records'
+shapes (records), which topics state was made with (topic_ids), calls to the cluster (topic_admin), a topic that was
+lost (agents.lost_topics).
+
+How many partitions an inner topic has decides where a customer's state is. So the number is fixed when the topics are
+made; further partitions stay empty. Topics that producers write to may have any number.
 """
 
 from __future__ import annotations
@@ -10,25 +13,20 @@ from __future__ import annotations
 import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka.admin import NewTopic, TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline import settings as settings_module
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topic_admin, topic_ids, topic_sentences
+from pipeline.stores.kafka.topic_ids import Identity
 
 FOLDER = Path(__file__).parents[3] / "topics"
 FOREVER = -1
@@ -40,8 +38,9 @@ TIMEOUT_S = 30.0
 ANSWER_S = 10.0  # a cluster that says nothing for this long is away
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_S * 1_000}
-_REQUIRED = {"holds", "key", "producer", "consumers", "retention", "cleanup"}
-_ALLOWED = _REQUIRED | {"partitions", "sharded", "packed", "namespace", "config"}
+PRODUCERS = {*STAGES, "api", "anyone", "topics apply"}
+_REQUIRED = {"holds", "key", "producers", "consumers", "retention", "cleanup"}
+_ALLOWED = _REQUIRED | {"partitions", "sharded", "resizable", "packed", "namespace", "if_lost", "config"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,14 @@ class Topic:
     """One declared topic.
 
     `packed`: a record holds a list. `namespace`: the tenant of what outsiders write to it; None: inner topic.
-    `config`: further Kafka topic configuration. `retention_ms` is -1 for ever.
+    `config`: further Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: it may have any number of
+    partitions. `if_lost`: what it costs to make the topic anew when it was lost; empty: it cannot be made anew.
     """
 
     name: str
     holds: str
     key: str
-    producer: str
+    producers: tuple[str, ...]
     consumers: tuple[str, ...]
     partitions: int
     sharded: bool
@@ -63,15 +63,29 @@ class Topic:
     cleanup: Literal["delete", "compact"]
     packed: bool = False
     namespace: str | None = None
+    resizable: bool = False
+    if_lost: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+
+
+Kind = Literal["missing", "lost", "another", "unknown", "partitions", "replicas", "config"]
+REFUSED: tuple[Kind, ...] = (
+    "lost",
+    "another",
+    "partitions",
+)  # nothing is changed while there is one of these
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One way in which a topic on the cluster is not as declared. `kind` says what can be done about it."""
+    """One way in which a topic on the cluster is not as declared. `kind` says what can be done about it.
+
+    lost: it is missing, and state was made with it. another: state was made with an earlier topic of the name.
+    unknown: `topic-ids` does not name it yet.
+    """
 
     topic: Topic
-    kind: Literal["missing", "partitions", "replicas", "config"]
+    kind: Kind
     sentence: str
     config: Mapping[str, str] = field(default_factory=dict)  # for kind config: what to set
 
@@ -97,6 +111,8 @@ def parse(name: str, text: Mapping[str, Any], settings: Settings) -> Topic:
         raise refuse("say either partitions = N or sharded = true")
     if text["cleanup"] not in ("delete", "compact"):
         raise refuse("cleanup is either delete or compact")
+    if unknown := sorted(set(text["producers"]) - PRODUCERS):
+        raise refuse(f"{unknown[0]!r} writes no topic")
     retention_ms = _retention_ms(str(text["retention"]), settings)
     if retention_ms is None:
         raise refuse("retention is a number with s, m, h or d, or forever, or horizon")
@@ -106,7 +122,7 @@ def parse(name: str, text: Mapping[str, Any], settings: Settings) -> Topic:
         name=name,
         holds=text["holds"],
         key=text["key"],
-        producer=text["producer"],
+        producers=tuple(text["producers"]),
         consumers=tuple(text["consumers"]),
         partitions=settings.partitions if text.get("sharded") else int(text["partitions"]),
         sharded=bool(text.get("sharded")),
@@ -114,6 +130,8 @@ def parse(name: str, text: Mapping[str, Any], settings: Settings) -> Topic:
         cleanup=text["cleanup"],
         packed=bool(text.get("packed", False)),
         namespace=text.get("namespace"),
+        resizable=bool(text.get("resizable", False)),
+        if_lost=text.get("if_lost", ""),
         config={key: _plain(value) for key, value in text.get("config", {}).items()},
     )
 
@@ -150,47 +168,98 @@ def check(settings: Settings) -> list[str]:
 def apply(settings: Settings) -> list[str]:
     """Creates what is missing and alters configuration that differs; a sentence for each change made.
 
-    Raises Rejected when a topic has another partition count, before anything is changed.
+    Raises Rejected when a topic was lost or has another partition count, before anything is changed; Unavailable.
     """
     found = differences(settings)
-    if wrong := [difference.sentence for difference in found if difference.kind == "partitions"]:
-        raise Rejected("partition-mismatch", " ".join(wrong))
-    client = kafka.admin(settings)
-    try:
-        _create(client, [difference.topic for difference in found if difference.kind == "missing"], settings)
-        _alter(client, [difference for difference in found if difference.kind == "config"])
-    except KafkaException as error:
-        raise kafka.unavailable(settings, error) from error
+    if wrong := [one for one in found if one.kind in REFUSED]:
+        reason = "partition-mismatch" if wrong[0].kind == "partitions" else "topic-lost"
+        raise Rejected(reason, " ".join(one.sentence for one in wrong))
+    create(settings, [one.topic for one in found if one.kind == "missing"])
+    topic_admin.alter(settings, {one.topic.name: one.config for one in found if one.kind == "config"})
     if found:
         _settle(settings)
+        note(settings)
     done = {"missing": "created {0}.", "config": "altered: {1}", "replicas": "left as it is: {1}"}
+    done["unknown"] = "noted the id of {0}."
     return [done[found_one.kind].format(found_one.topic.name, found_one.sentence) for found_one in found]
 
 
+def create(settings: Settings, wanted: Iterable[Topic]) -> None:
+    """Creates topics, `topic-ids` before all others: where it is, the others are known or new. Raises Unavailable."""
+    made = {
+        topic.name: NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=settings.kafka_replicas,
+            config=kafka_config(topic, settings),
+        )
+        for topic in wanted
+    }
+    if first := made.pop(topic_ids.TOPIC, None):
+        topic_admin.create(settings, [first])
+    topic_admin.create(settings, list(made.values()))
+
+
+def note(settings: Settings) -> None:
+    """Notes the ids of the topics that exist and are not known yet. Raises Unavailable."""
+    declared = load(settings)
+    topic_ids.note(
+        settings,
+        topic_ids.read(settings, declared),
+        {name: topic.partitions for name, topic in declared.items()},
+    )
+
+
+def of_stage(declared: Mapping[str, Topic], stage: str) -> list[str]:
+    """The topics that a stage reads or writes."""
+    return [name for name, topic in declared.items() if stage in (*topic.producers, *topic.consumers)]
+
+
 def differences(settings: Settings) -> list[Difference]:
-    """How the cluster differs from the declarations, by topic."""
+    """How the cluster differs from the declarations, by topic. Raises Unavailable."""
     on_cluster = kafka.cluster(settings, ANSWER_S).topics
     declared = load(settings)
-    present = [topic for topic in declared.values() if topic.name in on_cluster]
-    configs = _configs(settings, present)
+    partitions = {name: topic.partitions for name, topic in declared.items()}
+    identity, is_in_use = topic_ids.identify(settings, partitions, on_cluster)
+    configs = topic_admin.configs(settings, [name for name in declared if name in on_cluster])
     found: list[Difference] = []
     for topic in declared.values():
         if topic.name not in configs:
-            found.append(Difference(topic, "missing", f"{topic.name} is missing."))
+            lost = identity.is_lost(topic.name) or (topic.name in topic_ids.BEFORE_IDS and is_in_use())
+            missing = Difference(topic, "missing", f"{topic.name} is missing.")
+            found.append(Difference(topic, "lost", topic_sentences.lost(topic)) if lost else missing)
             continue
-        partitions = on_cluster[topic.name].partitions
-        if len(partitions) != topic.partitions:
-            sentence = (
-                f"{topic.name} has {len(partitions)} partitions and {topic.partitions} are declared; "
-                "set `partitions` to what the cluster has, or start with new topics."
-            )
-            found.append(Difference(topic, "partitions", sentence))
-        replicas = min((len(partition.replicas) for partition in partitions.values()), default=0)
-        if replicas < settings.kafka_replicas:
-            sentence = f"{topic.name} has {replicas} replicas and {settings.kafka_replicas} are declared."
-            found.append(Difference(topic, "replicas", sentence))
+        if identity.is_another(topic.name):
+            found.append(Difference(topic, "another", topic_sentences.another(topic, identity)))
+        elif identity.is_unknown(topic.name) and topic_ids.TOPIC in on_cluster:
+            found.append(Difference(topic, "unknown", topic_sentences.unknown(topic)))
+        found += _sizes(topic, identity, on_cluster, settings)
         if difference := _config_difference(topic, configs[topic.name], settings):
             found.append(difference)
+    return found
+
+
+def _sizes(
+    topic: Topic, identity: Identity, on_cluster: Mapping[str, TopicMetadata], settings: Settings
+) -> list[Difference]:
+    """Wrong numbers of partitions and replicas."""
+    found: list[Difference] = []
+    partitions = on_cluster[topic.name].partitions
+    known = identity.known.get(topic.name)
+    if not topic.resizable:
+        if known is not None and known.partitions != topic.partitions:
+            found.append(
+                Difference(topic, "partitions", topic_sentences.other_number(topic, known.partitions))
+            )
+        elif len(partitions) < topic.partitions:
+            fixed = [one.name for one in load(settings).values() if one.sharded and not one.resizable]
+            numbers = {len(on_cluster[name].partitions) for name in fixed if name in on_cluster}
+            sentence = topic_sentences.too_few(topic, len(partitions), numbers)
+            found.append(Difference(topic, "partitions", sentence))
+    replicas = min((len(partition.replicas) for partition in partitions.values()), default=0)
+    if replicas < settings.kafka_replicas:
+        sentence = f"{topic.name} has {replicas} replicas and {settings.kafka_replicas} are declared."
+        found.append(Difference(topic, "replicas", sentence))
     return found
 
 
@@ -214,77 +283,26 @@ def _same(actual: str | None, wanted: str) -> bool:
         return False
 
 
-def _configs(settings: Settings, topics: list[Topic]) -> dict[str, dict[str, str]]:
-    """The whole configuration of each; without those that were deleted since."""
-    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
-    if not resources:
-        return {}
-    try:
-        client = kafka.admin(settings)  # a name of its own: it must outlive its futures
-        futures = client.describe_configs(resources, request_timeout=TIMEOUT_S)
-        found: dict[str, dict[str, str]] = {}
-        for resource, future in futures.items():
-            if (error := future.exception()) is None:
-                found[resource.name] = {name: str(entry.value) for name, entry in future.result().items()}
-            elif error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
-                raise error
-        return found
-    except KafkaException as error:
-        raise kafka.unavailable(settings, error) from error
-
-
 def _settle(settings: Settings) -> None:
     """Returns when the brokers show what the controller has decided, and each partition has a leader."""
     deadline = time.monotonic() + TIMEOUT_S
+    declared = load(settings)
     while True:
-        left = [one.sentence for one in differences(settings) if one.kind != "replicas"]
         on_cluster = kafka.cluster(settings, ANSWER_S).topics
-        for name in load(settings):
-            if name in on_cluster and any(one.leader < 0 for one in on_cluster[name].partitions.values()):
+        configs = topic_admin.configs(settings, [name for name in declared if name in on_cluster])
+        left = []
+        for name, topic in declared.items():
+            if name not in configs:
+                left.append(f"{name} is missing.")
+            elif difference := _config_difference(topic, configs[name], settings):
+                left.append(difference.sentence)
+            elif any(one.leader < 0 for one in on_cluster[name].partitions.values()):
                 left.append(f"{name} has a partition without leader.")
         if not left:
             return
         if time.monotonic() > deadline:
             raise Unavailable(f"{TIMEOUT_S:g} s after `topics apply`: " + " ".join(left))
         time.sleep(0.05)
-
-
-def _create(client: AdminClient, topics: list[Topic], settings: Settings) -> None:
-    if not topics:
-        return
-    wanted = [
-        NewTopic(
-            topic.name,
-            num_partitions=topic.partitions,
-            replication_factor=settings.kafka_replicas,
-            config=kafka_config(topic, settings),
-        )
-        for topic in topics
-    ]
-    for future in client.create_topics(wanted, operation_timeout=TIMEOUT_S).values():
-        try:
-            future.result()
-        except KafkaException as error:
-            # Two workers may start at once; the other one has made it from the same declaration.
-            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                raise
-
-
-def _alter(client: AdminClient, found: list[Difference]) -> None:
-    resources = [
-        ConfigResource(
-            ResourceType.TOPIC,
-            difference.topic.name,
-            incremental_configs=[
-                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                for name, value in difference.config.items()
-            ],
-        )
-        for difference in found
-    ]
-    if resources:
-        for future in client.incremental_alter_configs(resources).values():
-            future.result()
 
 
 def markdown(declared: Mapping[str, Topic]) -> str:
@@ -294,23 +312,35 @@ def markdown(declared: Mapping[str, Topic]) -> str:
         "",
         "One TOML file a topic; `tallymark topics apply` makes them, `tallymark topics check` compares.",
         "Made by `python -m pipeline.stores.kafka.topics > topics/README.md`; a test compares it with the files.",
-        "`P` partitions are the setting `partitions` (default 4), fixed when the topic is created.",
+        "`P` partitions are the setting `partitions` (default 4), fixed when the topics are made. Further partitions "
+        "of an inner topic stay empty; a topic with `P or more` uses all that it has, new ones after at most 10 s.",
         "",
-        "| Topic | Holds | Key | Producer | Consumers | Partitions | Kept |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "`topic-ids` holds Kafka's id of each topic that state was made with. A topic that was lost is not made anew "
+        "silently: `tallymark topics apply --recreate-lost NAME` does it, and the last column says what that costs "
+        "(`-`: it cannot be made anew alone).",
+        "",
+        "| Topic | Holds | Key | Producers | Consumers | Partitions | Kept | If lost |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for topic in declared.values():
         cells = [
             f"`{topic.name}`",
             topic.holds,
             topic.key,
-            topic.producer,
+            ", ".join(topic.producers),
             ", ".join(topic.consumers),
-            "P" if topic.sharded else str(topic.partitions),
+            _partitions(topic),
             _kept(topic),
+            topic.if_lost or "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _partitions(topic: Topic) -> str:
+    if topic.sharded:
+        return "P or more" if topic.resizable else "P"
+    return str(topic.partitions)
 
 
 def _kept(topic: Topic) -> str:

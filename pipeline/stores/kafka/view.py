@@ -1,26 +1,31 @@
 """A compacted topic held in memory: the newest value of each key.
 
-Owns: reading a topic wholly and then following it, and waiting for what it will say. Does not own: what the values
-mean (definitions). A view joins no consumer group: each process reads the whole topic.
+Owns: reading a topic wholly and then following it, waiting for values, and refusing a topic that is not the one that
+state was made with. Does not own: what the values mean (definitions). A view joins no consumer group: each process
+reads the whole topic.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Generic, Literal, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.engine.lineage import Refused
 from pipeline.errors import Broken, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topic_ids
 
 V = TypeVar("V")
 Changed = Callable[[Mapping[str, "V | None"]], None]
 
 LOAD_TIMEOUT_S = 30.0
+LOOK_S = 5.0  # how often the topic's id is looked at
 _POLL_S = 0.5
 _BATCH = 1000
 _AWAY_S = 1.0  # pause before asking again for a topic or a broker that is not there
@@ -32,6 +37,8 @@ class CompactedView(Generic[V]):
     A record without value removes its key. Only committed records are seen, in their order.
     `decode` makes the value; what it raises stops the view, and every later call raises Broken.
     A broker that goes away is waited for. Use as a context manager, or `start()` and `close()`.
+    guarded: what does not stand in the topic is taken for absent, so a topic that was lost or made anew is refused:
+    every call raises Unavailable then.
     """
 
     def __init__(
@@ -40,6 +47,8 @@ class CompactedView(Generic[V]):
         topic: str,
         decode: Callable[[bytes], V],
         begin: Literal["earliest", "latest"] = "earliest",
+        *,
+        guarded: bool = False,
     ) -> None:
         self.topic = topic
         self._settings = settings
@@ -51,6 +60,10 @@ class CompactedView(Generic[V]):
         self._changed = threading.Condition()
         self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
         self._failure: BaseException | None = None
+        self._guarded = guarded
+        self._refusal = ""  # why the topic is not read
+        self._watch: topic_ids.Watch | None = None
+        self._looked_s = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
 
@@ -82,7 +95,9 @@ class CompactedView(Generic[V]):
     def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
         """Returns when the topic was read to its end. Raises Unavailable after `timeout_s`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._unread == set() or self._failure is not None, timeout_s)
+            self._changed.wait_for(
+                lambda: self._unread == set() or self._failure is not None or self._refusal != "", timeout_s
+            )
             self._check()
             if self._unread != set():
                 raise Unavailable(
@@ -110,6 +125,10 @@ class CompactedView(Generic[V]):
             return dict(self._values)
 
     def _check(self) -> None:
+        if self._refusal:
+            raise Unavailable(self._refusal)
+        if isinstance(self._failure, Refused):
+            raise Unavailable(str(self._failure)) from self._failure
         if self._failure is not None:
             raise Broken(f"The view of the topic {self.topic} stopped: {self._failure}") from self._failure
 
@@ -146,13 +165,37 @@ class CompactedView(Generic[V]):
             first = consumer.poll(_POLL_S)
             if first is not None:
                 self._take([first, *consumer.consume(_BATCH, 0)])
+            self._look()
+
+    def _look(self) -> None:
+        """Raises Refused when the topic is not the same any more."""
+        if self._watch is None or time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        if sentence := self._watch.look():
+            raise Refused(
+                f"{sentence} `tallymark topics check` names the way back; then start this process again."
+            )
+
+    def _is_right(self) -> bool:
+        """Whether the topic is the one that state was made with, or is not guarded. Raises Unavailable."""
+        if not self._guarded:
+            return True
+        identity = topic_ids.read(self._settings, [self.topic])
+        self._refusal = _refusal(identity, self.topic)
+        if self._refusal:
+            with self._changed:
+                self._changed.notify_all()
+            return False
+        self._watch = topic_ids.Watch(self._settings, {self.topic: identity.actual[self.topic]})
+        return True
 
     def _assign(self, consumer: Consumer) -> list[TopicPartition]:
         """Assigns every partition; waits for a broker and for the topic until the view is closed."""
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
-                if found.error is None and found.partitions:
+                if self._is_right() and found.error is None and found.partitions:
                     begin = [
                         TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
                     ]
@@ -161,9 +204,9 @@ class CompactedView(Generic[V]):
                         self._changed.notify_all()
                     consumer.assign(begin)
                     return begin
-            except KafkaException:
+            except (KafkaException, Unavailable):
                 pass  # away: ask again
-            self._closing.wait(_AWAY_S / 10)
+            self._closing.wait(_AWAY_S if self._refusal else _AWAY_S / 10)
         return []
 
     def _offset(self, consumer: Consumer, partition: int) -> int:
@@ -203,6 +246,21 @@ class CompactedView(Generic[V]):
             self._values.pop(key, None)
         else:
             self._values[key] = value
+
+
+def _refusal(identity: topic_ids.Identity, topic: str) -> str:
+    """Why a guarded topic cannot be read; empty: it can."""
+    way_back = "`tallymark topics check` names the way back."
+    if identity.is_another(topic):
+        ids = topic_ids.changed_id(identity.known[topic].id, identity.actual[topic])
+        return f"The topic {topic} was made anew: {ids}. {way_back}"
+    if identity.is_lost(topic):
+        return f"The topic {topic} is missing, and state was made with it. {way_back}"
+    if topic not in identity.actual:
+        return f"The topic {topic} is missing; `tallymark topics apply` makes it."
+    if topic not in identity.known:
+        return f"The topic {topic} is not noted in {topic_ids.TOPIC}; `tallymark topics apply` notes it."
+    return ""
 
 
 _FATAL = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 import pytest
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
+from pipeline.api.app import create_app
 from pipeline.api.http.worker_rates import Rates
 from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
@@ -127,6 +130,44 @@ def test_status(api: TestClient, decider: Decider) -> None:
     assert answer["stages"][2]["controlRevision"] == 3
     assert answer["neighbours"]["kafka"]["ok"] and answer["neighbours"]["clickhouse"]["ok"]
     assert not answer["ok"]
+
+
+class Frozen:
+    """A ClickHouse that takes connections and never answers."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def ping(self) -> None:
+        assert self.release.wait(60)
+
+    def close(self) -> None:
+        self.release.set()
+
+
+def test_status_shows_each_service_in_its_own_words_and_waits_for_none(served: Settings) -> None:
+    settings = served.model_copy(update={"redis": "redis://127.0.0.1:1/0"})
+    app = create_app(settings, cast(ClickHouse, Frozen()))
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        began_s = time.monotonic()
+        answer = client.get("/status").json()
+        assert time.monotonic() - began_s < 10
+        assert client.get("/ready").status_code == 200, "events are taken without either"
+    found = answer["neighbours"]
+    assert not answer["ok"] and found["kafka"]["ok"] and found["topics"]["ok"]
+    assert found["clickhouse"]["detail"].startswith("no answer for ")
+    assert found["redis"]["detail"].startswith("Redis at 127.0.0.1:1: ")
+    assert "Connection refused" in found["redis"]["detail"]
+
+
+def test_without_kafka_nobody_is_ready_and_status_says_why(served: Settings) -> None:
+    app = create_app(served.model_copy(update={"kafka": "127.0.0.1:1"}))
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        answer = client.get("/ready")
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        status = client.get("/status").json()
+    assert "Connection refused" in status["neighbours"]["kafka"]["detail"]
+    assert not any(stage["up"] for stage in status["stages"])
 
 
 def worker(at_ms: int, events_in: int) -> Worker:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topics
+from pipeline.stores.kafka import topic_ids, topics
 
 DAY_MS = 86_400_000
 CONSUMERS = {*STAGES, "api"}
@@ -31,7 +32,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 GOOD: dict[str, Any] = {
     "holds": "x",
     "key": "none",
-    "producer": "ingest",
+    "producers": ["ingest"],
     "consumers": ["dedupe"],
     "partitions": 1,
     "retention": "7d",
@@ -50,7 +51,7 @@ def test_partitions_and_retention_follow_the_settings() -> None:
 @pytest.mark.parametrize("topic", DECLARED.values(), ids=DECLARED)
 def test_each_declaration_is_sound(topic: topics.Topic) -> None:
     assert set(topic.consumers) <= CONSUMERS
-    assert topic.holds and topic.key and topic.producer
+    assert topic.holds and topic.key and topic.producers
     if topic.packed:
         assert int(topic.config["max.message.bytes"]) == 4 * 1024 * 1024
     if topic.cleanup == "compact":
@@ -85,6 +86,7 @@ def test_the_readme_is_made_from_the_declarations() -> None:
         ({"retention": "a week"}, "retention is a number with s, m, h or d, or forever, or horizon"),
         ({"retention": "0d"}, "retention is a number with s, m, h or d, or forever, or horizon"),
         ({"cleanup": "compact"}, "a compacted topic has retention forever"),
+        ({"producers": ["sinc"]}, "'sinc' writes no topic"),
     ],
 )
 def test_a_bad_declaration_is_refused(change: dict[str, Any], why: str) -> None:
@@ -112,13 +114,25 @@ def test_apply_makes_what_check_then_finds_in_order(
     assert topics.apply(settings) == []
 
 
-def test_a_missing_topic_is_a_difference_and_apply_makes_it(fresh_topics: Settings) -> None:
-    client = kafka.admin(fresh_topics)
-    (future,) = client.delete_topics(["usage"], operation_timeout=30).values()
+def test_a_topic_of_a_later_version_is_made_beside_the_others(
+    settings: Settings, reset: Callable[[Settings], None]
+) -> None:
+    """`deliveries` is missing, and nobody has ever noted it: it is new."""
+    reset(settings)
+    client = kafka.admin(settings)
+    forget(settings, "deliveries")
+    (future,) = client.delete_topics(["deliveries"], operation_timeout=30).values()
     future.result()
-    wait_until(lambda: topics.check(fresh_topics) == ["usage is missing."])
-    assert topics.apply(fresh_topics) == ["created usage."]
-    assert topics.check(fresh_topics) == []
+    wait_until(lambda: topics.check(settings) == ["deliveries is missing."])
+    assert topics.apply(settings) == ["created deliveries."]
+    assert topics.check(settings) == []
+
+
+def forget(settings: Settings, topic: str) -> None:
+    """Takes a topic's id out of `topic-ids`."""
+    producer = Producer(kafka.producer_config(settings))
+    producer.produce(topic_ids.TOPIC, None, topic, 0)
+    assert producer.flush(20) == 0
 
 
 def test_configuration_that_differs_is_named_and_altered(fresh_topics: Settings) -> None:
@@ -129,19 +143,59 @@ def test_configuration_that_differs_is_named_and_altered(fresh_topics: Settings)
     assert topics.check(longer) == []
 
 
-def test_a_partition_count_is_never_changed(fresh_topics: Settings) -> None:
+def enlarge(settings: Settings, topic: str, partitions: int) -> None:
+    client = kafka.admin(settings)
+    (future,) = client.create_partitions([NewPartitions(topic, partitions)]).values()
+    future.result()
+    wait_until(lambda: len(kafka.cluster(settings).topics[topic].partitions) == partitions)
+
+
+def test_the_setting_cannot_leave_the_number_that_state_was_made_with(fresh_topics: Settings) -> None:
     more = fresh_topics.model_copy(update={"partitions": 6})
-    with pytest.raises(Rejected, match="events has 4 partitions and 6 are declared") as caught:
+    with pytest.raises(Rejected, match="set `partitions = 4` again") as caught:
         topics.apply(more)
     assert caught.value.reason == "partition-mismatch"
+    for topic in topics.load(more).values():  # neither when all topics have been enlarged to it
+        if topic.sharded:
+            enlarge(more, topic.name, 6)
+    with pytest.raises(Rejected, match="usage was made with 4 partitions and 6 are declared"):
+        topics.apply(more)
+    assert topics.check(fresh_topics) == []  # the way back
+
+
+@pytest.mark.parametrize("topic", ["events", "events-http", "usage", "control"])
+def test_a_larger_topic_is_in_order(fresh_topics: Settings, topic: str) -> None:
+    enlarge(fresh_topics, topic, 6)
+    assert topics.check(fresh_topics) == []
+    assert topics.apply(fresh_topics) == []
+
+
+def test_a_smaller_inner_topic_names_a_way_back_that_works(fresh_topics: Settings) -> None:
     client = kafka.admin(fresh_topics)
-    (future,) = client.create_partitions([NewPartitions("events", 5)]).values()
+    for future in client.delete_topics(["usage", "topic-ids"], operation_timeout=30).values():
+        future.result()
+    wait_until(lambda: kafka.cluster(fresh_topics).topics.keys().isdisjoint({"usage", "topic-ids"}))
+    (future,) = client.create_topics([NewTopic("usage", 2, 1)]).values()
     future.result()
-    sentence = (
-        "events has 5 partitions and 4 are declared; "
-        "set `partitions` to what the cluster has, or start with new topics."
-    )
-    wait_until(lambda: topics.check(fresh_topics) == [sentence])
+    with pytest.raises(Rejected, match=r"usage has 2 partitions .*: give it 4 with Kafka's own tools"):
+        topics.apply(fresh_topics)
+    enlarge(fresh_topics, "usage", 4)
+    topics.apply(fresh_topics)
+    assert topics.check(fresh_topics) == []
+
+
+def test_topics_that_others_made_with_another_number_name_the_setting(
+    settings: Settings, reset: Callable[[Settings], None]
+) -> None:
+    made = settings.model_copy(update={"partitions": 2})
+    reset(made)
+    client = kafka.admin(settings)
+    (future,) = client.delete_topics(["topic-ids"], operation_timeout=30).values()
+    future.result()
+    wait_until(lambda: "topic-ids" not in kafka.cluster(settings).topics)
+    with pytest.raises(Rejected, match=r"usage has 2 partitions and 4 are declared: set `partitions = 2`"):
+        topics.apply(settings)
+    assert topics.apply(made)[0] == "created topic-ids."
 
 
 def test_too_few_replicas_are_named_and_left(fresh_topics: Settings) -> None:
@@ -160,6 +214,6 @@ def test_a_topic_made_anew_has_another_id(fresh_topics: Settings, reset: Callabl
 def test_no_broker_is_one_sentence() -> None:
     settings = Settings.model_construct(kafka="127.0.0.1:1")
     with pytest.raises(
-        Unavailable, match=r"^Kafka at 127\.0\.0\.1:1 does not answer \(_TRANSPORT\); is it running\?$"
+        Unavailable, match=r"^Kafka at 127\.0\.0\.1:1 does not answer: .*Connection refused.*$"
     ):
         kafka.wait_until_up(settings, timeout_s=0.1)

@@ -1,0 +1,118 @@
+"""The definitions decided once more from `commands`, for when `control` was lost.
+
+Owns: that they are exactly those that were decided before: the audit log, which is chained by hashes, has to end the
+same. Does not own: deciding (control), writing `control` (lost_topics).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from confluent_kafka import Message
+
+from pipeline.agents import control
+from pipeline.agents.control_memory import Memory
+from pipeline.engine.chunk import Chunk, Position, Record
+from pipeline.engine.ledger import key_of
+from pipeline.engine.restore import Reader
+from pipeline.engine.table import Overlay, Table
+from pipeline.engine.transaction import Transaction
+from pipeline.errors import Rejected
+from pipeline.records import Audit, Counts
+from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+
+COMMANDS = Position("commands", 0)
+LOOK_BACK = 100  # records: the newest one of `audit` is among the last so many offsets, markers included
+
+_counts = msgspec.json.Decoder(Counts).decode
+_audit = msgspec.json.Decoder(Audit).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A record of `commands`, as the control agent reads it."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class _Unsent:
+    """What the control agent asks of a transaction; nothing is sent."""
+
+    def __init__(self, table: Overlay, records: Sequence[Record]) -> None:
+        self.table = table
+        self.chunk = Chunk(*COMMANDS, 0, 0, records, 0)
+
+    def send(self, *_: Any, **__: Any) -> None:
+        return
+
+    def read(self, _: int) -> None:
+        return
+
+
+def decided_again(settings: Settings) -> Mapping[bytes, bytes | None]:
+    """All that `control` held, by key. Raises Rejected `topic-lost` if it cannot be had, Unavailable."""
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, "decided-again") as reader:
+        end, newest = _decided(reader), _newest_audit(reader)
+        commands = list(_commands(reader, end))
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(Path(folder) / "control")
+        try:
+            overlay = Overlay(table)
+            memory = Memory(overlay)
+            control.fill(cast(Transaction, _Unsent(overlay, commands)), memory)
+        finally:
+            table.close()
+    if newest is None or newest.hash != memory.head.hash:
+        raise Rejected(
+            "topic-lost",
+            f"`commands` holds {len(commands)} commands, and deciding them again does not end as the audit log does: "
+            "a part of either is lost, or this version decides otherwise. Bring control back from a copy of the "
+            "cluster.",
+        )
+    return overlay.changes
+
+
+def _decided(reader: Reader) -> int:
+    """The offset behind the last command that was decided."""
+    newest: Counts | None = None
+    for message in _all(reader, "control-meta"):
+        if message.key() == key_of(COMMANDS):
+            newest = _counts(message.value() or b"")
+    if newest is None or newest.base:
+        raise Rejected(
+            "topic-lost",
+            "Which commands were decided is not known, so control cannot be made from them again.",
+        )
+    return newest.offset + 1
+
+
+def _newest_audit(reader: Reader) -> Audit | None:
+    found = None
+    for message in _all(reader, "audit", LOOK_BACK):
+        found = _audit(message.value() or b"")
+    return found
+
+
+def _commands(reader: Reader, end: int) -> Iterator[Record]:
+    span = reader.span(*COMMANDS)
+    for batch in reader.read(*COMMANDS, span.first, min(end, span.end)):
+        for message in batch:
+            yield _Command(message.offset() or 0, message.timestamp()[1], message.value())
+
+
+def _all(reader: Reader, topic: str, last: int | None = None) -> Iterator[Message]:
+    """The records of a topic's first partition, or of its last so many offsets."""
+    span = reader.span(topic, 0)
+    start = span.first if last is None else max(span.first, span.end - last)
+    for batch in reader.read(topic, 0, start, span.end):
+        yield from batch

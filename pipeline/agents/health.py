@@ -1,0 +1,89 @@
+"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` for whoever starts and watches it.
+
+Owns: the server and its port. Does not own: the metrics, what is asked of services (readiness).
+It is an auxiliary: without it the worker works all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import prometheus_client
+
+from pipeline.stores.readiness import Answer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+EVERYWHERE = ("0.0.0.0", "::")
+Report = Callable[[], dict[str, Answer]]
+
+log = logging.getLogger("tallymark.worker")
+
+
+def serve(host: str, port: int, report: Report) -> str:
+    """Starts the server; gives its address as others on the network see it, or "" if there is none.
+
+    port: 0: a free one. One that is taken is replaced by a free one. report: what a worker needs, asked anew each time.
+    """
+    app = _app(report)
+    try:
+        server = _listen(host, port, app)
+    except OSError as error:
+        log.warning("metrics are not served on %s:%d, but on a free port: %s", host, port, error)
+        try:
+            server = _listen(host, 0, app)
+        except OSError as again:
+            log.warning("metrics are not served at all on %s: %s", host, again)
+            return ""
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    seen = socket.gethostname() if host in EVERYWHERE else host
+    return f"http://{f'[{seen}]' if ':' in seen else seen}:{server.server_port}/metrics"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Without the name look-up of HTTPServer, which may take long."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+def _listen(host: str, port: int, app: Any) -> WSGIServer:
+    kind = _Server6 if ":" in host else _Server
+    return make_server(host, port, app, kind, handler_class=_Silent)
+
+
+def _app(report: Report) -> Any:
+    metrics = prometheus_client.make_wsgi_app()
+
+    def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != "/ready":
+            return cast(Iterable[bytes], metrics(environ, start))
+        answers = report()
+        ok = all(answer.ok for answer in answers.values())
+        body = {"ready": ok, "needs": {name: one.detail or "ok" for name, one in answers.items()}}
+        start("200 OK" if ok else "503 Service Unavailable", [("Content-Type", "application/json")])
+        return [json.dumps(body).encode() + b"\n"]
+
+    return app

@@ -1,0 +1,197 @@
+"""A topic that was lost is made anew, on an operator's word: `tallymark topics apply --recreate-lost NAME`.
+
+Owns: which lost topics can be filled again and from what, and that their new ids hold only when they are. Does not own:
+finding out what is lost (topics), what it costs (the declarations' `if_lost`), a changelog that a worker writes again
+from its table (engine.local_state).
+A run that is cut short leaves a topic whose id is not known, which every stage refuses; the next run does it all again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from confluent_kafka import KafkaException, Message, Producer
+
+from pipeline.agents.decided_again import COMMANDS, decided_again
+from pipeline.engine.ledger import IDS_KEY, key_of
+from pipeline.engine.restore import Reader
+from pipeline.errors import Rejected, Unavailable
+from pipeline.records import Counts, TopicId
+from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka.topic_ids import META, Identity
+from pipeline.stores.kafka.topic_sentences import way_back
+from pipeline.stores.kafka.topics import Topic
+
+WRITE_S = 60.0
+
+_decode = msgspec.json.Decoder(Counts).decode
+_decode_ids = msgspec.json.Decoder(dict[str, str]).decode
+_encode = msgspec.json.Encoder().encode
+
+Written = tuple[str, int, bytes, bytes]  # topic, partition, key, value
+
+
+def recreate(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Makes these lost topics anew; a sentence for each. Raises Rejected, Unavailable."""
+    declared = topics.load(settings)
+    for name in names:
+        if name not in declared:
+            raise Rejected("unknown-topic", f"There is no topic {name!r} in topics/.")
+        if not declared[name].if_lost:
+            raise Rejected("topic-lost", f"{name} cannot be made anew. {way_back(declared[name])}")
+    # What others are filled from comes first.
+    order = [topic_ids.TOPIC, "counts"]
+    ordered = sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
+    return [_recreate(settings, declared, name) for name in ordered]
+
+
+def _recreate(settings: Settings, declared: Mapping[str, Topic], name: str) -> str:
+    topic = declared[name]
+    identity = _identity(settings, declared, name)
+    if identity.is_lost(topic_ids.TOPIC) or identity.is_another(topic_ids.TOPIC):
+        if name != topic_ids.TOPIC:
+            raise Rejected(
+                "topic-lost", f"{topic_ids.TOPIC} is lost too: give --recreate-lost {topic_ids.TOPIC} first."
+            )
+    elif topic_ids.TOPIC not in identity.actual:
+        topics.create(settings, [declared[topic_ids.TOPIC]])  # of a version that noted no ids
+        _until_there(settings, topic_ids.TOPIC, identity)
+    written = list(_content(settings, declared, name, identity))
+    earlier = _incarnations(settings, name, identity)
+    topics.create(settings, [topic] if name not in identity.actual else [])
+    now = _until_there(settings, name, identity)
+    if name == topic_ids.TOPIC:
+        _write(settings, _ids(identity, now))
+    else:
+        _write(settings, written)
+        if name == "control":
+            _write(settings, _without_end(settings, now))
+        topic_ids.give_up(settings, now, name, topic.partitions, earlier)
+    return f"made {name} anew: its id is {now.actual[name]}."
+
+
+def _identity(settings: Settings, declared: Mapping[str, Topic], name: str) -> Identity:
+    """What is known of the topics. Raises Rejected unless this one is lost, or was made anew by somebody else."""
+    partitions = {topic.name: topic.partitions for topic in declared.values()}
+    identity, is_in_use = topic_ids.identify(settings, partitions, kafka.cluster(settings).topics)
+    was_never_noted = name not in identity.actual and name in topic_ids.BEFORE_IDS and is_in_use()
+    if not (identity.is_lost(name) or identity.is_another(name) or was_never_noted):
+        raise Rejected(
+            "not-lost", f"{name} is not lost: it is the topic that state was made with, or there is none."
+        )
+    return identity
+
+
+def _incarnations(settings: Settings, name: str, identity: Identity) -> set[str]:
+    """The ids of earlier topics of the name that counts were made from, where nobody noted them."""
+    if name in identity.known or name in ("counts", topic_ids.TOPIC):
+        return set()
+    return {one.incarnation for one in _kept(settings, "counts", identity) if one.topic == name}
+
+
+def _content(
+    settings: Settings, declared: Mapping[str, Topic], name: str, identity: Identity
+) -> Iterator[Written]:
+    """The records that the topic is to begin with."""
+    if name == "control":
+        for key, value in decided_again(settings).items():
+            if value is not None:
+                yield name, 0, key, value
+    elif name == "counts":
+        for meta in (one for one in declared if one.endswith(META) and one in identity.actual):
+            for counts in _kept(settings, meta, identity):
+                yield name, 0, _name_on_counts(counts), _encode(counts)
+    elif name.endswith(META):
+        for counts in _kept(settings, "counts", identity):
+            if counts.stage == name.removesuffix(META):
+                partition = counts.partition % declared[name].partitions
+                yield name, partition, f"{counts.topic}/{counts.partition}".encode(), _encode(counts)
+
+
+def _name_on_counts(counts: Counts) -> bytes:
+    return f"{counts.stage}/{counts.topic}/{counts.partition}".encode()
+
+
+def _kept(settings: Settings, source: str, identity: Identity) -> Iterable[Counts]:
+    """The newest counts of each partition in a topic that is not lost itself."""
+    if identity.is_another(source) or source not in identity.actual:
+        raise Rejected("topic-lost", f"It would be filled again from {source}, and that is lost too.")
+    found: dict[bytes, Counts] = {}
+    for message in _records(settings, source):
+        key, value = message.key() or b"", message.value()
+        if key != IDS_KEY and value:
+            found[key] = _decode(value)
+    return found.values()
+
+
+def _records(settings: Settings, topic: str) -> Iterator[Message]:
+    partitions = kafka.cluster(settings).topics[topic].partitions
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, "lost-topics") as reader:
+        for partition in sorted(partitions):
+            span = reader.span(topic, partition)
+            for batch in reader.read(topic, partition, span.first, span.end):
+                yield from batch
+
+
+def _ids(identity: Identity, now: Identity) -> Iterator[Written]:
+    """`topic-ids` as the stages' copies have it, but for its own id."""
+    now_ms = time.time_ns() // 1_000_000
+    own = identity.known.get(topic_ids.TOPIC)
+    replaced = [own.id] if own is not None else []
+    made = {
+        **identity.known,
+        topic_ids.TOPIC: TopicId(topic_ids.TOPIC, now.actual[topic_ids.TOPIC], 1, 0, replaced),
+    }
+    for name, one in made.items():
+        yield topic_ids.TOPIC, 0, name.encode(), _encode(msgspec.structs.replace(one, at_ms=now_ms))
+
+
+def _without_end(settings: Settings, now: Identity) -> Iterator[Written]:
+    """The control stage's own notes, which are of the earlier `control`: its end, and its id."""
+    ids: dict[str, str] = {}
+    for message in _records(settings, "control-meta"):
+        if message.key() == IDS_KEY:
+            ids = _decode_ids(message.value() or b"{}")
+        elif message.key() == key_of(COMMANDS):
+            value = _encode(msgspec.structs.replace(_decode(message.value() or b""), changelog_end=0))
+    yield "control-meta", 0, key_of(COMMANDS), value
+    yield "counts", 0, b"control/" + key_of(COMMANDS), value
+    yield "control-meta", 0, IDS_KEY, _encode(ids | {"control": now.actual["control"]})
+
+
+def _until_there(settings: Settings, name: str, identity: Identity) -> Identity:
+    """What the cluster has once the topic is there and has leaders."""
+    deadline = time.monotonic() + topics.TIMEOUT_S
+    while True:
+        found = kafka.cluster(settings).topics.get(name)
+        ids = kafka.topic_ids(settings, [name])
+        if (
+            found is not None
+            and found.partitions
+            and all(one.leader >= 0 for one in found.partitions.values())
+            and ids
+        ):
+            return Identity(identity.known, {**identity.actual, **ids})
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{name} was created and has no leader after {topics.TIMEOUT_S:g} s.")
+        time.sleep(0.05)
+
+
+def _write(settings: Settings, records: Iterable[Written]) -> None:
+    failed: list[object] = []
+    report: Callable[[object, object], None] = lambda error, _: failed.append(error) if error else None  # noqa: E731
+    producer = Producer(kafka.producer_config(settings) | {"log_level": 0})
+    try:
+        for topic, partition, key, value in records:
+            producer.produce(topic, value, key, partition, on_delivery=report)
+        left = producer.flush(WRITE_S)
+    except (BufferError, KafkaException) as error:
+        raise Unavailable(f"Kafka did not take the records of a lost topic: {error}") from error
+    if left or failed:
+        raise Unavailable(
+            f"Kafka did not take the records of a lost topic: {failed[0] if failed else 'no answer'}"
+        )

@@ -1,0 +1,81 @@
+"""What a stage keeps of one input partition in its meta topic: the counts, and the ids of the topics it depends on.
+
+Owns: reading both, and what the counts become with a commit. Does not own: writing them (partition), which ids are
+right (lineage). Offsets in the counts are those of the input plus `Counts.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pipeline.engine.chunk import Position
+from pipeline.engine.lineage import Lineage, made_anew
+from pipeline.engine.restore import Reader
+from pipeline.records import Counts
+
+NOTHING_YET = -1
+IDS_KEY = b"topic-ids"
+
+_decode_counts = msgspec.json.Decoder(Counts).decode
+_decode_ids = msgspec.json.Decoder(dict[str, str]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The newest counts of one input partition, and the ids that were written beside them; no ids: none were yet.
+
+    is_new_input: the input topic was lost, and the counts go on with another one, from its first record.
+    """
+
+    counts: Counts
+    ids: Mapping[str, str]
+    is_new_input: bool = False
+
+
+def key_of(position: Position) -> bytes:
+    """The key of a partition's counts on the meta topic."""
+    return f"{position.topic}/{position.partition}".encode()
+
+
+def nothing(stage: str, position: Position, incarnation: str) -> Counts:
+    """Counts of a partition that was never read."""
+    return Counts(stage, position.topic, position.partition, NOTHING_YET, incarnation, {}, writes=0)
+
+
+def read(reader: Reader, stage: str, position: Position, meta: str, shard: int, lineage: Lineage) -> Kept:
+    """What partition `shard` of `meta` holds of an input partition.
+
+    Raises Refused when it comes from another topic, Unavailable.
+    """
+    found: Counts | None = None
+    ids: dict[str, str] = {}
+    wanted = key_of(position)
+    span = reader.span(meta, shard)
+    for batch in reader.read(meta, shard, span.first, span.end):
+        for message in batch:
+            if message.key() == wanted:
+                found = _decode_counts(message.value() or b"")
+            elif message.key() == IDS_KEY:
+                ids = _decode_ids(message.value() or b"{}")
+    lineage.require(ids, stage)
+    today = lineage.id_of(position.topic)
+    if found is None:
+        return Kept(nothing(stage, position, today), ids)
+    if found.incarnation == today:
+        return Kept(found, ids)
+    if not lineage.is_given_up(position.topic, found.incarnation):
+        raise made_anew(position.topic, today, found.incarnation, stage)
+    return Kept(msgspec.structs.replace(found, incarnation=today, base=found.offset + 1), ids, True)
+
+
+def added(counts: Counts, more: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """The counts after a chunk that adds `more`."""
+    sums = {namespace: dict(names) for namespace, names in counts.counts.items()}
+    for namespace, names in more.items():
+        into = sums.setdefault(namespace, {})
+        for name, number in names.items():
+            into[name] = into.get(name, 0) + number
+    return sums

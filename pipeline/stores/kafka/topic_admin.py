@@ -1,0 +1,81 @@
+"""Calls to the cluster that make, alter and describe topics.
+
+Owns: creating topics, setting configuration, reading it. Does not own: what topics there are to be (topics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from pipeline.settings import Settings
+from pipeline.stores.kafka import client as kafka
+
+TIMEOUT_S = 30.0
+
+
+def create(settings: Settings, wanted: Sequence[NewTopic]) -> None:
+    """Returns when the controller has made them; one that exists is left as it is. Raises Unavailable."""
+    if not wanted:
+        return
+    client = kafka.admin(settings)  # a name of its own: it must outlive its futures
+    try:
+        for future in client.create_topics(list(wanted), operation_timeout=TIMEOUT_S).values():
+            try:
+                future.result()
+            except KafkaException as error:
+                # Two workers may start at once; the other one has made it from the same declaration.
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                    raise
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+
+
+def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    """Sets configuration, by topic. Raises Unavailable."""
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in config.items()
+            ],
+        )
+        for topic, config in wanted.items()
+    ]
+    if not resources:
+        return
+    client = kafka.admin(settings)
+    try:
+        for future in client.incremental_alter_configs(resources).values():
+            future.result()
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+
+
+def configs(settings: Settings, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The whole configuration of each; without those that were deleted since. Raises Unavailable."""
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+    if not resources:
+        return {}
+    client = kafka.admin(settings)
+    try:
+        futures = client.describe_configs(resources, request_timeout=TIMEOUT_S)
+        found: dict[str, dict[str, str]] = {}
+        for resource, future in futures.items():
+            if (error := future.exception()) is None:
+                found[resource.name] = {name: str(entry.value) for name, entry in future.result().items()}
+            elif error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                raise error
+        return found
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error

@@ -1,0 +1,69 @@
+"""A worker's HTTP server: metrics, readiness, and ports that are taken."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from pipeline.agents import health
+from pipeline.stores.readiness import Answer
+
+GOOD = {"kafka": Answer(True), "partitions": Answer(True)}
+BAD = {"kafka": Answer(True), "redis": Answer(False, "DENIED, says Redis")}
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def ready(metrics_url: str) -> tuple[int, dict[str, object]]:
+    status, body = get(metrics_url.replace("/metrics", "/ready"))
+    return status, json.loads(body)
+
+
+def test_it_serves_metrics_and_readiness() -> None:
+    report = GOOD
+    url = health.serve("127.0.0.1", 0, lambda: report)
+    status, body = get(url)
+    assert status == 200 and "process_cpu_seconds_total" in body
+    assert ready(url) == (200, {"ready": True, "needs": {"kafka": "ok", "partitions": "ok"}})
+    report = BAD
+    needs = {"kafka": "ok", "redis": "DENIED, says Redis"}
+    assert ready(url) == (503, {"ready": False, "needs": needs})
+
+
+def test_a_port_that_is_taken_is_replaced_with_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with caplog.at_level(logging.WARNING):
+            url = health.serve("127.0.0.1", port, lambda: GOOD)
+    assert ready(url)[0] == 200 and str(port) not in url
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"metrics are not served on 127.0.0.1:{port}, but on a free port: [Errno 98] Address already in use"
+    )
+
+
+def test_an_address_that_is_not_ours_leaves_the_worker_without_metrics(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert health.serve("192.0.2.1", 0, lambda: GOOD) == ""
+    assert "metrics are not served at all on 192.0.2.1: [Errno 99]" in caplog.text
+
+
+def test_ipv6_has_brackets() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 on this machine")
+    url = health.serve("::1", 0, lambda: GOOD)
+    if not url:
+        pytest.skip("no IPv6 loopback on this machine")
+    assert url.startswith("http://[::1]:") and ready(url)[0] == 200

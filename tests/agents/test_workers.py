@@ -1,0 +1,79 @@
+"""Worker processes on a real broker: an auxiliary that fails, a broker that restarts, input topics that grow."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
+
+from pipeline.local.kafka import Kafka
+from pipeline.local.process import free_port
+from pipeline.settings import Settings
+from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topics
+from tests.fixtures.running_workers import Counted, Running, send, workers
+
+
+def test_a_taken_metrics_port_does_not_stop_the_stage(fresh_topics: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, Counted(fresh_topics) as counted:
+        port = taken.getsockname()[1]
+        with Running(fresh_topics, "ingest", metrics_port=port) as ingest:
+            assert ingest.metrics_url() and str(port) not in ingest.metrics_url()
+            send(fresh_topics, ["a"])
+            counted.wait_for("ingest", read=1, accepted=1)
+            assert f"metrics are not served on 127.0.0.1:{port}" in ingest.log.read_text()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path, kafka: Kafka) -> Iterator[Kafka]:
+    """A broker that a test may restart; `kafka` only makes sure that there can be one."""
+    broker = Kafka(tmp_path, free_port()).start()
+    yield broker
+    broker.kill()
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("end", [Kafka.kill, Kafka.stop])
+def test_idle_workers_survive_a_broker_that_restarts(
+    own_broker: Kafka, tmp_path: Path, end: Callable[[Kafka], None]
+) -> None:
+    """Their first transaction after it is the one that must not hang."""
+    settings = Settings.model_construct(kafka=own_broker.address, state_dir=tmp_path / "state")
+    topics.apply(settings)
+    with Counted(settings) as counted, workers(settings, "ingest", "dedupe", "aggregate") as running:
+        pids = {stage: one.process.pid for stage, one in running.items() if one.process is not None}
+        send(settings, [f"before-{place}" for place in range(16)])  # every partition has worked
+        counted.wait_for("aggregate", read=16, unmetered=16)
+        end(own_broker)
+        own_broker.start()
+        send(settings, [f"after-{place}" for place in range(16)])
+        counted.wait_for("aggregate", read=32, unmetered=32)
+        for stage, one in running.items():
+            assert one.process is not None and one.process.poll() is None, one.log.read_text()
+            assert one.process.pid == pids[stage]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("topic", ["events", "events-http"])
+def test_an_input_topic_may_grow_while_it_is_read(fresh_topics: Settings, topic: str) -> None:
+    with Counted(fresh_topics) as counted:
+        with workers(fresh_topics, "ingest"):
+            grow(fresh_topics, topic, 6)
+            for partition in range(6):
+                send(fresh_topics, [f"{partition}"], "events" if topic == "events" else topic, partition)
+            if topic == "events":
+                counted.wait_for("ingest", read=6, accepted=6)
+            else:  # plain events lack the header that the API writes
+                counted.wait_for("ingest", **{"read": 6, "rejected:no-namespace": 6})
+        assert topics.check(fresh_topics) == []
+        with workers(fresh_topics, "ingest"):
+            send(fresh_topics, ["more"], "events", 3)
+
+
+def grow(settings: Settings, topic: str, partitions: int) -> None:
+    client = cluster.admin(settings)
+    (future,) = client.create_partitions([NewPartitions(topic, partitions)]).values()
+    future.result()
