@@ -11,7 +11,6 @@ import base64
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.core.values import strict_toml
+from pipeline.core.values.json_value import sentence_about
 from pipeline.errors import Rejected
 
 CONFIG_VARIABLE = "TALLYMARK_CONFIG"
@@ -264,9 +265,9 @@ def _file_values() -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Rejected("bad-setting", f"{path} is not TOML: {error}.") from error
+        values = strict_toml.read(path.read_bytes())
+    except Rejected as error:
+        raise Rejected("bad-setting", sentence_about(str(path), error)) from error
     except OSError as error:
         raise Rejected("bad-setting", f"{path} cannot be read: {error.strerror}.") from error
     for name in values:

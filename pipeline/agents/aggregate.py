@@ -18,13 +18,16 @@ import msgspec
 from pipeline.agents.barriers import begin, keep
 from pipeline.agents.definitions import MetersInForce
 from pipeline.core.metering.aggregate import aggregate as count
+from pipeline.core.metering.backfill import is_mark
 from pipeline.core.metering.window_state import key_start_s
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import PACK_BYTES, arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
+from pipeline.engine.unreadable import read
 from pipeline.records import Event, Settled, Window
 
 NAME = "aggregate"
@@ -36,7 +39,7 @@ EXPIRED_KEYS = 5_000  # removed a chunk
 RUN_ITEMS = 256  # encoded at once
 CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as marks.LEAST_REVISION does
 
-_decode = msgspec.json.Decoder(list[Event]).decode
+_events = reader_of(list[Event])
 _encode = msgspec.json.Encoder().encode
 _instant = struct.Struct(">q")
 
@@ -64,10 +67,12 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
     closed_before_s = closing.before_s(table)
     marks: list[bytes] = []
     for record in chunk.records:
-        if record.key is not None:
+        if record.key is not None and is_mark(record.key):
             marks.append(record.key)
             continue
-        events = _decode(record.value or b"[]")
+        events = read(chunk, record, _events)
+        if events is None:
+            continue
         outcome = count(events, record.offset, index, table, closed_before_s, revision)
         settled += outcome.settled
         windows += outcome.windows

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Mapping
+from typing import Annotated
 
 import faust
 import msgspec
@@ -28,12 +29,14 @@ from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, Accounts, Name
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
+from pipeline.engine.unreadable import read
 from pipeline.records import Alert, Balance, CustomerWindow, Definition, LateUsage
 
 NAME = "alert"
@@ -42,8 +45,8 @@ CHANGELOG = Changelog("alert-changelog")
 DUE_ROWS = 10_000  # read at once when a partition is taken over
 ACCOUNT, SEEDED = "account", "seeded"  # what a clock record may say
 
-_windows = msgspec.json.Decoder(list[CustomerWindow]).decode
-_items = msgspec.json.Decoder(list[list[str]]).decode
+_windows = reader_of(list[CustomerWindow])
+_items = reader_of(list[Annotated[list[str], msgspec.Meta(min_length=4)]])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -175,9 +178,10 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
     with known.lock:
         for record in transaction.chunk.records:
             if record.key == KEY:
-                work.tick(_items(record.value or b"[]"), record.timestamp, record.offset)
-            elif record.key is None:
-                work.take(_windows(record.value or b"[]"), record.timestamp, record.offset)
+                if (items := read(transaction.chunk, record, _items)) is not None:
+                    work.tick(items, record.timestamp, record.offset)
+            elif record.key is None and (windows := read(transaction.chunk, record, _windows)) is not None:
+                work.take(windows, record.timestamp, record.offset)
         keep_revision(transaction, known.revision)
     work.publish()
     _sweep(transaction, timers)
@@ -223,7 +227,7 @@ class _Work:
             if account is None:
                 continue
             touched[account.key] = account
-            if kind == SEEDED:
+            if kind == SEEDED and rest:
                 balance_update.keep_seeded(table, account, rest[0])
         due = self._timers.take(now_s)
         balance_update.keep_called(table, position, due, self._transaction.chunk.start)

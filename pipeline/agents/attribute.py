@@ -13,21 +13,23 @@ from collections.abc import Callable
 import faust
 import msgspec
 
-from pipeline.agents.barriers import begin, keep
+from pipeline.agents.barriers import begin, keep, marks_of
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.customers.attribution import attribute as assign
 from pipeline.core.metering.identity import customer_hash
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
+from pipeline.engine.unreadable import read
 from pipeline.records import Window
 
 NAME = "attribute"
 CHANGELOG = Changelog("attribute-changelog")
 
-_decode = msgspec.json.Decoder(list[Window]).decode
+_windows = reader_of(list[Window])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,12 +48,14 @@ def create(stage: Stage, holders: Holders, revision: Callable[[], int], partitio
 def fill(transaction: Transaction, holders: Holders, partitions: int) -> None:
     """Re-key what belongs to a customer; the rest is the sink's alone."""
     targets: defaultdict[int, list[bytes]] = defaultdict(list)
-    if any(record.key is not None for record in transaction.chunk.records):
+    if marks_of(transaction.chunk):
         keep(transaction)
     for record in transaction.chunk.records:
         if not holders.watched:
             continue
-        windows = _decode(record.value or b"[]")
+        windows = read(transaction.chunk, record, _windows)
+        if windows is None:
+            continue
         for found in assign(windows, holders):
             target = customer_hash(found.window.namespace, found.customer) % partitions
             targets[target].append(_encode(found))

@@ -13,6 +13,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import faust
 import msgspec
@@ -22,12 +23,14 @@ from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.packing import arrays
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
-from pipeline.errors import Unavailable
+from pipeline.engine.unreadable import read
+from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Backfill, Event, Settled, Window
 from pipeline.stores.clickhouse.backfill import landed, page
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -42,7 +45,7 @@ HOLD_S = 0.5  # how long a chunk that only waits is kept before it is said again
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
 
 log = logging.getLogger("tallymark.backfill")
-_work = msgspec.json.Decoder(Backfill).decode
+_work = reader_of(Backfill)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,7 +67,7 @@ async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: C
 
     If no step can go on yet it looks again for a while: to say a step again costs a transaction.
     """
-    works = [_read(record) for record in chunk.records]
+    works = [None if record.value is None else read(chunk, record, _work) for record in chunk.records]
     deadline_s = time.monotonic() + HOLD_S
     pause_s = RETRY_FIRST_S
     while not stage.revoking:
@@ -173,4 +176,7 @@ def _packed(items: Sequence[Settled] | Sequence[Window]) -> Iterable[bytes]:
 
 
 def _read(record: Record) -> Backfill | None:
-    return None if record.value is None else _work(record.value)
+    """The step; None for a tombstone, and for what `_look` has passed over."""
+    with suppress(Rejected):
+        return None if record.value is None else _work(record.value)
+    return None

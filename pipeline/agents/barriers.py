@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.core.definitions.barrier import mark_revision
+from pipeline.core.metering.backfill import is_mark
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
@@ -33,8 +34,13 @@ def kept_revision(transaction: Transaction) -> int:
 
 def least_revision(transaction: Transaction) -> int:
     """The control revision that the chunk's marks, or marks before it, ask for."""
-    marks = [record.key for record in transaction.chunk.records if record.key is not None]
+    marks = marks_of(transaction.chunk)
     return max([kept_revision(transaction), *map(mark_revision, marks)])
+
+
+def marks_of(chunk: Chunk) -> list[bytes]:
+    """The keys of the chunk's marks, in order; records with any other key are none."""
+    return [record.key for record in chunk.records if record.key is not None and is_mark(record.key)]
 
 
 async def begin(

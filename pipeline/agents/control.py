@@ -24,6 +24,7 @@ from pipeline.core.definitions import audit
 from pipeline.core.definitions.idempotency import Done, repeated
 from pipeline.core.metering import backfill
 from pipeline.core.notifications.delivery_table import partition_of
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.partition import Partition
@@ -36,7 +37,7 @@ from pipeline.records import Alert, Command, Reply, WebhookWork
 NAME = "control"
 MOST_BYTES = 524_288  # of a command: its reply and its definitions have to fit a record
 
-_command = msgspec.json.Decoder(Command).decode
+_command = reader_of(Command)
 _encode = msgspec.json.Encoder().encode
 
 ReadAnswers = Callable[[int], Iterable[list[Item]]]  # see control_answers.fill
@@ -164,8 +165,8 @@ def _read(record: Record) -> tuple[Command, str]:
     value = record.value or b""
     try:
         command = _command(value)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Command("", "", "", "", record.timestamp, {}), f"The command cannot be read: {error}."
+    except Rejected as error:
+        return Command("", "", "", "", record.timestamp, {}), f"The command cannot be read. {error.detail}"
     if len(value) > MOST_BYTES:
         return command, f"The command has {len(value)} bytes; {MOST_BYTES} are the most."
     return command, ""

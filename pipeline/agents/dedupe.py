@@ -15,12 +15,14 @@ import msgspec
 
 from pipeline.core.metering.dedupe import dedupe as decide
 from pipeline.core.metering.dedupe import expired, pack_entries, unpack_entries
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import arrays, slices
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Item, Overlay
 from pipeline.engine.transaction import Transaction
+from pipeline.engine.unreadable import read
 from pipeline.records import AcceptedBatch
 
 NAME = "dedupe"
@@ -28,7 +30,7 @@ SWEPT_ENTRIES = 1_000  # looked at a chunk
 SWEEP_EVERY_MS = 3_600_000  # of the broker's time; then the whole table is gone through again
 ENTRY_BYTES = 64  # about what an entry takes in a changelog record
 
-_decode = msgspec.json.Decoder(AcceptedBatch).decode
+_batch = reader_of(AcceptedBatch)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -69,7 +71,9 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
     repeats: list[bytes] = []
     now_ms = 0
     for record in chunk.records:
-        batch = _decode(record.value or b"")
+        batch = read(chunk, record, _batch)
+        if batch is None:
+            continue
         decided = decide(batch, record.offset, table, lifetime_ms)
         for identity, entry in decided.entries:
             table.put(identity, entry)

@@ -10,16 +10,20 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import faust
-import msgspec
+from confluent_kafka import Message
 from prometheus_client import Counter, Histogram
 
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.restore import Reader
 from pipeline.engine.stage import Stage
-from pipeline.errors import Unavailable
+from pipeline.engine.unreadable import read
+from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Balance
 from pipeline.stores.redis_balances import BalanceWriter
 
@@ -35,7 +39,7 @@ BALANCE_SECONDS = Histogram(
 )
 
 log = logging.getLogger("tallymark.live")
-_decode = msgspec.json.Decoder(Balance).decode
+_balance = reader_of(Balance)
 
 
 def create(stage: Stage, store: BalanceWriter) -> None:
@@ -45,7 +49,8 @@ def create(stage: Stage, store: BalanceWriter) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is None:
                 continue
-            balances = [_decode(record.value) for record in chunk.records if record.value]
+            found = [read(chunk, record, _balance) for record in chunk.records if record.value]
+            balances = [balance for balance in found if balance is not None]
             if await _write(stage, store, balances):
                 transaction.read(len(balances))
                 transaction.commit()
@@ -79,6 +84,14 @@ def _observe(balances: list[Balance]) -> None:
             BALANCE_SECONDS.observe(max(0, now_ms - balance.received_at_ms) / 1000)
 
 
+def _balances(batch: Iterable[Message]) -> Iterator[Balance]:
+    """What records of the topic say, without those that the agent passed over."""
+    for message in batch:
+        with suppress(Rejected):
+            if value := message.value():
+                yield _balance(value)
+
+
 class Watch:
     """Rebuilds what Redis has lost. A partition counts as whole once all of it was written to this Redis."""
 
@@ -109,8 +122,7 @@ class Watch:
         with Reader(cluster.kafka, cluster.group) as reader:
             span = reader.span(*position)
             for batch in reader.read(*position, span.first, span.end):
-                found = [_decode(value) for message in batch if (value := message.value())]
-                self._store.write(found)
+                self._store.write(_balances(batch))
         if self._store.finish(position.partition, token):
             REBUILDS.inc()
             log.info("the copy of %s/%d is whole", *position)

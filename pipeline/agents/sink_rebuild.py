@@ -47,6 +47,7 @@ class Rebuilt:
 
 
 class _Record(NamedTuple):
+    offset: int
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
@@ -95,7 +96,7 @@ def rebuild(
 
 def _write(store: ClickHouse, part: Part, batch: Iterable[Message], done: Rebuilt) -> None:
     rows = Rows()
-    records = [_Record(one.key(), one.value(), one.headers() or ()) for one in batch]  # type: ignore[arg-type]
+    records = [_Record(one.offset() or 0, one.key(), one.value(), one.headers() or ()) for one in batch]  # type: ignore[arg-type]
     rows.take(part.topic, part.partition, records)
     written = rows.write(store, lambda: time.time_ns() // 1_000_000)
     done.records[part.topic] += len(records)

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
+from pipeline.core.metering.backfill import is_mark
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.crash_points import reach
+from pipeline.engine.unreadable import pass_over
+from pipeline.errors import Rejected
 from pipeline.records import Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove, rows_of
 from pipeline.stores.clickhouse.rows import (
+    is_rejected,
     mark_columns,
     rejected_columns,
     settled_columns,
@@ -30,13 +33,15 @@ MARKED = frozenset(
     {"events-settled", "usage"}
 )  # a record with a key is a mark there: see core.metering.backfill
 
-_settled = msgspec.json.Decoder(list[Settled]).decode
-_windows = msgspec.json.Decoder(list[Window]).decode
+_settled = reader_of(list[Settled])
+_windows = reader_of(list[Window])
 
 
 class Record(Protocol):
     """What is read of a Kafka record."""
 
+    @property
+    def offset(self) -> int: ...
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -61,15 +66,24 @@ class Rows:
         """Adds records of one partition of INPUTS; gives how many events or windows they held."""
         before = len(self)
         for record in records:
-            if topic in MARKED and record.key is not None:
-                self.marks.append((record.key.decode(), topic, partition))
-            elif topic == "rejected":
-                self.rejected.append((record.value, tuple(record.headers)))
-            elif topic == "usage":
-                self.windows += _windows(record.value or b"[]")
-            else:
-                self.settled += _settled(record.value or b"[]")
+            try:
+                self._take(topic, partition, record)
+            except Rejected as refusal:
+                pass_over(topic, partition, record.offset, refusal)
         return len(self) - before
+
+    def _take(self, topic: str, partition: int, record: Record) -> None:
+        """Raises Rejected for a record that Tallymark did not write."""
+        if topic in MARKED and record.key is not None and is_mark(record.key):
+            self.marks.append((record.key.decode(), topic, partition))
+        elif topic == "rejected":
+            if not is_rejected(record.headers):
+                raise Rejected("bad-record", "It has no headers of a refused record.")
+            self.rejected.append((record.value, tuple(record.headers)))
+        elif topic == "usage":
+            self.windows += _windows(record.value)
+        else:
+            self.settled += _settled(record.value)
 
     def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> dict[str, int]:
         """Writes everything and proves that it is stored. Blocks.

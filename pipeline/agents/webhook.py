@@ -10,7 +10,7 @@ The HTTP requests are made outside of any transaction, by `agents.webhook_dispat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
@@ -22,11 +22,12 @@ from pipeline.agents.webhook_attempts import Outcomes
 from pipeline.agents.webhook_dispatch import Sending
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import apply, forget, partition_of
+from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
-from pipeline.errors import Broken
+from pipeline.engine.unreadable import read
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
 from pipeline.stores.webhook_http import Sender
@@ -40,8 +41,8 @@ FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked 
 
 T = TypeVar("T")
 
-_alert = msgspec.json.Decoder(Alert).decode
-_work = msgspec.json.Decoder(WebhookWork).decode
+_alert = reader_of(Alert)
+_work = reader_of(WebhookWork)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,7 +84,9 @@ def _sender(settings: Settings) -> Sender:
 def share_out(transaction: Transaction, partitions: int) -> None:
     """Give each endpoint's partition its work."""
     for record in transaction.chunk.records:
-        alert = _decoded(record.value, _alert, ALERTS)
+        alert = read(transaction.chunk, record, _alert)
+        if alert is None:
+            continue
         for endpoint in dict.fromkeys(alert.endpoints):
             work = WebhookWork("deliver", alert.namespace, endpoint, "", record.timestamp, alert)
             target = partition_of(alert.namespace, endpoint, partitions)
@@ -99,7 +102,9 @@ def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forge
     changed: dict[str, Delivery] = {}
     now_ms = 0
     for record in chunk.records:
-        work = _decoded(record.value, _work, WORK)
+        work = read(chunk, record, _work)
+        if work is None:
+            continue
         applied = apply(work, record.offset, record.timestamp, table, schedule_ms)
         changed |= {delivery.id: delivery for delivery in applied.deliveries}
         for command in applied.commands:
@@ -142,10 +147,3 @@ class Forgetting:
             transaction.send(DELIVERIES, None, key=id.encode(), partition=partition)
         if not place.start:
             place.pause_until_ms = now_ms + min(FORGET_EVERY_MS, self._kept_ms)
-
-
-def _decoded(value: bytes | None, decode: Callable[[bytes], T], topic: str) -> T:
-    try:
-        return decode(value or b"")
-    except msgspec.DecodeError as error:
-        raise Broken(f"A record of {topic} cannot be read: {error}.") from error

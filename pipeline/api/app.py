@@ -18,7 +18,7 @@ from pipeline.api.catalog import features
 from pipeline.api.customers import customers, subjects
 from pipeline.api.http import docs, problem
 from pipeline.api.http.auth import Authentication
-from pipeline.api.http.body import BodyLimit
+from pipeline.api.http.body import Bodies
 from pipeline.api.http.paths import CanonicalPath, Router
 from pipeline.api.http.rate_limits import RateLimits
 from pipeline.api.http.services import Neighbours
@@ -75,7 +75,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
         redoc_url=None,
     )
     app.add_middleware(ingest.IngestFirst)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(Bodies)
     app.add_middleware(RateLimits, settings=settings)  # the one added later runs first
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(CanonicalPath)

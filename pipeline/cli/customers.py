@@ -5,13 +5,14 @@ Owns: their arguments and tables. Does not own: answers (api), exit codes of err
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import IO, Any
 
 import click
 
-from pipeline.cli.metering import _ask, _format, _settings
+from pipeline.cli.input_file import read_object
+from pipeline.cli.metering import _ask, _format, _settings, ask_json
+from pipeline.cli.output import print_value
 from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
@@ -65,7 +66,7 @@ def keys_create(
     wish: Row = {"name": name, "scopes": list(scopes)}
     if expires_at is not None:
         wish["expiresAt"] = expires_at
-    click.echo(_ask("POST", "/keys", json=wish).json()["key"])
+    click.echo(ask_json("POST", "/keys", json=wish)["key"])
 
 
 @keys.command("list")
@@ -99,7 +100,7 @@ def keys_rotate(id: str, overlap_s: int) -> None:
     Example:
       tallymark keys rotate NiizkTpo --overlap 3600
     """
-    click.echo(_ask("POST", f"/keys/{segment(id)}/rotate", json={"overlapS": overlap_s}).json()["key"])
+    click.echo(ask_json("POST", f"/keys/{segment(id)}/rotate", json={"overlapS": overlap_s})["key"])
 
 
 @keys.command("revoke")
@@ -144,7 +145,7 @@ def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **ask
       tallymark audit --kind key.create --from 2026-01-01
     """
     params = [(name, text) for name, text in {"from": from_, **asked}.items() if text is not None]
-    answer = _ask("GET", "/audit", params=[*params, ("pageSize", limit)]).json()
+    answer = ask_json("GET", "/audit", params=[*params, ("pageSize", limit)])
     rows = answer["items"]
     cells = (
         (
@@ -208,7 +209,7 @@ def customers_update(id: str, file: IO[bytes]) -> None:
     Example:
       tallymark customers update acme acme.json
     """
-    _show(_ask("PUT", f"/customers/{segment(id)}", json=_object(file)).json())
+    print_value(ask_json("PUT", f"/customers/{segment(id)}", json=read_object(file)))
 
 
 @click.group()
@@ -230,7 +231,7 @@ def subjects_list(form: str) -> None:
     Example:
       tallymark subjects list
     """
-    rows = _ask("GET", "/subjects").json()
+    rows = ask_json("GET", "/subjects")
     cells = ((row["id"], row["key"], row.get("displayName") or "") for row in rows)
     _print(rows, form, ("id", "key", "name"), cells)
 
@@ -246,7 +247,7 @@ def subjects_upsert(file: IO[bytes]) -> None:
     Example:
       tallymark subjects upsert acme-prod.json
     """
-    _show(_ask("POST", "/subjects", json=[_object(file)]).json()[0])
+    print_value(ask_json("POST", "/subjects", json=[read_object(file)])[0])
 
 
 @click.group()
@@ -287,7 +288,7 @@ def _shows(group: click.Group, path: str) -> None:
     )
     @click.argument("id")
     def show(id: str) -> None:
-        _show(_ask("GET", f"{path}/{segment(id)}").json())
+        print_value(ask_json("GET", f"{path}/{segment(id)}"))
 
 
 def _creates(group: click.Group, path: str) -> None:
@@ -297,7 +298,7 @@ def _creates(group: click.Group, path: str) -> None:
     )
     @click.argument("file", type=click.File("rb"))
     def create(file: IO[bytes]) -> None:
-        _show(_ask("POST", path, json=_object(file)).json())
+        print_value(ask_json("POST", path, json=read_object(file)))
 
 
 def _deletes(group: click.Group, path: str, verb: str) -> None:
@@ -329,21 +330,11 @@ def _every(path: str, params: list[tuple[str, str]] | None = None) -> Iterator[R
     number = 1
     while True:
         asked = [*(params or []), ("page", number), ("pageSize", PAGE_SIZE)]
-        items = _ask("GET", path, params=asked).json()["items"]
+        items = ask_json("GET", path, params=asked)["items"]
         yield from items
         if len(items) < PAGE_SIZE:
             return
         number += 1
-
-
-def _object(file: IO[bytes]) -> Row:
-    try:
-        found = json.loads(file.read())
-    except ValueError as error:
-        raise Rejected("bad-request", f"{file.name} is not JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise Rejected("bad-request", f"{file.name} holds no JSON object.")
-    return found
 
 
 def _state(key: Row) -> str:
@@ -354,10 +345,6 @@ def _state(key: Row) -> str:
 
 def _print(rows: Any, form: str, columns: tuple[str, ...], cells: Any) -> None:
     if form == "json":
-        _show(rows)
+        print_value(rows)
     else:
         print_table(columns, cells)
-
-
-def _show(found: Any) -> None:
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -6,7 +6,6 @@ Everything is asked for over HTTP, as a user's program would.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from base64 import b64encode
@@ -14,7 +13,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from pipeline.cli.http import ask
+from pipeline.cli.http import ask, json_of
+from pipeline.core.values import json_value
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import Message, Receiver
 from pipeline.settings import Settings
@@ -60,7 +60,7 @@ def _define(settings: Settings, url: str, secret: str) -> None:
     }
     ask(settings, "POST", "/features", json=feature)
     channel = {"type": "WEBHOOK", "name": "this terminal", "url": url, "signingSecret": secret}
-    endpoint = ask(settings, "POST", "/notification/channels", json=channel).json()
+    endpoint = json_of(ask(settings, "POST", "/notification/channels", json=channel))
     rule = {
         "type": "entitlements.balance.threshold",
         "name": "quota",
@@ -90,9 +90,9 @@ def _send(settings: Settings, number: int) -> None:
 
 
 def _value(settings: Settings) -> dict[str, float]:
-    found: dict[str, float] = ask(
-        settings, "GET", "/customers/initech/entitlements/input_tokens/value"
-    ).json()
+    found: dict[str, float] = json_of(
+        ask(settings, "GET", "/customers/initech/entitlements/input_tokens/value")
+    )
     return found
 
 
@@ -112,7 +112,7 @@ def _until(true: Callable[[], bool], what: str, tend: Callable[[], None]) -> Non
 def _line(message: Message) -> str:
     if message.refused:
         return f"  [red]webhook refused: {message.refused}[/red]"
-    data = json.loads(message.body)["data"]
+    data = json_value.read(message.body)["data"]
     threshold, event = data["threshold"], data["event"]
     return (
         f"  [green]webhook[/green] {message.type}: {round(threshold['value'])} % used, "

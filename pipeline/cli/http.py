@@ -1,6 +1,6 @@
 """How the commands ask the API.
 
-Owns: one HTTP request, and what its failure means. Does not own: what is asked (metering).
+Owns: one HTTP request, what its failure means, and the JSON of an answer. Does not own: what is asked (metering).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from pipeline.core.values import json_value
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import LOCAL_KEY_FILE, Settings, is_loopback
 
@@ -37,10 +38,13 @@ def ask(
     """
     url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
     headers = {"accept": accept} | authorization(settings)
+    encrypted = not url.startswith("http://")  # else reading the certificates is 20 ms for nothing
     try:
-        with httpx.Client(timeout=TIMEOUT, transport=transport) as client:
+        with httpx.Client(timeout=TIMEOUT, transport=transport, verify=encrypted) as client:
             response = client.request(method, url, params=params, json=json, headers=headers)
-    except httpx.TransportError as error:
+    except httpx.InvalidURL as error:
+        raise Rejected("bad-setting", f"api_url: {settings.api_url} is no URL: {error}.") from error
+    except httpx.RequestError as error:
         raise Unavailable(
             f"The API at {settings.api_url} does not answer: {error or type(error).__name__}; "
             "is `tallymark dev` or `tallymark api` running?"
@@ -50,12 +54,23 @@ def ask(
     raise _error(settings, response)
 
 
+def json_of(response: httpx.Response) -> Any:
+    """The JSON of an answer, fractions as Decimal. Raises Broken where it is none of Tallymark's."""
+    try:
+        return json_value.read_decimals(response.content)
+    except Rejected as error:
+        where = f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"
+        raise Broken(f"{where} answered, but not as Tallymark's API does. {error.detail}") from error
+
+
 def authorization(settings: Settings) -> dict[str, str]:
     """The header with the key of `settings`: api_key, else api_key_file; nothing where there is none.
 
     The key that `tallymark dev` keeps in this folder is sent to this machine alone. Raises Rejected `bad-setting`.
     """
     key = settings.api_key.get_secret_value() or _key_in_file(settings)
+    if not (key.isascii() and key.isprintable()):
+        raise Rejected("bad-setting", "api_key: a key is letters, digits and _ only.")
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -73,9 +88,9 @@ def _key_in_file(settings: Settings) -> str:
 
 def _error(settings: Settings, response: httpx.Response) -> Exception:
     try:
-        body = response.json()
+        body = json_value.read(response.content)
         reason, detail = str(body["reason"]), str(body["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (Rejected, KeyError, TypeError):
         return Broken(f"{settings.api_url} answered {response.status_code}, and not as Tallymark's API does.")
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return Unavailable(detail)

@@ -9,8 +9,9 @@ Exit codes: 0 done, 1 the answer is no (`topics check`, `reconcile`, `status`), 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -23,17 +24,36 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 EXIT_CODES = {Rejected: 2, Unavailable: 3, Broken: 4}
+PROCESSES = ("dev", "demo", "api", "worker")  # their logs keep the whole traceback
 
 
 class Tallymark(click.Group):
-    """Turns the three errors into one sentence and their exit code."""
+    """Turns every error into one sentence and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (Rejected, Unavailable, Broken) as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(EXIT_CODES[type(error)])
+            _fail(ctx, str(error), EXIT_CODES[type(error)])
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            _fail(ctx, "An argument is not UTF-8 text.", EXIT_CODES[Rejected])
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            if sys.flags.dev_mode or ctx.invoked_subcommand in PROCESSES:
+                raise
+            what = f"{type(error).__name__}: {str(error)[:200]}"
+            _fail(
+                ctx,
+                f"The command failed ({what}). The answer of a service is not what it should be, or this is a fault of "
+                "Tallymark's own; PYTHONDEVMODE=1 shows where.",
+                EXIT_CODES[Broken],
+            )
+
+
+def _fail(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    click.echo("error: " + sentence.encode("utf-8", "backslashreplace").decode(), err=True)
+    ctx.exit(code)
 
 
 _RECREATE = click.option(

@@ -5,17 +5,17 @@ Owns: their arguments. Does not own: answers (api), how they look (output), exit
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipeline.cli import output
+from pipeline.cli.input_file import read_meters
 from pipeline.cli.output import FATES, event_filter, event_rows, usage_rows
 from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
+from pipeline.core.values.json_value import read_decimals
 from pipeline.errors import Broken, Rejected
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def meters_apply(file: IO[bytes], wait_s: float) -> None:
     Example:
       echo '[{"slug": "calls", "eventType": "request", "aggregation": "COUNT"}]' | tallymark meters apply -
     """
-    wanted = parse_meters(file.read(), getattr(file, "name", "<stdin>"))
+    wanted = read_meters(file)
     if not wanted:
         click.echo("The list is empty: nothing is changed.")
         return
-    answer = _ask("POST", "/meters/apply", params=[("wait_s", wait_s)], json=wanted).json()
+    answer = ask_json("POST", "/meters/apply", params=[("wait_s", wait_s)], json=wanted)
     for meter in answer["meters"]:
         click.echo(
             f"{meter['slug']}: {meter['aggregation']} of {meter['eventType']}, revision {meter['revision']}"
@@ -76,9 +76,9 @@ def meters_list(form: str) -> None:
     Example:
       tallymark meters list --format json
     """
-    found = _ask("GET", "/meters", params=[("pageSize", 1000)]).json()
+    found = ask_json("GET", "/meters", params=[("pageSize", 1000)])
     if form == "json":
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        output.print_value(found)
         return
     columns = ("slug", "aggregation", "event type", "value", "group by", "revision")
     print_table(
@@ -118,9 +118,9 @@ def meters_backfill(slug: str, form: str) -> None:
     Example:
       tallymark meters backfill tokens
     """
-    found = _ask("GET", f"/meters/{segment(slug)}/backfill").json()
+    found = ask_json("GET", f"/meters/{segment(slug)}/backfill")
     if form == "json":
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        output.print_value(found)
     else:
         output.print_backfill(found)
 
@@ -226,7 +226,7 @@ def events(form: str, from_: str | None, to: str | None, limit: int, **texts: st
     )
     if form == "table":
         columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
-        print_table(columns, map(output.event_cells, json.loads(content)))
+        print_table(columns, map(output.event_cells, read_decimals(content)))
         return
     output.print_json(content, form)
 
@@ -246,10 +246,9 @@ def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
     Example:
       tallymark reconcile --format json
     """
-    response = _ask("GET", "/reconcile", params=[("wait_s", wait_s)])
-    report = response.json()
+    report = ask_json("GET", "/reconcile", params=[("wait_s", wait_s)])
     if form == "json":
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        output.print_value(report)
     else:
         output.print_reconcile(report)
     ctx.exit(0 if report["ok"] else 1)
@@ -268,33 +267,15 @@ def status(ctx: click.Context, form: str) -> None:
     Example:
       tallymark status && tallymark send events.jsonl
     """
-    answer = _ask("GET", "/status").json()
+    answer = ask_json("GET", "/status")
     if form == "json":
-        click.echo(json.dumps(answer, indent=2))
+        output.print_value(answer)
     else:
         output.print_status(answer)
     ctx.exit(0 if answer["ok"] else 1)
 
 
 COMMANDS: list[click.Command] = [meters, send, usage, events, reconcile, status]
-
-
-def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
-    """The meters of a JSON or TOML file: a list, or an object with `meters`. Raises Rejected `bad-meter`."""
-    try:
-        found: Any = json.loads(text)
-    except ValueError as error:
-        if name.endswith(".json"):
-            raise Rejected("bad-meter", f"{name} is not JSON: {error}.") from error
-        try:
-            found = tomllib.loads(text.decode())
-        except ValueError as worse:  # also what is not UTF-8
-            raise Rejected("bad-meter", f"{name} is neither JSON ({error}) nor TOML ({worse}).") from worse
-    if isinstance(found, dict):
-        found = found.get("meters")
-    if not isinstance(found, list) or not all(isinstance(meter, dict) for meter in found):
-        raise Rejected("bad-meter", f'{name} holds no list of meters: write [...] or {{"meters": [...]}}.')
-    return found
 
 
 def _ask(method: str, path: str, **request: Any) -> httpx.Response:
@@ -308,6 +289,13 @@ def _ask(method: str, path: str, **request: Any) -> httpx.Response:
             f"{settings.api_url} answers, but not as Tallymark's API does: `api_url` is another server."
         )
     return response
+
+
+def ask_json(method: str, path: str, **request: Any) -> Any:
+    """The API's JSON, fractions as Decimal."""
+    from pipeline.cli.http import json_of
+
+    return json_of(_ask(method, path, **request))
 
 
 def _settings() -> Settings:

@@ -9,10 +9,12 @@ from typing import IO, Any
 
 import click
 
-from pipeline.cli.customers import _object
+from pipeline.cli.input_file import read_object
 from pipeline.cli.metering import _ask, _format
+from pipeline.cli.metering import ask_json as ask
+from pipeline.cli.output import print_value as show
 from pipeline.cli.paths import segment
-from pipeline.cli.quota import Row, ask, listed, pages, show, text
+from pipeline.cli.quota import Row, listed, pages, text
 from pipeline.errors import Rejected
 
 RULES, CHANNELS, DELIVERIES = "/notification/rules", "/notification/channels", "/deliveries"
@@ -43,7 +45,7 @@ def rules_create(file: IO[bytes]) -> None:
       echo '{"type": "entitlements.balance.threshold", "name": "80 %", "channels": ["ID"],
              "thresholds": [{"type": "usage_percentage", "value": 80}]}' | tallymark rules create -
     """
-    show(ask("POST", RULES, json=_object(file)))
+    show(ask("POST", RULES, json=read_object(file)))
 
 
 @rules.command("list")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
@@ -17,8 +17,12 @@ import msgspec
 from msgspec import Raw
 
 from pipeline.cli.tables import count, print_table
+from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.strict_json import parse
+from pipeline.errors import Broken, Rejected
 
 PAGE = 100
+T = TypeVar("T")
 FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
 Row = dict[str, Any]
 
@@ -41,6 +45,23 @@ class _Page(msgspec.Struct, rename="camel"):
     next_cursor: str | None = None
 
 
+def _strict(shape: type[T]) -> Callable[[bytes], T]:
+    """The reader of an answer. Raises Broken where it is none of Tallymark's."""
+    read = reader_of(shape)
+
+    def read_answer(content: bytes) -> T:
+        try:
+            parse(content)
+            return read(content)
+        except Rejected as error:
+            raise Broken(f"The API answered, but not as Tallymark's does. {error.detail}") from error
+
+    return read_answer
+
+
+_answer, _page = _strict(_Answer), _strict(_Page)
+
+
 def usage_rows(content: bytes, slug: str, window: str | None, tz: str) -> list[dict[str, Any]]:
     """The rows that `tallymark usage` prints, from the API's JSON; `value` is plain decimal text."""
     return [
@@ -55,7 +76,7 @@ def usage_rows(content: bytes, slug: str, window: str | None, tz: str) -> list[d
             "value": bytes(row.value).decode(),
             "count": row.count,
         }
-        for row in msgspec.json.decode(content, type=_Answer).data
+        for row in _answer(content).data
     ]
 
 
@@ -78,7 +99,7 @@ def event_rows(ask: Callable[[list[tuple[str, Any]]], bytes], filter_: str, limi
     while len(rows) < limit:
         size = min(PAGE, limit - len(rows))
         params: list[tuple[str, Any]] = [("filter", filter_), ("limit", size)]
-        page = msgspec.json.decode(ask([*params, ("cursor", cursor)] if cursor else params), type=_Page)
+        page = _page(ask([*params, ("cursor", cursor)] if cursor else params))
         rows += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -117,6 +138,12 @@ def event_cells(row: Row) -> tuple[str, ...]:
         event["time"], event["subject"], event["type"], event["id"], event["source"], row["fate"],
         row["reason"], ", ".join(row["meters"]),
     )  # fmt: skip
+
+
+def print_value(value: Any) -> None:
+    """JSON of a value that came from the API, numbers with all their digits."""
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
 
 
 def print_json(content: bytes, form: str) -> None:

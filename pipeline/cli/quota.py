@@ -11,8 +11,11 @@ from typing import IO, Any
 
 import click
 
-from pipeline.cli.customers import PAGE_SIZE, _object
+from pipeline.cli.customers import PAGE_SIZE
+from pipeline.cli.input_file import read_object
 from pipeline.cli.metering import WINDOWS, _ask, _format
+from pipeline.cli.metering import ask_json as ask
+from pipeline.cli.output import print_value as show
 from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
@@ -45,7 +48,7 @@ def entitlements_create(customer: str, file: IO[bytes]) -> None:
       echo '{"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "MONTH"},
              "issueAfterReset": 1000000}' | tallymark entitlements create acme -
     """
-    show(ask("POST", _path(customer), json=_object(file)))
+    show(ask("POST", _path(customer), json=read_object(file)))
 
 
 @entitlements.command("list")
@@ -298,13 +301,6 @@ def grants_void(id: str, at: str | None) -> None:
 COMMANDS: list[click.Command] = [entitlements, grants]
 
 
-def ask(method: str, path: str, **request: Any) -> Any:
-    """The API's JSON, numbers with all their digits."""
-    import msgspec
-
-    return msgspec.json.Decoder(float_hook=Decimal).decode(_ask(method, path, **request).content)
-
-
 def pages(path: str, params: list[tuple[str, str]], version: int = 1) -> Iterator[Row]:
     """All items of a list, page by page."""
     number = 1
@@ -323,14 +319,6 @@ def listed(rows: Any, form: str, columns: tuple[str, ...], cells: Any, right: tu
         show(rows)
     else:
         print_table(columns, cells, right=right)
-
-
-def show(found: Any) -> None:
-    """Prints JSON, numbers with all their digits."""
-    import msgspec
-
-    encoded = msgspec.json.Encoder(decimal_format="number").encode(found)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
 
 
 def text(value: Any) -> str:

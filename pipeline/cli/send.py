@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
@@ -28,7 +29,7 @@ class _Subject(msgspec.Struct):
     subject: str | None = None
 
 
-_decode_subject = msgspec.json.Decoder(_Subject).decode
+_subject = reader_of(_Subject)
 
 
 @dataclass
@@ -45,12 +46,12 @@ class Sent:
 
 
 def key_of(line: bytes) -> bytes | None:
-    """The subject's bytes if the line is JSON with a text subject, else None (any partition)."""
+    """The subject's bytes; None, for any partition, where no subject can be read in the line."""
     try:
-        subject = _decode_subject(line).subject
-        return subject.encode() if subject else None
-    except (msgspec.DecodeError, UnicodeError):
+        subject = _subject(line).subject
+    except Rejected:
         return None
+    return subject.encode() if subject else None
 
 
 def send(

@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 from pipeline import settings as settings_module
+from pipeline.core.values import strict_toml
 from pipeline.errors import Rejected
 from pipeline.local import process, secret_files
 from pipeline.local.clickhouse import ChDB
@@ -333,14 +334,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _last_ports(config: Path) -> dict[str, int]:
     """The ports of the last run."""
-    import tomllib
     from urllib.parse import urlsplit
 
     try:
-        values = tomllib.loads(config.read_text("utf-8"))
+        values = strict_toml.read(config.read_bytes())
         places = {name: urlsplit(str(values[name])).port for name in ("clickhouse", "redis")}
         places |= {"kafka": int(values["kafka"].rpartition(":")[2]), "api": int(values["api_port"])}
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError, Rejected):
         return {}
     return {name: port for name, port in places.items() if port}
 

@@ -6,7 +6,6 @@ Owns: the small HTTP server and what is shown. Does not own: what makes a signat
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 import time
@@ -17,10 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.core.notifications import standard_webhooks
+from pipeline.core.values import json_value
 from pipeline.errors import Rejected, Unavailable
 from pipeline.local.process import HOST
 
 MOST_BYTES = 1 << 20
+MOST_DIGITS = 18  # of a Content-Length
 BAD_SIGNATURE, TOO_LARGE = 401, 413
 SHOWN_CHARACTERS = 400
 
@@ -64,8 +65,12 @@ class Receiver:
         self._server.daemon_threads = True
 
     @property
+    def address(self) -> tuple[str, int]:
+        return HOST, int(self._server.server_address[1])
+
+    @property
     def url(self) -> str:
-        return f"http://{HOST}:{self._server.server_address[1]}/"
+        return "http://{}:{}/".format(*self.address)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -109,11 +114,16 @@ def line(message: Message) -> str:
     """A message as one line for the terminal."""
     clock = time.strftime("%H:%M:%S", time.localtime(message.at_s)) + f".{int(message.at_s % 1 * 1000):03d}"
     if message.refused:
-        return f"{clock}  REFUSED  {message.path}  {message.refused}"
+        return f"{clock}  REFUSED  {_shown(message.path)}  {message.refused}"
     again = "  (again)" if message.seen else ""
-    text = " ".join(message.body.decode(errors="replace").split())
-    shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
-    return f"{clock}  verified  {message.type}  {message.id}{again}\n  {shown}"
+    body = _shown(" ".join(message.body.decode(errors="replace").split()))
+    return f"{clock}  verified  {_shown(message.type)}  {_shown(message.id)}{again}\n  {body}"
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text, without what would steer the terminal."""
+    cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    return "".join(character if character.isprintable() else "?" for character in cut)
 
 
 def listen(
@@ -136,8 +146,8 @@ def listen(
 
 def _type(body: bytes) -> str:
     try:
-        found = json.loads(body)
-    except ValueError:
+        found = json_value.read_decimals(body)
+    except Rejected:
         return "?"
     return str(found.get("type", "?")) if isinstance(found, dict) else "?"
 
@@ -149,7 +159,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length) > MOST_BYTES:
+            if not length.isdecimal() or len(length) > MOST_DIGITS or int(length) > MOST_BYTES:
                 self.close_connection = True
                 self._answer(TOO_LARGE)
                 return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 import msgspec
-import pytest
 
 from pipeline.agents import webhook
 from pipeline.agents.webhook_endpoints import Endpoints
@@ -15,7 +14,6 @@ from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.notifications.endpoint import place
 from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key, secret_text
 from pipeline.core.values.sealed import Seal
-from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
 from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
 
@@ -116,16 +114,6 @@ def test_what_is_old_goes_from_the_table_and_from_the_topic() -> None:
     assert [sent.key for sent in working.to("deliveries") if sent.value is None] == [one.id.encode()]
     assert [found.alert for found in listed(working)] == ["new"]
     assert not any(one.id.encode() in key for key in working.table.rows)
-
-
-@pytest.mark.parametrize("topic", ["alerts", "webhook-work"])
-def test_a_record_that_cannot_be_read_stops_the_worker(topic: str) -> None:
-    working = Working(chunk_of(topic, [b"{"]))
-    with pytest.raises(Broken, match=topic):
-        if topic == "alerts":
-            webhook.share_out(working.transaction, 4)
-        else:
-            webhook.fill(working.transaction, SCHEDULE_MS, webhook.Forgetting(1))
 
 
 def definition(body: dict[str, object] | None, id: str = "e1") -> dict[str, Definition | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.api.app import create_app
 from pipeline.cli import metering
+from pipeline.cli.input_file import parse_meters
 from pipeline.cli.main import main
-from pipeline.cli.metering import parse_meters
 from pipeline.cli.send import CONTENT_TYPE, key_of
 from pipeline.errors import Rejected
 from pipeline.local import process
@@ -23,6 +24,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.api_server import served_app
 from tests.fixtures.control_stage import Decider
+from tests.fixtures.hostile_json import TEXTS, VALUES
 from tests.fixtures.stored_rows import write
 
 Run = Callable[..., Result]
@@ -208,19 +210,21 @@ LINES = [
     b"{broken",
     b"\xff\xfe",
     b'  {"subject":"spaces kept"}  ',
+    b"[" * 100_000,
+    *(b'{"subject":"acme","data":' + value + b"}" for value in VALUES.values()),
+    *(text for text in TEXTS.values() if text.strip() and b"\n" not in text),
 ]
 
 
 def test_send_keeps_every_byte(run: Run, served: Settings) -> None:
     result = run("send", "-", stdin=b"\n".join(LINES) + b"\r\n\n  \n")
-    assert (result.exit_code, result.stdout) == (0, "5 events sent, 5 acknowledged by the broker.\n"), (
-        result.output
-    )
+    said = f"{len(LINES)} events sent, {len(LINES)} acknowledged by the broker.\n"
+    assert (result.exit_code, result.stdout) == (0, said), result.output
     consumer = Consumer(kafka.client_config(served) | {"group.id": "t", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition("events", partition, 0) for partition in range(served.partitions)])
-    records = consumer.consume(5, 30)
+    records = consumer.consume(len(LINES), 30)
     consumer.close()
-    assert {(r.value(), r.key()) for r in records} == {(line, key_of(line)) for line in LINES}
+    assert Counter((r.value(), r.key()) for r in records) == Counter((line, key_of(line)) for line in LINES)
     assert {tuple(r.headers() or []) for r in records} == {(("content-type", CONTENT_TYPE.encode()),)}
 
 
@@ -237,6 +241,8 @@ def test_send_keeps_every_byte(run: Run, served: Settings) -> None:
         (b"{}", None),
         (b"\xff", None),
         (b'{"subject":"a"', None),
+        (b'{"subject":"a","data":' + b"[" * 100_000, None),
+        (b"[" * 100_000, None),
     ],
 )
 def test_the_key_is_the_subject(line: bytes, key: bytes | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import urllib.error
@@ -12,6 +13,7 @@ import pytest
 from pipeline.core.notifications import standard_webhooks
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
+from tests.fixtures.hostile_json import TEXTS
 
 SECRET = new_secret()
 BODY = standard_webhooks.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
@@ -47,6 +49,23 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
         with pytest.raises(urllib.error.HTTPError, match="413"):
             urllib.request.urlopen(request, timeout=10)
     assert receiver.messages == []
+
+
+def test_a_signed_body_is_answered_whatever_it_says() -> None:
+    with Receiver([SECRET]) as receiver:
+        for text in TEXTS.values():
+            assert send(receiver.url, body=text) == 200
+        assert {one.type for one in receiver.messages} == {"?"}
+        assert all(line(one).replace("\n", "").isprintable() for one in receiver.messages)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "x", "\u00b2"])
+def test_a_length_that_is_none_is_answered(length: str) -> None:
+    with Receiver([SECRET]) as receiver, socket.create_connection(receiver.address, timeout=10) as connection:
+        connection.sendall(
+            f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode("latin-1")
+        )
+        assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_taken_port_is_one_sentence() -> None:

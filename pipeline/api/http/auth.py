@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.http import portal_jwt
-from pipeline.api.http.problem import problem
+from pipeline.api.http.problem import REQUEST_ID, problem
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ADMIN, SCOPES
 from pipeline.errors import Broken, Rejected, Unavailable
@@ -33,7 +33,6 @@ PUBLIC = frozenset({"/api/v1/healthz", "/api/v1/ready", "/docs", "/openapi.json"
 PUBLIC_FILES = "/docs/"
 PORTAL_PREFIX = "/api/v1/portal/meters/"
 PORTAL_WAIT_S = 2.0
-REQUEST_ID = "x-request-id"
 REPLAYED = (
     "idempotent-replayed"  # in a request's state, and as a header: its answer is one that was given before
 )
@@ -71,7 +70,7 @@ def principal(request: Request) -> Principal:
     """Who sent `request`. Raises Broken on a path that needs nobody."""
     found = getattr(request.state, "principal", None)
     if not isinstance(found, Principal):
-        raise Broken(f"Nobody was authenticated for {request.url.path}.")
+        raise Broken(f"Nobody was authenticated for {request.scope['path']}.")
     return found
 
 

@@ -1,17 +1,20 @@
-"""A request's body, whole and bounded.
+"""A request's body, whole and bounded, and its JSON read strictly before any route sees it.
 
-Owns: how many bytes are taken, unpacking gzip within the same bound. Does not own: time limits (server).
+Owns: how many bytes are taken, unpacking gzip within the same bound, that a body has one meaning. Does not own: time
+limits (server), what counts as JSON (core.values.strict_json), what a body may say (the routes).
 """
 
 from __future__ import annotations
 
 import zlib
 
+from orjson import dumps
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.http.problem import answer
 from pipeline.api.http.rate_limits import INGEST_PATH
+from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 
 MAX_BODY_BYTES = 1 << 20  # as sent, and again after unpacking
@@ -48,12 +51,18 @@ def _check_plain(headers: dict[bytes, bytes]) -> None:
 
 
 async def _bounded(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        if headers.get(b"expect", b"").lower() != b"100-continue" and int(declared) <= DISCARDED_BYTES:
+    declared = _declared_bytes(headers)
+    if declared > MAX_BODY_BYTES:
+        if headers.get(b"expect", b"").lower() != b"100-continue" and declared <= DISCARDED_BYTES:
             await _discard(receive)
         raise _too_large()
     return await _read(receive)
+
+
+def _declared_bytes(headers: dict[bytes, bytes]) -> int:
+    """What content-length says, at most a number of 18 digits; 0 where it says no number."""
+    digits = headers.get(b"content-length", b"0")
+    return int(digits if len(digits) <= 18 else b"9" * 18) if digits.isdigit() else 0
 
 
 async def _read(receive: Receive) -> bytes:
@@ -109,8 +118,26 @@ def _too_large() -> Rejected:
     return Rejected("body-too-large", f"The body has more than {MAX_BODY_BYTES} bytes.")
 
 
-class BodyLimit:
-    """ASGI middleware: no route but ingest, which reads its own, ever sees a body beyond the limit."""
+def checked(headers: dict[bytes, bytes], body: bytes) -> bytes:
+    """A JSON body in the one spelling that every reader of JSON understands alike; an empty one stays empty.
+
+    The framework's own reader takes NaN, repeated names and half surrogates, and rounds numbers: it gets none of these.
+    Raises Rejected: bad-request, unsupported-encoding.
+    """
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    if encoding not in ("", "identity"):
+        detail = f"content-encoding {encoding[:40]!r} is taken for POST /events only, where it may be gzip."
+        raise Rejected("unsupported-encoding", detail)
+    if not body:
+        return body
+    try:
+        return dumps(json_value.read(body))
+    except Rejected as refusal:
+        raise Rejected("bad-request", f"The body cannot be read. {refusal.detail}") from refusal
+
+
+class Bodies:
+    """ASGI middleware: no route but ingest, which reads its own, ever sees a body that is too large or ambiguous."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -123,7 +150,7 @@ class BodyLimit:
         try:
             headers = dict(scope["headers"])
             _check_plain(headers)
-            body = await _bounded(headers, receive)
+            body = checked(headers, await _bounded(headers, receive))
         except ClientDisconnect:
             return
         except Rejected as refusal:

@@ -1,11 +1,14 @@
 """Errors as `application/problem+json` (RFC 7807).
 
-Owns: which status an error has and the body's members. Does not own: the sentences, which the errors bring.
+Owns: which status an error has and the body's members; that an error nobody expected is a problem too, and is logged
+under its request's id. Does not own: the sentences, which the errors bring.
 Members: type, title, status, detail, instance, and `reason`, a stable slug to program against.
 """
 
 from __future__ import annotations
 
+import logging
+import uuid
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +19,10 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import Broken, Rejected, Unavailable
 
+log = logging.getLogger("tallymark.api")
+
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "x-request-id"
 RETRY_AFTER_S = "5"
 CONFLICT = "-conflict"  # how every reason of a 409 ends
 STATUS_OF_REASON = {
@@ -45,7 +51,7 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": request.scope["path"],  # request.url fails where the Host header is none
         "reason": reason,
     }
     if extensions:
@@ -60,6 +66,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(Broken, _broken)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def answer(request: Request, error: Rejected | Unavailable | Broken) -> Response:
@@ -88,7 +95,24 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
+    log.error("request %s: %s", _trace(request), error)
     return problem(request, 500, "broken", str(error))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """The answer to an error that is none of ours; the framework raises it again, so that it is never swallowed."""
+    trace = _trace(request)
+    log.critical("request %s, %s %s, failed", trace, request.method, request.scope["path"], exc_info=error)
+    detail = f"The request failed by a fault of the server; its log has the cause under {trace}."
+    response = problem(request, 500, "unexpected", detail, {"requestId": trace})
+    response.headers[REQUEST_ID] = trace
+    return response
+
+
+def _trace(request: Request) -> str:
+    """The request's id; a new one where it failed before it had one."""
+    known = request.scope.get("state", {}).get("request_id")
+    return known if isinstance(known, str) else uuid.uuid4().hex
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -109,7 +133,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
-    detail = f"{request.method} {request.url.path}: {error.detail}."
+    detail = f"{request.method} {request.scope['path']}: {error.detail}."
     if error.status_code == 404:
         detail += " A / within a key or an id is sent as %2F."
     return problem(request, error.status_code, reason, detail)

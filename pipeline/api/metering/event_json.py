@@ -7,7 +7,6 @@ Owns: members and texts. Does not own: which events (stores.clickhouse.events), 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from pipeline.core.metering.extract import measure
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import instant_text, usage_query
 from pipeline.core.values import number
+from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.events import Place, StoredEvent
@@ -29,6 +29,7 @@ REPEATS = ("duplicate", "conflict")
 _NS_PER_MS = 1_000_000
 _BOUNDS = Place(2**63, "", 2**32, 2**64)
 _NO_DATA = ("", "null")
+_place = reader_of(tuple[int, str, int, int])
 Row = dict[str, Any]
 
 
@@ -82,8 +83,8 @@ def place_of(cursor: str) -> Place:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        place = Place(*msgspec.json.decode(raw, type=tuple[int, str, int, int]))
-    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+        place = Place(*_place(raw))
+    except (ValueError, Rejected) as error:  # binascii.Error is a ValueError
         raise Rejected("bad-query", "the cursor is not one that this API gave") from error
     inside = abs(place.time_ns) < _BOUNDS.time_ns and len(place.topic) < 256
     if not (inside and 0 <= place.partition < _BOUNDS.partition and 0 <= place.offset < _BOUNDS.offset):

@@ -14,6 +14,7 @@ from fastapi import Depends, Request, Response
 from pipeline.api.http.auth import loaded, namespace_of, needs
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 from pipeline.records import Balance
 
@@ -34,7 +35,6 @@ class Checks(msgspec.Struct, forbid_unknown_fields=True):
     checks: list[Check]
 
 
-_checks = msgspec.json.Decoder(Checks).decode
 _CHECKS_BODY = {
     "requestBody": {
         "required": True,
@@ -106,9 +106,9 @@ async def check(request: Request) -> Response:
     An answer holds for the moment: usage that is on its way moves it within about a second.
     """
     try:
-        checks = _checks(await request.body()).checks
-    except msgspec.DecodeError as error:
-        raise Rejected("bad-request", f"The body is not a list of checks: {error}.") from error
+        checks = msgspec.convert(json_value.read(await request.body()), Checks).checks
+    except (Rejected, msgspec.ValidationError) as error:
+        raise Rejected("bad-request", f"The body is not a list of checks: {error}") from error
     if len(checks) > MOST_CHECKS:
         raise Rejected("bad-request", f"There may be {MOST_CHECKS} checks at most.")
     have = neighbours(request)

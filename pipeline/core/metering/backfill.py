@@ -15,6 +15,7 @@ what the one before changed is stored: it reads the newest fate of every event a
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,19 @@ def seeds(definition: Definition, shards: int) -> list[Backfill]:
 def key_of(work: Backfill) -> bytes:
     """The record key on `backfill-work`."""
     return f"{work.meter_id}/{work.shard}".encode()
+
+
+_MARK = re.compile(rb"meter/\d{1,18}/(?:start|end/\d{1,9})|seed/\d{1,18}/[0-9a-z]{1,64}").fullmatch
+
+
+def is_mark(key: bytes) -> bool:
+    """Whether a record with this key is a mark; a producer that writes to a wrong topic has keys of its own."""
+    return _MARK(key) is not None
+
+
+def mark_revision(mark: bytes) -> int:
+    """The control revision that whoever passes the mark on must know."""
+    return int(mark.split(b"/")[1])
 
 
 def meter_of(work: Backfill) -> Meter:

@@ -82,7 +82,7 @@ class Group:
         for event in self.events:
             try:
                 found = decode(event.data)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self._unreadable[len(data)] = unreadable(error)
                 found = None
             data.append(empty if found is None else found)

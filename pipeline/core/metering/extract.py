@@ -127,7 +127,7 @@ def measure_by(plan: Plan, data: Raw | bytes) -> tuple[Value | None, tuple[str, 
     reader = plan.readers[0]
     try:
         found = (plan.decode(data) if plan.decode else None) or plan.empty
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("bad-value", unreadable(error)) from None
     value: Value | None = 1
     if reader.values is not None:

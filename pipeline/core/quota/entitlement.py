@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-import msgspec
-
 from pipeline.core.definitions.body import Minute, Wanted, seconds_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
@@ -20,7 +18,7 @@ from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota import grant as grant_
 from pipeline.core.quota.grant import burn_order, grant_of
 from pipeline.core.quota.terms import COUNTED, Counted, Terms
-from pipeline.core.values import calendar, number
+from pipeline.core.values import calendar, json_value, number
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, MINUTE_S, Recurrence
 from pipeline.errors import Rejected
@@ -232,9 +230,9 @@ def _config(sent: Wanted) -> str:
     if config is None:
         sent.refuse("config is required for static entitlements")
     try:
-        msgspec.json.decode(config)
-    except msgspec.DecodeError:
-        sent.refuse("config must be valid JSON")
+        json_value.read_decimals(config)  # numbers are the reader's: the text goes out as it came
+    except Rejected as refusal:
+        sent.refuse(f"config must be valid JSON: {refusal.detail}")
     return config
 
 

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
-import msgspec
-
-from pipeline.core.values import timestamp
+from pipeline.core.values import json_value, timestamp
 from pipeline.errors import Rejected
 
 MAX_DEPTH = 1  # of $and and $or
@@ -60,9 +58,10 @@ def parse_json(label: str, text: str) -> object:
     if len(text) > MAX_FILTER_BYTES:
         _refuse(f"{label} is longer than {MAX_FILTER_BYTES} characters")
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        _refuse(f"{label} is no JSON: {error}")
+        found: object = json_value.read(text)
+    except Rejected as error:
+        _refuse(f"{label} is no JSON: {error.detail}")
+    return found
 
 
 def filter_string(label: str, body: object, depth: int = MAX_DEPTH) -> Filter:

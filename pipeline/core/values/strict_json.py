@@ -2,16 +2,17 @@
 
 Owns: what counts as JSON here (RFC 8259 in UTF-8, no BOM, no duplicate names, no NaN, bounded depth and
 numbers) and the canonical text (members sorted by name, no whitespace, numbers spelled as sent). Does not
-own: what the members mean.
+own: what the members mean, the Python values of texts that are no events (json_value).
 
+Every text is refused with Rejected or read, whatever its bytes are, in time proportional to their number.
 Fast ways are taken only where they prove that nothing was lost; all else goes through the exact reader.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgspec
@@ -31,8 +32,8 @@ Where verbatim is false, numbers in the tree may be `Number` or `Raw` in place o
 _spell = msgspec.json.Encoder().encode
 _spell_sorted = msgspec.json.Encoder(order="sorted").encode
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+_LEVELS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_LEVELS))
 
 
 class Number:
@@ -77,17 +78,17 @@ def compare(text: bytes, tree: Any, canonical: bytes) -> Parsed:
     compact = dumps(tree)
     if compact == text:
         return tree, canonical, True
-    narrow = text.replace(b": ", b":").replace(b", ", b",").strip(b" \t\r\n")
-    if compact == narrow:
+    narrowed = narrow(text)
+    if compact == narrowed:
         return tree, canonical, False
-    return _compare_spelled(text, narrow)
+    return _compare_spelled(text, narrowed)
 
 
-def _compare_spelled(text: bytes, narrow: bytes) -> Parsed:
+def _compare_spelled(text: bytes, narrowed: bytes) -> Parsed:
     """The same proof with fractions kept as spelled (`0.10`); orjson has read `text`, so it is strict JSON."""
     try:
         tree = _spelled(text)
-        if _spell(tree) == narrow:
+        if _spell(tree) == narrowed:
             return tree, _spell_sorted(tree), False
     except (msgspec.MsgspecError, RecursionError):
         pass  # the exact reader says what it is
@@ -96,33 +97,45 @@ def _compare_spelled(text: bytes, narrow: bytes) -> Parsed:
 
 def parse_exactly(text: bytes) -> Parsed:
     """The slow reader that decides every case. Numbers of the tree are `Number`. Errors as `parse`."""
+    tree = decoded(text, _SPELLED)
+    return tree, canonical_text(tree), False
+
+
+def too_deep(text: bytes) -> bool:
+    """Whether a parser would meet more than MAX_DEPTH open objects and arrays. One pass, whatever the text is."""
+    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
+        return False
+    # Up to the first error a backslash is in a string, and a quote that is not escaped begins or ends one.
+    outside = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    level = 0
+    for bracket in outside.translate(None, _NO_BRACKETS):
+        level += _LEVELS[bracket]
+        if level > MAX_DEPTH:
+            return True
+    return False
+
+
+def narrow(text: bytes) -> bytes:
+    """The text without single spaces after `,` and `:`, as json.dumps of Python writes them."""
+    return text.replace(b": ", b":").replace(b", ", b",").strip(b" \t\r\n")
+
+
+def decoded(text: bytes, decoder: json.JSONDecoder) -> Any:
+    """What `decoder` makes of a text, checked before it is read. Raises Rejected as `parse`."""
     if text.startswith(_BOMS):
         raise Rejected("bad-encoding", "The JSON text starts with a byte order mark; send plain UTF-8.")
     if b"\0" in text[:2]:
         raise Rejected("bad-encoding", "The JSON text is UTF-16 or UTF-32; send plain UTF-8.")
     try:
-        decoded = text.decode()
+        characters = text.decode()
     except UnicodeDecodeError as error:
         raise Rejected("bad-encoding", f"The text is not UTF-8 (byte {error.start}).") from None
     if too_deep(text):
         raise Rejected("too-deep", f"The JSON text is nested deeper than {MAX_DEPTH} levels.")
     try:
-        tree = _DECODER.decode(decoded)
+        return decoder.decode(characters)
     except json.JSONDecodeError as error:
         raise Rejected("bad-json", f"The text is not JSON: {error.msg} (character {error.pos}).") from None
-    return tree, canonical_text(tree), False
-
-
-def too_deep(text: bytes) -> bool:
-    """Whether a parser would meet more than MAX_DEPTH open objects and arrays."""
-    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
-        return False
-    level = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", text)):
-        level += 1 if bracket in b"{[" else -1
-        if level > MAX_DEPTH:
-            return True
-    return False
 
 
 def canonical_text(tree: Any) -> bytes:
@@ -137,9 +150,12 @@ def canonical_text(tree: Any) -> bytes:
     try:
         return dumps(tree)
     except JSONEncodeError:
-        raise Rejected(
-            "bad-encoding", "A string holds half of a surrogate pair (\\ud800 to \\udfff)."
-        ) from None
+        raise half_surrogate() from None
+
+
+def half_surrogate() -> Rejected:
+    """The refusal of a string that no UTF-8 text holds."""
+    return Rejected("bad-encoding", "A string holds half of a surrogate pair (\\ud800 to \\udfff).")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,6 +170,11 @@ def _no_constant(spelling: str) -> NoReturn:
     raise Rejected("bad-json", f"The text is not JSON: {spelling} is no JSON value.")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_members, parse_int=Number, parse_float=Number, parse_constant=_no_constant
-)
+def decoder(integer: Callable[[str], object], fraction: Callable[[str], object]) -> json.JSONDecoder:
+    """A strict decoder whose numbers are made from their spelling."""
+    return json.JSONDecoder(
+        object_pairs_hook=_members, parse_int=integer, parse_float=fraction, parse_constant=_no_constant
+    )
+
+
+_SPELLED = decoder(Number, Number)

@@ -8,12 +8,14 @@ made together have sort keys of their own, so that their number is the number of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from pipeline.errors import Broken
+from pipeline.core.values.json_value import reader_of
+from pipeline.errors import Broken, Rejected
 from pipeline.records import Event, Settled, Window
 
 Columns = dict[str, list[Any]]
@@ -41,7 +43,11 @@ _MARK_COLUMNS = ("mark", "topic", "partition")
 _ATTRIBUTES = ("id", "source", "type", "subject")
 _POSITION = ("tallymark_partition", "tallymark_offset", "tallymark_received_at_ms")
 
+_OURS = {*_POSITION, "tallymark_namespace", "tallymark_topic", "tallymark_reason", "tallymark_detail"}
+_WHOLE = re.compile(rb"-?\d{1,18}").fullmatch
+
 _event = msgspec.json.Decoder(Event).decode
+_members = reader_of(dict[str, object])
 
 
 def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
@@ -200,11 +206,16 @@ def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple
     )
 
 
+def is_rejected(headers: Headers) -> bool:
+    """Whether a record of `rejected` has the headers that ingest gives it."""
+    last = dict(headers)  # ours stand last
+    return last.keys() >= _OURS and all(_WHOLE(last[name] or b"") for name in _POSITION)
+
+
 def _attributes(value: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
     try:
-        body = msgspec.json.decode(value or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    members = body if isinstance(body, dict) else {}
+        members = _members(value)
+    except Rejected:
+        members = {}
     said = {name: headers.get("ce_" + name, members.get(name)) for name in _ATTRIBUTES}
     return {name: text[:MAX_SHOWN] if isinstance(text, str) else "" for name, text in said.items()}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from heapq import heappush, heappushpop
 
-import msgspec
-
+from pipeline.core.values.json_value import reader_of
 from pipeline.records import Alert, Delivery, LateUsage
 from pipeline.settings import Settings
 from pipeline.stores.kafka.view import CompactedView
@@ -21,7 +20,7 @@ class AlertsView(CompactedView[Alert]):
     """`alerts` by id. The topic is not compacted, but an alert that is said twice is said alike."""
 
     def __init__(self, settings: Settings, most: int = MOST_ALERTS) -> None:
-        super().__init__(settings, "alerts", msgspec.json.Decoder(Alert).decode)
+        super().__init__(settings, "alerts", reader_of(Alert))
         self._most = most
         self._ids: list[str] = []  # a heap: ids sort by time
 
@@ -43,7 +42,7 @@ class DeliveriesView(CompactedView[Delivery]):
     """`deliveries` by id, until they are forgotten."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "deliveries", msgspec.json.Decoder(Delivery).decode)
+        super().__init__(settings, "deliveries", reader_of(Delivery))
         self._of_alert: dict[str, set[str]] = {}
 
     def newest_first(self) -> list[Delivery]:
@@ -72,7 +71,7 @@ class LateView(CompactedView[LateUsage]):
     """`late-usage` by entitlement."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "late-usage", msgspec.json.Decoder(LateUsage).decode)
+        super().__init__(settings, "late-usage", reader_of(LateUsage))
         self._of: dict[str, dict[str, LateUsage]] = {}
 
     def of(self, entitlement: str) -> list[LateUsage]:

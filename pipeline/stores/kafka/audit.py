@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.core.definitions.audit import EMPTY, Head, verify
+from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Audit
 from pipeline.settings import Settings
@@ -31,7 +31,7 @@ _BATCH = 1_000
 _ANSWER_S = 5.0
 _NEAR = 2_000  # so many records are read past rather than sought over
 
-_audit = msgspec.json.Decoder(Audit).decode
+_audit = reader_of(Audit)
 
 
 class Entry(NamedTuple):
@@ -158,7 +158,7 @@ class AuditLog:
                     if message.error() is None:
                         place = (message.offset() or 0) + 1
                         if wanted and place - 1 == wanted[0]:
-                            found[wanted.popleft()] = _audit(message.value() or b"")
+                            found[wanted.popleft()] = _audit(message.value())
                 if time.monotonic() > deadline:
                     raise Unavailable("Kafka did not give the records of the audit log in time.")
         finally:
@@ -185,12 +185,21 @@ class AuditLog:
             for message in messages:
                 error = message.error()
                 if error is None:
-                    self._add(message.offset() or 0, _audit(message.value() or b""))
+                    self._take_one(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._reached = message.offset() or 0
                 elif error.fatal():
                     raise KafkaException(error)
             self._changed.notify_all()
+
+    def _take_one(self, message: Message) -> None:
+        """A record that cannot be read breaks the chain: something is in the log that Tallymark did not write."""
+        offset = message.offset() or 0
+        try:
+            self._add(offset, _audit(message.value()))
+        except Rejected as refusal:
+            self._broken = self._broken or f"The record at offset {offset} is no entry. {refusal.detail}"
+            self._reached = offset + 1
 
     def _add(self, offset: int, record: Audit) -> None:
         repeated = (record.seq, record.hash) == self._head

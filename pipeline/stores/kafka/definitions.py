@@ -17,8 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-import msgspec
-
 from pipeline.core.access.api_key import Key, key_of
 from pipeline.core.definitions.index import OWN, Body, Catalog
 from pipeline.core.definitions.kinds import (
@@ -44,6 +42,8 @@ from pipeline.core.definitions.kinds import (
 )
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.values.json_value import reader_of
+from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 from pipeline.stores.kafka.view import CompactedView
@@ -51,6 +51,17 @@ from pipeline.stores.kafka.view import CompactedView
 __all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
 
 LIVE_S = 5.0  # a worker whose last heartbeat is older is not counted as up
+
+
+_readable = reader_of(Definition)
+
+
+def _definition(value: bytes) -> Definition:
+    """Raises Broken: a record under a key hides the definition that was there, so nobody may count without it."""
+    try:
+        return _readable(value)
+    except Rejected as refusal:
+        raise Broken(f"a record that is no definition hides one. {refusal.detail}") from refusal
 
 
 class Definitions(CompactedView[Definition]):
@@ -61,7 +72,7 @@ class Definitions(CompactedView[Definition]):
     """
 
     def __init__(self, settings: Settings, kinds: Collection[str] | None = None) -> None:
-        super().__init__(settings, "control", msgspec.json.Decoder(Definition).decode, guarded=True)
+        super().__init__(settings, "control", _definition, guarded=True)
         self._kinds = kinds
         self._catalog = Catalog(self._values)
 
@@ -256,14 +267,14 @@ class CountsView(CompactedView[Counts]):
     """`counts`: what every stage has done with every input partition since the beginning."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "counts", msgspec.json.Decoder(Counts).decode, guarded=True)
+        super().__init__(settings, "counts", reader_of(Counts), guarded=True)
 
 
 class WorkersView(CompactedView[Worker]):
     """`workers`: the newest heartbeat of each worker that has not said goodbye."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "workers", msgspec.json.Decoder(Worker).decode)
+        super().__init__(settings, "workers", reader_of(Worker))
 
     def live(self, stage: str | None = None) -> list[Worker]:
         """Workers whose newest heartbeat is younger than LIVE_S, of one stage or of all, by stage and id."""
@@ -280,7 +291,7 @@ class BackfillsView(CompactedView[Backfill]):
     """`backfill-work`: the newest step of each backfill by `meter_id/shard`, finished ones too."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "backfill-work", msgspec.json.Decoder(Backfill).decode)
+        super().__init__(settings, "backfill-work", reader_of(Backfill))
 
 
 class Replies(CompactedView[Reply]):
@@ -288,7 +299,7 @@ class Replies(CompactedView[Reply]):
 
     def __init__(self, settings: Settings) -> None:
         self._expected: set[str] = set()
-        super().__init__(settings, "replies", msgspec.json.Decoder(Reply).decode, begin="latest")
+        super().__init__(settings, "replies", reader_of(Reply), begin="latest")
 
     def expect(self, attempt: str) -> None:
         """Keeps the reply to the command with this attempt; call before the command is sent."""

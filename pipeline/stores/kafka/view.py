@@ -16,7 +16,8 @@ from typing import Generic, Literal, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.engine.lineage import Refused
-from pipeline.errors import Broken, Unavailable
+from pipeline.engine.unreadable import pass_over
+from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids
@@ -35,7 +36,8 @@ class CompactedView(Generic[V]):
     """The newest value of each key of one compacted topic, kept up to date by a thread of its own.
 
     A record without value removes its key. Only committed records are seen, in their order.
-    `decode` makes the value; what it raises stops the view, and every later call raises Broken.
+    `decode` makes the value; a record that it refuses with Rejected is passed over. Any other error stops the view, and
+    every later call raises Broken.
     A broker that goes away is waited for. Use as a context manager, or `start()` and `close()`.
     guarded: what does not stand in the topic is taken for absent, so a topic that was lost or made anew is refused:
     every call raises Unavailable then.
@@ -219,10 +221,7 @@ class CompactedView(Generic[V]):
         for message in messages:
             error = message.error()
             if error is None:
-                key, value = (message.key() or b"").decode(), message.value()
-                if self._wants(key):
-                    changes.pop(key, None)  # the newest of a key stands where it came
-                    changes[key] = None if value is None else self._decode(value)
+                self._read(message, changes)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition() or 0)
             elif error.code() in _FATAL or error.fatal():
@@ -236,6 +235,17 @@ class CompactedView(Generic[V]):
         if changes:
             for callback in self._callbacks:
                 callback(changes)
+
+    def _read(self, message: Message, changes: dict[str, V | None]) -> None:
+        """Adds what a record says; one that is none of the topic's is passed over."""
+        try:
+            key, value = _text(message.key() or b""), message.value()
+            if self._wants(key):
+                content = None if value is None else self._decode(value)
+                changes.pop(key, None)  # the newest of a key stands where it came
+                changes[key] = content
+        except Rejected as refusal:
+            pass_over(self.topic, message.partition() or 0, message.offset() or 0, refusal)
 
     def _wants(self, key: str) -> bool:
         """Whether records of this key are decoded, kept and told."""
@@ -261,6 +271,13 @@ def _refusal(identity: topic_ids.Identity, topic: str) -> str:
     if topic not in identity.known:
         return f"The topic {topic} is not noted in {topic_ids.TOPIC}; `tallymark topics apply` notes it."
     return ""
+
+
+def _text(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise Rejected("bad-record", "Its key is not UTF-8.") from None
 
 
 _FATAL = {

@@ -13,12 +13,13 @@ from pipeline.core.access.api_key import RANDOM_BYTES, make
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
-from pipeline.records import Definition, Reply, Worker
+from pipeline.records import Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.definitions import CompactedView, CountsView, Definitions, Replies, WorkersView
 from tests.fixtures.broker import reset_topics
 from tests.fixtures.control_log import AT_MS, Log
+from tests.fixtures.hostile_json import TEXTS
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +86,16 @@ def producer_of(settings: Settings) -> Producer:
     return Producer(cluster.producer_config(settings) | {"log_level": 0})
 
 
-def test_a_record_that_cannot_be_read_stops_the_view(settings: Settings, producer: Producer) -> None:
-    write(producer, "counts", bad="{")
-    failures: list[BaseException] = []
-    view = CountsView(settings)
-    view.on_failure(failures.append)
-    with view, pytest.raises(Broken, match="counts"):
+def test_a_record_that_cannot_be_read_is_passed_over(settings: Settings, producer: Producer) -> None:
+    good = msgspec.json.encode(Counts("ingest", "events", 0, 1, "i", {}))
+    for number, text in enumerate(TEXTS.values()):
+        producer.produce("counts", text, f"foreign/{number}")
+    producer.produce("counts", good, b"\xff")
+    producer.produce("counts", good, "ingest/events/0")
+    assert producer.flush(30) == 0
+    with CountsView(settings) as view:
         view.wait_loaded()
-    (failure,) = failures
-    assert isinstance(failure, msgspec.DecodeError)
+        assert list(view.snapshot()) == ["ingest/events/0"]
 
 
 def test_no_broker_is_one_sentence() -> None:
@@ -221,3 +223,14 @@ def test_a_view_outlives_a_broker_that_is_killed(tmp_path_factory: pytest.TempPa
             assert view.wait_for(lambda values: values.get("a") == "2", 30)
     finally:
         broker.kill()
+
+
+def test_a_definition_that_cannot_be_read_stops_the_view(settings: Settings, producer: Producer) -> None:
+    write(producer, "control", bad="{")  # for good, so this is the last test of the topic
+    failures: list[BaseException] = []
+    view = Definitions(settings)
+    view.on_failure(failures.append)
+    with view, pytest.raises(Broken, match="control"):
+        view.wait_loaded()
+    (failure,) = failures
+    assert isinstance(failure, Broken)

@@ -107,7 +107,7 @@ def accepted_with(answer: Answer, events: int, base: int) -> list[IngestWarning]
                 raise ValueError(f"{body['accepted']} of {events} events accepted")
             found = body.get("warnings", [])
         return [_warning(one, base) for one in found]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         raise Broken(answer.status, f"no acknowledgement ({error!r}): {answer.body[:200]!r}") from error
 
 

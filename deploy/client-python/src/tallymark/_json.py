@@ -1,14 +1,20 @@
 """JSON with exact numbers: a Decimal goes out and comes in by its digits, never through a float.
 
-Owns: writing and reading JSON text. Does not own: what the members mean.
+Owns: writing and reading JSON text, and what is refused: a text has one meaning or none. Does not own: what the members
+mean.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
+
+MAX_DIGITS = 4_300  # of a number: Python's int() takes no more
+MAX_EXPONENT = 100  # of a Decimal: an int made of one with millions of digits would take minutes
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]").search
 
 
 class _HasDecimal(Exception):
@@ -31,11 +37,31 @@ def dumps(value: object) -> bytes:
 
 
 def loads(text: bytes | str) -> Any:
-    """The value of a JSON text; numbers with a point or exponent as Decimal. Raises ValueError."""
+    """The value of a JSON text in UTF-8; numbers with a point or exponent as Decimal.
+
+    Raises ValueError for what is no JSON, and for repeated names, half surrogates, numbers and nesting out of range.
+    """
+    text = text.decode() if isinstance(text, bytes) else text
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
-    except (InvalidOperation, RecursionError) as error:
-        raise ValueError(f"a number or the nesting is out of any range: {error}") from error
+        found = _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep") from None
+    if _SURROGATE(text):
+        _check_strings(found)
+    return found
+
+
+def _check_strings(value: Any) -> None:
+    """Raises UnicodeEncodeError, which is a ValueError, for half of a surrogate pair."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            name.encode()
+            _check_strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_strings(inner)
 
 
 def _default(value: object) -> NoReturn:
@@ -70,5 +96,33 @@ def _name(key: object) -> str:
     raise TypeError(f"a member's name has to be a str, not a {type(key).__name__}")
 
 
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has a member twice")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _fraction(digits: str) -> Decimal:
+    try:
+        found = Decimal(digits)
+    except InvalidOperation:
+        found = Decimal("Infinity")
+    if len(digits) > MAX_DIGITS or not found.is_finite() or abs(found.adjusted()) > MAX_EXPONENT:
+        raise ValueError(f"the number {digits[:40]} is out of range")
+    return found
+
+
 def _no_constant(spelling: str) -> NoReturn:
     raise ValueError(f"{spelling} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=_integer, parse_float=_fraction, parse_constant=_no_constant
+)

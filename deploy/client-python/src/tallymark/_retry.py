@@ -57,7 +57,7 @@ def retry_after_s(answer: Answer) -> float:
         until = parsedate_to_datetime(text)
         since = parsedate_to_datetime(answer.headers.get("date", ""))
         return max(0.0, (_utc(until) - _utc(since)).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return 0.0
 
 
@@ -100,7 +100,7 @@ def patiently(asking: Asking[T], patience: Patience) -> Steps[T]:
 def _give(asking: Asking[T], answer: Answer) -> Request:
     try:
         return asking.send(answer)
-    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         raise Broken(
             answer.status, f"not an answer of Tallymark ({error!r}): {answer.body[:200]!r}"
         ) from error
