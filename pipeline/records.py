@@ -50,12 +50,23 @@ class Backfilled(msgspec.Struct, array_like=True):
     """What a backfill changed of an event: a meter that was made after the event's decision has looked at it.
 
     decided: the control revision at which aggregate decided the event. before: its fate before the newest backfill.
-    meters: ids of the meters that counted it by a backfill.
+    meters: ids of the meters that counted it by a backfill. rules: of each of them, as `Settled.rules`; where the list
+    is shorter, 0.
     """
 
     decided: int
     before: Fate
     meters: list[int]
+    rules: list[int] = []
+
+
+class Refused(msgspec.Struct, array_like=True, gc=False):
+    """A meter that wants an event and cannot take it. `reason` is a slug of core/refusal.py, `detail` a sentence."""
+
+    meter_id: int
+    meter: str  # slug
+    reason: str
+    detail: str
 
 
 class Settled(msgspec.Struct, array_like=True):
@@ -63,6 +74,8 @@ class Settled(msgspec.Struct, array_like=True):
 
     A slug made anew is another meter, so a slug stands twice where a backfill of the newer one counted the event too.
     `revision`: of the control log at the decision; after a backfill the id of its meter, which is above it.
+    `rules`: the version of the rules by which values and dimensions were read (core/reading.py). `refused`: the meters
+    that did not take the event, also where others counted it.
     """
 
     event: msgspec.Raw | Event
@@ -71,6 +84,8 @@ class Settled(msgspec.Struct, array_like=True):
     meters: list[str] = []
     revision: int = 0
     backfill: Backfilled | None = None
+    rules: int = 0
+    refused: list[Refused] = []
 
 
 class Window(msgspec.Struct, array_like=True, gc=False):

@@ -10,15 +10,17 @@ owns the partition after it decides by no older definitions.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import faust
 import msgspec
+from prometheus_client import Counter
 
 from pipeline.agents.barriers import begin, keep
 from pipeline.agents.definitions import MetersInForce
 from pipeline.core.metering.aggregate import aggregate as count
 from pipeline.core.metering.backfill import is_mark
+from pipeline.core.metering.refusal import MeterTotal, total_of
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
@@ -39,6 +41,17 @@ EXPIRED_KEYS = 5_000  # removed a chunk
 RUN_ITEMS = 256  # encoded at once
 CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as marks.LEAST_REVISION does
 
+RefusedEvents = tuple[str, MeterTotal, int]  # namespace, meter and reason, events
+
+MOST_METERS = 200  # that REFUSED names a process; events of others are under OTHER_METERS
+OTHER_METERS = "(other)"
+REFUSED = Counter(
+    "tallymark_refused_total",
+    "events that a meter wanted and did not take: usage that is lost to it, whoever else counted the event",
+    ["namespace", "meter", "reason"],
+)
+
+_named: set[tuple[str, str]] = set()
 _events = reader_of(list[Event])
 _encode = msgspec.json.Encoder().encode
 _instant = struct.Struct(">q")
@@ -66,6 +79,7 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
     newest_ms = 0
     closed_before_s = closing.before_s(table)
     marks: list[bytes] = []
+    refused: list[RefusedEvents] = []
     for record in chunk.records:
         if record.key is not None and is_mark(record.key):
             marks.append(record.key)
@@ -82,6 +96,7 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
             for namespace, names in outcome.counts.items():
                 for name, number in names.items():
                     transaction.count(namespace, name, number)
+                refused += refused_in(namespace, names)
     for packed in _packed(settled):
         transaction.send("events-settled", packed, partition=chunk.partition)
     for packed in _packed(windows):
@@ -90,7 +105,26 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
         transaction.send("events-settled", b"[]", key=mark, partition=chunk.partition)
     if marks:
         keep(transaction)
+    if refused:
+        transaction.on_committed(lambda: observe_refused(refused))
     closing.advance(table, chunk.partition, newest_ms // 1000)
+
+
+def refused_in(namespace: str, names: Mapping[str, int]) -> list[RefusedEvents]:
+    """What meters refused, of counts by name."""
+    totals = [(total_of(name), events) for name, events in names.items()]
+    return [(namespace, total, events) for total, events in totals if total is not None and total.reason]
+
+
+def observe_refused(refused: Sequence[RefusedEvents]) -> None:
+    """Count refused events of a committed chunk. At most MOST_METERS meters get labels of their own."""
+    for namespace, total, events in refused:
+        meter = (namespace, total.slug)
+        if meter not in _named and len(_named) >= MOST_METERS:
+            meter = ("", OTHER_METERS)
+        else:
+            _named.add(meter)
+        REFUSED.labels(*meter, total.reason).inc(events)
 
 
 def _packed(items: Sequence[object]) -> Iterator[bytes]:

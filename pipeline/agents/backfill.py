@@ -18,6 +18,7 @@ from contextlib import suppress
 import faust
 import msgspec
 
+from pipeline.agents.aggregate import RefusedEvents, observe_refused, refused_in
 from pipeline.agents.definitions import MetersInForce
 from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
@@ -138,6 +139,7 @@ def _marks(work: Backfill) -> tuple[bytes, int]:
 
 def fill(transaction: Transaction, found: Sequence[Found], partitions: int) -> None:
     """Take each step of the chunk once. found: of each record, see `look`."""
+    refused: list[RefusedEvents] = []
     for record, known in zip(transaction.chunk.records, found, strict=True):
         work = _read(record)
         if work is None or _is_over(work):
@@ -149,8 +151,11 @@ def fill(transaction: Transaction, found: Sequence[Found], partitions: int) -> N
         transaction.read(step.read)
         if record.offset > transaction.counted_offset and step.read:
             transaction.count(work.namespace, "read", step.read)
-            for name, number in step.moves.items():
+            for name, number in (*step.moves.items(), *step.totals.items()):
                 transaction.count(work.namespace, name, number)
+            refused += refused_in(work.namespace, step.totals)
+    if refused:
+        transaction.on_committed(lambda: observe_refused(refused))
 
 
 def _send(transaction: Transaction, step: Step, partitions: int) -> None:

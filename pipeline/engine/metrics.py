@@ -54,10 +54,10 @@ OWNED = Gauge("tallymark_owned_partitions", "input partitions that this worker o
 def observe_chunk(
     stage: str, events: int, records: int, outputs: Sequence[Output], counts: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Count one committed chunk."""
+    """Count one committed chunk. A name that begins with `/` is a total that a stage keeps, and no outcome."""
     for namespace, names in counts.items():
         for name, number in names.items():
-            if name != "read":
+            if name != "read" and not name.startswith("/"):
                 OUTCOMES.labels(stage, namespace, name).inc(number)
     CHUNKS.labels(stage).inc()
     EVENTS_IN.labels(stage).inc(events)

@@ -9,6 +9,9 @@
 -- `decided` is the control revision at which aggregate decided the event; `revision` is the same, or the id of the
 -- meter whose backfill changed the row last. `fate_before` is the fate before that backfill; `backfilled` holds the
 -- ids of the meters that counted the event by a backfill, whose slugs stand at the end of `meters` too.
+-- `rules` is the version of the rules by which values and dimensions were read (0: numbers by their spelling, 1: numbers
+-- in canonical form), `backfilled_rules` that of each of `backfilled`. The four `refused_*` are one list: the meters that
+-- wanted the event and did not take it, also where others counted it.
 CREATE TABLE IF NOT EXISTS events
 (
     namespace String,
@@ -33,6 +36,12 @@ CREATE TABLE IF NOT EXISTS events
     decided UInt64,
     fate_before String,
     backfilled Array(UInt64),
+    backfilled_rules Array(UInt8),
+    rules UInt8,
+    refused_ids Array(UInt64),
+    refused_meters Array(String),
+    refused_reasons Array(String),
+    refused_details Array(String),
     insert_id UInt64
 )
 ENGINE = ReplacingMergeTree(revision)

@@ -255,6 +255,8 @@ def test_an_update_replaces_what_may_change() -> None:
     new = log.do("meter.update", {"slug": "tokens", "groupBy": {"m": "$.model"}, "metadata": {"c": "d"}})
     assert (new["name"], new["groupBy"], new["metadata"]) == ("tokens", {"m": "$.model"}, {"c": "d"})
     assert "description" not in new and new["aggregation"] == "SUM" and log.meter_id("tokens") == 1
+    before = [{"until": log.revision, "groupBy": {"model": "$.model"}}]
+    assert new["earlierGroupBy"] == log.body("meter", "tokens")["earlierGroupBy"] == before
     assert log.do("meter.update", {**new, "name": "Tokens"})["name"] == "Tokens"  # a client sends all back
     revision = log.revision
     stored = log.body("meter", "tokens")

@@ -89,7 +89,7 @@ def _quiet_report(have: Neighbours, counts: list[Counts]) -> Report | None:
     try:
         names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
         stored = {
-            name: stored_totals.stored(have.clickhouse, name, _unique_meters(have, name))
+            name: stored_totals.stored(have.clickhouse, name, unique=_unique_meters(have, name))
             for name in sorted(names)
         }
     except NoSuchTable as error:

@@ -8,23 +8,25 @@ a record is first gathered by window, then each window is read and written once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.core.metering import window_state
 from pipeline.core.metering.combine import At, Cell, Group, gather
-from pipeline.core.metering.extract import MeterIndex, Reader
+from pipeline.core.metering.extract import RULES, MeterIndex, Reader
+from pipeline.core.metering.refusal import FULL_WINDOW, Refusal, refused_name, sentence
 from pipeline.core.values import number
 from pipeline.core.values.table import Table
 from pipeline.core.values.time_window import MINUTE_S
-from pipeline.records import Event, Settled, Window
+from pipeline.records import Event, Refused, Settled, Window
 
 NAMED_CHARACTERS = 64 << 10  # of sources and ids in one window; a packed record has to hold it
-FULL = "the total of this window would no longer fit 38 digits"
+FULL = Refusal(FULL_WINDOW, "the total of this window would no longer fit 38 digits")
+_NONE: list[Refused] = []
 
 
 class Outcome(NamedTuple):
-    """settled: one for each event, in order. counts: namespace -> `read` or an outcome -> events."""
+    """settled: one for each event, in order. counts: namespace -> `read`, an outcome or a meter's total -> events."""
 
     settled: list[Settled]
     windows: list[Window]
@@ -83,20 +85,37 @@ def _groups(events: Sequence[Event], index: MeterIndex) -> list[Group]:
 
 
 def _settle(group: Group, settled: list[Settled | None], tallied: dict[str, int], revision: int) -> None:
-    """The fate of each event that some meter wants."""
+    """The fate of each event that some meter wants, and what each meter counted and refused."""
     assert group.plan is not None
-    slugs = [reader.slug for reader in group.plan.readers]
+    readers = group.plan.readers
+    slugs = [reader.slug for reader in readers]
     refused = group.refused
     for place, event in zip(group.places, group.events, strict=True):
         if place not in refused:
-            settled[place] = Settled(event, "counted", "", slugs, revision)
+            settled[place] = Settled(event, "counted", "", slugs, revision, None, RULES, _NONE)
             continue
         meters = [slug for slug in slugs if slug not in refused[place]]
-        reason = "; ".join(f"{slug}: {why}" for slug, why in refused[place].items() if why)
-        fate: Any = "counted" if meters else "invalid" if reason else "unmetered"
-        settled[place] = Settled(event, fate, reason, meters, revision)
+        found = _refusals(readers, refused[place])
+        fate: Any = "counted" if meters else "invalid" if found else "unmetered"
+        settled[place] = Settled(event, fate, sentence(found), meters, revision, None, RULES, found)
         _add(tallied, fate, 1)
+        for one in found:
+            name = refused_name(one.meter, one.meter_id, one.reason)
+            tallied[name] = tallied.get(name, 0) + 1
     _add(tallied, "counted", len(group.events) - len(refused))
+    for reader in readers:
+        passed_by = sum(1 for meters in refused.values() if reader.slug in meters)
+        if taken := len(group.events) - passed_by:
+            tallied[reader.counted] = taken
+
+
+def _refusals(readers: Sequence[Reader], refused: Mapping[str, Refusal]) -> list[Refused]:
+    """Of the meters that want an event and cannot take it, by slug."""
+    return [
+        Refused(reader.meter.meter_id, reader.slug, why.reason, why.detail)
+        for reader in readers
+        if (why := refused.get(reader.slug)) is not None and why.reason
+    ]
 
 
 def _add(tallied: dict[str, int], name: str, events: int) -> None:

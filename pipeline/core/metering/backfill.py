@@ -27,12 +27,13 @@ import msgspec
 from pipeline.core.definitions.barrier import end_mark, start_mark
 from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import aggregate
-from pipeline.core.metering.extract import MeterIndex
+from pipeline.core.metering.extract import RULES, MeterIndex
 from pipeline.core.metering.meter import Meter, define
 from pipeline.core.metering.meter import meter_of as defined_meter
+from pipeline.core.metering.refusal import counted_name, refused_name
 from pipeline.core.values.table import ScannedTable, Table
 from pipeline.core.values.time_window import MINUTE_S
-from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Settled, Window
+from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Refused, Settled, Window
 
 PART = 1  # of windows that a backfill counted
 FINISHED = frozenset({"done", "stopped"})
@@ -48,7 +49,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class Stored(NamedTuple):
-    """An event as it is stored, with its newest fate. before, backfilled: see records.Backfilled."""
+    """An event as it is stored, with its newest fate. before, backfilled and their rules: see records.Backfilled."""
 
     event: Event
     fate: Fate
@@ -58,6 +59,9 @@ class Stored(NamedTuple):
     decided: int
     before: str
     backfilled: list[int]
+    backfilled_rules: list[int]
+    rules: int
+    refused: list[Refused]
 
 
 class Page(NamedTuple):
@@ -84,12 +88,16 @@ class Found(NamedTuple):
 
 @dataclass
 class Step:
-    """What one step becomes. moves: `before>after` or `left` -> events. marks: topic, partition and mark."""
+    """What one step becomes. marks: topic, partition and mark.
+
+    moves: `before>after` or `left` -> events. totals: a name of the meter in Counts (core.metering.refusal) -> events.
+    """
 
     following: list[Backfill] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     moves: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
     marks: list[tuple[str, int, bytes]] = field(default_factory=list)
     read: int = 0
 
@@ -231,33 +239,58 @@ def count(events: Sequence[Stored], position: int, meter: Meter, table: Table) -
     outcome = aggregate([one.event for one in events], position, index, table, 0, meter.meter_id)
     made = Step(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
     for stored, found in zip(events, outcome.settled, strict=True):
-        move, changed = _changed(stored, found, meter)
-        made.moves[move] = made.moves.get(move, 0) + 1
-        if changed is not None:
+        changed = _changed(stored, found, meter)
+        move = LEFT
+        if changed is not None and changed.backfill is not None:
             made.settled.append(changed)
+            move = f"{changed.backfill.before}>{changed.fate}"
+            total = _total(changed, found, meter)
+            made.totals[total] = made.totals.get(total, 0) + 1
+        made.moves[move] = made.moves.get(move, 0) + 1
     return made
 
 
-def _changed(stored: Stored, found: Settled, meter: Meter) -> tuple[str, Settled | None]:
-    """The event's fate with what the meter made of it, and the move from its fate before."""
-    event, fate, reason, slugs, revision, decided, before, backfilled = stored
-    if revision >= meter.meter_id:  # read again after what this backfill changed is stored already
-        again = Settled(event, fate, reason, slugs, revision, _backfilled(decided, before, backfilled))
-        return f"{before}>{fate}", again
+def _changed(stored: Stored, found: Settled, meter: Meter) -> Settled | None:
+    """The event's fate with what the meter made of it; None where the meter does not want the event."""
+    back = Backfilled(
+        stored.decided,
+        stored.before,  # type: ignore[arg-type]  # what was stored was a fate
+        stored.backfilled,
+        stored.backfilled_rules,
+    )
+    settled = Settled(
+        stored.event,
+        stored.fate,
+        stored.reason,
+        stored.meters,
+        stored.revision,
+        back,
+        stored.rules,
+        stored.refused,
+    )
+    if stored.revision >= meter.meter_id:  # read again after what this backfill changed is stored already
+        return settled
     if found.fate == "unmetered":
-        return LEFT, None
-    after: Fate = "counted"
+        return None
+    back.before, settled.revision = stored.fate, meter.meter_id
     if found.fate == "counted":
-        slugs, backfilled = [*slugs, meter.slug], [*backfilled, meter.meter_id]
+        settled.fate, settled.meters = "counted", [*stored.meters, meter.slug]
+        earlier = [*stored.backfilled_rules, *[0] * (len(stored.backfilled) - len(stored.backfilled_rules))]
+        back.meters, back.rules = [*stored.backfilled, meter.meter_id], [*earlier, RULES]
     else:
-        after = "invalid" if fate == "unmetered" else fate
-        reason = f"{reason}; {found.reason}" if reason else found.reason
-    changed = Settled(event, after, reason, slugs, meter.meter_id, _backfilled(decided, fate, backfilled))
-    return f"{fate}>{after}", changed
+        settled.fate = "invalid" if stored.fate == "unmetered" else stored.fate
+        settled.reason = f"{stored.reason}; {found.reason}" if stored.reason else found.reason
+        settled.refused = [*stored.refused, *found.refused]
+    return settled
 
 
-def _backfilled(decided: int, before: str, meters: list[int]) -> Backfilled:
-    return Backfilled(decided, before, meters)  # type: ignore[arg-type]  # what was stored was a fate
+def _total(changed: Settled, found: Settled, meter: Meter) -> str:
+    """The name in Counts of what the meter made of an event that a backfill changed."""
+    if changed.backfill is not None and meter.meter_id in changed.backfill.meters:
+        return counted_name(meter)
+    refused = (*changed.refused, *found.refused)  # rows of older versions have none
+    reason = next(one.reason for one in refused if one.meter_id == meter.meter_id)
+    return refused_name(meter.slug, meter.meter_id, reason)
 
 
 class _Own:

@@ -16,6 +16,7 @@ import msgspec
 from pipeline.core.metering import window_state
 from pipeline.core.metering.extract import Column, Data, Plan, Reader, unreadable
 from pipeline.core.metering.meter import MAX_DIMENSIONS_CHARACTERS
+from pipeline.core.metering.refusal import LONG_DIMENSIONS, UNWANTED, Refusal
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.records import Event
 
@@ -25,13 +26,15 @@ Brought = tuple[
     int, At, int, Any
 ]  # what one event brings: its place in the record, window, received_at_ms, value
 
-_HUGE = f"group by values have more than {MAX_DIMENSIONS_CHARACTERS} characters together"
+_HUGE = Refusal(
+    LONG_DIMENSIONS, f"group by values have more than {MAX_DIMENSIONS_CHARACTERS} characters together"
+)
 
 
 class Group:
     """The events of one (namespace, event type) within one record, as columns. places: in the record.
 
-    refused: place -> slug -> why that meter did not count the event; "" where the meter did not want it.
+    refused: place -> slug -> why that meter did not count the event; UNWANTED where it did not want it.
     """
 
     __slots__ = (
@@ -53,7 +56,7 @@ class Group:
         self.plan = plan
         self.places: list[int] = []
         self.events: list[Event] = []
-        self.refused: dict[int, dict[str, str]] = {}
+        self.refused: dict[int, dict[str, Refusal]] = {}
 
     def open(self, closed_minute: int) -> list[tuple[int, Event]]:
         """Fills the columns. Removes the events of closed windows and gives them, with their places."""
@@ -75,7 +78,7 @@ class Group:
 
     def _decode(self) -> None:
         self._data: list[object] = []
-        self._unreadable: dict[int, str] = {}  # row -> why
+        self._unreadable: dict[int, Refusal] = {}  # row -> why
         if self.plan is None or self.plan.decode is None:
             return
         decode, empty, data = self.plan.decode, self.plan.empty, self._data
@@ -114,16 +117,16 @@ class Group:
             self.refuse(self.places[row], reader, why)
         return compress(rows, [row not in skipped for row in range(len(self.events))])
 
-    def _skipped(self, reader: Reader) -> dict[int, str]:
+    def _skipped(self, reader: Reader) -> dict[int, Refusal]:
         """Row -> why, of the rows that this meter does not want or whose data cannot be read."""
         skipped = dict(self._unreadable) if reader.needs_data else {}
         if reader.from_ns is not None:
             for row, event in enumerate(self.events):
                 if event.time_ns < reader.from_ns:
-                    skipped[row] = ""
+                    skipped[row] = UNWANTED
         return skipped
 
-    def refuse(self, place: int, reader: Reader, why: str) -> None:
+    def refuse(self, place: int, reader: Reader, why: Refusal) -> None:
         self.refused.setdefault(place, {})[reader.slug] = why
 
 

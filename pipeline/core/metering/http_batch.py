@@ -44,12 +44,17 @@ _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Warned(NamedTuple):
-    """Events that are taken, and will not be counted as they are. `first` is the place in the request of one."""
+    """Events that are taken, and will not be counted as they are. `first` is the place in the request of one.
 
-    code: Literal["no-meter", "beyond-horizon", "future"]
+    meter, reason: of `refused`, who will not count them, and why as a slug of core.metering.refusal.
+    """
+
+    code: Literal["no-meter", "refused", "beyond-horizon", "future"]
     detail: str
     events: int
     first: int
+    meter: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +216,21 @@ def decode_header(value: bytes) -> bytes:
     return unquote_to_bytes(value) if b"%" in value else value
 
 
-def warnings(request: Request, metered: frozenset[str] | None, now_ms: int, limits: Limits) -> list[Warned]:
-    """What the sender should know, at most MAX_WARNINGS. metered: types that a meter wants; None: not known."""
+def warnings(
+    request: Request,
+    metered: frozenset[str] | None,
+    now_ms: int,
+    limits: Limits,
+    refused: Sequence[Warned] = (),
+) -> list[Warned]:
+    """What the sender should know, at most MAX_WARNINGS, the gravest last.
+
+    metered: types that a meter wants; None: not known. refused: what meters will refuse.
+    """
     found: list[Warned] = []
     if metered is not None and not metered.issuperset(request.types):
         found += _unmetered(request.types, metered)
+    found += refused
     now_ns = now_ms * _NS_PER_MS
     earliest_ns, latest_ns = now_ns - limits.horizon_ns, now_ns + limits.future_limit_ns
     times = [(time_ns, place) for place, time_ns in enumerate(request.times_ns) if time_ns is not None]

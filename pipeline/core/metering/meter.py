@@ -1,8 +1,11 @@
 """Meters: what a definition may say, and how it may change.
 
-Owns: the definition's rules and texts, which change of a live meter is allowed, and the meter of a definition on the
-log. Does not own: what a meter reads from an event (extract), paths (values.jsonpath), totals (aggregate).
+Owns: the definition's rules and texts, which change of a live meter is allowed, the dimensions that were in force at a
+control revision. Does not own: what a meter reads from an event (extract), paths (values.jsonpath), totals (aggregate).
 Source of rules and texts: OpenMeter's MeterCreate and event parsing.
+
+An event keeps the dimensions that were in force when it was counted: its minute's window has them, and whoever reads
+the event again asks the meter for its dimensions at the revision by which the event was decided.
 """
 
 from __future__ import annotations
@@ -28,8 +31,11 @@ MAX_EVENT_TYPE = 1024
 MAX_DIMENSIONS = 50
 MAX_METADATA = 50
 MAX_DIMENSIONS_CHARACTERS = 4096  # all together: they are part of a state key, which must fit a Kafka record
+MAX_EARLIER = 200  # changes of the dimensions, which a definition holds for ever
+MAX_EARLIER_CHARACTERS = 262_144  # of all their paths and names: a definition must fit a Kafka record
 METER_ID = "meterId"
-STORED = (METER_ID, "id", "createdAt", "updatedAt")  # what a stored meter has beside its definition
+EARLIER = "earlierGroupBy"
+STORED = (METER_ID, "id", "createdAt", "updatedAt", EARLIER)  # what a stored meter has beside its definition
 RESERVED_DIMENSIONS = frozenset({"subject", "time", "value"})
 
 _SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
@@ -46,12 +52,23 @@ _PASSED_OVER = (
     "updatedAt",
     "deletedAt",
     "revision",
+    "earlierGroupBy",
 )  # ours, sent back by clients
 _ALWAYS_NS = -(10**30)
 
 
+class Earlier(msgspec.Struct, frozen=True, rename="camel"):
+    """Dimensions that events decided below the control revision `until` were counted with."""
+
+    until: int
+    group_by: dict[str, str]
+
+
 class Meter(msgspec.Struct, frozen=True, rename="camel"):
-    """A meter in force. `meter_id` is the control revision at which its slug was made; it never changes."""
+    """A meter in force. `meter_id` is the control revision at which its slug was made; it never changes.
+
+    earlier: dimensions before the ones in force, oldest first.
+    """
 
     slug: str
     event_type: str
@@ -64,6 +81,18 @@ class Meter(msgspec.Struct, frozen=True, rename="camel"):
     metadata: dict[str, str]
     meter_id: int
     namespace: str
+    earlier: tuple[Earlier, ...] = ()
+
+    def group_by_at(self, revision: int) -> dict[str, str]:
+        """The dimensions with which an event is counted that was decided at a control revision.
+
+        A backfill counts by the meter as it was made, and its events were decided before that: they get the first.
+        """
+        return next((one.group_by for one in self.earlier if revision < one.until), self.group_by)
+
+    def as_of(self, revision: int) -> Meter:
+        """The meter with the dimensions in force at a control revision."""
+        return msgspec.structs.replace(self, group_by=self.group_by_at(revision), earlier=())
 
     def body(self) -> dict[str, object]:
         """The definition as JSON members, with defaults filled in and absent ones left out."""
@@ -79,10 +108,13 @@ def meter_of(definition: Definition | None) -> Meter | None:
     if not isinstance(meter_id, int):
         raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
     members = {name: value for name, value in definition.body.items() if name not in STORED}
-    return define(members, meter_id, definition.namespace)
+    earlier = msgspec.convert(definition.body.get(EARLIER, ()), tuple[Earlier, ...])
+    return define(members, meter_id, definition.namespace, earlier)
 
 
-def define(body: Mapping[str, object], meter_id: int, namespace: str = "default") -> Meter:
+def define(
+    body: Mapping[str, object], meter_id: int, namespace: str = "default", earlier: tuple[Earlier, ...] = ()
+) -> Meter:
     """The meter that `body` (JSON members) defines. Raises Rejected `bad-meter` with OpenMeter's text."""
     for member in body:
         if member not in _MEMBERS:
@@ -112,11 +144,16 @@ def define(body: Mapping[str, object], meter_id: int, namespace: str = "default"
         metadata=_metadata(body),
         meter_id=meter_id,
         namespace=namespace,
+        earlier=earlier,
     )
 
 
-def change(old: Meter, new: Meter) -> Meter:
-    """`new` under the identity of `old`. Raises Rejected `meter-conflict` if that changes what is counted."""
+def change(old: Meter, new: Meter, revision: int) -> Meter:
+    """`new` under the identity of `old`, in force from a control revision on.
+
+    Events that are decided before it keep the dimensions that `old` has. Raises Rejected `meter-conflict` if the
+    change would alter what is counted, or if the dimensions have changed too often.
+    """
     for label, field in (
         ("slug", "slug"),
         ("namespace", "namespace"),
@@ -130,21 +167,35 @@ def change(old: Meter, new: Meter) -> Meter:
                 "meter-conflict",
                 f"the {label} of meter {old.slug} cannot be changed: create a new meter instead",
             )
-    return msgspec.structs.replace(new, meter_id=old.meter_id)
+    return msgspec.structs.replace(new, meter_id=old.meter_id, earlier=_earlier(old, new, revision))
 
 
-def with_update(old: Meter, wish: Mapping[str, object]) -> Meter:
+def _earlier(old: Meter, new: Meter, revision: int) -> tuple[Earlier, ...]:
+    if old.group_by == new.group_by:
+        return old.earlier
+    found = (*old.earlier, Earlier(revision, old.group_by))
+    characters = sum(len(name) + len(path) for one in found for name, path in one.group_by.items())
+    if len(found) > MAX_EARLIER or characters > MAX_EARLIER_CHARACTERS:
+        raise Rejected(
+            "meter-conflict",
+            f"the dimensions of meter {old.slug} have changed {len(old.earlier)} times, which is as often as "
+            "they may: create a new meter instead",
+        )
+    return found
+
+
+def with_update(old: Meter, wish: Mapping[str, object], revision: int) -> Meter:
     """`old` with the `name`, `description`, `groupBy` and `metadata` of `wish`: all that an update may say.
 
     An absent name stays, the others are cleared. Other members may stand there as they are: clients send back what
-    they got. Raises Rejected `bad-meter`, or `meter-conflict` if one of them differs.
+    they got. revision: as for `change`. Raises Rejected `bad-meter`, or `meter-conflict` if one of them differs.
     """
     kept = {member: value for member, value in old.body().items() if member not in _CHANGEABLE}
     sent = {
         member: value for member, value in wish.items() if member not in _PASSED_OVER and value is not None
     }
     sent.setdefault("name", old.name)
-    return change(old, define({**kept, **sent}, old.meter_id, old.namespace))
+    return change(old, define({**kept, **sent}, old.meter_id, old.namespace), revision)
 
 
 def event_from_ns(meter: Meter) -> int:

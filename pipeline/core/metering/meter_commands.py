@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from pipeline.core.catalog import feature
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import FEATURE_METER
-from pipeline.core.metering.meter import METER_ID, STORED, Meter, change, define, meter_of, with_update
+from pipeline.core.metering.meter import (
+    EARLIER,
+    METER_ID,
+    STORED,
+    Meter,
+    change,
+    define,
+    meter_of,
+    with_update,
+)
 from pipeline.errors import Rejected
 
 KIND = "meter"
@@ -35,7 +46,7 @@ def update(wish: Wish) -> Outcome:
     slug = wish.body.get("slug")
     old = _stored(wish, slug)
     _check_written(wish, old.slug)
-    meter = with_update(old, wish.body)
+    meter = with_update(old, wish.body, wish.catalog.revision + 1)
     body = _body(wish, old, meter, 0)
     changes = [Change(KIND, meter.slug, body)] if meter != old else []
     return Outcome(changes, {**body, REVISION: _revision(wish, slug, len(changes))})
@@ -65,7 +76,7 @@ def _apply(wish: Wish, only_new: bool) -> Outcome:
         old = meter_of(wish.catalog.get(wish.namespace, KIND, wanted.slug))
         if only_new and old is not None:
             raise Rejected("meter-conflict", f"A meter with the slug {wanted.slug} exists already.")
-        meter = wanted if old is None else change(old, wanted)
+        meter = wanted if old is None else change(old, wanted, following)
         body = _body(wish, old, meter, number)
         if meter != old:
             changes.append(Change(KIND, meter.slug, body))
@@ -105,8 +116,9 @@ def _body(wish: Wish, old: Meter | None, meter: Meter, number: int) -> Body:
         return before
     if gone := old.group_by.keys() - meter.group_by.keys():
         _check_unused(wish, meter.slug, gone)
-    kept = {name: before[name] for name in STORED if name in before}
-    return {**meter.body(), **kept, "updatedAt": wish.now}
+    kept = {name: before[name] for name in STORED if name in before and name != EARLIER}
+    earlier = {EARLIER: msgspec.to_builtins(list(meter.earlier))} if meter.earlier else {}
+    return {**meter.body(), **kept, **earlier, "updatedAt": wish.now}
 
 
 def _check_unused(wish: Wish, slug: str, gone: Iterable[str]) -> None:

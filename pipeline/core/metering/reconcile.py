@@ -1,7 +1,8 @@
 """Whether every event read has exactly one fate, and whether what is stored says the same.
 
-Owns: the equations between the stages' counts, the comparison with stored rows, sentences on what differs.
-Does not own: where counts and stored rows come from (control_log, stores).
+Owns: the equations between the stages' counts, the comparison with stored rows, sentences on what differs, what each
+meter counted and refused. Does not own: where counts and stored rows come from (control_log, stores).
+A meter is known by its id: one that was deleted and made again under the same slug is another meter.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.core.metering.refusal import total_of
 from pipeline.records import Counts
 
 FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
@@ -45,11 +47,27 @@ HANDOVERS = (("ingest", "accepted", "dedupe"), ("dedupe", "unique", "aggregate")
 
 @dataclass(frozen=True)
 class MeterStored:
-    """What ClickHouse holds of one meter: events that name it, and the sum of its windows' counts."""
+    """What ClickHouse holds of one meter: events that it counted, and the sum of its windows' counts.
+
+    totalled: those of the events that are in the meter's totals too; older versions kept no totals. refused: by reason.
+    """
 
     meter: str
+    meter_id: int
     events: int
     windows: int
+    totalled: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeterReport:
+    """One meter: events that it counted and, by reason, refused. Of older versions there are no such totals."""
+
+    meter: str
+    meter_id: int
+    counted: int
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class WindowDifference:
     """One window whose stored count is not the number of stored events that it should hold."""
 
     meter: str
+    meter_id: int
     subject: str
     start: str  # RFC 3339
     events: int
@@ -110,6 +129,7 @@ class NamespaceReport:
     pending: int
     differences: list[str]
     stored: Stored | None = None
+    meters: list[MeterReport] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -170,9 +190,30 @@ def _namespace(namespace: str, stages: dict[str, Counter[str]], stored: Stored |
             f"{namespace}: {read} events were read, but {explained} are accounted for "
             f"({sum(fates.values())} with a fate, {pending} pending)."
         )
+    meters = _meters(stages)
     if stored is not None:
         differences += _stored_differences(namespace, fates, stored)
-    return NamespaceReport(namespace, read, fates, _reasons(stages), pending, differences, stored)
+        differences += _meter_differences(namespace, meters, stored)
+    return NamespaceReport(namespace, read, fates, _reasons(stages), pending, differences, stored, meters)
+
+
+def meter_totals(counts: Iterable[Counts]) -> dict[str, list[MeterReport]]:
+    """What each meter counted and refused, by namespace."""
+    return {namespace: _meters(stages) for namespace, stages in totals(counts).items()}
+
+
+def _meters(stages: Mapping[str, Counter[str]]) -> list[MeterReport]:
+    """By slug and id."""
+    sums: dict[tuple[str, int], Counter[str]] = {}
+    for names in stages.values():
+        for name, events in names.items():
+            total = total_of(name)
+            if total is not None:
+                sums.setdefault((total.slug, total.meter_id), Counter())[total.reason] += events
+    return [
+        MeterReport(*meter, found[""], {reason: found[reason] for reason in sorted(found) if reason})
+        for meter, found in sorted(sums.items())
+    ]
 
 
 def _fate(stages: dict[str, Counter[str]], fate: str) -> int:
@@ -227,16 +268,10 @@ def _stored_differences(namespace: str, fates: Mapping[str, int], stored: Stored
         if decided != rows:
             by = _DECIDED_BY.get(fate, "no stage")
             found.append(f"{namespace}: {decided} events are {fate} by {by}, but {rows} are stored.")
-    for meter in stored.meters:
-        if meter.events != meter.windows:
-            found.append(
-                f"{namespace}: meter {meter.meter} counted {meter.events} stored events, "
-                f"but its windows hold {meter.windows}."
-            )
     for window in stored.windows:
         found.append(
-            f"{namespace}: meter {window.meter}, subject {window.subject}, minute {window.start}: "
-            f"{window.events} stored events, but the window holds {window.windows}."
+            f"{namespace}: meter {window.meter} ({window.meter_id}), subject {window.subject}, minute "
+            f"{window.start}: {window.events} stored events, but the window holds {window.windows}."
         )
     for unique in stored.uniques:
         wanted = str(unique.least) if unique.least == unique.most else f"{unique.least} to {unique.most}"
@@ -260,3 +295,22 @@ def _place_differences(
         events, rows = read[topic, partition], stored.get((topic, partition), 0)
         if events != rows:
             yield f"{namespace}: ingest read {events} events from {topic}/{partition}, but {rows} are stored."
+
+
+def _meter_differences(namespace: str, meters: Iterable[MeterReport], stored: Stored) -> list[str]:
+    found = []
+    rows = {(meter.meter, meter.meter_id): meter for meter in stored.meters}
+    decided = {(meter.meter, meter.meter_id): meter for meter in meters}
+    for name in sorted(rows.keys() | decided.keys()):
+        row = rows.get(name, MeterStored(*name, 0, 0))
+        meter = decided.get(name, MeterReport(*name, 0))
+        of = f"{namespace}: meter {name[0]} ({name[1]})"
+        if row.events != row.windows:
+            found.append(f"{of} counted {row.events} stored events, but its windows hold {row.windows}.")
+        if row.totalled != meter.counted:
+            found.append(f"{of} counted {meter.counted} events, but {row.totalled} are stored so.")
+        for reason in sorted(row.refused.keys() | meter.refused.keys()):
+            refused, held = meter.refused.get(reason, 0), row.refused.get(reason, 0)
+            if refused != held:
+                found.append(f"{of} refused {refused} events as {reason}, but {held} are stored so.")
+    return found

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.core.metering.meter import Meter
 from pipeline.core.values.filters import Filter, filter_string
-from pipeline.core.values.time_window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s
+from pipeline.core.values.time_window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s, zone_of
 from pipeline.errors import Rejected
 
 MAX_LIST = 100  # subjects, dimensions to group by, values of one filter
@@ -36,7 +36,8 @@ class UsageQuery:
     """A checked query. Instants are ns since 1970, [from, to); None: open.
 
     only: the subjects to look at; None: all, empty: none, so the answer is empty. customer_of: customer by subject,
-    where customers are asked for; then every row is about one customer. group_by: dimensions only.
+    where customers are asked for; then every row is about one customer. group_by: dimensions only. dimensions: the
+    canonical text of all dimensions of the one window that is asked for; None: any.
     """
 
     meter: Meter
@@ -50,6 +51,7 @@ class UsageQuery:
     customer_of: Mapping[str, str] | None
     group_by: tuple[str, ...]
     filters: tuple[tuple[str, Filter], ...]
+    dimensions: str | None = None
 
     @property
     def by_customer(self) -> bool:
@@ -207,6 +209,6 @@ def _check_texts(label: str, texts: Sequence[str]) -> None:
 
 def _zone(tz: str) -> ZoneInfo:
     try:
-        return ZoneInfo(tz)
-    except (KeyError, ValueError, OSError):
-        _refuse(f"invalid time zone: {_shown(tz)}")
+        return zone_of(tz)
+    except Rejected as refusal:
+        _refuse(refusal.detail)

@@ -16,6 +16,7 @@ from pipeline.core.metering.extract import Plan, measure_by
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, instant_text
 from pipeline.core.values import filters, number
+from pipeline.core.values.filters import Filter
 from pipeline.core.values.time_window import MINUTE_S, bounds, minute_s
 from pipeline.errors import Broken, Rejected
 
@@ -51,7 +52,10 @@ Parts = dict[Key, Part]
 
 
 class EdgeEvent(NamedTuple):
-    """A stored event that the meter has counted. `data`: JSON text."""
+    """A stored event that the meter has counted.
+
+    data: JSON text. decided: the control revision at which aggregate decided it. rules: by which it was read (reading).
+    """
 
     subject: str
     data: str
@@ -59,6 +63,8 @@ class EdgeEvent(NamedTuple):
     received_at_ms: int
     partition: int
     offset: int
+    decided: int
+    rules: int
 
 
 def join(aggregation: str, a: Part, b: Part) -> Part:
@@ -99,26 +105,52 @@ def window_start(query: UsageQuery) -> Callable[[int], int]:
     return start_s
 
 
+class _Reading(NamedTuple):
+    """How events of one time are read. Of a dimension that the meter did not have then the place is None."""
+
+    plan: Plan
+    allowed: list[tuple[int | None, Filter]]
+    asked: list[int | None]
+
+
+def _reading(query: UsageQuery, meter: Meter, rules: int) -> _Reading:
+    plan = Plan([meter], rules)
+    places = {name: place for place, name in enumerate(plan.readers[0].names)}
+    allowed = [(places.get(name), filter_) for name, filter_ in query.filters]
+    return _Reading(plan, allowed, [places.get(name) for name in query.group_by])
+
+
 def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | None]:
-    """Measures an event again; None where a filter leaves it out. Raises Broken if it cannot be."""
-    plan = Plan([query.meter])
-    reader = plan.readers[0]
-    allowed = [(reader.names.index(name), filter_) for name, filter_ in query.filters]
-    asked = [reader.names.index(name) for name in query.group_by]
-    start_s, aggregation = window_start(query), query.meter.aggregation
+    """Measures an event again, as it was measured when it was counted; None where a filter leaves it out.
+
+    That is: with the dimensions which the meter had then, and by the rules of then. So an event is in the same row as
+    the window of its minute. Raises Broken if it cannot be measured.
+    """
+    meter = query.meter
+    start_s, aggregation = window_start(query), meter.aggregation
+    readings: dict[tuple[int, int], _Reading] = {}
+
+    def reading_of(event: EdgeEvent) -> _Reading:
+        since = sum(1 for earlier in meter.earlier if earlier.until <= event.decided)
+        found = readings.get((since, event.rules))
+        if found is None:
+            found = _reading(query, meter.as_of(event.decided), event.rules)
+            readings[since, event.rules] = found
+        return found
 
     def read(event: EdgeEvent) -> tuple[Key, Part] | None:
+        plan, allowed, asked = reading_of(event)
         try:
             measured, dimensions = measure_by(plan, event.data.encode())
         except Rejected as error:
-            raise Broken(f"meter {query.meter.slug} counted an event that it cannot take: {error}") from error
+            raise Broken(f"meter {meter.slug} counted an event that it cannot take: {error}") from error
         value: Any = None if aggregation == "COUNT" else measured
-        if not all(filters.matches(filter_, dimensions[place]) for place, filter_ in allowed):
+        if not all(filters.matches(filter_, _at(place, dimensions)) for place, filter_ in allowed):
             return None
         minute = minute_s(event.time_ns)
         subject = event.subject if query.by_subject else ""
         customer = "" if query.customer_of is None else query.customer_of[event.subject]
-        key = Key(start_s(minute), tuple(dimensions[place] for place in asked), subject, customer)
+        key = Key(start_s(minute), tuple(_at(place, dimensions) for place in asked), subject, customer)
         if aggregation == "UNIQUE_COUNT":
             members = frozenset((window_state.member_digest(value).hex(),))
             return key, Part(None, "", 1, minute, minute, members=members)
@@ -128,6 +160,10 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
         return key, Part(value, order, 1, minute, minute)
 
     return read
+
+
+def _at(place: int | None, dimensions: tuple[str, ...]) -> str:
+    return "" if place is None else dimensions[place]
 
 
 def result_rows(query: UsageQuery, parts: Parts) -> list[dict[str, object]]:

@@ -1,8 +1,9 @@
 """Exact decimals: what counts as a number in an event, and how it is kept and written.
 
-Owns: the limits of a value (below 10^18, 18 decimals), the refusal texts, plain decimal text, exact division.
-Does not own: where the value comes from (metering.meter) or the bound of a total in state (metering.aggregate).
-A number is an int scaled by 10^18 ("atto"), so no float and no decimal context ever touches it.
+Owns: the limits of a value (below 10^18, 18 decimals), the refusal texts, plain decimal text, exact division, the one
+text of a number that JSON can spell in several ways. Does not own: where the value comes from (metering.extract) or the
+bound of a total in state (metering.aggregate). A number is an int scaled by 10^18 ("atto"), so no float and no decimal
+context ever touches it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NoReturn
 
 from msgspec import Raw
 
-from pipeline.errors import Rejected
+from pipeline.errors import Broken, Rejected
 
 DECIMALS = 18
 SCALE: int = 10**DECIMALS
@@ -26,13 +27,14 @@ _NAN = re.compile(r"[+-]?s?nan", re.IGNORECASE | re.ASCII)
 _INFINITY = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
 _EXPONENT_DIGITS = 9  # a longer exponent is out of any range, and int() of it may raise
 _SHOWN = 64
+_MOST_ZEROS = 40  # that a canonical text has beside its digits
 _ZEROS = "0" * DECIMALS
 _POWER: list[int] = [10**power for power in range(DECIMALS + 1)]
 
 
-def refuse(detail: str) -> NoReturn:
-    """Raises Rejected with the one reason of this module, `bad-value`."""
-    raise Rejected("bad-value", detail)
+def refuse(reason: str, detail: str) -> NoReturn:
+    """Raises Rejected. reason: a slug of core.metering.refusal."""
+    raise Rejected(reason, detail)
 
 
 def atto(value: object) -> int:
@@ -45,7 +47,10 @@ def atto(value: object) -> int:
     if type(value) is int:
         if -WHOLE_LIMIT < value < WHOLE_LIMIT:
             return value * SCALE
-        refuse(f"value must be below 10^{WHOLE_DIGITS}: a whole number of about {value.bit_length()} bits")
+        refuse(
+            "value-too-large",
+            f"value must be below 10^{WHOLE_DIGITS}: a whole number of about {value.bit_length()} bits",
+        )
     if type(value) is Raw:
         digits: str = str(value, "utf-8")
         return parse(digits)
@@ -54,8 +59,8 @@ def atto(value: object) -> int:
     if isinstance(value, Decimal):
         return parse(str(value))
     if value is None:
-        refuse("value cannot be null")
-    refuse("unsupported value property type")
+        refuse("value-null", "value cannot be null")
+    refuse("value-type", "unsupported value property type")
 
 
 def parse(text: str) -> int:
@@ -83,19 +88,19 @@ def _parse_any(text: str) -> int:
         size = int(exponent) if len(exponent) <= _EXPONENT_DIGITS else 10**_EXPONENT_DIGITS + len(text)
         power += -size if exponent_sign == "-" else size
     if len(significant) + power > WHOLE_DIGITS:
-        refuse(f"value must be below 10^{WHOLE_DIGITS}: {_shown(text)}")
+        refuse("value-too-large", f"value must be below 10^{WHOLE_DIGITS}: {_shown(text)}")
     if power < -DECIMALS:
-        refuse(f"value has more than {DECIMALS} decimals: {_shown(text)}")
+        refuse("value-too-precise", f"value has more than {DECIMALS} decimals: {_shown(text)}")
     scaled: int = int(significant) * 10 ** (power + DECIMALS)
     return -scaled if sign == "-" else scaled
 
 
 def _refuse_text(text: str) -> NoReturn:
     if _NAN.fullmatch(text):
-        refuse("value cannot be NaN")
+        refuse("value-not-a-number", "value cannot be NaN")
     if _INFINITY.fullmatch(text):
-        refuse("value cannot be infinity")
-    refuse(f"value cannot be parsed as a number: {_shown(text)}")
+        refuse("value-infinite", "value cannot be infinity")
+    refuse("value-not-a-number", f"value cannot be parsed as a number: {_shown(text)}")
 
 
 def _shown(text: str) -> str:
@@ -111,6 +116,48 @@ def text(scaled: int) -> str:
         whole = digits[:-DECIMALS]
     fraction = digits[-DECIMALS:]
     return whole if fraction == _ZEROS else f"{whole}.{fraction.rstrip('0')}"
+
+
+def canonical(spelling: str) -> str:
+    """The one text of a JSON number, however it is spelled: digits without exponent and without zeros at the end.
+
+    Only where that would take more than 40 zeros, it is the digits and an exponent, so that no text gets long.
+
+    Args:
+        spelling: a number as JSON spells it, of at most 4,300 characters.
+
+    >>> canonical("7.0"), canonical("70e-1"), canonical("-0.0"), canonical("1.10"), canonical("1e400")
+    ('7', '7', '0', '1.1', '1e400')
+    """
+    if len(spelling) > _MOST_ZEROS or "e" in spelling or "E" in spelling:
+        return _canonical_any(spelling)
+    whole, _, fraction = spelling.partition(".")
+    fraction = fraction.rstrip("0")
+    if fraction:
+        return f"{whole}.{fraction}"
+    return "0" if whole == "-0" else whole
+
+
+def _canonical_any(spelling: str) -> str:
+    found = _NUMBER.fullmatch(spelling)
+    if found is None:
+        raise Broken(f"{_shown(spelling)} is no JSON number")
+    sign, whole, fraction, _, exponent_sign, exponent = found.groups()
+    fraction = fraction or ""
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "0"
+    size = int(exponent or "0")
+    power = len(digits) - len(significant) - len(fraction) + (-size if exponent_sign == "-" else size)
+    if power > 0:
+        text = significant + "0" * power if power <= _MOST_ZEROS else f"{significant}e{power}"
+    elif -power < len(significant):
+        text = significant if power == 0 else f"{significant[:power]}.{significant[power:]}"
+    else:
+        zeros = -power - len(significant)
+        text = f"0.{'0' * zeros}{significant}" if zeros <= _MOST_ZEROS else f"{significant}e{power}"
+    return sign + text
 
 
 def exact(plain: str) -> int:

@@ -16,6 +16,7 @@ _SHAPE = re.compile(
     rf"\d{{4}}-\d\d-\d\d[Tt]{_HOUR_MINUTE}:[0-5]\d(?:\.\d{{1,9}})?(?:[Zz]|[+-]{_HOUR_MINUTE})", re.ASCII
 ).fullmatch
 _LEAP_SECOND = re.compile(r".{16}:60(?:\D|$)").match
+_LOST_PLUS = re.compile(r".{16,29} \d\d:\d\d", re.ASCII).fullmatch
 _LONG_FRACTION = re.compile(r".{19}\.\d{10}", re.ASCII).match
 
 _EPOCH = datetime(1970, 1, 1)
@@ -80,6 +81,8 @@ def _why_not(text: str) -> str:
         return f"time {shown} is a leap second; send it as second 59."
     if _LONG_FRACTION(text):
         return f"time {shown} has more than nine digits after the point; nanoseconds are the finest kept."
+    if _LOST_PLUS(text):
+        return f"time {shown} has a space before its offset: in a URL a + has to be sent as %2B."
     return f"time {shown} is not an RFC 3339 timestamp such as 2024-05-01T12:00:00Z."
 
 

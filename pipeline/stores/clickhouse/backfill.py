@@ -18,6 +18,7 @@ from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.errors import Unavailable
 from pipeline.records import Backfill, Event
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.refused import refused_of
 
 PAGE_EVENTS = 5_000
 PAGE_BYTES = 8 << 20  # of data; one event may have more
@@ -49,7 +50,8 @@ _SIZES = (
 _LENGTHS = "SELECT length(data)" + _FROM + _UNTIL + _BEHIND + _ORDER + " LIMIT {limit:UInt32}"
 _EVENTS = (
     "SELECT namespace, source, id, type, subject, time_ns, received_at_ms, input_topic, input_partition,"
-    " input_offset, data, fate, reason, meters, revision, decided, fate_before, backfilled, toUInt32(time)"
+    " input_offset, data, fate, reason, meters, revision, decided, fate_before, backfilled, backfilled_rules, rules,"
+    " refused_ids, refused_meters, refused_reasons, refused_details, toUInt32(time)"
     + _FROM
     + _UNTIL
     + _BEHIND
@@ -191,8 +193,22 @@ def _after(scope: dict[str, Any], cursor: Cursor, last_s: int) -> dict[str, Para
 
 
 def _stored(row: tuple[Any, ...]) -> tuple[Stored, Cursor]:
-    *attributes, data, fate, reason, meters, revision, decided, before, backfilled, at_s = row
+    attributes, data, at_s = row[:10], row[10], row[-1]
+    fate, reason, meters, revision, decided, before, backfilled, backfilled_rules, rules, *refused = row[
+        11:-1
+    ]
     event = Event(*[*attributes, msgspec.Raw(data.encode())])
-    ids = [int(meter_id) for meter_id in backfilled]
-    stored = Stored(event, fate, reason, list(meters), int(revision), int(decided), before, ids)
+    stored = Stored(
+        event,
+        fate,
+        reason,
+        list(meters),
+        int(revision),
+        int(decided),
+        before,
+        [int(meter_id) for meter_id in backfilled],
+        [int(one) for one in backfilled_rules],
+        int(rules),
+        refused_of(*refused),
+    )
     return stored, (at_s, event.input_topic, event.partition, event.offset)

@@ -24,10 +24,11 @@ _WINDOW = ("namespace", "meter_id", "subject", "dimensions", "dimension_names", 
 _TIMES = ("received_at_ms", "stored_at_ms")
 _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
-_BACKFILL = ("decided", "fate_before", "backfilled")
+_BACKFILL = ("decided", "fate_before", "backfilled", "backfilled_rules")
 INSERT_ID = "insert_id"  # of every table: which attempt to write brought the row (stores.clickhouse.proof)
+_READ = ("rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details")
 TABLES: dict[str, frozenset[str]] = {
-    "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_TIMES)),
+    "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_READ, *_TIMES)),
     "windows": frozenset((*_WINDOW, "part", "meter", "value", "count", "latest_order", "revision", *_TIMES)),
     "uniques": frozenset((*_WINDOW, "member")),
     "marks": frozenset(("mark", "topic", "partition")),
@@ -44,6 +45,8 @@ _PASSING = frozenset(
 )
 _TOO_LARGE = frozenset({158, 307, 396})  # only where a client asked for a limit
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
+_NO_SUCH_COLUMN = frozenset({16, 47})
+_ADDED_LATER = re.compile(r"\b(?:backfilled_rules|refused_(?:ids|meters|reasons|details)|rules)\b")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 
@@ -132,7 +135,7 @@ def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | 
     if code in _TOO_LARGE and patience.answer_bytes:
         return Rejected("answer-too-large", f"The answer is too large: ask for less at once. {text.strip()}")
     message = f"ClickHouse refused (code {code}): {text.strip()}"
-    if code in _NOT_MADE_YET:
+    if code in _NOT_MADE_YET or (code in _NO_SUCH_COLUMN and _ADDED_LATER.search(text)):
         message += " Its tables are made when the sink starts, or by `tallymark rebuild clickhouse`."
         return NoSuchTable(message)
     return Unavailable(message) if code in _PASSING else Broken(message)

@@ -1,7 +1,7 @@
 """Reads stored events with what became of them.
 
 Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made
-(stores.clickhouse.rows), the form in which it is shown (api.metering.events), the SQL of filters (filters).
+(stores.clickhouse.rows), the form in which it is shown (api.metering.events), the SQL of filters (clickhouse.filters).
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ from typing import Any, NamedTuple
 
 from pipeline.core.metering.usage_query import END_S, NS_PER_S
 from pipeline.core.values.filters import ALL, Filter
+from pipeline.records import Refused
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 from pipeline.stores.clickhouse.filters import RECEIVED, TIME, text_condition, time_condition
+from pipeline.stores.clickhouse.refused import (
+    MeterName,
+    RefusedFilter,
+    counted_condition,
+    refused_condition,
+    refused_of,
+)
 
 MAX_VERSIONS = 1_000  # records of one (source, id) that are looked at
 
 _SELECT = (
     "SELECT id, source, type, subject, time_ns, data, raw, fate, reason, detail, meters, received_at_ms,"
-    " stored_at_ms, input_topic, input_partition, input_offset, revision FROM events FINAL"
+    " stored_at_ms, input_topic, input_partition, input_offset, revision, decided, backfilled, backfilled_rules, rules,"
+    " refused_ids, refused_meters, refused_reasons, refused_details FROM events FINAL"
     " WHERE namespace = {namespace:String}"
 )
 _ORDER = (
@@ -58,11 +67,37 @@ class StoredEvent(NamedTuple):
     partition: int
     offset: int
     revision: int
+    decided: int
+    backfilled: list[int]
+    backfilled_rules: list[int]
+    rules: int
+    refused: list[Refused]
+
+    @property
+    def counted_by(self) -> list[CountedBy]:
+        """The meters that counted it: as it came, then by backfills."""
+        ids = self.backfilled
+        live = self.meters[: len(self.meters) - len(ids)]
+        rules = [*self.backfilled_rules, *[0] * (len(ids) - len(self.backfilled_rules))]
+        later = zip(self.meters[len(live) :], ids, rules, strict=True)
+        return [*(CountedBy(slug, None, self.rules) for slug in live), *(CountedBy(*one) for one in later)]
 
     @property
     def place(self) -> Place:
         """Where a page that ends with this event ends."""
         return Place(self.time_ns, self.topic, self.partition, self.offset)
+
+
+class CountedBy(NamedTuple):
+    """One meter that counted an event.
+
+    meter_id: None for one that counted it as it came; that is the newest of its slug up to the event's `decided`.
+    rules: by which the meter read it (core.metering.extract).
+    """
+
+    slug: str
+    meter_id: int | None
+    rules: int
 
 
 class Place(NamedTuple):
@@ -76,13 +111,18 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events. texts: by name in COLUMNS. subjects: only these; None: any. after: only what comes behind it."""
+    """Which events. texts: by name in COLUMNS. subjects: only these; None: any. after: only what comes behind it.
+
+    counted_by: only what one of these meters counted. refused: see stores.clickhouse.refused.
+    """
 
     namespace: str
     texts: Mapping[str, Filter] = field(default_factory=dict)
     subjects: Sequence[str] | None = None
     time: Filter = ALL
     received_at: Filter = ALL
+    counted_by: Sequence[MeterName] | None = None
+    refused: RefusedFilter | None = None
     after: Place | None = None
     limit: int = 100
 
@@ -100,10 +140,14 @@ def events(store: ClickHouse, wanted: EventFilter) -> list[StoredEvent]:
     if wanted.subjects is not None:
         conditions += _SUBJECTS
         parameters["subjects"] = wanted.subjects
+    if wanted.counted_by is not None:
+        conditions += _AND + counted_condition(wanted.counted_by, parameters)
+    if wanted.refused is not None:
+        conditions += _AND + refused_condition(wanted.refused, parameters)
     if wanted.after is not None:
         conditions += _AFTER
         parameters |= _after(wanted.after)
-    return [StoredEvent(*row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
+    return [_event(row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
 
 
 def versions(store: ClickHouse, namespace: str, source: str, id: str) -> list[StoredEvent]:
@@ -114,7 +158,12 @@ def versions(store: ClickHouse, namespace: str, source: str, id: str) -> list[St
         "id": id,
         "limit": MAX_VERSIONS,
     }
-    return [StoredEvent(*row) for row in store.query(_SELECT + _ONE + _ARRIVAL, parameters)]
+    return [_event(row) for row in store.query(_SELECT + _ONE + _ARRIVAL, parameters)]
+
+
+def _event(row: tuple[Any, ...]) -> StoredEvent:
+    *members, ids, slugs, reasons, details = row
+    return StoredEvent._make([*members, refused_of(ids, slugs, reasons, details)])
 
 
 def _after(place: Place) -> dict[str, Any]:

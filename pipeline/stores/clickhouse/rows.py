@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
-from pipeline.records import Event, Settled, Window
+from pipeline.records import Event, Refused, Settled, Window
 
 Columns = dict[str, list[Any]]
 Headers = Sequence[tuple[str, bytes | None]]
@@ -30,6 +30,7 @@ _EVENT_COLUMNS = (
     "namespace", "source", "id", "type", "subject", "time", "time_ns", "received_at_ms", "stored_at_ms",
     "data", "raw", "fate", "reason", "detail", "meters",
     "input_topic", "input_partition", "input_offset", "revision", "decided", "fate_before", "backfilled",
+    "backfilled_rules", "rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details",
 )  # fmt: skip
 _WINDOW_COLUMNS = (
     "namespace", "meter", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
@@ -41,6 +42,7 @@ _UNIQUE_COLUMNS = (
 )  # fmt: skip
 _MARK_COLUMNS = ("mark", "topic", "partition")
 _ATTRIBUTES = ("id", "source", "type", "subject")
+_NOTHING_REFUSED: tuple[list[Any], ...] = ([], [], [], [])
 _POSITION = ("tallymark_partition", "tallymark_offset", "tallymark_received_at_ms")
 
 _OURS = {*_POSITION, "tallymark_namespace", "tallymark_topic", "tallymark_reason", "tallymark_detail"}
@@ -61,7 +63,7 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
             newest[place] = (event, one)
     rows = []
     for event, one in newest.values():
-        back = one.backfill
+        back, refused = one.backfill, one.refused
         rows.append(
             (
                 event.namespace,
@@ -83,7 +85,13 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
                 event.partition,
                 event.offset,
                 one.revision,
-                *((one.revision, "", []) if back is None else (back.decided, back.before, back.meters)),
+                *(
+                    (one.revision, "", [], [])
+                    if back is None
+                    else (back.decided, back.before, back.meters, back.rules)
+                ),
+                one.rules,
+                *(_refused(refused) if refused else _NOTHING_REFUSED),
             )
         )
     return _columns(_EVENT_COLUMNS, rows)
@@ -203,6 +211,9 @@ def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple
         0,
         "",
         [],
+        [],
+        0,
+        *_NOTHING_REFUSED,
     )
 
 
@@ -210,6 +221,11 @@ def is_rejected(headers: Headers) -> bool:
     """Whether a record of `rejected` has the headers that ingest gives it."""
     last = dict(headers)  # ours stand last
     return last.keys() >= _OURS and all(_WHOLE(last[name] or b"") for name in _POSITION)
+
+
+def _refused(refused: Sequence[Refused]) -> tuple[list[Any], ...]:
+    """Their ids, slugs, reasons and details."""
+    return tuple(map(list, zip(*map(msgspec.structs.astuple, refused), strict=True)))
 
 
 def _attributes(value: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:

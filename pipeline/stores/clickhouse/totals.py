@@ -1,17 +1,16 @@
 """What ClickHouse holds, counted for reconcile.
 
-Owns: the counts of one namespace. Does not own: what they must equal (core.metering.reconcile).
-A meter is counted by its slug, so an older meter of that slug and its events are in the same sum.
+Owns: the counts of one namespace. Does not own: what they must equal (core.metering.reconcile), the sums of a meter
+(meter_totals).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from pipeline.core.metering.reconcile import (
-    MeterStored,
     PlaceStored,
     Stored,
     UniqueDifference,
@@ -20,6 +19,7 @@ from pipeline.core.metering.reconcile import (
 from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.meter_totals import MeterTotals
 
 MAX_DIFFERENCES = 1_000
 
@@ -28,28 +28,6 @@ _FATES = "SELECT fate, count() FROM events FINAL WHERE namespace = {namespace:St
 _PLACES = (
     "SELECT input_topic, input_partition, count() FROM events FINAL WHERE namespace = {namespace:String}"
     " GROUP BY input_topic, input_partition ORDER BY input_topic, input_partition"
-)
-_COUNTED = (
-    "SELECT arrayJoin(meters) AS slug, subject, toUInt32(intDiv(toUInt32(time), 60) * 60) AS minute,"
-    " toUInt64(count()) AS stored, toUInt64(0) AS held FROM events FINAL"
-    " WHERE namespace = {namespace:String} AND fate = 'counted'"
-    " AND time >= toDateTime({from_s:UInt32}, 'UTC') AND time < toDateTime({to_s:UInt32}, 'UTC')"
-    " GROUP BY slug, subject, minute"
-)
-_HELD = (
-    "SELECT meter AS slug, subject, toUInt32(start) AS minute,"
-    " toUInt64(0) AS stored, toUInt64(sum(count)) AS held"
-    " FROM windows FINAL WHERE namespace = {namespace:String}"
-    " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
-    " GROUP BY slug, subject, minute"
-)
-_BOTH = " FROM (" + _COUNTED + " UNION ALL " + _HELD + ")"
-_METERS = "SELECT slug, sum(stored), sum(held)" + _BOTH + " GROUP BY slug ORDER BY slug"
-_DIFFERENCES = (
-    "SELECT slug, subject, minute, sum(stored) AS all_stored, sum(held) AS all_held"
-    + _BOTH
-    + " GROUP BY slug, subject, minute HAVING all_stored != all_held"
-    " ORDER BY slug, subject, minute LIMIT {limit:UInt32}"
 )
 _UNIQUE = (
     " WHERE namespace = {namespace:String} AND meter_id = {meter_id:UInt64}"
@@ -81,12 +59,18 @@ def namespaces(store: ClickHouse) -> list[str]:
     return [str(row[0]) for row in store.query(_NAMESPACES)]
 
 
-def stored(store: ClickHouse, namespace: str, unique: Mapping[int, str] = MappingProxyType({})) -> Stored:
+def stored(
+    store: ClickHouse,
+    namespace: str,
+    known: Iterable[tuple[int, str]] = (),
+    unique: Mapping[int, str] = MappingProxyType({}),
+) -> Stored:
     """What is held of one namespace, compared with itself. Compares one month of event time after the other.
 
     Args:
         store: where to count.
         namespace: whose rows.
+        known: id and slug of meters, deleted ones too; the stored windows name others.
         unique: slugs of the UNIQUE_COUNT meters by id; their members are compared with their windows.
 
     Returns:
@@ -94,32 +78,21 @@ def stored(store: ClickHouse, namespace: str, unique: Mapping[int, str] = Mappin
         windows at most MAX_DIFFERENCES.
     """
     scope: dict[str, Parameter] = {"namespace": namespace}
-    meters: dict[str, tuple[int, int]] = {}
+    totals = MeterTotals(store, namespace, known)
     windows: list[WindowDifference] = []
     uniques: list[UniqueDifference] = []
     for from_s, to_s in _months(store, namespace):
-        parameters: dict[str, Parameter] = {**scope, "from_s": from_s, "to_s": to_s}
-        for slug, counted, held in store.query(_METERS, parameters):
-            before = meters.get(slug, (0, 0))
-            meters[slug] = (before[0] + counted, before[1] + held)
-        if left := MAX_DIFFERENCES - len(windows):
-            windows += _differing(store, parameters | {"limit": left})
+        windows += totals.add(from_s, to_s, MAX_DIFFERENCES - len(windows))
         if left := MAX_DIFFERENCES - len(uniques):
-            uniques += _differing_uniques(store, parameters | {"limit": left}, unique)
+            parameters: dict[str, Parameter] = {**scope, "from_s": from_s, "to_s": to_s, "limit": left}
+            uniques += _differing_uniques(store, parameters, unique)
     return Stored(
         fates={str(fate): int(count) for fate, count in store.query(_FATES, scope)},
-        meters=tuple(MeterStored(slug, *counts) for slug, counts in sorted(meters.items())),
+        meters=totals.meters(),
         windows=tuple(windows),
         uniques=tuple(uniques[:MAX_DIFFERENCES]),
         places=tuple(PlaceStored(str(t), int(p), int(n)) for t, p, n in store.query(_PLACES, scope)),
     )
-
-
-def _differing(store: ClickHouse, parameters: dict[str, Parameter]) -> list[WindowDifference]:
-    return [
-        WindowDifference(slug, subject, instant_text(minute * NS_PER_S), counted, held)
-        for slug, subject, minute, counted, held in store.query(_DIFFERENCES, parameters)
-    ]
 
 
 def _differing_uniques(

@@ -80,7 +80,12 @@ _EDGE = (
     " OR has(backfilled, {meter_id:UInt64}))"
 )
 _EDGE_SECONDS = "SELECT intDiv(time_ns, 1000000000) AS second, count()"
-_EDGE_EVENTS = "SELECT subject, data, time_ns, received_at_ms, input_partition, input_offset"
+_EDGE_EVENTS = (
+    "SELECT subject, data, time_ns, received_at_ms, input_partition, input_offset, decided,"
+    " if(has(backfilled, {meter_id:UInt64}),"
+    " backfilled_rules[indexOf(backfilled, {meter_id:UInt64})], rules) AS read_by"
+)
+_DIMENSIONS_ARE = "dimensions = {dimensions:String}"
 
 
 class _Scope(NamedTuple):
@@ -181,6 +186,9 @@ def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
     if query.only is not None:
         found.append(_SUBJECTS)
         parameters["subjects"] = query.only
+    if query.dimensions is not None:
+        found.append(_DIMENSIONS_ARE)
+        parameters["dimensions"] = query.dimensions
     for place, (name, filter_) in enumerate(query.filters):
         parameters["filter" + str(place)] = name
         found.append(text_condition(_FILTERED[place], filter_, parameters))

@@ -14,7 +14,7 @@ from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import FULL, aggregate
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import AGGREGATIONS, define
-from pipeline.records import Event, Settled
+from pipeline.records import Event, Refused, Settled
 from tests.fixtures.metered_events import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, one, run
 
 PEERS = json.loads((Path(__file__).parents[2] / "cases/peers-aggregation.json").read_text())["cases"]
@@ -126,9 +126,26 @@ def test_each_event_has_one_fate() -> None:
     assert all(settled.revision == 5 for settled in outcome.settled)
     assert [settled.event for settled in outcome.settled] == events
     assert outcome.counts == {
-        "default": {"read": 9, "counted": 4, "unmetered": 3, "invalid": 1, "rejected:window-closed": 1},
+        "default": {
+            "read": 9,
+            "counted": 4,
+            "unmetered": 3,
+            "invalid": 1,
+            "rejected:window-closed": 1,
+            "/meter/calls/3/counted": 4,
+            "/meter/most/2/counted": 2,
+            "/meter/most/2/refused/no-data": 1,
+            "/meter/most/2/refused/data-unreadable": 1,
+            "/meter/only/5/refused/value-not-a-number": 1,
+            "/meter/total/1/counted": 1,
+            "/meter/total/1/refused/value-not-a-number": 1,
+            "/meter/total/1/refused/no-data": 1,
+            "/meter/total/1/refused/data-unreadable": 1,
+        },
         "other": {"read": 1, "unmetered": 1},
     }
+    assert outcome.settled[1].refused == [Refused(1, "total", "value-not-a-number", "value cannot be NaN")]
+    assert [settled.rules for settled in outcome.settled] == [1, 1, 1, 0, 0, 1, 1, 1, 0, 0]
 
 
 def test_a_window_is_closed_as_a_whole() -> None:
@@ -154,13 +171,15 @@ def test_a_full_window_refuses_what_no_longer_fits_and_nothing_stops() -> None:
     total = run([most] * 101, SUMMED, table, 0)
     assert [settled.fate for settled in total.settled] == ["counted"] * 101
     assert [settled.meters for settled in total.settled][99:] == [["avg", "count", "sum"], ["count"]]
-    assert total.settled[100].reason == f"avg: {FULL}; sum: {FULL}"
+    assert total.settled[100].reason == f"avg: {FULL.detail}; sum: {FULL.detail}"
     assert {window.meter: window.count for window in total.windows} == {"avg": 100, "count": 101, "sum": 100}
     only = MeterIndex([meter("SUM", "sum", 2)])
     before = dict(table)
     refused = run([most], only, table, 1)
-    assert refused.settled == [Settled(most, "invalid", f"sum: {FULL}", [], 5)]
-    assert (refused.windows, refused.counts) == ([], {"default": {"read": 1, "invalid": 1}})
+    why = Refused(2, "sum", *FULL)
+    assert refused.settled == [Settled(most, "invalid", f"sum: {FULL.detail}", [], 5, None, 1, [why])]
+    full = "/meter/sum/2/refused/window-full"
+    assert (refused.windows, refused.counts) == ([], {"default": {"read": 1, "invalid": 1, full: 1}})
     assert before.items() <= table.items()
     assert [window.change for window in run([small], only, table, 2).windows] == ["-1"]
     assert run([most], only, table, 1) == refused

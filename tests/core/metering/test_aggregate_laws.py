@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import FULL, Outcome
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import AGGREGATIONS
+from pipeline.core.metering.refusal import REASONS
 from pipeline.core.values import number
 from pipeline.records import Event, Settled, Window
 from tests.fixtures.metered_events import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, run
@@ -156,7 +158,21 @@ def test_every_event_has_exactly_one_fate(events: list[Event], cuts: list[int], 
     for record, outcome in zip(split(events, cuts), feed(split(events, cuts), Memory(), index), strict=True):
         assert [settled.event for settled in outcome.settled] == record
         fates = Counter(outcome_name(settled) for settled in outcome.settled)
-        assert outcome.counts == ({"default": {"read": len(record), **fates}} if record else {})
+        totals = Counter(name for settled in outcome.settled for name in total_names(settled, index))
+        assert outcome.counts == ({"default": {"read": len(record), **fates, **totals}} if record else {})
+
+
+def total_names(settled: Settled, index: MeterIndex) -> Iterator[str]:
+    """The names in Counts of what meters made of an event."""
+    plan = index.get("default", "t")
+    assert plan is not None
+    ids = {reader.slug: reader.meter.meter_id for reader in plan.readers}
+    for slug in settled.meters:
+        yield f"/meter/{slug}/{ids[slug]}/counted"
+    for one in settled.refused:
+        assert one.meter not in settled.meters and ids[one.meter] == one.meter_id
+        assert one.reason in REASONS
+        yield f"/meter/{one.meter}/{one.meter_id}/refused/{one.reason}"
 
 
 def outcome_name(settled: Settled) -> str:
@@ -271,7 +287,7 @@ def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) ->
             ["avg", "count", "sum"] if fits else ["count"] for fits in row
         ]
         assert [settled.reason for settled in outcome.settled] == [
-            "" if fits else f"avg: {FULL}; sum: {FULL}" for fits in row
+            "" if fits else f"avg: {FULL.detail}; sum: {FULL.detail}" for fits in row
         ]
     for subject, (total, count) in held.items():
         (last,) = run(

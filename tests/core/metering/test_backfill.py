@@ -116,9 +116,30 @@ def counted_fates(counts: Counter[str]) -> Counter[str]:
         if moved:
             found[before] -= number_
             found[after] += number_
-        elif name not in ("read", "left"):
+        elif name not in ("read", "left") and not name.startswith("/"):
             found[name] += number_
     return +found
+
+
+def totals(world: World) -> dict[str, int]:
+    """What each meter counted and refused, as it is kept in Counts."""
+    return {name: events for name, events in world.counts.items() if name.startswith("/")}
+
+
+def stored_totals(world: World) -> Counter[str]:
+    """The same from what is stored of each event."""
+    found: Counter[str] = Counter()
+    ids = {meter.slug: meter.meter_id for meter in world.meters}
+    for row in world.rows.values():
+        back = [] if row.backfill is None else row.backfill.meters
+        live = row.meters[: len(row.meters) - len(back)]
+        counted = [*(ids[slug] for slug in live), *back]
+        for slug, meter_id in zip(row.meters, counted, strict=True):
+            found[f"/meter/{slug}/{meter_id}/counted"] += 1
+        for one in row.refused:
+            found[f"/meter/{one.meter}/{one.meter_id}/refused/{one.reason}"] += 1
+        assert row.backfill is None or len(row.backfill.rules) == len(row.backfill.meters)
+    return found
 
 
 @given(st.lists(ACTIONS, max_size=40))
@@ -133,6 +154,7 @@ def test_counted_as_it_came_and_later_is_all(actions: list[tuple[str, Any]]) -> 
     assert windows(world) == windows(plain)
     assert fates(world) == fates(plain)
     assert counted_fates(world.counts) == Counter(row.fate for row in world.rows.values())
+    assert totals(world) == stored_totals(world) == totals(plain)
     newest: dict[tuple[int, int], Backfill] = {
         (one.meter_id, one.shard): one for work in world.work for one in work
     }
@@ -176,6 +198,7 @@ def test_meters_of_the_same_events_add_up_whatever_the_sink_lags(
     assert windows(world) == windows(plain)
     assert fates(world) == fates(plain)
     assert counted_fates(world.counts) == Counter(row.fate for row in world.rows.values())
+    assert totals(world) == stored_totals(world) == totals(plain)
 
 
 def some(number_: int) -> list[tuple[str, str, int, object, str]]:

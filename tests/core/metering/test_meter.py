@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.core.metering.extract import MeterIndex, measure
-from pipeline.core.metering.meter import AGGREGATIONS, Meter, change, define, event_from_ns
+from pipeline.core.metering.extract import AS_SPELLED, MeterIndex, measure
+from pipeline.core.metering.meter import AGGREGATIONS, MAX_EARLIER, Meter, change, define, event_from_ns
 from pipeline.core.values import number
 from pipeline.errors import Rejected
 
@@ -20,6 +20,25 @@ PARSE = [case for case in CASES if case["id"].startswith("parse event: ")]
 # tests; OpenMeter's own Kafka format (serializer_test.go), since ours is the CloudEvent itself; and the sum
 # of 1000 random events, which the recount of test_aggregate covers.
 ELSEWHERE = ("e2e/", "ingest/httpdriver", "ingest/dedupe_test.go", "kafkaingest/serializer")
+
+# Spellings of one number.
+SPELLINGS = [
+    ["7", "7.0", "7e0", "0.7e1", "70E-1", "7.000000000000000000000000000000000000000000000000000000"],
+    ["1.1", "1.10", "11e-1", "0.0011e3"],
+    ["0", "-0", "0.0", "-0.0e5", "0e999999"],
+    ["-12", "-1.2e1", "-12.00"],
+    ["1e400", "10e399", "0.1E+401"],
+    ["1e-400", "0.1e-399"],
+    [
+        "123456789012345678901234567890",
+        "123456789012345678901234567890.0",
+        "1.2345678901234567890123456789e29",
+    ],
+    ["1" + "0" * 40, "1e40"],
+    ["1" + "0" * 41, "1e41"],
+    ["0." + "0" * 40 + "1", "1e-41"],
+    ["0." + "0" * 41 + "1", "1e-42"],
+]
 
 SUM: dict[str, object] = {
     "slug": "tokens",
@@ -172,9 +191,50 @@ def test_names_dimensions_and_texts_of_a_live_meter_may_change() -> None:
         {**SUM, "groupBy": {"region": "$.region"}, "name": "New", "description": "d", "metadata": {"a": "b"}},
         9,
     )
-    new = change(old, wanted)
+    new = change(old, wanted, 9)
     assert new.meter_id == 7
     assert (new.group_by, new.name, new.description) == ({"region": "$.region"}, "New", "d")
+
+
+def test_an_event_keeps_the_dimensions_that_were_in_force_when_it_was_decided() -> None:
+    """Dimensions are added, get another path, go and come back; a change of the name alone is none of these."""
+    changes: list[tuple[int, dict[str, str]]] = [
+        (12, {"model": "$.model"}),
+        (15, {"model": "$.model"}),
+        (20, {"model": "$.engine"}),
+        (21, {}),
+        (30, {"model": "$.model"}),
+    ]
+    changing = meter(groupBy=...)
+    for revision, group_by in changes:
+        changing = change(changing, meter(groupBy=group_by, name=f"at {revision}"), revision)
+    assert [one.until for one in changing.earlier] == [12, 20, 21, 30]
+    expected = [
+        (0, {}), (7, {}), (11, {}), (12, {"model": "$.model"}), (19, {"model": "$.model"}),
+        (20, {"model": "$.engine"}), (21, {}), (29, {}), (30, {"model": "$.model"}), (99, {"model": "$.model"}),
+    ]  # fmt: skip
+    assert [(revision, changing.group_by_at(revision)) for revision, _ in expected] == expected
+    as_of = changing.as_of(20)
+    assert (as_of.group_by, as_of.meter_id, as_of.earlier) == ({"model": "$.engine"}, 7, ())
+    assert changing.as_of(99) == msgspec.structs.replace(changing, earlier=())
+
+
+def test_dimensions_change_as_often_as_a_definition_can_hold() -> None:
+    changing = meter()
+    for revision in range(MAX_EARLIER):
+        changing = change(changing, meter(groupBy={"a": f"$.a{revision}"}), 10 + revision)
+    assert len(msgspec.json.encode(changing)) < 512 << 10
+    with pytest.raises(Rejected, match="have changed 200 times") as raised:
+        change(changing, meter(groupBy={}), 999)
+    assert raised.value.reason == "meter-conflict"
+    assert change(changing, meter(groupBy=changing.group_by, name="other"), 999).name == "other"
+    wide = meter(groupBy={f"d{n}": f"$.{'a' * 250}{n}" for n in range(50)})
+    revision = 10
+    with pytest.raises(Rejected, match="create a new meter"):
+        while revision < 10 + MAX_EARLIER:
+            body = {**wide.group_by, "last": f"$.last{revision}"}
+            body.pop("d0", None)
+            wide, revision = change(wide, meter(groupBy=body), revision), revision + 1
 
 
 @pytest.mark.parametrize(
@@ -191,7 +251,7 @@ def test_names_dimensions_and_texts_of_a_live_meter_may_change() -> None:
 )
 def test_what_was_counted_may_not_change(members: dict[str, object]) -> None:
     with pytest.raises(Rejected) as raised:
-        change(meter(), meter(**members))
+        change(meter(), meter(**members), 9)
     assert raised.value.reason == "meter-conflict"
 
 
@@ -202,13 +262,14 @@ def test_what_was_counted_may_not_change(members: dict[str, object]) -> None:
         (b'{"model": null, "usage": null}', "", ""),
         (b"{}", "", ""),
         (b"null", "", ""),
-        (b'{"model": 1.50, "usage": {"kind": 1e2}}', "1e2", "1.50"),
+        (b'{"model": 1.50, "usage": {"kind": 1e2}}', "100", "1.5"),
+        (b'{"model": "1.50", "usage": {"kind": "1e2"}}', "1e2", "1.50"),
         (b'{"model": true, "usage": {"kind": false}}', "false", "true"),
         (b'{"model": 123456789012345678901234567890, "usage": 5}', "", "123456789012345678901234567890"),
         (
             b'{"model": {"b": 1.50, "a": [null, "x"]}, "usage": {"kind": []}}',
             "[]",
-            '{"a":[null,"x"],"b":1.50}',
+            '{"a":[null,"x"],"b":1.5}',
         ),
         ('{"model": "\u00e9 \\u0001 \u2028", "usage": {"kind": "\'"}}'.encode(), "'", "\u00e9 \u0001 \u2028"),
         (b'{"model": "first", "model": "last"}', "", "last"),
@@ -223,7 +284,7 @@ def test_dimensions_are_texts(data: bytes, kind: str, model: str) -> None:
     ("data", "member"),
     [
         (b'{"tokens": "1.50"}', "1.50"),
-        (b'{"tokens": 1.50}', "1.50"),
+        (b'{"tokens": 1.50}', "1.5"),
         (b'{"tokens": true}', "true"),
         (b'{"tokens": ""}', ""),
         (b'{"tokens": {"b": 1, "a": 2}}', '{"a":2,"b":1}'),
@@ -267,6 +328,56 @@ def test_a_deep_value_property() -> None:
     for data in (b'{"usage": {"all tokens": [1]}}', b'{"usage": 5}', b"{}"):
         with pytest.raises(Rejected, match="missing value property"):
             measure(deep, data)
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS, ids=lambda spellings: spellings[0][:20])
+def test_a_number_of_json_is_one_dimension_and_one_member_however_it_is_spelled(spellings: list[str]) -> None:
+    unique = meter(aggregation="UNIQUE_COUNT", groupBy={"a": "$.a", "b": "$.b[0].c"})
+    found = {
+        (value, *dimensions.values())
+        for spelling in spellings
+        for value, dimensions in [
+            measure(unique, f'{{"tokens":{spelling},"a":{spelling},"b":[{{"c":[{spelling}]}}]}}'.encode())
+        ]
+    }
+    ((member, plain, nested),) = found
+    assert member == plain and nested == f"[{plain}]"
+    quoted = {measure(unique, f'{{"tokens":"{spelling}"}}'.encode())[0] for spelling in spellings}
+    assert quoted == set(spellings), "text stays as it is"
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS, ids=lambda spellings: spellings[0][:20])
+def test_events_of_older_versions_are_read_by_their_spelling(spellings: list[str]) -> None:
+    unique = meter(aggregation="UNIQUE_COUNT", groupBy={"a": "$.a"})
+    for spelling in spellings:
+        value, dimensions = measure(
+            unique, f'{{"tokens":{spelling},"a":{spelling}}}'.encode(), rules=AS_SPELLED
+        )
+        kept = "0" if spelling == "-0" else spelling
+        assert (value, dimensions) == (kept, {"a": kept})
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("$['$a']", b'{"$a":7}'),
+        ("$['it\\'s']", b'{"it\'s":7}'),
+        ('$["it\'s"]', b'{"it\'s":7}'),
+        ("$['a\"b']", b'{"a\\"b":7}'),
+        ("$['a\\\\b']", b'{"a\\\\b":7}'),
+        ("$['\\u0000']", b'{"\\u0000":7}'),
+        ("$['\\ud83d\\ude00']", '{"\U0001f600":7}'.encode()),
+        ("$['a--b']", b'{"a--b":7}'),
+        ("$['a b']['$']", b'{"a b":{"$":7}}'),
+    ],
+)  # fmt: skip
+def test_any_member_can_be_metered(path: str, data: bytes) -> None:
+    of = meter(valueProperty=path, groupBy={"d": '$["d\\"d"]'})
+    assert measure(of, data) == (number.atto(7), {"d": ""})
+    for nothing, reason in ((b"{}", "value-missing"), (b"null", "no-data")):
+        with pytest.raises(Rejected) as raised:
+            measure(of, nothing)
+        assert raised.value.reason == reason
 
 
 def test_the_index_knows_namespace_and_type() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.core.metering.reconcile import (
     FATES,
+    MeterReport,
     MeterStored,
     PlaceStored,
     Stored,
     UniqueDifference,
     WindowDifference,
     in_flight,
+    meter_totals,
     reconcile,
 )
 from pipeline.records import Counts
@@ -91,7 +94,7 @@ def test_a_stage_that_reads_more_than_it_was_given() -> None:
 
 
 def test_equal_storage_is_ok() -> None:
-    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 70, 70),))
+    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70),))
     report = reconcile(whole(), {"default": stored})
     assert (report.ok, report.settled) == (True, True)
 
@@ -164,14 +167,80 @@ def test_a_stored_namespace_that_nobody_read_is_named() -> None:
 def test_windows_that_differ_are_named_by_meter_subject_and_minute() -> None:
     stored = Stored(
         FATES_OF_ALL,
-        (MeterStored("tokens", 70, 69),),
-        (WindowDifference("tokens", "acme", "2026-01-01T00:00:00Z", 2, 1),),
+        (MeterStored("tokens", 7, 70, 69),),
+        (WindowDifference("tokens", 7, "acme", "2026-01-01T00:00:00Z", 2, 1),),
     )
     assert reconcile(whole(), {"default": stored}).differences == [
-        "default: meter tokens counted 70 stored events, but its windows hold 69.",
-        "default: meter tokens, subject acme, minute 2026-01-01T00:00:00Z: "
+        "default: meter tokens (7), subject acme, minute 2026-01-01T00:00:00Z: "
         "2 stored events, but the window holds 1.",
+        "default: meter tokens (7) counted 70 stored events, but its windows hold 69.",
     ]
+
+
+METERS = {"/meter/bill/7/counted": 68, "/meter/bill/7/refused/value-null": 2, "/meter/calls/9/counted": 70}
+LATER = {"read": 5, "counted>counted": 5, "/meter/bill/12/counted": 4, "/meter/bill/12/refused/no-data": 1}
+HELD = (
+    MeterStored("bill", 7, 68, 68, 68, {"value-null": 2}),
+    MeterStored("bill", 12, 4, 4, 4, {"no-data": 1}),
+    MeterStored("calls", 9, 70, 70, 70),
+)
+
+
+def metered() -> list[Counts]:
+    """Two meters of one slug, the newer one by a backfill, and another one; in several partitions."""
+    aggregate = counts("aggregate", AGGREGATE | METERS)
+    return [
+        *whole()[:2],
+        aggregate,
+        counts("backfill", LATER),
+        counts("aggregate", {"/meter/bill/7/counted": 0}),
+    ]
+
+
+def test_each_meter_has_its_totals_by_id() -> None:
+    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, HELD)})
+    assert report.differences == []
+    assert (
+        report.namespaces[0].meters
+        == meter_totals(metered())["default"]
+        == [
+            MeterReport("bill", 7, 68, {"value-null": 2}),
+            MeterReport("bill", 12, 4, {"no-data": 1}),
+            MeterReport("calls", 9, 70, {}),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("held", "sentence"),
+    [
+        (replace(HELD[0], totalled=67), "meter bill (7) counted 68 events, but 67 are stored so."),
+        (replace(HELD[1], windows=5), "meter bill (12) counted 4 stored events, but its windows hold 5."),
+        (replace(HELD[1], refused={}), "meter bill (12) refused 1 events as no-data, but 0 are stored so."),
+        (
+            replace(HELD[2], refused={"value-null": 1}),
+            "meter calls (9) refused 0 events as value-null, but 1 are stored so.",
+        ),
+    ],
+    ids=["counted", "windows", "refused", "not-refused"],
+)
+def test_a_meter_that_differs_is_named(held: MeterStored, sentence: str) -> None:
+    meters = tuple(held if one.meter_id == held.meter_id else one for one in HELD)
+    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, meters)})
+    assert report.differences == [f"default: {sentence}"]
+
+
+def test_a_meter_that_is_not_stored_at_all_is_named() -> None:
+    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, HELD[1:])})
+    assert report.differences == [
+        "default: meter bill (7) counted 68 events, but 0 are stored so.",
+        "default: meter bill (7) refused 2 events as value-null, but 0 are stored so.",
+    ]
+
+
+def test_what_older_versions_counted_has_no_totals_and_is_no_difference() -> None:
+    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70, totalled=0),))
+    assert reconcile(whole(), {"default": stored}).ok
 
 
 amounts = st.integers(min_value=0, max_value=10**6)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.metering import window_state
-from pipeline.core.metering.meter import define
+from pipeline.core.metering.meter import change, define
 from pipeline.core.metering.usage_query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
 from pipeline.core.metering.usage_result import (
     EdgeEvent,
@@ -58,6 +58,23 @@ def meter(aggregation: str) -> Any:
         ({"window": "day"}, "invalid window: day, it must be one of MINUTE HOUR DAY MONTH"),
         ({"tz": "Mars/Olympus"}, "invalid time zone: Mars/Olympus"),
         ({"tz": ""}, "invalid time zone: "),
+        *(
+            ({"tz": tz}, f"invalid time zone: {tz}")
+            for tz in (
+                "localtime",
+                "posixrules",
+                "Factory",
+                "posix/Europe/Berlin",
+                "right/Europe/Berlin",
+                "zone.tab",
+                "tzdata.zi",
+                "europe/berlin",
+                "Europe",
+                "/etc/localtime",
+                "Europe/Berlin\x00",
+                " UTC",
+            )
+        ),
         ({"tz": "../../etc/passwd"}, "invalid time zone: ../../etc/passwd"),
         ({"tz": "/etc/localtime"}, "invalid time zone: /etc/localtime"),
         ({"tz": "America"}, "invalid time zone: America"),
@@ -212,6 +229,8 @@ events = st.lists(
         received_at_ms=st.integers(min_value=0, max_value=10),
         partition=st.just(0),
         offset=st.integers(min_value=0, max_value=10**6),
+        decided=st.just(7),
+        rules=st.sampled_from([0, 1]),
     ),
     max_size=30,
     unique_by=lambda event: event.offset,
@@ -234,7 +253,7 @@ def test_any_split_and_order_of_events_gives_one_answer(
 
 
 def test_an_edge_event_is_measured_as_it_was_counted() -> None:
-    event = EdgeEvent("s", '{"value": 1.5, "kind": "x"}', 90 * NS_PER_S, 4, 2, 9)
+    event = EdgeEvent("s", '{"value": 1.5, "kind": "x"}', 90 * NS_PER_S, 4, 2, 9, 7, 1)
     query = usage_query(meter("LATEST"), group_by=["kind"], window="MINUTE")
     order = window_state.order(90 * NS_PER_S, 4, 2, 9)
     assert edge_reader(query)(event) == (Key(60, ("x",), ""), Part(15 * 10**17, order, 1, 60, 60))
@@ -242,6 +261,32 @@ def test_an_edge_event_is_measured_as_it_was_counted() -> None:
     assert edge_reader(filtered)(event) is None
     with pytest.raises(Broken):
         edge_reader(query)(event._replace(data='{"value": "text"}'))
+
+
+def test_an_edge_event_has_the_dimensions_of_when_it_was_decided() -> None:
+    first = define(BODY | {"groupBy": {"region": "$.region"}}, 7)
+    changed = change(first, define(BODY | {"groupBy": {"kind": "$.kind"}}, 7), 20)
+    changed = change(changed, define(BODY | {"groupBy": {"kind": "$.sort", "region": "$.region"}}, 7), 30)
+    data = '{"value": 1, "kind": "k", "sort": "s", "region": "r"}'
+    rows = {7: ("", "r"), 19: ("", "r"), 20: ("k", ""), 30: ("s", "r")}
+    grouped = edge_reader(usage_query(changed, group_by=["kind", "region"]))
+    for decided, dimensions in rows.items():
+        event = EdgeEvent("s", data, 5, 4, 2, 9, decided, 1)
+        found = grouped(event)
+        assert found is not None and found[0].dimensions == dimensions
+        for place, name in enumerate(("kind", "region")):
+            for value in ("", "k", "s", "r"):
+                kept = edge_reader(usage_query(changed, filters={name: [value]}))(event)
+                assert (kept is not None) == (dimensions[place] == value)
+
+
+@pytest.mark.parametrize(("rules", "kind"), [(0, "7.0"), (1, "7")])
+def test_an_edge_event_is_read_by_the_rules_of_its_time(rules: int, kind: str) -> None:
+    event = EdgeEvent("s", '{"value": 1.0, "kind": 7.0}', 5, 4, 2, 9, 7, rules)
+    found = edge_reader(usage_query(meter("UNIQUE_COUNT"), group_by=["kind"]))(event)
+    assert found is not None and found[0].dimensions == (kind,)
+    member = "1.0" if rules == 0 else "1"
+    assert found[1].members == {window_state.member_digest(member).hex()}
 
 
 @pytest.mark.parametrize(

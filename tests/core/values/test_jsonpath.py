@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,17 @@ from msgspec import UNSET
 from pipeline.core.values import jsonpath
 from pipeline.errors import Rejected
 
-DATA = {"a": {"b": 1, "b c": 2, "größe": 3}, "list": [10, [20, {"x": 21}]], "nil": None, "": 5, "-": 6}
+DATA = {
+    "a": {"b": 1, "b c": 2, "größe": 3},
+    "list": [10, [20, {"x": 21}]],
+    "nil": None,
+    "": 5,
+    "-": 6,
+    "$a": 7,
+    "it's": 8,
+    'a"\\\n': 9,
+    "\U0001f600": 10,
+}
 
 READ = [
     ("$.a.b", ("a", "b"), 1),
@@ -27,6 +39,15 @@ READ = [
     ("$.a[0]", ("a", 0), UNSET),
     ("$.a.b.c", ("a", "b", "c"), UNSET),
     ("$['-']", ("-",), 6),
+    ("$['$a']", ("$a",), 7),
+    ("$['it\\'s']", ("it's",), 8),
+    ('$["it\'s"]', ("it's",), 8),
+    ("$['a\"\\\\\\n']", ('a"\\\n',), 9),
+    ('$["a\\"\\u005c\\u000A"]', ('a"\\\n',), 9),
+    ("$['\\ud83d\\ude00']", ("\U0001f600",), 10),
+    ("$['\U0001f600']", ("\U0001f600",), 10),
+    ("$['\\/']", ("/",), UNSET),
+    ("$['--'].a--b['`']['\ufffd']", ("--", "a--b", "`", "\ufffd"), UNSET),
     ("$.trace-id", ("trace-id",), UNSET),
     ("$." + "a" * 254, ("a" * 254,), UNSET),
 ]
@@ -35,9 +56,10 @@ REFUSED = [
     "", "a", "a.b", "@.a", " $.a", "$", "$.", "$[0]", "$[0].a", "$..a", "$..*", "$.*", "$.a[*]", "$.a[-1]",
     "$.a[01]", "$.a[1:2]", "$.a[0,1]", "$['a','b']",
     "$.a b", "$.a ", "$.a\n", "$.1a", "$.a[", "$.a[]", "$['']",
-    "$['a\"]", "$['a'b']", "$['a\\'b']", "$.a\\b", "$.a--b", "$['a--b']", "$.a;--",
-    "$.$a", "$['$a']", "$.`a`",
-    "$['`']", "$.a'", "$.a') OR ('1'='1", "$['a')]", "$[?(@.a>1)]", "$.a[?(@.b)]", "$[(@.length-1)]", "$.a()",
+    "$['a\"]", "$['a'b']", "$['a\\']", "$.a\\b", "$['a\\x']", "$['\\u12']", "$[\"\\'\"]", "$.a;--",
+    "$['\\ud83d']", "$['\\ude00\\ud83d']", "$['\ud800']", "$['\\\n']",
+    "$.$a", "$.`a`",
+    "$.a'", "$.a') OR ('1'='1", "$['a')]", "$[?(@.a>1)]", "$.a[?(@.b)]", "$[(@.length-1)]", "$.a()",
     "$.a/*x*/", "$.a\x00", "$['a\x00b']", "$['a\nb']", "$.größe", "$." + "a" * 255,
     "$." + "a" * 10_240, None, 5, True, ["$.a"], {"$": 1},
 ]  # fmt: skip
@@ -58,12 +80,17 @@ def test_everything_else_is_refused(text: object) -> None:
 
 
 @given(st.text(alphabet="$.['\"]ab0 -?@*\\`\n", max_size=30).map("$".__add__))
-def test_what_is_taken_has_no_dangerous_character(text: str) -> None:
+def test_what_is_taken_finds_a_place_or_none(text: str) -> None:
     try:
         path = jsonpath.parse(text)
     except Rejected:
         return
-    names = "".join(step for step in path if isinstance(step, str))
-    assert not set("'\"\\`$\n") & set(names)
-    assert "--" not in text
+    assert all(path)
     assert jsonpath.get(path, {"a": [{"b": 0}]}) is not None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), st.sampled_from("'\""))
+def test_every_name_can_be_written(name: str, quote: str) -> None:
+    """As RFC 9535 says: JSON's escapes, with the quote of the path in place of JSON's."""
+    escaped = json.dumps(name)[1:-1].replace('\\"', '"').replace(quote, "\\" + quote)
+    assert jsonpath.parse(f"$[{quote}{escaped}{quote}]") == (name,)

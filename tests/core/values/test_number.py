@@ -103,6 +103,36 @@ def test_anything_else_is_refused_with_a_short_reason(value: object, detail: str
     assert len(refusal.value.detail) < 150
 
 
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+
+
+@given(NUMBERS)
+def test_a_canonical_text_is_the_same_number_and_canonical(spelling: str) -> None:
+    text = number.canonical(spelling)
+    assert Decimal(text) == Decimal(spelling)
+    assert number.canonical(text) == text
+    whole, _, fraction = text.removeprefix("-").partition(".")
+    assert "." not in text or not fraction.endswith("0")
+    assert "E" not in text and "+" not in text and text != "-0"
+    assert whole == "0" or not whole.startswith("0")
+
+
+@given(NUMBERS, NUMBERS)
+def test_texts_are_equal_where_numbers_are(a: str, b: str) -> None:
+    context = decimal.Context(prec=400, Emin=-2000, Emax=2000)
+    shifted = f"{context.create_decimal(a) * 1:.60E}"
+    assert number.canonical(shifted) == number.canonical(a) or Decimal(shifted) != Decimal(a)
+    assert (number.canonical(a) == number.canonical(b)) == (Decimal(a) == Decimal(b))
+
+
+def test_a_canonical_text_is_never_much_longer_than_the_number() -> None:
+    assert number.canonical("1e999999999999") == "1e999999999999"
+    assert number.canonical("1" + "0" * 4299) == number.canonical("1e4299") == "1e4299"
+    assert number.canonical("0." + "0" * 4200 + "12") == number.canonical("12e-4202") == "12e-4202"
+    assert number.canonical("1e" + "9" * 4298).endswith("9")
+    assert len(number.canonical("-0." + "9" * 4290)) == 4293
+
+
 def test_small_and_large_add_exactly() -> None:
     assert number.atto("0.1") + number.atto("0.2") == number.atto("0.3")
     assert number.text(number.atto("1e-12") + number.atto(9 * 10**15)) == "9000000000000000.000000000001"

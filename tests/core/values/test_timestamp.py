@@ -62,6 +62,13 @@ def test_refused(text: str) -> None:
     assert len(refused.value.detail) < 200
 
 
+@pytest.mark.parametrize("text", ["2018-04-05T03:56:24 02:00", "2018-04-05t03:56:24.123456789 02:00"])
+def test_a_plus_that_a_url_made_a_space_is_pointed_out(text: str) -> None:
+    with pytest.raises(Rejected, match="in a URL a \\+ has to be sent as %2B") as refused:
+        parse_ns(text)
+    assert refused.value.reason == "bad-time"
+
+
 moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1))
 offsets = st.integers(-23 * 60 - 59, 23 * 60 + 59)
 

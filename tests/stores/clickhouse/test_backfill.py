@@ -226,4 +226,9 @@ def test_a_slug_made_anew_counts_what_the_old_meter_counted_too(store: ClickHous
     assert [row["value"] for row in usage(store, usage_query(old))] == ["3"]
     found = stored(store, namespace)
     assert (found.windows, found.fates) == ((), {"counted": 3})
-    assert {one.meter: (one.events, one.windows) for one in found.meters} == {"m": (5, 5), "n": (3, 3)}
+    assert {(one.meter, one.meter_id): (one.events, one.windows) for one in found.meters} == {
+        ("m", 5): (2, 2),
+        ("m", 9): (3, 3),
+        ("n", 12): (3, 3),
+    }
+    assert [one.totalled for one in found.meters] == [2, 3, 3]

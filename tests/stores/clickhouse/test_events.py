@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.values.filters import Filter, containing, filter_string
 from pipeline.records import Event, Settled
 from pipeline.stores.clickhouse.client import ClickHouse
-from pipeline.stores.clickhouse.events import EventFilter, Place, StoredEvent, events, versions
+from pipeline.stores.clickhouse.events import CountedBy, EventFilter, Place, StoredEvent, events, versions
 from pipeline.stores.clickhouse.rows import rejected_columns, settled_columns
 from tests.fixtures.counted_tenant import NS, at
 
@@ -78,8 +78,9 @@ def test_an_event_comes_back_with_every_digit(store: ClickHouse, filled: str) ->
     (one,) = events(store, EventFilter(filled, equal(id="id1")))
     assert one == StoredEvent(
         "id1", "src", "t", "s", NOON + 1, DATA.decode(), "", "counted", "", "", ["m"],
-        1_740_830_400_123, 1_740_830_401_000, "events", 2, 1, 3,
+        1_740_830_400_123, 1_740_830_401_000, "events", 2, 1, 3, 3, [], [], 0, [],
     )  # fmt: skip
+    assert one.counted_by == [CountedBy("m", None, 0)]
 
 
 def test_a_refused_record_comes_back_as_text(store: ClickHouse, filled: str) -> None:

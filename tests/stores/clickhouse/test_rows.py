@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Broken
-from pipeline.records import Backfilled, Event, Settled, Window
+from pipeline.records import Backfilled, Event, Refused, Settled, Window
 from pipeline.stores.clickhouse.client import TABLES
 from pipeline.stores.clickhouse.rows import (
     LATEST_S,
@@ -95,13 +95,29 @@ def test_a_settled_event(event: Any) -> None:
         "decided": 4,
         "fate_before": "",
         "backfilled": [],
+        "backfilled_rules": [],
+        "rules": 0,
+        "refused_ids": [],
+        "refused_meters": [],
+        "refused_reasons": [],
+        "refused_details": [],
     }
 
 
+def test_what_meters_refused_is_a_list_in_four_columns() -> None:
+    refused = [Refused(4, "bill", "value-null", "value cannot be null"), Refused(9, "n", "value-type", "why")]
+    row = only(settled_columns([Settled(EVENT, "counted", "", ["m"], 4, None, 1, refused)], 777))
+    assert row["rules"] == 1
+    assert (row["refused_ids"], row["refused_meters"]) == ([4, 9], ["bill", "n"])
+    assert row["refused_reasons"] == ["value-null", "value-type"]
+    assert row["refused_details"] == ["value cannot be null", "why"]
+
+
 def test_an_event_that_a_backfill_changed_keeps_the_revision_of_its_decision() -> None:
-    back = Backfilled(decided=4, before="unmetered", meters=[9])
+    back = Backfilled(decided=4, before="unmetered", meters=[9], rules=[1])
     row = only(settled_columns([Settled(EVENT, "counted", "", ["m"], 9, back)], 777))
     changed = {"revision": 9, "decided": 4, "fate_before": "unmetered", "backfilled": [9], "fate": "counted"}
+    changed |= {"backfilled_rules": [1]}
     assert row.items() >= changed.items()
 
 
@@ -164,6 +180,12 @@ def test_a_refused_record() -> None:
         "decided": 0,
         "fate_before": "",
         "backfilled": [],
+        "backfilled_rules": [],
+        "rules": 0,
+        "refused_ids": [],
+        "refused_meters": [],
+        "refused_reasons": [],
+        "refused_details": [],
     }
 
 

@@ -30,7 +30,14 @@ SQL = re.compile(
 )
 
 # Functions whose result is SQL: what they return is traced too, and so is what they are given as SQL.
-BUILDERS = {"text_condition": "column", "time_condition": "operators", "_conditions": "", "_Scope": ""}
+BUILDERS = {
+    "text_condition": "column",
+    "time_condition": "operators",
+    "counted_condition": "",
+    "refused_condition": "",
+    "_conditions": "",
+    "_Scope": "",
+}
 SQL_MEMBERS = {"keys", "conditions"}  # of _Scope, whose making is traced
 # Of the wires: (module, function) that may join SQL. Each takes names from a fixed list or checks them first.
 JOINS = {

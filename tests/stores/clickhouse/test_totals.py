@@ -26,7 +26,11 @@ def test_what_is_whole_has_no_difference(store: ClickHouse, namespace: str) -> N
     tenant(store, namespace)
     found = stored(store, namespace)
     assert found.fates == {"counted": 20, "invalid": 1, "unmetered": 1}
-    assert found.meters == (MeterStored("sum", 20, 20), MeterStored("unique_count", 20, 20))
+    refused = {"value-null": 1}
+    assert found.meters == (
+        MeterStored("sum", 1, 20, 20, 20, refused),
+        MeterStored("unique_count", 2, 20, 20, 20, refused),
+    )
     assert (found.windows, found.uniques) == ((), ())
     assert found.places == (PlaceStored("events", 0, 22),)
     assert namespace in namespaces(store)
@@ -71,8 +75,8 @@ def test_a_stolen_event_is_named(store: ClickHouse, namespace: str) -> None:
     stolen = made._event(Sent(NOON + NS, {"value": 1}, "acme"))
     store.insert("events", settled_columns([Settled(stolen, "counted", "", ["sum"], 100)], 1))
     found = stored(store, namespace)
-    assert found.meters[0] == MeterStored("sum", 21, 20)
-    assert found.windows == (WindowDifference("sum", "acme", "2025-01-31T23:59:00Z", 11, 10),)
+    assert found.meters[0] == MeterStored("sum", 1, 21, 20, 20, {"value-null": 1})
+    assert found.windows == (WindowDifference("sum", 1, "acme", "2025-01-31T23:59:00Z", 11, 10),)
 
 
 def test_two_wrongs_do_not_make_a_right(store: ClickHouse, namespace: str) -> None:
@@ -86,10 +90,13 @@ def test_two_wrongs_do_not_make_a_right(store: ClickHouse, namespace: str) -> No
     ]
     store.insert("events", settled_columns(planted, 1))
     found = stored(store, namespace)
-    assert found.meters == (MeterStored("sum", 20, 20), MeterStored("unique_count", 20, 20))
+    assert [(one.meter, one.events, one.windows) for one in found.meters] == [
+        ("sum", 20, 20),
+        ("unique_count", 20, 20),
+    ]
     assert found.windows == (
-        WindowDifference("unique_count", "acme", "2025-01-31T23:59:00Z", 9, 10),
-        WindowDifference("unique_count", "acme", "2025-02-01T00:00:00Z", 11, 10),
+        WindowDifference("unique_count", 2, "acme", "2025-01-31T23:59:00Z", 9, 10),
+        WindowDifference("unique_count", 2, "acme", "2025-02-01T00:00:00Z", 11, 10),
     )
 
 
