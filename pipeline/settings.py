@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.core.values import strict_toml
 from pipeline.core.values.json_value import sentence_about
@@ -31,10 +38,10 @@ LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` keeps its
 Origin = Literal["env", "file", "default"]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What one process runs with. Arguments win over the environment, the environment over the file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port, comma separated")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -138,16 +145,8 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65535, description="port of a worker's metrics; 0: a free one"
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _File(settings_cls)
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**(_file_values() | _variables() | arguments))
 
     @field_validator("kafka")
     @classmethod
@@ -225,16 +224,6 @@ class Settings(BaseSettings):
         return self
 
 
-class _File(PydanticBaseSettingsSource):
-    """The values of the settings file."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return _file_values().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return _file_values()
-
-
 def _is_key(text: str) -> bool:
     try:
         return len(base64.b64decode(text, validate=True)) == 32
@@ -274,6 +263,12 @@ def _file_values() -> dict[str, Any]:
         if name not in Settings.model_fields:
             raise Rejected("bad-setting", f"{path} sets {name!r}, and there is no such setting{_near(name)}.")
     return values
+
+
+def _variables() -> dict[str, str]:
+    """The values of the environment, by the names of their settings."""
+    names = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    return {names[key.upper()]: value for key, value in os.environ.items() if key.upper() in names}
 
 
 def _near(name: str) -> str:

@@ -5,20 +5,16 @@ Owns: their arguments and tables. Does not own: answers (api), exit codes of err
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 import click
 
+from pipeline.cli.api import ask, ask_json, load_settings, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.metering import _ask, _format, _settings, ask_json
-from pipeline.cli.output import print_value
+from pipeline.cli.output import Row, format_option, listed, print_value
 from pipeline.cli.paths import segment
-from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
 
-Row = dict[str, Any]
-PAGE_SIZE = 1000
 KEY_COLUMNS = ("id", "name", "scopes", "ends with", "created", "expires", "state")
 FILE_HELP = "FILE is a JSON object (- for standard input)."
 
@@ -56,7 +52,7 @@ def keys_create(
         from pipeline.stores.kafka import direct_key
 
         made = direct_key.made("live")
-        direct_key.create(_settings(), namespace, made, name, scopes, expires_at)
+        direct_key.create(load_settings(), namespace, made, name, scopes, expires_at)
         click.echo(made.text)
         return
     if namespace != "default":
@@ -70,7 +66,7 @@ def keys_create(
 
 
 @keys.command("list")
-@_format("table", "json")
+@format_option("table", "json")
 def keys_list(form: str) -> None:
     """List the keys of this namespace, also ended ones.
 
@@ -78,13 +74,13 @@ def keys_list(form: str) -> None:
     Example:
       tallymark keys list
     """
-    rows = list(_every("/keys"))
+    rows = list(pages("/keys"))
     cells = (
         (row["id"], row["name"], " ".join(row["scopes"]), row["last4"], row["createdAt"],
          row.get("expiresAt", ""), _state(row))
         for row in rows
     )  # fmt: skip
-    _print(rows, form, KEY_COLUMNS, cells)
+    listed(rows, form, KEY_COLUMNS, cells)
 
 
 @keys.command("rotate")
@@ -118,11 +114,11 @@ def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
     if direct:
         from pipeline.stores.kafka import direct_key
 
-        direct_key.revoke(_settings(), namespace, id, force)
+        direct_key.revoke(load_settings(), namespace, id, force)
     elif force or namespace != "default":
         raise Rejected("bad-key", "--force and --namespace go with --direct.")
     else:
-        _ask("DELETE", f"/keys/{segment(id)}")
+        ask("DELETE", f"/keys/{segment(id)}")
     click.echo(f"{id} is revoked.")
 
 
@@ -133,7 +129,7 @@ def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
 @click.option("--kind", help="Only this kind of change, such as customer.create.")
 @click.option("--name", help="Only changes of the thing with this id or slug.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@_format("table", "json")
+@format_option("table", "json")
 @click.pass_context
 def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **asked: str | None) -> None:
     """Show who changed what and when, newest first.
@@ -159,7 +155,7 @@ def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **ask
         )
         for row in rows
     )
-    _print(answer, form, ("at", "actor", "change", "of", "result", "from", "request"), cells)
+    listed(answer, form, ("at", "actor", "change", "of", "result", "from", "request"), cells)
     if not answer["chain"]["holds"]:
         click.echo(answer["chain"]["detail"], err=True)
     ctx.exit(0 if answer["chain"]["holds"] else 1)
@@ -179,7 +175,7 @@ def customers() -> None:
 @click.option("--subject", help="Only those with a subject that has this in it.")
 @click.option("--name", help="Only those with this in their name.")
 @click.option("--deleted", is_flag=True, help="Deleted ones too.")
-@_format("table", "json")
+@format_option("table", "json")
 def customers_list(subject: str | None, name: str | None, deleted: bool, form: str) -> None:
     """List customers by name.
 
@@ -188,13 +184,13 @@ def customers_list(subject: str | None, name: str | None, deleted: bool, form: s
       tallymark customers list --subject acme
     """
     asked = {"subject": subject, "name": name, "includeDeleted": "true" if deleted else None}
-    rows = list(_every("/customers", [(key, text) for key, text in asked.items() if text is not None]))
+    rows = list(pages("/customers", [(key, text) for key, text in asked.items() if text is not None]))
     cells = (
         (row["id"], row.get("key", ""), row["name"], row.get("currency", ""),
          " ".join((row.get("usageAttribution") or {}).get("subjectKeys", [])))
         for row in rows
     )  # fmt: skip
-    _print(rows, form, ("id", "key", "name", "currency", "subjects"), cells)
+    listed(rows, form, ("id", "key", "name", "currency", "subjects"), cells)
 
 
 @customers.command("update")
@@ -223,7 +219,7 @@ def subjects() -> None:
 
 
 @subjects.command("list")
-@_format("table", "json")
+@format_option("table", "json")
 def subjects_list(form: str) -> None:
     """List subjects by key.
 
@@ -233,7 +229,7 @@ def subjects_list(form: str) -> None:
     """
     rows = ask_json("GET", "/subjects")
     cells = ((row["id"], row["key"], row.get("displayName") or "") for row in rows)
-    _print(rows, form, ("id", "key", "name"), cells)
+    listed(rows, form, ("id", "key", "name"), cells)
 
 
 @subjects.command("upsert")
@@ -262,7 +258,7 @@ def features() -> None:
 
 @features.command("list")
 @click.option("--archived", is_flag=True, help="Archived ones too.")
-@_format("table", "json")
+@format_option("table", "json")
 def features_list(archived: bool, form: str) -> None:
     """List features by name.
 
@@ -270,12 +266,12 @@ def features_list(archived: bool, form: str) -> None:
     Example:
       tallymark features list --archived
     """
-    rows = list(_every("/features", [("includeArchived", "true")] if archived else []))
+    rows = list(pages("/features", [("includeArchived", "true")] if archived else []))
     cells = (
         (row["id"], row["key"], row["name"], row.get("meterSlug", ""), row.get("archivedAt", ""))
         for row in rows
     )
-    _print(rows, form, ("id", "key", "name", "meter", "archived"), cells)
+    listed(rows, form, ("id", "key", "name", "meter", "archived"), cells)
 
 
 def _help(text: str, example: str) -> str:
@@ -308,7 +304,7 @@ def _deletes(group: click.Group, path: str, verb: str) -> None:
     )
     @click.argument("id")
     def delete(id: str) -> None:
-        _ask("DELETE", f"{path}/{segment(id)}")
+        ask("DELETE", f"{path}/{segment(id)}")
         click.echo(f"{id} is {verb}d.")
 
 
@@ -325,26 +321,7 @@ for _group, _path in ((customers, "/customers"), (features, "/features")):
 COMMANDS: list[click.Command] = [keys, audit, customers, subjects, features]
 
 
-def _every(path: str, params: list[tuple[str, str]] | None = None) -> Iterator[Row]:
-    """All items of a list, page by page."""
-    number = 1
-    while True:
-        asked = [*(params or []), ("page", number), ("pageSize", PAGE_SIZE)]
-        items = ask_json("GET", path, params=asked)["items"]
-        yield from items
-        if len(items) < PAGE_SIZE:
-            return
-        number += 1
-
-
 def _state(key: Row) -> str:
     if "revokedAt" in key:
         return "revoked"
     return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "in force"
-
-
-def _print(rows: Any, form: str, columns: tuple[str, ...], cells: Any) -> None:
-    if form == "json":
-        print_value(rows)
-    else:
-        print_table(columns, cells)

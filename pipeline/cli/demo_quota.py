@@ -10,6 +10,7 @@ import secrets
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from decimal import Decimal
 
 from rich.console import Console
 
@@ -89,10 +90,9 @@ def _send(settings: Settings, number: int) -> None:
     ask(settings, "POST", "/events", json=event)
 
 
-def _value(settings: Settings) -> dict[str, float]:
-    found: dict[str, float] = json_of(
-        ask(settings, "GET", "/customers/initech/entitlements/input_tokens/value")
-    )
+def _value(settings: Settings) -> dict[str, Decimal]:
+    answer = ask(settings, "GET", "/customers/initech/entitlements/input_tokens/value")
+    found: dict[str, Decimal] = json_of(answer)
     return found
 
 

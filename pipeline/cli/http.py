@@ -1,23 +1,47 @@
 """How the commands ask the API.
 
-Owns: one HTTP request, what its failure means, and the JSON of an answer. Does not own: what is asked (metering).
+Owns: one HTTP request, what its failure means, the JSON of an answer with all its digits. Does not own: what is asked
+(cli.api), how it is shown (output).
+
+The standard library does it: importing a larger client takes longer than most answers.
 """
 
 from __future__ import annotations
 
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+import msgspec
 
 from pipeline.core.values import json_value
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import LOCAL_KEY_FILE, Settings, is_loopback
 
-# reconcile and apply wait for the pipeline as long as they are told, at most 600 s
-TIMEOUT = httpx.Timeout(660.0, connect=5.0)
 PREFIX = "/api/v"
+CONNECT_S = 5.0
+# `reconcile` and `meters apply` wait for the pipeline for up to 600 s.
+ANSWER_S = 660.0
+
+Params = Iterable[tuple[str, "str | int | float | bool | None"]]
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Answer(NamedTuple):
+    """A good answer of the API. content_type: as its header states it; content: the bytes of its body."""
+
+    content_type: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
 
 
 def ask(
@@ -25,42 +49,54 @@ def ask(
     method: str,
     path: str,
     *,
-    params: list[tuple[str, str | int | float | bool | None]] | None = None,
+    params: Params = (),
     json: Any = None,
     accept: str = "application/json",
     version: int = 1,
-    transport: httpx.BaseTransport | None = None,
-) -> httpx.Response:
+) -> Answer:
     """The API's answer to one request, when it is a good one.
 
-    path: below /api/v1, or another version. Raises Unavailable when nobody answers or a neighbour is down,
-    Rejected with the API's own reason and sentence, and Broken for any other answer.
+    Args:
+        path: below /api/v1, or below the prefix of another `version`; its segments are quoted.
+        params: of the query; a name may be repeated.
+        json: the body; Decimals are written with all their digits. None: no body.
+
+    Raises:
+        Unavailable: the API cannot be reached, or a service that it needs is down.
+        Rejected: the API's own reason and sentence.
+        Broken: any other answer.
     """
     url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
+    if asked := urlencode([(name, _text(value)) for name, value in params]):
+        url += "?" + asked
     headers = {"accept": accept} | authorization(settings)
-    encrypted = not url.startswith("http://")  # else reading the certificates is 20 ms for nothing
+    if json is not None:
+        headers["content-type"] = "application/json"
+    request = urllib.request.Request(
+        url, None if json is None else _encode(json), headers=headers, method=method
+    )
     try:
-        with httpx.Client(timeout=TIMEOUT, transport=transport, verify=encrypted) as client:
-            response = client.request(method, url, params=params, json=json, headers=headers)
-    except httpx.InvalidURL as error:
+        with _opener().open(request, timeout=CONNECT_S) as response:
+            answer = Answer(response.headers.get("content-type", ""), response.read())
+    except http.client.InvalidURL as error:
         raise Rejected("bad-setting", f"api_url: {settings.api_url} is no URL: {error}.") from error
-    except httpx.RequestError as error:
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise Unavailable(
-            f"The API at {settings.api_url} does not answer: {error or type(error).__name__}; "
+            f"The API at {settings.api_url} does not answer ({str(cause) or type(cause).__name__}); "
             "is `tallymark dev` or `tallymark api` running?"
         ) from error
-    if response.is_success:
-        return response
-    raise _error(settings, response)
+    if 200 <= response.status < 300:
+        return answer
+    raise _error(settings, response.status, answer.content)
 
 
-def json_of(response: httpx.Response) -> Any:
+def json_of(answer: Answer) -> Any:
     """The JSON of an answer, fractions as Decimal. Raises Broken where it is none of Tallymark's."""
     try:
-        return json_value.read_decimals(response.content)
+        return json_value.read_decimals(answer.content)
     except Rejected as error:
-        where = f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"
-        raise Broken(f"{where} answered, but not as Tallymark's API does. {error.detail}") from error
+        raise Broken(f"The API answered, but not as Tallymark's API does. {error.detail}") from error
 
 
 def authorization(settings: Settings) -> dict[str, str]:
@@ -70,7 +106,7 @@ def authorization(settings: Settings) -> dict[str, str]:
     """
     key = settings.api_key.get_secret_value() or _key_in_file(settings)
     if not (key.isascii() and key.isprintable()):
-        raise Rejected("bad-setting", "api_key: a key is letters, digits and _ only.")
+        raise Rejected("bad-setting", "api_key: a key has letters, digits and _ only.")
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -86,14 +122,52 @@ def _key_in_file(settings: Settings) -> str:
         raise Rejected("bad-setting", f"api_key_file: {path} cannot be read as a key.") from error
 
 
-def _error(settings: Settings, response: httpx.Response) -> Exception:
+def _text(value: str | int | float | bool | None) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _error(settings: Settings, status: int, content: bytes) -> Exception:
     try:
-        body = json_value.read(response.content)
+        body = json_value.read(content)
         reason, detail = str(body["reason"]), str(body["detail"])
     except (Rejected, KeyError, TypeError):
-        return Broken(f"{settings.api_url} answered {response.status_code}, and not as Tallymark's API does.")
-    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return Broken(f"{settings.api_url} answered {status}, and not as Tallymark's API does.")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return Unavailable(detail)
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        detail += " The commands send api_key (TALLYMARK_API_KEY), or what stands in api_key_file."
-    return Rejected(reason, detail) if response.is_client_error else Broken(detail)
+    if status == HTTPStatus.UNAUTHORIZED:
+        detail += " The commands send api_key (TALLYMARK_API_KEY), or the content of api_key_file."
+    return Rejected(reason, detail) if 400 <= status < 500 else Broken(detail)
+
+
+class _Patient(http.client.HTTPConnection):
+    """Connecting has a short limit, the answer a long one."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(ANSWER_S)
+
+
+class _PatientHttps(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(ANSWER_S)
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Patient, request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PatientHttps, request)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Proxies of the environment, and nothing else: no redirects, since the key must not go elsewhere."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (urllib.request.ProxyHandler(), _Http(), _Https(), urllib.request.UnknownHandler()):
+        opener.add_handler(handler)
+    return opener

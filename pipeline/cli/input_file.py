@@ -14,9 +14,9 @@ MAX_BYTES = 1 << 20  # as the API takes
 
 
 def read_object(file: IO[bytes]) -> dict[str, Any]:
-    """The JSON object of a file. Raises Rejected `bad-request`, which names the file."""
+    """The JSON object of a file, fractions as Decimal. Raises Rejected `bad-request`, which names the file."""
     try:
-        found = json_value.read(_content(file))
+        found = json_value.read_decimals(_content(file))
     except Rejected as error:
         raise Rejected("bad-request", json_value.sentence_about(name_of(file), error)) from error
     if not isinstance(found, dict):

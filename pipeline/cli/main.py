@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from pipeline import cli_rebuild
-from pipeline.cli import customers, metering, notifications, quota
+from pipeline.cli import customers, metering, notifications, quota, rebuild
+from pipeline.cli.api import load_settings
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
-
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
 
 EXIT_CODES = {Rejected: 2, Unavailable: 3, Broken: 4}
 PROCESSES = ("dev", "demo", "api", "worker")  # their logs keep the whole traceback
@@ -153,24 +150,26 @@ def api(processes: int) -> None:
     """
     from pipeline.api.server import serve
 
-    serve(_settings(), processes)
+    serve(load_settings(), processes)
 
 
-@main.command()
+_WORKER_HELP = f"""Run one worker of STAGE.
+
+STAGE is {", ".join(STAGES[:-1])} or {STAGES[-1]}. Workers of a stage share its partitions: start as many as you need,
+on as many machines as you like.
+
+\b
+Example:
+  tallymark worker dedupe
+"""
+
+
+@main.command(help=_WORKER_HELP)
 @click.argument("stage", type=click.Choice(STAGES), metavar="STAGE")
 def worker(stage: str) -> None:
-    """Run one worker of STAGE.
-
-    STAGE is ingest, dedupe, aggregate, sink or control. Workers of a stage share its partitions: start as
-    many as you need, on as many machines as you like.
-
-    \b
-    Example:
-      tallymark worker dedupe
-    """
     from pipeline.worker.process import main as run
 
-    run(stage, _settings())
+    run(stage, load_settings())
 
 
 @main.command()
@@ -223,7 +222,7 @@ def apply(lost: tuple[str, ...]) -> None:
     """
     from pipeline.stores.kafka import topics as declared
 
-    settings = _settings()
+    settings = load_settings()
     if lost:
         from pipeline.agents.lost_topics import recreate
 
@@ -246,7 +245,7 @@ def check() -> None:
     """
     from pipeline.stores.kafka import topics as declared
 
-    settings = _settings()
+    settings = load_settings()
     sentences = declared.check(settings)
     for sentence in sentences:
         click.echo(sentence)
@@ -269,7 +268,7 @@ def settings() -> None:
 
     from pipeline import settings as module
 
-    rows = module.rows(_settings())
+    rows = module.rows(load_settings())
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     click.echo(f"file: {module.config_path() or 'none'}")
     for name, value, origin, meaning in rows:
@@ -278,17 +277,11 @@ def settings() -> None:
         click.echo(f"warning: {variable} is set and no setting has that name.", err=True)
 
 
-def _settings() -> Settings:
-    from pipeline.settings import load
-
-    return load()
-
-
 for command in (
     *metering.COMMANDS,
     *customers.COMMANDS,
     *quota.COMMANDS,
     *notifications.COMMANDS,
-    *cli_rebuild.COMMANDS,
+    *rebuild.COMMANDS,
 ):
     main.add_command(command)

@@ -5,31 +5,26 @@ Owns: their arguments. Does not own: answers (api), how they look (output), exit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO
 
 import click
 
 from pipeline.cli import output
+from pipeline.cli.api import ask, ask_json, load_settings
 from pipeline.cli.input_file import read_meters
-from pipeline.cli.output import FATES, event_filter, event_rows, usage_rows
+from pipeline.cli.output import (
+    FATES,
+    event_filter,
+    event_rows,
+    format_option,
+    listed,
+    print_value,
+    usage_rows,
+)
 from pipeline.cli.paths import segment
-from pipeline.cli.tables import print_table
-from pipeline.core.values.json_value import read_decimals
-from pipeline.errors import Broken, Rejected
-
-if TYPE_CHECKING:
-    import httpx
-
-    from pipeline.settings import Settings
+from pipeline.errors import Rejected
 
 WINDOWS = ("MINUTE", "HOUR", "DAY", "MONTH")
-F = TypeVar("F", bound=Callable[..., Any])
-Params = list[tuple[str, "str | int | float | bool | None"]]
-
-
-def _format(*choices: str) -> Callable[[F], F]:
-    return click.option("--format", "form", type=click.Choice(choices), default="table", show_default=True)
 
 
 @click.group()
@@ -68,7 +63,7 @@ def meters_apply(file: IO[bytes], wait_s: float) -> None:
 
 
 @meters.command("list")
-@_format("table", "json")
+@format_option("table", "json")
 def meters_list(form: str) -> None:
     """List the meters in force.
 
@@ -77,18 +72,12 @@ def meters_list(form: str) -> None:
       tallymark meters list --format json
     """
     found = ask_json("GET", "/meters", params=[("pageSize", 1000)])
-    if form == "json":
-        output.print_value(found)
-        return
-    columns = ("slug", "aggregation", "event type", "value", "group by", "revision")
-    print_table(
-        columns,
-        (
-            (m["slug"], m["aggregation"], m["eventType"], m.get("valueProperty", ""),
-             ", ".join(m.get("groupBy", {})), str(m["revision"]))
-            for m in found
-        ),
+    cells = (
+        (m["slug"], m["aggregation"], m["eventType"], m.get("valueProperty", ""), ", ".join(m.get("groupBy", {})),
+         str(m["revision"]))
+        for m in found
     )  # fmt: skip
+    listed(found, form, ("slug", "aggregation", "event type", "value", "group by", "revision"), cells)
 
 
 @meters.command("delete")
@@ -102,13 +91,13 @@ def meters_delete(slug: str) -> None:
     Example:
       tallymark meters delete calls
     """
-    _ask("DELETE", f"/meters/{segment(slug)}")
+    ask("DELETE", f"/meters/{segment(slug)}")
     click.echo(f"{slug} is deleted.")
 
 
 @meters.command("backfill")
 @click.argument("slug")
-@_format("table", "json")
+@format_option("table", "json")
 def meters_backfill(slug: str, form: str) -> None:
     """Show how far SLUG has counted events stored before it.
 
@@ -120,7 +109,7 @@ def meters_backfill(slug: str, form: str) -> None:
     """
     found = ask_json("GET", f"/meters/{segment(slug)}/backfill")
     if form == "json":
-        output.print_value(found)
+        print_value(found)
     else:
         output.print_backfill(found)
 
@@ -142,7 +131,7 @@ def send(file: IO[bytes], topic: str, compression: str) -> None:
     """
     from pipeline.cli import send as sending
 
-    settings = _settings()
+    settings = load_settings()
     sent = sending.send(settings, file, topic=topic, compression=compression)
     click.echo(f"{sent.lines} events sent, {sent.acknowledged} acknowledged by the broker.")
     sending.check_complete(sent, settings)
@@ -161,7 +150,7 @@ def send(file: IO[bytes], topic: str, compression: str) -> None:
 @click.option(
     "--filter", "filters", multiple=True, metavar="K=V", help="Only this value; repeat for several."
 )
-@_format("table", "json", "jsonl", "csv")
+@format_option("table", "json", "jsonl", "csv")
 def usage(
     slug: str,
     *,
@@ -184,7 +173,7 @@ def usage(
       tallymark usage tokens --from 2026-01-01 --window DAY --tz Europe/Berlin --group-by model
       tallymark usage tokens --subject acme --filter model=small --format jsonl
     """
-    params: Params = [("windowTimeZone", tz)]
+    params = [("windowTimeZone", tz)]
     params += [(name, text) for name, text in (("from", from_), ("to", to), ("windowSize", window)) if text]
     params += [("subject", subject) for subject in subjects]
     params += [("groupBy", name) for name in (group_by or "").split(",") if name]
@@ -194,11 +183,11 @@ def usage(
             raise Rejected("bad-query", f"--filter {filtered} is not of the form k=v.")
         params.append((f"filterGroupBy[{name}]", value))
     accept = "text/csv" if form == "csv" else "application/json"
-    response = _ask("GET", f"/meters/{segment(slug)}/query", params=params, accept=accept)
+    answer = ask("GET", f"/meters/{segment(slug)}/query", params=params, accept=accept)
     if form == "csv":
-        click.echo(response.text, nl=False)
+        click.echo(answer.text, nl=False)
         return
-    output.print_usage(usage_rows(response.content, slug, window, tz), form)
+    output.print_usage(usage_rows(answer.content, slug, window, tz), form)
 
 
 @click.command()
@@ -210,7 +199,7 @@ def usage(
 @click.option("--from", "from_", metavar="TIME", help="First instant of the event's time.")
 @click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
-@_format("table", "json", "jsonl")
+@format_option("table", "json", "jsonl")
 def events(form: str, from_: str | None, to: str | None, limit: int, **texts: str | None) -> None:
     """List stored events, newest first, with fate and reason.
 
@@ -222,19 +211,15 @@ def events(form: str, from_: str | None, to: str | None, limit: int, **texts: st
 
     filter_ = event_filter(texts, instant_ns("from", from_), instant_ns("to", to))
     content = event_rows(
-        lambda params: _ask("GET", "/events", params=params, version=2).content, filter_, limit
+        lambda params: ask("GET", "/events", params=params, version=2).content, filter_, limit
     )
-    if form == "table":
-        columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
-        print_table(columns, map(output.event_cells, read_decimals(content)))
-        return
-    output.print_json(content, form)
+    output.print_events(content, form)
 
 
 @click.command()
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
               help="Seconds to wait until nothing is in flight.")  # fmt: skip
-@_format("table", "json")
+@format_option("table", "json")
 @click.pass_context
 def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
     """Check that every event has exactly one fate.
@@ -248,14 +233,14 @@ def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
     """
     report = ask_json("GET", "/reconcile", params=[("wait_s", wait_s)])
     if form == "json":
-        output.print_value(report)
+        print_value(report)
     else:
         output.print_reconcile(report)
     ctx.exit(0 if report["ok"] else 1)
 
 
 @click.command()
-@_format("table", "json")
+@format_option("table", "json")
 @click.pass_context
 def status(ctx: click.Context, form: str) -> None:
     """Show workers, lag and rate of each stage.
@@ -269,36 +254,10 @@ def status(ctx: click.Context, form: str) -> None:
     """
     answer = ask_json("GET", "/status")
     if form == "json":
-        output.print_value(answer)
+        print_value(answer)
     else:
         output.print_status(answer)
     ctx.exit(0 if answer["ok"] else 1)
 
 
 COMMANDS: list[click.Command] = [meters, send, usage, events, reconcile, status]
-
-
-def _ask(method: str, path: str, **request: Any) -> httpx.Response:
-    from pipeline.cli.http import ask
-
-    settings = _settings()
-    response = ask(settings, method, path, **request)
-    wanted = request.get("accept", "application/json")
-    if response.content and not response.headers.get("content-type", "").startswith(wanted):
-        raise Broken(
-            f"{settings.api_url} answers, but not as Tallymark's API does: `api_url` is another server."
-        )
-    return response
-
-
-def ask_json(method: str, path: str, **request: Any) -> Any:
-    """The API's JSON, fractions as Decimal."""
-    from pipeline.cli.http import json_of
-
-    return json_of(_ask(method, path, **request))
-
-
-def _settings() -> Settings:
-    from pipeline.settings import load
-
-    return load()

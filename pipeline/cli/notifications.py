@@ -9,12 +9,10 @@ from typing import IO, Any
 
 import click
 
+from pipeline.cli.api import ask, ask_json, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.metering import _ask, _format
-from pipeline.cli.metering import ask_json as ask
-from pipeline.cli.output import print_value as show
+from pipeline.cli.output import Row, format_option, listed, print_value, text
 from pipeline.cli.paths import segment
-from pipeline.cli.quota import Row, listed, pages, text
 from pipeline.errors import Rejected
 
 RULES, CHANNELS, DELIVERIES = "/notification/rules", "/notification/channels", "/deliveries"
@@ -45,13 +43,13 @@ def rules_create(file: IO[bytes]) -> None:
       echo '{"type": "entitlements.balance.threshold", "name": "80 %", "channels": ["ID"],
              "thresholds": [{"type": "usage_percentage", "value": 80}]}' | tallymark rules create -
     """
-    show(ask("POST", RULES, json=read_object(file)))
+    print_value(ask_json("POST", RULES, json=read_object(file)))
 
 
 @rules.command("list")
 @click.option("--feature", help="Only those that name this feature: an id or key.")
 @click.option("--endpoint", help="Only those that send to this endpoint.")
-@_format("table", "json")
+@format_option("table", "json")
 def rules_list(feature: str | None, endpoint: str | None, form: str) -> None:
     """List rules, oldest first, disabled ones too.
 
@@ -78,7 +76,7 @@ def rules_delete(id: str) -> None:
     Example:
       tallymark rules delete 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"{RULES}/{segment(id)}")
+    ask("DELETE", f"{RULES}/{segment(id)}")
     click.echo(f"{id} is deleted.")
 
 
@@ -93,7 +91,7 @@ def rules_test(id: str) -> None:
     Example:
       tallymark rules test 01J8Z3V9T2M4K6P8R0S2V4X6Z8 && tallymark deliveries list
     """
-    event = ask("POST", f"{RULES}/{segment(id)}/test")
+    event = ask_json("POST", f"{RULES}/{segment(id)}/test")
     click.echo(f"{event['id']} is on its way to {len(event['deliveryStatus'])} endpoint(s).")
 
 
@@ -124,12 +122,12 @@ def endpoints_create(name: str, url: str, headers: tuple[str, ...], secret: str 
         wish["customHeaders"] = dict(_header(one) for one in headers)
     if secret is not None:
         wish["signingSecret"] = secret
-    made = ask("POST", CHANNELS, json=wish)
+    made = ask_json("POST", CHANNELS, json=wish)
     click.echo(f"{made['id']}\n{made['signingSecret']}")
 
 
 @endpoints.command("list")
-@_format("table", "json")
+@format_option("table", "json")
 def endpoints_list(form: str) -> None:
     """List endpoints, oldest first, disabled ones too.
 
@@ -157,7 +155,7 @@ def endpoints_rotate(id: str, overlap_s: int) -> None:
     Example:
       tallymark endpoints rotate 01J8Z3V9T2M4K6P8R0S2V4X6Z8 --overlap 3600
     """
-    made = ask("POST", f"/endpoints/{segment(id)}/rotate", json={"overlapS": overlap_s})
+    made = ask_json("POST", f"/endpoints/{segment(id)}/rotate", json={"overlapS": overlap_s})
     click.echo(made["signingSecret"])
 
 
@@ -170,7 +168,7 @@ def endpoints_delete(id: str) -> None:
     Example:
       tallymark endpoints delete 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"{CHANNELS}/{segment(id)}")
+    ask("DELETE", f"{CHANNELS}/{segment(id)}")
     click.echo(f"{id} is deleted.")
 
 
@@ -193,7 +191,7 @@ def deliveries() -> None:
 )
 @click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@_format("table", "json")
+@format_option("table", "json")
 def deliveries_list(form: str, limit: int, state: str | None, from_: str | None, **asked: str | None) -> None:
     """List deliveries, newest first.
 
@@ -203,7 +201,7 @@ def deliveries_list(form: str, limit: int, state: str | None, from_: str | None,
     """
     asked |= {"from": from_, "state": state and state.upper()}
     params: list[tuple[str, Any]] = [(name, value) for name, value in asked.items() if value is not None]
-    rows = ask("GET", DELIVERIES, params=[*params, ("pageSize", limit)])["items"]
+    rows = ask_json("GET", DELIVERIES, params=[*params, ("pageSize", limit)])["items"]
     cells = (
         (row["id"], row["createdAt"], row["event"]["type"], row["channel"]["id"], row["state"],
          str(row["tries"]), _last(row), row.get("nextAttempt", ""))
@@ -222,7 +220,7 @@ def deliveries_resend(id: str) -> None:
     Example:
       tallymark deliveries resend 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("POST", f"{DELIVERIES}/{segment(id)}/resend")
+    ask("POST", f"{DELIVERIES}/{segment(id)}/resend")
     click.echo(f"{id} is sent again.")
 
 
@@ -242,7 +240,7 @@ def deliveries_replay(endpoint: str, from_: str, to: str, states: tuple[str, ...
     wish: Row = {"from": from_, "to": to}
     if states:
         wish["states"] = [state.upper() for state in states]
-    wanted = ask("POST", f"/endpoints/{segment(endpoint)}/replay", json=wish)
+    wanted = ask_json("POST", f"/endpoints/{segment(endpoint)}/replay", json=wish)
     click.echo(f"What is {' or '.join(wanted['states'])} is sent again.")
 
 

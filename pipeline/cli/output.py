@@ -7,8 +7,9 @@ notifications), tables on a terminal (tables).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ PAGE = 100
 T = TypeVar("T")
 FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
 Row = dict[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Row(msgspec.Struct, rename="camel"):
@@ -107,6 +109,34 @@ def event_rows(ask: Callable[[list[tuple[str, Any]]], bytes], filter_: str, limi
     return msgspec.json.encode(rows)
 
 
+def format_option(*choices: str) -> Callable[[F], F]:
+    """The option `--format` of a command, which comes to it as `form`."""
+    return click.option("--format", "form", type=click.Choice(choices), default="table", show_default=True)
+
+
+def print_value(found: Any) -> None:
+    """Prints JSON; Decimals become numbers with all their digits."""
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(found)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+def listed(
+    rows: Any, form: str, columns: Sequence[str], cells: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Prints a list as JSON (`rows`) or as a table (`cells`)."""
+    if form == "json":
+        print_value(rows)
+    else:
+        print_table(columns, cells, right=right)
+
+
+def text(value: Any) -> str:
+    """A number or text for a table; nothing for nothing."""
+    if value is None:
+        return ""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
 def print_usage(rows: list[Row], form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -132,27 +162,25 @@ def _local(at: str | None, zone: str) -> str:
     return datetime.fromisoformat(at).astimezone(ZoneInfo(zone)).isoformat()
 
 
-def event_cells(row: Row) -> tuple[str, ...]:
+def print_events(content: bytes, form: str) -> None:
+    """Events from the JSON array that the API gave: numbers in their data keep their digits, from text to text."""
+    if form == "json":
+        click.echo(msgspec.json.format(content, indent=2).decode())
+    elif form == "jsonl":
+        for raw in msgspec.json.decode(content, type=list[msgspec.Raw]):
+            click.echo(bytes(raw).decode())
+    else:
+        columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
+        rows = msgspec.json.Decoder(list[Row], float_hook=Decimal).decode(content)
+        print_table(columns, map(_event_cells, rows))
+
+
+def _event_cells(row: Row) -> tuple[str, ...]:
     event = row["event"]
     return (
         event["time"], event["subject"], event["type"], event["id"], event["source"], row["fate"],
         row["reason"], ", ".join(row["meters"]),
     )  # fmt: skip
-
-
-def print_value(value: Any) -> None:
-    """JSON of a value that came from the API, numbers with all their digits."""
-    encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
-
-
-def print_json(content: bytes, form: str) -> None:
-    """JSON as the API gave it: numbers in an event's data keep their digits, from text to text."""
-    if form == "json":
-        click.echo(msgspec.json.format(content, indent=2).decode())
-    else:
-        for row in msgspec.json.decode(content, type=list[msgspec.Raw]):
-            click.echo(bytes(row).decode())
 
 
 def print_backfill(found: Row) -> None:

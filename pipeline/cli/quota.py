@@ -5,22 +5,18 @@ Owns: their arguments and tables. Does not own: answers (api), exit codes of err
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal
-from typing import IO, Any
+from typing import IO
 
 import click
 
-from pipeline.cli.customers import PAGE_SIZE
+from pipeline.cli.api import ask, ask_json, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.metering import WINDOWS, _ask, _format
-from pipeline.cli.metering import ask_json as ask
-from pipeline.cli.output import print_value as show
+from pipeline.cli.metering import WINDOWS
+from pipeline.cli.output import Row, format_option, listed, print_value, text
 from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
 
-Row = dict[str, Any]
 DURATIONS = ("HOUR", "DAY", "WEEK", "MONTH", "YEAR")
 
 
@@ -48,14 +44,14 @@ def entitlements_create(customer: str, file: IO[bytes]) -> None:
       echo '{"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "MONTH"},
              "issueAfterReset": 1000000}' | tallymark entitlements create acme -
     """
-    show(ask("POST", _path(customer), json=read_object(file)))
+    print_value(ask_json("POST", _path(customer), json=read_object(file)))
 
 
 @entitlements.command("list")
 @click.option("--customer", help="Only this customer's: an id or key.")
 @click.option("--feature", help="Only those to this feature: an id or key.")
 @click.option("--active", is_flag=True, help="Only those in force now.")
-@_format("table", "json")
+@format_option("table", "json")
 def entitlements_list(customer: str | None, feature: str | None, active: bool, form: str) -> None:
     """List entitlements, oldest first.
 
@@ -66,7 +62,7 @@ def entitlements_list(customer: str | None, feature: str | None, active: bool, f
     params = [("excludeInactive", "true")] if active else []
     params += [("feature", feature)] if feature else []
     if customer:
-        found = ask("GET", f"/customers/{segment(customer)}")
+        found = ask_json("GET", f"/customers/{segment(customer)}")
         params.append(("customerIds", found["id"]))
     rows = list(pages("/entitlements", params))
     cells = (
@@ -90,7 +86,7 @@ def entitlements_show(customer: str, feature: str) -> None:
     Example:
       tallymark entitlements show acme tokens
     """
-    show(ask("GET", _path(customer, feature)))
+    print_value(ask_json("GET", _path(customer, feature)))
 
 
 @entitlements.command("delete")
@@ -103,14 +99,14 @@ def entitlements_delete(customer: str, feature: str) -> None:
     Example:
       tallymark entitlements delete acme tokens
     """
-    _ask("DELETE", _path(customer, feature))
+    ask("DELETE", _path(customer, feature))
     click.echo(f"{customer} is no longer entitled to {feature}.")
 
 
 @entitlements.command("value")
 @click.argument("customer")
 @click.argument("feature", required=False)
-@_format("table", "json")
+@format_option("table", "json")
 @click.pass_context
 def entitlements_value(ctx: click.Context, customer: str, feature: str | None, form: str) -> None:
     """Show what CUSTOMER may use, of FEATURE or of all, now.
@@ -122,9 +118,9 @@ def entitlements_value(ctx: click.Context, customer: str, feature: str | None, f
       tallymark entitlements value acme tokens && run-the-job
     """
     if feature is None:
-        found = ask("GET", f"/customers/{segment(customer)}/access")["entitlements"]
+        found = ask_json("GET", f"/customers/{segment(customer)}/access")["entitlements"]
     else:
-        found = {feature: ask("GET", _path(customer, feature, "/value"))}
+        found = {feature: ask_json("GET", _path(customer, feature, "/value"))}
     columns = ("feature", "access", "balance", "usage", "overage", "of", "config")
     members = ("balance", "usage", "overage", "totalAvailableGrantAmount", "config")
     cells = (
@@ -177,7 +173,7 @@ def entitlements_grant(
         "minRolloverAmount": min_rollover,
     }
     wish |= {name: value for name, value in more.items() if value is not None}
-    made = ask("POST", _path(customer, feature, "/grants"), json=wish)
+    made = ask_json("POST", _path(customer, feature, "/grants"), json=wish)
     ends = f", until {made['expiresAt']}" if "expiresAt" in made else ""
     click.echo(f"{made['id']}: {text(made['amount'])} of {feature} from {made['effectiveAt']}{ends}")
 
@@ -201,8 +197,8 @@ def entitlements_reset(
     wish: Row = {"retainAnchor": keep_anchor}
     wish |= {} if at is None else {"effectiveAt": at}
     wish |= {} if keep_overage is None else {"preserveOverage": keep_overage}
-    _ask("POST", _path(customer, feature, "/reset"), json=wish)
-    period = ask("GET", _path(customer, feature))["currentUsagePeriod"]
+    ask("POST", _path(customer, feature, "/reset"), json=wish)
+    period = ask_json("GET", _path(customer, feature))["currentUsagePeriod"]
     click.echo(f"The usage period is {_period(period)}.")
 
 
@@ -214,7 +210,7 @@ def entitlements_reset(
 @click.option("--window", type=click.Choice(WINDOWS, case_sensitive=False), default="DAY", show_default=True)
 @click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="IANA zone of the windows.")
 @click.option("--burndown", is_flag=True, help="Segments of the burn-down instead of windows.")
-@_format("table", "json")
+@format_option("table", "json")
 def entitlements_history(
     customer: str,
     feature: str,
@@ -234,9 +230,9 @@ def entitlements_history(
     """
     asked = {"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz}
     params = [(name, value) for name, value in asked.items() if value is not None]
-    found = ask("GET", _path(customer, feature, "/history"), params=params)
+    found = ask_json("GET", _path(customer, feature, "/history"), params=params)
     if form == "json":
-        show(found)
+        print_value(found)
         return
     rows = found["burndownHistory" if burndown else "windowedHistory"]
     members = (
@@ -264,7 +260,7 @@ def grants() -> None:
 @grants.command("list")
 @click.option("--customer", help="Only this customer's: an id or key.")
 @click.option("--feature", help="Only of this feature: an id or key.")
-@_format("table", "json")
+@format_option("table", "json")
 def grants_list(customer: str | None, feature: str | None, form: str) -> None:
     """List grants, oldest first, voided ones too.
 
@@ -294,38 +290,11 @@ def grants_void(id: str, at: str | None) -> None:
     Example:
       tallymark grants void 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
-    _ask("DELETE", f"/grants/{segment(id)}", params=[("at", at)] if at else [])
+    ask("DELETE", f"/grants/{segment(id)}", params=[("at", at)] if at else [])
     click.echo(f"{id} is void.")
 
 
 COMMANDS: list[click.Command] = [entitlements, grants]
-
-
-def pages(path: str, params: list[tuple[str, str]], version: int = 1) -> Iterator[Row]:
-    """All items of a list, page by page."""
-    number = 1
-    while True:
-        asked = [*params, ("page", number), ("pageSize", PAGE_SIZE)]
-        items = ask("GET", path, params=asked, version=version)["items"]
-        yield from items
-        if len(items) < PAGE_SIZE:
-            return
-        number += 1
-
-
-def listed(rows: Any, form: str, columns: tuple[str, ...], cells: Any, right: tuple[str, ...] = ()) -> None:
-    """Prints a list as JSON or as a table."""
-    if form == "json":
-        show(rows)
-    else:
-        print_table(columns, cells, right=right)
-
-
-def text(value: Any) -> str:
-    """A number or text for a table; nothing for nothing."""
-    if value is None:
-        return ""
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _path(customer: str, feature: str | None = None, more: str = "") -> str:

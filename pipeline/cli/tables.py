@@ -1,14 +1,23 @@
 """Tables on a terminal, and plain aligned text where the output goes elsewhere.
 
-Owns: how rows look. Does not own: what is in them. Piped text has one row a line and is never cut off.
+Owns: how rows look. Does not own: what is in them. On a terminal a table is as wide as the terminal: long cells are
+folded, and cut off after a few lines. Piped text has one row a line and is never cut off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from shutil import get_terminal_size
 from typing import IO
 
 import click
+
+GAP = "  "
+FOLDED_LINES = 3  # of one cell on a terminal
+LEAST_WIDTH = 6  # of a folded column
+PADDED_WIDTH = 60  # of a column of piped text; a longer cell moves only the rest of its own row
 
 
 def count(number: int) -> str:
@@ -26,30 +35,102 @@ def print_table(
     out = file or click.get_text_stream("stdout")
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if out.isatty():
-        _rich(columns, cells, right, out)
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        head, *lines = fitted(columns, cells, right, get_terminal_size().columns)
+        click.echo(click.style(head, bold=True), file=out)
+    else:
+        lines = [*plain(columns, cells, right)]
+    for line in lines:
+        click.echo(line, file=out)
+
+
+def plain(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> Iterator[str]:
+    """One line a row, the names first; every cell is whole."""
+    widths = [min(width, PADDED_WIDTH) for width in _widths(columns, cells)]
     for row in (columns, *cells):
-        aligned = (
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(columns, row, widths, strict=True)
-        )
-        click.echo("  ".join(aligned).rstrip(), file=out)
+        yield _line(columns, row, widths, right)
+
+
+def fitted(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str], width: int
+) -> Iterator[str]:
+    """The lines of a table that is at most `width` wide, the names first.
+
+    The widest columns of text become narrower; those that are set to the right hold numbers and stay whole. More
+    columns than fit at LEAST_WIDTH make the table wider.
+    """
+    widths = _shrunk(_widths(columns, cells), [name in right for name in columns], width)
+    yield _line(
+        columns, [_cut(name, limit) for name, limit in zip(columns, widths, strict=True)], widths, right
+    )
+    for row in cells:
+        folded = [_folded(cell, limit) for cell, limit in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            yield _line(columns, parts, widths, right)
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(columns, *cells, strict=True)]
+
+
+def _shrunk(widths: list[int], whole: list[bool], width: int) -> list[int]:
+    """Widths that fit: the columns that may be folded get one common limit, as high as possible."""
+    room = (
+        width
+        - len(GAP) * (len(widths) - 1)
+        - sum(one for one, is_whole in zip(widths, whole, strict=True) if is_whole)
+    )
+    foldable = sorted(one for one, is_whole in zip(widths, whole, strict=True) if not is_whole)
+    limit = foldable[-1] if foldable else 0
+    for place, one in enumerate(foldable):
+        share = room // (len(foldable) - place)
+        if one > share:
+            limit = max(share, LEAST_WIDTH)
+            break
+        room -= one
+    return [one if is_whole else min(one, limit) for one, is_whole in zip(widths, whole, strict=True)]
+
+
+def _folded(cell: str, limit: int) -> list[str]:
+    """A cell in pieces of at most `limit`; the last one ends with … where not all fits into FOLDED_LINES."""
+    pieces: list[str] = []
+    while _width(cell) > limit and len(pieces) < FOLDED_LINES - 1:
+        piece = _begin(cell, limit)
+        pieces.append(piece)
+        cell = cell[len(piece) :]
+    return [*pieces, _cut(cell, limit)]
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if _width(text) <= limit else _begin(text, limit - 1) + "…"
+
+
+def _begin(text: str, limit: int) -> str:
+    """As much of the text as `limit` places hold, at least one character."""
+    used = 0
+    for place, character in enumerate(text):
+        used += _width(character)
+        if used > limit and place:
+            return text[:place]
+    return text
+
+
+def _width(text: str) -> int:
+    """How many places of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(one) in "WF" else not unicodedata.combining(one) for one in text
+    )
+
+
+def _line(columns: Sequence[str], row: Sequence[str], widths: Sequence[int], right: Sequence[str]) -> str:
+    found = []
+    for name, cell, width in zip(columns, row, widths, strict=True):
+        space = " " * (width - _width(cell))
+        found.append(space + cell if name in right else cell + space)
+    return GAP.join(found).rstrip()
 
 
 def _one_line(cell: str) -> str:
     # What a producer wrote must not move the cursor or forge a row.
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cell)
-
-
-def _rich(columns: Sequence[str], rows: list[list[str]], right: Sequence[str], out: IO[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(file=out).print(table)

@@ -4,6 +4,7 @@
 
 import gzip
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ ACCEPTED = None
 BODY = json.dumps(GOOD["data"]).encode()
 STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 
+JSON_TYPE = "application/json"
+
+DATA_TYPE = ("ce_datacontenttype", b"application/json")
+
 Case = tuple[str, bytes | None, Headers, str | None]
 
 
@@ -29,6 +34,18 @@ def raw(old: str, new: bytes) -> bytes:
 
 def data(member: bytes) -> bytes:
     return raw('"tokens":1234', member)
+
+
+def base64_of(content: bytes, **changes: Any) -> bytes:
+    """The good event with its data in `data_base64`."""
+    members = {"data": ABSENT, "datacontenttype": JSON_TYPE, "data_base64": b64encode(content).decode()}
+    return text(**{**members, **changes})
+
+
+def typed(data_type: str, content_type: bytes | None = None) -> Headers:
+    """The headers of binary mode with `ce_datacontenttype`, and with this content type or none."""
+    found = [*binary()[1:], ("ce_datacontenttype", data_type.encode())]
+    return found if content_type is None else [("content-type", content_type), *found]
 
 
 JSON: list[Case] = [
@@ -126,6 +143,33 @@ ENVELOPE: list[Case] = [
     ("28 data_base64", text(data=ABSENT, data_base64="AQID"), (), "data-base64"),
     ("28 data and data_base64", text(data_base64="AQID"), (), "data-base64"),
     ("28 data_base64 null", text(data_base64=None), (), ACCEPTED),
+    ("28 JSON in data_base64", base64_of(BODY), (), ACCEPTED),
+    ("28 JSON in data_base64, spaces around it", base64_of(b" " + BODY + b"\n"), (), ACCEPTED),
+    (
+        "28 JSON in data_base64, +json",
+        base64_of(BODY, datacontenttype="application/vnd.acme+json"),
+        (),
+        ACCEPTED,
+    ),
+    ("28 JSON in data_base64, data null", base64_of(BODY, data=None), (), ACCEPTED),
+    ("28 JSON in data_base64 and data", base64_of(BODY, data={}), (), "data-base64"),
+    ("28 JSON in data_base64 of no type", base64_of(BODY, datacontenttype=ABSENT), (), "data-base64"),
+    (
+        "28 JSON in data_base64 of another type",
+        base64_of(BODY, datacontenttype="text/plain"),
+        (),
+        "data-base64",
+    ),
+    ("28 data_base64 of an array", base64_of(b"[]"), (), "data-base64"),
+    ("28 data_base64 of broken JSON", base64_of(b'{"a":1,"a":2}'), (), "data-base64"),
+    ("28 data_base64 of deep JSON", base64_of(b'{"a":' * 70 + b"1" + b"}" * 70), (), "data-base64"),
+    ("28 data_base64 of deep JSON never closed", base64_of(b"[" * 50_000), (), "data-base64"),
+    ("28 data_base64 of bytes", base64_of(b"\x01\x02\xff"), (), "data-base64"),
+    ("28 data_base64 of nothing", base64_of(b""), (), "data-base64"),
+    ("28 data_base64 that is no base64", base64_of(BODY, data_base64="e30"), (), "data-base64"),
+    ("28 data_base64 that is not ASCII", base64_of(BODY, data_base64="é30="), (), "data-base64"),
+    ("28 data_base64 number", base64_of(BODY, data_base64=1), (), "data-base64"),
+    ("28 JSON in data_base64, wrong name beside it", base64_of(BODY, My_Attr="x"), (), "bad-attribute-name"),
     ("29 data absent", text(data=ABSENT), (), ACCEPTED),
     ("29 data null", text(data=None), (), ACCEPTED),
     ("29 data string", text(data="x"), (), "bad-data"),
@@ -238,7 +282,24 @@ KAFKA: list[Case] = [
     ("63 binary, two members behind the data", b'{"a":1},"source":"x"', binary(), "bad-json"),
     ("63 binary, duplicate member", b'{"a":1,"a":1}', binary(), "duplicate-member"),
     ("63 binary, data in a header", BODY, [*binary(), ("ce_data", b"{}")], "bad-attribute-name"),
-    ("63 binary, datacontenttype in a header", BODY, [*binary(), ("ce_datacontenttype", b"a/json")], "bad-attribute-name"),
+    ("63 binary, ce_datacontenttype equal", BODY, typed(JSON_TYPE, b"application/json"), ACCEPTED),
+    ("63 binary, ce_datacontenttype in another case", BODY, typed("Application/JSON", b"application/json"), ACCEPTED),
+    ("63 binary, ce_datacontenttype with parameters", BODY, typed(JSON_TYPE, b"application/json; charset=utf-8"), ACCEPTED),
+    ("63 binary, ce_datacontenttype alone", BODY, typed("text/json"), ACCEPTED),
+    ("63 binary, ce_datacontenttype alone, no JSON", BODY, typed("text/plain"), "bad-datacontenttype"),
+    ("63 binary, ce_datacontenttype alone, empty", BODY, typed(""), "bad-datacontenttype"),
+    ("63 binary, ce_datacontenttype equal, no JSON", BODY, typed("text/plain", b"text/plain"), "bad-datacontenttype"),
+    ("66 ce_datacontenttype contradicts the content type", BODY, typed("text/plain", b"application/json"), "header-differs"),
+    ("66 ce_datacontenttype is another JSON type", BODY, typed("text/json", b"application/json"), "header-differs"),
+    ("66 ce_datacontenttype repeats the value's", text(datacontenttype=JSON_TYPE), [STRUCTURED, DATA_TYPE], ACCEPTED),
+    ("66 ce_datacontenttype beside none", text(), [STRUCTURED, DATA_TYPE], ACCEPTED),
+    ("66 ce_datacontenttype beside null", text(datacontenttype=None), [STRUCTURED, DATA_TYPE], ACCEPTED),
+    ("66 ce_datacontenttype alone, no content type", text(), [DATA_TYPE], ACCEPTED),
+    ("66 ce_datacontenttype contradicts the value's", text(datacontenttype="text/json"), [STRUCTURED, DATA_TYPE], "header-differs"),
+    ("66 ce_datacontenttype no JSON beside none", text(), [STRUCTURED, ("ce_datacontenttype", b"text/plain")], "header-differs"),
+    ("66 ce_datacontenttype beside a number", text(datacontenttype=1), [STRUCTURED, DATA_TYPE], "bad-datacontenttype"),
+    ("67 ce_datacontenttype null", BODY, [*binary(), ("ce_datacontenttype", None)], "bad-header"),
+    ("70 ce_datacontenttype twice", BODY, [*binary(), DATA_TYPE, DATA_TYPE], "repeated-header"),
     ("63 binary, upper-case attribute", BODY, [*binary(), ("ce_TraceParent", b"1")], "bad-attribute-name"),
     ("63 binary, extension", BODY, [*binary(), ("ce_traceparent", b"1")], ACCEPTED),
     ("63 binary, control character", BODY, [*binary(), ("ce_traceparent", b"\n")], "bad-attribute"),

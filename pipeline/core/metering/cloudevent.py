@@ -1,12 +1,14 @@
 """The CloudEvents 1.0 envelope as it comes in a Kafka record.
 
-Owns: structured or binary mode (Kafka binding 3.1 to 3.3), the names, types and limits of attributes.
+Owns: structured or binary mode (Kafka binding 3.1 to 3.3), the names, types and limits of attributes, and JSON data
+that an SDK wrote as `data_base64`.
 Does not own: JSON itself (values.strict_json), the time and what becomes of an event (event).
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -25,6 +27,7 @@ Envelope = tuple[dict[str, Any], bytes, Any]
 REQUIRED = ("specversion", "id", "source", "type", "subject")
 KNOWN = frozenset((*REQUIRED, "time", "datacontenttype", "dataschema", "data"))
 MAX_ATTRIBUTE_BYTES = 1024
+_DATA = ("data", "data_base64")
 
 _EXACT = frozenset((str, int, bool, type(None)))
 _BACKSLASH = ord("\\")
@@ -91,10 +94,11 @@ def read_record(value: bytes | None, headers: Headers, max_event_bytes: int) -> 
     if value is not None and len(value) > max_event_bytes:
         raise Rejected("too-large", f"The event has {len(value)} bytes; the limit is {max_event_bytes}.")
     attributes, content_type = _attributes(headers)
+    data_type = attributes.pop("datacontenttype", None)
     if content_type is not None and content_type.lower().startswith("application/cloudevents"):
         _refuse_other_formats(content_type)
     elif attributes:
-        return _read_binary(value, attributes, content_type)
+        return _read_binary(value, attributes, _data_type(content_type, data_type))
     elif content_type is not None and not is_json_type(content_type):
         raise Rejected("bad-content-type", f"The content type {content_type[:60]!r} holds no CloudEvent.")
     if not value:
@@ -103,6 +107,8 @@ def read_record(value: bytes | None, headers: Headers, max_event_bytes: int) -> 
     for name, text in attributes.items():
         if text != _as_text(envelope[0].get(name)):
             raise Rejected("header-differs", f"The header ce_{name[:40]} contradicts the event in the value.")
+    if data_type is not None:
+        _check_copy(data_type, envelope[0].get("datacontenttype"))
     return envelope
 
 
@@ -134,8 +140,8 @@ def check_string(name: str, value: Any, reason: str) -> None:
 def settle_optional(value: bytes | None, envelope: Envelope) -> bytes:
     """Check the extensions; return the canonical text without members that are null (null means not set).
 
-    Numbers and booleans stand as strings in that text, so that an event says the same in both modes.
-    Raises Rejected: data-base64, bad-attribute-name, bad-attribute.
+    Numbers and booleans are strings in that text, so that an event has the same content in both modes.
+    Raises Rejected: bad-attribute-name, bad-attribute.
     """
     members, canonical, _ = envelope
     strings = True
@@ -143,10 +149,6 @@ def settle_optional(value: bytes | None, envelope: Envelope) -> bytes:
         if name in KNOWN:
             strings = strings and attribute is not None
         elif name == "data_base64":
-            if attribute is not None:
-                raise Rejected(
-                    "data-base64", "The data is binary (data_base64); metering needs a JSON object."
-                )
             strings = False
         elif not _NAME(name):
             raise Rejected(
@@ -164,6 +166,28 @@ def settle_optional(value: bytes | None, envelope: Envelope) -> bytes:
     for name in exact.keys() - KNOWN:
         exact[name] = _extension_text(name, exact[name])
     return canonical_text(exact)
+
+
+def with_plain_data(value: bytes, members: dict[str, Any]) -> bytes:
+    """The event with the JSON of its `data_base64` as `data`.
+
+    The SDKs for Go, JavaScript and Python write data that was given to them as bytes in this form, also where its
+    `datacontenttype` is JSON; in binary mode the same event has plain data. Raises Rejected("data-base64") unless the
+    bytes are a JSON object of a JSON type that the event names, and there is no other data.
+    """
+    encoded, media_type = members["data_base64"], members.get("datacontenttype")
+    named = media_type.__class__ is str and is_json_type(media_type)
+    if not named or members.get("data") is not None or encoded.__class__ is not str:
+        raise Rejected("data-base64", "The data is binary (data_base64); metering needs a JSON object.")
+    try:
+        data = b64decode(encoded, validate=True)
+        tree = parse(data)[0]
+    except (ValueError, Rejected):
+        tree = None
+    if tree.__class__ is not dict:
+        raise Rejected("data-base64", "The data in data_base64 is no JSON object.")
+    others = {name: member for name, member in parse_exactly(value)[0].items() if name not in _DATA}
+    return canonical_text(others)[:-1] + b',"data":' + data + b"}"
 
 
 @lru_cache(1024)
@@ -192,12 +216,45 @@ def _attributes(headers: Headers) -> tuple[dict[str, str], str | None]:
             content_type = text
             continue
         name = key[3:]
-        if not _NAME(name) or name in ("data", "datacontenttype"):
+        if not _NAME(name) or name == "data":
             raise Rejected("bad-attribute-name", f"The header {key[:40]!r} names no attribute of an event.")
         if name in attributes:
             raise Rejected("repeated-header", f"The header {key[:40]!r} stands twice.")
         attributes[name] = text
     return attributes, content_type
+
+
+def _data_type(content_type: str | None, copy: str | None) -> str | None:
+    """The data's media type in binary mode: the content type, else the header `ce_datacontenttype`.
+
+    The binding knows no such header, but the JavaScript SDK writes it beside the content type. Raises
+    Rejected("header-differs") where the two name different media types.
+    """
+    if content_type is None or copy is None:
+        return content_type if copy is None else copy
+    _check_copy(copy, content_type)
+    return content_type
+
+
+def _check_copy(copy: str, stated: Any) -> None:
+    """Raise Rejected("header-differs") where `ce_datacontenttype` contradicts what the event states.
+
+    stated: None means a JSON type (JSON format 2.4); parameters may differ. One that is no string is left to
+    `check_data_type`.
+    """
+    if stated is None:
+        agrees = is_json_type(copy)
+    else:
+        agrees = stated.__class__ is not str or _media_type(copy) == _media_type(stated)
+    if not agrees:
+        raise Rejected(
+            "header-differs",
+            f"The header ce_datacontenttype ({copy[:60]!r}) contradicts the event's content type.",
+        )
+
+
+def _media_type(text: str) -> str:
+    return text.partition(";")[0].strip(" \t").lower()
 
 
 def _refuse_other_formats(content_type: str) -> None:

@@ -21,6 +21,7 @@ from pipeline.core.metering.cloudevent import (
     read_structured,
     says_only_structured,
     settle_optional,
+    with_plain_data,
 )
 from pipeline.core.metering.identity import digests, subject_hash
 from pipeline.core.values.timestamp import parse_ns
@@ -138,6 +139,8 @@ def _judge(value: bytes | None, headers: Headers, max_event_bytes: int) -> _Judg
     time, data, media_type, schema = get("time"), get("data"), get("datacontenttype"), get("dataschema")
     known = 5 + (time is not None) + (data is not None) + (media_type is not None) + (schema is not None)
     if len(members) != known:  # extensions, or members that are null
+        if value is not None and members.get("data_base64") is not None:
+            return _judge(with_plain_data(value, members), headers, max_event_bytes)
         canonical = settle_optional(value, envelope)
     if media_type is not None and media_type != "application/json":
         check_data_type(media_type)

@@ -19,8 +19,10 @@ from pipeline.local import process
 from pipeline.settings import Settings
 from pipeline.stores.kafka.event_writer import DELIVERY_MS
 from tests.flow.accepted_events import read
+from tests.foreign.sdks.replay import COUNTED, expected, recorded
 
 ONE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+OF_THE_TRANSPORT = {b"content-length", b"transfer-encoding"}
 
 
 def line(id: str, **members: object) -> dict[str, Any]:
@@ -191,3 +193,18 @@ def test_a_key_has_its_rate_of_requests(served: Settings) -> None:
 def test_the_route_is_in_the_document(here: TestClient) -> None:
     operation = here.get("http://testserver/openapi.json").json()["paths"]["/api/v1/events"]["post"]
     assert {ONE, BATCH, "application/json"} == set(operation["requestBody"]["content"])
+
+
+def test_what_the_sdks_send(here: TestClient, served: Settings) -> None:
+    """204 for what is counted and 400 with the reason for all else; what was answered 204 is in the log."""
+    # TestClient writes headers in UTF-8, so the bytes of Latin-1 in the case `latin` would not arrive.
+    sent = [one for one in recorded() if one.binding == "http" and one.case != "latin"]
+    before = len(appended(served))
+    found: dict[str, str] = {}
+    for one in sent:
+        headers = [(name, value) for name, value in one.http_headers if name not in OF_THE_TRANSPORT]
+        answer = here.post("/events", content=one.value, headers=headers)
+        assert answer.status_code in (204, 400)
+        found[f"{one.sdk}, {one.case}, {one.way}"] = COUNTED if answer.is_success else answer.json()["reason"]
+    assert found == {f"{one.sdk}, {one.case}, {one.way}": expected(one) for one in sent}
+    assert len(appended(served)) - before == sum(expected(one) == COUNTED for one in sent)

@@ -217,11 +217,20 @@ def test_an_event_is_the_same_in_every_mode_and_in_kafka() -> None:
     data = b'{"tokens":12}'
     structured = json.dumps(line(datacontenttype="application/json", data=json.loads(data), seq="7")).encode()
     headers = [*HEADERS, (b"ce-seq", b"7")]
+    in_base64 = json.dumps(
+        {**json.loads(structured), "data": None, "data_base64": "eyJ0b2tlbnMiOjEyfQ=="}
+    ).encode()
+    data_type = (b"ce-datacontenttype", b"application/json")
     ways = [
         body(ONE, structured),
+        body(ONE, structured, [data_type]),
+        body(ONE, in_base64),
         body(JSON, structured),
         body(BATCH, b"[" + structured + b"]"),
+        body(BATCH, b"[" + in_base64 + b"]"),
         body(JSON, data, headers),
+        body(JSON, data, [*headers, data_type]),
+        body("", data, [*headers, data_type]),
     ]
     seen = {(event.identity, event.content) for way in ways for event in taken(way)}
     kafka_headers = [("ce_" + name[3:].decode(), value) for name, value in headers]
@@ -241,7 +250,8 @@ def test_an_event_is_the_same_in_every_mode_and_in_kafka() -> None:
 @pytest.mark.parametrize(
     ("headers", "reason", "said"),
     [
-        ([(b"ce-datacontenttype", b"application/json")], "bad-attribute-name", "ce-datacontenttype"),
+        ([(b"ce-datacontenttype", b"text/json")], "header-differs", "ce-datacontenttype"),
+        ([(b"ce-datacontenttype", b"text/plain")], "header-differs", "ce-datacontenttype"),
         ([(b"ce-data", b"{}")], "bad-attribute-name", "ce-data"),
         ([(b"ce-my_attr", b"x")], "bad-attribute-name", "ce-my_attr"),
         ([(b"ce-id", b"2")], "repeated-header", "ce-id"),

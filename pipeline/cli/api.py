@@ -1,0 +1,58 @@
+"""What every command that asks the API shares.
+
+Owns: the settings of a command, one question with its JSON answer, a list over its pages. Does not own: HTTP
+(cli.http), what is printed (cli.output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Broken
+
+if TYPE_CHECKING:
+    from pipeline.cli.http import Answer, Params
+    from pipeline.settings import Settings
+
+PAGE_SIZE = 1000
+
+
+def load_settings() -> Settings:
+    """The settings of this command. Raises Rejected."""
+    from pipeline.settings import load
+
+    return load()
+
+
+def ask(method: str, path: str, *, accept: str = "application/json", **request: Any) -> Answer:
+    """The API's answer. Arguments and errors are those of `http.ask`; Broken too where it has another type."""
+    from pipeline.cli import http
+
+    settings = load_settings()
+    answer = http.ask(settings, method, path, accept=accept, **request)
+    if answer.content and not answer.content_type.startswith(accept):
+        raise Broken(
+            f"{settings.api_url} answers, but not as Tallymark's API does: `api_url` is another server."
+        )
+    return answer
+
+
+def ask_json(method: str, path: str, **request: Any) -> Any:
+    """The JSON of the API's answer, fractions as Decimal."""
+    answer = ask(method, path, **request)
+    from pipeline.cli.http import json_of
+
+    return json_of(answer)
+
+
+def pages(path: str, params: Params = (), version: int = 1) -> Iterator[dict[str, Any]]:
+    """All items of a list, page by page."""
+    number = 1
+    while True:
+        asked = [*params, ("page", number), ("pageSize", PAGE_SIZE)]
+        items = ask_json("GET", path, params=asked, version=version)["items"]
+        yield from items
+        if len(items) < PAGE_SIZE:
+            return
+        number += 1
