@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from pipeline.core.notifications.rule import BALANCE, EXPIRING, VOLUME
-from pipeline.core.notifications.standard_webhooks import payload
-from pipeline.core.values import timestamp
+from pipeline.core.values import timestamp as instant
+from pipeline.core.values.json_number import plain
 from pipeline.records import Alert
 
 TEST = "notification.rule.test"  # the annotation
 _ID = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
 _DAY_MS = 86_400_000
+_encode = msgspec.json.Encoder().encode
 
 
 def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Alert:
@@ -22,6 +25,7 @@ def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Al
     kind = str(rule["type"])
     channels = rule["channels"]
     assert isinstance(channels, list)
+    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at_ms), "data": _data(kind, rule, at_ms)}
     return Alert(
         id=id,
         namespace=namespace,
@@ -29,7 +33,7 @@ def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Al
         rule=str(rule["id"]),
         at_ms=at_ms,
         endpoints=[str(one) for one in channels],
-        payload=payload(id, kind, timestamp.text_of(at_ms), _data(kind, rule, at_ms)),
+        payload=_encode(payload).decode(),
         annotations={TEST: "true"},
     )
 
@@ -39,10 +43,14 @@ def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object
     test = {"annotations": {TEST: True}}
     if kind == VOLUME:
         return {
-            "meterSlug": rule["meterSlug"],
+            "meter": {"slug": rule["meterSlug"]},
             "customer": _customer(),
-            "value": 10_000,
-            "period": period,
+            "subject": {"key": "test-subject"},
+            "window": {"size": rule["windowSize"], **period},
+            "groupBy": rule.get("groupBy"),
+            "limit": plain(rule["limit"]),
+            "value": plain(rule["limit"]),
+            "event": None,
             **test,
         }
     if kind.startswith("invoice."):
@@ -62,7 +70,8 @@ def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object
         "period": period,
     }
     if kind == BALANCE:
-        data |= {"threshold": {"type": "usage_percentage", "value": 80}, "state": "fired", "passed": []}
+        threshold = {"type": "usage_percentage", "value": 80}
+        data |= {"threshold": threshold, "state": "fired", "passed": [], "event": None}
     elif kind == EXPIRING:
         data |= {"grant": {"id": _ID, "endsAt": period["to"], "balance": 1000}}
     return data | test
