@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.core.notifications.rule import BALANCE, EXPIRING, VOLUME
-from pipeline.core.values import timestamp as instant
+from pipeline.core.values import timestamp
 from pipeline.core.values.json_number import plain
 from pipeline.records import Alert
 
@@ -25,7 +25,7 @@ def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Al
     kind = str(rule["type"])
     channels = rule["channels"]
     assert isinstance(channels, list)
-    payload = {"id": id, "type": kind, "timestamp": instant.text_of(at_ms), "data": _data(kind, rule, at_ms)}
+    payload = {"id": id, "type": kind, "timestamp": timestamp.text_of(at_ms), "data": _data(kind, rule, at_ms)}
     return Alert(
         id=id,
         namespace=namespace,
