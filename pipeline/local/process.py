@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.local.private import FILE_MODE, UMASK
+
 HOST = "127.0.0.1"
 LOG_BYTES = 16 * 1024 * 1024  # a log larger than this is put aside at the next start
 
@@ -37,11 +39,12 @@ def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] 
     """Starts `argv` in a process group of its own, its output appended to `log`.
 
     To be called from a thread that outlives the child: the kernel takes that thread for the parent.
+    What the child writes, only its owner may read.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(log.name + ".1"))
-    with log.open("ab") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE), "ab") as output:
         return subprocess.Popen(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,
@@ -49,6 +52,7 @@ def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] 
             stderr=subprocess.STDOUT,
             env=dict(environment) if environment is not None else None,
             start_new_session=True,
+            umask=UMASK,
             preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - it makes two system calls and nothing else
         )
 

@@ -5,13 +5,16 @@ Owns: starting one server with its data under a folder. Does not own: what is ke
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from pathlib import Path
 
 from pipeline.errors import Unavailable
-from pipeline.local import process
+from pipeline.local import private, process
 from pipeline.settings import Settings
 from pipeline.stores import redis_probe
+
+SECRET = "redis.secret"
 
 
 class Redis:
@@ -21,25 +24,35 @@ class Redis:
         self.folder = folder.absolute() / "redis"
         self.port = port
         self.log = folder.absolute() / "logs" / "redis.log"
+        self._secret = folder.absolute() / SECRET
+
+    @property
+    def password(self) -> str:
+        """What the server asks for: made at the first call, kept in a file for the owner alone."""
+        self._secret.parent.mkdir(parents=True, exist_ok=True)
+        return private.secret(self._secret, lambda: secrets.token_hex(32))
 
     @property
     def url(self) -> str:
-        """redis://host:port/0."""
-        return f"redis://{process.HOST}:{self.port}/0"
+        """redis://:password@host:port/0."""
+        return f"redis://:{self.password}@{process.HOST}:{self.port}/0"
 
     def spawn(self) -> process.Process:
         """Starts the server and returns at once. Raises Unavailable when there is no redis-server."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private.folder(self.folder)
         options = {
             "bind": process.HOST,
             "port": str(self.port),
-            "dir": str(self.folder),
+            "dir": _quoted(str(self.folder)),
+            "requirepass": self.password,
             "appendonly": "yes",
-            "save": "",
+            "save": '""',
             "daemonize": "no",
         }
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        return process.spawn([executable(), *arguments], self.log)
+        # A file, since every user of the machine can read a command line.
+        config = self.folder / "redis.conf"
+        private.write(config, "\n".join(f"{name} {value}" for name, value in options.items()))
+        return process.spawn([executable(), config], self.log)
 
     def is_up(self) -> bool:
         """Whether it takes a write."""
@@ -48,6 +61,11 @@ class Redis:
         except Unavailable:
             return False
         return True
+
+
+def _quoted(text: str) -> str:
+    """A text as redis.conf has it."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def is_available() -> bool:

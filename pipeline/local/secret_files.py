@@ -1,12 +1,12 @@
-"""The local stack's own secrets: its admin key and what it signs portal tokens with, kept in its folder.
+"""The local stack's own secrets, kept in its folder: its admin key, what signs portal tokens, what seals secrets.
 
-Owns: making them once, for their owner's eyes alone, and that the API knows the key. Does not own: keys
-(core.access.api_key).
+Owns: making each once, and that the API knows the admin key. Does not own: keys (core.access.api_key), the files'
+modes (private).
 """
 
 from __future__ import annotations
 
-import os
+import base64
 import secrets
 import time
 import urllib.error
@@ -14,13 +14,16 @@ import urllib.request
 from pathlib import Path
 
 from pipeline.core.access import api_key, key_text
+from pipeline.core.values.sealed import KEY_BYTES
 from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.local import private
 from pipeline.local.supervisor import Say
 from pipeline.settings import Settings
 from pipeline.stores.kafka import direct_key
 
 ADMIN_KEY = "admin.key"
 PORTAL_SECRET = "portal.secret"
+SECRETS_KEY = "secrets.key"
 ENVIRONMENT = "local"
 NAMESPACE = "default"
 _DECIDED_S = 90.0
@@ -29,7 +32,20 @@ _KNOWN_S = 10.0
 
 def portal_secret(folder: Path) -> str:
     """What portal tokens are signed with: made at the first start, the same ever after."""
-    return _kept(folder / PORTAL_SECRET) or _keep(folder / PORTAL_SECRET, secrets.token_urlsafe(48))
+    return private.secret(folder / PORTAL_SECRET, lambda: secrets.token_urlsafe(48))
+
+
+def secrets_key(folder: Path, own: str) -> str:
+    """What secrets on topics are sealed with: made at the first start, the same ever after.
+
+    Args:
+        folder: of the stack.
+        own: the user's setting `secrets_key`; it comes first, so that it seals, and the stack's key still opens.
+    """
+    made = private.secret(
+        folder / SECRETS_KEY, lambda: base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    )
+    return ",".join(dict.fromkeys(key for key in (*own.split(","), made) if key))
 
 
 def admin_key(folder: Path, settings: Settings, say: Say) -> None:
@@ -38,7 +54,7 @@ def admin_key(folder: Path, settings: Settings, say: Say) -> None:
     The file is written before anybody knows the key, so that a start cut short can be gone on with.
     """
     path = folder / ADMIN_KEY
-    text = _kept(path) or _keep(path, direct_key.made(ENVIRONMENT).text)
+    text = private.secret(path, lambda: direct_key.made(ENVIRONMENT).text)
     if _opens(settings, text):
         return
     parts = key_text.read(text)
@@ -84,18 +100,3 @@ def _opens(settings: Settings, text: str) -> bool:
         raise Broken(f"{url} answered {error.code}.") from error
     except OSError as error:
         raise Unavailable(f"The API at {settings.api_url} does not answer: {error}.") from error
-
-
-def _kept(path: Path) -> str | None:
-    try:
-        return path.read_text("ascii").strip() or None
-    except FileNotFoundError:
-        return None
-
-
-def _keep(path: Path, text: str) -> str:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text + "\n")
-    fresh.replace(path)
-    return text

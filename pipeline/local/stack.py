@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 from pipeline import settings as settings_module
 from pipeline.core.values import strict_toml
 from pipeline.errors import Rejected
-from pipeline.local import process, secret_files
+from pipeline.local import private, process, secret_files
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
@@ -55,7 +55,8 @@ _KEPT = (
 RECEIVER_PORT = (
     8890  # where `tallymark listen` receives webhooks, and the one port of this machine that they may reach
 )
-_KEPT_VARIABLES = frozenset({"TALLYMARK_SECRETS_KEY"})  # a secret is not written to the file
+# Folders that hold what only their owner may read; `logs` may show an event.
+_FOLDERS = ("clickhouse", "kafka", "redis", "state", "logs")
 
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
 _STAGE, _API, _STORE, _BROKER = (0, 6.0), (1, 2.0), (2, 4.0), (3, 3.0)
@@ -110,6 +111,7 @@ class Stack:
         self._recreate_lost = tuple(recreate_lost)
         self._supervisor = Supervisor(self.say)
         self._lock: IO[str] | None = None
+        self._secrets_key = ""
         self.ports: dict[str, int] = {}
         self.workers: list[Worker] = []
         self.settings = Settings.model_construct()
@@ -180,11 +182,15 @@ class Stack:
         lines = [
             ("broker", self.settings.kafka),
             ("api", self.settings.api_url),
-            ("ClickHouse", f"http://{process.HOST}:{self.ports['clickhouse']} (chDB)"),
+            (
+                "ClickHouse",
+                f"http://{process.HOST}:{self.ports['clickhouse']} (chDB; password in clickhouse.secret)",
+            ),
             (
                 "redis",
-                self.settings.redis
-                or "none: no redis-server on the PATH (so there are no fast reads of balances)",
+                f"{process.HOST}:{self.ports['redis']} (password in redis.secret)"
+                if self.settings.redis
+                else "none: no redis-server on the PATH (so there are no fast reads of balances)",
             ),
             ("data", str(self.folder)),
             ("logs", str(self.logs)),
@@ -201,7 +207,9 @@ class Stack:
         return "" if same else f"export {CONFIG_VARIABLE}={self.config}"
 
     def _take_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private.base(self.folder)
+        for name in _FOLDERS:
+            private.folder(self.folder / name)
         lock = (self.folder / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,6 +245,7 @@ class Stack:
             self.workers.append(Worker(f"{stage}-{number}", stage, port))
             port += 1
         kept = settings_module.load()
+        self._secrets_key = secret_files.secrets_key(self.folder, kept.secrets_key.get_secret_value())
         api_url = f"http://{process.HOST}:{self.ports['api']}"
         values: dict[str, str | int | float] = {
             "kafka": f"{process.HOST}:{self.ports['kafka']}",
@@ -250,7 +259,7 @@ class Stack:
             **{name: getattr(kept, name) for name in _KEPT},
             **({} if kept.webhook_allow_hosts else self._receivers()),
         }
-        self.config.write_text(_toml(values), "utf-8")
+        private.write(self.config, _toml(values))
         typed: dict[str, Any] = values | {"state_dir": self.folder / "state"}
         self.settings = Settings.model_construct(**typed)
 
@@ -298,9 +307,10 @@ class Stack:
 
     def _environment(self, **more: str) -> dict[str, str]:
         """This process's environment, with the stack's settings file as the only source of settings."""
-        known = {PREFIX + name.upper() for name in Settings.model_fields} - _KEPT_VARIABLES
+        known = {PREFIX + name.upper() for name in Settings.model_fields}
         kept = {name: value for name, value in os.environ.items() if name.upper() not in known}
-        extra = {PREFIX + name.upper(): value for name, value in more.items()}
+        secret = {"secrets_key": self._secrets_key}  # it is not in the settings file
+        extra = {PREFIX + name.upper(): value for name, value in (secret | more).items()}
         return kept | extra | {CONFIG_VARIABLE: str(self.config), "PYTHONUNBUFFERED": "1"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import redis
 
 from pipeline.local import process
@@ -18,6 +19,19 @@ def started(server: Redis) -> process.Process:
         assert time.monotonic() < deadline and child.poll() is None, process.last_lines(server.log)
         time.sleep(0.02)
     return child
+
+
+def test_without_the_password_nothing_is_answered(tmp_path: Path) -> None:
+    server = Redis(tmp_path / 'a "b', process.free_port())
+    child = started(server)
+    try:
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(process.HOST, server.port).ping()
+        assert server.password not in Path(f"/proc/{child.pid}/cmdline").read_text()
+        assert {path.stat().st_mode & 0o077 for path in server.folder.rglob("*")} == {0}
+        assert server.log.stat().st_mode & 0o077 == 0
+    finally:
+        process.kill(child)
 
 
 def test_values_survive_a_restart(tmp_path: Path) -> None:

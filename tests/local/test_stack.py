@@ -102,6 +102,19 @@ def test_dev_comes_up_heals_stops_and_goes_on(dev: Callable[[], Dev]) -> None:
     assert {path.stem.removesuffix("-0") for path in (first.folder / "logs").iterdir()} == STARTED
     assert f"export TALLYMARK_CONFIG={first.folder}/tallymark.toml" in first.text()
 
+    assert first.folder.stat().st_mode & 0o777 == 0o700
+    closed = (
+        "admin.key",
+        "clickhouse.secret",
+        "redis.secret",
+        "secrets.key",
+        "tallymark.toml",
+        "kafka",
+        "logs",
+    )
+    assert {(first.folder / name).stat().st_mode & 0o077 for name in closed} == {0}
+    assert first.settings().clickhouse.count("@") == 1
+
     second = dev()
     assert second.process.wait(20) == 2
     assert f"Another `tallymark dev` (process {pid}) runs on {first.folder}." in second.text()

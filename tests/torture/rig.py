@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.local import process, stack
+from pipeline.local.clickhouse import ChDB
 from pipeline.local.supervisor import Service
 from pipeline.stages import STAGES
 from tests.flow.stack_process import ROOT, Running, _children
@@ -125,7 +126,8 @@ class _Stack(stack.Stack):
         port = self._plan["clickhouse_port"]
         variables = [f"CRASH_DIR={self._plan['crash']}/{stage}", f"PYTHONPATH={ROOT}"]
         if stage == "sink" and port:
-            variables.append(f"TALLYMARK_CLICKHOUSE=chdb+http://{process.HOST}:{port}/tallymark")
+            url = ChDB(self.folder, port).url
+            variables.append(f"TALLYMARK_CLICKHOUSE={url}")
         return ["env", *variables, *words] if stage != "api" else words
 
     def services(self, stage: str) -> list[Service]:

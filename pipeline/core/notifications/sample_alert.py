@@ -25,7 +25,12 @@ def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Al
     kind = str(rule["type"])
     channels = rule["channels"]
     assert isinstance(channels, list)
-    payload = {"id": id, "type": kind, "timestamp": timestamp.text_of(at_ms), "data": _data(kind, rule, at_ms)}
+    payload = {
+        "id": id,
+        "type": kind,
+        "timestamp": timestamp.text_of(at_ms),
+        "data": _data(kind, rule, at_ms),
+    }
     return Alert(
         id=id,
         namespace=namespace,
