@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from pipeline.agents.sink_rows import INPUTS, Rows
 from pipeline.engine.chunk import Chunk, Position
+from pipeline.engine.crash_points import define
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
@@ -25,6 +26,8 @@ from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.clickhouse.proof import NotStored
 
 NAME = "sink"
+
+POINTS = define("sink.before-insert", "sink.half-inserted", "sink.after-insert")
 
 LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
 FULL_ROWS = 20_000  # as many do not wait

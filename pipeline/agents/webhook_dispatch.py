@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from pipeline.agents.webhook_endpoints import Endpoint, Endpoints
 from pipeline.core.notifications import delivery_table, standard_webhooks
-from pipeline.engine.crash_points import reach
+from pipeline.engine.crash_points import define, reach
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
@@ -39,6 +39,8 @@ NO_ENDPOINT, DISABLED = "no-endpoint", "endpoint-disabled"
 CONTENT_TYPE = "application/json"
 
 ATTEMPTS = Counter("tallymark_webhook_attempts_total", "tries of webhooks", ["outcome"])
+POINTS = define("webhook.posted")
+
 WAITING = Gauge("tallymark_webhooks_waiting", "webhooks that have not ended, of this worker's partitions")
 TRY_SECONDS = Histogram(
     "tallymark_webhook_try_seconds",

@@ -3,7 +3,8 @@
 `CRASH_AT=name:nth` makes the process kill itself with SIGKILL when the point `name` is reached for the nth time.
 `CRASH_DIR=folder` arms running processes: whoever reaches `name` and removes the file `folder/name` first
 stops itself, with SIGKILL, or with SIGSTOP where the file says `stop`, after it has added a line to `folder/hits`.
-Owns: the registry and the stop. Does not own: what is right afterwards (tests).
+Owns: the engine's points, the registry and the stop. Does not own: the points of stages, which define theirs where
+they are reached, or what is right afterwards (tests).
 """
 
 from __future__ import annotations
@@ -28,19 +29,25 @@ POINTS = (
     "table.after",
     "markers.before",
     "markers.after",
-    "sink.before-insert",
-    "sink.half-inserted",
-    "sink.after-insert",
 )
-# Of stages that have nothing to do in the torture run; tests of their own reach them.
-APART = ("webhook.posted",)
 HITS = "hits"  # in the folder: a line `name how pid` for each stop
 
 _name, _, _nth = os.environ.get("CRASH_AT", "").partition(":")
 _left = int(_nth or 1)
 _folder = os.environ.get("CRASH_DIR", "")
-if _name and _name not in POINTS + APART:
-    raise SystemExit(f"CRASH_AT names {_name!r}; known crash points: {', '.join(POINTS + APART)}")
+_defined = list(POINTS)
+
+
+def define(*points: str) -> tuple[str, ...]:
+    """Makes points of a stage known, and gives them back."""
+    _defined.extend(point for point in points if point not in _defined)
+    return points
+
+
+def require_known() -> None:
+    """Ends a process whose CRASH_AT names no point; to be called when the stage's modules are imported."""
+    if _name and _name not in _defined:
+        raise SystemExit(f"CRASH_AT names {_name!r}; known crash points: {', '.join(_defined)}")
 
 
 def reach(point: str) -> None:

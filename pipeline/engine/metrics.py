@@ -11,6 +11,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from pipeline.engine.partition import Output
 
+READ = "read"  # under this name a stage counts what it read: no outcome, but their sum
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 EVENTS_IN = Counter("tallymark_events_in_total", "events read by this stage", ["stage"])
@@ -21,7 +23,7 @@ RECORDS_OUT = Counter(
 BYTES_OUT = Counter("tallymark_bytes_out_total", "bytes written by this stage", ["stage", "topic"])
 OUTCOMES = Counter(
     "tallymark_outcomes_total",
-    "events by what this stage made of them: accepted, rejected:REASON, unique, duplicate, counted ...",
+    "events by what the stage made of them, under the names that it counts by",
     ["stage", "namespace", "outcome"],
 )
 CHUNKS = Counter("tallymark_chunks_total", "chunks made true by this stage", ["stage"])
@@ -57,7 +59,7 @@ def observe_chunk(
     """Count one committed chunk. A name that begins with `/` is a total that a stage keeps, and no outcome."""
     for namespace, names in counts.items():
         for name, number in names.items():
-            if name != "read" and not name.startswith("/"):
+            if name != READ and not name.startswith("/"):
                 OUTCOMES.labels(stage, namespace, name).inc(number)
     CHUNKS.labels(stage).inc()
     EVENTS_IN.labels(stage).inc(events)

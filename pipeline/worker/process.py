@@ -23,6 +23,7 @@ import uvloop
 
 from pipeline.agents import health
 from pipeline.agents.definitions import Following
+from pipeline.engine import crash_points
 from pipeline.engine.lineage import Lineage, Refused
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
@@ -59,6 +60,7 @@ def main(stage: str, settings: Settings) -> None:
     declared = topics.load(settings)
     identity = _checked_topics(settings, stage, declared)
     parts = parts_of(stage, settings, declared)
+    crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.metering.reconcile import reconcile
-from pipeline.engine.crash_points import POINTS
 from pipeline.errors import Unavailable
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka.consumer_groups import lag
@@ -28,7 +27,7 @@ from tests.torture.plan import plan
 from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import Rig
-from tests.torture.schedule import Schedule
+from tests.torture.schedule import POINTS, Schedule
 from tests.torture.step_runner import Hurting, NotDoneError
 from tests.torture.storm import Storm, storm
 from tests.torture.watch import Watch

