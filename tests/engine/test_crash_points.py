@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.agents import sending, sink
-from pipeline.engine import faults, metrics
+from pipeline.agents import webhook_dispatch, sink
+from pipeline.engine import crash_points, metrics
 from pipeline.stages import STAGES
 
 ENGINE = Path(faults.__file__).parent
@@ -19,7 +19,7 @@ ENGINE = Path(faults.__file__).parent
 def started(point: str, *modules: str) -> subprocess.CompletedProcess[str]:
     """A process with CRASH_AT that imports these modules and checks the name."""
     imports = "".join(f"import {module}; " for module in modules)
-    code = f"{imports}from pipeline.engine import faults; faults.require_known()"
+    code = f"{imports}from pipeline.engine import crash_points; crash_points.require_known()"
     environment = {**os.environ, "CRASH_AT": f"{point}:1"}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
@@ -27,9 +27,9 @@ def started(point: str, *modules: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_engine_names_no_stage() -> None:
-    own = {*faults.POINTS, metrics.OUTCOMES._documentation}
+    own = {*crash_points.POINTS, metrics.OUTCOMES._documentation}
     assert not [text for text in own for stage in STAGES if stage in text]
-    assert set(sink.POINTS).isdisjoint(faults.POINTS) and set(sending.POINTS).isdisjoint(faults.POINTS)
+    assert set(sink.POINTS).isdisjoint(crash_points.POINTS) and set(webhook_dispatch.POINTS).isdisjoint(crash_points.POINTS)
 
 
 def test_a_stages_point_is_known_where_the_stage_is() -> None:
