@@ -48,12 +48,19 @@ def test_no_summary_is_cut_on_a_narrow_terminal(words: tuple[str, ...]) -> None:
     assert "..." not in run(*words, "--help").stdout.partition("Commands:")[2]
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from pipeline.cli import main; "
-        "heavy = {'faust', 'pydantic', 'confluent_kafka', 'fastapi', 'httpx', 'rich', 'chdb'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
+HEAVY = {"faust", "confluent_kafka", "fastapi", "httpx", "rich", "chdb", "asyncio", "pydantic_settings"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("pipeline.cli", {*HEAVY, "pydantic"}),
+        ("pipeline.cli, pipeline.client_http, pipeline.settings", HEAVY),
+    ],
+    ids=["help", "asking the API"],
+)
+def test_a_command_imports_nothing_heavy(modules: str, heavy: set[str]) -> None:
+    code = f"import sys, {modules}; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,0 +1,89 @@
+"""Writes state.json: values of every kind as they lie in RocksDB and on changelogs (`python -m tests.upgrade.state`).
+
+Owns: picking them from the recorded data folder, and making those kinds that the folder does not hold. Run it only for
+a new kind: what stands in the file stays, since state that was written once has to be read for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import deliveries, telling
+from pipeline.core.balance_state import KeptSnapshot, Trail
+from pipeline.core.dedupe import pack_entries
+from pipeline.core.threshold import Warned
+from pipeline.engine.table import Table
+from tests.upgrade.codecs import CODECS, kind_of, plain
+from tests.upgrade.record import COMMIT, HERE
+
+FILE = HERE / "state.json"
+EACH = 3  # of a kind: the shortest, the longest and one between
+MADE: dict[str, Any] = {
+    "alert trail": Trail(
+        [KeptSnapshot(1_795_882_140, {"01M8HEW1N79NFSPMR8AC8FPX53": "0.5"}, "0", 1_795_795_740, "7.25")]
+    ),
+    "alert latest": "01M8HGG8AYMG5RHT0HR3PMTY31",
+    "aggregate refused": [0, 7, 65_536],
+    "alert warned": Warned({"01M8HGG8AYMG5RHT0HR3PMTY31": 1_234, "other": -1}),
+    "alert resets": [telling.ToldReset(41, "01M8HEW1N79NFSPMR8AC8FPX53", 1_795_882_140, 1_795_968_540)],
+    "webhook endpoint": deliveries.Health(1_795_882_175_000, 0, 17),
+    "backfill queue": [(7, b""), (9, b"\x93\x01\x02\x03")],
+}
+
+
+def stored(folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    """All keys and values of the folder's tables, by kind."""
+    found: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
+    identities: list[tuple[bytes, bytes]] = []
+    for path in sorted((folder / "state").glob("*-0/*-[0-9]")):
+        stage = path.parent.name.partition("-")[0]
+        table = Table(path)
+        for key, value in table.items():
+            if stage == "dedupe":
+                identities.append((key, value))
+            elif kind := kind_of(stage, key):
+                found[kind].append((key, value))
+        table.close()
+    found["dedupe changelog"] = [(b"", pack_entries([one for one in identities if len(one[0]) == 16][:3]))]
+    return found
+
+
+def picked(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """A few different values."""
+    by_length = sorted(pairs, key=lambda pair: (len(pair[1]), pair))
+    places = {0, len(by_length) // 2, len(by_length) - 1} if by_length else set()
+    return [by_length[place] for place in sorted(places)][:EACH]
+
+
+def main() -> None:
+    """Writes the file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with tarfile.open(HERE / f"{COMMIT}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+        found = stored(folder)
+    lines = []
+    for kind, codec in CODECS.items():
+        pairs = picked(found.get(kind, []))
+        if kind in MADE:
+            pairs.append((b"", codec.encode(MADE[kind])))
+        for key, value in pairs:
+            record = {
+                "kind": kind,
+                "key": key.hex(),
+                "value": value.hex(),
+                "decoded": plain(codec.decode(value)),
+            }
+            lines.append(json.dumps(record, ensure_ascii=False))
+        if not pairs:
+            print(f"nothing of the kind {kind}")
+    FILE.write_text("[\n" + ",\n".join(lines) + "\n]\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
