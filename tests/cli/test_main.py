@@ -55,7 +55,7 @@ HEAVY = {"faust", "confluent_kafka", "fastapi", "httpx", "rich", "chdb", "asynci
     ("modules", "heavy"),
     [
         ("pipeline.cli", {*HEAVY, "pydantic"}),
-        ("pipeline.cli, pipeline.client_http, pipeline.settings", HEAVY),
+        ("pipeline.cli, pipeline.cli.http, pipeline.settings", HEAVY),
     ],
     ids=["help", "asking the API"],
 )

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.agents import webhook_dispatch, sink
+from pipeline.agents import sink, webhook_dispatch
 from pipeline.engine import crash_points, metrics
 from pipeline.stages import STAGES
 
-ENGINE = Path(faults.__file__).parent
+ENGINE = Path(crash_points.__file__).parent
 
 
 def started(point: str, *modules: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,9 @@ def started(point: str, *modules: str) -> subprocess.CompletedProcess[str]:
 def test_the_engine_names_no_stage() -> None:
     own = {*crash_points.POINTS, metrics.OUTCOMES._documentation}
     assert not [text for text in own for stage in STAGES if stage in text]
-    assert set(sink.POINTS).isdisjoint(crash_points.POINTS) and set(webhook_dispatch.POINTS).isdisjoint(crash_points.POINTS)
+    assert set(sink.POINTS).isdisjoint(crash_points.POINTS) and set(webhook_dispatch.POINTS).isdisjoint(
+        crash_points.POINTS
+    )
 
 
 def test_a_stages_point_is_known_where_the_stage_is() -> None:

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.core import alerting, balance, deliveries, tally, telling, volume_telling
-from pipeline.core.balance_state import Head, Trail
-from pipeline.core.dedupe import pack_entries, unpack_entries
-from pipeline.core.threshold import Marks, Warned
-from pipeline.core.usage_rows import HourRow, MinuteRow
+from pipeline.core.metering import window_state
+from pipeline.core.metering.dedupe import pack_entries, unpack_entries
+from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
+from pipeline.core.notifications.threshold import Marks, Warned
+from pipeline.core.quota import balance, balance_update
+from pipeline.core.quota.account_usage import HourRow, MinuteRow
+from pipeline.core.quota.balance_state import Head, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
@@ -40,9 +42,9 @@ def _entries(pairs: Any) -> bytes:
 
 TEXT = Codec(bytes.decode, str.encode)
 CODECS: Mapping[str, Codec] = {
-    "aggregate window": Codec(tally.decode_state, tally.encode_state),
-    "aggregate member": Codec(tally.decode_first, tally.encode_first),
-    "aggregate refused": Codec(tally.decode_places, tally.encode_places),
+    "aggregate window": Codec(window_state.decode_state, window_state.encode_state),
+    "aggregate member": Codec(window_state.decode_first, window_state.encode_first),
+    "aggregate refused": Codec(window_state.decode_places, window_state.encode_places),
     "alert head": _msgpack(Head),
     "alert trail": _msgpack(Trail),
     "alert minute": _msgpack(MinuteRow),
@@ -53,11 +55,11 @@ CODECS: Mapping[str, Codec] = {
     "alert thresholds": _msgpack(Marks | None),
     "alert warned": _msgpack(Warned),
     "alert open": _msgpack(list[str]),
-    "alert resets": _msgpack(list[telling.ToldReset]),
-    "alert volume": _msgpack(volume_telling.Row),
+    "alert resets": _msgpack(list[balance_alerts.ToldReset]),
+    "alert volume": _msgpack(volume_alerts.Row),
     "alert parts": _msgpack(dict[bytes, tuple[int, str]]),
     "webhook delivery": _json(Delivery),
-    "webhook endpoint": _json(deliveries.Health),
+    "webhook endpoint": _json(delivery_table.Health),
     "control definition": _json(Definition),
     "control own": _json(Definition),
     "backfill lock": _msgpack(tuple[int, int]),
@@ -66,9 +68,15 @@ CODECS: Mapping[str, Codec] = {
 }
 _OF_ACCOUNT = {balance.HEAD: "head", balance.TRAIL_KEY: "trail", b"m": "minute", b"h": "hour", b"u": "member"}
 _OF_ALERT = {
-    alerting.SEEDED: "seeded", alerting.LATEST: "latest", telling.MARKS: "thresholds", telling.WARNED: "warned",
-    telling.OPEN: "open", telling.RESETS: "resets", volume_telling.VOLUME: "volume", volume_telling.PARTS: "parts",
-}  # fmt: skip
+    balance_update.SEEDED: "seeded",
+    balance_update.LATEST: "latest",
+    balance_alerts.MARKS: "thresholds",
+    balance_alerts.WARNED: "warned",
+    balance_alerts.OPEN: "open",
+    balance_alerts.RESETS: "resets",
+    volume_alerts.VOLUME: "volume",
+    volume_alerts.PARTS: "parts",
+}
 
 
 def kind_of(stage: str, key: bytes) -> str:
@@ -83,7 +91,7 @@ def kind_of(stage: str, key: bytes) -> str:
     elif stage == "alert":
         found = _OF_ALERT.get(key[:1])
     elif stage == "webhook":
-        found = {deliveries.DELIVERY: "delivery", deliveries.ENDPOINT: "endpoint"}.get(key[:2])
+        found = {delivery_table.DELIVERY: "delivery", delivery_table.ENDPOINT: "endpoint"}.get(key[:2])
     elif stage == "control":
         found = "own" if key[:1] == b"/" else "definition"
     elif stage == "backfill":
