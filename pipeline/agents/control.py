@@ -150,7 +150,7 @@ def _send(transaction: Transaction, command: Command, decided: Decided) -> None:
 
 
 def _reply(transaction: Transaction, reply: Reply) -> None:
-    transaction.send("replies", _encode(reply), key=(reply.attempt or reply.id).encode())
+    transaction.send("replies", _encode(reply), key=(reply.attempt or reply.id).encode(), partition=0)
 
 
 def _sent(one: Alert | WebhookWork, partitions: int) -> Sent:

@@ -72,7 +72,7 @@ class Commands:
         )
         self._replies.wait_loaded()
         self._replies.expect(attempt)
-        self._records.write([("commands", msgspec.json.encode(command), None, -1)])
+        self._records.write([("commands", msgspec.json.encode(command), None, 0)])
         reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(
