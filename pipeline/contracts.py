@@ -245,6 +245,9 @@ QUERIES = {
         "histogram_quantile(0.99, sum by (le) (rate(tallymark_freshness_seconds_bucket[5m])))"
     ),
     "events refused a second": 'sum(rate(tallymark_fates_total{fate="rejected"}[5m]))',
+    "events a second that a meter does not take": (
+        "sum by (namespace, meter, reason) (rate(tallymark_refused_total[5m]))"
+    ),
     "ClickHouse does not take rows": "increase(tallymark_insert_failures_total[5m]) > 0",
 }
 

@@ -196,7 +196,8 @@ class LateUsage(msgspec.Struct):
 class Counts(msgspec.Struct):
     """`counts`, key `stage/topic/partition`: what one stage has done with one input partition since the beginning.
 
-    counts: namespace -> name -> events. Names: `read` and the stage's outcomes (`accepted`, `rejected:bad-json`, ...).
+    counts: namespace -> name -> events. Names: `read` and the stage's outcomes (`accepted`, `rejected:bad-json`, ...);
+    names that begin with `/` are totals beside them, as what a meter counted and refused (core/refusal.py).
     An offset here is the record's offset in its topic plus `base`. `base` is 0 until the input topic is lost and made
     anew: then it is what keeps offsets growing.
     """

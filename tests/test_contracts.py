@@ -17,6 +17,7 @@ from pipeline.agents.ingest_rejects import dead_letter
 from pipeline.contracts import ROOT, WIRES
 from pipeline.core.metering.identity import CONTENT_BYTES, identity, subject_hash
 from pipeline.core.metering.meter import STORED, meter_of
+from pipeline.core.metering.refusal import REASONS
 from pipeline.engine.chunk import Chunk
 from pipeline.errors import Rejected
 from pipeline.records import KEY, AcceptedBatch, Definition, Event
@@ -112,7 +113,12 @@ def test_an_example_decodes_and_encodes_to_the_same(record: str, path: Path) -> 
 
 
 def _cut(new: Any, old: Any) -> Any:
-    return new[: len(old)] if isinstance(new, list) else {name: new[name] for name in old}
+    """`new` without the items and members that no record had when `old` was written, records within it too."""
+    if isinstance(new, list) and isinstance(old, list):
+        return [_cut(*pair) for pair in zip(new, old, strict=False)]
+    if isinstance(new, dict) and isinstance(old, dict):
+        return {name: _cut(new[name], old[name]) for name in old}
+    return new
 
 
 @every_example
@@ -260,3 +266,8 @@ def test_the_queries_ask_for_metrics_that_there_are() -> None:
     for query in contracts.QUERIES.values():
         asked = {name.removesuffix("_bucket") for name in re.findall(r"tallymark_\w+", query)}
         assert asked and asked <= names
+
+
+def test_the_readme_names_every_reason_of_a_meter() -> None:
+    section = README.split("## What a meter refuses")[1].split("\n## ")[0]
+    assert dict(re.findall(r"^\| `([a-z-]+)` \| (.+?) \|", section, re.MULTILINE)) == REASONS

@@ -150,6 +150,7 @@ def send(file: IO[bytes], topic: str, compression: str) -> None:
 @click.option(
     "--filter", "filters", multiple=True, metavar="K=V", help="Only this value; repeat for several."
 )
+@click.option("--csv-safe", is_flag=True, help="With --format csv: safe to open in a spreadsheet.")
 @format_option("table", "json", "jsonl", "csv")
 def usage(
     slug: str,
@@ -161,19 +162,25 @@ def usage(
     subjects: tuple[str, ...],
     group_by: str | None,
     filters: tuple[str, ...],
+    csv_safe: bool,
     form: str,
 ) -> None:
     """Show the usage of the meter SLUG.
 
     Only windows with events have rows; values are exact. The table shows times in the zone; other formats in
-    UTC.
+    UTC. CSV has texts as they were sent: with --csv-safe one that a spreadsheet would take for a formula gets
+    an apostrophe in front.
 
     \b
     Example:
       tallymark usage tokens --from 2026-01-01 --window DAY --tz Europe/Berlin --group-by model
       tallymark usage tokens --subject acme --filter model=small --format jsonl
     """
-    params = [("windowTimeZone", tz)]
+    if csv_safe and form != "csv":
+        raise Rejected("bad-query", "--csv-safe is for --format csv.")
+    params: list[tuple[str, str]] = [("windowTimeZone", tz)]
+    if csv_safe:
+        params.append(("csvSafe", "true"))
     params += [(name, text) for name, text in (("from", from_), ("to", to), ("windowSize", window)) if text]
     params += [("subject", subject) for subject in subjects]
     params += [("groupBy", name) for name in (group_by or "").split(",") if name]
@@ -196,20 +203,39 @@ def usage(
 @click.option("--source", help="Only events of this source.")
 @click.option("--type", help="Only events of this type.")
 @click.option("--fate", type=click.Choice(FATES), help="Only events with this fate.")
+@click.option(
+    "--meter", metavar="SLUG", help="Only events that this meter counted, or with --refused refused."
+)
+@click.option(
+    "--refused", is_flag=True, help="Only events that a meter refused, also if another counted them."
+)
+@click.option("--reason", metavar="REASON", help="With --refused: only for this reason, as value-missing.")
 @click.option("--from", "from_", metavar="TIME", help="First instant of the event's time.")
 @click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @format_option("table", "json", "jsonl")
-def events(form: str, from_: str | None, to: str | None, limit: int, **texts: str | None) -> None:
+def events(
+    form: str,
+    from_: str | None,
+    to: str | None,
+    limit: int,
+    refused: bool,
+    reason: str | None,
+    **texts: str | None,
+) -> None:
     """List stored events, newest first, with fate and reason.
 
     \b
     Example:
       tallymark events --subject acme --fate duplicate
+      tallymark events --meter tokens --refused
     """
     from pipeline.core.values.user_time import instant_ns
 
-    filter_ = event_filter(texts, instant_ns("from", from_), instant_ns("to", to))
+    if reason is not None and not refused:
+        raise Rejected("bad-query", "--reason is for --refused.")
+    span = (instant_ns("from", from_), instant_ns("to", to))
+    filter_ = event_filter(texts, *span, refused, reason)
     content = event_rows(
         lambda params: ask("GET", "/events", params=params, version=2).content, filter_, limit
     )

@@ -82,8 +82,14 @@ def usage_rows(content: bytes, slug: str, window: str | None, tz: str) -> list[d
     ]
 
 
-def event_filter(texts: dict[str, str | None], from_ns: int | None, to_ns: int | None) -> str:
-    """The filter of `/api/v2/events`: texts that are equal, a time in [from, to)."""
+def event_filter(
+    texts: dict[str, str | None],
+    from_ns: int | None,
+    to_ns: int | None,
+    refused: bool = False,
+    reason: str | None = None,
+) -> str:
+    """The filter of `/api/v2/events`: texts that are equal, a time in [from, to), refused by a meter (for a reason)."""
     from pipeline.core.metering.usage_query import instant_text
 
     said: dict[str, Any] = {name: {"$eq": text} for name, text in texts.items() if text is not None}
@@ -91,6 +97,8 @@ def event_filter(texts: dict[str, str | None], from_ns: int | None, to_ns: int |
     bounds = [{op: instant_text(at_ns)} for op, at_ns in sides if at_ns is not None]
     if bounds:
         said["time"] = {"$and": bounds}
+    if refused:
+        said["refused"] = {"$exists": True} if reason is None else {"$eq": reason}
     return json.dumps(said)
 
 
@@ -179,7 +187,7 @@ def _event_cells(row: Row) -> tuple[str, ...]:
     event = row["event"]
     return (
         event["time"], event["subject"], event["type"], event["id"], event["source"], row["fate"],
-        row["reason"], ", ".join(row["meters"]),
+        row["reason"], ", ".join([*row["meters"], *(f"{slug} (deleted)" for slug in row.get("deletedMeters", ()))]),
     )  # fmt: skip
 
 
@@ -205,6 +213,7 @@ def print_reconcile(report: Row) -> None:
     for namespace in report["namespaces"]:
         for reason, events_ in namespace["reasons"].items():
             click.echo(f"{namespace['namespace']}: {count(events_)} rejected as {reason}.")
+    _print_meters(report["namespaces"])
     for sentence in report["differences"]:
         click.echo(f"difference: {sentence}")
     if not report["settled"]:
@@ -220,12 +229,33 @@ def print_reconcile(report: Row) -> None:
         )
 
 
+def _print_meters(namespaces: list[Row]) -> None:
+    """A row a meter; what it refused is usage that nobody is charged for."""
+    columns = ("namespace", "meter", "id", "counted", "refused", "reasons")
+    rows = [
+        (n["namespace"], m["meter"], str(m["meter_id"]), count(m["counted"]),
+         count(sum(m["refused"].values())), _reasons(m["refused"]))
+        for n in namespaces for m in n["meters"]
+    ]  # fmt: skip
+    if rows:
+        print_table(columns, rows, right=("id", "counted", "refused"))
+
+
+def _reasons(refused: dict[str, int]) -> str:
+    return ", ".join(f"{count(events)} {reason}" for reason, events in refused.items())
+
+
 def print_status(answer: Row) -> None:
     columns = ("stage", "up", "workers", "lag", "events/s", "definitions")
     rows = map(_stage_cells, answer["stages"])
     print_table(columns, rows, right=("workers", "lag", "events/s"))
     for name, neighbour in answer["neighbours"].items():
         click.echo(f"{name}: {'answers' if neighbour['ok'] else neighbour['detail']}")
+    for one in answer["refused"]:
+        click.echo(
+            f"meter {one['meter']} ({one['namespace']}) refused {count(sum(one['refused'].values()))} events: "
+            f"{_reasons(one['refused'])}. See: tallymark events --meter {one['meter']} --refused"
+        )
 
 
 def _stage_cells(stage: Row) -> tuple[str, ...]:

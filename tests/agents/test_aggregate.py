@@ -12,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.agents import aggregate, barriers
-from pipeline.agents.aggregate import HOUR_S, Closing, fill
+from pipeline.agents.aggregate import (
+    HOUR_S,
+    MOST_METERS,
+    OTHER_METERS,
+    REFUSED,
+    Closing,
+    fill,
+    observe_refused,
+)
 from pipeline.core.metering.aggregate import FULL
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import define
+from pipeline.core.metering.refusal import MeterTotal
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.packing import PACK_BYTES
 from pipeline.engine.table import Overlay, Table
@@ -25,6 +34,7 @@ from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chun
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 AGE_S = 10 * HOUR_S
 REVISION = 7
+NOT_A_NUMBER = "/meter/total/1/refused/value-not-a-number"
 METERS = MeterIndex(
     define({"slug": slug, "eventType": "t", "aggregation": kind, **more}, place)
     for place, (slug, kind, more) in enumerate(
@@ -118,8 +128,44 @@ def test_a_chunk_is_one_record_a_topic() -> None:
         ("calls", "2", 2, 0), ("total", "1", 1, 0), ("users", "1", 2, 0),
         ("calls", "3", 3, 2), ("total", "3", 2, 2), ("users", "1", 3, 2),
     }  # fmt: skip
-    assert working.counts == {"default": {"read": 3, "counted": 3}}
+    assert working.counts == {"default": {"read": 3, "counted": 3, **of_meters(3, 2, 3), NOT_A_NUMBER: 1}}
     assert working.events == 3
+
+
+def test_what_a_meter_refused_is_measured_once_it_is_committed() -> None:
+    labels = ("default", "total", "value-not-a-number")
+    before = refused_events(*labels)
+    working = run([[event(v=1), event(v="NaN")], [event(v="x")]])
+    assert refused_events(*labels) == before
+    for callback in working.committed:
+        callback()
+    assert refused_events(*labels) == before + 2
+    assert run([[event(v=1)]]).committed == []
+
+
+def test_the_metric_of_refused_events_has_a_bounded_number_of_meters() -> None:
+    other = ("", OTHER_METERS, "value-null")
+    before = refused_events(*other)
+    many = [("default", MeterTotal(f"m{place}", place, "value-null"), 1) for place in range(2 * MOST_METERS)]
+    observe_refused(many)
+    observe_refused(many)
+    assert refused_events(*other) - before >= 2 * MOST_METERS
+    named = {sample.labels["meter"] for family in REFUSED.collect() for sample in family.samples}
+    assert len(named - {OTHER_METERS}) <= MOST_METERS
+
+
+def refused_events(namespace: str, meter: str, reason: str) -> float:
+    return float(REFUSED.labels(namespace, meter, reason)._value.get())
+
+
+def of_meters(calls: int, total: int, users: int) -> dict[str, int]:
+    """The names in Counts of what each meter counted."""
+    counted = {
+        "/meter/calls/0/counted": calls,
+        "/meter/total/1/counted": total,
+        "/meter/users/2/counted": users,
+    }
+    return {name: events for name, events in counted.items() if events}
 
 
 def test_nothing_in_nothing_out() -> None:
@@ -135,7 +181,7 @@ def test_a_replay_sends_the_same_again_and_counts_only_what_is_not_counted() -> 
     replayed = run(records, table, counted_offset=0)
     assert table == held
     assert replayed.to("events-settled") == first.to("events-settled")
-    assert replayed.counts == {"default": {"read": 1, "counted": 1}}
+    assert replayed.counts == {"default": {"read": 1, "counted": 1, **of_meters(1, 1, 1)}}
     assert replayed.events == 3
     newest = {window.meter: window.value for window in windows(first)}
     assert {window.meter: window.value for window in windows(replayed)} == newest
@@ -148,7 +194,7 @@ def test_a_full_window_stops_nothing() -> None:
     working = run([[event(v="9" * 18)] * 60, [event(v="9" * 18)] * 60], table)
     assert Counter(fates(working)) == {
         ("counted", ""): 100,
-        ("counted", f"total: {FULL}"): 20,
+        ("counted", f"total: {FULL.detail}"): 20,
     }
     assert [w.count for w in windows(working) if w.meter == "total"] == [60, 100]
     replayed = run([[event(v="9" * 18)] * 60, [event(v="9" * 18)] * 60], table)
@@ -201,7 +247,9 @@ def test_a_late_event_is_rejected_once_its_window_has_closed() -> None:
     assert before_s(table, closing) == late_s + 1
     late = run({1: [event(late_s, late_s), event(late_s + 1, late_s)]}, table, closing=closing)
     assert fates(late) == [("rejected", "window-closed"), ("counted", "")]
-    assert late.counts == {"default": {"read": 2, "rejected:window-closed": 1, "counted": 1}}
+    assert late.counts == {
+        "default": {"read": 2, "rejected:window-closed": 1, "counted": 1, **of_meters(1, 1, 1)}
+    }
 
 
 def test_what_a_chunk_writes_and_closes_itself_leaves_with_the_next() -> None:

@@ -22,6 +22,7 @@ INDEX = MeterIndex([define(BODY, 5)])
 START_S = 1_704_067_200
 PARTITIONS = 4
 KNOWN = Found(known=True)
+COUNTED = "/meter/m/5/counted"
 
 
 def seed(state: str = "new", meter_id: int = 5, **more: Any) -> Backfill:
@@ -33,7 +34,7 @@ def stored(place: int, subject: str = "a", fate: Any = "unmetered") -> Stored:
     event = Event(
         "default", "s", str(place), "t", subject, START_S * 10**9, 1, "events", 0, place, msgspec.Raw(b"{}")
     )
-    return Stored(event, fate, "", [], 2, 2, "", [])
+    return Stored(event, fate, "", [], 2, 2, "", [], [], 0, [])
 
 
 def run(
@@ -82,7 +83,7 @@ def test_what_a_page_becomes_goes_where_its_subjects_live() -> None:
         assert set().union(*found.values()) == set(subjects)
         for partition, held in found.items():
             assert {subject_hash("default", subject) % PARTITIONS for subject in held} == {partition}
-    assert working.counts == {"default": {"read": 20, "unmetered>counted": 20}}
+    assert working.counts == {"default": {"read": 20, "unmetered>counted": 20, COUNTED: 20}}
     assert working.events == 20
     (work,) = following(working)
     assert (work.state, work.read, work.counted, work.events) == ("copying", 20, 20, 99)
@@ -93,7 +94,7 @@ def test_a_replay_says_the_same_and_counts_only_what_is_not_counted() -> None:
     first = run({3: seed("copying")}, [KNOWN._replace(page=page)], table)
     again = run({3: seed("copying")}, [KNOWN._replace(page=page)], table, counted_offset=3)
     assert again.sent == first.sent
-    assert (first.counts, again.counts) == ({"default": {"read": 2, "unmetered>counted": 2}}, {})
+    assert (first.counts, again.counts) == ({"default": {"read": 2, "unmetered>counted": 2, COUNTED: 2}}, {})
     second = run({4: seed("copying")}, [KNOWN._replace(page=page)], table)
     assert (second.sent, second.counts) == ([], {})
 

@@ -8,19 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.api.app import create_app
-from pipeline.cli import metering
+from pipeline.cli import metering, output
 from pipeline.cli.input_file import parse_meters
 from pipeline.cli.main import main
 from pipeline.cli.send import CONTENT_TYPE, key_of
 from pipeline.errors import Rejected
 from pipeline.local import process
+from pipeline.records import Event, Refused, Settled
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.rows import settled_columns
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.api_server import served_app
 from tests.fixtures.control_stage import Decider
@@ -179,6 +182,73 @@ def test_events(tokens: Run) -> None:
         "counted",
         "tokens",
     ]
+
+
+def test_events_that_a_meter_refused(tokens: Run, store: ClickHouse) -> None:
+    raw = msgspec.Raw(b'{"tokens":"1,200"}')
+    at_ns = 1_767_268_800_000_000_000
+    event = Event("default", "s", "bad", "prompt", "lost", at_ns, 1, "events", 0, 77, raw)
+    why = Refused(1, "tokens", "value-not-a-number", "value cannot be parsed as a number: 1,200")
+    row = Settled(event, "invalid", f"tokens: {why.detail}", [], 1, None, 1, [why])
+    store.insert("events", settled_columns([row], 1))
+    for options in (
+        ("--refused",),
+        ("--meter", "tokens", "--refused"),
+        ("--refused", "--reason", "value-not-a-number"),
+    ):
+        result = tokens("events", *options, "--format", "jsonl")
+        assert [json.loads(line)["event"]["id"] for line in result.stdout.splitlines()] == ["bad"], (
+            result.output
+        )
+    assert "value cannot be parsed as a number: 1,200" in tokens("events", "--refused").stdout
+    counted = tokens("events", "--meter", "tokens", "--format", "jsonl").stdout.splitlines()
+    assert "bad" not in [json.loads(line)["event"]["id"] for line in counted]
+    assert tokens("events", "--refused", "--reason", "value-null", "--format", "jsonl").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("events --meter none", "There is no meter with the slug none."),
+        ("events --reason value-null", "--reason is for --refused."),
+        ("events --refused --reason because", "refused: a reason must be one of no-data"),
+        ("usage tokens --csv-safe", "--csv-safe is for --format csv."),
+    ],
+)
+def test_options_that_do_not_fit(tokens: Run, arguments: str, said: str) -> None:
+    result = tokens(*arguments.split())
+    assert result.exit_code == 2 and result.stderr.startswith(f"error: {said}")
+
+
+def test_csv_is_safe_only_where_that_is_asked_for(tokens: Run, store: ClickHouse) -> None:
+    write(store, [("+491511", -525_600, "small")])
+    asked = ("usage", "tokens", "--to", "2025-06-01", "--group-by", "subject", "--format", "csv")
+    assert tokens(*asked).stdout.splitlines()[1].split(",")[2] == "+491511"
+    assert tokens(*asked, "--csv-safe").stdout.splitlines()[1].split(",")[2] == "'+491511"
+
+
+def test_what_meters_counted_and_refused_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    meters = [{"meter": "bill", "meter_id": 7, "counted": 1200, "refused": {"value-null": 2, "no-data": 1}}]
+    namespace = {
+        "namespace": "default", "read": 1203, "fates": dict.fromkeys(output.FATES, 0), "pending": 0,
+        "differences": [], "reasons": {}, "meters": meters,
+    }  # fmt: skip
+    output.print_reconcile({"namespaces": [namespace], "differences": [], "settled": True, "ok": True})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["namespace", "meter", "id", "counted", "refused", "reasons"] in lines
+    assert ["default", "bill", "7", "1,200", "3", "2", "value-null,", "1", "no-data"] in lines
+    refused = {
+        "namespace": "default",
+        "meter": "bill",
+        "meterId": 7,
+        "counted": 1200,
+        "refused": {"no-data": 1},
+    }
+    output.print_status({"stages": [], "neighbours": {}, "refused": [refused]})
+    assert (
+        "meter bill (default) refused 1 events: 1 no-data. See: tallymark events --meter bill --refused"
+        in (capsys.readouterr().out)
+    )
 
 
 def test_reconcile_that_does_not_add_up(tokens: Run) -> None:

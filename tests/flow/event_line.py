@@ -30,7 +30,8 @@ _SOURCES = ["/eu/gateway", "/us/gateway", "urn:tokens:eu-1", "https://storage.ex
 _METHODS = ["GET", "GET", "GET", "POST", "POST", "PUT", "DELETE"]
 _ROUTES = ["/v1/chat", "/v1/embed", "/v1/files", "/v1/a|b", "/v1/caf\u00e9", '/v1/"q"']
 _ROUTES = [json.dumps(route, ensure_ascii=False) for route in _ROUTES]
-_STATUSES = ["200", "200", "200", "200", "201", "404", "429", '"500"']
+# Some producers write a number in several ways, or as text: spellings of a number are one, a text is its own.
+_STATUSES = ["200", "200", "200.0", "2e2", "201", "404", "40.40E1", "429", '"500"', '"200.0"']
 _MODELS = ["small-1", "small-1", "large-2", "large-2-long"]
 _KINDS = ["input", "output", "cached"]
 _CLASSES = ["standard", "standard", "cold"]
@@ -158,7 +159,13 @@ def _storage(rng: Random) -> Members:
 
 
 def _session(rng: Random) -> Members:
-    value = f'"session-{int(rng.random() ** 2 * 5000)}"' if rng.random() < 0.99 else "null"
+    number, style = int(rng.random() ** 2 * 5000), rng.random()
+    if style < 0.97:
+        value = f'"session-{number}"'
+    else:
+        value = _pick(
+            rng, [str(number), f"{number}.0", f"{number}e0", f"{number}00E-2", f'"{number}.0"', "null"]
+        )
     return [("session_id", value), ("country", f'"{_pick(rng, _COUNTRIES)}"')]
 
 

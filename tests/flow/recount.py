@@ -221,6 +221,9 @@ def _at(steps: list[str | int], data: Any) -> Any:
 
 
 def _text(value: Any) -> str:
+    """A JSON number is one text however it is spelled; the stream has none that would take many zeros."""
+    if isinstance(value, Decimal):
+        return plain(value)
     return "" if value is None else str(value)
 
 

@@ -91,6 +91,21 @@ def test_plain(number: str, text: str) -> None:
     assert plain(Decimal(number)) == text
 
 
+def test_spellings_of_a_number_are_one_member_and_one_dimension() -> None:
+    lines = [
+        f'{{"specversion":"1.0","id":"{place}","source":"/s","type":"t","subject":"ann","time":"{TIME}",'
+        f'"data":{{"v":{spelling},"d":{spelling}}}}}'.encode()
+        for place, spelling in enumerate(["7", "7.0", "70e-1", '"7.0"', "-0.0", "0", "1.10"])
+    ]
+    result = recount(arrive(lines), [{**meter("UNIQUE_COUNT"), "groupBy": {"d": "$.d"}}])
+    assert {dict(key.dimensions)["d"]: value for key, value in result.windows.items()} == {
+        "7": WindowValue("1", 3),
+        "7.0": WindowValue("1", 1),
+        "0": WindowValue("1", 2),
+        "1.1": WindowValue("1", 1),
+    }
+
+
 ROW = {"meter": "m", "subject": "ann", "window": "MINUTE", "tz": "UTC", "start": "2026-05-28T20:26:00Z",
        "end": "2026-05-28T20:27:00Z", "group": {}, "value": "1", "count": 1}  # fmt: skip
 

@@ -10,13 +10,14 @@ from typing import Any
 from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
 
-router = Router(prefix="/meters", tags=["meters"])
+router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_known)])
 
 NS_PER_MS = 1_000_000
 

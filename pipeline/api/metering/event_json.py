@@ -1,13 +1,15 @@
 """The form of a stored event in answers, its whole story, and the cursor of a page of events.
 
 Owns: members and texts. Does not own: which events (stores.clickhouse.events), the value of a window
-(stores.clickhouse.usage).
+(stores.clickhouse.usage). A meter that was deleted stays another one than a meter made later under the same slug: what
+it counted or refused is shown as `deleted`.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,8 +23,10 @@ from pipeline.core.metering.usage_query import instant_text, usage_query
 from pipeline.core.values import number
 from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.time_window import MINUTE_NS
-from pipeline.errors import Rejected
-from pipeline.stores.clickhouse.events import Place, StoredEvent
+from pipeline.errors import Broken, Rejected
+from pipeline.records import Refused
+from pipeline.stores.clickhouse.events import CountedBy, Place, StoredEvent
+from pipeline.stores.clickhouse.rows import canonical
 from pipeline.stores.clickhouse.usage import usage
 
 REPEATS = ("duplicate", "conflict")
@@ -37,21 +41,30 @@ def listed(have: Neighbours, namespace: str, event: StoredEvent) -> Row:
     """An event as OpenMeter lists it, with fate, reason, detail, meters and position.
 
     `data` is the JSON text as sent. What ingest refused has attributes only as far as they could be read, and `raw`.
+    `meters` are those that counted it, `deletedMeters` slugs of deleted ones; `refusedBy` those that refused it.
     """
     shown: Row = {"event": _cloud_event(event)}
     customer = customer_of(have, namespace, event.subject)
     if customer is not None:
         shown["customerId"] = customer
-    why = _validation_error(event)
+    refused = [_refusal(have, namespace, one) for one in event.refused]
+    why = _validation_error(event, refused)
     if why:
         shown["validationError"] = why
-    return shown | {
+    shown |= {
         "ingestedAt": instant_text(event.received_at_ms * _NS_PER_MS),
         "storedAt": instant_text(event.stored_at_ms * _NS_PER_MS),
         "fate": event.fate,
-        "reason": event.reason,
+        "reason": _sentence(refused) or event.reason,
         "detail": event.detail,
-        "meters": list(dict.fromkeys(event.meters)),
+    }
+    counted = [(one.slug, _meter(have, namespace, one, event.decided)) for one in event.counted_by]
+    shown["meters"] = list(dict.fromkeys(slug for slug, meter in counted if meter is not None))
+    if gone := list(dict.fromkeys(slug for slug, meter in counted if meter is None)):
+        shown["deletedMeters"] = gone
+    if refused:
+        shown["refusedBy"] = refused
+    return shown | {
         "position": {"topic": event.topic, "partition": event.partition, "offset": event.offset},
         "raw": None if event.data else event.raw,
     }
@@ -67,7 +80,7 @@ def told(have: Neighbours, namespace: str, versions: Sequence[StoredEvent]) -> R
     settled = [one for one in versions if one not in repeats and one not in refused]
     one = (settled or refused or repeats)[-1]
     return listed(have, namespace, one) | {
-        "windows": [_window(have, namespace, one, slug) for slug in dict.fromkeys(one.meters)],
+        "windows": [_window(have, namespace, one, counted) for counted in one.counted_by],
         "repeats": [listed(have, namespace, other) for other in repeats if other is not one],
         "refused": [listed(have, namespace, other) for other in refused if other is not one],
     }
@@ -104,44 +117,62 @@ def _cloud_event(event: StoredEvent) -> Row:
     return shown if event.data in _NO_DATA else shown | {"data": Raw(event.data.encode())}
 
 
-def _validation_error(event: StoredEvent) -> str:
-    """Why no meter counted it; empty for what is counted or repeats what was."""
+def _validation_error(event: StoredEvent, refused: Sequence[Row]) -> str:
+    """Why a meter in force, or no meter, counted it; empty for what all of them counted or what repeats that."""
     if event.fate == "unmetered":
         return f"no meter found for event type: {event.type}"
+    if event.fate == "counted":
+        return _sentence([one for one in refused if "deleted" not in one])
     if event.fate in ("rejected", "invalid"):
-        return event.detail or event.reason or event.fate
+        return event.detail or _sentence(refused) or event.reason or event.fate
     return ""
 
 
-def _window(have: Neighbours, namespace: str, event: StoredEvent, slug: str) -> Row:
+def _refusal(have: Neighbours, namespace: str, one: Refused) -> Row:
+    shown: Row = {"meter": one.meter, "reason": one.reason, "detail": one.detail}
+    found = have.definitions.meter(namespace, one.meter)
+    in_force = found is not None and found[1].meter_id == one.meter_id
+    return shown if in_force else shown | {"deleted": True}
+
+
+def _sentence(refused: Sequence[Row]) -> str:
+    return "; ".join(
+        f"{one['meter']}{' (deleted)' if 'deleted' in one else ''}: {one['detail']}" for one in refused
+    )
+
+
+def _meter(have: Neighbours, namespace: str, counted: CountedBy, decided: int) -> Meter | None:
+    """The meter that counted an event decided at a control revision; None if it is deleted."""
+    found = have.definitions.meter(namespace, counted.slug)
+    if found is None:
+        return None
+    meter = found[1]
+    same = meter.meter_id <= decided if counted.meter_id is None else meter.meter_id == counted.meter_id
+    return meter if same else None
+
+
+def _window(have: Neighbours, namespace: str, event: StoredEvent, counted: CountedBy) -> Row:
     """The window in which a meter counted the event. value: what it brought; windowValue: what the window holds."""
-    found = have.definitions.meter(namespace, slug)
     start_ns = event.time_ns // MINUTE_NS * MINUTE_NS
     shown: Row = {
-        "meter": slug,
+        "meter": counted.slug,
         "windowStart": instant_text(start_ns),
         "windowEnd": instant_text(start_ns + MINUTE_NS),
         "subject": event.subject,
     }
-    if found is None or found[1].meter_id > event.revision:
-        return shown | {
-            "deleted": True
-        }  # the meter that counted it; one of the same slug may be there by now
-    meter = found[1]
+    found = _meter(have, namespace, counted, event.decided)
+    if found is None:
+        return shown | {"deleted": True}
+    meter = found.as_of(event.decided)
     try:
-        value, dimensions = measure(meter, event.data.encode())
-    except Rejected:  # the meter reads other dimensions by now
-        return shown
+        value, dimensions = measure(meter, event.data.encode(), counted.rules)
+    except Rejected as error:
+        raise Broken(f"meter {meter.slug} counted an event that it cannot take: {error}") from error
     shown |= {"groupBy": dimensions, "value": _value(meter, value)}
     query = usage_query(
-        meter,
-        from_ns=start_ns,
-        to_ns=start_ns + MINUTE_NS,
-        window="MINUTE",
-        subjects=[event.subject],
-        filters={name: [value] for name, value in dimensions.items()},
+        meter, from_ns=start_ns, to_ns=start_ns + MINUTE_NS, window="MINUTE", subjects=[event.subject]
     )
-    for row in usage(have.clickhouse, query):
+    for row in usage(have.clickhouse, replace(query, dimensions=canonical(dimensions))):
         shown |= {"windowValue": Raw(str(row["value"]).encode()), "windowCount": row["count"]}
     return shown
 

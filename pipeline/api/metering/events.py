@@ -16,11 +16,14 @@ from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.api.metering.event_json import cursor_of, listed, place_of, told
+from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import as_json
-from pipeline.api.metering.usage_params import MAX_CLIENT_ID, refuse_unknown
+from pipeline.api.metering.usage_params import MAX_CLIENT_ID
+from pipeline.core.metering.refusal import REASONS
 from pipeline.core.metering.usage_query import NS_PER_S, check_range
 from pipeline.core.values.filters import (
     ALL,
@@ -34,6 +37,7 @@ from pipeline.core.values.filters import (
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.events import EventFilter, events, versions
+from pipeline.stores.clickhouse.refused import MeterName, RefusedFilter
 
 QUERY = [Depends(needs("query"))]
 router = Router(prefix="/events", tags=["events"], dependencies=QUERY)
@@ -60,6 +64,13 @@ def list_events(
     source: str | None = None,
     type: str | None = None,
     fate: Annotated[str | None, Query(description=", ".join(FATES))] = None,
+    meter: Annotated[str | None, Query(description="slug or id: only what this meter counted")] = None,
+    refused: Annotated[
+        bool | None,
+        Query(
+            description="true: only what `meter`, or any meter, refused; false: only what it did not refuse"
+        ),
+    ] = None,
     customerId: Annotated[list[str] | None, Query(description="repeated; ids or keys")] = None,
     from_: Annotated[Instant, Query(alias="from", description="72 hours ago if absent")] = None,
     to: Instant = None,
@@ -70,9 +81,12 @@ def list_events(
 ) -> Response:
     """The newest first, by the event's time in [from, to), however long ago that is.
 
-    `validationError` says why no meter counted the event. Without `from`, 72 hours up to now or `to`.
+    `validationError` says why a meter, or no meter, counted the event; `refusedBy` lists each meter that refused it
+    with a `reason` to program against. Without `from`, 72 hours up to now or `to`.
     """
     refuse_unknown(request, _V1)
+    refuse_empty(request, _V1)
+    refuse_repeated(request, _V1 - {"customerId"})
     if fate is not None and fate not in FATES:
         raise Rejected("bad-query", f"fate must be one of {' '.join(FATES)}")
     said = {"source": source, "type": type, "subject": subject, "fate": fate}
@@ -84,9 +98,12 @@ def list_events(
     if from_ns is None:
         now_ns = time.time_ns()
         from_ns = (now_ns if to_ns is None else min(to_ns, now_ns)) - LATELY_NS
+    meters = None if meter is None else [_meter(have, namespace, meter)]
     wanted = EventFilter(
         namespace=namespace,
         texts=texts,
+        counted_by=meters if refused is None else None,
+        refused=None if refused is None else RefusedFilter(refused, meters),
         subjects=_subjects(have, namespace, customerId),
         time=_between(from_ns, to_ns),
         received_at=_between(
@@ -99,7 +116,7 @@ def list_events(
 
 _V1 = frozenset(
     {"id", "subject", "source", "type", "fate", "customerId", "from", "to", "ingestedAtFrom", "ingestedAtTo"}
-    | {"limit", "clientId"}
+    | {"limit", "clientId", "meter", "refused"}
 )
 
 
@@ -119,9 +136,13 @@ def list_events_v2(
     """The newest first, by the event's time: `{items, nextCursor}`; the last page has no `nextCursor`.
 
     A filter may have `id source subject type fate` (text: `$eq $ne $in $nin $like $nlike $ilike $nilike $gt $gte $lt
-    $lte`, and `$and`, `$or` of these), `customerId` (`$in`), `time` and `ingestedAt` (`$gt $gte $lt $lte $and $or`).
+    $lte`, and `$and`, `$or` of these), `customerId` (`$in`), `time` and `ingestedAt` (`$gt $gte $lt $lte $and $or`),
+    `meter` (`$eq $in`, slugs or ids: what one of them counted) and `refused` (`$exists`, or reasons with `$eq $in`:
+    what one of these meters, or any meter, refused).
     """
-    refuse_unknown(request, {"filter", "cursor", "limit", "clientId"})
+    names = {"filter", "cursor", "limit", "clientId"}
+    refuse_unknown(request, names)
+    refuse_repeated(request, names)
     have, namespace = neighbours(request), namespace_of(request)
     body = {} if filter is None else parse_json("filter", filter)
     wanted = _wanted(have, namespace, body)
@@ -137,6 +158,8 @@ def list_events_v2(
 def get_event(request: Request, source: str, id: str) -> Response:
     """Its fate; for each meter that counted it the window, the dimensions and the value; records that repeat it.
 
+    The dimensions are those that the meter had when it counted the event. `refusedBy` lists the meters that did not
+    take it, each with a reason.
     Source and id are percent-encoded: a `/` in them is `%2F`. `windows[].value` is what this event brought,
     `windowValue` and `windowCount` are what the window holds now. `repeats` are later records with the same source and
     id (fate duplicate or conflict), `refused` those that never became an event.
@@ -149,23 +172,52 @@ def get_event(request: Request, source: str, id: str) -> Response:
 
 
 def _wanted(have: Neighbours, namespace: str, body: object) -> EventFilter:
-    """The filter that v2 takes. Raises Rejected `bad-query`, or `not-found` for an unknown customer."""
+    """The filter that v2 takes. Raises Rejected `bad-query`, or `not-found` for an unknown customer or meter."""
     if not isinstance(body, dict):
         raise Rejected("bad-query", "filter must be an object")
     said = {name: one for name, one in body.items() if one is not None}
     for name in said:
-        if name not in (*_TEXTS, *_TIMES, "customerId"):
+        if name not in (*_TEXTS, *_TIMES, "customerId", "meter", "refused"):
             raise Rejected("bad-query", f"there is no filter {name[:64]!a}")
     customers = filter_string("customerId", said.get("customerId", {}))
     if customers.op not in ("", "$in"):
         raise Rejected("bad-query", "customerId: customer id filter supports only $in")
+    named = _listed("meter", said.get("meter", {}))
+    meters = None if named is None else [_meter(have, namespace, one) for one in named]
+    refused = _refused(said["refused"], meters) if "refused" in said else None
     return EventFilter(
         namespace=namespace,
         texts={name: filter_string(name, said[name]) for name in _TEXTS if name in said},
         subjects=_subjects(have, namespace, customers.operand),
         time=filter_time("time", said.get("time", {})),
         received_at=filter_time("ingestedAt", said.get("ingestedAt", {})),
+        counted_by=meters if refused is None else None,
+        refused=refused,
     )
+
+
+def _listed(name: str, body: object) -> Sequence[str] | None:
+    """The texts of a filter that knows `$eq` and `$in` only; None for one that matches everything."""
+    found = filter_string(name, body)
+    if found.op not in ("", "$eq", "$in"):
+        raise Rejected("bad-query", f"{name}: the filter supports only $eq and $in")
+    return [found.operand] if found.op == "$eq" else found.operand
+
+
+def _refused(body: object, meters: Sequence[MeterName] | None) -> RefusedFilter | None:
+    found = filter_string("refused", body)
+    if found.op == "$exists":
+        return RefusedFilter(found.operand, meters)
+    reasons = _listed("refused", body)
+    for reason in reasons or ():
+        if reason not in REASONS:
+            raise Rejected("bad-query", f"refused: a reason must be one of {' '.join(REASONS)}")
+    return None if reasons is None else RefusedFilter(True, meters, reasons)
+
+
+def _meter(have: Neighbours, namespace: str, id_or_slug: str) -> MeterName:
+    _, meter = find(have, namespace, id_or_slug)
+    return MeterName(meter.slug, meter.meter_id)
 
 
 def _subjects(have: Neighbours, namespace: str, customers: Sequence[str] | None) -> list[str] | None:

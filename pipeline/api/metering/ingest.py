@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,7 +27,9 @@ from pipeline.api.http.problem import answer, problem
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
 from pipeline.api.http.services import neighbours
 from pipeline.core.metering.event import Limits
+from pipeline.core.metering.foreseen import refusals
 from pipeline.core.metering.http_batch import InvalidEvent, Warned, read, warnings
+from pipeline.core.metering.refusal import REASONS
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
@@ -52,10 +55,15 @@ _BATCH = {"type": "array", "maxItems": 1000, "items": _EVENT}
 _WARNING = {
     "type": "object",
     "properties": {
-        "code": {"type": "string", "enum": ["no-meter", "beyond-horizon", "future"]},
+        "code": {"type": "string", "enum": ["no-meter", "refused", "beyond-horizon", "future"]},
         "detail": {"type": "string"},
         "events": {"type": "integer", "description": "how many events"},
         "first": {"type": "integer", "description": "the place of one of them, from 0"},
+        "meter": {
+            "type": "string",
+            "description": "of `refused`: the slug of the meter that will not count them",
+        },
+        "reason": {"type": "string", "enum": list(REASONS), "description": "of `refused`: why"},
     },
 }
 _TAKEN = {
@@ -80,7 +88,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     204: {
         "description": "Taken",
         "headers": {
-            WARNINGS_HEADER: {"description": "a JSON array of warnings", "schema": {"type": "string"}}
+            WARNINGS_HEADER: {
+                "description": "a JSON array of warnings, if there are any, each with the members that the "
+                "answer 200 shows: `no-meter`, `refused` (a meter will not count the events, though another may), "
+                "`beyond-horizon`, `future`",
+                "schema": {"type": "string"},
+            }
         },
     },
     400: {"description": "Something of the request is wrong: none of its events is taken"},
@@ -109,7 +122,8 @@ async def post_events(request: Request) -> Response:
 
     A request is taken as a whole or not at all, and the answer comes when the broker has it for good. Sending the same
     again is safe: an event is known by its `source` and `id`. After 503, 429 or no answer do so.
-    Taken is not counted: warnings name events that no meter wants or whose time lies outside the limits.
+    Taken is not counted: warnings name events that no meter wants, that a meter which wants them will refuse (such as
+    for a value that is no number), or whose time lies outside the limits.
     """
     have = neighbours(request)
     namespace = namespace_of(request)
@@ -128,9 +142,10 @@ async def post_events(request: Request) -> Response:
         await limited.take("events", len(found.types))
     if found.types:
         await have.events.append(namespace, found.packed)
-    warned = warnings(
-        found, have.metered.of(namespace), time.time_ns() // 1_000_000, limits_of(have.settings)
-    )
+    now_ms = time.time_ns() // 1_000_000
+    metered = have.metered.of(namespace)
+    refused = refusals(found, partial(have.metered.plan, namespace), now_ms)
+    warned = warnings(found, metered, now_ms, limits_of(have.settings), refused)
     return _taken(headers, len(found.types), warned)
 
 
@@ -171,7 +186,7 @@ def _refused(request: Request, refusal: Rejected, content_type: str) -> Response
 
 
 def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[Warned]) -> Response:
-    rows = [one._asdict() for one in warned]
+    rows = [{name: value for name, value in one._asdict().items() if value != ""} for one in warned]
     if b"return=representation" in headers.get(b"prefer", b"").replace(b" ", b"").lower():
         body = orjson.dumps({"accepted": events, "warnings": rows})
         applied = {"Preference-Applied": "return=representation"}

@@ -13,6 +13,7 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, cut, ordered
+from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.api.http.submit import body_of, decided, definitions
@@ -22,7 +23,7 @@ from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
 
-router = Router(prefix="/meters", tags=["meters"])
+router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_known)])
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("meters:write"))]

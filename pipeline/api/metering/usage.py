@@ -13,12 +13,14 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.customers.lookup import display_names
+from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import neighbours
 from pipeline.api.metering.meters import find
-from pipeline.api.metering.usage_json import CSV, as_json, csv_answer, json_answer
-from pipeline.api.metering.usage_params import Asked, from_body, from_url, refuse_unknown, usage_query_of
+from pipeline.api.metering.usage_json import CSV, FORMS, JSON, as_json, csv_answer, json_answer
+from pipeline.api.metering.usage_params import Asked, from_body, from_url, usage_query_of
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
 from pipeline.core.values.user_time import instant_ns
@@ -29,6 +31,13 @@ router = Router(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("q
 
 DAY_NS = 86_400 * NS_PER_S
 Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
+CsvSafe = Annotated[
+    bool | None,
+    Query(
+        description="For answers as CSV. true: a text that a spreadsheet would take for a formula gets an "
+        "apostrophe in front. Without it texts are as they were sent."
+    ),
+]
 Several = Annotated[list[str] | None, Query(description="repeated; at most 100")]
 ROW: dict[str, Any] = {
     "type": "object",
@@ -98,6 +107,7 @@ def query_meter(
     advancedMeterGroupByFilters: Annotated[
         str | None, Query(description='JSON: a filter for a dimension, as `{"model": {"$like": "gpt-%"}}`')
     ] = None,
+    csvSafe: CsvSafe = None,
     clientId: Annotated[str | None, Query(description="accepted, without effect")] = None,
 ) -> Response:
     """Rows of the windows that have events; without `windowSize` one total a group.
@@ -107,7 +117,9 @@ def query_meter(
     minute that has events. COUNT and UNIQUE_COUNT of nothing are one row 0, if no window and no group is asked for.
     `subject` keeps only these subjects and `filterCustomerId` only the subjects of these customers (404 if unknown);
     each adds itself to the grouping. `filterGroupBy[name]=value` keeps one value of a dimension; repeated, any of them.
-    `Accept: text/csv` answers as CSV.
+    `Accept: text/csv` answers as CSV, with texts as they were sent; `csvSafe=true` makes the file safe to open in a
+    spreadsheet. A dimension that was a number in JSON has the number's canonical text: 7, 7.0 and 7e0 are `7`. Events
+    keep the dimensions which the meter had when it counted them: of one that was added later, the value is empty.
     """
     return _answer(request, idOrSlug, from_url(request))
 
@@ -125,7 +137,7 @@ def list_subjects(
     request: Request, idOrSlug: str, from_: Annotated[Instant, Query(alias="from")] = None, to: Instant = None
 ) -> Response:
     """Of the events in [from, to) that the meter counted."""
-    refuse_unknown(request, {"from", "to"})
+    _check_parameters(request, {"from", "to"})
     meter = _meter(request, idOrSlug)
     query = _between(meter, from_, to, "subject")
     return as_json(sorted(key.subject for key in keys(neighbours(request).clickhouse, query)))
@@ -141,7 +153,7 @@ def list_values(
     search: Annotated[str | None, Query(description="a part of the value, in any case")] = None,
 ) -> Response:
     """Of the events in [from, to) that the meter counted; of the last 24 hours where neither is said."""
-    refuse_unknown(request, {"from", "to", "search"})
+    _check_parameters(request, {"from", "to", "search"})
     meter = _meter(request, idOrSlug)
     if key not in meter.group_by:
         raise Rejected("not-found", f"The meter {meter.slug} has no dimension {key[:64]}.")
@@ -153,13 +165,17 @@ def list_values(
 
 def answer(request: Request, meter: Meter, asked: Asked, subjects: Sequence[str] | None = None) -> Response:
     """The answer to a query in the form that the request accepts. subjects: see usage_query_of."""
+    form = preferred(", ".join(request.headers.getlist("accept")), FORMS)
+    if asked.csv_safe is not None and form != CSV:
+        raise Rejected("bad-query", f"csvSafe is for answers as CSV: send the header Accept: {CSV}")
     have = neighbours(request)
     query = usage_query_of(have, meter, asked, subjects)
     rows = usage(have.clickhouse, query)
-    if CSV not in request.headers.get("accept", ""):
+    if form == JSON:
         return json_answer(query, rows)
     subjects_ = [str(row["subject"]) for row in rows if row["subject"] is not None]
-    return csv_answer(query, rows, display_names(have, meter.namespace, subjects_))
+    names = display_names(have, meter.namespace, subjects_)
+    return csv_answer(query, rows, names, safe=asked.csv_safe is True)
 
 
 def _answer(request: Request, id_or_slug: str, asked: Asked) -> Response:
@@ -169,6 +185,12 @@ def _answer(request: Request, id_or_slug: str, asked: Asked) -> Response:
 def _meter(request: Request, id_or_slug: str) -> Meter:
     _, meter = find(neighbours(request), namespace_of(request), id_or_slug)
     return meter
+
+
+def _check_parameters(request: Request, names: set[str]) -> None:
+    refuse_unknown(request, names)
+    refuse_empty(request, names)
+    refuse_repeated(request, names)
 
 
 def _between(

@@ -1,7 +1,8 @@
 """The forms of a usage answer: JSON and CSV.
 
-Owns: members, columns, how a value and a cell are written. Does not own: the rows (core.metering.usage_result).
-A value is written with all its digits, in JSON as a number: a reader of decimals loses nothing, one of doubles rounds.
+Owns: members, columns, how a value and a cell are written. Does not own: the rows (core.metering.usage_result), which
+form a request accepts (http.accept). A value is written with all its digits, in JSON as a number: a reader of decimals
+loses nothing, one of doubles rounds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from msgspec import Raw
 from pipeline.core.metering.usage_query import CUSTOMER, UsageQuery, instant_text
 
 Row = Mapping[str, Any]
+JSON = "application/json"
 CSV = "text/csv"
+FORMS = (JSON, CSV)
 # What a spreadsheet takes for a formula, or for a way into one.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -34,16 +37,18 @@ def json_answer(query: UsageQuery, rows: Sequence[Row]) -> Response:
     return as_json(body | {"data": [_row(row) for row in rows]})
 
 
-def csv_answer(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str]) -> Response:
+def csv_answer(
+    query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str], safe: bool = False
+) -> Response:
     """The rows as a file. names: display name by subject, for the column subject_display_name if there are any."""
     headers = {"content-disposition": f'attachment; filename="{query.meter.slug}.csv"'}
-    return Response(csv_text(query, rows, names), media_type=CSV, headers=headers)
+    return Response(csv_text(query, rows, names, safe), media_type=CSV, headers=headers)
 
 
-def csv_text(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str]) -> str:
+def csv_text(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str], safe: bool = False) -> str:
     """RFC 4180: window_start, window_end, subject, subject_display_name, dimensions, customer_id, value.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    Texts stand as they are. safe: one that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     out = io.StringIO()
     writer = csv.writer(out)
@@ -54,7 +59,8 @@ def csv_text(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str]) -
     for row in rows:
         texts = [row["subject"]] * query.by_subject + [names.get(row["subject"] or "", "")] * named
         texts += [row["group"][name] for name in query.group_by] + [row["customer"]] * query.by_customer
-        writer.writerow([row["start"], row["end"], *map(_cell, texts), row["value"]])
+        cells = map(_cell, texts) if safe else texts
+        writer.writerow([row["start"], row["end"], *cells, row["value"]])
     return out.getvalue()
 
 

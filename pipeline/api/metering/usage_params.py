@@ -7,13 +7,14 @@ answer (usage). An unknown parameter is refused, so that no typo widens a query.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import Request
 
 from pipeline.api.customers.lookup import subjects_of
+from pipeline.api.http.parameters import empty, refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.services import Neighbours
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import UsageQuery, usage_query
@@ -41,28 +42,39 @@ class Asked(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     filter_group_by: dict[str, str | list[str]] | None = None
     advanced_meter_group_by_filters: dict[str, Any] | None = None
     group_by: list[str] | None = None
+    csv_safe: bool | None = None
 
 
+LISTS = frozenset({"subject", "filterCustomerId", "groupBy"})
 NAMES = frozenset(name for name in Asked.__struct_encode_fields__ if name != "filterGroupBy")
 
 
 def from_body(body: Mapping[str, object]) -> Asked:
     """Raises Rejected `bad-query` that names what is wrong."""
     try:
-        return msgspec.convert(body, Asked)
+        asked = msgspec.convert(body, Asked)
     except msgspec.ValidationError as error:
         raise Rejected("bad-query", f"the body is no query: {error}") from error
+    for name, value in zip(Asked.__struct_encode_fields__, msgspec.structs.astuple(asked), strict=True):
+        if value in ("", []) and name != "groupBy":
+            raise empty(name)
+    return _checked(asked)
 
 
 def from_url(request: Request) -> Asked:
     """As from_body. Lists are repeated parameters; `groupBy=a,b` too; filters are `filterGroupBy[key]=value`."""
     refuse_unknown(request, NAMES, (_FILTER, _ADVANCED))
+    refuse_empty(request, NAMES - {"clientId"})
+    refuse_repeated(request, NAMES - LISTS)
     given = request.query_params
     filters: dict[str, list[str]] = {}
     for name, value in given.multi_items():
         if match := _FILTER.fullmatch(name):
             filters.setdefault(match[1], []).append(value)
-    return Asked(
+    safe = given.get("csvSafe")
+    if safe not in (None, "true", "false"):
+        raise Rejected("bad-query", "csvSafe must be true or false")
+    asked = Asked(
         client_id=given.get("clientId"),
         from_=given.get("from"),
         to=given.get("to"),
@@ -72,8 +84,23 @@ def from_url(request: Request) -> Asked:
         filter_customer_id=given.getlist("filterCustomerId") or None,
         filter_group_by=dict(filters) or None,
         advanced_meter_group_by_filters=_advanced(request),
-        group_by=[name for names in given.getlist("groupBy") for name in names.split(",") if name],
+        group_by=[name for names in given.getlist("groupBy") for name in names.split(",")],
+        csv_safe=None if safe is None else safe == "true",
     )
+    return _checked(asked)
+
+
+def _checked(asked: Asked) -> Asked:
+    """Raises Rejected `bad-query` for an empty text in one of its lists."""
+    lists = (
+        ("subject", asked.subject),
+        ("filterCustomerId", asked.filter_customer_id),
+        ("groupBy", asked.group_by),
+    )
+    for name, texts in lists:
+        if "" in (texts or ()):
+            raise empty(name)
+    return asked
 
 
 def usage_query_of(
@@ -102,15 +129,6 @@ def usage_query_of(
         filters={name: [value] if isinstance(value, str) else value for name, value in filters.items()},
         advanced=asked.advanced_meter_group_by_filters,
     )
-
-
-def refuse_unknown(
-    request: Request, known: Collection[str], patterns: Collection[re.Pattern[str]] = ()
-) -> None:
-    """Raises Rejected `bad-query` for a query parameter that is not known."""
-    for name in request.query_params:
-        if name not in known and not any(pattern.fullmatch(name) for pattern in patterns):
-            raise Rejected("bad-query", f"there is no parameter {name[:64]!r}")
 
 
 def _advanced(request: Request) -> dict[str, Any] | None:

@@ -15,16 +15,17 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
+from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
 from pipeline.api.operation.status import require_topics
-from pipeline.core.metering.reconcile import Report, in_flight, reconcile, totals
+from pipeline.core.metering.reconcile import Report, in_flight, meter_totals, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
 from pipeline.stores.clickhouse.client import NoSuchTable
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = Router(tags=["operation"], dependencies=[Depends(needs("admin"))])
+router = Router(tags=["operation"], dependencies=[Depends(needs("admin")), Depends(only_known)])
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
@@ -43,6 +44,7 @@ def get_reconcile(
 
     Once nothing is in flight (`settled`), stored rows are compared too: by fate, by input partition, and down to meter,
     subject and minute. `tallymark rebuild clickhouse` writes missing rows again.
+    `meters` says of each meter (`meter_id`: of one slug in turn) how many events it counted and, by reason, refused.
     The report is on the namespace of the key; without keys (`auth = off`) on all.
     `lag` is in records that a stage has not read yet.
     """
@@ -88,8 +90,11 @@ def _quiet_report(have: Neighbours, counts: list[Counts]) -> Report | None:
     """None if something moved while the rows were read."""
     try:
         names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
+        known = _known(have, counts)
         stored = {
-            name: stored_totals.stored(have.clickhouse, name, unique=_unique_meters(have, name))
+            name: stored_totals.stored(
+                have.clickhouse, name, known.get(name, {}).items(), _unique_meters(have, name)
+            )
             for name in sorted(names)
         }
     except NoSuchTable as error:
@@ -112,6 +117,17 @@ def _unique_meters(have: Neighbours, namespace: str) -> dict[int, str]:
     have.definitions.wait_loaded()
     meters = have.definitions.meters(namespace)
     return {meter.meter_id: meter.slug for meter in meters if meter.aggregation == "UNIQUE_COUNT"}
+
+
+def _known(have: Neighbours, counts: list[Counts]) -> dict[str, dict[int, str]]:
+    """By namespace, the slug of each meter by its id: those in force, and deleted ones that have totals."""
+    have.definitions.wait_loaded()
+    found: dict[str, dict[int, str]] = {}
+    for meter in have.definitions.meters():
+        found.setdefault(meter.namespace, {})[meter.meter_id] = meter.slug
+    for namespace, meters in meter_totals(counts).items():
+        found.setdefault(namespace, {}).update({one.meter_id: one.meter for one in meters})
+    return found
 
 
 def _moved(before: list[Counts], now: Mapping[str, Counts]) -> bool:

@@ -15,6 +15,7 @@ from fastapi import Depends, Request, Response
 from pipeline.api.http.auth import needs
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.core.metering.reconcile import meter_totals
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.stages import wanted
@@ -37,6 +38,7 @@ def status(request: Request) -> dict[str, Any]:
     """`ok` is true only when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic was lost.
 
     `detail` of a neighbour is its own message.
+    `refused` lists the meters in force that refused events, with the number of events by reason; it leaves `ok` alone.
     """
     have = neighbours(request)
     answers = readiness.ask(_probes(request, have), STATUS_S, fresh_s=0.0)
@@ -46,7 +48,28 @@ def status(request: Request) -> dict[str, Any]:
         reached["kafka"] = _shown(lags)
     stages = _stages(have, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
-    return {"ok": ok, "stages": stages, "neighbours": reached}
+    refused = _refused(have) if reached["kafka"]["ok"] else []
+    return {"ok": ok, "stages": stages, "neighbours": reached, "refused": refused}
+
+
+def _refused(have: Neighbours) -> list[dict[str, Any]]:
+    """Meters that refuse events lose usage, though each event has its fate."""
+    have.counts.wait_loaded()
+    have.definitions.wait_loaded()
+    found = meter_totals(have.counts.snapshot().values())
+    in_force = {(meter.namespace, meter.meter_id) for meter in have.definitions.meters()}
+    return [
+        {
+            "namespace": namespace,
+            "meter": one.meter,
+            "meterId": one.meter_id,
+            "counted": one.counted,
+            "refused": one.refused,
+        }
+        for namespace, meters in sorted(found.items())
+        for one in meters
+        if one.refused and (namespace, one.meter_id) in in_force
+    ]
 
 
 @public.get("/ready", summary="Whether this process can serve")

@@ -1,7 +1,7 @@
-"""Which event types some meter wants: what ingest warns by.
+"""Which event types some meter wants, and how those meters read them: what ingest warns by.
 
-Owns: following the control log for that. Does not own: meters (core.metering.meter), warnings
-(core.metering.http_batch).
+Owns: following the control log for that. Does not own: meters (core.metering.meter), reading (core.metering.extract),
+warnings (core.metering.http_batch, core.metering.foreseen).
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from pipeline.core.metering.extract import Plan
+from pipeline.core.metering.meter import Meter
 from pipeline.errors import Unavailable
 from pipeline.records import Definition
 from pipeline.stores.kafka.definitions import Definitions
+
+Kind = tuple[str, str]  # namespace and event type
 
 
 class MeteredTypes:
@@ -20,6 +24,8 @@ class MeteredTypes:
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._types: dict[str, frozenset[str]] = {}
+        # By namespace and type: the meters, and their plans, which are made when first asked for. Swapped as one.
+        self._read: tuple[dict[Kind, list[Meter]], dict[Kind, Plan]] = ({}, {})
         self._loaded = False
         self._lock = threading.Lock()
         definitions.on_change(self._take)
@@ -35,13 +41,25 @@ class MeteredTypes:
             self._refresh()
         return self._types.get(namespace, frozenset())
 
+    def plan(self, namespace: str, type: str) -> Plan | None:
+        """How the meters of one event type read it; None if there are none, or while the log is not read yet."""
+        meters, plans = self._read
+        found = plans.get((namespace, type))
+        if found is None and (wanting := meters.get((namespace, type))):
+            found = plans[namespace, type] = Plan(wanting)
+        return found
+
     def _take(self, changes: Mapping[str, Definition | None]) -> None:
         if self._loaded and any("/meter/" in place for place in changes):
             self._refresh()
 
     def _refresh(self) -> None:
         with self._lock:
-            found: dict[str, set[str]] = {}
+            found: dict[Kind, list[Meter]] = {}
             for meter in self._definitions.meters():
-                found.setdefault(meter.namespace, set()).add(meter.event_type)
-            self._types = {namespace: frozenset(types) for namespace, types in found.items()}
+                found.setdefault((meter.namespace, meter.event_type), []).append(meter)
+            types: dict[str, set[str]] = {}
+            for namespace, type in found:
+                types.setdefault(namespace, set()).add(type)
+            self._types = {namespace: frozenset(named) for namespace, named in types.items()}
+            self._read = (found, {})

@@ -153,6 +153,17 @@ def test_filters_by_v1(filled: TestClient) -> None:
         ("from=2026-01-02&to=2026-01-02", 400),
         ("ingestedAtFrom=2026-01-02&ingestedAtTo=2026-01-01", 400),
         ("clientId=", 400),
+        ("subject=", 400),
+        ("id=", 400),
+        ("source=", 400),
+        ("type=", 400),
+        ("fate=", 400),
+        ("meter=", 400),
+        ("customerId=", 400),
+        ("subject=a&subject=b", 400),
+        ("from=2026-01-01&from=2026-01-02", 400),
+        ("refused=maybe", 400),
+        ("meter=none", 404),
         ("clientId=" + "a" * 37, 400),
         ("id=" + "a" * 300, 400),
         ("customerId=unknown", 404),
@@ -272,3 +283,4 @@ def test_a_deleted_meter_is_named_without_a_value(filled: TestClient) -> None:
     assert filled.delete("/meters/calls").status_code == 204
     told = filled.get(path(SOURCE, ID)).json()
     assert told["windows"][1]["deleted"] is True and "value" not in told["windows"][1]
+    assert (told["meters"], told["deletedMeters"]) == (["tokens"], ["calls"])

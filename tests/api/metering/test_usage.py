@@ -183,6 +183,14 @@ def test_by_post(filled: TestClient, customers: dict[str, str]) -> None:
         ({"subject": ["a"] * 101}, "subjects: at most 100 are allowed"),
         ({"advancedMeterGroupByFilters": {"model": "x"}}, "the filter model must be an object such as"),
         ({"filterGroupBy": {"kind": ["a"]}}, "invalid group by filter: kind"),
+        ({"filterGroupBy": {"model": []}}, "the filter model needs a value"),
+        ({"subject": []}, "subject must not be empty"),
+        ({"subject": [""]}, "subject must not be empty"),
+        ({"filterCustomerId": []}, "filterCustomerId must not be empty"),
+        ({"groupBy": ["model", ""]}, "groupBy must not be empty"),
+        ({"windowTimeZone": ""}, "windowTimeZone must not be empty"),
+        ({"clientId": ""}, "clientId must not be empty"),
+        ({"csvSafe": "yes"}, "the body is no query: Expected `bool | null`"),
     ],
 )
 def test_a_wrong_body_is_refused(filled: TestClient, body: dict[str, Any], detail: str) -> None:
@@ -229,11 +237,56 @@ def test_csv_names_subjects_that_have_a_name(filled: TestClient) -> None:
     finally:
         filled.delete("/subjects/zeta")
     assert lines[0] == "window_start,window_end,subject,subject_display_name,value"
-    assert [line.split(",")[2:] for line in lines[1:]] == [["acme", "", "4.5"], ["zeta", "'=Zeta", "1.5"]]
+    assert [line.split(",")[2:] for line in lines[1:]] == [["acme", "", "4.5"], ["zeta", "=Zeta", "1.5"]]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, text/csv;q=0.1", "application/json"),
+        ("text/csv;q=0.1, application/json;q=0.05", "text/csv"),
+        ("text/csv, */*;q=0.1", "text/csv"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_the_form_is_the_one_that_is_accepted_best(filled: TestClient, accept: str, kind: str) -> None:
+    for response in (
+        filled.get(QUERY, headers={"accept": accept}),
+        filled.post(QUERY, json={}, headers={"accept": accept}),
+    ):
+        assert response.headers["content-type"].partition(";")[0] == kind
+
+
+PHONES = ["+4915112345678", "-5", "@home", "=1+1"]
+
+
+def test_csv_has_keys_as_they_are_unless_it_is_to_be_safe(filled: TestClient, store: ClickHouse) -> None:
+    write(store, [(subject, -525_600, "small") for subject in PHONES])
+    query, csv = (
+        f"{QUERY}?groupBy=subject&from=2025-01-01T00:00:00Z&to=2025-01-02T00:00:00Z",
+        {"accept": "text/csv"},
+    )
+    subjects = [line.split(",")[2] for line in filled.get(query, headers=csv).text.splitlines()[1:]]
+    assert sorted(subjects) == sorted(PHONES)
+    safe = filled.get(f"{query}&csvSafe=true", headers=csv)
+    assert sorted(line.split(",")[2] for line in safe.text.splitlines()[1:]) == sorted(
+        "'" + one for one in PHONES
+    )
+    assert filled.get(f"{query}&csvSafe=false", headers=csv).text == filled.get(query, headers=csv).text
+    body = {
+        "groupBy": ["subject"],
+        "from": "2025-01-01T00:00:00Z",
+        "to": "2025-01-02T00:00:00Z",
+        "csvSafe": True,
+    }
+    assert filled.post(QUERY, json=body, headers=csv).text == safe.text
+    for wrong in (filled.get(f"{query}&csvSafe=true"), filled.post(QUERY, json=body)):
+        assert (wrong.status_code, wrong.json()["reason"]) == (400, "bad-query")
+        assert "Accept: text/csv" in wrong.json()["detail"]
 
 
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", "\r=1"])
-def test_a_text_that_is_a_formula_is_defused(text: str) -> None:
+def test_a_text_that_is_a_formula_is_defused_where_that_is_asked_for(text: str) -> None:
     query = usage_query(define(TOKENS, 1), group_by=["subject", "model"])
     row = {
         "start": "a",
@@ -243,7 +296,7 @@ def test_a_text_that_is_a_formula_is_defused(text: str) -> None:
         "group": {"model": text},
         "value": "-1",
     }
-    line = csv_text(query, [row], {text: text}).split("\r\n", 1)[1].removesuffix("\r\n")
+    line = csv_text(query, [row], {text: text}, safe=True).split("\r\n", 1)[1].removesuffix("\r\n")
     cell = f"'{text}" if "\r" not in text else f'"\'{text}"'
     assert line == f"a,b,{cell},{cell},{cell},-1"
 
@@ -270,6 +323,31 @@ def test_a_text_that_is_a_formula_is_defused(text: str) -> None:
         ("&".join(["subject=a"] * 101), "subjects: at most 100 are allowed"),
         ("&".join(["filterCustomerId=a"] * 101), "customers: at most 100 are allowed"),
         ("form=2026-01-01", "there is no parameter 'form'"),
+        *(
+            (f"{name}=", f"{name} must not be empty")
+            for name in (
+                "subject",
+                "filterCustomerId",
+                "groupBy",
+                "from",
+                "to",
+                "windowSize",
+                "windowTimeZone",
+            )
+        ),
+        ("subject=acme&subject=", "subject must not be empty"),
+        ("groupBy=model,", "groupBy must not be empty"),
+        ("windowSize=DAY&windowSize=HOUR", "windowSize must be given once only"),
+        ("from=2026-01-01&from=2026-01-02", "from must be given once only"),
+        ("csvSafe=1&subject=acme", "csvSafe must be true or false"),
+        ("windowTimeZone=localtime", "invalid time zone: localtime"),
+        ("windowTimeZone=posixrules&from=2026-01-01", "invalid time zone: posixrules"),
+        ("windowTimeZone=Factory", "invalid time zone: Factory"),
+        (
+            "from=2026-01-01T00:00:00+01:00",
+            "from is '2026-01-01T00:00:00 01:00', which is no RFC 3339 time and no date: "
+            "time '2026-01-01T00:00:00 01:00' has a space before its offset: in a URL a + has to be sent as %2B.",
+        ),
         ("from=yesterday", "from is 'yesterday'"),
         ("from=2026-02-30", "from is '2026-02-30'"),
     ],

@@ -54,7 +54,8 @@ def test_reconcile_adds_up(api: TestClient, served: Settings, store: ClickHouse)
     assert answer.status_code == 200, answer.text
     report = answer.json()
     assert (report["ok"], report["settled"], report["differences"]) == (True, True, [])
-    assert report["namespaces"][0]["stored"]["meters"] == [{"meter": "tokens", "events": 4, "windows": 4}]
+    held = {"meter": "tokens", "meter_id": 1, "events": 4, "windows": 4, "totalled": 0, "refused": {}}
+    assert report["namespaces"][0]["stored"]["meters"] == [held]
     assert set(report["lag"]) >= {"ingest", "dedupe", "aggregate", "sink"} and not any(report["lag"].values())
 
 
@@ -66,9 +67,9 @@ def test_reconcile_names_a_lost_window(
     report = api.get("/reconcile?wait_s=0.5").json()
     assert (report["ok"], report["settled"]) == (False, True)
     assert report["differences"] == [
-        "default: meter tokens counted 2 stored events, but its windows hold 1.",
-        "default: meter tokens, subject acme, minute 2026-01-01T12:00:00Z: "
+        "default: meter tokens (1), subject acme, minute 2026-01-01T12:00:00Z: "
         "1 stored events, but the window holds 0.",
+        "default: meter tokens (1) counted 2 stored events, but its windows hold 1.",
     ]
 
 
