@@ -22,9 +22,9 @@ from pipeline.records import Counts, TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import META, Identity
 from pipeline.stores.kafka.topic_sentences import way_back
-from pipeline.stores.kafka.topics import Topic
 
 WRITE_S = 60.0
 

@@ -35,6 +35,7 @@ from pipeline.stages import METRICS_FILE, STAGES
 from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.readiness import Answer
 from pipeline.worker.heartbeat import Heartbeat, describe
 from pipeline.worker.wiring import Parts, parts_of
@@ -122,7 +123,7 @@ def _report(stage: Stage, follows: Following | None) -> Callable[[Worker], Worke
     return report
 
 
-def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, topics.Topic]) -> Lineage:
+def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic]) -> Lineage:
     """The ids of the topics that the stage depends on.
 
     Raises Broken when topics are missing, have another number of partitions, or are not those that the stage's state

@@ -18,10 +18,11 @@ from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
-Declared = Mapping[str, topics.Topic]
+Declared = Mapping[str, Topic]
 
 
 @dataclass(frozen=True)

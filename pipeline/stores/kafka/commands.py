@@ -15,7 +15,6 @@ from collections.abc import Iterable
 import msgspec
 from confluent_kafka.admin import AdminClient
 
-from pipeline.api.http.membership import Membership
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Command, Reply, Worker
 from pipeline.settings import Settings
@@ -23,6 +22,7 @@ from pipeline.stages import READERS
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import members
 from pipeline.stores.kafka.definitions import Replies, WorkersView
+from pipeline.stores.kafka.membership import Membership
 from pipeline.stores.kafka.writer import Acknowledged
 
 REPLY_TIMEOUT_S = 15.0

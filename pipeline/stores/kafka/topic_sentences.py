@@ -6,12 +6,9 @@ Owns: the sentences. Does not own: finding the differences (topics).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import TOPIC, Identity, changed_id
-
-if TYPE_CHECKING:
-    from pipeline.stores.kafka.topics import Topic
 
 
 def lost(topic: Topic) -> str:

@@ -26,6 +26,7 @@ from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_admin, topic_ids, topic_sentences
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import Identity
 
 FOLDER = Path(__file__).parents[3] / "topics"
@@ -41,31 +42,6 @@ _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_S * 1_000}
 PRODUCERS = {*STAGES, "api", "anyone", "topics apply"}
 _REQUIRED = {"holds", "key", "producers", "consumers", "retention", "cleanup"}
 _ALLOWED = _REQUIRED | {"partitions", "sharded", "resizable", "packed", "namespace", "if_lost", "config"}
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One declared topic.
-
-    `packed`: a record holds a list. `namespace`: the tenant of what outsiders write to it; None: inner topic.
-    `config`: further Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: it may have any number of
-    partitions. `if_lost`: what it costs to make the topic anew when it was lost; empty: it cannot be made anew.
-    """
-
-    name: str
-    holds: str
-    key: str
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    partitions: int
-    sharded: bool
-    retention_ms: int
-    cleanup: Literal["delete", "compact"]
-    packed: bool = False
-    namespace: str | None = None
-    resizable: bool = False
-    if_lost: str = ""
-    config: Mapping[str, str] = field(default_factory=dict)
 
 
 Kind = Literal["missing", "lost", "another", "unknown", "partitions", "replicas", "config"]

@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka.topic import Topic
 
 DAY_MS = 86_400_000
 CONSUMERS = {*STAGES, "api"}
@@ -49,7 +50,7 @@ def test_partitions_and_retention_follow_the_settings() -> None:
 
 
 @pytest.mark.parametrize("topic", DECLARED.values(), ids=DECLARED)
-def test_each_declaration_is_sound(topic: topics.Topic) -> None:
+def test_each_declaration_is_sound(topic: Topic) -> None:
     assert set(topic.consumers) <= CONSUMERS
     assert topic.holds and topic.key and topic.producers
     if topic.packed:

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from pipeline.api.http.membership import Membership
 from pipeline.errors import Unavailable
+from pipeline.stores.kafka.membership import Membership
 
 
 def test_those_who_ask_meanwhile_share_an_answer_that_was_asked_for_after_them() -> None:
