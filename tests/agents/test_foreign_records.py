@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents import aggregate, alert, attribute, backfill, control, dedupe, ingest, sink, webhook
+from pipeline.agents import aggregate, alert, attribute, backfill, control, dedupe, ingest, sink_rows, webhook
 from pipeline.agents.clock import KEY
 from pipeline.agents.control_memory import Memory
 from pipeline.core.customers.attribution import Holders
@@ -60,7 +60,8 @@ def into_attribute(working: Working) -> None:
 
 
 def into_sink(working: Working) -> None:
-    assert sink.Rows().take(working.chunk) == 0
+    chunk = working.chunk
+    assert sink_rows.Rows().take(chunk.topic, chunk.partition, chunk.records) == 0
 
 
 def into_alert(working: Working) -> None:
@@ -125,7 +126,7 @@ STAGES: dict[str, list[Stage]] = {
     "workers": [reading(Worker)],
 }
 # Nobody may go on without these: a record there hides a definition, or the state of a partition.
-GUARDED = {"control"}
+GUARDED = {"control", "topic-ids"}
 # What refuses a record with a record of its own.
 ANSWERED = {"events": "rejected", "events-http": "rejected", "commands": "replies"}
 

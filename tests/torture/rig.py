@@ -30,7 +30,7 @@ WEBHOOK_SCHEDULE_S = "0,1,1,1,2,2,2,3,3,3,3,3,3,3,3,3"
 
 
 class Rig(Running):
-    """A running stack that can be hurt. clickhouse_port: where the sink finds ClickHouse (a proxy).
+    """A running stack that can be hurt. clickhouse_ports: where the sink finds ClickHouse (a proxy), and where it is.
 
     programs: stage -> module that is run in place of `pipeline.cli` (unsafe.py).
     """
@@ -39,13 +39,13 @@ class Rig(Running):
         self,
         folder: Path,
         workers: Mapping[str, int],
-        clickhouse_port: int,
+        clickhouse_ports: tuple[int, int],
         programs: Mapping[str, list[str]],
     ) -> None:
         super().__init__(folder)
         self.crash = self.folder / "crash"
         self._plan = {
-            "workers": dict(workers), "clickhouse_port": clickhouse_port, "crash": str(self.crash),
+            "workers": dict(workers), "clickhouse_ports": clickhouse_ports, "crash": str(self.crash),
             "programs": dict(programs),
         }  # fmt: skip
         self._orders = 0
@@ -110,7 +110,8 @@ class _Stack(stack.Stack):
     """The stack with orders."""
 
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
-        super().__init__(folder, 1, command=self._words, wanted_ports=dict.fromkeys(stack.DEFAULT_PORTS, 0))
+        ports = dict.fromkeys(stack.DEFAULT_PORTS, 0) | {"clickhouse": plan["clickhouse_ports"][1]}
+        super().__init__(folder, 1, command=self._words, wanted_ports=ports)
         self._plan = plan
         self._next = dict.fromkeys(STAGES, 1)
 
@@ -123,7 +124,7 @@ class _Stack(stack.Stack):
         words = stack.own_command(stage)
         if stage in self._plan["programs"]:
             words = [sys.executable, "-m", *self._plan["programs"][stage], "worker", stage]
-        port = self._plan["clickhouse_port"]
+        port = self._plan["clickhouse_ports"][0]
         variables = [f"CRASH_DIR={self._plan['crash']}/{stage}", f"PYTHONPATH={ROOT}"]
         if stage == "sink" and port:
             url = ChDB(self.folder, port).url

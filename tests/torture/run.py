@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.errors import Unavailable
+from pipeline.local import process
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka.consumer_groups import lag
 from pipeline.stores.kafka.definitions import CountsView
@@ -82,8 +83,12 @@ def run(
     (folder / "schedule.json").write_text(schedule.text())
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy())
-        rig = stack.enter_context(Rig(folder, schedule.workers, proxy.port, programs or {}))
-        proxy.target = _port(rig.settings.clickhouse)
+        proxy.target = (
+            process.free_port()
+        )  # known before the stack: the sink is ready when ClickHouse answers
+        ports = (proxy.port, proxy.target)
+        rig = stack.enter_context(Rig(folder, schedule.workers, ports, programs or {}))
+        assert proxy.target == _port(rig.settings.clickhouse)
         say(f"the stack is up in {folder}")
         prove.apply_meters(rig)
         records = storm(2 * schedule.lines, schedule.seed, time.time_ns())

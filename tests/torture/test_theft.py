@@ -28,13 +28,15 @@ _WINDOW = (
 )
 _WITHOUT_ONE = (
     "INSERT INTO windows SELECT namespace, meter, meter_id, subject, dimensions, dimension_names,"
-    " dimension_values, start, part, value, count - 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
+    " dimension_values, start, part, value, count - 1, latest_order, revision + 1, received_at_ms,"
+    " stored_at_ms, insert_id"
     " FROM windows FINAL WHERE meter = 'llm_tokens' AND subject = {subject:String}"
     " AND toUInt32(start) = {start_s:UInt32} AND dimensions = {dimensions:String}"
 )
 _GIVEN_BACK = (
     "INSERT INTO windows SELECT namespace, meter, meter_id, subject, dimensions, dimension_names,"
-    " dimension_values, start, part, value, count + 1, latest_order, revision + 1, received_at_ms, stored_at_ms"
+    " dimension_values, start, part, value, count + 1, latest_order, revision + 1, received_at_ms,"
+    " stored_at_ms, insert_id"
     " FROM windows FINAL WHERE meter = 'llm_tokens' AND subject = {subject:String}"
     " AND toUInt32(start) = {start_s:UInt32} AND dimensions = {dimensions:String}"
 )
@@ -91,7 +93,8 @@ def test_an_event_taken_from_a_window_is_named(stack: Running, store: ClickHouse
     code, report = reconcile(stack)
     store.query(_GIVEN_BACK, place)
     assert code == 1
-    named = [one for one in report["differences"] if f"meter llm_tokens, subject {subject}, minute" in one]
+    named = [one for one in report["differences"] if f"), subject {subject}, minute" in one]
+    assert all("meter llm_tokens (" in one for one in named)
     assert len(named) == 1, report["differences"]
     assert minute(start_s) in named[0]
     assert len(report["differences"]) == 2  # the window, and its meter's sum
@@ -105,5 +108,6 @@ def test_a_removed_event_is_named(stack: Running, store: ClickHouse) -> None:
     store.query(_REMOVED, {"id": id_, "source": source})
     done = stack.command("reconcile")
     assert done.returncode == 1
-    assert f"meter sessions, subject {subject}, minute {minute(time_s)}" in done.stdout
+    assert f"), subject {subject}, minute {minute(time_s)}" in done.stdout
+    assert "meter sessions (" in done.stdout
     assert "events are counted" in done.stdout
