@@ -41,7 +41,7 @@ CUSTOMER = {
     "description": "d",
     "usageAttribution": {"subjectKeys": ["ann", "bob"]},
     "primaryEmail": "a@example.com",
-    "currency": "EUR",
+    "currency": "EUR", "timeZone": "Europe/Berlin",
     "billingAddress": {
         "country": "DE",
         "postalCode": "1",
