@@ -77,6 +77,7 @@ class Stage:
         self.has_taken_over = False  # every assigned partition is open
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
         self.after_assignment: Callable[[], None] | None = None  # `partitions` are open, nothing is read yet
+        self.on_owned: Callable[[], None] = lambda: None  # after every change of the owned partitions
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
@@ -215,6 +216,7 @@ class Stage:
         restored = sum(partition.restored_records for partition in opened)
         seconds = time.monotonic() - began
         metrics.RESTORE_SECONDS.observe(seconds)
+        self.on_owned()
         names = ", ".join(f"{topic}/{number}" for topic, number in sorted(assigned)) or "nothing"
         log.info("%s owns %s (%d records restored in %.2f s)", self.spec.stage, names, restored, seconds)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from pipeline.local import process
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 
+LEAST_FREE_MB = 16  # with less the broker ends at once, with an error that does not name the cause
 JARS = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 DOWNLOAD_MB = 45
 CLASSPATH_FILE = Path("~/.cache/tallymark/kafka-4.1.0-simple.classpath").expanduser()
@@ -66,10 +68,19 @@ broker.heartbeat.interval.ms=500
 class Kafka:
     """One broker: data under `folder`/kafka, listening on `port` of the loopback address."""
 
-    def __init__(self, folder: Path, port: int, *, heap_mb: int = 320, say: Say | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        heap_mb: int = 320,
+        say: Say | None = None,
+        least_free_mb: int = LEAST_FREE_MB,
+    ) -> None:
         self.folder = folder.absolute() / "kafka"
         self.port = port
         self.heap_mb = heap_mb
+        self.least_free_mb = least_free_mb
         self.log = folder.absolute() / "logs" / "kafka.log"
         self._say = say or _to_stderr
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,6 +101,7 @@ class Kafka:
             raise Unavailable(f"Kafka cannot listen on {self.address}: another process has that port.")
         java = self._java(classpath(self._say))
         self._configure()
+        self._require_space()
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java)
         self._process = process.spawn([*java, "kafka.Kafka", self.folder / "server.properties"], self.log)
@@ -151,6 +163,14 @@ class Kafka:
             "-cp",
             jars,
         ]
+
+    def _require_space(self) -> None:
+        free_mb = shutil.disk_usage(self.folder).free >> 20
+        if free_mb < self.least_free_mb:
+            raise Unavailable(
+                f"Kafka cannot start: the disk of {self.folder} has {free_mb} MB free, and {self.least_free_mb} MB are "
+                "the least it needs."
+            )
 
     def _configure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

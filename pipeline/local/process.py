@@ -26,6 +26,7 @@ LOOKED_AT_BYTES = 256 * 1024  # of the end of a log, where the reason of an end 
 LONGEST_LINE = 1_000
 # As Python's tracebacks, our own log, librdkafka, Java and ClickHouse write it.
 _ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|error)\b|\b\w*(Error|Exception)\b|<Error>|<Fatal>")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # what is for a terminal
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here, not in the forked child, where no lock may be taken.
@@ -132,7 +133,8 @@ def last_error(log: Path, since_bytes: int = 0) -> str:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(since_bytes, end - LOOKED_AT_BYTES))
-            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
+            text = _CONTROL.sub("", file.read().decode("utf-8", "replace"))
+            lines = [line.strip() for line in text.splitlines()]
     except FileNotFoundError:
         return ""
     written = [line for line in lines if line]

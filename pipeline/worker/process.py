@@ -88,6 +88,7 @@ def main(stage: str, settings: Settings) -> None:
     )
     (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
     heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.follows))
+    made.on_owned = heartbeat.now
     if parts.follows is not None:
         parts.follows.start(heartbeat.now, made.fail)
     heartbeat.start()

@@ -41,7 +41,8 @@ CUSTOMER = {
     "description": "d",
     "usageAttribution": {"subjectKeys": ["ann", "bob"]},
     "primaryEmail": "a@example.com",
-    "currency": "EUR", "timeZone": "Europe/Berlin",
+    "currency": "EUR",
+    "timeZone": "Europe/Berlin",
     "billingAddress": {
         "country": "DE",
         "postalCode": "1",

@@ -64,6 +64,12 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path, kafka: Kafka) -> None:
         Kafka(tmp_path, kafka.port).start()
 
 
+def test_a_full_disk_is_one_sentence(tmp_path: Path, kafka: Kafka) -> None:
+    broker = Kafka(tmp_path, free_port(), least_free_mb=1 << 40)
+    with pytest.raises(Unavailable, match=r"^Kafka cannot start: the disk of .* has \d+ MB free"):
+        broker.start()
+
+
 def test_a_broker_that_cannot_start_says_why(tmp_path: Path, kafka: Kafka) -> None:
     broker = Kafka(tmp_path, free_port(), heap_mb=1)
     broker.folder.joinpath("data").mkdir(parents=True)

@@ -84,12 +84,14 @@ def test_the_last_error_of_a_process_that_ended_is_shown(tmp_path: Path) -> None
         ("Fatal glibc error\n", "Fatal glibc error"),
         ("[2025-01-01] ERROR Shutdown broker (kafka.log.LogManager)\ndone\n", None),
         ("error: Kafka is away\n", "error: Kafka is away"),
+        ("\x1b[?25hERROR stops: no space\n", "ERROR stops: no space"),
     ],
 )
 def test_what_tells_of_an_error(tmp_path: Path, written: str, shown: str | None) -> None:
     log = tmp_path / "a.log"
     log.write_text(written)
     assert process.last_error(log) == (written.splitlines()[0] if shown is None else shown)
+    assert process.last_error(log, len(written)) == ""
 
 
 def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:

@@ -132,10 +132,13 @@ def _shown(answer: Answer) -> dict[str, Any]:
 def stage_row(
     name: str, live: Sequence[Worker], unread: int | None, rates: Mapping[str, float]
 ) -> dict[str, Any]:
-    """One stage. lag: records not read yet (null: not known); rate: events a second over the last seconds."""
+    """One stage, which is up when a live worker owns partitions: one that ends before it does is not.
+
+    lag: records not read yet (null: not known); rate: events a second over the last seconds.
+    """
     return {
         "stage": name,
-        "up": bool(live),
+        "up": any(worker.partitions for worker in live),
         "workers": [
             {
                 "id": worker.id,

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from pipeline.api.app import create_app
 from pipeline.api.http.worker_rates import Rates
+from pipeline.api.operation.status import stage_row
 from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -131,6 +132,15 @@ def test_status(api: TestClient, decider: Decider) -> None:
     assert answer["stages"][2]["controlRevision"] == 3
     assert answer["neighbours"]["kafka"]["ok"] and answer["neighbours"]["clickhouse"]["ok"]
     assert not answer["ok"]
+
+
+def test_a_worker_that_owns_nothing_does_not_make_its_stage_up() -> None:
+    """As one that ends in every take-over, and lives just long enough for a heartbeat."""
+    starting = Worker("w", "ingest", "h", 1, 0, 0, 0, [], 0, "")
+    working = Worker("v", "ingest", "h", 2, 0, 0, 0, ["events/0"], 0, "")
+    assert not stage_row("ingest", [starting], 0, {})["up"]
+    assert stage_row("ingest", [starting, working], 0, {})["up"]
+    assert not stage_row("ingest", [], 0, {})["up"]
 
 
 class Frozen:
