@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from pipeline.cli.main import PROCESSES, main
 from tests.fixtures.hostile_json import TEXTS
 
-NOT_OF_THE_API = {*PROCESSES, "listen", "send", "settings", "topics"}
+NOT_OF_THE_API = {"rebuild", *PROCESSES, "listen", "send", "settings", "topics"}
 # Each answer for every fifth command, other ones for each; TALLYMARK_TESTS_ALL=1: for all.
 SHARE = 1 if os.environ.get("TALLYMARK_TESTS_ALL") == "1" else 5
 SHAPES = {

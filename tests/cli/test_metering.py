@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,7 +142,7 @@ def test_another_server_at_the_address_of_the_api(
     chdb: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.partition("://")[2].partition("/")[0])
+    monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.rpartition("@")[2].partition("/")[0])
     result = run("status")
     assert result.exit_code == 4
     assert "not as Tallymark's API does" in result.stderr
@@ -257,11 +258,10 @@ def test_reconcile_that_does_not_add_up(tokens: Run) -> None:
     assert (result.exit_code, report["ok"]) == (1, False)
     text = tokens("reconcile", "--wait", "0.2")
     assert text.exit_code == 1
-    assert (
-        "difference: default: 0 events are counted by aggregate and backfill, but 4 are stored."
-        in text.stdout
+    assert re.search(
+        r"default: 0 events are counted by aggregate and backfill, but [1-9] are stored\.", text.stdout
     )
-    assert "difference: default: ingest read 0 events from events/0, but 4 are stored." in text.stdout
+    assert re.search(r"default: ingest read 0 events from events/0, but [1-9] are stored\.", text.stdout)
     assert "tallymark rebuild clickhouse" in text.stdout
 
 

@@ -39,7 +39,7 @@ def test_what_is_whole_has_no_difference(store: ClickHouse, namespace: str) -> N
 def test_members_are_compared_with_their_windows(store: ClickHouse, namespace: str) -> None:
     tenant(store, namespace)
     unique = {2: "unique_count", 99: "without_rows"}
-    assert stored(store, namespace, unique).uniques == ()
+    assert stored(store, namespace, unique=unique).uniques == ()
     asked = {"namespace": namespace}
     subject, start, dimensions, value = store.query(WINDOW, asked)[0]
     row = {
@@ -51,7 +51,7 @@ def test_members_are_compared_with_their_windows(store: ClickHouse, namespace: s
         **asked,
     }
     store.insert("uniques", {name: [value] for name, value in row.items()})
-    (difference,) = stored(store, namespace, unique).uniques
+    (difference,) = stored(store, namespace, unique=unique).uniques
     minute = instant_text(start * NS)
     assert difference == UniqueDifference("unique_count", subject, minute, value, value, value + 1)
     gone = namespace + "-gone"
@@ -59,7 +59,7 @@ def test_members_are_compared_with_their_windows(store: ClickHouse, namespace: s
     assert whole.meters[1].meter_id == 2
     store.query("ALTER TABLE uniques DELETE WHERE namespace = {namespace:String}", {"namespace": gone})
     deadline = time.monotonic() + 30
-    while not (found := stored(store, gone, unique).uniques):
+    while not (found := stored(store, gone, unique=unique).uniques):
         assert time.monotonic() < deadline  # a mutation of an old server runs behind
     assert {difference.members for difference in found} == {0}
 
