@@ -19,10 +19,10 @@ PIPELINE = Path(__file__).parents[3] / "pipeline"
 FOLDERS = ("stores", "api", "agents", "local")
 MODULES = sorted(path for folder in FOLDERS for path in (PIPELINE / folder).rglob("*.py"))
 WIRES = {
-    "stores/clickhouse",
-    "stores/clickhouse_schema",
-    "stores/clickhouse_native",
-    "stores/clickhouse_http",
+    "stores/clickhouse/client",
+    "stores/clickhouse/schema",
+    "stores/clickhouse/native",
+    "stores/clickhouse/http",
     "local/clickhouse_front",
 }
 SQL = re.compile(
@@ -45,7 +45,7 @@ JOINS = {
     ("stores/clickhouse/client", "create_database_statement"),
     ("stores/clickhouse/native", "insert"),
     ("stores/clickhouse/http", "insert"),
-    ("stores/clickhouse_schema", "_missing"),
+    ("stores/clickhouse/schema", "_missing"),
     ("local/clickhouse_front", "_insert"),
     ("local/clickhouse_front", "_use"),
     ("local/clickhouse_front", "_limit"),
@@ -296,4 +296,4 @@ def test_the_checks_read_the_modules_that_ask() -> None:
     }
     read = {str(path.relative_to(PIPELINE).with_suffix("")) for path in MODULES}
     assert asking <= read, "SQL is asked where it is not checked"
-    assert {"stores/usage", "stores/events", "stores/totals"} <= asking
+    assert {f"stores/clickhouse/{name}" for name in ("usage", "events", "totals")} <= asking
