@@ -30,6 +30,11 @@ _definition = msgspec.json.Decoder(Definition).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def is_slot(key: bytes) -> bool:
+    """Whether the entry is what a decision of the newest chunk sent."""
+    return key.startswith(_SLOTS.encode())
+
+
 class Sent(msgspec.Struct, frozen=True):
     """A record that a decision sent beside its reply and its audit record. partition -1: as its key says."""
 

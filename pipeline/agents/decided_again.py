@@ -16,7 +16,8 @@ import msgspec
 from confluent_kafka import Message
 
 from pipeline.agents import control
-from pipeline.agents.control_memory import Memory
+from pipeline.agents.control_answers import is_answer
+from pipeline.agents.control_memory import Memory, is_slot
 from pipeline.engine.chunk import Chunk, Position, Record
 from pipeline.engine.ledger import key_of
 from pipeline.engine.restore import Reader
@@ -79,7 +80,8 @@ def decided_again(settings: Settings) -> Mapping[bytes, bytes | None]:
             "a part of either is lost, or this version decides otherwise. Bring control back from a copy of the "
             "cluster.",
         )
-    return overlay.changes
+    # Answers have a topic of their own, and nothing is under way that a chunk could have to send again.
+    return {key: value for key, value in overlay.changes.items() if not (is_slot(key) or is_answer(key))}
 
 
 def _decided(reader: Reader) -> int:
