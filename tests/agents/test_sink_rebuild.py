@@ -28,7 +28,7 @@ from tests.fixtures.fake_transaction import FakeRecord
 
 WHOLE = Stored(
     {"counted": 20, "duplicate": 5, "rejected": 3},
-    (MeterStored("m", 20, 20),),
+    (MeterStored("m", 9, 20, 20),),
     places=(PlaceStored("events", 0, 28),),
 )
 START_S = 1_763_000_040
@@ -99,7 +99,7 @@ def records() -> list[tuple[str, bytes, bytes | None, list[tuple[str, str | byte
     for offset in range(25, 28):
         headers = [*HEADERS, ("tallymark_offset", str(offset).encode())]
         found.append(("rejected", b"{", None, headers))
-    found.append(("usage", b"[]", b"meter/9/end", []))
+    found.append(("usage", b"[]", b"meter/9/end/1", []))
     return found
 
 
@@ -134,7 +134,7 @@ def test_all_rows_are_written_again_whatever_was_lost(store: ClickHouse, fresh_t
     done = rebuild(fresh_topics, store, progress=lambda *so_far: seen.append(so_far))
     assert done.records == {"events-settled": 40, "usage": 21, "duplicates": 5, "rejected": 3}
     assert done.gone_before_ms == {}
-    assert stored(store, "default", {9: "m"}) == WHOLE
+    assert stored(store, "default", unique={9: "m"}) == WHOLE
     assert seen[-1][0] == seen[-1][1] and seen == sorted(seen)
     whole = rows_of(store)
     assert [len(rows) for rows in whole] == [28, 1, 20, 1]

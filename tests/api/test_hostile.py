@@ -36,7 +36,7 @@ SECRET = "others-secret"
 V2 = "http://testserver/api/v2/events"
 
 # Quotes, SQL, JSON paths, file paths, odd characters, numbers, times, zones, patterns.
-HOSTILE: list[str] = json.loads((Path(__file__).parent / "cases" / "hostile.json").read_text())
+HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "cases" / "hostile.json").read_text())
 HARMLESS = [
     "/meters/tokens/query?groupBy=subject,model&windowSize=MINUTE",
     "/meters/tokens/subjects",

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from tests.fixtures.control_stage import Decider
 
-HOSTILE: list[str] = json.loads((Path(__file__).parent / "cases" / "hostile.json").read_text())
+HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "cases" / "hostile.json").read_text())
 V2 = "http://testserver/api/v2"
 BASES = ("/customers/acme/entitlements", V2 + "/customers/acme/entitlements", "/subjects/prod/entitlements")
 # Every tenth pair, other ones for each text; every one of them where TALLYMARK_TESTS_ALL=1.

@@ -87,8 +87,11 @@ def _why_not(text: str) -> str:
 
 
 def text_of(at_ms: int) -> str:
-    """`at_ms` as RFC 3339 with milliseconds, in UTC."""
-    at = _EPOCH_UTC + timedelta(milliseconds=at_ms)
+    """`at_ms` as RFC 3339 with milliseconds, in UTC. Raises Rejected `bad-time` outside of the years 1 to 9999."""
+    try:
+        at = _EPOCH_UTC + timedelta(milliseconds=at_ms)
+    except OverflowError:
+        raise Rejected("bad-time", "An instant lies outside of the years 1 to 9999.") from None
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -138,13 +138,13 @@ def copies(settings: Settings, places: Iterable[Place], actual: Mapping[str, str
     found: dict[str, str] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
         for topic, partition in places:
-            span = reader.span(topic, partition)
+            span, kept = reader.span(topic, partition), dict[str, str]()
             for batch in reader.read(topic, partition, span.first, span.end):
                 for message in batch:
                     if message.key() == IDS_KEY:
                         kept = _decode_ids(message.value() or b"{}")
-                        right = {name for name, id in found.items() if id == actual.get(name)}
-                        found |= {name: id for name, id in kept.items() if name not in right}
+            right = {name for name, id in found.items() if id == actual.get(name)}
+            found |= {name: id for name, id in kept.items() if name not in right}
     return found
 
 
