@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stores.clickhouse import connect
-from tests.flow.arrival import arrived
+from pipeline.stores.clickhouse.connect import connect
+from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
 from tests.flow.prove import apply_meters, compare_meter, settle
 from tests.flow.recount import recount
-from tests.flow.running import Running
 from tests.flow.sender import send
+from tests.flow.stack_process import Running
 from tests.flow.stream import stream
 from tests.flow.test_story import local_stack  # noqa: F401 - skips where the stack is not installed
 
