@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from pipeline.core.access import key_text
-from pipeline.core.definitions.body import Members, Wanted
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.values import timestamp
 from pipeline.errors import Broken, Rejected
@@ -129,7 +129,7 @@ def shown(body: Mapping[str, object]) -> Body:
 
 def create(wish: Wish) -> Outcome:
     """key.create: the API made the secret; the command knows its hash."""
-    sent = Members(KIND, wish.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
+    sent = BodyReader(KIND, wish.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
     public, hash, last4 = _identity(wish, "id")
     scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
@@ -152,7 +152,7 @@ def create(wish: Wish) -> Outcome:
 
 def rotate(wish: Wish) -> Outcome:
     """key.rotate: a new key with the same rights and end; the old one goes on for `overlapS` at most."""
-    sent = Members(KIND, wish.asked("id", "newId", "hash", "last4"), ("overlapS",))
+    sent = BodyReader(KIND, wish.asked("id", "newId", "hash", "last4"), ("overlapS",))
     old = _living(wish)
     _check_reach(wish, _scopes_of(old))
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
@@ -171,7 +171,7 @@ def revoke(wish: Wish) -> Outcome:
 
     409 for the last admin key of a namespace, but for `force`, which no API key may use.
     """
-    sent = Wanted(KIND, wish.asked("id"), ("force",))
+    sent = BodyReader(KIND, wish.asked("id"), ("force",))
     old, force = _found(wish), sent.flag("force") or False
     _check_reach(wish, _scopes_of(old))
     if force and _asking(wish) is not None:
@@ -236,7 +236,7 @@ def _scopes_of(body: Body) -> list[str]:
 def _identity(wish: Wish, member: str) -> tuple[str, str, str]:
     """The public id, hash and last characters of a key that the sender of the command has made."""
     members = (member, "hash", "last4")
-    sent = Members(KIND, {name: wish.body.get(name) for name in members}, members)
+    sent = BodyReader(KIND, {name: wish.body.get(name) for name in members}, members)
     public, hash, last4 = (sent.text(name, 64) or "" for name in (member, "hash", "last4"))
     if not _PUBLIC_ID(public):
         sent.refuse(f"key {member} must be {key_text.PUBLIC_LENGTH} letters and digits")
@@ -247,7 +247,7 @@ def _identity(wish: Wish, member: str) -> tuple[str, str, str]:
     return public, hash, last4
 
 
-def _expiry(wish: Wish, sent: Members) -> int | None:
+def _expiry(wish: Wish, sent: BodyReader) -> int | None:
     expires_at_ms = sent.instant_ms("expiresAt")
     if expires_at_ms is not None and expires_at_ms <= wish.at_ms:
         sent.refuse("key expiresAt must lie in the future")
@@ -255,7 +255,7 @@ def _expiry(wish: Wish, sent: Members) -> int | None:
 
 
 def _found(wish: Wish) -> Body:
-    public = Members(KIND, {"id": wish.body.get("id")}, ("id",)).text("id", 64) or ""
+    public = BodyReader(KIND, {"id": wish.body.get("id")}, ("id",)).text("id", 64) or ""
     body = wish.catalog.body(wish.namespace, KIND, public)
     if body is None:
         raise Rejected("not-found", f"There is no key {public}.")

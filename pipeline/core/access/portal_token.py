@@ -6,7 +6,7 @@ record's id (as jti), subject, meters and end; nothing here is secret.
 
 from __future__ import annotations
 
-from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import TOKEN_SUBJECT
 from pipeline.core.values import timestamp
@@ -22,7 +22,7 @@ FORGOTTEN_EACH = 2  # ended tokens that go for each new one: more go than come, 
 
 def create(wish: Wish) -> Outcome:
     """portal-token.create; ended tokens are forgotten on the way."""
-    sent = Members(
+    sent = BodyReader(
         KIND, wish.body, ("subject", "allowedMeterSlugs", "expiresAt"), ("id", "createdAt", "expired")
     )
     sent.check_written()
@@ -46,7 +46,7 @@ def create(wish: Wish) -> Outcome:
 
 def invalidate(wish: Wish) -> Outcome:
     """portal-token.invalidate: one by its id, or all of a subject; with both, the id's if it is the subject's."""
-    sent = Members(KIND, wish.body, ("id", "subject"))
+    sent = BodyReader(KIND, wish.body, ("id", "subject"))
     id, subject = sent.text("id", 64), sent.text("subject", MAX_SUBJECT)
     if id is None and subject is None:
         sent.refuse("either id or subject is required")

@@ -11,7 +11,7 @@ import re
 
 from pipeline.core.customers import attribution
 from pipeline.core.definitions import attribution_history
-from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.index import subjects_of
 from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
@@ -36,7 +36,7 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 def create(wish: Wish) -> Outcome:
     """customer.create. 409 if its key or one of its subjects is another's."""
-    id, sent = wish.id(), Members(KIND, wish.body, _MEMBERS, _OURS)
+    id, sent = wish.id(), BodyReader(KIND, wish.body, _MEMBERS, _OURS)
     sent.check_written()
     body = {"id": id, **_read(sent), "createdAt": wish.now, "updatedAt": wish.now}
     _check_free(wish, id, body)
@@ -45,7 +45,7 @@ def create(wish: Wish) -> Outcome:
 
 def update(wish: Wish) -> Outcome:
     """customer.update replaces everything but id and createdAt. The same again changes nothing."""
-    sent = Members(KIND, wish.asked("id"), _MEMBERS, _OURS)
+    sent = BodyReader(KIND, wish.asked("id"), _MEMBERS, _OURS)
     id, old = _find(wish)
     sent.check_written(old)
     body = {"id": id, **_read(sent), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
@@ -59,7 +59,7 @@ def update(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """customer.delete: it stays readable by its id; its key and subjects are free again."""
-    Members(KIND, wish.body, ("id",))
+    BodyReader(KIND, wish.body, ("id",))
     id, old = _find(wish)
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(KIND, id, gone), *_handed_over(wish, id, subjects_of(old), [])])
@@ -80,7 +80,7 @@ def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> li
 
 
 def _find(wish: Wish) -> tuple[str, Body]:
-    wanted = Members(KIND, {"id": wish.body.get("id")}, ("id",)).required("id", MAX_KEY)
+    wanted = BodyReader(KIND, {"id": wish.body.get("id")}, ("id",)).required("id", MAX_KEY)
     for id in (wanted, wish.catalog.one(wish.namespace, CUSTOMER_KEY, wanted)):
         body = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
         if id is not None and body is not None and "deletedAt" not in body:
@@ -88,8 +88,8 @@ def _find(wish: Wish) -> tuple[str, Body]:
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
 
 
-def _read(sent: Members) -> Body:
-    attributed = Members(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
+def _read(sent: BodyReader) -> Body:
+    attributed = BodyReader(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
     currency = sent.text("currency", 3)
     if currency is not None and not _CURRENCY(currency):
         sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")
@@ -107,7 +107,7 @@ def _read(sent: Members) -> Body:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _time_zone(sent: Members) -> str | None:
+def _time_zone(sent: BodyReader) -> str | None:
     name = sent.text("timeZone", 64)
     try:
         return None if name is None else zone.named(name)
@@ -115,11 +115,11 @@ def _time_zone(sent: Members) -> str | None:
         sent.refuse(f"customer timeZone is not valid: {refusal.detail}")
 
 
-def _address(sent: Members) -> Body | None:
+def _address(sent: BodyReader) -> Body | None:
     nested = sent.nested("billingAddress")
     if nested is None:
         return None
-    parts = Members(KIND, nested, _ADDRESS)
+    parts = BodyReader(KIND, nested, _ADDRESS)
     country = parts.text("country", 2)
     if country is not None and not _COUNTRY(country):
         sent.refuse("customer country must be two capital letters, as ISO 3166 has it")

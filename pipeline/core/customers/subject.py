@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.core.definitions.body import Members
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import SUBJECT_KEY
 from pipeline.errors import Rejected
@@ -43,7 +43,7 @@ def upsert(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """subject.delete: its events and its customer stay."""
-    wanted = Members(KIND, wish.body, ("id",)).required("id", MAX_KEY)
+    wanted = BodyReader(KIND, wish.body, ("id",)).required("id", MAX_KEY)
     for id in (wanted, wish.catalog.one(wish.namespace, SUBJECT_KEY, wanted)):
         if id is not None and wish.catalog.body(wish.namespace, KIND, id) is not None:
             return Outcome([Change(KIND, id, None)])
@@ -52,7 +52,7 @@ def delete(wish: Wish) -> Outcome:
 
 def _merge(wish: Wish, one: Mapping[str, object], number: int) -> tuple[Body | None, Body]:
     """The subject as it was, if it was, and as it will be."""
-    sent = Members(KIND, one, _MEMBERS, _OURS)
+    sent = BodyReader(KIND, one, _MEMBERS, _OURS)
     key = sent.required("key", MAX_KEY)
     id = wish.catalog.one(wish.namespace, SUBJECT_KEY, key)
     old = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None

@@ -11,7 +11,7 @@ from typing import cast, get_args
 
 import msgspec
 
-from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, RULE
 from pipeline.core.notifications import sample_alert
@@ -26,7 +26,7 @@ FAILED = ["FAILED"]
 
 def resend_delivery(wish: Wish) -> Outcome:
     """delivery.resend {id, endpoint?}: without the endpoint that it went to there is no such delivery."""
-    Wanted("resend", wish.asked("id", "endpoint"), ())
+    BodyReader("resend", wish.asked("id", "endpoint"), ())
     id, endpoint = str(wish.body.get("id")), wish.body.get("endpoint")
     if endpoint is None:
         raise Rejected("not-found", f"There is no delivery with the id {id[:64]}.")
@@ -38,7 +38,7 @@ def resend_event(wish: Wish) -> Outcome:
 
     deliveries: the delivery's id by each of these channels; without it there is no such event.
     """
-    sent = Wanted("resend", wish.asked("id", "deliveries"), ("channels",))
+    sent = BodyReader("resend", wish.asked("id", "deliveries"), ("channels",))
     id, deliveries = str(wish.body.get("id")), wish.body.get("deliveries")
     if not isinstance(deliveries, dict):
         raise Rejected("not-found", f"There is no event with the id {id[:64]}.")
@@ -52,7 +52,7 @@ def resend_event(wish: Wish) -> Outcome:
 
 def replay(wish: Wish) -> Outcome:
     """endpoint.replay {id, from, to, states?}: its deliveries of [from, to) in one of the states (FAILED)."""
-    sent = Wanted("replay", wish.asked("id"), ("from", "to", "states"))
+    sent = BodyReader("replay", wish.asked("id"), ("from", "to", "states"))
     endpoint = wish.living(ENDPOINT)
     begin_ms, end_ms = sent.instant_ms("from"), sent.instant_ms("to")
     if begin_ms is None or end_ms is None:
@@ -80,7 +80,7 @@ def replay(wish: Wish) -> Outcome:
 def try_rule(wish: Wish) -> Outcome:
     """rule.test {id}: a made-up event goes to its channels. The reply is the Alert."""
     alert = sample_alert.alert(wish.id(), wish.namespace, wish.living(RULE), wish.at_ms)
-    Wanted("test", wish.asked("id"), ())
+    BodyReader("test", wish.asked("id"), ())
     return Outcome([], msgspec.to_builtins(alert), sends=(alert,))
 
 

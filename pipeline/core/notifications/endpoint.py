@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, RULE, RULE_ENDPOINT
 from pipeline.core.notifications.standard_webhooks import signing_key
@@ -58,7 +58,7 @@ def shown(body: Body) -> Body:
 
 def create(wish: Wish) -> Outcome:
     """endpoint.create. The secret is needed: who sends the command makes one, if the user gave none."""
-    sent = Wanted(ENDPOINT, wish.asked(_REFUSAL), _MEMBERS, _OURS)
+    sent = BodyReader(ENDPOINT, wish.asked(_REFUSAL), _MEMBERS, _OURS)
     sent.check_written()
     secret = _secret(sent)
     if secret is None:
@@ -76,7 +76,7 @@ def create(wish: Wish) -> Outcome:
 
 def update(wish: Wish) -> Outcome:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
-    sent, old = Wanted(ENDPOINT, wish.asked("id", _REFUSAL), _MEMBERS, _OURS), wish.living(ENDPOINT)
+    sent, old = BodyReader(ENDPOINT, wish.asked("id", _REFUSAL), _MEMBERS, _OURS), wish.living(ENDPOINT)
     sent.check_written(shown(old))
     kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
     body = {"id": old["id"], **_read(wish, sent), **kept, "updatedAt": old["updatedAt"]}
@@ -93,7 +93,7 @@ def update(wish: Wish) -> Outcome:
 
 def rotate(wish: Wish) -> Outcome:
     """endpoint.rotate {id, signingSecret, overlapS?}: both secrets sign until the overlap is over."""
-    sent = Wanted(ENDPOINT, wish.asked("id"), ("signingSecret", "overlapS"))
+    sent = BodyReader(ENDPOINT, wish.asked("id"), ("signingSecret", "overlapS"))
     old, secret = wish.living(ENDPOINT), _secret(sent)
     if secret is None or secret == old["signingSecret"]:
         sent.refuse("endpoint signingSecret must be a new one")
@@ -108,7 +108,7 @@ def rotate(wish: Wish) -> Outcome:
 
 def disable(wish: Wish) -> Outcome:
     """endpoint.disable {id, reason}: nothing is sent to it any more. Disabling twice changes nothing."""
-    sent = Wanted(ENDPOINT, wish.body, ("id", "reason"))
+    sent = BodyReader(ENDPOINT, wish.body, ("id", "reason"))
     old, reason = wish.living(ENDPOINT), sent.text("reason", 256)
     if old["disabled"]:
         return Outcome([], shown(old))
@@ -134,7 +134,7 @@ def _turned(wish: Wish, old: Body, secret: str, overlap_s: int) -> Body:
     return {"signingSecret": secret, "previousSecret": {"secret": old["signingSecret"], "until": until}}
 
 
-def _secret(sent: Wanted) -> str | None:
+def _secret(sent: BodyReader) -> str | None:
     secret = sent.text("signingSecret", MAX_SEALED)
     if secret is not None and not secret.startswith(PREFIX):
         try:
@@ -144,7 +144,7 @@ def _secret(sent: Wanted) -> str | None:
     return secret
 
 
-def _read(wish: Wish, sent: Wanted) -> Body:
+def _read(wish: Wish, sent: BodyReader) -> Body:
     if sent.text("type", 64) not in (None, TYPE):
         sent.refuse(f"endpoint type must be {TYPE}")
     url = sent.required("url", MAX_URL)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pipeline.core.definitions.body import Wanted
+from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
 from pipeline.core.notifications.threshold import ALIASES, TYPES, Threshold
@@ -99,7 +99,7 @@ def _read(wish: Wish, named: tuple[str, ...] = ()) -> Body:
         raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = Wanted(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
+    sent = BodyReader(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
     found: Body = {
         "type": kind,
         "name": sent.required("name", 256),
@@ -125,7 +125,7 @@ def before(body: Mapping[str, object]) -> Interval:
     return calendar.parse(body["before"])
 
 
-def _channels(wish: Wish, sent: Wanted) -> list[str]:
+def _channels(wish: Wish, sent: BodyReader) -> list[str]:
     channels = sent.texts("channels", MAX_CHANNELS, 64)
     if not channels:
         sent.refuse(f"rule channels must have 1 to {MAX_CHANNELS} members")
@@ -136,14 +136,14 @@ def _channels(wish: Wish, sent: Wanted) -> list[str]:
     return channels
 
 
-def _thresholds(sent: Wanted) -> list[Body]:
+def _thresholds(sent: BodyReader) -> list[Body]:
     nested = sent.objects("thresholds", 1, MAX_THRESHOLDS)
     if nested is None:
         sent.refuse("rule thresholds are required")
     found: list[Body] = []
     ids = set()
     for one in nested:
-        parts = Wanted(RULE, one, ("type", "value"), inside="threshold")
+        parts = BodyReader(RULE, one, ("type", "value"), inside="threshold")
         kind, value = parts.one_of("type", (*TYPES, *ALIASES)), parts.at_least_zero("value")
         if kind is None or value is None:
             sent.refuse("each of a rule's thresholds must have a type and a value")
@@ -154,7 +154,7 @@ def _thresholds(sent: Wanted) -> list[Body]:
     return found
 
 
-def _features(wish: Wish, sent: Wanted) -> list[Body] | None:
+def _features(wish: Wish, sent: BodyReader) -> list[Body] | None:
     wanted = sent.texts("features", MAX_LISTED, 256)
     if not wanted:
         return None
@@ -168,7 +168,7 @@ def _features(wish: Wish, sent: Wanted) -> list[Body] | None:
     return found
 
 
-def _volume(wish: Wish, sent: Wanted) -> Body:
+def _volume(wish: Wish, sent: BodyReader) -> Body:
     slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
     meter = wish.catalog.body(wish.namespace, METER, slug)
     if meter is None:

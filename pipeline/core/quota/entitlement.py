@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from pipeline.core.definitions.body import Minute, Wanted, seconds_of
+from pipeline.core.definitions.body import BodyReader, Minute, seconds_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.quota import entitlement_lookup
@@ -61,7 +61,7 @@ def create(wish: Wish) -> Outcome:
 
 def override(wish: Wish) -> Outcome:
     """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
-    sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
+    sent = BodyReader(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
     old = _find(wish, sent)
     if not entitlement_lookup.in_force(old, wish.at_ms // 1000):
         sent.refuse("only an entitlement that is active can be overridden")
@@ -71,7 +71,7 @@ def override(wish: Wish) -> Outcome:
 
 def delete(wish: Wish) -> Outcome:
     """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
-    old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject")))
+    old = _find(wish, BodyReader(ENTITLEMENT, wish.body, ("id", "customerId", "subject")))
     gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
     return Outcome([Change(ENTITLEMENT, str(old["id"]), gone)], gone)
 
@@ -79,7 +79,7 @@ def delete(wish: Wish) -> Outcome:
 def reset(wish: Wish) -> Outcome:
     """entitlement.reset {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?}: a new usage period begins."""
     members = ("id", "customerId", "subject", "effectiveAt", "retainAnchor", "preserveOverage")
-    sent = Wanted(ENTITLEMENT, wish.body, members)
+    sent = BodyReader(ENTITLEMENT, wish.body, members)
     old, now_s = _find(wish, sent), calendar.floor_minute(wish.at_ms // 1000)
     if old["type"] != "metered":
         sent.refuse("only metered entitlements can be reset")
@@ -136,7 +136,7 @@ def grace_s(text: str) -> int:
     return interval.days * DAY_S + interval.seconds
 
 
-def _find(wish: Wish, sent: Wanted) -> Body:
+def _find(wish: Wish, sent: BodyReader) -> Body:
     customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
     return entitlement_lookup.find(
         wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer
@@ -146,7 +146,7 @@ def _find(wish: Wish, sent: Wanted) -> Body:
 def _holder(wish: Wish, sent_body: Mapping[str, object]) -> str | None:
     """Whom a new one is for: before all else, since nothing is said of what is nobody's."""
     named = {name: sent_body[name] for name in _HOLDER if name in sent_body}
-    return entitlement_lookup.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
+    return entitlement_lookup.holder_id(wish.catalog, wish.namespace, BodyReader(ENTITLEMENT, named, _HOLDER))
 
 
 def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) -> Outcome:
@@ -154,7 +154,7 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
-    sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
+    sent = BodyReader(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
     now_s = calendar.floor_minute(wish.at_ms // 1000)
     id, feature = wish.id(), _feature(wish, sent)
     starts, active_to_s = sent.minute("activeFrom") or Minute(now_s, zones.UTC), sent.minute_s("activeTo")
@@ -186,7 +186,7 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
     return Outcome([*changes, Change(ENTITLEMENT, id, body), *grants], body)
 
 
-def _ended(wish: Wish, sent: Wanted, replaces: Body | None, body: Body) -> list[Change]:
+def _ended(wish: Wish, sent: BodyReader, replaces: Body | None, body: Body) -> list[Change]:
     """The entitlement that the new one supersedes."""
     if replaces is None:
         return []
@@ -196,7 +196,7 @@ def _ended(wish: Wish, sent: Wanted, replaces: Body | None, body: Body) -> list[
     return [Change(ENTITLEMENT, str(replaces["id"]), ended)]
 
 
-def _feature(wish: Wish, sent: Wanted) -> Body:
+def _feature(wish: Wish, sent: BodyReader) -> Body:
     key, id = sent.text("featureKey", 256), sent.text("featureId", 256)
     if key is None and id is None:
         sent.refuse("either featureKey or featureId is required")
@@ -225,7 +225,7 @@ def _check_free(wish: Wish, body: Body, replaces: Body | None) -> None:
             )
 
 
-def _config(sent: Wanted) -> str:
+def _config(sent: BodyReader) -> str:
     config = sent.text("config", MAX_CONFIG, multiline=True)
     if config is None:
         sent.refuse("config is required for static entitlements")
@@ -236,7 +236,7 @@ def _config(sent: Wanted) -> str:
     return config
 
 
-def _check_meter(wish: Wish, sent: Wanted, feature: Body) -> None:
+def _check_meter(wish: Wish, sent: BodyReader, feature: Body) -> None:
     slug = feature.get("meterSlug")
     meter = wish.catalog.body(wish.namespace, METER, str(slug)) if slug is not None else None
     if meter is None:
@@ -247,7 +247,7 @@ def _check_meter(wish: Wish, sent: Wanted, feature: Body) -> None:
         )
 
 
-def _metered(sent: Wanted, starts: Minute, zone: str | None) -> Body:
+def _metered(sent: BodyReader, starts: Minute, zone: str | None) -> Body:
     """The members of a metered entitlement. zone: the customer's."""
     recurrence, usage_period = _usage_period(sent, starts, zone)
     amount, priority = _issue(sent)
@@ -267,12 +267,12 @@ def _metered(sent: Wanted, starts: Minute, zone: str | None) -> Body:
     }
 
 
-def _usage_period(sent: Wanted, starts: Minute, zone: str | None) -> tuple[Recurrence, Body]:
+def _usage_period(sent: BodyReader, starts: Minute, zone: str | None) -> tuple[Recurrence, Body]:
     nested = sent.nested("usagePeriod")
     if nested is None:
         sent.refuse("usagePeriod is required for metered entitlements")
     members = ("interval", "anchor", "timeZone", "intervalISO")
-    parts = Wanted(ENTITLEMENT, nested, members, inside="usagePeriod")
+    parts = BodyReader(ENTITLEMENT, nested, members, inside="usagePeriod")
     interval = parts.recurring()
     if interval is None:
         sent.refuse("usagePeriod must have an interval")
@@ -284,7 +284,7 @@ def _usage_period(sent: Wanted, starts: Minute, zone: str | None) -> tuple[Recur
     return Recurrence(interval, anchor.at_s, zone or anchor.zone), body
 
 
-def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> int:
+def _measured_from_s(sent: BodyReader, recurrence: Recurrence, starts_at_s: int) -> int:
     wanted = sent.text("measureUsageFrom", 64)
     if wanted is None or wanted == "NOW":
         return starts_at_s
@@ -301,7 +301,7 @@ def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> 
     return from_s
 
 
-def _issue(sent: Wanted) -> tuple[int | None, int]:
+def _issue(sent: BodyReader) -> tuple[int | None, int]:
     amount, priority = (
         sent.at_least_zero("issueAfterReset"),
         sent.integer("issueAfterResetPriority", 1, MAX_PRIORITY),
@@ -310,14 +310,14 @@ def _issue(sent: Wanted) -> tuple[int | None, int]:
     if nested is not None:
         if amount is not None:
             sent.refuse("only one of issue and issueAfterReset can be set")
-        parts = Wanted(ENTITLEMENT, nested, ("amount", "priority"), inside="issue")
+        parts = BodyReader(ENTITLEMENT, nested, ("amount", "priority"), inside="issue")
         amount, priority = parts.at_least_zero("amount"), parts.integer("priority", 1, MAX_PRIORITY)
     if amount is None and priority is not None:
         sent.refuse("issueAfterReset is required when issueAfterResetPriority is set")
     return amount, priority or 1
 
 
-def _grace(sent: Wanted) -> str | None:
+def _grace(sent: BodyReader) -> str | None:
     text = sent.text("gracePeriod", 64)
     if text is None:
         return None
@@ -328,7 +328,7 @@ def _grace(sent: Wanted) -> str | None:
     return text
 
 
-def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
+def _grants(wish: Wish, sent: BodyReader, body: Body) -> list[Change]:
     """The grants that come with the entitlement: what is issued after each reset, and those sent along."""
     changes = []
     from_s = seconds_of(body, "measureUsageFrom") or 0
@@ -337,12 +337,12 @@ def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
             "amount": amount, "priority": body["issueAfterResetPriority"], "effectiveAt": zones.text_of(from_s),
             "minRolloverAmount": amount, "maxRolloverAmount": amount,
         }  # fmt: skip
-        issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), body, wish.id(1), from_s)
+        issue = grant_.define(wish, BodyReader(GRANT, issued, grant_.MEMBERS), body, wish.id(1), from_s)
         changes.append(Change(GRANT, wish.id(1), {**issue, "issuedAfterReset": True}))
     first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
     schedule = entitlement_lookup.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        sent_grant = Wanted(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
+        sent_grant = BodyReader(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
         made = grant_.define(wish, sent_grant, body, wish.id(place), first_s)
         if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")

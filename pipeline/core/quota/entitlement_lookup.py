@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.definitions.body import Wanted, seconds_of, zone_of
+from pipeline.core.definitions.body import BodyReader, seconds_of, zone_of
 from pipeline.core.definitions.index import Catalog
 from pipeline.core.definitions.kinds import (
     CUSTOMER,
@@ -44,7 +44,7 @@ def customer_id(catalog: Catalog, namespace: str, wanted: str) -> str:
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
 
 
-def holder_id(catalog: Catalog, namespace: str, sent: Wanted) -> str | None:
+def holder_id(catalog: Catalog, namespace: str, sent: BodyReader) -> str | None:
     """The id of the customer that a command names, by `customerId` or as the holder of `subject`; None: neither.
 
     Raises Rejected `not-found`.

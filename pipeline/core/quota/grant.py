@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core.definitions.body import Minute, Wanted, seconds_of, zone_of
+from pipeline.core.definitions.body import BodyReader, Minute, seconds_of, zone_of
 from pipeline.core.definitions.context import Body, Change, Outcome, Wish
 from pipeline.core.definitions.kinds import GRANT
 from pipeline.core.quota import entitlement_lookup
@@ -128,7 +128,7 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
 
 def create(wish: Wish) -> Outcome:
     """grant.create: to a metered entitlement, by its id or by customer and feature key."""
-    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
+    sent = BodyReader(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
     at_s = wish.at_ms // 1000
     entitlement = _entitlement(wish, sent, at_s)
     schedule = entitlement_lookup.schedule_of(entitlement)
@@ -143,7 +143,7 @@ def create(wish: Wish) -> Outcome:
 
 def void(wish: Wish) -> Outcome:
     """grant.void {id, at?}: from `at` on (now) it gives nothing; what it paid for stays paid."""
-    sent = Wanted(GRANT, wish.body, ("id", "at"))
+    sent = BodyReader(GRANT, wish.body, ("id", "at"))
     id, at_s = sent.required("id", 64), wish.at_ms // 1000
     body = wish.catalog.body(wish.namespace, GRANT, id)
     if body is None:
@@ -162,7 +162,7 @@ def void(wish: Wish) -> Outcome:
     return Outcome([Change(GRANT, id, voided)], voided)
 
 
-def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> Body:
+def define(wish: Wish, sent: BodyReader, entitlement: Body, id: str, at_s: int) -> Body:
     """The body of a new grant of `entitlement`. Raises Rejected `bad-grant`."""
     amount = sent.amount("amount")
     if amount is None or amount <= 0:
@@ -190,7 +190,7 @@ def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> B
     return body
 
 
-def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
+def _entitlement(wish: Wish, sent: BodyReader, at_s: int) -> Body:
     customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
     wanted = sent.required("entitlementId", 256)
     entitlement = entitlement_lookup.find(wish.catalog, wish.namespace, wanted, at_s, customer)
@@ -201,11 +201,11 @@ def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
     return entitlement
 
 
-def _expiration(sent: Wanted, effective_at_s: int, zone: str) -> Body:
+def _expiration(sent: BodyReader, effective_at_s: int, zone: str) -> Body:
     nested = sent.nested("expiration")
     if nested is None:
         return {}
-    parts = Wanted(GRANT, nested, ("duration", "count"), inside="expiration")
+    parts = BodyReader(GRANT, nested, ("duration", "count"), inside="expiration")
     duration, count = parts.one_of("duration", DURATIONS), parts.integer("count", 1, MAX_COUNT)
     if duration is None or count is None:
         sent.refuse("grant expiration must have duration and count")
@@ -216,14 +216,14 @@ def _expiration(sent: Wanted, effective_at_s: int, zone: str) -> Body:
 
 
 def _recurrence(
-    wish: Wish, sent: Wanted, entitlement: Body, effective: Minute
+    wish: Wish, sent: BodyReader, entitlement: Body, effective: Minute
 ) -> tuple[dict[str, object], str | None]:
     """The recurrence that was sent, and the named zone in which the grant's calendar steps, if there is one."""
     zone = entitlement_lookup.zone_name(wish.catalog, wish.namespace, entitlement)
     nested = sent.nested("recurrence")
     if nested is None:
         return {}, zone
-    parts = Wanted(GRANT, nested, ("interval", "anchor", "timeZone", "intervalISO"), inside="recurrence")
+    parts = BodyReader(GRANT, nested, ("interval", "anchor", "timeZone", "intervalISO"), inside="recurrence")
     if parts.recurring() is None:
         sent.refuse("grant recurrence must have an interval")
     zone = parts.zone("timeZone") or zone
