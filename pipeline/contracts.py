@@ -259,7 +259,7 @@ def metrics_markdown() -> str:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} | {metric.stage} |")
     lines += ["", "| To see | Query |", "| --- | --- |"]
-    lines += [f"| {wish} | `{query}` |" for wish, query in QUERIES.items()]
+    lines += [f"| {question} | `{query}` |" for question, query in QUERIES.items()]
     return _METRICS_TEXT + "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from pipeline.agents.aggregate import RefusedEvents, observe_refused, refused_in
 from pipeline.agents.definitions import MetersInForce
-from pipeline.core.definitions.barrier import end_mark, start_mark
+from pipeline.core.definitions.barrier import end_barrier, start_barrier
 from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
@@ -131,9 +131,9 @@ def _in_force(work: Backfill, index: MeterIndex) -> bool:
 def _marks(work: Backfill) -> tuple[bytes, int]:
     """The mark that the step waits for, and from how many partitions; 0: it waits for none."""
     if work.state == "waiting":
-        return start_mark(work.meter_id), work.shards
+        return start_barrier(work.meter_id), work.shards
     if work.state == "landing":
-        return end_mark(work.meter_id, work.shard), 2 * work.shards
+        return end_barrier(work.meter_id, work.shard), 2 * work.shards
     return b"", 0
 
 

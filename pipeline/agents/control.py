@@ -21,7 +21,7 @@ from pipeline.agents import control_answers
 from pipeline.agents.control_memory import Decided, Memory, Sent
 from pipeline.core.control import decide, refused, take
 from pipeline.core.definitions import audit
-from pipeline.core.definitions.idempotency import Done, repeated
+from pipeline.core.definitions.idempotency import DoneCommand, repeated
 from pipeline.core.metering import backfill
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.values.json_value import reader_of
@@ -143,7 +143,7 @@ def _send(transaction: Transaction, command: Command, decided: Decided) -> None:
     for one in decided.sent:
         transaction.send(one.topic, one.value.encode(), key=one.key.encode(), partition=one.partition)
     if command.request and not reply.error:
-        done = Done(decided.audit.at_ms, decided.offset, command.request, reply)
+        done = DoneCommand(decided.audit.at_ms, decided.offset, command.request, reply)
         key, value = control_answers.keep(transaction.table, command, done)
         transaction.send(control_answers.TOPIC, value, key=key, partition=0)
     _reply(transaction, reply)

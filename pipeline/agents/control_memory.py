@@ -14,8 +14,8 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
-from pipeline.core.definitions.audit import EMPTY, Head
-from pipeline.core.definitions.index import OWN, Catalog
+from pipeline.core.definitions.audit import EMPTY, AuditHead
+from pipeline.core.definitions.index import OWN, DefinitionIndex
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Definition, Reply
 
@@ -100,7 +100,7 @@ class Memory:
 
     def __init__(self, table: Overlay) -> None:
         self._stored = Stored(table)
-        self.catalog = Catalog(self._stored, self._stored.committed())
+        self.catalog = DefinitionIndex(self._stored, self._stored.committed())
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest command that was decided
         self._again: dict[int, Decided] = {}  # by offset: what the newest chunk sent
@@ -108,7 +108,7 @@ class Memory:
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
             body = head.body or {}
-            self.head = Head(msgspec.convert(body["seq"], int), str(body["hash"]))
+            self.head = AuditHead(msgspec.convert(body["seq"], int), str(body["hash"]))
             self._decided_to = msgspec.convert(body.get("offset", NOTHING_YET), int)
         for place, slot in self._stored.own(_SLOTS):
             decided = msgspec.convert(slot.body, Decided)
@@ -141,7 +141,7 @@ class Memory:
         at_ms, audit = decided.audit.at_ms, decided.audit
         self._own(f"reply/{self._slot % MOST_SLOTS}", at_ms, msgspec.to_builtins(decided))
         self._slot += 1
-        self.head, self._decided_to = Head(audit.seq, audit.hash), decided.offset
+        self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
         self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
 
     def end_chunk(self) -> None:

@@ -48,7 +48,7 @@ METERS = MeterIndex(
 
 
 class Committed(dict[bytes, bytes]):
-    """What engine.table.Table holds: an overlay's changes show only once they are committed."""
+    """What engine.table.KeyedBytes holds: an overlay's changes show only once they are committed."""
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         return [self.get(key) for key in keys]

@@ -9,7 +9,7 @@ import msgspec
 from pipeline.agents import webhook
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.control import decide, take
-from pipeline.core.definitions.index import Catalog, key_of
+from pipeline.core.definitions.index import DefinitionIndex, key_of
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.notifications.endpoint import place
 from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key, secret_text
@@ -173,7 +173,7 @@ def test_other_kinds_mean_nothing() -> None:
 
 def test_what_control_decides_is_what_the_stage_understands_and_the_other_way_round() -> None:
     """An endpoint is made, its secret rotated, and disabled by the command that a 410 leads to."""
-    seal, catalog = Seal.of(base64.b64encode(bytes(32)).decode()), Catalog({})
+    seal, catalog = Seal.of(base64.b64encode(bytes(32)).decode()), DefinitionIndex({})
     known = Endpoints(seal)
 
     def decided(kind: str, **body: object) -> dict[str, object]:

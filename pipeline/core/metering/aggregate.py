@@ -16,7 +16,7 @@ from pipeline.core.metering.combine import At, Cell, Group, gather
 from pipeline.core.metering.extract import RULES, MeterIndex, Reader
 from pipeline.core.metering.refusal import FULL_WINDOW, Refusal, refused_name, sentence
 from pipeline.core.values import number
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Event, Refused, Settled, Window
 
@@ -37,7 +37,7 @@ def aggregate(
     events: Sequence[Event],
     position: int,
     index: MeterIndex,
-    table: Table,
+    table: KeyedBytes,
     closed_before_s: int,
     revision: int,
 ) -> Outcome:
@@ -124,7 +124,9 @@ def _add(tallied: dict[str, int], name: str, events: int) -> None:
         tallied["read"] += events
 
 
-def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, table: Table) -> list[Window]:
+def _apply(
+    reader: Reader, group: Group, cells: dict[At, Cell], position: int, table: KeyedBytes
+) -> list[Window]:
     """Writes each window that the record touched once, and gives what to emit for it."""
     meter, names = reader.meter, reader.names
     namespace, slug, meter_id = meter.namespace, meter.slug, meter.meter_id
@@ -197,7 +199,7 @@ class _Full:
     write, for replays that come after the window went on.
     """
 
-    def __init__(self, reader: Reader, group: Group, position: int, table: Table) -> None:
+    def __init__(self, reader: Reader, group: Group, position: int, table: KeyedBytes) -> None:
         self._reader = reader
         self._group = group
         self._position = position
@@ -242,7 +244,9 @@ class _Full:
             self._group.refuse(place, self._reader, FULL)
 
 
-def _members(cells: dict[At, Cell], identities: list[bytes], position: int, table: Table) -> list[list[str]]:
+def _members(
+    cells: dict[At, Cell], identities: list[bytes], position: int, table: KeyedBytes
+) -> list[list[str]]:
     """Of each cell, the members that this record brought, sorted; the cell's value becomes their number.
 
     A member first seen at this position is new again: after a torn write its window may not have it yet.

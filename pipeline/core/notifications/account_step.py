@@ -14,7 +14,7 @@ from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, Accounts, Name
 from pipeline.core.quota.balance_update import Moved
 from pipeline.core.quota.late_usage import late_usage
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Balance, LateUsage, Window
 
 
@@ -28,7 +28,7 @@ class Record(NamedTuple):
 class State(NamedTuple):
     """What a step reads and writes, and the definitions by which it decides."""
 
-    table: Table
+    table: KeyedBytes
     accounts: Accounts
     rules: Rules
 

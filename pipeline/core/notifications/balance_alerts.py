@@ -33,7 +33,7 @@ from pipeline.core.quota.grant import grant_of
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import NEVER_S
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Definition, Window
 
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
@@ -101,7 +101,7 @@ class Rules:
         return self._customers.get((namespace, id))
 
 
-def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def tell(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     """What a record makes known of an account that it moved. The same record says the same again."""
     found, terms = _over(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
@@ -121,7 +121,7 @@ def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     return found
 
 
-def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def _over(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     """What was told of entitlements before the present one: when they end it is resolved."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
@@ -158,7 +158,7 @@ def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
     return Moved(account, entitlement, balance, NEVER_S)
 
 
-def _told_resets(table: Table, moved: Moved, at: At) -> list[ToldReset]:
+def _told_resets(table: KeyedBytes, moved: Moved, at: At) -> list[ToldReset]:
     """The resets that the record makes known, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
@@ -197,7 +197,7 @@ def _key(kind: bytes, account: Account, body: Body, entitlement: str = "") -> by
     return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
-def _thresholds(table: Table, moved: Moved, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _thresholds(table: KeyedBytes, moved: Moved, body: Body, rules: Rules, at: At) -> list[Alert]:
     assert moved.outcome is not None
     standing = moved.outcome.standing
     levels = [
@@ -217,7 +217,7 @@ def _thresholds(table: Table, moved: Moved, body: Body, rules: Rules, at: At) ->
     return _threshold_alerts(moved, body, rules, told, at)
 
 
-def _keep_open(table: Table, account: Account, entitlement: str) -> None:
+def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
     key = OPEN + account.key
     (stored,) = table.get_many([key])
     kept = [] if stored is None else _open(stored)
@@ -275,7 +275,7 @@ def _room(before: Standing, crossed: Threshold) -> int:
     return -(-crossed.value * before.total_available // (100 * number.SCALE)) - before.usage
 
 
-def _expiring(table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _expiring(table: KeyedBytes, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
     assert moved.outcome is not None
     standing = moved.outcome.standing
     key = _key(WARNED, moved.account, body)

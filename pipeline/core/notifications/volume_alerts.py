@@ -34,7 +34,7 @@ from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
-from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
 VOLUME, PARTS, GONE = b"v", b"w", b"x"
@@ -178,7 +178,7 @@ class _Group(NamedTuple):
 
 
 def tell_volumes(
-    table: Table,
+    table: KeyedBytes,
     windows: Iterable[CustomerWindow],
     rules: VolumeRules,
     customers: Customer,
@@ -210,7 +210,7 @@ def _zone(holder: Body | None) -> str:
     return str((holder or {}).get("timeZone") or zones.UTC)
 
 
-def _tell(table: Table, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
+def _tell(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
     (stored,) = table.get_many([group.row_key()])
     row = None if stored is None else _row(stored)
     if row is None or position > row.volume.position:
@@ -229,13 +229,13 @@ def _tell(table: Table, group: _Group, gone_s: int, position: int, at_ms: int) -
     return _alert(group, row, at_ms) if row.volume.fired_at == position else None
 
 
-def _kept(table: Table, group: _Group) -> int:
+def _kept(table: KeyedBytes, group: _Group) -> int:
     """The sum of what is kept of the window's minutes, in atto."""
     rows = (_parts(value) for value in table.get_many(group.parts_keys()) if value is not None)
     return sum(number.exact(value) for parts in rows for _, value in parts.values())
 
 
-def _take(table: Table, group: _Group) -> tuple[list[tuple[Window, int]], int]:
+def _take(table: KeyedBytes, group: _Group) -> tuple[list[tuple[Window, int]], int]:
     """Counts the windows; gives those that changed something, each with its change, and the change in all."""
     minutes = sorted({usage.start_s for usage in group.windows})
     stored = table.get_many([group.parts_key(minute_s) for minute_s in minutes])
@@ -305,7 +305,7 @@ def _alert(group: _Group, row: Row, at_ms: int) -> Alert:
     )
 
 
-def sweep(table: ScannedTable, now_s: int) -> bool:
+def sweep(table: ScannedBytes, now_s: int) -> bool:
     """Lets some of what can no longer change go; whether nothing was left to go. Only committed rows are found."""
     gone_s = (now_s - KEEP_S) // HOUR_S * HOUR_S
     if gone_s <= 0:
@@ -318,12 +318,12 @@ def sweep(table: ScannedTable, now_s: int) -> bool:
     return not old
 
 
-def _old(table: ScannedTable, kind: bytes, gone_s: int) -> list[bytes]:
+def _old(table: ScannedBytes, kind: bytes, gone_s: int) -> list[bytes]:
     end = _at.pack(kind, gone_s // MINUTE_S)
     return [key for key, _ in table.scan(kind, SWEPT_ROWS) if key[:1] == kind and key < end]
 
 
-def _gone_s(table: Table) -> int:
+def _gone_s(table: KeyedBytes) -> int:
     (stored,) = table.get_many([GONE])
     return 0 if stored is None else int(_seconds.unpack(stored)[0])
 

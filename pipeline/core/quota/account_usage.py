@@ -20,7 +20,7 @@ import msgspec
 from pipeline.core.quota.terms import Counted
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Window
 
 R = TypeVar("R")
@@ -110,7 +110,7 @@ class Usage(NamedTuple):
 class UsageRows:
     """The rows of one account. `since_s`: rows before it have gone, and are not made again; a whole hour."""
 
-    def __init__(self, table: Table, account: bytes, aggregation: Counted, since_s: int) -> None:
+    def __init__(self, table: KeyedBytes, account: bytes, aggregation: Counted, since_s: int) -> None:
         self._table = table
         self._account = account
         self._latest = aggregation == "LATEST"

@@ -33,7 +33,7 @@ from pipeline.core.quota.burndown import Segment, Snapshot
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.errors import Broken
 
 KEEP_S = (
@@ -47,7 +47,7 @@ HEAD, TRAIL_KEY = b"b", b"t"
 
 
 def move(
-    table: Table,
+    table: KeyedBytes,
     account: bytes,
     terms: Terms,
     now_s: int,
@@ -105,14 +105,14 @@ def move(
     return Outcome(standing, machine.resets, machine.corrections, cause)
 
 
-def read(table: Table, account: bytes, terms: Terms) -> Standing | None:
+def read(table: KeyedBytes, account: bytes, terms: Terms) -> Standing | None:
     """The standing as last moved, under the same terms; None if there is none of this entitlement."""
     machine = _Machine(table, account, terms, KEEP_S)
     same = machine.find() and machine.head.entitlement == terms.entitlement
     return machine.standing() if same else None
 
 
-def forget(table: Table, account: bytes, terms: Terms) -> None:
+def forget(table: KeyedBytes, account: bytes, terms: Terms) -> None:
     """Removes all that is kept of an account."""
     machine = _Machine(table, account, terms, KEEP_S)
     if machine.find():
@@ -129,7 +129,7 @@ class _Machine:
     before: Snapshot  # of head.before
     rows: UsageRows
 
-    def __init__(self, table: Table, account: bytes, terms: Terms, keep_s: int) -> None:
+    def __init__(self, table: KeyedBytes, account: bytes, terms: Terms, keep_s: int) -> None:
         self._table = table
         self._account = account
         self._terms = terms

@@ -25,7 +25,7 @@ from pipeline.core.quota.accounts import Account, Accounts, Body
 from pipeline.core.quota.balance_result import Outcome, Standing
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
-from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Balance, CustomerWindow, Window
 
 DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"
@@ -80,7 +80,7 @@ def change(window: Window) -> Change:
 def move(
     accounts: Accounts,
     account: Account,
-    table: Table,
+    table: KeyedBytes,
     now_s: int,
     position: int,
     windows: Sequence[Window] = (),
@@ -106,7 +106,7 @@ def move(
     return Moved(account, entitlement, published, next_s, before, outcome, windows, terms)
 
 
-def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, int]:
+def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[Body | None, int]:
     """The entitlement at `now_s`, or the one that the account has come to, at its beginning, if that is later."""
     entitlement = account.current(now_s)
     if entitlement is None or len(account.entitlements) == 1:
@@ -121,13 +121,13 @@ def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, i
     return entitlement, now_s
 
 
-def due_at_s(table: Table, account: Account) -> int:
+def due_at_s(table: KeyedBytes, account: Account) -> int:
     """When the account is due by the state; NEVER_S if never."""
     (stored,) = table.get_many([DUE + account.key])
     return NEVER_S if stored is None else int(_seconds.unpack(stored)[0])
 
 
-def keep_due(table: Table, account: Account, next_s: int) -> None:
+def keep_due(table: KeyedBytes, account: Account, next_s: int) -> None:
     """Keeps when the account is due."""
     if next_s == due_at_s(table, account):
         return
@@ -143,13 +143,13 @@ def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
     return key[len(DUE) :], int(_seconds.unpack(value)[0])
 
 
-def called(table: ScannedTable, position: int) -> list[bytes]:
+def called(table: ScannedBytes, position: int) -> list[bytes]:
     """The accounts (keys) that the clock record at `position` found due when it was taken before."""
     start = CALLED + _seconds.pack(position)
     return [key[len(start) :] for key, _ in table.scan(start, MOST_CALLED) if key.startswith(start)]
 
 
-def keep_called(table: ScannedTable, position: int, accounts: Iterable[bytes], first: int) -> None:
+def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], first: int) -> None:
     """Keeps which accounts the record at `position` found due. Records before `first` will not be read again."""
     for account in accounts:
         table.put(CALLED + _seconds.pack(position) + account, b"")
@@ -169,12 +169,12 @@ def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:
     return f"{entitlement['id']}/{meter_id}/{max(subjects.values(), default=0)}"
 
 
-def is_seeded(table: Table, account: Account, mark: str) -> bool:
+def is_seeded(table: KeyedBytes, account: Account, mark: str) -> bool:
     """Whether the usage of this mark is in."""
     (stored,) = table.get_many([SEEDED + account.key])
     return stored == mark.encode()
 
 
-def keep_seeded(table: Table, account: Account, mark: str) -> None:
+def keep_seeded(table: KeyedBytes, account: Account, mark: str) -> None:
     """Says that the usage of this mark is in."""
     table.put(SEEDED + account.key, mark.encode())

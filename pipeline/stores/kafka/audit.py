@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.core.definitions.audit import EMPTY, Head, verify
+from pipeline.core.definitions.audit import EMPTY, AuditHead, verify
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Audit
@@ -81,7 +81,7 @@ class AuditLog:
         self._settings = settings
         self._entries: list[Entry] = []
         self._kept: deque[tuple[int, Audit]] = deque(maxlen=KEPT)
-        self._head: Head = EMPTY
+        self._head: AuditHead = EMPTY
         self._broken = ""
         self._reached = -1  # everything before this offset was read
         self._failure: BaseException | None = None
@@ -207,7 +207,7 @@ class AuditLog:
             self._head = verify([record], self._head)
         except Rejected as broken:
             self._broken = self._broken or broken.detail
-            self._head = Head(record.seq, record.hash)
+            self._head = AuditHead(record.seq, record.hash)
         self._reached = offset + 1
         if not repeated:
             namespace, actor, kind = (sys.intern(t) for t in (record.namespace, record.actor, record.kind))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.definitions.barrier import end_mark, mark_revision, start_mark
+from pipeline.core.definitions.barrier import barrier_revision, end_barrier, start_barrier
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.backfill import Found, Page, progress, seeds, steps_of, take
 from pipeline.core.metering.extract import MeterIndex
@@ -309,7 +309,7 @@ def test_a_second_record_of_a_torn_step_is_dropped() -> None:
 
 
 def test_marks_name_the_revision_that_must_be_known() -> None:
-    assert mark_revision(start_mark(17)) == mark_revision(end_mark(17, 3)) == 17
+    assert barrier_revision(start_barrier(17)) == barrier_revision(end_barrier(17, 3)) == 17
 
 
 def test_a_page_takes_the_windows_of_the_page_before_with_it() -> None:
