@@ -17,7 +17,7 @@ from pipeline.agents import aggregate, alert, attribute, backfill, control, dedu
 from pipeline.agents.clock import KEY
 from pipeline.agents.control_memory import Memory
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.metering.backfill import Found
+from pipeline.core.metering.backfill import BackfillInput
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.table import Overlay
@@ -84,7 +84,7 @@ def into_webhook(working: Working) -> None:
 
 
 def into_backfill(working: Working) -> None:
-    found = [Found()] * len(working.chunk.records)
+    found = [BackfillInput()] * len(working.chunk.records)
     backfill.fill(working.transaction, found, PARTITIONS)
 
 

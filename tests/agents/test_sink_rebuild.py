@@ -15,7 +15,7 @@ from confluent_kafka import Producer, TopicPartition
 from pipeline.agents.sink_rebuild import rebuild
 from pipeline.agents.sink_rows import Rows
 from pipeline.cli.main import main
-from pipeline.core.metering.reconcile import MeterStored, PlaceStored, Stored
+from pipeline.core.metering.reconcile import MeterStored, PlaceStored, StoredTotals
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.records import Backfilled, Event, Settled, Window
@@ -26,7 +26,7 @@ from pipeline.stores.clickhouse.totals import stored
 from pipeline.stores.kafka import client as cluster
 from tests.fixtures.fake_transaction import FakeRecord
 
-WHOLE = Stored(
+WHOLE = StoredTotals(
     {"counted": 20, "duplicate": 5, "rejected": 3},
     (MeterStored("m", 9, 20, 20),),
     places=(PlaceStored("events", 0, 28),),

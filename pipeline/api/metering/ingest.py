@@ -28,7 +28,7 @@ from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
 from pipeline.api.http.services import neighbours
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.foreseen import refusals
-from pipeline.core.metering.http_batch import InvalidEvent, Warned, read, warnings
+from pipeline.core.metering.http_batch import InvalidEvent, RequestWarning, read, warnings
 from pipeline.core.metering.refusal import REASONS
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
@@ -185,7 +185,7 @@ def _refused(request: Request, refusal: Rejected, content_type: str) -> Response
     return problem(request, 400, refusal.reason, refusal.detail, extensions)
 
 
-def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[Warned]) -> Response:
+def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[RequestWarning]) -> Response:
     rows = [{name: value for name, value in one._asdict().items() if value != ""} for one in warned]
     if b"return=representation" in headers.get(b"prefer", b"").replace(b" ", b"").lower():
         body = orjson.dumps({"accepted": events, "warnings": rows})

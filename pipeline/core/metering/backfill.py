@@ -48,7 +48,7 @@ _work = msgspec.msgpack.Decoder(Backfill).decode
 _json = msgspec.json.Encoder().encode
 
 
-class Stored(NamedTuple):
+class BackfillEvent(NamedTuple):
     """An event as it is stored, with its newest fate. before, backfilled and their rules: see records.Backfilled."""
 
     event: Event
@@ -64,16 +64,16 @@ class Stored(NamedTuple):
     refused: list[Refused]
 
 
-class Page(NamedTuple):
+class BackfillPage(NamedTuple):
     """Stored events in the order of their time. cursor: None behind the last one. events: of the whole backfill."""
 
-    events: list[Stored]
+    events: list[BackfillEvent]
     cursor: tuple[int, str, int, int] | None
     span_s: int
     total: int
 
 
-class Found(NamedTuple):
+class BackfillInput(NamedTuple):
     """What a step needs to know from outside. `page` is None where it is not to be read now.
 
     known: the meter's definition has reached this worker. deleted: and the meter is gone since. landed: ClickHouse
@@ -83,11 +83,11 @@ class Found(NamedTuple):
     known: bool = False
     deleted: bool = False
     landed: bool = False
-    page: Page | None = None
+    page: BackfillPage | None = None
 
 
 @dataclass
-class Step:
+class BackfillStep:
     """What one step becomes. marks: topic, partition and mark.
 
     moves: `before>after` or `left` -> events. totals: a name of the meter in Counts (core.metering.refusal) -> events.
@@ -137,7 +137,9 @@ def meter_of(work: Backfill) -> Meter:
     return _compiled(work.namespace, work.meter_id, _json(work.definition))[0]
 
 
-def take(work: Backfill, position: int, table: ScannedBytes, found: Found, at_ms: int) -> Step | None:
+def take(
+    work: Backfill, position: int, table: ScannedBytes, found: BackfillInput, at_ms: int
+) -> BackfillStep | None:
     """Takes the step at offset `position`, or None where it was taken before by a record at another offset.
 
     The same record may be taken again: then it says again what it said. at_ms: the broker's time of the record.
@@ -146,15 +148,15 @@ def take(work: Backfill, position: int, table: ScannedBytes, found: Found, at_ms
         return None
     work = msgspec.structs.replace(work, step=work.step + 1, at_ms=at_ms)
     if work.state == "new":
-        return _enqueue(work, table) if found.known else Step([work])
+        return _enqueue(work, table) if found.known else BackfillStep([work])
     if work.state == "waiting":
         return _wait(work, table, found)
     if work.state == "copying":
         return _copy(work, position, table, found)
     if work.state == "landing":
         _clear(work, table, None)
-        return _finish(work, table) if found.landed else Step([work])
-    return Step()
+        return _finish(work, table) if found.landed else BackfillStep([work])
+    return BackfillStep()
 
 
 def _admit(work: Backfill, position: int, table: KeyedBytes) -> bool:
@@ -169,7 +171,7 @@ def _admit(work: Backfill, position: int, table: KeyedBytes) -> bool:
     return True
 
 
-def _enqueue(work: Backfill, table: KeyedBytes) -> Step:
+def _enqueue(work: Backfill, table: KeyedBytes) -> BackfillStep:
     """The meter stands behind those that are made of the same events; the mark is set at once."""
     waiting = msgspec.structs.replace(work, state="waiting")
     queue = _queued(work, table)
@@ -178,23 +180,23 @@ def _enqueue(work: Backfill, table: KeyedBytes) -> Step:
         table.put(_queue_key(work), _encode(queue))
     first = queue[0][0] == work.meter_id
     mark = ("events-unique", work.shard, start_barrier(work.meter_id))
-    return Step([waiting] if first else [], marks=[mark])
+    return BackfillStep([waiting] if first else [], marks=[mark])
 
 
-def _wait(work: Backfill, table: KeyedBytes, found: Found) -> Step:
+def _wait(work: Backfill, table: KeyedBytes, found: BackfillInput) -> BackfillStep:
     queue = _queued(work, table)
     if queue and queue[0] != (work.meter_id, b""):
         table.put(_queue_key(work), _encode([(work.meter_id, b""), *queue[1:]]))
     if found.deleted:
         return _finish(msgspec.structs.replace(work, stopped=True), table)
-    return Step([msgspec.structs.replace(work, state="copying") if found.landed else work])
+    return BackfillStep([msgspec.structs.replace(work, state="copying") if found.landed else work])
 
 
-def _copy(work: Backfill, position: int, table: ScannedBytes, found: Found) -> Step:
+def _copy(work: Backfill, position: int, table: ScannedBytes, found: BackfillInput) -> BackfillStep:
     if found.deleted:
-        return _land(Step(), msgspec.structs.replace(work, stopped=True))
+        return _land(BackfillStep(), msgspec.structs.replace(work, stopped=True))
     if found.page is None:
-        return Step([work])
+        return BackfillStep([work])
     page = found.page
     _clear(work, table, None if work.cursor is None else work.cursor[0] // MINUTE_S)
     made = count(page.events, position, meter_of(work), _Own(work.meter_id, table))
@@ -214,7 +216,7 @@ def _copy(work: Backfill, position: int, table: ScannedBytes, found: Found) -> S
     return made
 
 
-def _land(made: Step, work: Backfill) -> Step:
+def _land(made: BackfillStep, work: Backfill) -> BackfillStep:
     mark = end_barrier(work.meter_id, work.shard)
     topics = ("events-settled", "usage")
     made.marks += [(topic, partition, mark) for topic in topics for partition in range(work.shards)]
@@ -222,7 +224,7 @@ def _land(made: Step, work: Backfill) -> Step:
     return made
 
 
-def _finish(work: Backfill, table: KeyedBytes) -> Step:
+def _finish(work: Backfill, table: KeyedBytes) -> BackfillStep:
     """The next meter of the same events may begin."""
     left = [entry for entry in _queued(work, table) if entry[0] != work.meter_id]
     if left:
@@ -230,14 +232,14 @@ def _finish(work: Backfill, table: KeyedBytes) -> Step:
     else:
         table.delete(_queue_key(work))
     finished = msgspec.structs.replace(work, state="stopped" if work.stopped else "done")
-    return Step([finished, *([_work(left[0][1])] if left and left[0][1] else [])])
+    return BackfillStep([finished, *([_work(left[0][1])] if left and left[0][1] else [])])
 
 
-def count(events: Sequence[Stored], position: int, meter: Meter, table: KeyedBytes) -> Step:
+def count(events: Sequence[BackfillEvent], position: int, meter: Meter, table: KeyedBytes) -> BackfillStep:
     """What one meter makes of stored events: its windows, and the events whose fate that changes."""
     _, index = _compiled(meter.namespace, meter.meter_id, _json(meter.body()))
     outcome = aggregate([one.event for one in events], position, index, table, 0, meter.meter_id)
-    made = Step(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
+    made = BackfillStep(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
     for stored, found in zip(events, outcome.settled, strict=True):
         changed = _changed(stored, found, meter)
         move = LEFT
@@ -250,7 +252,7 @@ def count(events: Sequence[Stored], position: int, meter: Meter, table: KeyedByt
     return made
 
 
-def _changed(stored: Stored, found: Settled, meter: Meter) -> Settled | None:
+def _changed(stored: BackfillEvent, found: Settled, meter: Meter) -> Settled | None:
     """The event's fate with what the meter made of it; None where the meter does not want the event."""
     back = Backfilled(
         stored.decided,
