@@ -26,7 +26,7 @@ from pipeline.core.notifications.account_step import History, Record, State, Ste
 from pipeline.core.notifications.balance_alerts import At, Rules
 from pipeline.core.notifications.volume_alerts import VolumeRules, sweep, tell_volumes
 from pipeline.core.quota import balance_update
-from pipeline.core.quota.accounts import Account, Accounts, Name
+from pipeline.core.quota.accounts import Account, AccountName, Accounts
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.values.json_value import reader_of
@@ -82,7 +82,7 @@ class Known:
         for name in touched:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 
-    def partition(self, name: Name) -> int:
+    def partition(self, name: AccountName) -> int:
         """Where an account's usage comes."""
         return customer_hash(name[0], name[1]) % self._partitions
 

@@ -16,7 +16,7 @@ from pipeline.core.notifications import balance_alerts, delivery_table, volume_a
 from pipeline.core.notifications.threshold import Marks, Warned
 from pipeline.core.quota import balance, balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
-from pipeline.core.quota.balance_state import Head, Trail
+from pipeline.core.quota.balance_state import BalanceHead, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
@@ -45,7 +45,7 @@ CODECS: Mapping[str, Codec] = {
     "aggregate window": Codec(window_state.decode_state, window_state.encode_state),
     "aggregate member": Codec(window_state.decode_first, window_state.encode_first),
     "aggregate refused": Codec(window_state.decode_places, window_state.encode_places),
-    "alert head": _msgpack(Head),
+    "alert head": _msgpack(BalanceHead),
     "alert trail": _msgpack(Trail),
     "alert minute": _msgpack(MinuteRow),
     "alert hour": _msgpack(HourRow),

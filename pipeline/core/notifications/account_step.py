@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pipeline.core.notifications.balance_alerts import At, Rules, next_warning_s, tell
 from pipeline.core.quota import balance_update
-from pipeline.core.quota.accounts import Account, Accounts, Name
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.accounts import Account, AccountName, Accounts
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.late_usage import late_usage
 from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Balance, LateUsage, Window
@@ -40,7 +40,7 @@ class History(NamedTuple):
     record carries it once the usage is in.
     """
 
-    account: Name
+    account: AccountName
     meter_id: int
     subjects: tuple[str, ...]
     since_s: int
@@ -91,7 +91,7 @@ def update(account: Account, record: Record, state: State) -> Step:
     )
 
 
-def _missing(moved: Moved, state: State) -> History | None:
+def _missing(moved: BalanceMoved, state: State) -> History | None:
     account, entitlement, accounts = moved.account, moved.entitlement, state.accounts
     if entitlement is None:
         return None
@@ -99,7 +99,7 @@ def _missing(moved: Moved, state: State) -> History | None:
     meter = None if use is None else accounts.meter(account.name[0], use.meter)
     if terms is None or meter is None:
         return None
-    mark = balance_update.seed_mark(accounts, account, entitlement)
+    mark = balance_update.seed_key(accounts, account, entitlement)
     if balance_update.is_seeded(state.table, account, mark):
         return None
     subjects = accounts.subjects(account.name[0], account.name[1])

@@ -25,9 +25,9 @@ from pipeline.core.definitions.kinds import CUSTOMER, RULE
 from pipeline.core.notifications import rule, threshold
 from pipeline.core.notifications.threshold import Lead, Level, Marks, Threshold, Told, Warned
 from pipeline.core.quota import account_balance
-from pipeline.core.quota.accounts import Account, Body
-from pipeline.core.quota.balance_result import Standing
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.balance_result import BalanceStatus
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.grant import grant_of
 from pipeline.core.quota.terms import Terms
@@ -70,9 +70,9 @@ class Rules:
     """The rules in force by namespace and type, and customers' bodies for payloads."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], Body] = {}  # namespace, id
-        self._of_type: dict[tuple[str, str], list[Body]] = {}
-        self._customers: dict[tuple[str, str], Body] = {}
+        self._rules: dict[tuple[str, str], DefinitionBody] = {}  # namespace, id
+        self._of_type: dict[tuple[str, str], list[DefinitionBody]] = {}
+        self._customers: dict[tuple[str, str], DefinitionBody] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
         """Takes what was read from `control`; gives the namespaces whose rules have changed."""
@@ -92,16 +92,16 @@ class Rules:
                     self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
         return touched
 
-    def of_type(self, namespace: str, kind: str) -> Sequence[Body]:
+    def of_type(self, namespace: str, kind: str) -> Sequence[DefinitionBody]:
         """The rules of a type that are on, by id."""
         return self._of_type.get((namespace, kind), ())
 
-    def customer(self, namespace: str, id: str) -> Body | None:
+    def customer(self, namespace: str, id: str) -> DefinitionBody | None:
         """The body of a customer."""
         return self._customers.get((namespace, id))
 
 
-def tell(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def tell(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[Alert]:
     """What a record makes known of an account that it moved. The same record says the same again."""
     found, terms = _over(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
@@ -121,7 +121,7 @@ def tell(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     return found
 
 
-def _over(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[Alert]:
     """What was told of entitlements before the present one: when they end it is resolved."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
@@ -149,16 +149,16 @@ def _over(table: KeyedBytes, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     return found
 
 
-def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
+def _ended(moved: BalanceMoved, id: str, since_s: int, at: At) -> BalanceMoved:
     """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
     balance = account_balance.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
     balance.balance = balance.usage = balance.overage = balance.total_available = "0"
     balance.period_from_ms, balance.period_to_ms = since_s * 1000, account.spans[id][1] * 1000
-    return Moved(account, entitlement, balance, NEVER_S)
+    return BalanceMoved(account, entitlement, balance, NEVER_S)
 
 
-def _told_resets(table: KeyedBytes, moved: Moved, at: At) -> list[ToldReset]:
+def _told_resets(table: KeyedBytes, moved: BalanceMoved, at: At) -> list[ToldReset]:
     """The resets that the record makes known, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
@@ -166,13 +166,13 @@ def _told_resets(table: KeyedBytes, moved: Moved, at: At) -> list[ToldReset]:
     kept = [] if stored is None else _resets(stored)
     if not any(one.position >= at.position for one in kept) and moved.outcome.resets:
         kept = [one for one in kept if one.position >= at.first]
-        id = moved.outcome.standing.entitlement
+        id = moved.outcome.status.entitlement
         kept += [ToldReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
         table.put(key, _encode(kept))
     return [one for one in kept if one.position == at.position]
 
 
-def next_warning_s(moved: Moved, rules: Rules, now_s: int) -> int:
+def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
     """When a grant of the account comes close enough to its end for some rule; NEVER_S if never."""
     terms = moved.terms
     if moved.entitlement is None or terms is None:
@@ -185,27 +185,29 @@ def next_warning_s(moved: Moved, rules: Rules, now_s: int) -> int:
     return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
 
 
-def _lead(body: Body, terms: Terms) -> Lead:
+def _lead(body: DefinitionBody, terms: Terms) -> Lead:
     return Lead(rule.before(body), terms.schedule.recurrence.zone)
 
 
-def _watching(bodies: Iterable[Body], feature_id: str, feature: str) -> list[Body]:
+def _watching(bodies: Iterable[DefinitionBody], feature_id: str, feature: str) -> list[DefinitionBody]:
     return [body for body in bodies if rule.watches(body, feature_id, feature)]
 
 
-def _key(kind: bytes, account: Account, body: Body, entitlement: str = "") -> bytes:
+def _key(kind: bytes, account: Account, body: DefinitionBody, entitlement: str = "") -> bytes:
     return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
-def _thresholds(table: KeyedBytes, moved: Moved, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _thresholds(
+    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: At
+) -> list[Alert]:
     assert moved.outcome is not None
-    standing = moved.outcome.standing
+    status = moved.outcome.status
     levels = [
         (reset.since_s, Level(reset.balance, reset.usage, reset.total_available))
         for reset in moved.outcome.resets
     ]
-    levels.append((standing.since_s, _level(standing)))
-    key = _key(MARKS, moved.account, body, standing.entitlement)
+    levels.append((status.since_s, _level(status)))
+    key = _key(MARKS, moved.account, body, status.entitlement)
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
     rearm: Any = body.get("rearm", "period")
@@ -213,7 +215,7 @@ def _thresholds(table: KeyedBytes, moved: Moved, body: Body, rules: Rules, at: A
     if after is not None and after != marks:
         table.put(key, _encode(after))
         if after.told:
-            _keep_open(table, moved.account, standing.entitlement)
+            _keep_open(table, moved.account, status.entitlement)
     return _threshold_alerts(moved, body, rules, told, at)
 
 
@@ -225,17 +227,24 @@ def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
         table.put(key, _encode([*kept, entitlement][-KEPT:]))
 
 
-def _threshold_alerts(moved: Moved, body: Body, rules: Rules, told: Iterable[Told], at: At) -> list[Alert]:
+def _threshold_alerts(
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, told: Iterable[Told], at: At
+) -> list[Alert]:
     by_id = {one.id: one for one in rule.thresholds_of(body)}
     return [_threshold_alert(moved, body, rules, one, by_id, at) for one in told if one.threshold in by_id]
 
 
-def _level(standing: Standing) -> Level:
-    return Level(standing.balance, standing.usage, standing.total_available)
+def _level(status: BalanceStatus) -> Level:
+    return Level(status.balance, status.usage, status.total_available)
 
 
 def _threshold_alert(
-    moved: Moved, body: Body, rules: Rules, told: Told, by_id: Mapping[str, Threshold], at: At
+    moved: BalanceMoved,
+    body: DefinitionBody,
+    rules: Rules,
+    told: Told,
+    by_id: Mapping[str, Threshold],
+    at: At,
 ) -> Alert:
     crossed = by_id[told.threshold]
     event = crossing_event(moved, crossed) if told.state == "fired" else None
@@ -250,7 +259,7 @@ def _threshold_alert(
     return _alert(moved, body, rules, kind, told.key, at, annotations, more)
 
 
-def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
+def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] | None:
     """(source, id) of the event with which the threshold was met; the newest that came where that cannot be told.
 
     Events count in the order in which their windows were taken. None if it was not an event that met it.
@@ -266,7 +275,7 @@ def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
     return source, id
 
 
-def _room(before: Standing, crossed: Threshold) -> int:
+def _room(before: BalanceStatus, crossed: Threshold) -> int:
     """The usage with which the threshold is met; zero or less if it is met already."""
     if crossed.kind == "balance_value":
         return before.balance - crossed.value
@@ -275,21 +284,25 @@ def _room(before: Standing, crossed: Threshold) -> int:
     return -(-crossed.value * before.total_available // (100 * number.SCALE)) - before.usage
 
 
-def _expiring(table: KeyedBytes, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _expiring(
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: At
+) -> list[Alert]:
     assert moved.outcome is not None
-    standing = moved.outcome.standing
+    status = moved.outcome.status
     key = _key(WARNED, moved.account, body)
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, standing.balances, standing.at_s, _lead(body, terms), at.position, at.first
+        before, terms.order, status.balances, status.at_s, _lead(body, terms), at.position, at.first
     )
     if after != before and (after.told or before is not None):
         table.put(key, _encode(after))
-    return [_grant_alert(moved, body, rules, id, standing.balances.get(id, 0), at) for id in ids]
+    return [_grant_alert(moved, body, rules, id, status.balances.get(id, 0), at) for id in ids]
 
 
-def _grant_alert(moved: Moved, body: Body, rules: Rules, id: str, balance: int, at: At) -> Alert:
+def _grant_alert(
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: At
+) -> Alert:
     account = moved.account
     entitlement = next(one for one, grants in account.grants.items() if id in grants)
     ends_at_s = grant_of(account.grants[entitlement][id]).ends_at_s
@@ -300,8 +313,8 @@ def _grant_alert(moved: Moved, body: Body, rules: Rules, id: str, balance: int, 
 
 
 def _alert(
-    moved: Moved,
-    body: Body,
+    moved: BalanceMoved,
+    body: DefinitionBody,
     rules: Rules,
     kind: str,
     key: str,

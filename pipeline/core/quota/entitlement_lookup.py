@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.definitions.body import BodyReader, seconds_of, zone_of
-from pipeline.core.definitions.index import DefinitionIndex
+from pipeline.core.definitions.index import Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     CUSTOMER,
     CUSTOMER_KEY,
@@ -31,8 +31,7 @@ from pipeline.core.values import calendar
 from pipeline.core.values.calendar import NEVER_S, Recurrence, Reset, Schedule
 from pipeline.errors import Broken, Rejected
 
-Stored = Mapping[str, object]
-Body = dict[str, object]
+StoredEntitlement = Mapping[str, object]
 
 
 def customer_id(index: DefinitionIndex, namespace: str, wanted: str) -> str:
@@ -86,7 +85,7 @@ def find(index: DefinitionIndex, namespace: str, wanted: str, at_s: int, custome
     raise Rejected("not-found", f"There is no entitlement with the id or feature key {wanted}.")
 
 
-def span(body: Stored) -> tuple[int, int]:
+def span(body: StoredEntitlement) -> tuple[int, int]:
     """[start, end) in which it is in force; the end is NEVER_S if none is set."""
     ends = [at_s for member in ("activeTo", "deletedAt") if (at_s := seconds_of(body, member)) is not None]
     start_s = seconds_of(body, "activeFrom")
@@ -95,13 +94,13 @@ def span(body: Stored) -> tuple[int, int]:
     return start_s, min(ends, default=NEVER_S)
 
 
-def in_force(body: Stored, at_s: int) -> bool:
+def in_force(body: StoredEntitlement, at_s: int) -> bool:
     """Whether it is in force at an instant."""
     start_s, end_s = span(body)
     return start_s <= at_s < end_s
 
 
-def schedule_of(body: Stored) -> Schedule:
+def schedule_of(body: StoredEntitlement) -> Schedule:
     """The usage periods of a metered entitlement."""
     usage_period, start_s = body.get("usagePeriod"), seconds_of(body, "measureUsageFrom")
     anchor_s = seconds_of(usage_period, "anchor") if isinstance(usage_period, Mapping) else None
@@ -121,7 +120,7 @@ def _reset(body: Any, usage_period: Mapping[str, object]) -> Reset:
     )
 
 
-def anchor(body: Stored) -> tuple[str, str]:
+def anchor(body: StoredEntitlement) -> tuple[str, str]:
     """The anchor of the newest usage periods of a metered entitlement, as text, and the zone in which they step."""
     usage_period, resets = body["usagePeriod"], _list(body, "resets")
     assert isinstance(usage_period, Mapping)
@@ -129,7 +128,7 @@ def anchor(body: Stored) -> tuple[str, str]:
     return text, zone_of({**usage_period, "anchor": text})
 
 
-def zone_name(index: DefinitionIndex, namespace: str, body: Stored) -> str | None:
+def zone_name(index: DefinitionIndex, namespace: str, body: StoredEntitlement) -> str | None:
     """The named zone in which calendars of an entitlement step unless they name their own; None: in an offset.
 
     body: of the entitlement, or of one that is being made: at least its `customerId`.
@@ -141,6 +140,6 @@ def zone_name(index: DefinitionIndex, namespace: str, body: Stored) -> str | Non
     return None if zone is None else str(zone)
 
 
-def _list(body: Stored, member: str) -> list[Any]:
+def _list(body: StoredEntitlement, member: str) -> list[Any]:
     found = body.get(member)
     return found if isinstance(found, list) else []
