@@ -8,8 +8,8 @@ An alert belongs to an entitlement: the next one of the same account is told of 
 before is told as resolved when it ends.
 
 In the state (ids have 26 characters):
-    m + account + rule + entitlement   what the rule told of the entitlement (threshold.Marks)
-    e + account + rule                 grants of which it told that they end (threshold.Warned)
+    m + account + rule + entitlement   what the rule told of the entitlement (threshold.FiredThresholds)
+    e + account + rule                 grants of which it told that they end (threshold.WarnedGrants)
     o + account                        the entitlements of which anything was told, the newest last
     r + account                        the newest resets, each with the position of the record that told it
 """
@@ -23,7 +23,14 @@ import msgspec
 
 from pipeline.core.definitions.kinds import CUSTOMER, RULE
 from pipeline.core.notifications import rule, threshold
-from pipeline.core.notifications.threshold import Lead, Level, Marks, Threshold, Told, Warned
+from pipeline.core.notifications.threshold import (
+    FiredThresholds,
+    Firing,
+    Lead,
+    Level,
+    Threshold,
+    WarnedGrants,
+)
 from pipeline.core.quota import account_balance
 from pipeline.core.quota.accounts import Account, DefinitionBody
 from pipeline.core.quota.balance_result import BalanceStatus
@@ -40,13 +47,13 @@ MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
 KEPT = 16  # entitlements of an account: those before have ended long ago
 RESOLVED = f"{rule.BALANCE}.resolved"
 _encode = msgspec.msgpack.Encoder().encode
-_marks = msgspec.msgpack.Decoder(Marks | None).decode
-_warned = msgspec.msgpack.Decoder(Warned).decode
+_marks = msgspec.msgpack.Decoder(FiredThresholds | None).decode
+_warned = msgspec.msgpack.Decoder(WarnedGrants).decode
 _open = msgspec.msgpack.Decoder(list[str]).decode
 _json = msgspec.json.Encoder().encode
 
 
-class ToldReset(NamedTuple):
+class FiredReset(NamedTuple):
     """A usage period of an entitlement that ended at `at_s`, told at `position`."""
 
     position: int
@@ -55,7 +62,7 @@ class ToldReset(NamedTuple):
     at_s: int
 
 
-class At(NamedTuple):
+class AlertAt(NamedTuple):
     """The record that something is told at: its offset, the broker's time. first: of those that may be read again."""
 
     position: int
@@ -63,7 +70,7 @@ class At(NamedTuple):
     first: int
 
 
-_resets = msgspec.msgpack.Decoder(list[ToldReset]).decode
+_resets = msgspec.msgpack.Decoder(list[FiredReset]).decode
 
 
 class Rules:
@@ -101,7 +108,7 @@ class Rules:
         return self._customers.get((namespace, id))
 
 
-def tell(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[Alert]:
+def evaluate(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
     """What a record makes known of an account that it moved. The same record says the same again."""
     found, terms = _over(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
@@ -111,7 +118,7 @@ def tell(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[A
     for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
         found += _thresholds(table, moved, body, rules, at)
     watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
-    for reset in _told_resets(table, moved, at) if watching else ():
+    for reset in _fired_resets(table, moved, at) if watching else ():
         period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
         of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
         for body in watching:
@@ -121,7 +128,7 @@ def tell(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[A
     return found
 
 
-def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[Alert]:
+def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
     """What was told of entitlements before the present one: when they end it is resolved."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
@@ -137,19 +144,19 @@ def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: At) -> list[
             (marked,) = table.get_many([key])
             if marked is not None:
                 marks = _marks(marked)
-                after, told = threshold.close(marks, at.position)
+                after, firings = threshold.close(marks, at.position)
                 if not account.ended(id, at_s):  # read again, when the account has come further
-                    after, told = (
+                    after, firings = (
                         marks,
-                        [one for one in told if one.position == at.position and one in marks.told],
+                        [one for one in firings if one.position == at.position and one in marks.firings],
                     )
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, told, at)
+                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, firings, at)
     return found
 
 
-def _ended(moved: BalanceMoved, id: str, since_s: int, at: At) -> BalanceMoved:
+def _ended(moved: BalanceMoved, id: str, since_s: int, at: AlertAt) -> BalanceMoved:
     """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
     balance = account_balance.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
@@ -158,7 +165,7 @@ def _ended(moved: BalanceMoved, id: str, since_s: int, at: At) -> BalanceMoved:
     return BalanceMoved(account, entitlement, balance, NEVER_S)
 
 
-def _told_resets(table: KeyedBytes, moved: BalanceMoved, at: At) -> list[ToldReset]:
+def _fired_resets(table: KeyedBytes, moved: BalanceMoved, at: AlertAt) -> list[FiredReset]:
     """The resets that the record makes known, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
@@ -167,7 +174,7 @@ def _told_resets(table: KeyedBytes, moved: BalanceMoved, at: At) -> list[ToldRes
     if not any(one.position >= at.position for one in kept) and moved.outcome.resets:
         kept = [one for one in kept if one.position >= at.first]
         id = moved.outcome.status.entitlement
-        kept += [ToldReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
+        kept += [FiredReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
         table.put(key, _encode(kept))
     return [one for one in kept if one.position == at.position]
 
@@ -198,7 +205,7 @@ def _key(kind: bytes, account: Account, body: DefinitionBody, entitlement: str =
 
 
 def _thresholds(
-    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: At
+    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -211,12 +218,12 @@ def _thresholds(
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
     rearm: Any = body.get("rearm", "period")
-    after, told = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
+    after, firings = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
     if after is not None and after != marks:
         table.put(key, _encode(after))
-        if after.told:
+        if after.firings:
             _keep_open(table, moved.account, status.entitlement)
-    return _threshold_alerts(moved, body, rules, told, at)
+    return _threshold_alerts(moved, body, rules, firings, at)
 
 
 def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
@@ -228,10 +235,10 @@ def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
 
 
 def _threshold_alerts(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, told: Iterable[Told], at: At
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, firings: Iterable[Firing], at: AlertAt
 ) -> list[Alert]:
     by_id = {one.id: one for one in rule.thresholds_of(body)}
-    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in told if one.threshold in by_id]
+    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in firings if one.threshold in by_id]
 
 
 def _level(status: BalanceStatus) -> Level:
@@ -242,21 +249,21 @@ def _threshold_alert(
     moved: BalanceMoved,
     body: DefinitionBody,
     rules: Rules,
-    told: Told,
+    firing: Firing,
     by_id: Mapping[str, Threshold],
-    at: At,
+    at: AlertAt,
 ) -> Alert:
-    crossed = by_id[told.threshold]
-    event = crossing_event(moved, crossed) if told.state == "fired" else None
+    crossed = by_id[firing.threshold]
+    event = crossing_event(moved, crossed) if firing.state == "fired" else None
     more: dict[str, Any] = {
         "threshold": {"type": crossed.type, "value": msgspec.Raw(number.text(crossed.value).encode())},
-        "state": told.state,
-        "passed": told.passed,
+        "state": firing.state,
+        "passed": firing.passed,
         "event": None if event is None else {"source": event[0], "id": event[1]},
     }
-    kind = rule.BALANCE if told.state == "fired" else RESOLVED
-    annotations = {"threshold": told.threshold, "state": told.state}
-    return _alert(moved, body, rules, kind, told.key, at, annotations, more)
+    kind = rule.BALANCE if firing.state == "fired" else RESOLVED
+    annotations = {"threshold": firing.threshold, "state": firing.state}
+    return _alert(moved, body, rules, kind, firing.key, at, annotations, more)
 
 
 def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] | None:
@@ -285,7 +292,7 @@ def _room(before: BalanceStatus, crossed: Threshold) -> int:
 
 
 def _expiring(
-    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: At
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -295,13 +302,13 @@ def _expiring(
     after, ids = threshold.expiring(
         before, terms.order, status.balances, status.at_s, _lead(body, terms), at.position, at.first
     )
-    if after != before and (after.told or before is not None):
+    if after != before and (after.firings or before is not None):
         table.put(key, _encode(after))
     return [_grant_alert(moved, body, rules, id, status.balances.get(id, 0), at) for id in ids]
 
 
 def _grant_alert(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: At
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: AlertAt
 ) -> Alert:
     account = moved.account
     entitlement = next(one for one, grants in account.grants.items() if id in grants)
@@ -318,7 +325,7 @@ def _alert(
     rules: Rules,
     kind: str,
     key: str,
-    at: At,
+    at: AlertAt,
     annotations: dict[str, str],
     more: Mapping[str, object],
 ) -> Alert:

@@ -40,7 +40,7 @@ class Health(msgspec.Struct, array_like=True):
     """An endpoint whose every try has failed since `failing_since_ms`. told_at_ms: when it was to be disabled."""
 
     failing_since_ms: int
-    told_at_ms: int
+    disabled_at_ms: int
     applied: int
 
 
@@ -196,14 +196,14 @@ def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedByt
         if health is not None:
             table.delete(key)
         return ""
-    if health is None or (health.told_at_ms and attempt.at_ms > health.told_at_ms + STRAGGLE_MS):
+    if health is None or (health.disabled_at_ms and attempt.at_ms > health.disabled_at_ms + STRAGGLE_MS):
         # The second: it is tried although it was to be disabled, so somebody enabled it anew.
         table.put(key, _encode(Health(attempt.at_ms, 0, offset)))
         return ""
-    told_now = not health.told_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
-    if told_now:
+    disabled_now = not health.disabled_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
+    if disabled_now:
         table.put(key, _encode(Health(health.failing_since_ms, attempt.at_ms, offset)))
-    return "failing" if told_now or (health.told_at_ms and health.applied == offset) else ""
+    return "failing" if disabled_now or (health.disabled_at_ms and health.applied == offset) else ""
 
 
 def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
