@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pipeline.api.app import create_app
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PUBLIC, PUBLIC_FILES
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.core.access.api_key import SCOPES, ApiKey, Made
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
@@ -50,8 +50,8 @@ class Log:
         raise Unavailable(f"{name} is away")
 
 
-class Away(Neighbours):
-    """Neighbours of which only the control log is there: whoever gets past the door meets 503."""
+class Away(Services):
+    """Services of which only the control log is there: whoever gets past the door meets 503."""
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.settings = settings
@@ -70,7 +70,7 @@ def log() -> Log:
 def app(log: Log) -> FastAPI:
     settings = Settings.model_construct(portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
-    app.state.neighbours = Away(log, settings)
+    app.state.services = Away(log, settings)
     return app
 
 

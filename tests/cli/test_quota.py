@@ -104,7 +104,7 @@ def test_grants(run: Run, entitled: dict[str, Any]) -> None:
 def test_values(run: Run, app: FastAPI, entitled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     live = Balance("default", entitled["customerId"], "f1", entitled["id"], "metered", 1, False, 1,
                    balance="0", usage="1234567890123456.5", overage="2", total_available="7.5")  # fmt: skip
-    monkeypatch.setattr(app.state.neighbours, "_balances", Copy(live))
+    monkeypatch.setattr(app.state.services, "_balances", Copy(live))
     shown = run("entitlements", "value", "acme", "f1", code=1)
     assert columns(shown)[1] == ["f1", "no", "0", "1234567890123456.5", "2", "7.5"]
     assert '"usage": 1234567890123456.5,' in run(

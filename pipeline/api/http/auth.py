@@ -185,7 +185,7 @@ class Authentication:
     async def _identify(self, scope: Scope, headers: Headers) -> Principal:
         """Raises Unauthorized; Unavailable while the control log is not read yet."""
         token = bearer(headers)
-        definitions = scope["app"].state.neighbours.definitions
+        definitions = scope["app"].state.services.definitions
         if scope["path"].startswith(PORTAL_PREFIX):
             if token is None:
                 raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")

@@ -31,7 +31,7 @@ WITH_PARAMETERS = sorted((method, path) for method, path in NEEDED if "{" in pat
 def made(auth: str, log: Log) -> FastAPI:
     settings = Settings.model_construct(auth=auth, portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
-    app.state.neighbours = Away(log, settings)
+    app.state.services = Away(log, settings)
     return app
 
 
