@@ -17,13 +17,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 
-from pipeline.stores.readiness import Answer
+from pipeline.stores.readiness import ServiceAnswer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 EVERYWHERE = ("0.0.0.0", "::")
-Report = Callable[[], dict[str, Answer]]
+Report = Callable[[], dict[str, ServiceAnswer]]
 
 log = logging.getLogger("tallymark.worker")
 

@@ -36,7 +36,7 @@ from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
-from pipeline.stores.readiness import Answer
+from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
 from pipeline.worker.wiring import Parts, parts_of
 
@@ -148,7 +148,7 @@ def _followed(follows: Following | None) -> Callable[[], int]:
 
 def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> None:
     """Ends the process when a topic that its state was made with is not there any more."""
-    watch = topic_ids.Watch(settings, ids)
+    watch = topic_ids.TopicWatch(settings, ids)
 
     def look() -> None:
         while True:
@@ -178,8 +178,8 @@ def _readiness(settings: Settings, stage: Stage, parts: Parts) -> health.Report:
     """Whether the stage can work: Kafka, what else it needs, and that its partitions are open."""
     probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **parts.needs})
 
-    def report() -> dict[str, Answer]:
-        opened = Answer(
+    def report() -> dict[str, ServiceAnswer]:
+        opened = ServiceAnswer(
             stage.has_taken_over, "" if stage.has_taken_over else "partitions are being taken over"
         )
         return {**readiness.ask(probes), "partitions": opened}

@@ -25,13 +25,13 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Refused
-from pipeline.stores.clickhouse.events import CountedBy, Place, StoredEvent
+from pipeline.stores.clickhouse.events import CountedBy, EventPosition, StoredEvent
 from pipeline.stores.clickhouse.rows import canonical
 from pipeline.stores.clickhouse.usage import usage
 
 REPEATS = ("duplicate", "conflict")
 _NS_PER_MS = 1_000_000
-_BOUNDS = Place(2**63, "", 2**32, 2**64)
+_BOUNDS = EventPosition(2**63, "", 2**32, 2**64)
 _NO_DATA = ("", "null")
 _place = reader_of(tuple[int, str, int, int])
 EventRow = dict[str, Any]
@@ -86,17 +86,17 @@ def event_detail(services: Services, namespace: str, versions: Sequence[StoredEv
     }
 
 
-def cursor_of(place: Place) -> str:
+def cursor_of(place: EventPosition) -> str:
     """The text of a place; `place_of` reads it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(tuple(place))).decode().rstrip("=")
 
 
-def place_of(cursor: str) -> Place:
+def place_of(cursor: str) -> EventPosition:
     """Raises Rejected `bad-query` for a text that is no cursor."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        place = Place(*_place(raw))
+        place = EventPosition(*_place(raw))
     except (ValueError, Rejected) as error:  # binascii.Error is a ValueError
         raise Rejected("bad-query", "the cursor is not one that this API gave") from error
     inside = abs(place.time_ns) < _BOUNDS.time_ns and len(place.topic) < 256

@@ -16,7 +16,7 @@ from pipeline.api.http.services import services_of
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
-from pipeline.stores.kafka.audit import Wanted
+from pipeline.stores.kafka.audit import AuditFilter
 
 router = Router(prefix="/audit", tags=["audit"], dependencies=[Depends(needs("audit:read"))])
 AuditTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
@@ -40,7 +40,7 @@ def list_audit(
     that is not.
     """
     since, until = instant_ns("from", from_), instant_ns("to", to)
-    wanted = Wanted(
+    wanted = AuditFilter(
         namespace_of(request),
         None if since is None else -(-since // 1_000_000),
         None if until is None else -(-until // 1_000_000),

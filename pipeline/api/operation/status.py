@@ -23,7 +23,7 @@ from pipeline.stores import readiness, redis_probe
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.consumer_groups import lag
-from pipeline.stores.readiness import Answer, Ask, Probe
+from pipeline.stores.readiness import Ask, Probe, ServiceAnswer
 
 router = Router(dependencies=[Depends(needs("admin"))])
 public = Router(tags=["operation"])
@@ -125,7 +125,7 @@ def _stages(services: Services, lags: Mapping[str, int | None]) -> list[dict[str
     return rows
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: ServiceAnswer) -> dict[str, Any]:
     return {"ok": answer.ok, "detail": answer.detail}
 
 

@@ -61,7 +61,7 @@ _EVENTS = (
 _MARKS = "SELECT count() FROM (SELECT DISTINCT topic, partition FROM marks WHERE mark = {mark:String})"
 
 Cursor = tuple[int, str, int, int]
-Bucket = tuple[int, int, int]  # number, events, bytes of their data
+TimeBucket = tuple[int, int, int]  # number, events, bytes of their data
 
 
 def landed(store: ClickHouse, mark: bytes) -> int:
@@ -106,8 +106,8 @@ def _slice(
     scope: dict[str, Any],
     cursor: Cursor,
     span_s: int,
-    buckets: list[Bucket],
-    fitting: list[Bucket],
+    buckets: list[TimeBucket],
+    fitting: list[TimeBucket],
     total: int,
 ) -> BackfillPage:
     """The events of whole buckets; the next span is of a size that makes about a page."""
@@ -146,17 +146,17 @@ def _bucket_s(span_s: int) -> int:
     return max(1, span_s // BUCKETS)
 
 
-def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int) -> list[Bucket]:
+def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int) -> list[TimeBucket]:
     """The buckets that hold events of the span that begins at the cursor's second."""
     parameters = _after(scope, cursor, cursor[0] + span_s - 1) | {"bucket_s": _bucket_s(span_s)}
     return [(int(a), int(b), int(c)) for a, b, c in store.query(_SIZES, parameters)]
 
 
-def _fitting(buckets: list[Bucket]) -> list[Bucket]:
+def _fitting(buckets: list[TimeBucket]) -> list[TimeBucket]:
     """The first buckets, as many as make no more than a page."""
     events = size = 0
 
-    def fits(bucket: Bucket) -> bool:
+    def fits(bucket: TimeBucket) -> bool:
         nonlocal events, size
         events, size = events + bucket[1], size + bucket[2]
         return events <= PAGE_EVENTS and size <= PAGE_BYTES

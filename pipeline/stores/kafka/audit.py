@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     name: str
 
 
-class Wanted(NamedTuple):
+class AuditFilter(NamedTuple):
     """Which records of one namespace; None: any. from_ms is in it, to_ms is not."""
 
     namespace: str
@@ -101,7 +101,7 @@ class AuditLog:
         if self._thread is not None:
             self._thread.join(10)
 
-    def find(self, wanted: Wanted, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
+    def find(self, wanted: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
         """How many records are wanted, those after the newest `skip` of them, newest first, and the chain.
 
         Knows all that was written before the call. Raises Unavailable.

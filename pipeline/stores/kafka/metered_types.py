@@ -15,7 +15,7 @@ from pipeline.errors import Unavailable
 from pipeline.records import Definition
 from pipeline.stores.kafka.definitions import Definitions
 
-Kind = tuple[str, str]  # namespace and event type
+NamespacedType = tuple[str, str]  # namespace and event type
 
 
 class MeteredTypes:
@@ -25,7 +25,7 @@ class MeteredTypes:
         self._definitions = definitions
         self._types: dict[str, frozenset[str]] = {}
         # By namespace and type: the meters, and their plans, which are made when first asked for. Swapped as one.
-        self._read: tuple[dict[Kind, list[Meter]], dict[Kind, ExtractPlan]] = ({}, {})
+        self._read: tuple[dict[NamespacedType, list[Meter]], dict[NamespacedType, ExtractPlan]] = ({}, {})
         self._loaded = False
         self._lock = threading.Lock()
         definitions.on_change(self._take)
@@ -55,7 +55,7 @@ class MeteredTypes:
 
     def _refresh(self) -> None:
         with self._lock:
-            found: dict[Kind, list[Meter]] = {}
+            found: dict[NamespacedType, list[Meter]] = {}
             for meter in self._definitions.meters():
                 found.setdefault((meter.namespace, meter.event_type), []).append(meter)
             types: dict[str, set[str]] = {}

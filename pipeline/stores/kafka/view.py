@@ -64,7 +64,7 @@ class CompactedView(Generic[V]):
         self._failure: BaseException | None = None
         self._guarded = guarded
         self._refusal = ""  # why the topic is not read
-        self._watch: topic_ids.Watch | None = None
+        self._watch: topic_ids.TopicWatch | None = None
         self._looked_s = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
@@ -189,7 +189,7 @@ class CompactedView(Generic[V]):
             with self._changed:
                 self._changed.notify_all()
             return False
-        self._watch = topic_ids.Watch(self._settings, {self.topic: identity.actual[self.topic]})
+        self._watch = topic_ids.TopicWatch(self._settings, {self.topic: identity.actual[self.topic]})
         return True
 
     def _assign(self, consumer: Consumer) -> list[TopicPartition]:
