@@ -291,5 +291,5 @@ def _job(history: MissingHistory) -> Job:
         subjects=history.subjects,
         since_s=history.since_s,
         revision=history.revision,
-        said=_encode((SEEDED, *history.account, history.mark)),
+        done_record=_encode((SEEDED, *history.account, history.mark)),
     )

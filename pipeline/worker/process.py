@@ -22,9 +22,9 @@ import msgspec
 import uvloop
 
 from pipeline.agents import health
-from pipeline.agents.definitions import Following
+from pipeline.agents.definitions import DefinitionsFollower
 from pipeline.engine import crash_points
-from pipeline.engine.lineage import Lineage, Refused
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
@@ -113,7 +113,7 @@ def _run(stage: Stage) -> None:
     worker.execute_from_commandline()
 
 
-def _report(stage: Stage, follows: Following | None) -> Callable[[Worker], Worker]:
+def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Worker], Worker]:
     def report(worker: Worker) -> Worker:
         owned = [f"{topic}/{number}" for topic, number in sorted(stage.partitions)]
         revision = follows.revision if follows is not None else 0
@@ -142,7 +142,7 @@ def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic
     return topic_ids.read(settings, own).lineage(own)
 
 
-def _followed(follows: Following | None) -> Callable[[], int]:
+def _followed(follows: DefinitionsFollower | None) -> Callable[[], int]:
     return (lambda: 0) if follows is None else (lambda: follows.revision)
 
 
@@ -154,7 +154,7 @@ def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> N
         while True:
             time.sleep(LOOK_S)
             if sentence := watch.look():
-                stage.fail(Refused(f"{sentence} `tallymark topics check` names the way back."))
+                stage.fail(LineageRefused(f"{sentence} `tallymark topics check` names the way back."))
 
     threading.Thread(target=look, name="topics", daemon=True).start()
 
@@ -174,7 +174,7 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
     raise Broken(f"{MOST_WORKERS} workers of {stage} hold folders in {state_dir}.")
 
 
-def _readiness(settings: Settings, stage: Stage, parts: Parts) -> health.Report:
+def _readiness(settings: Settings, stage: Stage, parts: Parts) -> health.ReportReadiness:
     """Whether the stage can work: Kafka, what else it needs, and that its partitions are open."""
     probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **parts.needs})
 

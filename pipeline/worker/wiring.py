@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pipeline.agents.definitions import Following, Meters
+from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.http_batch import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
@@ -34,7 +34,7 @@ class Parts:
 
     spec: Spec
     create: Callable[[Stage], None]
-    follows: Following | None = None
+    follows: DefinitionsFollower | None = None
     needs: Mapping[str, Ask] = field(default_factory=dict)
 
 
@@ -94,7 +94,7 @@ def _dedupe(settings: Settings, declared: Declared) -> Parts:
 def _aggregate(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import aggregate
 
-    meters = Meters(settings)
+    meters = MetersFollower(settings)
     return Parts(
         Spec("aggregate", ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),
         lambda made: aggregate.create(made, meters.current, settings.horizon_s),
@@ -117,7 +117,7 @@ def _backfill(settings: Settings, declared: Declared) -> Parts:
     from pipeline.stores.clickhouse.connect import connect
 
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-    meters = Meters(settings)
+    meters = MetersFollower(settings)
     return Parts(
         Spec("backfill", (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
         lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
@@ -130,7 +130,7 @@ def _attribute(settings: Settings, declared: Declared) -> Parts:
     from pipeline.agents import attribute
 
     holders = Holders()
-    following = Following(settings, holders.update)
+    following = DefinitionsFollower(settings, holders.update)
     partitions = declared["customer-usage"].partitions
     return Parts(
         Spec("attribute", ("usage",), "attribute-meta", attribute.CHANGELOG),
@@ -163,7 +163,7 @@ def _alert(settings: Settings, declared: Declared) -> Parts:
     return Parts(
         Spec("alert", (alert.INPUT,), "alert-meta", alert.CHANGELOG),
         create,
-        Following(settings, known.update),
+        DefinitionsFollower(settings, known.update),
     )
 
 
@@ -194,7 +194,7 @@ def _webhook(settings: Settings, declared: Declared) -> Parts:
     return Parts(
         Spec("webhook", inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
         lambda made: webhook.create(made, settings, partitions, endpoints),
-        Following(settings, endpoints.update),
+        DefinitionsFollower(settings, endpoints.update),
     )
 
 

@@ -245,7 +245,7 @@ def test_usage_from_before_is_asked_for_until_it_is_in() -> None:
     windows = [usage.event("a", AT_S - 40 * DAY_S, 50), usage.event("b", AT_S - 9 * DAY_S, 30)]
     made.use([windows[1]], AT_S + 61)  # came live as well
     made.use(usage.stored(), AT_S + 62, customer)
-    made.known.agenda._items[0][job.said] = None
+    made.known.agenda._items[0][job.done_record] = None
     made.clock(AT_S + 63)
     made.clock(AT_S + 64)
     assert made.jobs == [job, job]

@@ -61,7 +61,7 @@ def into_attribute(working: Working) -> None:
 
 def into_sink(working: Working) -> None:
     chunk = working.chunk
-    assert sink_rows.Rows().take(chunk.topic, chunk.partition, chunk.records) == 0
+    assert sink_rows.RowBatch().take(chunk.topic, chunk.partition, chunk.records) == 0
 
 
 def into_alert(working: Working) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, Literal, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.engine.lineage import Refused
+from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.unreadable import pass_over
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
@@ -129,7 +129,7 @@ class CompactedView(Generic[V]):
     def _check(self) -> None:
         if self._refusal:
             raise Unavailable(self._refusal)
-        if isinstance(self._failure, Refused):
+        if isinstance(self._failure, LineageRefused):
             raise Unavailable(str(self._failure)) from self._failure
         if self._failure is not None:
             raise Broken(f"The view of the topic {self.topic} stopped: {self._failure}") from self._failure
@@ -175,7 +175,7 @@ class CompactedView(Generic[V]):
             return
         self._looked_s = time.monotonic()
         if sentence := self._watch.look():
-            raise Refused(
+            raise LineageRefused(
                 f"{sentence} `tallymark topics check` names the way back; then start this process again."
             )
 
