@@ -145,7 +145,9 @@ class _Stack(stack.Stack):
         running = self.services(stage)
         for number in range(wanted - len(running)):
             name = f"{stage}-{self._next[stage] + number}"
-            self._supervisor.start([self._worker_service(stack.Worker(name, stage, process.free_port()))])
+            self._supervisor.start(
+                [self._worker_service(stack.StageProcess(name, stage, process.free_port()))]
+            )
         self._next[stage] += max(0, wanted - len(running))
         for place, service in enumerate(running[wanted:]):
             self._supervisor.services.remove(service)
