@@ -15,7 +15,7 @@ from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
-from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 BODY: dict[str, object] = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
 INDEX = MeterIndex([define(BODY, 5)])
@@ -42,14 +42,14 @@ def run(
     found: list[BackfillInput],
     table: DictTable | None = None,
     counted_offset: int = -1,
-) -> Working:
+) -> FakeTransactions:
     values = {offset: msgspec.json.encode(work) for offset, work in works.items()}
-    working = Working(chunk_of("backfill-work", values, partition=1), table, counted_offset)
+    working = FakeTransactions(chunk_of("backfill-work", values, partition=1), table, counted_offset)
     fill(working.transaction, found, PARTITIONS)
     return working
 
 
-def following(working: Working) -> list[Backfill]:
+def following(working: FakeTransactions) -> list[Backfill]:
     return [msgspec.json.decode(one.value or b"", type=Backfill) for one in working.to("backfill-work")]
 
 

@@ -15,7 +15,7 @@ from pipeline.core.notifications.endpoint import place
 from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key, secret_text
 from pipeline.core.values.sealed import Seal
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
-from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 NOW_MS = 1_700_000_000_000  # what FakeRecord has
 DAY_MS = 86_400_000
@@ -26,18 +26,18 @@ def alert(id: str, *endpoints: str, at_ms: int = NOW_MS) -> Alert:
     return Alert(id, "acme", "t", "rule", at_ms, list(endpoints), '{"type":"t","number":1.10}')
 
 
-def shared(*alerts: Alert, counted_offset: int = -1) -> Working:
+def shared(*alerts: Alert, counted_offset: int = -1) -> FakeTransactions:
     chunk = chunk_of("alerts", [msgspec.json.encode(one) for one in alerts], 3)
-    working = Working(chunk, counted_offset=counted_offset)
+    working = FakeTransactions(chunk, counted_offset=counted_offset)
     webhook.share_out(working.transaction, 4)
     return working
 
 
 def run(
     *work: WebhookWork, table: DictTable | None = None, kept_ms: int = 30 * DAY_MS, begin: int = 0
-) -> Working:
+) -> FakeTransactions:
     values = {begin + number: msgspec.json.encode(one) for number, one in enumerate(work)}
-    working = Working(chunk_of("webhook-work", values, 2), table)
+    working = FakeTransactions(chunk_of("webhook-work", values, 2), table)
     webhook.fill(working.transaction, SCHEDULE_MS, webhook.Forgetting(kept_ms))
     return working
 
@@ -46,7 +46,7 @@ def deliver(id: str, endpoint: str = "e1", at_ms: int = NOW_MS) -> WebhookWork:
     return WebhookWork("deliver", "acme", endpoint, "", NOW_MS, alert(id, endpoint, at_ms=at_ms))
 
 
-def listed(working: Working) -> list[Delivery]:
+def listed(working: FakeTransactions) -> list[Delivery]:
     return [msgspec.json.decode(one.value, type=Delivery) for one in working.to("deliveries") if one.value]
 
 

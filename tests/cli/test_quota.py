@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from tests.api.quota.test_entitlements import Copy
 from tests.fixtures.api_server import served_app
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 Run = Callable[..., Result]
 METER = '[{"slug": "calls", "eventType": "x", "aggregation": "COUNT"}]'
@@ -41,7 +41,7 @@ def app(served: Settings) -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def url(app: FastAPI, decider: Decider) -> Iterator[str]:
+def url(app: FastAPI, decider: ControlStage) -> Iterator[str]:
     with served_app(app) as address:
         yield address
 

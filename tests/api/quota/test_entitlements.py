@@ -15,7 +15,7 @@ from pipeline.core.values import timestamp
 from pipeline.records import Balance, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import unique_columns, window_columns
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 ACME = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod", "test"]}}
 METERED: dict[str, Any] = {"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "DAY"}}
@@ -24,7 +24,7 @@ PATHS = ("/customers/acme/entitlements", V2 + "/customers/acme/entitlements", "/
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalog(api: TestClient, decider: Decider) -> None:
+def catalog(api: TestClient, decider: ControlStage) -> None:
     """Two meters, a customer and its features."""
     for slug, how in (("tokens", "SUM"), ("users", "UNIQUE_COUNT"), ("level", "LATEST")):
         wanted = {"slug": slug, "eventType": "x", "aggregation": how, "valueProperty": "$.v",
