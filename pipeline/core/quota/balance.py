@@ -85,8 +85,8 @@ def move(
     >>> grants = (Grant("a", 10 * unit, day_s, expires_at_s=day_s + HOUR_S), Grant("b", 10 * unit, day_s + HOUR_S))
     >>> terms = Terms("e", 1, "SUM", Schedule(day_s, Recurrence(Interval(1, 0), day_s)), grants)
     >>> for position, (minute, value) in enumerate([(61, 4), (1, 6), (2, 6)]):
-    ...     change = Change(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
-    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).standing
+    ...     change = UsageChange(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
+    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).status
     ...     print({id: left // unit for id, left in found.balances.items()})
     {'b': 6}
     {'b': 6}

@@ -36,11 +36,11 @@ class BucketStatus(NamedTuple):
 def take(bucket: Bucket | None, policy: BucketPolicy, cost: int, now_us: int) -> tuple[Bucket, BucketStatus]:
     """Take `cost` tokens, at most `burst`, or none. No bucket is a full one; time that runs backwards stands still.
 
-    >>> bucket, standing = take(None, Policy(rate=10, burst=20), 20, 0)
-    >>> standing
-    Standing(allowed=True, left=0, wait_us=0)
-    >>> take(bucket, Policy(rate=10, burst=20), 5, 100_000)[1]
-    Standing(allowed=False, left=1, wait_us=400000)
+    >>> bucket, status = take(None, BucketPolicy(rate=10, burst=20), 20, 0)
+    >>> status
+    BucketStatus(allowed=True, left=0, wait_us=0)
+    >>> take(bucket, BucketPolicy(rate=10, burst=20), 5, 100_000)[1]
+    BucketStatus(allowed=False, left=1, wait_us=400000)
     """
     full = policy.burst * MICRO
     if bucket is None:
