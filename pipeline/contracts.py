@@ -212,7 +212,13 @@ def _metrics() -> Iterator[Metric]:
             for found in members.values():
                 if isinstance(found, MetricWrapperBase) and id(found) not in known:
                     known.add(id(found))
-                    yield _metric(found, "each" if package == "pipeline.engine" else name)
+                    yield _metric(found, "each" if package == "pipeline.engine" else _stage(name))
+
+
+def _stage(module: str) -> str:
+    """The stage whose agent or helper a module is: helpers begin with the stage's name."""
+    (stage,) = (one for one in STAGES if module == one or module.startswith(f"{one}_"))
+    return stage
 
 
 def _modules(package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
