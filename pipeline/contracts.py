@@ -212,7 +212,13 @@ def _metrics() -> Iterator[Metric]:
             for found in members.values():
                 if isinstance(found, MetricWrapperBase) and id(found) not in known:
                     known.add(id(found))
-                    yield _metric(found, "each" if package == "pipeline.engine" else name)
+                    yield _metric(found, "each" if package == "pipeline.engine" else _stage(name))
+
+
+def _stage(module: str) -> str:
+    """The stage whose agent or helper a module is: helpers begin with the stage's name."""
+    (stage,) = (one for one in STAGES if module == one or module.startswith(f"{one}_"))
+    return stage
 
 
 def _modules(package: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -259,7 +265,7 @@ def metrics_markdown() -> str:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} | {metric.stage} |")
     lines += ["", "| To see | Query |", "| --- | --- |"]
-    lines += [f"| {wish} | `{query}` |" for wish, query in QUERIES.items()]
+    lines += [f"| {question} | `{query}` |" for question, query in QUERIES.items()]
     return _METRICS_TEXT + "\n".join(lines) + "\n"
 
 

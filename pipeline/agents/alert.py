@@ -22,11 +22,17 @@ from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
-from pipeline.core.notifications.account_step import History, Record, State, Step, update
-from pipeline.core.notifications.balance_alerts import At, Rules
-from pipeline.core.notifications.volume_alerts import VolumeRules, sweep, tell_volumes
+from pipeline.core.notifications.account_step import (
+    AccountRecord,
+    AccountStep,
+    MissingHistory,
+    StepState,
+    update,
+)
+from pipeline.core.notifications.balance_alerts import AlertAt, Rules
+from pipeline.core.notifications.volume_alerts import VolumeRules, evaluate_volumes, sweep
 from pipeline.core.quota import balance_update
-from pipeline.core.quota.accounts import Account, Accounts, Name
+from pipeline.core.quota.accounts import Account, AccountName, Accounts
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.values.json_value import reader_of
@@ -82,7 +88,7 @@ class Known:
         for name in touched:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 
-    def partition(self, name: Name) -> int:
+    def partition(self, name: AccountName) -> int:
         """Where an account's usage comes."""
         return customer_hash(name[0], name[1]) % self._partitions
 
@@ -202,7 +208,7 @@ class _Work:
         self._transaction = transaction
         self._known = known
         self._timers = timers
-        self._state = State(transaction.table, known.accounts, known.rules)
+        self._state = StepState(transaction.table, known.accounts, known.rules)
         self._balances: dict[bytes, Balance] = {}
         self._alerts: list[tuple[int, Alert]] = []  # with the record's offset
         self._late: list[tuple[int, LateUsage]] = []  # likewise
@@ -211,11 +217,11 @@ class _Work:
     def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
         """Usage."""
         self._transaction.read(len(windows))
-        known, at = self._known, At(position, at_ms, self._transaction.chunk.start)
+        known, at = self._known, AlertAt(position, at_ms, self._transaction.chunk.start)
         for account, mine in balance_update.by_account(windows, known.accounts, at_ms // 1000):
-            self._emit(account, position, update(account, Record(at, mine), self._state))
+            self._emit(account, position, update(account, AccountRecord(at, mine), self._state))
         table, customer = self._transaction.table, known.rules.customer
-        alerts = tell_volumes(table, windows, known.volumes, customer, position, at_ms)
+        alerts = evaluate_volumes(table, windows, known.volumes, customer, position, at_ms)
         self._alerts += [(position, alert) for alert in alerts]
 
     def tick(self, items: list[list[str]], at_ms: int, position: int) -> None:
@@ -235,11 +241,11 @@ class _Work:
             account = accounts.by_key(key)
             if account is not None:
                 touched[key] = account
-        record = Record(At(position, at_ms, self._transaction.chunk.start))
+        record = AccountRecord(AlertAt(position, at_ms, self._transaction.chunk.start))
         for account in touched.values():
             self._emit(account, position, update(account, record, self._state))
 
-    def _emit(self, account: Account, position: int, step: Step) -> None:
+    def _emit(self, account: Account, position: int, step: AccountStep) -> None:
         self._alerts += [(position, alert) for alert in step.alerts]
         self._late += [(position, late) for late in step.late]
         self._timers.set(account.key, step.due_s)
@@ -276,7 +282,7 @@ class _Work:
                 self._transaction.count(balance.namespace, "balances")
 
 
-def _job(history: History) -> Job:
+def _job(history: MissingHistory) -> Job:
     namespace, customer, _ = history.account
     return Job(
         namespace=namespace,
@@ -285,5 +291,5 @@ def _job(history: History) -> Job:
         subjects=history.subjects,
         since_s=history.since_s,
         revision=history.revision,
-        said=_encode((SEEDED, *history.account, history.mark)),
+        done_record=_encode((SEEDED, *history.account, history.mark)),
     )

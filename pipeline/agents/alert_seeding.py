@@ -53,7 +53,7 @@ class Job(NamedTuple):
     subjects: tuple[str, ...]
     since_s: int
     revision: int
-    said: bytes
+    done_record: bytes
 
 
 class Seeding:
@@ -86,7 +86,7 @@ class Seeding:
     def add(self, job: Job) -> None:
         """Does the job soon."""
         with self._lock:
-            self._new[job.said] = job
+            self._new[job.done_record] = job
 
     def _run(self) -> None:
         try:
@@ -107,7 +107,7 @@ class Seeding:
         except Unavailable as error:
             log.warning("usage from before is not to be had, it is tried again: %s", error)
             with self._lock:
-                self._new = {job.said: job for job in jobs} | self._new
+                self._new = {job.done_record: job for job in jobs} | self._new
             time.sleep(RETRY_S)
 
     def _do(self, jobs: list[Job]) -> None:
@@ -130,7 +130,7 @@ class Seeding:
             mine = [one for one in attribute(page, self._holders) if one.customer == job.customer]
             windows += len(mine)
             self._say("customer-usage", [(target, None, packed) for packed in _packed(mine)])
-        self._done(target, job.said)
+        self._done(target, job.done_record)
         log.info("%d windows said of the customer %s", windows, job.customer)
 
     def _say(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:

@@ -20,8 +20,8 @@ import msgspec
 
 from pipeline.agents.aggregate import RefusedEvents, observe_refused, refused_in
 from pipeline.agents.definitions import MetersInForce
-from pipeline.core.definitions.barrier import end_mark, start_mark
-from pipeline.core.metering.backfill import FINISHED, Found, Step, key_of, take
+from pipeline.core.definitions.barrier import end_barrier, start_barrier
+from pipeline.core.metering.backfill import FINISHED, BackfillInput, BackfillStep, key_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.values.json_value import reader_of
@@ -63,7 +63,7 @@ def create(stage: Stage, store: ClickHouse, meters: MetersInForce, partitions: i
     stage.agent(TOPIC)(backfill)
 
 
-async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: Chunk) -> list[Found]:
+async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: Chunk) -> list[BackfillInput]:
     """What each step of the chunk needs to know. Waits for ClickHouse; gives nothing if the partition goes meanwhile.
 
     If no step can go on yet it looks again for a while: to say a step again costs a transaction.
@@ -83,18 +83,18 @@ async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: C
         if not waiting or any(_goes_on(*one) for one in waiting) or time.monotonic() > deadline_s:
             return found
         await asyncio.sleep(LOOK_AGAIN_S)
-    return [Found()] * len(works)
+    return [BackfillInput()] * len(works)
 
 
 def look(
     works: Sequence[Backfill | None], store: ClickHouse, index: MeterIndex, revision: int
-) -> list[Found]:
+) -> list[BackfillInput]:
     """What each step needs to know. Blocks. index, revision: the meters in force. Raises Unavailable or Broken."""
     found = []
     pages = 0
     for work in works:
         if work is None or _is_over(work):
-            found.append(Found())
+            found.append(BackfillInput())
             continue
         known = revision >= work.meter_id
         deleted = known and not _in_force(work, index)
@@ -102,7 +102,7 @@ def look(
         read = work.state == "copying" and not deleted and pages < PAGES
         pages += read
         found.append(
-            Found(
+            BackfillInput(
                 known=known,
                 deleted=deleted,
                 landed=bool(wanted) and landed(store, marks) == wanted,
@@ -116,7 +116,7 @@ def _is_over(work: Backfill | None) -> bool:
     return work is None or work.state in FINISHED
 
 
-def _goes_on(work: Backfill | None, found: Found) -> bool:
+def _goes_on(work: Backfill | None, found: BackfillInput) -> bool:
     """Whether a step comes to something new."""
     if work is None or work.state == "new":
         return found.known
@@ -131,13 +131,13 @@ def _in_force(work: Backfill, index: MeterIndex) -> bool:
 def _marks(work: Backfill) -> tuple[bytes, int]:
     """The mark that the step waits for, and from how many partitions; 0: it waits for none."""
     if work.state == "waiting":
-        return start_mark(work.meter_id), work.shards
+        return start_barrier(work.meter_id), work.shards
     if work.state == "landing":
-        return end_mark(work.meter_id, work.shard), 2 * work.shards
+        return end_barrier(work.meter_id, work.shard), 2 * work.shards
     return b"", 0
 
 
-def fill(transaction: Transaction, found: Sequence[Found], partitions: int) -> None:
+def fill(transaction: Transaction, found: Sequence[BackfillInput], partitions: int) -> None:
     """Take each step of the chunk once. found: of each record, see `look`."""
     refused: list[RefusedEvents] = []
     for record, known in zip(transaction.chunk.records, found, strict=True):
@@ -158,7 +158,7 @@ def fill(transaction: Transaction, found: Sequence[Found], partitions: int) -> N
         transaction.on_committed(lambda: observe_refused(refused))
 
 
-def _send(transaction: Transaction, step: Step, partitions: int) -> None:
+def _send(transaction: Transaction, step: BackfillStep, partitions: int) -> None:
     settled: dict[int, list[Settled]] = defaultdict(list)
     windows: dict[int, list[Window]] = defaultdict(list)
     for one in step.settled:

@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from pipeline.core.definitions.barrier import mark_revision
+from pipeline.core.definitions.barrier import barrier_revision
 from pipeline.core.metering.backfill import is_mark
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
@@ -35,7 +35,7 @@ def kept_revision(transaction: Transaction) -> int:
 def least_revision(transaction: Transaction) -> int:
     """The control revision that the chunk's marks, or marks before it, ask for."""
     marks = marks_of(transaction.chunk)
-    return max([kept_revision(transaction), *map(mark_revision, marks)])
+    return max([kept_revision(transaction), *map(barrier_revision, marks)])
 
 
 def marks_of(chunk: Chunk) -> list[bytes]:

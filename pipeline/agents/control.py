@@ -18,10 +18,10 @@ import faust
 import msgspec
 
 from pipeline.agents import control_answers
-from pipeline.agents.control_memory import Decided, Memory, Sent
+from pipeline.agents.control_memory import DecidedCommand, Memory, SentRecord
 from pipeline.core.control import decide, refused, take
 from pipeline.core.definitions import audit
-from pipeline.core.definitions.idempotency import Done, repeated
+from pipeline.core.definitions.idempotency import DoneCommand, repeated
 from pipeline.core.metering import backfill
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.values.json_value import reader_of
@@ -106,7 +106,7 @@ def _decide(
     command: Command,
     refusal: str,
     partitions: Partitions,
-) -> Decided | None:
+) -> DecidedCommand | None:
     """Decides and notes it; None for a command that was done before, which is only answered."""
     catalog = memory.catalog
     done = control_answers.find(transaction.table, command, record.offset, record.timestamp)
@@ -131,19 +131,19 @@ def _decide(
         memory.head, command, record.timestamp, decision.reply, decision.before, decision.definitions
     )
     sent = [_sent(one, partitions.webhook) for one in decision.sends]
-    decided = Decided(command.namespace, record.offset, decision.reply, told, sent)
+    decided = DecidedCommand(command.namespace, record.offset, decision.reply, told, sent)
     memory.note(decided)
     return decided
 
 
-def _send(transaction: Transaction, command: Command, decided: Decided) -> None:
+def _send(transaction: Transaction, command: Command, decided: DecidedCommand) -> None:
     """Everything that a decision sends, for the first time or again."""
     reply = decided.reply
     transaction.send("audit", _encode(decided.audit), partition=0)
     for one in decided.sent:
         transaction.send(one.topic, one.value.encode(), key=one.key.encode(), partition=one.partition)
     if command.request and not reply.error:
-        done = Done(decided.audit.at_ms, decided.offset, command.request, reply)
+        done = DoneCommand(decided.audit.at_ms, decided.offset, command.request, reply)
         key, value = control_answers.keep(transaction.table, command, done)
         transaction.send(control_answers.TOPIC, value, key=key, partition=0)
     _reply(transaction, reply)
@@ -153,11 +153,11 @@ def _reply(transaction: Transaction, reply: Reply) -> None:
     transaction.send("replies", _encode(reply), key=(reply.attempt or reply.id).encode(), partition=0)
 
 
-def _sent(one: Alert | WebhookWork, partitions: int) -> Sent:
+def _sent(one: Alert | WebhookWork, partitions: int) -> SentRecord:
     if isinstance(one, Alert):
-        return Sent("alerts", one.id, _encode(one).decode())
+        return SentRecord("alerts", one.id, _encode(one).decode())
     partition = partition_of(one.namespace, one.endpoint, partitions)
-    return Sent("webhook-work", one.endpoint, _encode(one).decode(), partition)
+    return SentRecord("webhook-work", one.endpoint, _encode(one).decode(), partition)
 
 
 def _read(record: Record) -> tuple[Command, str]:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.core.definitions.idempotency import KEPT_MS, Done, holds
+from pipeline.core.definitions.idempotency import KEPT_MS, DoneCommand, holds
 from pipeline.engine.restore import OPTIONS, Reader
 from pipeline.engine.table import Item, Overlay, Table
 from pipeline.errors import Unavailable
@@ -30,7 +30,7 @@ _NEWEST = b"/newest-answer"  # the broker's time of the newest answer in the tab
 _OVERLAP_MS = 60_000
 _LOOK_UP_S = 30.0
 
-_done = msgspec.json.Decoder(Done).decode
+_done = msgspec.json.Decoder(DoneCommand).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -39,7 +39,7 @@ def is_answer(key: bytes) -> bool:
     return key.startswith(_PREFIX) or key == _NEWEST
 
 
-def find(table: Overlay, command: Command, offset: int, at_ms: int) -> Done | None:
+def find(table: Overlay, command: Command, offset: int, at_ms: int) -> DoneCommand | None:
     """What was done under the command's id before it, while that holds. offset, at_ms: of the command's record."""
     if not command.request:
         return None
@@ -49,7 +49,7 @@ def find(table: Overlay, command: Command, offset: int, at_ms: int) -> Done | No
     return next((done for done in found if holds(done, offset, at_ms)), None)
 
 
-def keep(table: Overlay, command: Command, done: Done) -> tuple[bytes, bytes]:
+def keep(table: Overlay, command: Command, done: DoneCommand) -> tuple[bytes, bytes]:
     """Puts an answer into the table. Gives the record of it for TOPIC: key and value."""
     place, value = _place(done.at_ms // SPAN_MS, command.namespace, command.id), _encode(done)
     table.put(place, value)

@@ -14,8 +14,8 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
-from pipeline.core.definitions.audit import EMPTY, Head
-from pipeline.core.definitions.index import OWN, Catalog
+from pipeline.core.definitions.audit import EMPTY, AuditHead
+from pipeline.core.definitions.index import OWN, DefinitionIndex
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Definition, Reply
 
@@ -35,7 +35,7 @@ def is_slot(key: bytes) -> bool:
     return key.startswith(_SLOTS.encode())
 
 
-class Sent(msgspec.Struct, frozen=True):
+class SentRecord(msgspec.Struct, frozen=True):
     """A record that a decision sent beside its reply and its audit record. partition -1: as its key says."""
 
     topic: str
@@ -44,17 +44,17 @@ class Sent(msgspec.Struct, frozen=True):
     partition: int = -1
 
 
-class Decided(msgspec.Struct, frozen=True):
+class DecidedCommand(msgspec.Struct, frozen=True):
     """A command that was decided: where it stands in `commands`, and all that was sent."""
 
     namespace: str
     offset: int
     reply: Reply
     audit: Audit
-    sent: list[Sent] = []
+    sent: list[SentRecord] = []
 
 
-class Stored(MutableMapping[str, Definition]):
+class StoredDefinitions(MutableMapping[str, Definition]):
     """The table as definitions by log key; going over it leaves out the stage's own entries. Writes go to the chunk."""
 
     def __init__(self, table: Overlay) -> None:
@@ -99,19 +99,19 @@ class Memory:
     """Reading it costs a pass over the table; it stays true while every chunk that it saw commits."""
 
     def __init__(self, table: Overlay) -> None:
-        self._stored = Stored(table)
-        self.catalog = Catalog(self._stored, self._stored.committed())
+        self._stored = StoredDefinitions(table)
+        self.catalog = DefinitionIndex(self._stored, self._stored.committed())
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest command that was decided
-        self._again: dict[int, Decided] = {}  # by offset: what the newest chunk sent
+        self._again: dict[int, DecidedCommand] = {}  # by offset: what the newest chunk sent
         self._slot = 0  # of the next decision
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
             body = head.body or {}
-            self.head = Head(msgspec.convert(body["seq"], int), str(body["hash"]))
+            self.head = AuditHead(msgspec.convert(body["seq"], int), str(body["hash"]))
             self._decided_to = msgspec.convert(body.get("offset", NOTHING_YET), int)
         for place, slot in self._stored.own(_SLOTS):
-            decided = msgspec.convert(slot.body, Decided)
+            decided = msgspec.convert(slot.body, DecidedCommand)
             self._again[decided.offset] = decided
             self._slots = max(self._slots, int(place.removeprefix(_SLOTS)) + 1)
 
@@ -125,7 +125,7 @@ class Memory:
         self._stored.table = table
         self._slot = 0
 
-    def again(self, offset: int) -> Decided | None:
+    def again(self, offset: int) -> DecidedCommand | None:
         """What was sent when the command at `offset` was decided, where it is read again after a torn transaction."""
         found = self._again.get(offset) if offset <= self._decided_to else None
         if found is not None:
@@ -136,12 +136,12 @@ class Memory:
         """Whether the command at `offset` was decided before."""
         return offset <= self._decided_to
 
-    def note(self, decided: Decided) -> None:
+    def note(self, decided: DecidedCommand) -> None:
         """Keeps what a decision sent until the next chunk, and moves the audit log's head."""
         at_ms, audit = decided.audit.at_ms, decided.audit
         self._own(f"reply/{self._slot % MOST_SLOTS}", at_ms, msgspec.to_builtins(decided))
         self._slot += 1
-        self.head, self._decided_to = Head(audit.seq, audit.hash), decided.offset
+        self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
         self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
 
     def end_chunk(self) -> None:

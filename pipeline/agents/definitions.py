@@ -19,7 +19,7 @@ Update = Callable[[Mapping[str, Definition | None]], None]
 MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision that they are from
 
 
-class Following:
+class DefinitionsFollower:
     """Calls `update` with what changed, from the beginning of the log on. `revision` is cheap."""
 
     def __init__(self, settings: Settings, update: Update) -> None:
@@ -45,7 +45,7 @@ class Following:
         self._definitions.wait_loaded()
 
 
-class Meters(Following):
+class MetersFollower(DefinitionsFollower):
     """`current()` is cheap and may be called for every chunk."""
 
     def __init__(self, settings: Settings) -> None:

@@ -17,18 +17,18 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 
-from pipeline.stores.readiness import Answer
+from pipeline.stores.readiness import ServiceAnswer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 EVERYWHERE = ("0.0.0.0", "::")
-Report = Callable[[], dict[str, Answer]]
+ReportReadiness = Callable[[], dict[str, ServiceAnswer]]
 
 log = logging.getLogger("tallymark.worker")
 
 
-def serve(host: str, port: int, report: Report) -> str:
+def serve(host: str, port: int, report: ReportReadiness) -> str:
     """Starts the server; gives its address as others on the network see it, or "" if there is none.
 
     port: 0: a free one. One that is taken is replaced by a free one. report: what a worker needs, asked anew each time.
@@ -74,7 +74,7 @@ def _listen(host: str, port: int, app: Any) -> WSGIServer:
     return make_server(host, port, app, kind, handler_class=_Silent)
 
 
-def _app(report: Report) -> Any:
+def _app(report: ReportReadiness) -> Any:
     metrics = prometheus_client.make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

@@ -59,7 +59,7 @@ def create(stage: Stage, store: BalanceWriter) -> None:
                 transaction.abandon()
 
     stage.agent(INPUT)(live)
-    stage.app.timer(LOOK_S, name="whole")(Watch(stage, store).look)
+    stage.app.timer(LOOK_S, name="whole")(RebuildWatch(stage, store).look)
 
 
 async def _write(stage: Stage, store: BalanceWriter, balances: list[Balance]) -> bool:
@@ -92,7 +92,7 @@ def _balances(batch: Iterable[Message]) -> Iterator[Balance]:
                 yield _balance(value)
 
 
-class Watch:
+class RebuildWatch:
     """Rebuilds what Redis has lost. A partition counts as whole once all of it was written to this Redis."""
 
     def __init__(self, stage: Stage, store: BalanceWriter) -> None:

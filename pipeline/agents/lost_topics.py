@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(Counts).decode
 _decode_ids = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
-Written = tuple[str, int, bytes, bytes]  # topic, partition, key, value
+LostRecord = tuple[str, int, bytes, bytes]  # topic, partition, key, value
 
 
 def recreate(settings: Settings, names: Sequence[str]) -> list[str]:
@@ -95,7 +95,7 @@ def _incarnations(settings: Settings, name: str, identity: Identity) -> set[str]
 
 def _content(
     settings: Settings, declared: Mapping[str, Topic], name: str, identity: Identity
-) -> Iterator[Written]:
+) -> Iterator[LostRecord]:
     """The records that the topic is to begin with."""
     if name == "control":
         for key, value in decided_again(settings).items():
@@ -137,7 +137,7 @@ def _records(settings: Settings, topic: str) -> Iterator[Message]:
                 yield from batch
 
 
-def _ids(identity: Identity, now: Identity) -> Iterator[Written]:
+def _ids(identity: Identity, now: Identity) -> Iterator[LostRecord]:
     """`topic-ids` as the stages' copies have it, but for its own id."""
     now_ms = time.time_ns() // 1_000_000
     own = identity.known.get(topic_ids.TOPIC)
@@ -150,7 +150,7 @@ def _ids(identity: Identity, now: Identity) -> Iterator[Written]:
         yield topic_ids.TOPIC, 0, name.encode(), _encode(msgspec.structs.replace(one, at_ms=now_ms))
 
 
-def _without_end(settings: Settings, now: Identity) -> Iterator[Written]:
+def _without_end(settings: Settings, now: Identity) -> Iterator[LostRecord]:
     """The control stage's own notes, which are of the earlier `control`: its end, and its id."""
     ids: dict[str, str] = {}
     for message in _records(settings, "control-meta"):
@@ -181,7 +181,7 @@ def _until_there(settings: Settings, name: str, identity: Identity) -> Identity:
         time.sleep(0.05)
 
 
-def _write(settings: Settings, records: Iterable[Written]) -> None:
+def _write(settings: Settings, records: Iterable[LostRecord]) -> None:
     failed: list[object] = []
     report: Callable[[object, object], None] = lambda error, _: failed.append(error) if error else None  # noqa: E731
     producer = Producer(kafka.producer_config(settings) | {"log_level": 0})

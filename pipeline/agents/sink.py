@@ -13,7 +13,7 @@ import time
 import faust
 from prometheus_client import Counter, Histogram
 
-from pipeline.agents.sink_rows import INPUTS, Rows
+from pipeline.agents.sink_rows import INPUTS, RowBatch
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import define
 from pipeline.engine.metrics import SECONDS
@@ -70,7 +70,7 @@ def _agent(stage: Stage, rounds: Rounds, topic: str) -> None:
     stage.agent(topic)(sink)
 
 
-def observe(rows: Rows, written: dict[str, int], now_ms: int) -> None:
+def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
     """Metrics of what is stored now. written: rows by table."""
     for table, number in written.items():
         if number:
@@ -90,7 +90,7 @@ class Rounds:
     def __init__(self, stage: Stage, store: ClickHouse) -> None:
         self._stage = stage
         self._store = store
-        self._rows = Rows()
+        self._rows = RowBatch()
         self._waiting: dict[Position, Transaction] = {}  # for the next round
         self._writing: dict[Position, Transaction] = {}  # in the round under way
         self._hurry = asyncio.Event()
@@ -147,7 +147,7 @@ class Rounds:
         self._hurry.clear()
 
     async def _round(self) -> None:
-        rows, self._rows = self._rows, Rows()
+        rows, self._rows = self._rows, RowBatch()
         self._writing, self._waiting = self._waiting, {}
         written = await self._write(rows)
         for transaction in self._writing.values():
@@ -159,7 +159,7 @@ class Rounds:
         self._round_over.set()
         self._round_over.clear()
 
-    async def _write(self, rows: Rows) -> bool:
+    async def _write(self, rows: RowBatch) -> bool:
         """Whether everything is stored; it is tried until it is, or until the partitions are taken away."""
         pause_s = RETRY_FIRST_S
         while True:
@@ -184,7 +184,7 @@ class Rounds:
         self._ready = False  # a table may have been dropped: it is made again before the next try
         log.warning("cannot write to ClickHouse, retrying in %.1f s: %s", pause_s, error)
 
-    def _write_once(self, rows: Rows) -> dict[str, int]:
+    def _write_once(self, rows: RowBatch) -> dict[str, int]:
         if not self._ready:
             self._store.ensure_schema()
             self._ready = True

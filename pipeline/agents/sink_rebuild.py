@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.agents.sink_rows import INPUTS, Rows
+from pipeline.agents.sink_rows import INPUTS, RowBatch
 from pipeline.engine.restore import Reader
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -27,7 +27,7 @@ BATCH_ROWS = 20_000
 ANSWER_S = 30.0
 
 
-class Part(NamedTuple):
+class RebuildPart(NamedTuple):
     """What is read of one partition: offsets [start, end). `gone` are offsets that its retention has removed."""
 
     topic: str
@@ -53,7 +53,7 @@ class _Record(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
-Progress = Callable[[int, int], object]
+ReportRebuild = Callable[[int, int], object]
 """Is given how many offsets are done, and how many there are."""
 
 
@@ -61,7 +61,7 @@ def rebuild(
     settings: Settings,
     store: ClickHouse,
     from_ms: int | None = None,
-    progress: Progress = lambda done, of: None,
+    progress: ReportRebuild = lambda done, of: None,
 ) -> Rebuilt:
     """Writes the rows of every record that the topics hold now, and proves that they are stored.
 
@@ -94,8 +94,8 @@ def rebuild(
     return done
 
 
-def _write(store: ClickHouse, part: Part, batch: Iterable[Message], done: Rebuilt) -> None:
-    rows = Rows()
+def _write(store: ClickHouse, part: RebuildPart, batch: Iterable[Message], done: Rebuilt) -> None:
+    rows = RowBatch()
     records = [_Record(one.offset() or 0, one.key(), one.value(), one.headers() or ()) for one in batch]  # type: ignore[arg-type]
     rows.take(part.topic, part.partition, records)
     written = rows.write(store, lambda: time.time_ns() // 1_000_000)
@@ -103,7 +103,7 @@ def _write(store: ClickHouse, part: Part, batch: Iterable[Message], done: Rebuil
     done.rows.update({table: number for table, number in written.items() if number})
 
 
-def _batches(reader: Reader, part: Part) -> Iterator[tuple[list[Message], int]]:
+def _batches(reader: Reader, part: RebuildPart) -> Iterator[tuple[list[Message], int]]:
     """Records that make about BATCH_ROWS rows, with the offset behind them."""
     rows, gathered = 0, list[Message]()
     for batch in reader.read(part.topic, part.partition, part.start, part.end):
@@ -122,7 +122,7 @@ def _about_rows(message: Message) -> int:
     return 1 + len(message.value() or b"") // 250
 
 
-def _parts(settings: Settings, reader: Reader, from_ms: int | None) -> list[Part]:
+def _parts(settings: Settings, reader: Reader, from_ms: int | None) -> list[RebuildPart]:
     declared = topics.load(settings)
     places = [(name, number) for name in INPUTS for number in range(declared[name].partitions)]
     spans = {place: reader.span(*place) for place in places}
@@ -132,7 +132,7 @@ def _parts(settings: Settings, reader: Reader, from_ms: int | None) -> list[Part
     found = []
     for place, span in spans.items():
         start = min(max(starts[place], span.first), span.end)
-        found.append(Part(*place, start, span.end, span.first))
+        found.append(RebuildPart(*place, start, span.end, span.first))
     return found
 
 
@@ -154,7 +154,7 @@ def _offsets_at(
     return {(one.topic, one.partition): one.offset if one.offset >= 0 else 2**62 for one in found}
 
 
-def _first_ms(reader: Reader, part: Part) -> int:
+def _first_ms(reader: Reader, part: RebuildPart) -> int:
     """The broker's time of the first record that the partition holds; now, where it holds none."""
     for batch in reader.read(part.topic, part.partition, part.gone, part.end):
         return int(batch[0].timestamp()[1])

@@ -37,7 +37,7 @@ _settled = reader_of(list[Settled])
 _windows = reader_of(list[Window])
 
 
-class Record(Protocol):
+class SinkRecord(Protocol):
     """What is read of a Kafka record."""
 
     @property
@@ -51,7 +51,7 @@ class Record(Protocol):
 
 
 @dataclass
-class Rows:
+class RowBatch:
     """What is written together."""
 
     settled: list[Settled] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.settled) + len(self.rejected) + len(self.windows)
 
-    def take(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+    def take(self, topic: str, partition: int, records: Iterable[SinkRecord]) -> int:
         """Adds records of one partition of INPUTS; gives how many events or windows they held."""
         before = len(self)
         for record in records:
@@ -72,7 +72,7 @@ class Rows:
                 pass_over(topic, partition, record.offset, refusal)
         return len(self) - before
 
-    def _take(self, topic: str, partition: int, record: Record) -> None:
+    def _take(self, topic: str, partition: int, record: SinkRecord) -> None:
         """Raises Rejected for a record that Tallymark did not write."""
         if topic in MARKED and record.key is not None and is_mark(record.key):
             self.marks.append((record.key.decode(), topic, partition))

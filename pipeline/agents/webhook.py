@@ -18,8 +18,8 @@ from typing import TypeVar
 import faust
 import msgspec
 
-from pipeline.agents.webhook_attempts import Outcomes
-from pipeline.agents.webhook_dispatch import Sending
+from pipeline.agents.webhook_attempts import AttemptWriter
+from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import apply, forget, partition_of
 from pipeline.core.values.json_value import reader_of
@@ -50,11 +50,11 @@ def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoin
     """partitions: of `webhook-work`."""
     schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
     forgetting = Forgetting(settings.webhook_kept_s * 1_000)
-    sending = Sending(
+    sending = WebhookDispatcher(
         stage,
         endpoints,
         lambda: _sender(settings),
-        Outcomes(settings, WORK).record,
+        AttemptWriter(settings, WORK).record,
         settings.webhook_at_once,
     )
     stage.after_assignment = sending.restart

@@ -21,7 +21,7 @@ POLL_S = 0.1
 _encode = msgspec.json.Encoder().encode
 
 
-class Outcomes:
+class AttemptWriter:
     """`record` returns when the broker holds the record. A broker that goes away is waited for, for minutes."""
 
     def __init__(self, settings: Settings, topic: str) -> None:

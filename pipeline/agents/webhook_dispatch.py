@@ -53,8 +53,10 @@ DELIVERED_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
 
-Record = Callable[[int, WebhookWork], Awaitable[None]]  # partition of `webhook-work`, what is written there
-Name = tuple[str, str]  # namespace and id of an endpoint
+RecordAttempt = Callable[
+    [int, WebhookWork], Awaitable[None]
+]  # partition of `webhook-work`, what is written there
+EndpointName = tuple[str, str]  # namespace and id of an endpoint
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ class Waiting:
     """A delivery that has not ended."""
 
     partition: int
-    endpoint: Name
+    endpoint: EndpointName
     next_at_ms: int
     flight: int = 0  # number of the try that is under way, or whose record is; 0: none
 
@@ -76,7 +78,7 @@ class Lane:
     not_before_ms: int = 0
 
 
-class Sending:
+class WebhookDispatcher:
     """All of it runs in the stage's event loop. at_once: tries under way to one endpoint."""
 
     def __init__(
@@ -84,7 +86,7 @@ class Sending:
         stage: Stage,
         endpoints: Endpoints,
         make_sender: Callable[[], Sender],
-        record: Record,
+        record: RecordAttempt,
         at_once: int,
     ) -> None:
         self._stage = stage
@@ -95,8 +97,10 @@ class Sending:
         self._at_once = at_once
         self._partitions: dict[int, Partition] = {}
         self._waiting: dict[str, Waiting] = {}
-        self._lanes: dict[Name, Lane] = {}
-        self._alarms: list[tuple[int, str, Name | None]] = []  # when, of which delivery, or of which lane
+        self._lanes: dict[EndpointName, Lane] = {}
+        self._alarms: list[
+            tuple[int, str, EndpointName | None]
+        ] = []  # when, of which delivery, or of which lane
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -194,10 +198,10 @@ class Sending:
                 self._pump(waiting.endpoint)
         return max(0, self._alarms[0][0] - now_ms) / 1_000 if self._alarms else None
 
-    def _wake_at(self, at_ms: int, id: str, name: Name | None = None) -> None:
+    def _wake_at(self, at_ms: int, id: str, name: EndpointName | None = None) -> None:
         heapq.heappush(self._alarms, (at_ms, id, name))
 
-    def _pump(self, name: Name) -> None:
+    def _pump(self, name: EndpointName) -> None:
         """Begin as many tries to an endpoint as it may have."""
         lane = self._lanes.get(name)
         if lane is None or _now_ms() < lane.not_before_ms:
@@ -208,7 +212,7 @@ class Sending:
         if not lane.ready and not lane.running:
             del self._lanes[name]
 
-    async def _fly(self, id: str, name: Name, lane: Lane) -> None:
+    async def _fly(self, id: str, name: EndpointName, lane: Lane) -> None:
         try:
             waiting = self._waiting.get(id)
             if waiting is not None and waiting.flight < 0:
@@ -263,7 +267,7 @@ class Sending:
         self._wake_at(at_ms, id)
         self._changed.set()
 
-    def _throttle(self, name: Name, lane: Lane, attempt: Attempt) -> None:
+    def _throttle(self, name: EndpointName, lane: Lane, attempt: Attempt) -> None:
         """A receiver that wants less gets nothing for a while."""
         if attempt.status not in standard_webhooks.THROTTLES:
             return

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.notifications.endpoint import place
-from pipeline.core.notifications.standard_webhooks import Key, parse_key
+from pipeline.core.notifications.standard_webhooks import SigningKey, parse_key
 from pipeline.core.values.sealed import Seal
 from pipeline.core.values.timestamp import parse_ns
 from pipeline.errors import Rejected
@@ -33,12 +33,12 @@ class Endpoint:
     url: str
     headers: Mapping[str, str]
     disabled: bool
-    key: Key | None = field(default=None, repr=False)
-    previous: Key | None = field(default=None, repr=False)
+    key: SigningKey | None = field(default=None, repr=False)
+    previous: SigningKey | None = field(default=None, repr=False)
     previous_until_s: int = 0
     problem: str = ""
 
-    def keys(self, now_s: int) -> list[Key]:
+    def keys(self, now_s: int) -> list[SigningKey]:
         """What a try is signed with now: the newest key first."""
         found = [self.key] if self.key is not None else []
         return found + (

@@ -21,7 +21,7 @@ from pipeline.api.http.auth import Authentication
 from pipeline.api.http.body import Bodies
 from pipeline.api.http.paths import CanonicalPath, Router
 from pipeline.api.http.rate_limits import RateLimits
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.api.metering import backfill, events, ingest, meters, usage
 from pipeline.api.notifications import channels, deliveries, rules
 from pipeline.api.notifications import events as alerts
@@ -59,12 +59,12 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        have = await anyio.to_thread.run_sync(Neighbours(settings, clickhouse).__enter__)
-        app.state.neighbours = have
+        services = await anyio.to_thread.run_sync(Services(settings, clickhouse).__enter__)
+        app.state.services = services
         try:
             yield
         finally:
-            await anyio.to_thread.run_sync(have.close)
+            await anyio.to_thread.run_sync(services.close)
 
     app = FastAPI(
         title="Tallymark",

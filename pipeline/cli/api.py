@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import Broken
 
 if TYPE_CHECKING:
-    from pipeline.cli.http import Answer, Params
+    from pipeline.cli.http import ApiAnswer, Params
     from pipeline.settings import Settings
 
 PAGE_SIZE = 1000
@@ -25,7 +25,7 @@ def load_settings() -> Settings:
     return load()
 
 
-def ask(method: str, path: str, *, accept: str = "application/json", **request: Any) -> Answer:
+def ask(method: str, path: str, *, accept: str = "application/json", **request: Any) -> ApiAnswer:
     """The API's answer. Arguments and errors are those of `http.ask`; Broken too where it has another type."""
     from pipeline.cli import http
 

@@ -11,7 +11,7 @@ import click
 
 from pipeline.cli.api import ask, ask_json, load_settings, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.output import Row, format_option, listed, print_value
+from pipeline.cli.output import OutputRow, format_option, listed, print_value
 from pipeline.cli.paths import segment
 from pipeline.errors import Rejected
 
@@ -59,7 +59,7 @@ def keys_create(
         raise Rejected(
             "bad-key", "--namespace goes with --direct; the API makes keys of the asking key's namespace."
         )
-    wish: Row = {"name": name, "scopes": list(scopes)}
+    wish: OutputRow = {"name": name, "scopes": list(scopes)}
     if expires_at is not None:
         wish["expiresAt"] = expires_at
     click.echo(ask_json("POST", "/keys", json=wish)["key"])
@@ -321,7 +321,7 @@ for _group, _path in ((customers, "/customers"), (features, "/features")):
 COMMANDS: list[click.Command] = [keys, audit, customers, subjects, features]
 
 
-def _state(key: Row) -> str:
+def _state(key: OutputRow) -> str:
     if "revokedAt" in key:
         return "revoked"
     return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "in force"

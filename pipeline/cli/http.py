@@ -33,7 +33,7 @@ Params = Iterable[tuple[str, "str | int | float | bool | None"]]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class Answer(NamedTuple):
+class ApiAnswer(NamedTuple):
     """A good answer of the API. content_type: as its header states it; content: the bytes of its body."""
 
     content_type: str
@@ -53,7 +53,7 @@ def ask(
     json: Any = None,
     accept: str = "application/json",
     version: int = 1,
-) -> Answer:
+) -> ApiAnswer:
     """The API's answer to one request, when it is a good one.
 
     Args:
@@ -77,7 +77,7 @@ def ask(
     )
     try:
         with _opener().open(request, timeout=CONNECT_S) as response:
-            answer = Answer(response.headers.get("content-type", ""), response.read())
+            answer = ApiAnswer(response.headers.get("content-type", ""), response.read())
     except http.client.InvalidURL as error:
         raise Rejected("bad-setting", f"api_url: {settings.api_url} is no URL: {error}.") from error
     except (OSError, http.client.HTTPException) as error:
@@ -91,7 +91,7 @@ def ask(
     raise _error(settings, response.status, answer.content)
 
 
-def json_of(answer: Answer) -> Any:
+def json_of(answer: ApiAnswer) -> Any:
     """The JSON of an answer, fractions as Decimal. Raises Broken where it is none of Tallymark's."""
     try:
         return json_value.read_decimals(answer.content)

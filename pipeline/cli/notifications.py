@@ -11,7 +11,7 @@ import click
 
 from pipeline.cli.api import ask, ask_json, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.output import Row, format_option, listed, print_value, text
+from pipeline.cli.output import OutputRow, format_option, listed, print_value, text
 from pipeline.cli.paths import segment
 from pipeline.errors import Rejected
 
@@ -117,7 +117,7 @@ def endpoints_create(name: str, url: str, headers: tuple[str, ...], secret: str 
     Example:
       tallymark endpoints create billing https://example.com/webhooks --header x-team=billing
     """
-    wish: Row = {"type": "WEBHOOK", "name": name, "url": url}
+    wish: OutputRow = {"type": "WEBHOOK", "name": name, "url": url}
     if headers:
         wish["customHeaders"] = dict(_header(one) for one in headers)
     if secret is not None:
@@ -237,7 +237,7 @@ def deliveries_replay(endpoint: str, from_: str, to: str, states: tuple[str, ...
     Example:
       tallymark deliveries replay 01J8Z3V9T2M4K6P8R0S2V4X6Z8 --from 2026-01-01 --to 2026-01-02
     """
-    wish: Row = {"from": from_, "to": to}
+    wish: OutputRow = {"from": from_, "to": to}
     if states:
         wish["states"] = [state.upper() for state in states]
     wanted = ask_json("POST", f"/endpoints/{segment(endpoint)}/replay", json=wish)
@@ -254,7 +254,7 @@ def _header(given: str) -> tuple[str, str]:
     return name, value
 
 
-def _told(rule: Row) -> str:
+def _told(rule: OutputRow) -> str:
     """What a rule is about, in a few words."""
     words = [f"{one['type']} {text(one['value'])}" for one in rule.get("thresholds", ())]
     words += (
@@ -265,7 +265,7 @@ def _told(rule: Row) -> str:
     return ", ".join(words)
 
 
-def _last(delivery: Row) -> str:
+def _last(delivery: OutputRow) -> str:
     if not delivery["attempts"]:
         return ""
     response = delivery["attempts"][0]["response"]

@@ -25,7 +25,7 @@ from pipeline.errors import Broken, Rejected
 PAGE = 100
 T = TypeVar("T")
 FATES = ("counted", "duplicate", "conflict", "rejected", "unmetered", "invalid")
-Row = dict[str, Any]
+OutputRow = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -145,7 +145,7 @@ def text(value: Any) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def print_usage(rows: list[Row], form: str) -> None:
+def print_usage(rows: list[OutputRow], form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif form == "jsonl":
@@ -179,11 +179,11 @@ def print_events(content: bytes, form: str) -> None:
             click.echo(bytes(raw).decode())
     else:
         columns = ("time", "subject", "type", "id", "source", "fate", "reason", "meters")
-        rows = msgspec.json.Decoder(list[Row], float_hook=Decimal).decode(content)
+        rows = msgspec.json.Decoder(list[OutputRow], float_hook=Decimal).decode(content)
         print_table(columns, map(_event_cells, rows))
 
 
-def _event_cells(row: Row) -> tuple[str, ...]:
+def _event_cells(row: OutputRow) -> tuple[str, ...]:
     event = row["event"]
     return (
         event["time"], event["subject"], event["type"], event["id"], event["source"], row["fate"],
@@ -191,7 +191,7 @@ def _event_cells(row: Row) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def print_backfill(found: Row) -> None:
+def print_backfill(found: OutputRow) -> None:
     """Each shard of a backfill, then all together."""
     columns = ("shard", "state", "events", "read", "counted")
     rows = [*found["shards"], {**found, "shard": "all"}]
@@ -202,7 +202,7 @@ def print_backfill(found: Row) -> None:
     )
 
 
-def print_reconcile(report: Row) -> None:
+def print_reconcile(report: OutputRow) -> None:
     columns = ("namespace", "read", *FATES, "pending", "adds up")
     rows = (
         (n["namespace"], count(n["read"]), *(count(n["fates"][fate]) for fate in FATES), count(n["pending"]),
@@ -229,7 +229,7 @@ def print_reconcile(report: Row) -> None:
         )
 
 
-def _print_meters(namespaces: list[Row]) -> None:
+def _print_meters(namespaces: list[OutputRow]) -> None:
     """A row a meter; what it refused is usage that nobody is charged for."""
     columns = ("namespace", "meter", "id", "counted", "refused", "reasons")
     rows = [
@@ -245,12 +245,12 @@ def _reasons(refused: dict[str, int]) -> str:
     return ", ".join(f"{count(events)} {reason}" for reason, events in refused.items())
 
 
-def print_status(answer: Row) -> None:
+def print_status(answer: OutputRow) -> None:
     columns = ("stage", "up", "workers", "lag", "events/s", "definitions")
     rows = map(_stage_cells, answer["stages"])
     print_table(columns, rows, right=("workers", "lag", "events/s"))
-    for name, neighbour in answer["neighbours"].items():
-        click.echo(f"{name}: {'answers' if neighbour['ok'] else neighbour['detail']}")
+    for name, service in answer["neighbours"].items():
+        click.echo(f"{name}: {'answers' if service['ok'] else service['detail']}")
     for one in answer["refused"]:
         click.echo(
             f"meter {one['meter']} ({one['namespace']}) refused {count(sum(one['refused'].values()))} events: "
@@ -258,7 +258,7 @@ def print_status(answer: Row) -> None:
         )
 
 
-def _stage_cells(stage: Row) -> tuple[str, ...]:
+def _stage_cells(stage: OutputRow) -> tuple[str, ...]:
     revision = stage["controlRevision"]
     return (
         stage["stage"],

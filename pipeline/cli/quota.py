@@ -12,7 +12,7 @@ import click
 from pipeline.cli.api import ask, ask_json, pages
 from pipeline.cli.input_file import read_object
 from pipeline.cli.metering import WINDOWS
-from pipeline.cli.output import Row, format_option, listed, print_value, text
+from pipeline.cli.output import OutputRow, format_option, listed, print_value, text
 from pipeline.cli.paths import segment
 from pipeline.cli.tables import print_table
 from pipeline.errors import Rejected
@@ -160,7 +160,7 @@ def entitlements_grant(
     Example:
       tallymark entitlements grant acme tokens 100000 --for 3 MONTH --priority 2
     """
-    wish: Row = {"amount": amount, "priority": priority}
+    wish: OutputRow = {"amount": amount, "priority": priority}
     if expiration is not None:
         count, duration = expiration
         if not count.isascii() or not count.isdigit() or len(count) > 9:
@@ -194,7 +194,7 @@ def entitlements_reset(
     Example:
       tallymark entitlements reset acme tokens --keep-anchor
     """
-    wish: Row = {"retainAnchor": keep_anchor}
+    wish: OutputRow = {"retainAnchor": keep_anchor}
     wish |= {} if at is None else {"effectiveAt": at}
     wish |= {} if keep_overage is None else {"preserveOverage": keep_overage}
     ask("POST", _path(customer, feature, "/reset"), json=wish)
@@ -302,5 +302,5 @@ def _path(customer: str, feature: str | None = None, more: str = "") -> str:
     return path if feature is None else f"{path}/{segment(feature)}{more}"
 
 
-def _period(period: Row | None) -> str:
+def _period(period: OutputRow | None) -> str:
     return "" if period is None else f"{period['from']} to {period['to']}"

@@ -33,7 +33,7 @@ _subject = reader_of(_Subject)
 
 
 @dataclass
-class Sent:
+class SentLines:
     """How many lines were read and how many were acknowledged; `failures` counts others by cause."""
 
     lines: int = 0
@@ -59,8 +59,8 @@ def send(
     lines: Iterable[bytes],
     topic: str = "events",
     compression: str = "none",
-    progress: Callable[[Sent], Any] | None = None,
-) -> Sent:
+    progress: Callable[[SentLines], Any] | None = None,
+) -> SentLines:
     """Sends every non-empty line to `topic` and waits for all acknowledgements; `progress` is called often.
 
     Raises Unavailable when no broker answers at the start, Rejected `unknown-topic` without such a topic.
@@ -68,7 +68,7 @@ def send(
     found = kafka.cluster(settings).topics
     if topic not in found:
         raise Rejected("unknown-topic", f"Kafka at {settings.kafka} has no topic {topic}.")
-    sent = Sent()
+    sent = SentLines()
     producer = Producer(_config(settings, compression))
 
     def acknowledged(error: KafkaError | None, _: Message) -> None:
@@ -93,7 +93,7 @@ def send(
     return sent
 
 
-def check_complete(sent: Sent, settings: Settings) -> None:
+def check_complete(sent: SentLines, settings: Settings) -> None:
     """Raises Unavailable with one sentence when the broker has not acknowledged every line."""
     if not sent.complete:
         causes = ", ".join(f"{count} {cause}" for cause, count in sent.failures.most_common())
@@ -115,7 +115,7 @@ def _config(settings: Settings, compression: str) -> dict[str, kafka.ConfigValue
     }
 
 
-def _produce(producer: Producer, topic: str, content: bytes, acknowledged: Any, sent: Sent) -> None:
+def _produce(producer: Producer, topic: str, content: bytes, acknowledged: Any, sent: SentLines) -> None:
     key = key_of(content)
     while True:
         try:

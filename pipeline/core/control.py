@@ -83,8 +83,8 @@ from typing import NamedTuple
 from pipeline.core.access import api_key, portal_token
 from pipeline.core.catalog import feature
 from pipeline.core.customers import customer, subject
-from pipeline.core.definitions.context import Outcome, Wish
-from pipeline.core.definitions.index import Catalog
+from pipeline.core.definitions.context import CommandContext, Decided
+from pipeline.core.definitions.index import DefinitionIndex
 from pipeline.core.metering import meter_commands
 from pipeline.core.notifications import delivery_commands, endpoint, rule
 from pipeline.core.quota import entitlement, grant
@@ -94,7 +94,7 @@ from pipeline.records import Alert, Command, Definition, Reply, WebhookWork
 MAX_ID = 128
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII).fullmatch
 
-DECIDERS: Mapping[str, Callable[[Wish], Outcome]] = {
+DECIDERS: Mapping[str, Callable[[CommandContext], Decided]] = {
     "meter.apply": meter_commands.apply,
     "meter.create": meter_commands.create,
     "meter.update": meter_commands.update,
@@ -143,22 +143,22 @@ class Decision(NamedTuple):
     sends: tuple[Alert | WebhookWork, ...] = ()  # to the webhook stage
 
 
-def decide(catalog: Catalog, command: Command, at_ms: int) -> Decision:
+def decide(index: DefinitionIndex, command: Command, at_ms: int) -> Decision:
     """Decides one command against the definitions in force; changes nothing. A few look-ups, however many there are.
 
     at_ms: the broker's time of the command's record, so that a replay decides alike. A refusal is a reply with `error`,
     never an exception. Whether the command was done before is asked first, of core.definitions.idempotency.
     """
-    revision = catalog.revision
+    revision = index.revision
     try:
-        outcome = _decide(Wish(catalog, command, at_ms))
+        outcome = _decide(CommandContext(index, command, at_ms))
     except Rejected as refusal:
         return refused(command, revision, refusal)
     definitions = [
         Definition(revision + number, kind, command.namespace, name, command.actor, at_ms, body)
         for number, (kind, name, body) in enumerate(outcome.changes, 1)
     ]
-    before = tuple(catalog.get(one.namespace, one.kind, one.name) for one in definitions)
+    before = tuple(index.get(one.namespace, one.kind, one.name) for one in definitions)
     revision += len(definitions)
     reply = Reply(command.id, revision, body=outcome.reply, attempt=command.attempt)
     return Decision(definitions, reply, revision, before, outcome.forgotten, outcome.sends)
@@ -170,16 +170,16 @@ def refused(command: Command, revision: int, refusal: Rejected) -> Decision:
     return Decision([], reply, revision)
 
 
-def take(catalog: Catalog, decision: Decision) -> None:
+def take(index: DefinitionIndex, decision: Decision) -> None:
     """Makes a decision the state on which the next is made."""
     for definition in decision.definitions:
-        catalog.keep(definition)
+        index.keep(definition)
     for place in decision.forgotten:
-        catalog.forget(place)
+        index.forget(place)
 
 
-def _decide(wish: Wish) -> Outcome:
-    command = wish.command
+def _decide(context: CommandContext) -> Decided:
+    command = context.command
     decider = DECIDERS.get(command.kind)
     if decider is None:
         raise Rejected("bad-command", f"There is no command {command.kind[:MAX_ID]!r}.")
@@ -189,4 +189,4 @@ def _decide(wish: Wish) -> Outcome:
         )
     if not 0 < len(command.id) <= MAX_ID:
         raise Rejected("bad-command", f"A command's id has 1 to {MAX_ID} characters.")
-    return decider(wish)
+    return decider(context)

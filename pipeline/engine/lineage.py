@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pipeline.errors import Broken
 
 
-class Refused(Broken):
+class LineageRefused(Broken):
     """State and topics do not belong together. The sentence is for an operator, and the process must not go on."""
 
 
@@ -39,9 +39,9 @@ class Lineage:
                 raise made_anew(topic, today, id, stage)
 
 
-def made_anew(topic: str, today: str, kept: str, stage: str) -> Refused:
+def made_anew(topic: str, today: str, kept: str, stage: str) -> LineageRefused:
     """The refusal of a topic with another id."""
-    return Refused(
+    return LineageRefused(
         f"The topic {topic} was made anew: its id is {today}, and the state of {stage} was made with {kept}. "
         f"`tallymark topics check` names the way back."
     )

@@ -16,7 +16,7 @@ from confluent_kafka import Message
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.crash_points import reach
 from pipeline.engine.ledger import NOTHING_YET
-from pipeline.engine.lineage import Lineage, Refused
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.restore import Reader, Span
 from pipeline.engine.table import Damaged, Item, Restored, Table
 from pipeline.records import Counts
@@ -57,7 +57,7 @@ def open_table(wanted: Restoration, reader: Reader) -> tuple[Table, int]:
     if wanted.needs_refill:
         return _whole(wanted), 0
     if span.end < wanted.counts.changelog_end:
-        raise Refused(
+        raise LineageRefused(
             f"{wanted.changelog.topic}/{wanted.shard} ends at offset {span.end}, and had reached "
             f"{wanted.counts.changelog_end}: records of it are lost. Bring them back from a copy of the cluster."
         )
@@ -65,7 +65,7 @@ def open_table(wanted: Restoration, reader: Reader) -> tuple[Table, int]:
     records = _catch_up(wanted, reader, span, table)
     if wanted.counts.offset == NOTHING_YET and (records or table.restored() is not None):
         table.close()
-        raise Refused(
+        raise LineageRefused(
             f"{wanted.changelog.topic}/{wanted.shard} holds state, and there are no counts that belong to it: the "
             f"meta topic of {wanted.counts.stage} was lost. `tallymark topics check` names the way back."
         )
@@ -87,7 +87,7 @@ def _whole(wanted: Restoration) -> Table:
         or not wanted.lineage.is_given_up(topic, local.changelog_id)
     ):
         table.close()
-        raise Refused(
+        raise LineageRefused(
             f"{topic} was made anew, and the table in {wanted.path} does not hold the whole state of partition "
             f"{wanted.shard}. Start the worker that has it in its state_dir, or bring the topic back from a copy."
         )
@@ -117,14 +117,14 @@ def _trusted(wanted: Restoration, span: Span) -> Table:
     if local.changelog_id == wanted.changelog_id:
         if local.next_offset > span.end:
             table.close()
-            raise Refused(
+            raise LineageRefused(
                 f"{place} ends at offset {span.end}, and the table in {wanted.path} has read it up to "
                 f"{local.next_offset}: records of it are lost. Bring them back from a copy of the cluster."
             )
         return table
     table.close()
     if wanted.changelog.topic not in wanted.ids:
-        raise Refused(
+        raise LineageRefused(
             f"The table in {wanted.path} was made from another {wanted.changelog.topic} (id {local.changelog_id}, "
             f"the cluster has {wanted.changelog_id}). Is this the right cluster? To begin anew, remove the folder."
         )

@@ -20,7 +20,7 @@ from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
 from pipeline.engine.crash_points import reach
 from pipeline.engine.ledger import NOTHING_YET, Kept
-from pipeline.engine.lineage import Lineage, Refused
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.local_state import Restoration, open_table, refill
 from pipeline.engine.producer import Headers, TransactionalProducer
 from pipeline.engine.restore import Reader
@@ -260,7 +260,7 @@ class Partition:
         wanted, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
         while self._cluster.followed() < wanted:
             if time.monotonic() > deadline:
-                raise Refused(
+                raise LineageRefused(
                     f"{self.spec.stage} has worked with revision {wanted} of the definitions, and the topic holds "
                     f"only {self._cluster.followed()}: definitions are lost. `tallymark topics check` names the way "
                     "back."
@@ -311,7 +311,7 @@ class Partition:
         counted = self.counts.offset + 1 - self.counts.base if self.counts.offset >= 0 else None
         start = next((one for one in (committed, counted) if one is not None), span.first)
         if not span.first <= start <= span.end:
-            raise Refused(
+            raise LineageRefused(
                 f"{self.position.topic}/{self.position.partition} holds offsets {span.first} to {span.end}, and "
                 f"{self.spec.stage} has read up to {start}: records went before they were counted."
             )
@@ -323,7 +323,7 @@ class Partition:
         """Raises Refused if a record lies behind the counts and before the committed offset: both go together."""
         for batch in reader.read(self.position.topic, self.position.partition, counted, committed):
             if batch:
-                raise Refused(
+                raise LineageRefused(
                     f"{self.spec.stage} has read {self.position.topic}/{self.position.partition} up to offset "
                     f"{committed}, and its counts end at {counted}: records of {self.spec.meta} are lost. "
                     "`tallymark topics check` names the way back."

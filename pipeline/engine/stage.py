@@ -23,7 +23,7 @@ from faust.types import TP
 from pipeline.engine import metrics
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import reach
-from pipeline.engine.lineage import Refused
+from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.partition import Cluster, Partition, Spec
 from pipeline.engine.producer import COMMIT_TIMEOUT_S, INIT_TIMEOUT_S
 from pipeline.engine.table import Damaged
@@ -105,7 +105,7 @@ class Stage:
             await committing
         partition = self.partitions.get(chunk.position)
         if not self.spec.is_used(chunk.position):
-            raise Refused(
+            raise LineageRefused(
                 f"{chunk.topic}/{chunk.partition} holds records, and only the first {self.spec.shards} partitions of "
                 f"that topic are used. Who wrote them?"
             )
@@ -179,7 +179,7 @@ class Stage:
         if isinstance(error, Unavailable):
             code = EXIT_UNAVAILABLE
             log.error("%s stops, to start afresh: %s", self.spec.stage, error)
-        elif isinstance(error, Refused | Damaged):
+        elif isinstance(error, LineageRefused | Damaged):
             log.critical("%s stops: %s", self.spec.stage, error)
         else:
             log.critical("%s stops", self.spec.stage, exc_info=error)

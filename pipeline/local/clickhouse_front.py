@@ -245,7 +245,7 @@ def serve(folder: Path, port: int, password: str) -> None:
     """Serves the folder until SIGTERM or SIGINT; statements under way are finished first."""
     folder.mkdir(parents=True, exist_ok=True)
     server = _Server(port, folder, password)
-    watch = free_space.Watch(folder, lambda: free_space.end_process(folder))
+    watch = free_space.SpaceWatch(folder, lambda: free_space.end_process(folder))
 
     def stop(*_: object) -> None:
         threading.Thread(target=server.shutdown, name="stop").start()

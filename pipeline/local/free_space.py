@@ -36,7 +36,7 @@ def is_full(folder: Path) -> bool:
     return found.f_bavail * found.f_frsize < FULL_BYTES
 
 
-class Watch:
+class SpaceWatch:
     """Looks at the folder's disk from a thread, and calls `when_full` each time that it becomes full."""
 
     def __init__(self, folder: Path, when_full: Callable[[], None]) -> None:

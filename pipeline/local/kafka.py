@@ -27,7 +27,7 @@ JARS = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 DOWNLOAD_MB = 45
 CLASSPATH_FILE = Path("~/.cache/tallymark/kafka-4.1.0-simple.classpath").expanduser()
 
-Say = Callable[[str], None]
+Announce = Callable[[str], None]
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -74,7 +74,7 @@ class Kafka:
         port: int,
         *,
         heap_mb: int = 320,
-        say: Say | None = None,
+        say: Announce | None = None,
         least_free_mb: int = LEAST_FREE_MB,
     ) -> None:
         self.folder = folder.absolute() / "kafka"
@@ -213,7 +213,7 @@ class Kafka:
             raise Unavailable(f"Kafka's data folder could not be made: {(done.stdout + done.stderr).strip()}")
 
 
-def classpath(say: Say | None = None) -> str:
+def classpath(say: Announce | None = None) -> str:
     """Kafka's jars as a Java class path, fetched once. Raises Unavailable when they cannot be."""
     with contextlib.suppress(FileNotFoundError):
         remembered = CLASSPATH_FILE.read_text()

@@ -61,7 +61,7 @@ _FOLDERS = ("clickhouse", "kafka", "redis", "state", "logs")
 # Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
 _STAGE, _API, _STORE, _BROKER = (0, 6.0), (1, 2.0), (2, 4.0), (3, 3.0)
 
-Command = Callable[[str], list[str]]
+CommandLine = Callable[[str], list[str]]
 
 
 def own_command(name: str) -> list[str]:
@@ -71,7 +71,7 @@ def own_command(name: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Worker:
+class StageProcess:
     """One worker of one stage and where its metrics are."""
 
     name: str
@@ -97,7 +97,7 @@ class Stack:
         folder: Path,
         workers: int = 1,
         say: Say | None = None,
-        command: Command = own_command,
+        command: CommandLine = own_command,
         wanted_ports: Mapping[str, int] = DEFAULT_PORTS,
         receiver_port: int = RECEIVER_PORT,
         recreate_lost: Sequence[str] = (),
@@ -113,7 +113,7 @@ class Stack:
         self._lock: IO[str] | None = None
         self._secrets_key = ""
         self.ports: dict[str, int] = {}
-        self.workers: list[Worker] = []
+        self.workers: list[StageProcess] = []
         self.settings = Settings.model_construct()
 
     @property
@@ -242,7 +242,7 @@ class Stack:
                 if self._wanted_ports["kafka"]
                 else process.free_port()
             )
-            self.workers.append(Worker(f"{stage}-{number}", stage, port))
+            self.workers.append(StageProcess(f"{stage}-{number}", stage, port))
             port += 1
         kept = settings_module.load()
         self._secrets_key = secret_files.secrets_key(self.folder, kept.secrets_key.get_secret_value())
@@ -280,7 +280,7 @@ class Stack:
             services.append(Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE))
         return services
 
-    def _worker_service(self, worker: Worker) -> Service:
+    def _worker_service(self, worker: StageProcess) -> Service:
         def spawn() -> process.Process:
             environment = self._environment(metrics_port=str(worker.metrics_port))
             return process.spawn(self._command(worker.stage), log, environment)
@@ -362,7 +362,7 @@ def _toml(values: Mapping[str, str | int | float]) -> str:
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]) + "\n"
 
 
-def _metrics_url(state_dir: Path, worker: Worker, pid: int) -> str:
+def _metrics_url(state_dir: Path, worker: StageProcess, pid: int) -> str:
     """Where a worker serves its metrics, as it wrote into its folder: "" nowhere. Until then, where it is to."""
     for file in state_dir.glob(f"{worker.stage}-*/{METRICS_FILE}"):
         wrote, _, url = file.read_text("utf-8").strip().partition(" ")

@@ -20,7 +20,7 @@ Ask = Callable[[], object]  # raises Unavailable, with the service's own message
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServiceAnswer:
     """What became of one question. detail: why not, for a person. value: what `Ask` gave."""
 
     ok: bool
@@ -36,7 +36,7 @@ class Probe:
         self._ask = ask
         self._changed = threading.Condition()
         self._asked_s: float | None = None  # since when a question is under way
-        self._answer: Answer | None = None
+        self._answer: ServiceAnswer | None = None
         self._answered_s = 0.0
 
     def begin(self, fresh_s: float) -> None:
@@ -48,28 +48,30 @@ class Probe:
             self._asked_s, self._answer = now_s, None
         threading.Thread(target=self._run, name=f"probe-{self.name}", daemon=True).start()
 
-    def wait(self, deadline_s: float) -> Answer:
+    def wait(self, deadline_s: float) -> ServiceAnswer:
         """The answer, at the latest when `time.monotonic()` is `deadline_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._answer is not None, max(0.0, deadline_s - time.monotonic()))
             if self._answer is not None:
                 return self._answer
             since_s = time.monotonic() - (self._asked_s or time.monotonic())
-            return Answer(False, f"no answer for {since_s:.0f} s")
+            return ServiceAnswer(False, f"no answer for {since_s:.0f} s")
 
     def _run(self) -> None:
-        answer = Answer(False, "the question failed; the log says why")
+        answer = ServiceAnswer(False, "the question failed; the log says why")
         try:
-            answer = Answer(True, value=self._ask())
+            answer = ServiceAnswer(True, value=self._ask())
         except (Unavailable, Broken) as error:
-            answer = Answer(False, str(error))
+            answer = ServiceAnswer(False, str(error))
         finally:
             with self._changed:
                 self._answer, self._answered_s, self._asked_s = answer, time.monotonic(), None
                 self._changed.notify_all()
 
 
-def ask(probes: Mapping[str, Probe], limit_s: float = LIMIT_S, fresh_s: float = FRESH_S) -> dict[str, Answer]:
+def ask(
+    probes: Mapping[str, Probe], limit_s: float = LIMIT_S, fresh_s: float = FRESH_S
+) -> dict[str, ServiceAnswer]:
     """All answers by name, after at most `limit_s`; none is older than `fresh_s`."""
     for probe in probes.values():
         probe.begin(fresh_s)

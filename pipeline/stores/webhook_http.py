@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from pipeline.core.notifications.safe_address import STRICT, Policy, check_addresses, target
+from pipeline.core.notifications.safe_address import STRICT, AddressPolicy, check_addresses, target
 from pipeline.errors import Rejected
 
 ANSWER_BYTES = (
@@ -63,7 +63,7 @@ class Sender:
     def __init__(
         self,
         timeout_s: float,
-        policy: Policy = STRICT,
+        policy: AddressPolicy = STRICT,
         *,
         resolve: Resolve | None = None,
         trusted: str = "",
@@ -134,7 +134,7 @@ class Sender:
 class _Checked(AbstractResolver):
     """What a connection is made to: every address of the name is allowed, or there is no connection."""
 
-    def __init__(self, resolve: Resolve, policy: Policy) -> None:
+    def __init__(self, resolve: Resolve, policy: AddressPolicy) -> None:
         self._resolve = resolve
         self._policy = policy
 

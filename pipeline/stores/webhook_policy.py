@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from pipeline.core.notifications.safe_address import Policy, allowed_hosts
+from pipeline.core.notifications.safe_address import AddressPolicy, allowed_hosts
 from pipeline.settings import Settings
 
 _DEFAULT_PORTS = {
@@ -20,9 +20,9 @@ _DEFAULT_PORTS = {
 }
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: Settings) -> AddressPolicy:
     """Raises Rejected `bad-setting` for a wrong webhook_allow_hosts."""
-    return Policy(
+    return AddressPolicy(
         settings.webhook_allow_http, allowed_hosts(settings.webhook_allow_hosts), frozenset(_own(settings))
     )
 

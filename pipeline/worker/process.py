@@ -22,9 +22,9 @@ import msgspec
 import uvloop
 
 from pipeline.agents import health
-from pipeline.agents.definitions import Following
+from pipeline.agents.definitions import DefinitionsFollower
 from pipeline.engine import crash_points
-from pipeline.engine.lineage import Lineage, Refused
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage, credentials
@@ -36,9 +36,9 @@ from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
-from pipeline.stores.readiness import Answer
+from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
-from pipeline.worker.wiring import Parts, parts_of
+from pipeline.worker.wiring import StageWiring, wire
 
 log = logging.getLogger("tallymark.worker")
 
@@ -60,21 +60,21 @@ def main(stage: str, settings: Settings) -> None:
     uvloop.install()
     declared = topics.load(settings)
     identity = _checked_topics(settings, stage, declared)
-    parts = parts_of(stage, settings, declared)
+    wiring = wire(stage, settings, declared)
     crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}
     group = GROUP_PREFIX + stage
     made = Stage(
-        parts.spec,
+        wiring.spec,
         Cluster(
             config,
             group,
             group_metadata(config, group),
             identity.ids,
             identity.replaced,
-            _followed(parts.follows),
+            _followed(wiring.follows),
         ),
         worker_id=worker_id,
         bootstrap=settings.kafka,
@@ -82,15 +82,15 @@ def main(stage: str, settings: Settings) -> None:
         session_timeout_s=settings.session_timeout_s,
         security=credentials(config),
     )
-    parts.create(made)
+    wiring.create(made)
     metrics_url = health.serve(
-        settings.metrics_host, settings.metrics_port, _readiness(settings, made, parts)
+        settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring)
     )
     (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
-    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, parts.follows))
+    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
     made.on_owned = heartbeat.now
-    if parts.follows is not None:
-        parts.follows.start(heartbeat.now, made.fail)
+    if wiring.follows is not None:
+        wiring.follows.start(heartbeat.now, made.fail)
     heartbeat.start()
     _watch_topics(settings, identity.ids, made)
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder)
@@ -113,7 +113,7 @@ def _run(stage: Stage) -> None:
     worker.execute_from_commandline()
 
 
-def _report(stage: Stage, follows: Following | None) -> Callable[[Worker], Worker]:
+def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Worker], Worker]:
     def report(worker: Worker) -> Worker:
         owned = [f"{topic}/{number}" for topic, number in sorted(stage.partitions)]
         revision = follows.revision if follows is not None else 0
@@ -142,19 +142,19 @@ def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic
     return topic_ids.read(settings, own).lineage(own)
 
 
-def _followed(follows: Following | None) -> Callable[[], int]:
+def _followed(follows: DefinitionsFollower | None) -> Callable[[], int]:
     return (lambda: 0) if follows is None else (lambda: follows.revision)
 
 
 def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> None:
     """Ends the process when a topic that its state was made with is not there any more."""
-    watch = topic_ids.Watch(settings, ids)
+    watch = topic_ids.TopicWatch(settings, ids)
 
     def look() -> None:
         while True:
             time.sleep(LOOK_S)
             if sentence := watch.look():
-                stage.fail(Refused(f"{sentence} `tallymark topics check` names the way back."))
+                stage.fail(LineageRefused(f"{sentence} `tallymark topics check` names the way back."))
 
     threading.Thread(target=look, name="topics", daemon=True).start()
 
@@ -174,12 +174,12 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
     raise Broken(f"{MOST_WORKERS} workers of {stage} hold folders in {state_dir}.")
 
 
-def _readiness(settings: Settings, stage: Stage, parts: Parts) -> health.Report:
+def _readiness(settings: Settings, stage: Stage, wiring: StageWiring) -> health.ReportReadiness:
     """Whether the stage can work: Kafka, what else it needs, and that its partitions are open."""
-    probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **parts.needs})
+    probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **wiring.needs})
 
-    def report() -> dict[str, Answer]:
-        opened = Answer(
+    def report() -> dict[str, ServiceAnswer]:
+        opened = ServiceAnswer(
             stage.has_taken_over, "" if stage.has_taken_over else "partitions are being taken over"
         )
         return {**readiness.ask(probes), "partitions": opened}

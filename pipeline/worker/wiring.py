@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pipeline.agents.definitions import Following, Meters
+from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.http_batch import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
@@ -26,7 +26,7 @@ Declared = Mapping[str, Topic]
 
 
 @dataclass(frozen=True)
-class Parts:
+class StageWiring:
     """What a stage is made of: its spec, what makes its agents, and which definitions it follows.
 
     needs: services without which it cannot work, beside Kafka: how to find out whether each answers.
@@ -34,11 +34,11 @@ class Parts:
 
     spec: Spec
     create: Callable[[Stage], None]
-    follows: Following | None = None
+    follows: DefinitionsFollower | None = None
     needs: Mapping[str, Ask] = field(default_factory=dict)
 
 
-def parts_of(stage: str, settings: Settings, declared: Declared) -> Parts:
+def wire(stage: str, settings: Settings, declared: Declared) -> StageWiring:
     """The parts of a stage. Raises Rejected if there is no such stage, or a setting that it needs is empty."""
     made = _STAGES.get(stage)
     if made is None:
@@ -60,7 +60,7 @@ def _clickhouse(settings: Settings) -> Ask:
     return connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()).ping
 
 
-def _ingest(settings: Settings, declared: Declared) -> Parts:
+def _ingest(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import ingest
     from pipeline.core.metering.event import Limits
 
@@ -71,19 +71,19 @@ def _ingest(settings: Settings, declared: Declared) -> Parts:
         max_event_bytes=settings.max_event_bytes,
     )
     partitions = declared["events-accepted"].partitions
-    return Parts(
+    return StageWiring(
         Spec("ingest", (*namespaces, HTTP_EVENTS), "ingest-meta", resizable=(*namespaces, HTTP_EVENTS)),
         lambda made: ingest.create(made, namespaces, partitions, limits),
     )
 
 
-def _dedupe(settings: Settings, declared: Declared) -> Parts:
+def _dedupe(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import dedupe
 
     partitions = declared["events-unique"].partitions
     kept_ms = [declared[name].retention_ms for name in (*_namespaces(declared), HTTP_EVENTS)]
     lag_ms = max(kept_ms) if topics.FOREVER not in kept_ms else FOREVER_MS
-    return Parts(
+    return StageWiring(
         Spec("dedupe", ("events-accepted",), "dedupe-meta", dedupe.CHANGELOG),
         lambda made: dedupe.create(
             made, partitions, (settings.horizon_s + settings.future_limit_s) * 1000, lag_ms
@@ -91,34 +91,34 @@ def _dedupe(settings: Settings, declared: Declared) -> Parts:
     )
 
 
-def _aggregate(settings: Settings, declared: Declared) -> Parts:
+def _aggregate(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import aggregate
 
-    meters = Meters(settings)
-    return Parts(
+    meters = MetersFollower(settings)
+    return StageWiring(
         Spec("aggregate", ("events-unique",), "aggregate-meta", aggregate.CHANGELOG),
         lambda made: aggregate.create(made, meters.current, settings.horizon_s),
         meters,
     )
 
 
-def _sink(settings: Settings, declared: Declared) -> Parts:
+def _sink(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import sink, sink_rows
 
-    return Parts(
+    return StageWiring(
         Spec("sink", sink_rows.INPUTS),
         lambda made: sink.create(made, settings),
         needs={"clickhouse": _clickhouse(settings)},
     )
 
 
-def _backfill(settings: Settings, declared: Declared) -> Parts:
+def _backfill(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import backfill
     from pipeline.stores.clickhouse.connect import connect
 
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-    meters = Meters(settings)
-    return Parts(
+    meters = MetersFollower(settings)
+    return StageWiring(
         Spec("backfill", (backfill.TOPIC,), "backfill-meta", backfill.CHANGELOG),
         lambda made: backfill.create(made, store, meters.current, declared["usage"].partitions),
         meters,
@@ -126,20 +126,20 @@ def _backfill(settings: Settings, declared: Declared) -> Parts:
     )
 
 
-def _attribute(settings: Settings, declared: Declared) -> Parts:
+def _attribute(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import attribute
 
     holders = Holders()
-    following = Following(settings, holders.update)
+    following = DefinitionsFollower(settings, holders.update)
     partitions = declared["customer-usage"].partitions
-    return Parts(
+    return StageWiring(
         Spec("attribute", ("usage",), "attribute-meta", attribute.CHANGELOG),
         lambda made: attribute.create(made, holders, lambda: following.revision, partitions),
         following,
     )
 
 
-def _alert(settings: Settings, declared: Declared) -> Parts:
+def _alert(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import alert
     from pipeline.agents.alert_seeding import Seeding
     from pipeline.agents.clock import Agenda, Clock
@@ -160,14 +160,14 @@ def _alert(settings: Settings, declared: Declared) -> Parts:
         Clock(settings, alert.INPUT, agenda, alert.clock_value).start()
         seeding.start(made.fail)
 
-    return Parts(
+    return StageWiring(
         Spec("alert", (alert.INPUT,), "alert-meta", alert.CHANGELOG),
         create,
-        Following(settings, known.update),
+        DefinitionsFollower(settings, known.update),
     )
 
 
-def _live(settings: Settings, declared: Declared) -> Parts:
+def _live(settings: Settings, declared: Declared) -> StageWiring:
     if not settings.redis:
         raise Rejected("no-redis", "The stage live copies balances to Redis, and the setting redis is empty.")
     from pipeline.agents import live
@@ -176,14 +176,14 @@ def _live(settings: Settings, declared: Declared) -> Parts:
 
     keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
     writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
-    return Parts(
+    return StageWiring(
         Spec("live", (live.INPUT,)),
         lambda made: live.create(made, writer),
         needs={"redis": lambda: redis_probe.writes(settings)},
     )
 
 
-def _webhook(settings: Settings, declared: Declared) -> Parts:
+def _webhook(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import webhook
     from pipeline.agents.webhook_endpoints import Endpoints
     from pipeline.core.values.sealed import Seal
@@ -191,27 +191,27 @@ def _webhook(settings: Settings, declared: Declared) -> Parts:
     endpoints = Endpoints(Seal.of(settings.secrets_key.get_secret_value()))
     partitions = declared[webhook.WORK].partitions
     inputs = (webhook.ALERTS, webhook.WORK)
-    return Parts(
+    return StageWiring(
         Spec("webhook", inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
         lambda made: webhook.create(made, settings, partitions, endpoints),
-        Following(settings, endpoints.update),
+        DefinitionsFollower(settings, endpoints.update),
     )
 
 
-def _control(settings: Settings, declared: Declared) -> Parts:
+def _control(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import control, control_answers
 
     partitions = control.Partitions(declared["backfill-work"].partitions, declared["webhook-work"].partitions)
     config = kafka.client_config(settings) | {"log_level": 0}
     read_answers = control_answers.reader(config, "tallymark-control")
-    return Parts(
+    return StageWiring(
         # Somebody waits for each command; what comes while one is committed is decided together.
         Spec("control", ("commands",), "control-meta", control.CHANGELOG, gathers=False),
         lambda made: control.create(made, partitions, read_answers),
     )
 
 
-_STAGES: Mapping[str, Callable[[Settings, Declared], Parts]] = {
+_STAGES: Mapping[str, Callable[[Settings, Declared], StageWiring]] = {
     "ingest": _ingest,
     "dedupe": _dedupe,
     "aggregate": _aggregate,

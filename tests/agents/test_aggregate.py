@@ -29,7 +29,7 @@ from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.packing import PACK_BYTES
 from pipeline.engine.table import Overlay, Table
 from pipeline.records import Event, Settled, Window
-from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 AGE_S = 10 * HOUR_S
@@ -48,7 +48,7 @@ METERS = MeterIndex(
 
 
 class Committed(dict[bytes, bytes]):
-    """What engine.table.Table holds: an overlay's changes show only once they are committed."""
+    """What engine.table.KeyedBytes holds: an overlay's changes show only once they are committed."""
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         return [self.get(key) for key in keys]
@@ -83,13 +83,13 @@ def run(
     table: Committed | None = None,
     counted_offset: int = -1,
     closing: Closing | None = None,
-) -> Working:
+) -> FakeTransactions:
     """One chunk, committed."""
     numbered = records if isinstance(records, dict) else dict(enumerate(records))
     values = {offset: msgspec.json.encode(events) for offset, events in numbered.items()}
     table = Committed() if table is None else table
     overlay = table.overlay()
-    working = Working(
+    working = FakeTransactions(
         chunk_of("events-unique", values, partition=3), cast(DictTable, overlay), counted_offset
     )
     fill(working.transaction, lambda: (METERS, REVISION), closing or Closing(AGE_S))
@@ -97,17 +97,17 @@ def run(
     return working
 
 
-def windows(working: Working) -> list[Window]:
+def windows(working: FakeTransactions) -> list[Window]:
     sent = working.to("usage")
     return [window for one in sent for window in msgspec.json.decode(one.value or b"", type=list[Window])]
 
 
-def settled(working: Working) -> list[Settled]:
+def settled(working: FakeTransactions) -> list[Settled]:
     sent = working.to("events-settled")
     return [each for one in sent for each in msgspec.json.decode(one.value or b"", type=list[Settled])]
 
 
-def fates(working: Working) -> list[tuple[str, str]]:
+def fates(working: FakeTransactions) -> list[tuple[str, str]]:
     return [(each.fate, each.reason) for each in settled(working)]
 
 
@@ -329,13 +329,13 @@ def test_a_swept_state_is_not_scanned_again() -> None:
 
 def marked(
     table: Committed, records: dict[int, tuple[bytes | None, list[Event]]], revision: int = REVISION
-) -> Working:
+) -> FakeTransactions:
     """One chunk of records with keys, committed."""
     overlay = table.overlay()
     chunk = chunk_of("events-unique", {o: msgspec.json.encode(events) for o, (_, events) in records.items()})
     for record, (key, _) in zip(chunk.records, records.values(), strict=True):
         cast(FakeRecord, record).key = key
-    working = Working(chunk, cast(DictTable, overlay))
+    working = FakeTransactions(chunk, cast(DictTable, overlay))
     fill(working.transaction, lambda: (METERS, revision), Closing(AGE_S))
     table.commit(overlay)
     return working
@@ -358,7 +358,7 @@ def test_behind_a_mark_nobody_decides_by_older_definitions() -> None:
     def least(key: bytes | None) -> int:
         chunk = chunk_of("events-unique", [b"[]"])
         cast(FakeRecord, chunk.records[0]).key = key
-        working = Working(chunk, cast(DictTable, table.overlay()))
+        working = FakeTransactions(chunk, cast(DictTable, table.overlay()))
         return barriers.least_revision(working.transaction)
 
     assert [least(None), least(b"meter/3/start")] == [0, 3]

@@ -32,7 +32,7 @@ from tests.fixtures.alert_desk import (
     volume,
     watch,
 )
-from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 AT_S_TEXT = "2026-01-01T00:00:00Z"
 EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 180), st.integers(0, 30))
@@ -225,7 +225,7 @@ def test_a_timer_that_was_moved_is_due_once_at_its_new_time() -> None:
 def test_the_next_owner_waits_for_the_definitions_that_were_known() -> None:
     made, _, _ = desk()
     made.do("entitlement.create", METERED)
-    working = Working(chunk_of("customer-usage", [b"[]"]), made.table)
+    working = FakeTransactions(chunk_of("customer-usage", [b"[]"]), made.table)
     assert kept_revision(working.transaction) == made.log.revision > 0
 
 
@@ -245,7 +245,7 @@ def test_usage_from_before_is_asked_for_until_it_is_in() -> None:
     windows = [usage.event("a", AT_S - 40 * DAY_S, 50), usage.event("b", AT_S - 9 * DAY_S, 30)]
     made.use([windows[1]], AT_S + 61)  # came live as well
     made.use(usage.stored(), AT_S + 62, customer)
-    made.known.agenda._items[0][job.said] = None
+    made.known.agenda._items[0][job.done_record] = None
     made.clock(AT_S + 63)
     made.clock(AT_S + 64)
     assert made.jobs == [job, job]

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.agents import alert_seeding as module
 from pipeline.agents.alert_seeding import Job, Seeding
-from pipeline.agents.barriers import mark_revision
+from pipeline.agents.barriers import barrier_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
@@ -104,7 +104,7 @@ def test_marks_go_first_and_what_is_stored_is_said_to_the_customers_partition(st
     assert [(topic, value, partition) for topic, _, value, partition in marks] == [
         ("usage", b"[]", partition) for partition in range(PARTITIONS)
     ]
-    assert {mark_revision(key or b"") for _, key, _, _ in marks} == {17}
+    assert {barrier_revision(key or b"") for _, key, _, _ in marks} == {17}
     target = customer_hash("default", customer) % PARTITIONS
     found = windows(producer)
     assert {partition for partition, _ in found} == {target}

@@ -11,7 +11,7 @@ from pipeline.core.definitions.attribution_history import Holding
 from pipeline.core.metering.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
 from tests.core.customers.test_attribution import definition, window
-from tests.fixtures.fake_transaction import Working, chunk_of
+from tests.fixtures.fake_transaction import FakeTransactions, chunk_of
 
 PARTITIONS = 4
 
@@ -29,7 +29,7 @@ def packed(*windows: Window) -> bytes:
 
 def test_windows_go_to_the_partition_of_their_customer_in_order() -> None:
     windows = [window(name, minute * 60) for minute in range(5) for name in ("ann", "bob", "cy", "nobody")]
-    working = Working(chunk_of("usage", [packed(*windows[:7]), packed(*windows[7:])]))
+    working = FakeTransactions(chunk_of("usage", [packed(*windows[:7]), packed(*windows[7:])]))
     fill(working.transaction, holders(), PARTITIONS)
     found: list[CustomerWindow] = []
     for sent in working.to("customer-usage"):
@@ -44,7 +44,7 @@ def test_windows_go_to_the_partition_of_their_customer_in_order() -> None:
 
 
 def test_a_replay_is_not_counted_again() -> None:
-    working = Working(
+    working = FakeTransactions(
         chunk_of("usage", [packed(window("ann", 0)), packed(window("bob", 0))]), counted_offset=0
     )
     fill(working.transaction, holders(), PARTITIONS)
@@ -53,7 +53,7 @@ def test_a_replay_is_not_counted_again() -> None:
 
 
 def test_without_anything_watched_nothing_is_written() -> None:
-    working = Working(chunk_of("usage", [packed(window("ann", 0))]))
+    working = FakeTransactions(chunk_of("usage", [packed(window("ann", 0))]))
     fill(working.transaction, Holders(), PARTITIONS)
     assert working.sent == []
 
@@ -61,8 +61,8 @@ def test_without_anything_watched_nothing_is_written() -> None:
 def test_marks_say_which_definitions_hold_from_there_on() -> None:
     chunk = chunk_of("usage", [b"[]", packed(window("ann", 0))])
     chunk.records[0].key = b"seed/41/x"  # type: ignore[misc]
-    working = Working(chunk)
+    working = FakeTransactions(chunk)
     fill(working.transaction, holders(), PARTITIONS)
     assert len(working.sent) == 1
-    later = Working(chunk_of("usage", [packed(window("ann", 0))]), working.table)
+    later = FakeTransactions(chunk_of("usage", [packed(window("ann", 0))]), working.table)
     assert least_revision(later.transaction) == 41

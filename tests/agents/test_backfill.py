@@ -10,18 +10,18 @@ import pytest
 
 from pipeline.agents import backfill
 from pipeline.agents.backfill import PAGES, fill, look
-from pipeline.core.metering.backfill import Found, Page, Stored, seeds
+from pipeline.core.metering.backfill import BackfillEvent, BackfillInput, BackfillPage, seeds
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
-from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 BODY: dict[str, object] = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
 INDEX = MeterIndex([define(BODY, 5)])
 START_S = 1_704_067_200
 PARTITIONS = 4
-KNOWN = Found(known=True)
+KNOWN = BackfillInput(known=True)
 COUNTED = "/meter/m/5/counted"
 
 
@@ -30,26 +30,26 @@ def seed(state: str = "new", meter_id: int = 5, **more: Any) -> Backfill:
     return msgspec.structs.replace(seeds(definition, PARTITIONS)[1], state=state, **more)
 
 
-def stored(place: int, subject: str = "a", fate: Any = "unmetered") -> Stored:
+def stored(place: int, subject: str = "a", fate: Any = "unmetered") -> BackfillEvent:
     event = Event(
         "default", "s", str(place), "t", subject, START_S * 10**9, 1, "events", 0, place, msgspec.Raw(b"{}")
     )
-    return Stored(event, fate, "", [], 2, 2, "", [], [], 0, [])
+    return BackfillEvent(event, fate, "", [], 2, 2, "", [], [], 0, [])
 
 
 def run(
     works: Mapping[int, Backfill],
-    found: list[Found],
+    found: list[BackfillInput],
     table: DictTable | None = None,
     counted_offset: int = -1,
-) -> Working:
+) -> FakeTransactions:
     values = {offset: msgspec.json.encode(work) for offset, work in works.items()}
-    working = Working(chunk_of("backfill-work", values, partition=1), table, counted_offset)
+    working = FakeTransactions(chunk_of("backfill-work", values, partition=1), table, counted_offset)
     fill(working.transaction, found, PARTITIONS)
     return working
 
 
-def following(working: Working) -> list[Backfill]:
+def following(working: FakeTransactions) -> list[Backfill]:
     return [msgspec.json.decode(one.value or b"", type=Backfill) for one in working.to("backfill-work")]
 
 
@@ -64,7 +64,7 @@ def test_a_new_meter_is_marked_in_the_partition_of_its_shard() -> None:
 
 def test_what_a_page_becomes_goes_where_its_subjects_live() -> None:
     subjects = [f"subject-{place}" for place in range(20)]
-    page = Page(
+    page = BackfillPage(
         [stored(place, subject) for place, subject in enumerate(subjects)], (START_S + 60, "", 0, 0), 60, 99
     )
     working = run({3: seed("copying")}, [KNOWN._replace(page=page)])
@@ -90,7 +90,7 @@ def test_what_a_page_becomes_goes_where_its_subjects_live() -> None:
 
 
 def test_a_replay_says_the_same_and_counts_only_what_is_not_counted() -> None:
-    table, page = DictTable(), Page([stored(0), stored(1)], None, 60, 2)
+    table, page = DictTable(), BackfillPage([stored(0), stored(1)], None, 60, 2)
     first = run({3: seed("copying")}, [KNOWN._replace(page=page)], table)
     again = run({3: seed("copying")}, [KNOWN._replace(page=page)], table, counted_offset=3)
     assert again.sent == first.sent
@@ -100,7 +100,7 @@ def test_a_replay_says_the_same_and_counts_only_what_is_not_counted() -> None:
 
 
 def test_the_end_is_marked_everywhere() -> None:
-    working = run({3: seed("copying")}, [KNOWN._replace(page=Page([], None, 60, 0))])
+    working = run({3: seed("copying")}, [KNOWN._replace(page=BackfillPage([], None, 60, 0))])
     for topic in ("events-settled", "usage"):
         assert [(one.partition, one.key) for one in working.to(topic)] == [
             (partition, b"meter/5/end/1") for partition in range(PARTITIONS)
@@ -108,7 +108,7 @@ def test_the_end_is_marked_everywhere() -> None:
     assert [work.state for work in following(working)] == ["landing"]
     over = run({4: following(working)[0]}, [KNOWN._replace(landed=True)], working.table)
     assert [work.state for work in following(over)] == ["done"]
-    assert run({5: following(over)[0]}, [Found()], working.table).sent == []
+    assert run({5: following(over)[0]}, [BackfillInput()], working.table).sent == []
 
 
 class Asked:
@@ -119,9 +119,9 @@ class Asked:
         self.marks: list[bytes] = []
         self._stored = marks
 
-        def page(_: object, work: Backfill) -> Page:
+        def page(_: object, work: Backfill) -> BackfillPage:
             self.pages += 1
-            return Page([], None, 60, 0)
+            return BackfillPage([], None, 60, 0)
 
         def landed(_: object, mark: bytes) -> int:
             self.marks.append(mark)
@@ -130,7 +130,7 @@ class Asked:
         monkeypatch.setattr(backfill, "page", page)
         monkeypatch.setattr(backfill, "landed", landed)
 
-    def look(self, *works: Backfill, index: MeterIndex = INDEX, revision: int = 9) -> list[Found]:
+    def look(self, *works: Backfill, index: MeterIndex = INDEX, revision: int = 9) -> list[BackfillInput]:
         return look(works, self, index, revision)  # type: ignore[arg-type]
 
 
@@ -161,13 +161,13 @@ def test_one_chunk_reads_few_pages_and_puts_off_the_rest(monkeypatch: pytest.Mon
 
 def test_only_a_meter_that_is_known_can_have_been_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, empty = Asked(monkeypatch), MeterIndex([])
-    assert asked.look(seed(), index=empty, revision=4)[0] == Found()
-    assert asked.look(seed("copying"), index=empty, revision=6)[0] == Found(known=True, deleted=True)
+    assert asked.look(seed(), index=empty, revision=4)[0] == BackfillInput()
+    assert asked.look(seed("copying"), index=empty, revision=6)[0] == BackfillInput(known=True, deleted=True)
     assert not asked.look(seed("copying"))[0].deleted
     assert asked.pages == 1
 
 
 def test_a_finished_one_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch)
-    assert asked.look(seed("done"), seed("stopped")) == [Found(), Found()]
+    assert asked.look(seed("done"), seed("stopped")) == [BackfillInput(), BackfillInput()]
     assert (asked.pages, asked.marks) == (0, [])

@@ -20,7 +20,7 @@ from pipeline.core.definitions.kinds import SUBJECT_KEY
 from pipeline.engine.table import Item, Overlay, Restored, Table
 from pipeline.errors import Broken
 from pipeline.records import Audit, Command, Definition, Reply
-from tests.fixtures.fake_transaction import DictTable, FakeRecord, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 AT_MS = 1_700_000_000_000
 
@@ -43,17 +43,19 @@ def apply(id: str, slug: str) -> bytes:
     return command(id, "meter.apply", slug=slug, eventType="t", aggregation="COUNT")
 
 
-def run(*commands: bytes, table: DictTable | None = None, offset: int = 0, at_ms: int = AT_MS) -> Working:
+def run(
+    *commands: bytes, table: DictTable | None = None, offset: int = 0, at_ms: int = AT_MS
+) -> FakeTransactions:
     """One chunk, decided by a worker that has just taken the partition over. at_ms: when the broker had it."""
     chunk = chunk_of("commands", dict(enumerate(commands, offset)))
     for record in chunk.records:
         cast(FakeRecord, record).timestamp = at_ms
-    working = Working(chunk, table)
+    working = FakeTransactions(chunk, table)
     control.fill(working.transaction, Memory(cast(Overlay, working.table)))
     return working
 
 
-def replies(working: Working) -> list[Reply]:
+def replies(working: FakeTransactions) -> list[Reply]:
     return [msgspec.json.decode(one.value or b"", type=Reply) for one in working.to("replies")]
 
 
@@ -87,7 +89,7 @@ def test_a_command_that_cannot_be_read_is_refused_and_the_next_is_decided() -> N
     assert [reply.error for reply in replies(working)] == ["bad-command", ""]
 
 
-def audits(working: Working) -> list[Audit]:
+def audits(working: FakeTransactions) -> list[Audit]:
     return [msgspec.json.decode(one.value or b"", type=Audit) for one in working.to("audit")]
 
 
@@ -157,7 +159,7 @@ def test_answers_go_and_their_place_is_free_again() -> None:
         at_ms = AT_MS + number * KEPT_MS // 100
         chunk = chunk_of("commands", {number: apply_keyed(f"k{number}", str(number), "a")})
         cast(FakeRecord, chunk.records[0]).timestamp = at_ms
-        control.fill(Working(chunk, table).transaction, memory)
+        control.fill(FakeTransactions(chunk, table).transaction, memory)
         expiry.advance(cast(Overlay, table), at_ms)
     kept = [int(key.rpartition(b"k")[2]) for key in table.rows if key.startswith(b"/done/")]
     assert set(range(500, 600)) <= set(kept)  # a day
@@ -239,7 +241,7 @@ def test_what_the_newest_chunk_sent_is_all_that_is_kept() -> None:
         chunk = chunk_of(
             "commands", {n: command(str(n), "meter.delete", slug="a") for n in range(start, start + number)}
         )
-        control.fill(Working(chunk, table).transaction, memory)
+        control.fill(FakeTransactions(chunk, table).transaction, memory)
         kept = sum(key.startswith(b"/reply/") for key in table.rows)
         assert kept == min(number, MOST_SLOTS)
 
@@ -287,7 +289,7 @@ def test_what_a_worker_remembers_is_what_the_next_one_reads() -> None:
         command(str(n), "subject.upsert", subjects=subjects[n : n + 1000])
         for n in range(0, len(subjects), 1000)
     ]
-    control.fill(Working(chunk_of("commands", wishes), table).transaction, memory)
+    control.fill(FakeTransactions(chunk_of("commands", wishes), table).transaction, memory)
     table.commit()
     anew = Memory(cast(Overlay, table))
     assert anew.head == memory.head and anew.catalog.revision == memory.catalog.revision == len(subjects)

@@ -10,7 +10,7 @@ from pipeline.agents import dedupe, ingest
 from pipeline.core.metering.event import Limits
 from pipeline.records import Event, Settled
 from tests.agents.test_ingest import line
-from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 PARTITIONS = 4
 HOUR_MS = 3_600_000
@@ -23,7 +23,7 @@ def accepted(lines: list[bytes], at_ms: int = START_MS) -> bytes:
     chunk = chunk_of("events", lines)
     for record in chunk.records:
         record.timestamp = at_ms  # type: ignore[misc]
-    working = Working(chunk)
+    working = FakeTransactions(chunk)
     ingest.fill(working.transaction, "default", 1, Limits())
     (packed,) = working.to("events-accepted")
     assert packed.value is not None
@@ -36,23 +36,23 @@ def run(
     counted_offset: int = -1,
     at_ms: int = START_MS,
     sweep: dedupe.Sweep | None = None,
-) -> Working:
+) -> FakeTransactions:
     chunk = chunk_of("events-accepted", records)
     for record in chunk.records:
         record.timestamp = at_ms  # type: ignore[misc]
-    working = Working(chunk, table, counted_offset)
+    working = FakeTransactions(chunk, table, counted_offset)
     dedupe.fill(working.transaction, PARTITIONS, LIFETIME_MS, sweep or dedupe.Sweep(LIFETIME_MS))
     return working
 
 
-def unique(working: Working) -> list[str]:
+def unique(working: FakeTransactions) -> list[str]:
     sent = working.to("events-unique")
     return sorted(
         event.id for one in sent for event in msgspec.json.decode(one.value or b"", type=list[Event])
     )
 
 
-def repeats(working: Working) -> list[tuple[str, str]]:
+def repeats(working: FakeTransactions) -> list[tuple[str, str]]:
     sent = working.to("duplicates")
     settled = [one for record in sent for one in msgspec.json.decode(record.value or b"", type=list[Settled])]
     return [(msgspec.json.decode(msgspec.json.encode(one.event), type=Event).id, one.fate) for one in settled]

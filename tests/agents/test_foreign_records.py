@@ -17,7 +17,7 @@ from pipeline.agents import aggregate, alert, attribute, backfill, control, dedu
 from pipeline.agents.clock import KEY
 from pipeline.agents.control_memory import Memory
 from pipeline.core.customers.attribution import Holders
-from pipeline.core.metering.backfill import Found
+from pipeline.core.metering.backfill import BackfillInput
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.table import Overlay
@@ -28,67 +28,67 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import topics
 from tests.fixtures.alert_desk import Desk
 from tests.fixtures.control_log import Log
-from tests.fixtures.fake_transaction import Working, chunk_of
+from tests.fixtures.fake_transaction import FakeTransactions, chunk_of
 from tests.fixtures.hostile_json import EMPTY, TEXTS
 from tests.fixtures.kafka_record import LIMITS
 
 PARTITIONS = 4
-Stage = Callable[[Working], object]
+Stage = Callable[[FakeTransactions], object]
 
 
-def into_ingest(working: Working) -> None:
+def into_ingest(working: FakeTransactions) -> None:
     ingest.fill(working.transaction, "default", PARTITIONS, LIMITS)
 
 
-def into_ingest_from_http(working: Working) -> None:
+def into_ingest_from_http(working: FakeTransactions) -> None:
     for record in working.chunk.records:
         record.headers = [("tallymark_namespace", b"default")]  # type: ignore[misc]
     ingest.fill_from_http(working.transaction, PARTITIONS, LIMITS)
 
 
-def into_dedupe(working: Working) -> None:
+def into_dedupe(working: FakeTransactions) -> None:
     dedupe.fill(working.transaction, PARTITIONS, 1000, dedupe.Sweep(1000))
 
 
-def into_aggregate(working: Working) -> None:
+def into_aggregate(working: FakeTransactions) -> None:
     aggregate.fill(working.transaction, lambda: (MeterIndex([]), 0), aggregate.Closing(1000))
 
 
-def into_attribute(working: Working) -> None:
+def into_attribute(working: FakeTransactions) -> None:
     watching = SimpleNamespace(watched={("default", "m")})
     attribute.fill(working.transaction, cast(Holders, watching), PARTITIONS)
 
 
-def into_sink(working: Working) -> None:
+def into_sink(working: FakeTransactions) -> None:
     chunk = working.chunk
-    assert sink_rows.Rows().take(chunk.topic, chunk.partition, chunk.records) == 0
+    assert sink_rows.RowBatch().take(chunk.topic, chunk.partition, chunk.records) == 0
 
 
-def into_alert(working: Working) -> None:
+def into_alert(working: FakeTransactions) -> None:
     desk = Desk(Log())
     working.table = desk.table
     alert.fill(working.transaction, desk.known, desk.timers)
 
 
-def into_alert_by_the_clock(working: Working) -> None:
+def into_alert_by_the_clock(working: FakeTransactions) -> None:
     for record in working.chunk.records:
         record.key = KEY  # type: ignore[misc]
     into_alert(working)
 
 
-def into_webhook(working: Working) -> None:
+def into_webhook(working: FakeTransactions) -> None:
     if working.chunk.topic == "alerts":
         webhook.share_out(working.transaction, PARTITIONS)
     else:
         webhook.fill(working.transaction, [0], webhook.Forgetting(1))
 
 
-def into_backfill(working: Working) -> None:
-    found = [Found()] * len(working.chunk.records)
+def into_backfill(working: FakeTransactions) -> None:
+    found = [BackfillInput()] * len(working.chunk.records)
     backfill.fill(working.transaction, found, PARTITIONS)
 
 
-def into_control(working: Working) -> None:
+def into_control(working: FakeTransactions) -> None:
     control.fill(working.transaction, Memory(cast(Overlay, working.table)))
 
 
@@ -96,7 +96,7 @@ def reading(shape: type) -> Stage:
     """What a view does with each record."""
     reader = reader_of(shape)
 
-    def read_all(working: Working) -> None:
+    def read_all(working: FakeTransactions) -> None:
         for record in working.chunk.records:
             assert read(working.chunk, record, reader) is None
 
@@ -142,7 +142,7 @@ def test_no_stage_stops(topic: str) -> None:
     texts = [*TEXTS.values(), None]
     for stage in STAGES[topic]:
         before = UNREADABLE.labels(topic)._value.get()
-        working = Working(chunk_of(topic, texts))
+        working = FakeTransactions(chunk_of(topic, texts))
         stage(working)
         passed_over = UNREADABLE.labels(topic)._value.get() - before
         if topic in ANSWERED:
@@ -157,7 +157,7 @@ def test_no_stage_stops(topic: str) -> None:
 @pytest.mark.parametrize("topic", ["events-unique", "usage", "events-settled"])
 def test_a_key_of_a_producer_is_no_mark(topic: str) -> None:
     for stage in (into_aggregate, into_attribute, into_sink):
-        working = Working(chunk_of(topic, [b'{"specversion":"1.0"}'] * 5))
+        working = FakeTransactions(chunk_of(topic, [b'{"specversion":"1.0"}'] * 5))
         for record, key in zip(
             working.chunk.records, (b"ann", b"user/1", b"\xff", b"", b"meter/x/start"), strict=True
         ):
@@ -172,7 +172,7 @@ def test_a_key_of_a_producer_is_no_mark(topic: str) -> None:
 def test_nothing_else_stops_one(topic: str, content: bytes | str) -> None:
     text = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     for stage in STAGES[topic]:
-        stage(Working(chunk_of(topic, [text])))
+        stage(FakeTransactions(chunk_of(topic, [text])))
 
 
 def test_a_refusal_is_one_sentence() -> None:

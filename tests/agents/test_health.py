@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 
 from pipeline.agents import health
-from pipeline.stores.readiness import Answer
+from pipeline.stores.readiness import ServiceAnswer
 
-GOOD = {"kafka": Answer(True), "partitions": Answer(True)}
-BAD = {"kafka": Answer(True), "redis": Answer(False, "DENIED, says Redis")}
+GOOD = {"kafka": ServiceAnswer(True), "partitions": ServiceAnswer(True)}
+BAD = {"kafka": ServiceAnswer(True), "redis": ServiceAnswer(False, "DENIED, says Redis")}
 
 
 def get(url: str) -> tuple[int, str]:

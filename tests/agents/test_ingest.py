@@ -14,7 +14,7 @@ from pipeline.agents import ingest, ingest_rejects
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
-from tests.fixtures.fake_transaction import FakeRecord, Sent, Working, chunk_of
+from tests.fixtures.fake_transaction import FakeRecord, FakeTransactions, Sent, chunk_of
 
 PARTITIONS = 4
 LIMITS = Limits()
@@ -25,8 +25,8 @@ def line(id: str, **members: object) -> bytes:
     return json.dumps(event).encode()
 
 
-def run(values: Sequence[bytes | None], counted_offset: int = -1) -> Working:
-    working = Working(chunk_of("events", values), counted_offset=counted_offset)
+def run(values: Sequence[bytes | None], counted_offset: int = -1) -> FakeTransactions:
+    working = FakeTransactions(chunk_of("events", values), counted_offset=counted_offset)
     ingest.fill(working.transaction, "default", PARTITIONS, LIMITS)
     return working
 
@@ -62,7 +62,7 @@ def test_keys_fit_the_events() -> None:
 def test_a_dead_letter_is_verbatim_with_reason_and_position() -> None:
     record = FakeRecord(7, b"\xff\x00", key=b"k", headers=(("tallymark_reason", b"mine"), ("x", None)))
     chunk = chunk_of("events", {7: b"\xff\x00"}, partition=3)
-    working = Working(chunk)
+    working = FakeTransactions(chunk)
     chunk.records[0].key, chunk.records[0].headers = record.key, record.headers  # type: ignore[misc]
     ingest.fill(working.transaction, "default", PARTITIONS, LIMITS)
     (letter,) = working.to("rejected")

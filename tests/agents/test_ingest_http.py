@@ -14,7 +14,7 @@ from pipeline.core.metering.event import Limits
 from pipeline.core.metering.http_batch import MAX_EVENTS, NAMESPACE_HEADER, NO_NAMESPACE, TOPIC
 from pipeline.engine.chunk import Chunk
 from tests.agents.test_ingest import PARTITIONS, events, line
-from tests.fixtures.fake_transaction import FakeRecord, Working
+from tests.fixtures.fake_transaction import FakeRecord, FakeTransactions
 
 ACME = ((NAMESPACE_HEADER, b"acme"),)
 
@@ -23,9 +23,9 @@ def request(offset: int, *items: bytes, namespace: bytes = b"acme") -> FakeRecor
     return FakeRecord(offset, b"[" + b",".join(items) + b"]", headers=((NAMESPACE_HEADER, namespace),))
 
 
-def run(records: Sequence[FakeRecord], counted_offset: int = -1) -> Working:
+def run(records: Sequence[FakeRecord], counted_offset: int = -1) -> FakeTransactions:
     chunk = Chunk(TOPIC, 2, records[0].offset, records[-1].offset + 1, records, 1)
-    working = Working(chunk, counted_offset=counted_offset)
+    working = FakeTransactions(chunk, counted_offset=counted_offset)
     ingest.fill_from_http(working.transaction, PARTITIONS, Limits())
     return working
 

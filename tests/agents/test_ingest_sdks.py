@@ -9,18 +9,18 @@ from pipeline.core.metering.event import Limits
 from pipeline.core.metering.http_batch import NAMESPACE_HEADER, TOPIC, read
 from pipeline.engine.chunk import Chunk
 from tests.agents.test_ingest import PARTITIONS, events
-from tests.fixtures.fake_transaction import FakeRecord, Working
+from tests.fixtures.fake_transaction import FakeRecord, FakeTransactions
 from tests.foreign.sdks.replay import ARRIVAL_MS, COUNTED, Sent, expected, recorded
 
 LIMITS = Limits(horizon_s=100 * 365 * 86_400)
 SENT = recorded()
 
 
-def chunk_of(topic: str, records: list[FakeRecord]) -> Working:
-    return Working(Chunk(topic, 0, 0, len(records), records, 1), counted_offset=-1)
+def chunk_of(topic: str, records: list[FakeRecord]) -> FakeTransactions:
+    return FakeTransactions(Chunk(topic, 0, 0, len(records), records, 1), counted_offset=-1)
 
 
-def tallied(working: Working) -> Counter[str]:
+def tallied(working: FakeTransactions) -> Counter[str]:
     """How many records of the chunk were counted, and how many refused for each reason."""
     found = Counter({COUNTED: len(events(working.to("events-accepted")))})
     found.update((dict(one.headers)["tallymark_reason"] or b"").decode() for one in working.to("rejected"))

@@ -15,7 +15,7 @@ import redis
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from pipeline.agents.live import INPUT, Watch, create
+from pipeline.agents.live import INPUT, RebuildWatch, create
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.stage import Stage
 from pipeline.errors import Unavailable
@@ -87,7 +87,7 @@ class World:
             revoking=False,
             cluster=SimpleNamespace(kafka=config, group=f"g-{self.topic}"),
         )
-        asyncio.run(Watch(cast(Stage, stage), store).look())
+        asyncio.run(RebuildWatch(cast(Stage, stage), store).look())
 
     def read(self, customer: str) -> Balance | None:
         async def main() -> Balance | None:

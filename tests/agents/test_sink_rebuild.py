@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
 
 from pipeline.agents.sink_rebuild import rebuild
-from pipeline.agents.sink_rows import Rows
+from pipeline.agents.sink_rows import RowBatch
 from pipeline.cli.main import main
-from pipeline.core.metering.reconcile import MeterStored, PlaceStored, Stored
+from pipeline.core.metering.reconcile import MeterStored, PlaceStored, StoredTotals
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.records import Backfilled, Event, Settled, Window
@@ -26,7 +26,7 @@ from pipeline.stores.clickhouse.totals import stored
 from pipeline.stores.kafka import client as cluster
 from tests.fixtures.fake_transaction import FakeRecord
 
-WHOLE = Stored(
+WHOLE = StoredTotals(
     {"counted": 20, "duplicate": 5, "rejected": 3},
     (MeterStored("m", 9, 20, 20),),
     places=(PlaceStored("events", 0, 28),),
@@ -151,7 +151,7 @@ def test_all_rows_are_written_again_whatever_was_lost(store: ClickHouse, fresh_t
 def test_newer_rows_of_a_sink_that_runs_stay(store: ClickHouse, fresh_topics: Settings) -> None:
     publish(fresh_topics)
     store.ensure_schema()
-    newer = Rows()
+    newer = RowBatch()
     newer.take("usage", 1, [FakeRecord(0, msgspec.json.encode([window(77, "ff" * 16)]))])
     newer.take("events-settled", 1, [FakeRecord(0, msgspec.json.encode([settled(3, "invalid", 12)]))])
     newer.write(store, lambda: 1)

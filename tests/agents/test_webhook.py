@@ -9,13 +9,13 @@ import msgspec
 from pipeline.agents import webhook
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.control import decide, take
-from pipeline.core.definitions.index import Catalog, key_of
+from pipeline.core.definitions.index import DefinitionIndex, key_of
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.notifications.endpoint import place
 from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS, parse_key, secret_text
 from pipeline.core.values.sealed import Seal
 from pipeline.records import Alert, Attempt, Command, Definition, Delivery, WebhookWork
-from tests.fixtures.fake_transaction import DictTable, Working, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 NOW_MS = 1_700_000_000_000  # what FakeRecord has
 DAY_MS = 86_400_000
@@ -26,18 +26,18 @@ def alert(id: str, *endpoints: str, at_ms: int = NOW_MS) -> Alert:
     return Alert(id, "acme", "t", "rule", at_ms, list(endpoints), '{"type":"t","number":1.10}')
 
 
-def shared(*alerts: Alert, counted_offset: int = -1) -> Working:
+def shared(*alerts: Alert, counted_offset: int = -1) -> FakeTransactions:
     chunk = chunk_of("alerts", [msgspec.json.encode(one) for one in alerts], 3)
-    working = Working(chunk, counted_offset=counted_offset)
+    working = FakeTransactions(chunk, counted_offset=counted_offset)
     webhook.share_out(working.transaction, 4)
     return working
 
 
 def run(
     *work: WebhookWork, table: DictTable | None = None, kept_ms: int = 30 * DAY_MS, begin: int = 0
-) -> Working:
+) -> FakeTransactions:
     values = {begin + number: msgspec.json.encode(one) for number, one in enumerate(work)}
-    working = Working(chunk_of("webhook-work", values, 2), table)
+    working = FakeTransactions(chunk_of("webhook-work", values, 2), table)
     webhook.fill(working.transaction, SCHEDULE_MS, webhook.Forgetting(kept_ms))
     return working
 
@@ -46,7 +46,7 @@ def deliver(id: str, endpoint: str = "e1", at_ms: int = NOW_MS) -> WebhookWork:
     return WebhookWork("deliver", "acme", endpoint, "", NOW_MS, alert(id, endpoint, at_ms=at_ms))
 
 
-def listed(working: Working) -> list[Delivery]:
+def listed(working: FakeTransactions) -> list[Delivery]:
     return [msgspec.json.decode(one.value, type=Delivery) for one in working.to("deliveries") if one.value]
 
 
@@ -173,7 +173,7 @@ def test_other_kinds_mean_nothing() -> None:
 
 def test_what_control_decides_is_what_the_stage_understands_and_the_other_way_round() -> None:
     """An endpoint is made, its secret rotated, and disabled by the command that a 410 leads to."""
-    seal, catalog = Seal.of(base64.b64encode(bytes(32)).decode()), Catalog({})
+    seal, catalog = Seal.of(base64.b64encode(bytes(32)).decode()), DefinitionIndex({})
     known = Endpoints(seal)
 
     def decided(kind: str, **body: object) -> dict[str, object]:

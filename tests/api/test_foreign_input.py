@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from tests.api import foreign_requests as foreign
 from tests.api.foreign_requests import Answered, Asked, Route
 from tests.fixtures.api_services import PORTAL_SECRET
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 ALL = os.environ.get("TALLYMARK_TESTS_ALL") == "1"
 NEEDS_REDIS = ("/value", "/access", "/entitlements/check")
@@ -29,7 +29,7 @@ PARTS = 6
 
 
 @pytest.fixture(scope="module")
-def client(served: Settings, decider: Decider) -> Iterator[TestClient]:
+def client(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
     settings = served.model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET), "redis": ""})
     with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
         yield client

@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns, window_columns
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.stored_rows import NOON_S, write
 
 TOKENS: dict[str, Any] = {
@@ -49,7 +49,7 @@ QUERY = "/meters/tokens/query"
 
 
 @pytest.fixture(scope="module")
-def filled(api: TestClient, store: ClickHouse, decider: Decider) -> TestClient:
+def filled(api: TestClient, store: ClickHouse, decider: ControlStage) -> TestClient:
     assert api.post("/meters", json=TOKENS).status_code == 201
     write(store, [("acme", 0, "small"), ("acme", 1, "large"), ("zeta", 90, "small")])
     data = msgspec.Raw(json.dumps({"tokens": 1, "model": SECRET}).encode())

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "cases" / "hostile.json").read_text())
 V2 = "http://testserver/api/v2"
@@ -22,7 +22,7 @@ SHARE = 1 if os.environ.get("TALLYMARK_TESTS_ALL") == "1" else 10
 
 
 @pytest.fixture(scope="module")
-def entitled(api: TestClient, decider: Decider) -> TestClient:
+def entitled(api: TestClient, decider: ControlStage) -> TestClient:
     for path, body in (
         ("/meters", {"slug": "calls", "eventType": "x", "aggregation": "COUNT"}),
         ("/features", {"key": "f1", "name": "F", "meterSlug": "calls"}),

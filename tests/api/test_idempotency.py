@@ -16,9 +16,9 @@ from pipeline.api.app import create_app
 from pipeline.settings import Settings
 from tests.api.changes import CHANGES, ROUTES, Change, World
 from tests.api.scope_table import CHANNELS, ENDPOINTS, KEYS
-from tests.fixtures.api_server import Serving
+from tests.fixtures.api_server import ApiServer
 from tests.fixtures.api_services import PORTAL_SECRET
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 SECRETS = {KEYS: "key", KEYS + "/{keyId}/rotate": "key", CHANNELS: "signingSecret",
            ENDPOINTS + "/{channelId}/rotate": "signingSecret"}  # fmt: skip
@@ -26,7 +26,7 @@ PATH = "/customers"
 
 
 @pytest.fixture(scope="module")
-def api(served: Settings, decider: Decider) -> Iterator[TestClient]:
+def api(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
     settings = served.model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
     with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
         yield client
@@ -59,7 +59,7 @@ def test_every_route_that_changes_something_is_tried() -> None:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: part)
 def test_a_change_is_done_once_under_its_key(
-    api: TestClient, world: World, decider: Decider, method: str, path: str
+    api: TestClient, world: World, decider: ControlStage, method: str, path: str
 ) -> None:
     one, change = world.change(method, path), world.change(method, path)
     headers = {"idempotency-key": world.name()}
@@ -95,8 +95,8 @@ def another(change: Change) -> Change:
     return Change(change.method, change.path, body)
 
 
-def test_two_processes_give_one_answer(served: Settings, decider: Decider, tmp_path: Path) -> None:
-    with Serving(served, tmp_path, processes=2) as serving:
+def test_two_processes_give_one_answer(served: Settings, decider: ControlStage, tmp_path: Path) -> None:
+    with ApiServer(served, tmp_path, processes=2) as serving:
         url = serving.url + PATH
         for number in (2, 4, 8):
             name = f"at-once-{number}"

@@ -15,7 +15,7 @@ from tests.api.changes import ROUTES, Change, World
 from tests.api.scope_table import CUSTOMERS, METERS
 from tests.core.test_inputs import changed, objects
 from tests.fixtures.api_services import PORTAL_SECRET
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 CHECK, QUERY = "/api/v1/entitlements/check", METERS + "/{idOrSlug}/query"
 QUESTIONS: dict[tuple[str, str], Any] = {
@@ -25,7 +25,7 @@ QUESTIONS: dict[tuple[str, str], Any] = {
 
 
 @pytest.fixture(scope="module")
-def api(served: Settings, decider: Decider) -> Iterator[TestClient]:
+def api(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
     settings = served.model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
     with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
         yield client
@@ -66,7 +66,7 @@ def test_every_body_is_tried(api: TestClient, world: World) -> None:
 
 @pytest.mark.parametrize(("method", "path"), sorted({*ROUTES, *QUESTIONS}), ids=lambda part: part)
 def test_an_unknown_member_is_refused_at_every_level(
-    api: TestClient, world: World, decider: Decider, method: str, path: str
+    api: TestClient, world: World, decider: ControlStage, method: str, path: str
 ) -> None:
     change = request(world, method, path)
     if change.body is None:
@@ -83,7 +83,7 @@ def test_an_unknown_member_is_refused_at_every_level(
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda part: part)
 def test_a_body_cannot_name_another_thing_than_its_path(
-    api: TestClient, world: World, decider: Decider, method: str, path: str
+    api: TestClient, world: World, decider: ControlStage, method: str, path: str
 ) -> None:
     change = world.change(method, path)
     if not isinstance(change.body, dict) or "{" not in path or "/entitlements" in path or "/rules" in path:

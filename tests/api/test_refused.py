@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns, unique_columns, window_columns
 from pipeline.stores.kafka import client as kafka
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.stored_rows import NOON_S
 
 V2 = "http://testserver/api/v2/events"
@@ -34,7 +34,7 @@ WHY = "value cannot be parsed as a number: 1,200"
 class Flow:
     """Counts events by the meters that the API shows, and stores what comes of it as the sink does."""
 
-    def __init__(self, api: TestClient, store: ClickHouse, decider: Decider) -> None:
+    def __init__(self, api: TestClient, store: ClickHouse, decider: ControlStage) -> None:
         self._api, self._store, self._decider = api, store, decider
         self._offset = 0
         self._table: dict[bytes, bytes] = {}
@@ -70,7 +70,7 @@ class Flow:
 
 
 @pytest.fixture(scope="module")
-def flow(api: TestClient, store: ClickHouse, decider: Decider) -> Flow:
+def flow(api: TestClient, store: ClickHouse, decider: ControlStage) -> Flow:
     """e1: counted by both meters. e2: refused by bill. e3: refused, null. e4: a type that only bill2 wants."""
     for body in (BILL, CALLS, {**BILL, "slug": "bill2", "eventType": "other"}):
         assert api.post("/meters", json=body).status_code == 201
@@ -213,7 +213,7 @@ def test_reconcile_and_status_show_what_each_meter_refused(
     ]  # fmt: skip
 
 
-def test_a_slug_made_again_inherits_nothing(api: TestClient, flow: Flow, decider: Decider) -> None:
+def test_a_slug_made_again_inherits_nothing(api: TestClient, flow: Flow, decider: ControlStage) -> None:
     assert api.delete("/meters/bill").status_code == 204
     (gone,) = [one for one in rows(api, "") if one["event"]["id"] == "e1"]
     assert (gone["meters"], gone["deletedMeters"]) == (["calls"], ["bill"])
@@ -238,7 +238,7 @@ def test_a_slug_made_again_inherits_nothing(api: TestClient, flow: Flow, decider
 
 
 def test_the_page_of_an_event_has_the_dimensions_of_its_time(
-    api: TestClient, flow: Flow, decider: Decider
+    api: TestClient, flow: Flow, decider: ControlStage
 ) -> None:
     body = {"slug": "split", "eventType": "split", "aggregation": "SUM", "valueProperty": "$.v"}
     assert api.post("/meters", json=body).status_code == 201

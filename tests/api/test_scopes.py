@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from pipeline.api.app import create_app
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PUBLIC, PUBLIC_FILES
-from pipeline.api.http.services import Neighbours
-from pipeline.core.access.api_key import SCOPES, Key, Made
+from pipeline.api.http.services import Services
+from pipeline.core.access.api_key import SCOPES, ApiKey, Made
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -31,13 +31,13 @@ class Log:
     """Definitions that know keys and one portal token; everything else of them is away."""
 
     def __init__(self) -> None:
-        self.keys_by_id: dict[str, Key] = {}
+        self.keys_by_id: dict[str, ApiKey] = {}
         self.tokens: dict[tuple[str, str], dict[str, Any]] = {}
 
     def wait_loaded(self, timeout_s: float = 0) -> None:
         return
 
-    def key(self, public: str) -> Key | None:
+    def key(self, public: str) -> ApiKey | None:
         return self.keys_by_id.get(public)
 
     def portal_token(self, namespace: str, id: str) -> dict[str, Any] | None:
@@ -50,8 +50,8 @@ class Log:
         raise Unavailable(f"{name} is away")
 
 
-class Away(Neighbours):
-    """Neighbours of which only the control log is there: whoever gets past the door meets 503."""
+class Away(Services):
+    """Services of which only the control log is there: whoever gets past the door meets 503."""
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.settings = settings
@@ -70,7 +70,7 @@ def log() -> Log:
 def app(log: Log) -> FastAPI:
     settings = Settings.model_construct(portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
-    app.state.neighbours = Away(log, settings)
+    app.state.services = Away(log, settings)
     return app
 
 
@@ -82,7 +82,7 @@ def client(app: FastAPI) -> TestClient:
 def known(log: Log, scopes: list[str], expires_at_ms: int | None = None, revoked: bool = False) -> Made:
     made = direct_key.made("test")
     hash = "" if revoked else made.hash
-    log.keys_by_id[made.public] = Key(
+    log.keys_by_id[made.public] = ApiKey(
         made.public, "a", "test", frozenset(scopes), hash, made.last4, expires_at_ms, revoked
     )
     return made

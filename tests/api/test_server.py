@@ -17,7 +17,7 @@ from pipeline.core.metering.http_batch import TOPIC
 from pipeline.local import process
 from pipeline.settings import Settings
 from tests.api.http.slow_sockets import HEAD, measure
-from tests.fixtures.api_server import Serving, status
+from tests.fixtures.api_server import ApiServer, status
 from tests.flow.accepted_events import read
 
 EVENT = b'{"specversion":"1.0","id":"%d","source":"/server","type":"t","subject":"who"}'
@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_slow_sockets_do_not_slow_an_honest_client(settings: Settings, tmp_path: Path) -> None:
-    with Serving(settings, tmp_path) as api:
+    with ApiServer(settings, tmp_path) as api:
         measure(api, 0, 1)  # the first calls meet a producer that knows no broker
         taken = measure(api, 500, 6)
     assert taken.calls > 50
@@ -52,7 +52,7 @@ def test_slow_sockets_do_not_slow_an_honest_client(settings: Settings, tmp_path:
 
 
 def test_a_connection_too_many_is_refused_by_setting(settings: Settings, tmp_path: Path) -> None:
-    with Serving(settings, tmp_path, api_connections_per_ip=3) as api:
+    with ApiServer(settings, tmp_path, api_connections_per_ip=3) as api:
         held = [api.connect() for _ in range(3)]
         for connection in held:
             connection.sendall(b"GET /api/v1/healthz HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -64,7 +64,7 @@ def test_a_connection_too_many_is_refused_by_setting(settings: Settings, tmp_pat
 
 
 def test_a_request_under_way_is_answered_before_the_end(settings: Settings, tmp_path: Path) -> None:
-    with Serving(settings, tmp_path) as api, api.connect() as connection:
+    with ApiServer(settings, tmp_path) as api, api.connect() as connection:
         whole = request(1)
         connection.sendall(whole[:-10])
         time.sleep(0.2)
@@ -76,7 +76,7 @@ def test_a_request_under_way_is_answered_before_the_end(settings: Settings, tmp_
     assert [one.value() for one in read(settings.kafka, TOPIC)] == [b"[" + EVENT % 1 + b"]"]
 
 
-def refuses(api: Serving) -> bool:
+def refuses(api: ApiServer) -> bool:
     try:
         api.connect().close()
     except OSError:
@@ -86,7 +86,7 @@ def refuses(api: Serving) -> bool:
 
 @pytest.mark.timeout(180)
 def test_processes_share_the_port_and_are_replaced(settings: Settings, tmp_path: Path) -> None:
-    with Serving(settings, tmp_path, processes=2) as api:
+    with ApiServer(settings, tmp_path, processes=2) as api:
         wait_until(lambda: len(api.children()) == 2)
         first = api.children()
         os.kill(first[0], signal.SIGKILL)
@@ -106,7 +106,7 @@ def test_processes_share_the_port_and_are_replaced(settings: Settings, tmp_path:
 
 @pytest.mark.timeout(180)
 def test_processes_end_together(settings: Settings, tmp_path: Path) -> None:
-    with Serving(settings, tmp_path, processes=2) as api:
+    with ApiServer(settings, tmp_path, processes=2) as api:
         wait_until(lambda: len(api.children()) == 2)
         children = api.children()
         api.signal(signal.SIGTERM)

@@ -40,7 +40,7 @@ from pipeline.stores.kafka.definitions import Replies, WorkersView
 from tests.bench.checks import FEATURE, checks, quantiles
 from tests.bench.hops import ages
 from tests.bench.measure import cpu_s
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 
 NAMESPACE, METER, TYPE = "default", "llm_tokens", "llm.tokens"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]
@@ -260,7 +260,7 @@ def receiving(arrived: list[tuple[float, bytes]]) -> Iterator[str]:
 
 
 def at_rate(
-    stack: Running,
+    stack: StackProcess,
     load: Load,
     copy: Copy,
     group: Group,
@@ -321,7 +321,7 @@ def main() -> None:
     folder = arguments.data or Path(tempfile.mkdtemp(prefix="bench-alerts-"))
     arrived: list[tuple[float, bytes]] = []
     with ExitStack() as within:
-        stack = within.enter_context(Running(folder))
+        stack = within.enter_context(StackProcess(folder))
         settings = stack.settings
         url = within.enter_context(receiving(arrived))
         defined = Defined(settings, within)

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from pipeline.cli.http import authorization
 from tests.bench.measure import cpu_s
-from tests.flow.stack_process import Running, _children
+from tests.flow.stack_process import StackProcess, _children
 
 FEATURE = "tokens"
 CONNECTIONS = 64  # at most
 
 
-def children(stack: Running) -> list[tuple[int, list[str]]]:
+def children(stack: StackProcess) -> list[tuple[int, list[str]]]:
     """pid and command line of each process of the stack."""
     assert stack._process is not None
     return list(_children(stack._process.pid))
@@ -61,7 +61,7 @@ class _Asking(asyncio.Protocol):
 
 
 async def checks(
-    stack: Running, names: Sequence[str], per_request: int, checks_s: int, seconds: float
+    stack: StackProcess, names: Sequence[str], per_request: int, checks_s: int, seconds: float
 ) -> None:
     """Asks at a steady rate, whether or not answers come; prints the latency from the instant each was due."""
     settings = stack.settings

@@ -26,7 +26,7 @@ from pipeline.local.clickhouse import ChDB
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
 from tests.bench.http_ingest import served
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS, SUBJECTS, MODELS = 90, 1_000, ("large", "small")
@@ -138,7 +138,7 @@ def main() -> None:
             rows = store.query("SELECT count() FROM windows")[0][0]
             print(f"{rows:,} windows made in {taken_s:.0f} s", flush=True)
             url = f"http://127.0.0.1:{settings.api_port}/api/v1"
-            with Decider(settings), httpx.Client(base_url=url, timeout=120) as client:
+            with ControlStage(settings), httpx.Client(base_url=url, timeout=120) as client:
                 client.post("/meters", json=METER).raise_for_status()
                 for line in measured(client, arguments.times):
                     print(line, flush=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pipeline.cli.http import Answer, ask, authorization, json_of
+from pipeline.cli.http import ApiAnswer, ask, authorization, json_of
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.local.process import free_port
 from pipeline.settings import Settings
@@ -88,7 +88,7 @@ def test_a_body_keeps_every_digit(server: Server, method: str) -> None:
 
 
 def test_an_answer_keeps_every_digit() -> None:
-    assert json_of(Answer("", b'{"a": 0.10, "b": 1e-18, "c": 7}')) == {
+    assert json_of(ApiAnswer("", b'{"a": 0.10, "b": 1e-18, "c": 7}')) == {
         "a": Decimal("0.10"),
         "b": Decimal("1e-18"),
         "c": 7,
@@ -98,7 +98,7 @@ def test_an_answer_keeps_every_digit() -> None:
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"[" * 100_000, b'{"a": NaN}'])
 def test_what_is_no_json_is_broken(content: bytes) -> None:
     with pytest.raises(Broken, match="not as Tallymark's API does"):
-        json_of(Answer("application/json", content))
+        json_of(ApiAnswer("application/json", content))
 
 
 @pytest.mark.parametrize(

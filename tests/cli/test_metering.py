@@ -27,7 +27,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.api_server import served_app
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.hostile_json import TEXTS, VALUES
 from tests.fixtures.stored_rows import write
 
@@ -43,7 +43,7 @@ groupBy = { model = "$.model" }
 
 
 @pytest.fixture(scope="module")
-def url(served: Settings, decider: Decider, store: ClickHouse) -> Iterator[str]:
+def url(served: Settings, decider: ControlStage, store: ClickHouse) -> Iterator[str]:
     """An API with one meter and four counted events."""
     write(store, [("acme", 0, "small"), ("acme", 0, "small"), ("acme", 1, "large"), ("zeta", 90, "small")])
     with served_app(create_app(served)) as address:

@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from tests.api.quota.test_entitlements import Copy
 from tests.fixtures.api_server import served_app
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 Run = Callable[..., Result]
 METER = '[{"slug": "calls", "eventType": "x", "aggregation": "COUNT"}]'
@@ -41,7 +41,7 @@ def app(served: Settings) -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def url(app: FastAPI, decider: Decider) -> Iterator[str]:
+def url(app: FastAPI, decider: ControlStage) -> Iterator[str]:
     with served_app(app) as address:
         yield address
 
@@ -104,7 +104,7 @@ def test_grants(run: Run, entitled: dict[str, Any]) -> None:
 def test_values(run: Run, app: FastAPI, entitled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     live = Balance("default", entitled["customerId"], "f1", entitled["id"], "metered", 1, False, 1,
                    balance="0", usage="1234567890123456.5", overage="2", total_available="7.5")  # fmt: skip
-    monkeypatch.setattr(app.state.neighbours, "_balances", Copy(live))
+    monkeypatch.setattr(app.state.services, "_balances", Copy(live))
     shown = run("entitlements", "value", "acme", "f1", code=1)
     assert columns(shown)[1] == ["f1", "no", "0", "1234567890123456.5", "2", "7.5"]
     assert '"usage": 1234567890123456.5,' in run(

@@ -15,7 +15,7 @@ import pytest
 from tallymark import AsyncClient, Broken, Client, Conflict, Event, NotFound, Refused, Unauthorized, Usage
 
 from tests.fixtures.absent import absent
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class Stack:
     """Where a running stack is, and its first key, if it asks for one."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: StackProcess) -> None:
         self.url = running.settings.api_url
         key_file = running.folder / "admin.key"
         self.key = key_file.read_text().strip() if key_file.exists() else None
@@ -54,7 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")
-    with Running(tmp_path_factory.mktemp("client") / "stack") as running:
+    with StackProcess(tmp_path_factory.mktemp("client") / "stack") as running:
         yield Stack(running)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.metering.cloudevent import Headers
+from pipeline.core.metering.cloudevent import RecordHeaders
 from tests.fixtures.kafka_record import ABSENT, GOOD, LIMITS, RECEIVED_AT_MS, binary, read, reason, take, text
 
 README = Path(__file__).parents[2] / "schemas" / "README.md"
@@ -23,7 +23,7 @@ JSON_TYPE = "application/json"
 
 DATA_TYPE = ("ce_datacontenttype", b"application/json")
 
-Case = tuple[str, bytes | None, Headers, str | None]
+Case = tuple[str, bytes | None, RecordHeaders, str | None]
 
 
 def raw(old: str, new: bytes) -> bytes:
@@ -42,7 +42,7 @@ def base64_of(content: bytes, **changes: Any) -> bytes:
     return text(**{**members, **changes})
 
 
-def typed(data_type: str, content_type: bytes | None = None) -> Headers:
+def typed(data_type: str, content_type: bytes | None = None) -> RecordHeaders:
     """The headers of binary mode with `ce_datacontenttype`, and with this content type or none."""
     found = [*binary()[1:], ("ce_datacontenttype", data_type.encode())]
     return found if content_type is None else [("content-type", content_type), *found]
@@ -330,7 +330,7 @@ CASES = [*JSON, *ENCODING, *ENVELOPE, *TIME, *VALUES, *SIZE, *KAFKA]
 @pytest.mark.parametrize(
     ("value", "headers", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_case(value: bytes | None, headers: Headers, expected: str | None) -> None:
+def test_case(value: bytes | None, headers: RecordHeaders, expected: str | None) -> None:
     assert reason(value, headers) == expected
 
 

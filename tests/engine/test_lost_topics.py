@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from pipeline.engine.lineage import Refused
+from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.table import Restored, Table
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
@@ -46,7 +46,7 @@ def empty(world: World, name: str) -> None:
 @pytest.mark.parametrize("name", ["in", "meta", "log", "counts"])
 def test_a_topic_that_was_made_anew_is_refused_whichever_it_is(world: World, name: str) -> None:
     world.remake(name)
-    with pytest.raises(Refused):
+    with pytest.raises(LineageRefused):
         world.opened(followed=7)
 
 
@@ -56,13 +56,13 @@ def test_the_refusal_names_the_topic_and_both_ids(world: World) -> None:
     sentence = (
         f"{topic} was made anew: its id is {world.ids()[topic]}, and the state of stage was made with {lost}"
     )
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(LineageRefused, match=sentence):
         world.opened(followed=7)
 
 
 def test_counts_that_went_from_meta_are_missed(world: World) -> None:
     empty(world, "meta")
-    with pytest.raises(Refused, match="holds state, and there are no counts that belong to it"):
+    with pytest.raises(LineageRefused, match="holds state, and there are no counts that belong to it"):
         world.opened(followed=7)
 
 
@@ -78,7 +78,7 @@ def test_newer_counts_that_went_from_meta_are_missed(world: World) -> None:
         if key != b"topic-ids":
             producer.produce(world.names["meta"], value, key, 0)
     assert producer.flush(20) == 0
-    with pytest.raises(Refused, match=f"up to offset 9, and its counts end at {COUNTED}"):
+    with pytest.raises(LineageRefused, match=f"up to offset 9, and its counts end at {COUNTED}"):
         world.opened(followed=7)
 
 
@@ -90,13 +90,13 @@ def test_a_changelog_that_ends_before_what_the_counts_know_is_refused(world: Wor
     assert at is not None
     table.write((), Restored(at.changelog_id, at.next_offset + 100))
     table.close()
-    with pytest.raises(Refused, match="has read it up to"):
+    with pytest.raises(LineageRefused, match="has read it up to"):
         world.opened(followed=7)
 
 
 def test_definitions_that_are_older_than_the_state_are_refused(world: World) -> None:
     with pytest.raises(
-        Refused, match="has worked with revision 7 of the definitions, and the topic holds only 6"
+        LineageRefused, match="has worked with revision 7 of the definitions, and the topic holds only 6"
     ):
         world.opened(followed=6)
     assert world.opened(followed=8).next_offset == COUNTED
@@ -160,7 +160,7 @@ def test_a_changelog_is_not_written_from_a_table_that_lacks_something(
 ) -> None:
     spoil(world)
     given_up = world.remake("log")
-    with pytest.raises(Refused, match="does not hold the whole state"):
+    with pytest.raises(LineageRefused, match="does not hold the whole state"):
         world.opened(replaced=given_up, followed=7)
 
 
@@ -171,7 +171,7 @@ def test_a_table_of_another_cluster_is_refused_where_nothing_is_known(
     table = Table(tmp_path / "disk" / f"{world.names['in']}-0")
     table.write([(b"a", b"1")], Restored("another-changelog", 5))
     table.close()
-    with pytest.raises(Refused, match="Is this the right cluster"):
+    with pytest.raises(LineageRefused, match="Is this the right cluster"):
         world.opened()
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from pipeline.core.values.table import ScannedTable
+from pipeline.core.values.table import ScannedBytes
 from pipeline.engine.table import Overlay, Restored, Table
 from tests.fixtures.fake_transaction import DictTable
 
@@ -22,7 +22,7 @@ KEYS = [b"a", b"b", b"c", b"d"]
 class Begun:
     """A transaction's table, what it has changed, and the transaction after it has committed."""
 
-    table: ScannedTable
+    table: ScannedBytes
     changes: Callable[[], Mapping[bytes, bytes | None]]
     commit: Callable[[], Begun]
 

@@ -34,7 +34,7 @@ from tests.flow.meters import METERS
 from tests.flow.prove import Say, apply_meters, compare_meter, settle
 from tests.flow.recount import recount
 from tests.flow.sender import HEADERS
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.stream import Sent, stream
 
 # Which folder of the stack's data lies on the small disk, and how large that disk is. Kafka's has to hold all events.
@@ -124,7 +124,7 @@ def _free_bytes(disk: Path) -> int:
 def run(plan: Plan, data: Path, say: Say = lambda line: None) -> Outcome:
     """Runs the plan on a fresh stack under `data`. Raises RuntimeError when the stack does not recover."""
     outcome = Outcome()
-    with small_disk(data / FOLDERS[plan.what], SIZES_MB[plan.what]) as disk, Running(data) as stack:
+    with small_disk(data / FOLDERS[plan.what], SIZES_MB[plan.what]) as disk, StackProcess(data) as stack:
         say(f"the stack is up; {plan.what} lies on a disk of {SIZES_MB[plan.what]} MB")
         apply_meters(stack)
         sender = Sender(stack.settings.kafka, plan)
@@ -140,7 +140,7 @@ def run(plan: Plan, data: Path, say: Say = lambda line: None) -> Outcome:
     return outcome
 
 
-def _full(plan: Plan, stack: Running, disk: Path, outcome: Outcome, say: Say) -> None:
+def _full(plan: Plan, stack: StackProcess, disk: Path, outcome: Outcome, say: Say) -> None:
     """Fills the disk, looks at the stack until the time is over, and frees the disk."""
     logs = Logs(stack)
     ballast = fill(disk)
@@ -158,7 +158,7 @@ def _full(plan: Plan, stack: Running, disk: Path, outcome: Outcome, say: Say) ->
     say("the disk is free again")
 
 
-def _compare(stack: Running, outcome: Outcome, say: Say) -> None:
+def _compare(stack: StackProcess, outcome: Outcome, say: Say) -> None:
     expected = recount(arrived(stack.settings.kafka), METERS)
     if outcome.fates != dict(expected.fates):
         outcome.differences.append(f"fates {outcome.fates}, expected {dict(expected.fates)}")
@@ -238,7 +238,7 @@ def paced(records: Iterable[Sent], per_s: int) -> Iterator[Sent]:
 class Logs:
     """What the logs of the stack have to say from now on: each distinct warning or error once."""
 
-    def __init__(self, stack: Running) -> None:
+    def __init__(self, stack: StackProcess) -> None:
         self._paths = lambda: [stack.log, *sorted((stack.folder / "logs").glob("*.log"))]
         self._read = {path: path.stat().st_size for path in self._paths()}
         self._known: set[str] = set()

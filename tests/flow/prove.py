@@ -29,7 +29,7 @@ from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
 from tests.flow.recount import WindowKey, WindowValue, compare, recount
 from tests.flow.sender import send
-from tests.flow.stack_process import STAGES, Running
+from tests.flow.stack_process import STAGES, StackProcess
 from tests.flow.stream import stream
 
 SETTLE_S = 600.0
@@ -65,7 +65,7 @@ class Outcome:
 def prove(plan: Plan, folder: Path, say: Say = lambda line: None) -> Outcome:
     """Runs the plan on a fresh stack in `folder`. Raises RuntimeError when the pipeline stands still."""
     outcome = Outcome()
-    with Running(folder, plan.workers) as stack:
+    with StackProcess(folder, plan.workers) as stack:
         say(f"the stack is up in {folder}")
         apply_meters(stack)
         began_s = time.monotonic()
@@ -83,7 +83,7 @@ def prove(plan: Plan, folder: Path, say: Say = lambda line: None) -> Outcome:
     return outcome
 
 
-def apply_meters(stack: Running) -> None:
+def apply_meters(stack: StackProcess) -> None:
     """Applies the meters of the made stream to a running stack. Raises RuntimeError when they are refused."""
     path = stack.folder / "meters.json"
     path.write_text(json.dumps(METERS))
@@ -94,7 +94,7 @@ def apply_meters(stack: Running) -> None:
         raise RuntimeError(f"the meters were not applied: {done.stderr}")
 
 
-def _send_and_hurt(stack: Running, plan: Plan, outcome: Outcome, say: Say) -> None:
+def _send_and_hurt(stack: StackProcess, plan: Plan, outcome: Outcome, say: Say) -> None:
     """Returns when every event has its fate."""
     settings = stack.settings
     failed: list[BaseException] = []
@@ -132,7 +132,7 @@ def decided(counts: CountsView) -> int:
 class _Hurter:
     """Kills, stops and freezes workers at even steps of the progress, stage after stage in a seeded order."""
 
-    def __init__(self, stack: Running, plan: Plan, hurt: Counter[str], say: Say) -> None:
+    def __init__(self, stack: StackProcess, plan: Plan, hurt: Counter[str], say: Say) -> None:
         self._stack, self._hurt, self._say = stack, hurt, say
         rng = Random(plan.seed)
         wanted = {"kill": plan.kills, "leave": plan.leaves, "freeze": plan.freezes}
@@ -175,7 +175,7 @@ class _Hurter:
                 self._say(f"{due[1]} died frozen")
 
 
-def settle(stack: Running, say: Say = lambda line: None, within_s: float = SETTLE_S) -> dict[str, int]:
+def settle(stack: StackProcess, say: Say = lambda line: None, within_s: float = SETTLE_S) -> dict[str, int]:
     """The fates by `tallymark reconcile`, once nothing is pending and all adds up, else RuntimeError."""
     began_s = time.monotonic()
     while True:
@@ -191,7 +191,7 @@ def settle(stack: Running, say: Say = lambda line: None, within_s: float = SETTL
 
 
 def compare_meter(
-    stack: Running,
+    stack: StackProcess,
     meter: dict[str, object],
     windows: dict[WindowKey, WindowValue],
     compared: Counter[str],

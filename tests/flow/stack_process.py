@@ -34,7 +34,7 @@ stack.run(stack.Stack(Path(sys.argv[1]), int(sys.argv[2]), wanted_ports=ports))
 """
 
 
-class Running:
+class StackProcess:
     """The stack on `folder`, with `workers` of each stage. Use as a context manager."""
 
     def __init__(self, folder: Path, workers: int = 1) -> None:

@@ -20,7 +20,7 @@ import redis
 from pipeline.records import Alert, Balance
 from tests.fixtures.absent import absent
 from tests.flow.accepted_events import read
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.test_story import PARTS
 
 UNTIL_S = 40.0
@@ -44,7 +44,7 @@ def text(at_s: float) -> str:
 class Story:
     """What a user does, over HTTP."""
 
-    def __init__(self, stack: Running) -> None:
+    def __init__(self, stack: StackProcess) -> None:
         self.stack = stack
         self.sent = 0
         key = (stack.folder / "admin.key").read_text().strip()
@@ -156,7 +156,7 @@ def balances(story: Story) -> list[tuple[float, Balance]]:
 
 @pytest.mark.timeout(240)
 def test_each_crossing_is_told_once_whatever_happens(tmp_path: Path) -> None:
-    with Running(tmp_path / "stack") as stack:
+    with StackProcess(tmp_path / "stack") as stack:
         story = Story(stack)
         define(story)
         now_s = time.time()

@@ -23,7 +23,7 @@ from tests.flow.meters import METERS
 from tests.flow.prove import EXIT_UNAVAILABLE, compare_meter, decided, settle
 from tests.flow.recount import recount
 from tests.flow.sender import send
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.stream import stream
 from tests.flow.test_story import PARTS
 
@@ -41,7 +41,7 @@ def local_stack() -> None:
         absent(f"the local stack is not installed: {', '.join(missing)}")
 
 
-def apply(stack: Running, name: str, meters: list[dict[str, object]]) -> None:
+def apply(stack: StackProcess, name: str, meters: list[dict[str, object]]) -> None:
     path = stack.folder / f"{name}.json"
     path.write_text(json.dumps(meters))
     done = stack.command("meters", "apply", str(path))
@@ -50,7 +50,7 @@ def apply(stack: Running, name: str, meters: list[dict[str, object]]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def backfills(stack: Running, slug: str) -> dict[str, Any]:
+def backfills(stack: StackProcess, slug: str) -> dict[str, Any]:
     answer = httpx.get(
         f"{stack.settings.api_url}/api/v1/meters/{slug}/backfill",
         headers=authorization(stack.settings),
@@ -61,14 +61,14 @@ def backfills(stack: Running, slug: str) -> dict[str, Any]:
     return found
 
 
-def wait_until(stack: Running, counts: CountsView, events: int) -> None:
+def wait_until(stack: StackProcess, counts: CountsView, events: int) -> None:
     deadline = time.monotonic() + WAIT_S
     while decided(counts) < events:
         assert time.monotonic() < deadline, f"{decided(counts)} of {events} events have a fate"
         time.sleep(0.05)
 
 
-def killings(stack: Running) -> Iterator[str]:
+def killings(stack: StackProcess) -> Iterator[str]:
     """Kills a worker, once it runs, stage after stage."""
     for stage in ("backfill", "aggregate", "backfill", "sink", "backfill", "aggregate"):
         while stack.signal(stage, signal.SIGKILL) is None:
@@ -79,7 +79,7 @@ def killings(stack: Running) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_meters_made_in_the_middle_of_a_stream_count_all_of_it(tmp_path: Path) -> None:
     hurt: Counter[str] = Counter()
-    with Running(tmp_path / "stack") as stack, CountsView(stack.settings) as counts:
+    with StackProcess(tmp_path / "stack") as stack, CountsView(stack.settings) as counts:
         apply(stack, "first", FIRST)
         records = stream(EVENTS, SEED, time.time_ns())
         sender = threading.Thread(target=lambda: send(stack.settings.kafka, records), daemon=True)

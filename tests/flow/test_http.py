@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.fixtures.absent import absent
-from tests.flow.stack_process import Running, _children
+from tests.flow.stack_process import StackProcess, _children
 from tests.flow.test_story import PARTS
 
 BATCHES = 240
@@ -111,7 +111,7 @@ def event(batch: int, number: int) -> dict[str, object]:
     }
 
 
-def api_pid(stack: Running) -> int | None:
+def api_pid(stack: StackProcess) -> int | None:
     assert stack._process is not None
     found = [
         pid for pid, words in _children(stack._process.pid) if "pipeline.cli" in words and "api" in words
@@ -119,7 +119,7 @@ def api_pid(stack: Running) -> int | None:
     return found[0] if found else None
 
 
-def kill_while(senders: Senders, stack: Running) -> Iterator[int]:
+def kill_while(senders: Senders, stack: StackProcess) -> Iterator[int]:
     """Kills the API at even steps of the progress; gives each pid."""
     for step in range(1, KILLS + 1):
         deadline = time.monotonic() + UNTIL_S
@@ -132,7 +132,7 @@ def kill_while(senders: Senders, stack: Running) -> Iterator[int]:
 
 @pytest.mark.timeout(420)
 def test_nothing_acknowledged_is_lost_and_nothing_counts_twice(tmp_path: Path) -> None:
-    with Running(tmp_path / "stack") as stack:
+    with StackProcess(tmp_path / "stack") as stack:
         url = stack.settings.api_url + "/api/v1"
         key = (stack.folder / "admin.key").read_text().strip()
         who = {"authorization": f"Bearer {key}"}

@@ -16,7 +16,7 @@ from tests.flow.meters import METERS
 from tests.flow.prove import apply_meters, compare_meter, settle
 from tests.flow.recount import recount
 from tests.flow.sender import send
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.stream import stream
 from tests.flow.test_story import local_stack  # noqa: F401 - skips where the stack is not installed
 
@@ -25,7 +25,7 @@ EVENTS = 6_000
 
 @pytest.mark.timeout(400)
 def test_what_is_lost_behind_the_sinks_back_is_named_and_written_again(tmp_path: Path) -> None:
-    with Running(tmp_path / "stack") as stack:
+    with StackProcess(tmp_path / "stack") as stack:
         apply_meters(stack)
         servers, now_ns = stack.settings.kafka, time.time_ns()
         send(servers, stream(EVENTS, 7, now_ns))
@@ -59,7 +59,7 @@ def test_what_is_lost_behind_the_sinks_back_is_named_and_written_again(tmp_path:
         assert all(compared.values())
 
 
-def _differences(stack: Running) -> list[str]:
+def _differences(stack: StackProcess) -> list[str]:
     done = stack.command("reconcile", "--format", "json", "--wait", "60")
     assert done.returncode == 1, done.stdout + done.stderr
     return list(json.loads(done.stdout)["differences"])

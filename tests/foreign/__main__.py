@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.foreign.rig import Call, install_js, install_python, run_js, run_python
 
 README = Path(__file__).parent / "README.md"
@@ -70,7 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tallymark-foreign-") as name:
         folder = Path(name)
         js, python = install_js(folder / "js"), install_python(folder / "py")
-        with Running(folder / "stack") as running:
+        with StackProcess(folder / "stack") as running:
             key = (running.folder / "admin.key").read_text().strip()
             url = running.settings.api_url
             made = run_js(js, url, key), run_python(python, url, key)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.absent import absent
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.foreign.rig import Absent, install_js, install_python, run_js, run_python
 
 LISTED = 141  # calls in the README of @openmeter/sdk
@@ -18,7 +18,7 @@ ISSUE = 25  # of them about events, meters, subjects, customers, features and th
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URL and key of a fresh stack."""
-    with Running(tmp_path_factory.mktemp("foreign")) as running:
+    with StackProcess(tmp_path_factory.mktemp("foreign")) as running:
         yield running.settings.api_url, (running.folder / "admin.key").read_text().strip()
 
 

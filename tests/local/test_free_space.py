@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
-from pipeline.local.free_space import EXIT_FULL, Watch
+from pipeline.local.free_space import EXIT_FULL, SpaceWatch
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove
@@ -78,7 +78,7 @@ def test_only_a_disk_that_becomes_full_is_noticed(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 16) as disk:
         ballast = fill(disk)
         seen = threading.Semaphore(0)
-        watch = Watch(disk, seen.release)
+        watch = SpaceWatch(disk, seen.release)
         assert not seen.acquire(timeout=0.3), "it was full before"
         for _ in range(2):
             ballast.unlink()

@@ -17,12 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipeline.core.notifications.safe_address import ANY_PORT, STRICT, Policy
+from pipeline.core.notifications.safe_address import ANY_PORT, STRICT, AddressPolicy
 from pipeline.stores import webhook_http
 from pipeline.stores.webhook_http import Answer, Sender, custom_headers
 
 HOST = "hooks.example.com"
-OPEN = Policy(allow_http=True, allowed=frozenset({(HOST, ANY_PORT)}))
+OPEN = AddressPolicy(allow_http=True, allowed=frozenset({(HOST, ANY_PORT)}))
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -350,7 +350,9 @@ def test_a_slow_name_server_delays_only_its_own() -> None:
                 await asyncio.sleep(60)
             return ["127.0.0.1"]
 
-        policy = Policy(allow_http=True, allowed=frozenset({(HOST, ANY_PORT), ("slow.example.com", "80")}))
+        policy = AddressPolicy(
+            allow_http=True, allowed=frozenset({(HOST, ANY_PORT), ("slow.example.com", "80")})
+        )
         async with serving(answering("200 OK")[0]) as port:
             sender = Sender(1, policy, resolve=resolve)
             slow = asyncio.create_task(sender.post("http://slow.example.com/", {}, b""))

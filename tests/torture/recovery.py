@@ -52,7 +52,9 @@ def windows(keys: int) -> Iterator[tuple[bytes, bytes]]:
             at, window_state.identities("default", 3, ("method", "route", "status"), at)
         )
         value = f"{rng.randrange(10**6)}.{rng.randrange(10**6):06d}"
-        state = window_state.State(number, 1_780_000_000_000 + number, rng.randrange(1, 99), value, value)
+        state = window_state.WindowState(
+            number, 1_780_000_000_000 + number, rng.randrange(1, 99), value, value
+        )
         yield key, window_state.encode_state(state)
 
 

@@ -21,7 +21,7 @@ from pipeline.local import process, stack
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.supervisor import Service
 from pipeline.stages import STAGES
-from tests.flow.stack_process import ROOT, Running, _children
+from tests.flow.stack_process import ROOT, StackProcess, _children
 
 ORDER_S = 120.0
 SESSION_TIMEOUT_S = 5
@@ -29,7 +29,7 @@ WEBHOOK_TIMEOUT_S = 2.0
 WEBHOOK_SCHEDULE_S = "0,1,1,1,2,2,2,3,3,3,3,3,3,3,3,3"
 
 
-class Rig(Running):
+class Rig(StackProcess):
     """A running stack that can be hurt. clickhouse_ports: where the sink finds ClickHouse (a proxy), and where it is.
 
     programs: stage -> module that is run in place of `pipeline.cli` (unsafe.py).
@@ -145,7 +145,9 @@ class _Stack(stack.Stack):
         running = self.services(stage)
         for number in range(wanted - len(running)):
             name = f"{stage}-{self._next[stage] + number}"
-            self._supervisor.start([self._worker_service(stack.Worker(name, stage, process.free_port()))])
+            self._supervisor.start(
+                [self._worker_service(stack.StageProcess(name, stage, process.free_port()))]
+            )
         self._next[stage] += max(0, wanted - len(running))
         for place, service in enumerate(running[wanted:]):
             self._supervisor.services.remove(service)

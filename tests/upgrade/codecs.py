@@ -13,10 +13,10 @@ import msgspec
 from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
-from pipeline.core.notifications.threshold import Marks, Warned
+from pipeline.core.notifications.threshold import FiredThresholds, WarnedGrants
 from pipeline.core.quota import balance, balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
-from pipeline.core.quota.balance_state import Head, Trail
+from pipeline.core.quota.balance_state import BalanceHead, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
@@ -45,18 +45,18 @@ CODECS: Mapping[str, Codec] = {
     "aggregate window": Codec(window_state.decode_state, window_state.encode_state),
     "aggregate member": Codec(window_state.decode_first, window_state.encode_first),
     "aggregate refused": Codec(window_state.decode_places, window_state.encode_places),
-    "alert head": _msgpack(Head),
+    "alert head": _msgpack(BalanceHead),
     "alert trail": _msgpack(Trail),
     "alert minute": _msgpack(MinuteRow),
     "alert hour": _msgpack(HourRow),
     "alert member": _msgpack(list[int]),
     "alert seeded": TEXT,
     "alert latest": TEXT,
-    "alert thresholds": _msgpack(Marks | None),
-    "alert warned": _msgpack(Warned),
+    "alert thresholds": _msgpack(FiredThresholds | None),
+    "alert warned": _msgpack(WarnedGrants),
     "alert open": _msgpack(list[str]),
-    "alert resets": _msgpack(list[balance_alerts.ToldReset]),
-    "alert volume": _msgpack(volume_alerts.Row),
+    "alert resets": _msgpack(list[balance_alerts.FiredReset]),
+    "alert volume": _msgpack(volume_alerts.VolumeRow),
     "alert parts": _msgpack(dict[bytes, tuple[int, str]]),
     "webhook delivery": _json(Delivery),
     "webhook endpoint": _json(delivery_table.Health),

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.core.metering.dedupe import pack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table
-from pipeline.core.notifications.threshold import Warned
+from pipeline.core.notifications.threshold import WarnedGrants
 from pipeline.core.quota.balance_state import KeptSnapshot, Trail
 from pipeline.engine.table import Table
 from tests.upgrade.codecs import CODECS, kind_of, plain
@@ -29,9 +29,9 @@ MADE: dict[str, Any] = {
     ),
     "alert latest": "01M8HGG8AYMG5RHT0HR3PMTY31",
     "aggregate refused": [0, 7, 65_536],
-    "alert warned": Warned({"01M8HGG8AYMG5RHT0HR3PMTY31": 1_234, "other": -1}),
+    "alert warned": WarnedGrants({"01M8HGG8AYMG5RHT0HR3PMTY31": 1_234, "other": -1}),
     "alert resets": [
-        balance_alerts.ToldReset(41, "01M8HEW1N79NFSPMR8AC8FPX53", 1_795_882_140, 1_795_968_540)
+        balance_alerts.FiredReset(41, "01M8HEW1N79NFSPMR8AC8FPX53", 1_795_882_140, 1_795_968_540)
     ],
     "webhook endpoint": delivery_table.Health(1_795_882_175_000, 0, 17),
     "backfill queue": [(7, b""), (9, b"\x93\x01\x02\x03")],

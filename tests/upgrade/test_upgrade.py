@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.local.webhook_receiver import Receiver
 from tests.fixtures.absent import absent
-from tests.flow.stack_process import Running
+from tests.flow.stack_process import StackProcess
 from tests.flow.test_story import PARTS
 from tests.upgrade import stream
 from tests.upgrade.record import COMMIT, HERE, THRESHOLD, VOLUME, deliveries
@@ -41,7 +41,7 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -
     folder = tmp_path / "data"
     with tarfile.open(HERE / f"{COMMIT}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
-    with Running(folder):
+    with StackProcess(folder):
         found = Story(folder)
         for name in ("up", "down"):
             body = {"type": "WEBHOOK", "name": name, "url": f"{receiver.url}{name}"}

@@ -14,7 +14,7 @@ from fastapi import Body, Depends, Request, Response
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, decided, definitions, with_id
+from pipeline.api.http.submit import body_of, definitions, submit, with_id
 from pipeline.core.access import api_key
 from pipeline.errors import Rejected
 
@@ -66,7 +66,7 @@ def revoke_key(request: Request, keyId: str) -> Response:
 
     403 for a key with scopes that the asking key lacks, 409 for the namespace's last admin key.
     """
-    decided(request, "key.revoke", {"id": keyId})
+    submit(request, "key.revoke", {"id": keyId})
     return Response(status_code=204)
 
 
@@ -77,7 +77,7 @@ def _made(
     added = {member: made.public, "hash": made.hash, "last4": made.last4}
     if taken := sorted(added.keys() & asked.keys()):
         raise Rejected("bad-key", f"key {taken[0]} is made by the server")
-    reply = decided(request, kind, asked, added)
+    reply = submit(request, kind, asked, added)
     body = body_of(reply)
     if kind == "key.rotate":
         body, old = body["key"], body["old"]  # type: ignore[assignment]

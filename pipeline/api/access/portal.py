@@ -14,8 +14,8 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.services import services_of
+from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage import ANSWER, answer
 from pipeline.api.metering.usage_params import from_url
@@ -37,7 +37,7 @@ def create_token(
     It opens `/portal/meters/{slug}/query` and nothing else. It is shown this once.
     """
     secret = _secret(request)
-    body = body_of(decided(request, "portal-token.create", wish))
+    body = body_of(submit(request, "portal-token.create", wish))
     response.headers["cache-control"] = "no-store"
     return {**_shown(body), "token": portal_jwt.sign(secret, namespace_of(request), body)}
 
@@ -54,7 +54,7 @@ def invalidate_tokens(
     request: Request, which: Annotated[dict[str, Any], Body(examples=[{"subject": "acme-prod"}])]
 ) -> Response:
     """One by its `id`, or all of a `subject`. They open nothing any more, at once."""
-    decided(request, "portal-token.invalidate", which)
+    submit(request, "portal-token.invalidate", which)
     return Response(status_code=204)
 
 
@@ -75,12 +75,12 @@ def query_portal_meter(request: Request, meterSlug: str) -> Response:
     asked = from_url(request)
     if asked.filter_customer_id:
         raise Rejected("bad-query", "A portal token is for one subject; filterCustomerId is not for it.")
-    _, meter = find(neighbours(request), who.namespace, meterSlug)
+    _, meter = find(services_of(request), who.namespace, meterSlug)
     return answer(request, meter, asked, [who.subject])
 
 
 def _secret(request: Request) -> str:
-    secret = neighbours(request).settings.portal_secret.get_secret_value()
+    secret = services_of(request).settings.portal_secret.get_secret_value()
     if not secret:
         raise Rejected("portal-off", "There is no portal here: the setting portal_secret is empty.")
     return secret

@@ -12,7 +12,7 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.errors import Rejected
 
 router = Router(prefix="/features", tags=["features"])
@@ -53,7 +53,7 @@ def create_feature(
     request: Request, feature: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 ) -> dict[str, Any]:
     """Its key is unique among features that are not archived: 409 otherwise."""
-    return body_of(decided(request, "feature.create", feature))
+    return body_of(submit(request, "feature.create", feature))
 
 
 @router.get("/{featureId}", summary="One feature", dependencies=READ)
@@ -68,5 +68,5 @@ def get_feature(request: Request, featureId: str) -> dict[str, Any]:
 @router.delete("/{featureId}", status_code=204, summary="Archive a feature", dependencies=WRITE)
 def archive_feature(request: Request, featureId: str) -> Response:
     """One way: what is entitled to it goes on, nothing new may be; its key is free again."""
-    decided(request, "feature.archive", {"id": featureId})
+    submit(request, "feature.archive", {"id": featureId})
     return Response(status_code=204)

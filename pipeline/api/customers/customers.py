@@ -12,7 +12,7 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, known, with_id
+from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers, with_id
 from pipeline.errors import Rejected
 
 router = Router(prefix="/customers", tags=["customers"])
@@ -26,8 +26,8 @@ EXAMPLE = {
     "currency": "EUR",
     "timeZone": "Europe/Berlin",
 }
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-Part = Annotated[str | None, Query(description="a part of it, in any case")]
+CustomerRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+Substring = Annotated[str | None, Query(description="a part of it, in any case")]
 
 
 @router.get("", summary="Customers", dependencies=READ)
@@ -36,10 +36,10 @@ def list_customers(
     page: Paged,
     orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
     includeDeleted: bool = False,
-    key: Part = None,
-    name: Part = None,
-    primaryEmail: Part = None,
-    subject: Part = None,
+    key: Substring = None,
+    name: Substring = None,
+    primaryEmail: Substring = None,
+    subject: Substring = None,
 ) -> dict[str, Any]:
     """By name, a page at a time."""
     found = definitions(request).customers(namespace_of(request), deleted=includeDeleted)
@@ -54,13 +54,13 @@ def list_customers(
 
 
 @router.post("", status_code=201, summary="Create a customer", dependencies=WRITE)
-def create_customer(request: Request, customer: One) -> dict[str, Any]:
+def create_customer(request: Request, customer: CustomerRequest) -> dict[str, Any]:
     """A subject belongs to one customer at most, and a key is unique: 409 otherwise.
 
     Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key. Entitlements and grants that
     are given to it from then on count days and months in its `timeZone`, an IANA zone, unless they name their own.
     """
-    return body_of(known(request, "customer.create", customer))
+    return body_of(submit_and_wait_for_workers(request, "customer.create", customer))
 
 
 @router.get("/{customerIdOrKey}", summary="One customer", dependencies=READ)
@@ -73,17 +73,17 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
 
 
 @router.put("/{customerIdOrKey}", summary="Replace a customer", dependencies=WRITE)
-def update_customer(request: Request, customerIdOrKey: str, customer: One) -> dict[str, Any]:
+def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRequest) -> dict[str, Any]:
     """All of it: a member that is absent is cleared. What was read can be sent back with changes."""
     stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
     asked = with_id("customer", customer, customerIdOrKey, stored)
-    return body_of(known(request, "customer.update", asked))
+    return body_of(submit_and_wait_for_workers(request, "customer.update", asked))
 
 
 @router.delete("/{customerIdOrKey}", status_code=204, summary="Delete a customer", dependencies=WRITE)
 def delete_customer(request: Request, customerIdOrKey: str) -> Response:
     """Its subjects are free then; it stays readable by id, with `deletedAt`."""
-    known(request, "customer.delete", {"id": customerIdOrKey})
+    submit_and_wait_for_workers(request, "customer.delete", {"id": customerIdOrKey})
     return Response(status_code=204)
 
 

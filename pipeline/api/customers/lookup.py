@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.errors import Rejected
 
 
-def subjects_of(have: Neighbours, namespace: str, customers: Sequence[str]) -> dict[str, list[str]]:
+def subjects_of(services: Services, namespace: str, customers: Sequence[str]) -> dict[str, list[str]]:
     """Each customer's id with its subjects: the keys it names, and its own key. Ids or keys are asked for.
 
     Raises Rejected `not-found` that names the first that this namespace does not have.
     """
-    have.definitions.wait_loaded()
+    services.definitions.wait_loaded()
     found: dict[str, list[str]] = {}
     for asked in dict.fromkeys(customers):
-        body = have.definitions.customer(namespace, asked)
+        body = services.definitions.customer(namespace, asked)
         if body is None or "deletedAt" in body:
             raise Rejected("not-found", f"customer with id {asked[:256]} not found")
         attribution = body.get("usageAttribution")
@@ -30,13 +30,13 @@ def subjects_of(have: Neighbours, namespace: str, customers: Sequence[str]) -> d
     return found
 
 
-def customer_of(have: Neighbours, namespace: str, subject: str) -> str | None:
+def customer_of(services: Services, namespace: str, subject: str) -> str | None:
     """The id of the customer whose usage the subject's is now, or None."""
-    body = have.definitions.customer_of(namespace, subject)
+    body = services.definitions.customer_of(namespace, subject)
     return None if body is None else str(body["id"])
 
 
-def display_names(have: Neighbours, namespace: str, subjects: Iterable[str]) -> dict[str, str]:
+def display_names(services: Services, namespace: str, subjects: Iterable[str]) -> dict[str, str]:
     """Of those subjects that are defined, the name to show, which may be empty."""
-    found = {key: have.definitions.subject(namespace, key) for key in set(subjects)}
+    found = {key: services.definitions.subject(namespace, key) for key in set(subjects)}
     return {key: str(body.get("displayName") or "") for key, body in found.items() if body is not None}

@@ -12,7 +12,7 @@ from fastapi import Body, Depends, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.errors import Rejected
 
 router = Router(prefix="/subjects", tags=["subjects"])
@@ -33,7 +33,7 @@ def upsert_subjects(
     request: Request, subjects: Annotated[list[dict[str, Any]], Body(examples=[EXAMPLE])]
 ) -> list[dict[str, Any]]:
     """By key. A member that is absent stays as it is; null clears it."""
-    found = body_of(decided(request, "subject.upsert", {"subjects": subjects}))["subjects"]
+    found = body_of(submit(request, "subject.upsert", {"subjects": subjects}))["subjects"]
     assert isinstance(found, list)
     return found
 
@@ -50,5 +50,5 @@ def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
 @router.delete("/{subjectIdOrKey}", status_code=204, summary="Delete a subject", dependencies=WRITE)
 def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
     """Its name and metadata go; usage under its key stays."""
-    decided(request, "subject.delete", {"id": subjectIdOrKey})
+    submit(request, "subject.delete", {"id": subjectIdOrKey})
     return Response(status_code=204)

@@ -43,7 +43,7 @@ _PREFLIGHT = {
     "access-control-max-age": "600",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_NO_KEY = api_key.Parsed("live", "0" * 8, "0" * 43)
+_NO_KEY = api_key.ParsedKey("live", "0" * 8, "0" * 43)
 _NO_HASH = "0" * 64
 
 
@@ -185,7 +185,7 @@ class Authentication:
     async def _identify(self, scope: Scope, headers: Headers) -> Principal:
         """Raises Unauthorized; Unavailable while the control log is not read yet."""
         token = bearer(headers)
-        definitions = scope["app"].state.neighbours.definitions
+        definitions = scope["app"].state.services.definitions
         if scope["path"].startswith(PORTAL_PREFIX):
             if token is None:
                 raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")

@@ -13,7 +13,7 @@ from fastapi import Depends, Query, Request
 from pipeline.errors import Rejected
 
 PAGE_SIZE, MOST_PAGE_SIZE = 100, 1000
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
 
 
@@ -38,7 +38,7 @@ Paged = Annotated[Page, Depends(_page)]
 
 def ordered(
     rows: Iterable[Mapping[str, Any]], by: str | None, allowed: Sequence[str], page: Page
-) -> list[Row]:
+) -> list[JsonRow]:
     """All rows by one member; ties by id. The default is the first of `allowed`. Raises Rejected `bad-query`."""
     if by is not None and by not in allowed:
         raise Rejected("bad-query", f"orderBy must be one of {' '.join(allowed)}")
@@ -50,13 +50,15 @@ def ordered(
     )
 
 
-def cut(rows: Sequence[Row], page: Page) -> list[Row]:
+def cut(rows: Sequence[JsonRow], page: Page) -> list[JsonRow]:
     """The rows of one page."""
     begin = (page.number - 1) * page.size
     return list(rows[begin : begin + page.size])
 
 
-def either(request: Request, rows: Sequence[Row], page: Page, offset: int, limit: int) -> Row | list[Row]:
+def either(
+    request: Request, rows: Sequence[JsonRow], page: Page, offset: int, limit: int
+) -> JsonRow | list[JsonRow]:
     """A list by offset and limit; asked with `page` or `pageSize`, a page: as OpenMeter's v1 does."""
     if {"page", "pageSize"} & set(request.query_params):
         return paginated(rows, page)
@@ -68,6 +70,6 @@ def split(values: Iterable[str] | None) -> set[str]:
     return {one for value in values or () for one in value.split(",") if one}
 
 
-def paginated(rows: Sequence[Row], page: Page) -> Row:
+def paginated(rows: Sequence[JsonRow], page: Page) -> JsonRow:
     """One page in the form {totalCount, page, pageSize, items}."""
     return {"totalCount": len(rows), "page": page.number, "pageSize": page.size, "items": cut(rows, page)}

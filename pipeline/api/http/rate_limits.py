@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.http.problem import problem
 from pipeline.core.metering.http_batch import MAX_EVENTS
-from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, Standing, take
+from pipeline.core.values.token_bucket import MICRO, Bucket, BucketPolicy, BucketStatus, take
 from pipeline.errors import Rejected
 from pipeline.settings import Settings
 
@@ -78,7 +78,7 @@ class Buckets:
         if self._redis is not None:
             await self._redis.aclose()
 
-    def here(self, name: str, policy: Policy, cost: int) -> Standing:
+    def here(self, name: str, policy: BucketPolicy, cost: int) -> BucketStatus:
         """Take from the bucket of this process."""
         now_us = time.monotonic_ns() // 1000
         if len(self._here) >= _MOST_BUCKETS and name not in self._here:
@@ -86,7 +86,7 @@ class Buckets:
         self._here[name], standing = take(self._here.get(name), policy, cost, now_us)
         return standing
 
-    async def shared(self, name: str, policy: Policy, cost: int) -> Standing:
+    async def shared(self, name: str, policy: BucketPolicy, cost: int) -> BucketStatus:
         """Take from the bucket in Redis. Raises RedisAway."""
         if time.monotonic() < self._away_until_s:
             raise RedisAway
@@ -98,18 +98,20 @@ class Buckets:
             self._away_until_s = time.monotonic() + AWAY_S
             raise RedisAway from error
         allowed, left, wait_us = (int(number) for number in answer)
-        return Standing(bool(allowed), left, wait_us)
+        return BucketStatus(bool(allowed), left, wait_us)
 
 
 class Limited:
     """One request under its key's limits; collects where the key stands, for the headers."""
 
-    def __init__(self, buckets: Buckets, policies: dict[str, Policy], key: str, may_count_here: bool) -> None:
+    def __init__(
+        self, buckets: Buckets, policies: dict[str, BucketPolicy], key: str, may_count_here: bool
+    ) -> None:
         self._buckets = buckets
         self._policies = policies
         self._key = key
         self._may_count_here = may_count_here
-        self.standings: dict[str, Standing] = {}
+        self.standings: dict[str, BucketStatus] = {}
 
     async def take(self, kind: str, cost: int) -> None:
         """Take `cost` of "requests" or "events". Raises Rejected("rate-limited"); RedisAway where that forbids."""
@@ -149,11 +151,13 @@ class RateLimits:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         requests, events = settings.rate_limit_requests_s, settings.rate_limit_events_s
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[str, BucketPolicy] = {}
         if requests:
-            self._policies["requests"] = Policy(requests, requests)
+            self._policies["requests"] = BucketPolicy(requests, requests)
         if events:
-            self._policies["events"] = Policy(events, max(events, MAX_EVENTS))  # a full request has to pass
+            self._policies["events"] = BucketPolicy(
+                events, max(events, MAX_EVENTS)
+            )  # a full request has to pass
         self._buckets = Buckets(settings) if self._policies else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

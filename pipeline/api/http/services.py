@@ -34,7 +34,7 @@ from pipeline.stores.kafka.metered_types import MeteredTypes
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 
-class Neighbours:
+class Services:
     """All that a route may ask outside this process. The API starts even when none of it answers yet."""
 
     def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
@@ -124,8 +124,8 @@ class Neighbours:
         self.clickhouse.ping()
 
 
-def neighbours(request: Request) -> Neighbours:
-    """The Neighbours of the app that serves `request`."""
-    have = request.app.state.neighbours
-    assert isinstance(have, Neighbours)
-    return have
+def services_of(request: Request) -> Services:
+    """The Services of the app that serves `request`."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services

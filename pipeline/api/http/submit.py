@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fastapi import Request
 
 from pipeline.api.http.auth import REPLAYED, principal, request_id
-from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.http.services import Services, services_of
 from pipeline.core.definitions import idempotency
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Reply
@@ -22,10 +22,10 @@ from pipeline.stores.kafka.definitions import Definitions
 OWN_WRITE_S = 10.0
 IDEMPOTENCY_KEY = "idempotency-key"
 _KEY = re.compile(r"[ -~]{1,255}", re.ASCII).fullmatch
-Body = dict[str, object]
+CommandBody = dict[str, object]
 
 
-def decided(
+def submit(
     request: Request, kind: str, asked: Mapping[str, object], added: Mapping[str, object] | None = None
 ) -> Reply:
     """The reply to a command in the name of the request's principal, once this process knows its result.
@@ -34,9 +34,9 @@ def decided(
     added: what the server puts into the command, such as a secret that it made; another one for each request.
     Raises Rejected as decided, Unavailable when nothing is decided in time.
     """
-    have, who = neighbours(request), principal(request)
+    services, who = services_of(request), principal(request)
     client, key = request.client, _idempotency_key(request)
-    reply = have.commands.run(
+    reply = services.commands.run(
         kind,
         who.namespace,
         {**asked, **(added or {})},
@@ -47,7 +47,7 @@ def decided(
         request="" if key is None else idempotency.request_of(kind, asked),
     )
     request.scope["state"][REPLAYED] = reply.repeated
-    read_own(have, reply.revision)
+    read_own(services, reply.revision)
     return reply
 
 
@@ -64,7 +64,7 @@ def _idempotency_key(request: Request) -> str | None:
 
 def with_id(
     kind: str, body: Mapping[str, object], named: str, stored: Mapping[str, object] | None = None
-) -> Body:
+) -> CommandBody:
     """The body with the id that the path names.
 
     stored: what the path names, if it has an id that clients send back. Raises Rejected `bad-<kind>` for another id.
@@ -75,23 +75,23 @@ def with_id(
     return {**body, "id": named}
 
 
-def known(request: Request, kind: str, asked: Mapping[str, object]) -> Reply:
-    """As `decided`, once every running worker that reads definitions knows it too, so that what comes next meets it."""
-    reply = decided(request, kind, asked)
-    neighbours(request).commands.until_known(reply.revision)
+def submit_and_wait_for_workers(request: Request, kind: str, asked: Mapping[str, object]) -> Reply:
+    """As `submit`, once every running worker that reads definitions knows it too, so that what comes next meets it."""
+    reply = submit(request, kind, asked)
+    services_of(request).commands.until_known(reply.revision)
     return reply
 
 
-def body_of(reply: Reply) -> Body:
+def body_of(reply: Reply) -> CommandBody:
     """What a reply must have brought."""
     if reply.body is None:
         raise Broken(f"The reply to the command {reply.id} has no body.")
     return reply.body
 
 
-def read_own(have: Neighbours, revision: int) -> None:
+def read_own(services: Services, revision: int) -> None:
     """Returns when this process has read `revision`. Raises Unavailable."""
-    if not have.definitions.wait_revision(revision, OWN_WRITE_S):
+    if not services.definitions.wait_revision(revision, OWN_WRITE_S):
         raise Unavailable(
             f"The change holds (revision {revision}), but this process did not read it back in {OWN_WRITE_S:g} s."
         )
@@ -99,6 +99,6 @@ def read_own(have: Neighbours, revision: int) -> None:
 
 def definitions(request: Request) -> Definitions:
     """The definitions, read to their end once. Raises Unavailable."""
-    have = neighbours(request)
-    have.definitions.wait_loaded()
-    return have.definitions
+    services = services_of(request)
+    services.definitions.wait_loaded()
+    return services.definitions

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import services_of
 from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
@@ -30,10 +30,10 @@ def get_backfill(request: Request, slug: str) -> dict[str, Any]:
     `copying`; `landing` until what it counted can be queried; `done`; `stopped` where the meter was deleted
     meanwhile; `none` for a meter that had nothing to copy. `events` is known once copying.
     """
-    have = neighbours(request)
-    _, meter = find(have, namespace_of(request), slug)
-    have.backfills.wait_loaded()
-    steps = steps_of(have.backfills.snapshot(), meter.meter_id)
+    services = services_of(request)
+    _, meter = find(services, namespace_of(request), slug)
+    services.backfills.wait_loaded()
+    steps = steps_of(services.backfills.snapshot(), meter.meter_id)
     total = progress(steps)
     return {
         "meter": meter.slug,

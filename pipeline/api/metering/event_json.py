@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from pipeline.api.customers.lookup import customer_of
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.core.metering.extract import measure
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import instant_text, usage_query
@@ -25,29 +25,29 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Refused
-from pipeline.stores.clickhouse.events import CountedBy, Place, StoredEvent
+from pipeline.stores.clickhouse.events import CountedBy, EventPosition, StoredEvent
 from pipeline.stores.clickhouse.rows import canonical
 from pipeline.stores.clickhouse.usage import usage
 
 REPEATS = ("duplicate", "conflict")
 _NS_PER_MS = 1_000_000
-_BOUNDS = Place(2**63, "", 2**32, 2**64)
+_BOUNDS = EventPosition(2**63, "", 2**32, 2**64)
 _NO_DATA = ("", "null")
 _place = reader_of(tuple[int, str, int, int])
-Row = dict[str, Any]
+EventRow = dict[str, Any]
 
 
-def listed(have: Neighbours, namespace: str, event: StoredEvent) -> Row:
+def listed(services: Services, namespace: str, event: StoredEvent) -> EventRow:
     """An event as OpenMeter lists it, with fate, reason, detail, meters and position.
 
     `data` is the JSON text as sent. What ingest refused has attributes only as far as they could be read, and `raw`.
     `meters` are those that counted it, `deletedMeters` slugs of deleted ones; `refusedBy` those that refused it.
     """
-    shown: Row = {"event": _cloud_event(event)}
-    customer = customer_of(have, namespace, event.subject)
+    shown: EventRow = {"event": _cloud_event(event)}
+    customer = customer_of(services, namespace, event.subject)
     if customer is not None:
         shown["customerId"] = customer
-    refused = [_refusal(have, namespace, one) for one in event.refused]
+    refused = [_refusal(services, namespace, one) for one in event.refused]
     why = _validation_error(event, refused)
     if why:
         shown["validationError"] = why
@@ -58,7 +58,7 @@ def listed(have: Neighbours, namespace: str, event: StoredEvent) -> Row:
         "reason": _sentence(refused) or event.reason,
         "detail": event.detail,
     }
-    counted = [(one.slug, _meter(have, namespace, one, event.decided)) for one in event.counted_by]
+    counted = [(one.slug, _meter(services, namespace, one, event.decided)) for one in event.counted_by]
     shown["meters"] = list(dict.fromkeys(slug for slug, meter in counted if meter is not None))
     if gone := list(dict.fromkeys(slug for slug, meter in counted if meter is None)):
         shown["deletedMeters"] = gone
@@ -70,7 +70,7 @@ def listed(have: Neighbours, namespace: str, event: StoredEvent) -> Row:
     }
 
 
-def told(have: Neighbours, namespace: str, versions: Sequence[StoredEvent]) -> Row:
+def event_detail(services: Services, namespace: str, versions: Sequence[StoredEvent]) -> EventRow:
     """The one event among the records of a (source, id), its windows, and the other records. versions: not empty.
 
     A record that ingest refused never became an event; if there is no other, the last of these is told.
@@ -79,24 +79,24 @@ def told(have: Neighbours, namespace: str, versions: Sequence[StoredEvent]) -> R
     refused = [one for one in versions if one.fate == "rejected" and not one.data]
     settled = [one for one in versions if one not in repeats and one not in refused]
     one = (settled or refused or repeats)[-1]
-    return listed(have, namespace, one) | {
-        "windows": [_window(have, namespace, one, counted) for counted in one.counted_by],
-        "repeats": [listed(have, namespace, other) for other in repeats if other is not one],
-        "refused": [listed(have, namespace, other) for other in refused if other is not one],
+    return listed(services, namespace, one) | {
+        "windows": [_window(services, namespace, one, counted) for counted in one.counted_by],
+        "repeats": [listed(services, namespace, other) for other in repeats if other is not one],
+        "refused": [listed(services, namespace, other) for other in refused if other is not one],
     }
 
 
-def cursor_of(place: Place) -> str:
+def cursor_of(place: EventPosition) -> str:
     """The text of a place; `place_of` reads it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(tuple(place))).decode().rstrip("=")
 
 
-def place_of(cursor: str) -> Place:
+def place_of(cursor: str) -> EventPosition:
     """Raises Rejected `bad-query` for a text that is no cursor."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        place = Place(*_place(raw))
+        place = EventPosition(*_place(raw))
     except (ValueError, Rejected) as error:  # binascii.Error is a ValueError
         raise Rejected("bad-query", "the cursor is not one that this API gave") from error
     inside = abs(place.time_ns) < _BOUNDS.time_ns and len(place.topic) < 256
@@ -105,8 +105,8 @@ def place_of(cursor: str) -> Place:
     return place
 
 
-def _cloud_event(event: StoredEvent) -> Row:
-    shown: Row = {
+def _cloud_event(event: StoredEvent) -> EventRow:
+    shown: EventRow = {
         "id": event.id,
         "source": event.source,
         "specversion": "1.0",
@@ -117,7 +117,7 @@ def _cloud_event(event: StoredEvent) -> Row:
     return shown if event.data in _NO_DATA else shown | {"data": Raw(event.data.encode())}
 
 
-def _validation_error(event: StoredEvent, refused: Sequence[Row]) -> str:
+def _validation_error(event: StoredEvent, refused: Sequence[EventRow]) -> str:
     """Why a meter in force, or no meter, counted it; empty for what all of them counted or what repeats that."""
     if event.fate == "unmetered":
         return f"no meter found for event type: {event.type}"
@@ -128,22 +128,22 @@ def _validation_error(event: StoredEvent, refused: Sequence[Row]) -> str:
     return ""
 
 
-def _refusal(have: Neighbours, namespace: str, one: Refused) -> Row:
-    shown: Row = {"meter": one.meter, "reason": one.reason, "detail": one.detail}
-    found = have.definitions.meter(namespace, one.meter)
+def _refusal(services: Services, namespace: str, one: Refused) -> EventRow:
+    shown: EventRow = {"meter": one.meter, "reason": one.reason, "detail": one.detail}
+    found = services.definitions.meter(namespace, one.meter)
     in_force = found is not None and found[1].meter_id == one.meter_id
     return shown if in_force else shown | {"deleted": True}
 
 
-def _sentence(refused: Sequence[Row]) -> str:
+def _sentence(refused: Sequence[EventRow]) -> str:
     return "; ".join(
         f"{one['meter']}{' (deleted)' if 'deleted' in one else ''}: {one['detail']}" for one in refused
     )
 
 
-def _meter(have: Neighbours, namespace: str, counted: CountedBy, decided: int) -> Meter | None:
+def _meter(services: Services, namespace: str, counted: CountedBy, decided: int) -> Meter | None:
     """The meter that counted an event decided at a control revision; None if it is deleted."""
-    found = have.definitions.meter(namespace, counted.slug)
+    found = services.definitions.meter(namespace, counted.slug)
     if found is None:
         return None
     meter = found[1]
@@ -151,16 +151,16 @@ def _meter(have: Neighbours, namespace: str, counted: CountedBy, decided: int) -
     return meter if same else None
 
 
-def _window(have: Neighbours, namespace: str, event: StoredEvent, counted: CountedBy) -> Row:
+def _window(services: Services, namespace: str, event: StoredEvent, counted: CountedBy) -> EventRow:
     """The window in which a meter counted the event. value: what it brought; windowValue: what the window holds."""
     start_ns = event.time_ns // MINUTE_NS * MINUTE_NS
-    shown: Row = {
+    shown: EventRow = {
         "meter": counted.slug,
         "windowStart": instant_text(start_ns),
         "windowEnd": instant_text(start_ns + MINUTE_NS),
         "subject": event.subject,
     }
-    found = _meter(have, namespace, counted, event.decided)
+    found = _meter(services, namespace, counted, event.decided)
     if found is None:
         return shown | {"deleted": True}
     meter = found.as_of(event.decided)
@@ -172,7 +172,7 @@ def _window(have: Neighbours, namespace: str, event: StoredEvent, counted: Count
     query = usage_query(
         meter, from_ns=start_ns, to_ns=start_ns + MINUTE_NS, window="MINUTE", subjects=[event.subject]
     )
-    for row in usage(have.clickhouse, replace(query, dimensions=canonical(dimensions))):
+    for row in usage(services.clickhouse, replace(query, dimensions=canonical(dimensions))):
         shown |= {"windowValue": Raw(str(row["value"]).encode()), "windowCount": row["count"]}
     return shown
 

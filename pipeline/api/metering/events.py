@@ -18,8 +18,8 @@ from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Neighbours, neighbours
-from pipeline.api.metering.event_json import cursor_of, listed, place_of, told
+from pipeline.api.http.services import Services, services_of
+from pipeline.api.metering.event_json import cursor_of, event_detail, listed, place_of
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import as_json
 from pipeline.api.metering.usage_params import MAX_CLIENT_ID
@@ -48,8 +48,8 @@ MAX_LIMIT = 100
 LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 looks back unless it is told
 _TEXTS = ("id", "source", "type", "subject", "fate")
 _TIMES = ("time", "ingestedAt")
-Row = dict[str, Any]
-Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in UTC")]
+EventJson = dict[str, Any]
+EventTime = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in UTC")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 ClientId = Annotated[
     str | None, Query(min_length=1, max_length=MAX_CLIENT_ID, description="accepted, without effect")
@@ -72,10 +72,10 @@ def list_events(
         ),
     ] = None,
     customerId: Annotated[list[str] | None, Query(description="repeated; ids or keys")] = None,
-    from_: Annotated[Instant, Query(alias="from", description="72 hours ago if absent")] = None,
-    to: Instant = None,
-    ingestedAtFrom: Instant = None,
-    ingestedAtTo: Instant = None,
+    from_: Annotated[EventTime, Query(alias="from", description="72 hours ago if absent")] = None,
+    to: EventTime = None,
+    ingestedAtFrom: EventTime = None,
+    ingestedAtTo: EventTime = None,
     limit: Limit = MAX_LIMIT,
     clientId: ClientId = None,
 ) -> Response:
@@ -93,25 +93,25 @@ def list_events(
     texts = {name: filter_string(name, {"$eq": text}) for name, text in said.items() if text is not None}
     if id is not None:
         texts["id"] = containing("id", id)
-    have, namespace = neighbours(request), namespace_of(request)
+    services, namespace = services_of(request), namespace_of(request)
     from_ns, to_ns = instant_ns("from", from_), instant_ns("to", to)
     if from_ns is None:
         now_ns = time.time_ns()
         from_ns = (now_ns if to_ns is None else min(to_ns, now_ns)) - LATELY_NS
-    meters = None if meter is None else [_meter(have, namespace, meter)]
+    meters = None if meter is None else [_meter(services, namespace, meter)]
     wanted = EventFilter(
         namespace=namespace,
         texts=texts,
         counted_by=meters if refused is None else None,
         refused=None if refused is None else RefusedFilter(refused, meters),
-        subjects=_subjects(have, namespace, customerId),
+        subjects=_subjects(services, namespace, customerId),
         time=_between(from_ns, to_ns),
         received_at=_between(
             instant_ns("ingestedAtFrom", ingestedAtFrom), instant_ns("ingestedAtTo", ingestedAtTo)
         ),
         limit=limit,
     )
-    return as_json([listed(have, namespace, event) for event in events(have.clickhouse, wanted)])
+    return as_json([listed(services, namespace, event) for event in events(services.clickhouse, wanted)])
 
 
 _V1 = frozenset(
@@ -143,12 +143,12 @@ def list_events_v2(
     names = {"filter", "cursor", "limit", "clientId"}
     refuse_unknown(request, names)
     refuse_repeated(request, names)
-    have, namespace = neighbours(request), namespace_of(request)
+    services, namespace = services_of(request), namespace_of(request)
     body = {} if filter is None else parse_json("filter", filter)
-    wanted = _wanted(have, namespace, body)
+    wanted = _wanted(services, namespace, body)
     after = None if cursor is None else place_of(cursor)
-    found = events(have.clickhouse, replace(wanted, after=after, limit=limit + 1))
-    answer: Row = {"items": [listed(have, namespace, event) for event in found[:limit]]}
+    found = events(services.clickhouse, replace(wanted, after=after, limit=limit + 1))
+    answer: EventJson = {"items": [listed(services, namespace, event) for event in found[:limit]]}
     if len(found) > limit:
         answer["nextCursor"] = cursor_of(found[limit - 1].place)
     return as_json(answer)
@@ -164,14 +164,14 @@ def get_event(request: Request, source: str, id: str) -> Response:
     `windowValue` and `windowCount` are what the window holds now. `repeats` are later records with the same source and
     id (fate duplicate or conflict), `refused` those that never became an event.
     """
-    have, namespace = neighbours(request), namespace_of(request)
-    found = versions(have.clickhouse, namespace, source, id)
+    services, namespace = services_of(request), namespace_of(request)
+    found = versions(services.clickhouse, namespace, source, id)
     if not found:
         raise Rejected("not-found", "There is no stored event with this source and id.")
-    return as_json(told(have, namespace, found))
+    return as_json(event_detail(services, namespace, found))
 
 
-def _wanted(have: Neighbours, namespace: str, body: object) -> EventFilter:
+def _wanted(services: Services, namespace: str, body: object) -> EventFilter:
     """The filter that v2 takes. Raises Rejected `bad-query`, or `not-found` for an unknown customer or meter."""
     if not isinstance(body, dict):
         raise Rejected("bad-query", "filter must be an object")
@@ -183,12 +183,12 @@ def _wanted(have: Neighbours, namespace: str, body: object) -> EventFilter:
     if customers.op not in ("", "$in"):
         raise Rejected("bad-query", "customerId: customer id filter supports only $in")
     named = _listed("meter", said.get("meter", {}))
-    meters = None if named is None else [_meter(have, namespace, one) for one in named]
+    meters = None if named is None else [_meter(services, namespace, one) for one in named]
     refused = _refused(said["refused"], meters) if "refused" in said else None
     return EventFilter(
         namespace=namespace,
         texts={name: filter_string(name, said[name]) for name in _TEXTS if name in said},
-        subjects=_subjects(have, namespace, customers.operand),
+        subjects=_subjects(services, namespace, customers.operand),
         time=filter_time("time", said.get("time", {})),
         received_at=filter_time("ingestedAt", said.get("ingestedAt", {})),
         counted_by=meters if refused is None else None,
@@ -215,18 +215,20 @@ def _refused(body: object, meters: Sequence[MeterName] | None) -> RefusedFilter 
     return None if reasons is None else RefusedFilter(True, meters, reasons)
 
 
-def _meter(have: Neighbours, namespace: str, id_or_slug: str) -> MeterName:
-    _, meter = find(have, namespace, id_or_slug)
+def _meter(services: Services, namespace: str, id_or_slug: str) -> MeterName:
+    _, meter = find(services, namespace, id_or_slug)
     return MeterName(meter.slug, meter.meter_id)
 
 
-def _subjects(have: Neighbours, namespace: str, customers: Sequence[str] | None) -> list[str] | None:
+def _subjects(services: Services, namespace: str, customers: Sequence[str] | None) -> list[str] | None:
     """All subjects of the customers; None where none is asked for."""
     if customers is None:
         return None
     if len(customers) > MAX_OPERANDS:
         raise Rejected("bad-query", f"customers: at most {MAX_OPERANDS} are allowed")
-    return [subject for subjects in subjects_of(have, namespace, customers).values() for subject in subjects]
+    return [
+        subject for subjects in subjects_of(services, namespace, customers).values() for subject in subjects
+    ]
 
 
 def _between(from_ns: int | None, to_ns: int | None) -> Filter:

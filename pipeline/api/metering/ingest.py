@@ -25,10 +25,10 @@ from pipeline.api.http.body import read_body
 from pipeline.api.http.paths import Router
 from pipeline.api.http.problem import answer, problem
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import services_of
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.foreseen import refusals
-from pipeline.core.metering.http_batch import InvalidEvent, Warned, read, warnings
+from pipeline.core.metering.http_batch import InvalidEvent, RequestWarning, read, warnings
 from pipeline.core.metering.refusal import REASONS
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
@@ -125,14 +125,14 @@ async def post_events(request: Request) -> Response:
     Taken is not counted: warnings name events that no meter wants, that a meter which wants them will refuse (such as
     for a value that is no number), or whose time lies outside the limits.
     """
-    have = neighbours(request)
+    services = services_of(request)
     namespace = namespace_of(request)
     raw = request.scope["headers"]
     headers = dict(raw)
     content_type = headers.get(b"content-type", b"").decode("latin-1")
     try:
         body = await read_body(headers, request.receive)
-        found = read(content_type, raw, body, have.settings.max_event_bytes)
+        found = read(content_type, raw, body, services.settings.max_event_bytes)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     except Rejected as refusal:
@@ -141,11 +141,11 @@ async def post_events(request: Request) -> Response:
     if isinstance(limited, Limited):
         await limited.take("events", len(found.types))
     if found.types:
-        await have.events.append(namespace, found.packed)
+        await services.events.append(namespace, found.packed)
     now_ms = time.time_ns() // 1_000_000
-    metered = have.metered.of(namespace)
-    refused = refusals(found, partial(have.metered.plan, namespace), now_ms)
-    warned = warnings(found, metered, now_ms, limits_of(have.settings), refused)
+    metered = services.metered.of(namespace)
+    refused = refusals(found, partial(services.metered.plan, namespace), now_ms)
+    warned = warnings(found, metered, now_ms, limits_of(services.settings), refused)
     return _taken(headers, len(found.types), warned)
 
 
@@ -185,7 +185,7 @@ def _refused(request: Request, refusal: Rejected, content_type: str) -> Response
     return problem(request, 400, refusal.reason, refusal.detail, extensions)
 
 
-def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[Warned]) -> Response:
+def _taken(headers: Mapping[bytes, bytes], events: int, warned: list[RequestWarning]) -> Response:
     rows = [{name: value for name, value in one._asdict().items() if value != ""} for one in warned]
     if b"return=representation" in headers.get(b"prefer", b"").replace(b" ", b"").lower():
         body = orjson.dumps({"accepted": events, "warnings": rows})

@@ -15,8 +15,8 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, cut, ordered
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Neighbours, neighbours
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.services import Services, services_of
+from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.metering.meter_commands import KIND, REVISION
 from pipeline.errors import Rejected
@@ -39,8 +39,8 @@ CHANGE = {"name": "Tokens", "groupBy": {"model": "$.model", "kind": "$.kind"}}
 WaitS = Annotated[
     float, Query(ge=0, le=600, description="how long to wait until every worker knows, in seconds")
 ]
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-Several = Annotated[list[dict[str, Any]], Body(examples=[[EXAMPLE]])]
+MeterRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+MeterListRequest = Annotated[list[dict[str, Any]], Body(examples=[[EXAMPLE]])]
 
 
 @router.get("", summary="The meters in force", dependencies=READ)
@@ -61,18 +61,20 @@ def list_meters(
 @router.get("/{meterIdOrSlug}", summary="One meter", dependencies=READ)
 def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
     """By id or slug. Answers 404 where this namespace has none."""
-    definition, meter = find(neighbours(request), namespace_of(request), meterIdOrSlug)
+    definition, meter = find(services_of(request), namespace_of(request), meterIdOrSlug)
     return meter_json(definition, meter)
 
 
 @router.post("", status_code=201, summary="Create a meter", dependencies=WRITE)
-def create_meter(request: Request, meter: One, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
+def create_meter(request: Request, meter: MeterRequest, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
     """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
     return _decided(request, "meter.create", {"meters": [meter]}, wait_s)[0]
 
 
 @router.post("/apply", summary="Create or change several meters, all or none", dependencies=WRITE)
-def apply_meters(request: Request, meters: Several, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
+def apply_meters(
+    request: Request, meters: MeterListRequest, wait_s: WaitS = KNOWN_TIMEOUT_S
+) -> dict[str, Any]:
     """Answers once every running worker counts by them, so that events sent afterwards are counted.
 
     503 names the worker that did not say so within `wait_s`; the definitions hold nevertheless.
@@ -100,8 +102,8 @@ def update_meter(
 def delete_meter(request: Request, meterIdOrSlug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
     """Its usage stays stored but is no longer to be had; the slug made anew is another meter."""
     named = {"slug": _slug(request, meterIdOrSlug)}
-    reply = decided(request, "meter.delete", {"slug": meterIdOrSlug}, named)
-    neighbours(request).commands.until_known(reply.revision, wait_s)
+    reply = submit(request, "meter.delete", {"slug": meterIdOrSlug}, named)
+    services_of(request).commands.until_known(reply.revision, wait_s)
     return Response(status_code=204)
 
 
@@ -109,8 +111,8 @@ def _decided(
     request: Request, kind: str, asked: dict[str, Any], wait_s: float, added: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The meters of a command, as it left them, once every running worker knows them or after `wait_s`."""
-    reply = decided(request, kind, asked, added)
-    neighbours(request).commands.until_known(reply.revision, wait_s)
+    reply = submit(request, kind, asked, added)
+    services_of(request).commands.until_known(reply.revision, wait_s)
     body = body_of(reply)
     meters = body.get("meters", [body])
     assert isinstance(meters, list)
@@ -125,10 +127,10 @@ def _reply_json(namespace: str, replied: dict[str, Any]) -> dict[str, Any]:
     return meter_json(definition, meter)
 
 
-def find(have: Neighbours, namespace: str, id_or_slug: str) -> tuple[Definition, Meter]:
+def find(services: Services, namespace: str, id_or_slug: str) -> tuple[Definition, Meter]:
     """The meter with that id or slug in one namespace. Raises Rejected `not-found`."""
-    have.definitions.wait_loaded()
-    found = have.definitions.meter(namespace, id_or_slug)
+    services.definitions.wait_loaded()
+    found = services.definitions.meter(namespace, id_or_slug)
     if found is None:
         raise Rejected("not-found", f"There is no meter with the slug {id_or_slug[:64]}.")
     return found

@@ -17,10 +17,10 @@ from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import services_of
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import CSV, FORMS, JSON, as_json, csv_answer, json_answer
-from pipeline.api.metering.usage_params import Asked, from_body, from_url, usage_query_of
+from pipeline.api.metering.usage_params import UsageParams, from_body, from_url, usage_query_of
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
 from pipeline.core.values.user_time import instant_ns
@@ -30,7 +30,7 @@ from pipeline.stores.clickhouse.usage import keys, usage
 router = Router(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
 
 DAY_NS = 86_400 * NS_PER_S
-Instant = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
+UsageTime = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
 CsvSafe = Annotated[
     bool | None,
     Query(
@@ -38,7 +38,7 @@ CsvSafe = Annotated[
         "apostrophe in front. Without it texts are as they were sent."
     ),
 ]
-Several = Annotated[list[str] | None, Query(description="repeated; at most 100")]
+UsageValues = Annotated[list[str] | None, Query(description="repeated; at most 100")]
 ROW: dict[str, Any] = {
     "type": "object",
     "required": ["value", "windowStart", "windowEnd", "subject", "groupBy"],
@@ -97,12 +97,12 @@ EXAMPLE = {
 def query_meter(
     request: Request,
     idOrSlug: str,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
+    from_: Annotated[UsageTime, Query(alias="from")] = None,
+    to: UsageTime = None,
     windowSize: Annotated[str | None, Query(description="MINUTE, HOUR, DAY or MONTH")] = None,
     windowTimeZone: Annotated[str | None, Query(description="an IANA zone; UTC if absent")] = None,
-    subject: Several = None,
-    filterCustomerId: Several = None,
+    subject: UsageValues = None,
+    filterCustomerId: UsageValues = None,
     groupBy: Annotated[list[str] | None, Query(description="a,b or repeated; `subject` too")] = None,
     advancedMeterGroupByFilters: Annotated[
         str | None, Query(description='JSON: a filter for a dimension, as `{"model": {"$like": "gpt-%"}}`')
@@ -134,13 +134,16 @@ def query_meter_by_body(
 
 @router.get("/{idOrSlug}/subjects", summary="Subjects that have usage", responses=LIST)
 def list_subjects(
-    request: Request, idOrSlug: str, from_: Annotated[Instant, Query(alias="from")] = None, to: Instant = None
+    request: Request,
+    idOrSlug: str,
+    from_: Annotated[UsageTime, Query(alias="from")] = None,
+    to: UsageTime = None,
 ) -> Response:
     """Of the events in [from, to) that the meter counted."""
     _check_parameters(request, {"from", "to"})
     meter = _meter(request, idOrSlug)
     query = _between(meter, from_, to, "subject")
-    return as_json(sorted(key.subject for key in keys(neighbours(request).clickhouse, query)))
+    return as_json(sorted(key.subject for key in keys(services_of(request).clickhouse, query)))
 
 
 @router.get("/{idOrSlug}/group-by/{key}/values", summary="Values of a dimension", responses=LIST)
@@ -148,8 +151,8 @@ def list_values(
     request: Request,
     idOrSlug: str,
     key: str,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
+    from_: Annotated[UsageTime, Query(alias="from")] = None,
+    to: UsageTime = None,
     search: Annotated[str | None, Query(description="a part of the value, in any case")] = None,
 ) -> Response:
     """Of the events in [from, to) that the meter counted; of the last 24 hours where neither is said."""
@@ -158,32 +161,34 @@ def list_values(
     if key not in meter.group_by:
         raise Rejected("not-found", f"The meter {meter.slug} has no dimension {key[:64]}.")
     query = _between(meter, from_, to, key, since_ns=time.time_ns() - DAY_NS)
-    values = sorted(key.dimensions[0] for key in keys(neighbours(request).clickhouse, query))
+    values = sorted(key.dimensions[0] for key in keys(services_of(request).clickhouse, query))
     wanted = (search or "").lower()
     return as_json([value for value in values if wanted in value.lower()])
 
 
-def answer(request: Request, meter: Meter, asked: Asked, subjects: Sequence[str] | None = None) -> Response:
+def answer(
+    request: Request, meter: Meter, params: UsageParams, subjects: Sequence[str] | None = None
+) -> Response:
     """The answer to a query in the form that the request accepts. subjects: see usage_query_of."""
     form = preferred(", ".join(request.headers.getlist("accept")), FORMS)
-    if asked.csv_safe is not None and form != CSV:
+    if params.csv_safe is not None and form != CSV:
         raise Rejected("bad-query", f"csvSafe is for answers as CSV: send the header Accept: {CSV}")
-    have = neighbours(request)
-    query = usage_query_of(have, meter, asked, subjects)
-    rows = usage(have.clickhouse, query)
+    services = services_of(request)
+    query = usage_query_of(services, meter, params, subjects)
+    rows = usage(services.clickhouse, query)
     if form == JSON:
         return json_answer(query, rows)
     subjects_ = [str(row["subject"]) for row in rows if row["subject"] is not None]
-    names = display_names(have, meter.namespace, subjects_)
-    return csv_answer(query, rows, names, safe=asked.csv_safe is True)
+    names = display_names(services, meter.namespace, subjects_)
+    return csv_answer(query, rows, names, safe=params.csv_safe is True)
 
 
-def _answer(request: Request, id_or_slug: str, asked: Asked) -> Response:
-    return answer(request, _meter(request, id_or_slug), asked)
+def _answer(request: Request, id_or_slug: str, params: UsageParams) -> Response:
+    return answer(request, _meter(request, id_or_slug), params)
 
 
 def _meter(request: Request, id_or_slug: str) -> Meter:
-    _, meter = find(neighbours(request), namespace_of(request), id_or_slug)
+    _, meter = find(services_of(request), namespace_of(request), id_or_slug)
     return meter
 
 

@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from pipeline.core.metering.usage_query import CUSTOMER, UsageQuery, instant_text
 
-Row = Mapping[str, Any]
+UsageRow = Mapping[str, Any]
 JSON = "application/json"
 CSV = "text/csv"
 FORMS = (JSON, CSV)
@@ -26,7 +26,7 @@ FORMS = (JSON, CSV)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def json_answer(query: UsageQuery, rows: Sequence[Row]) -> Response:
+def json_answer(query: UsageQuery, rows: Sequence[UsageRow]) -> Response:
     """`{from?, to?, windowSize?, windowTimeZone?, data: [...]}`; customerId only where customers were asked for."""
     body: dict[str, Any] = {}
     for name, at_ns in (("from", query.from_ns), ("to", query.to_ns)):
@@ -38,14 +38,16 @@ def json_answer(query: UsageQuery, rows: Sequence[Row]) -> Response:
 
 
 def csv_answer(
-    query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str], safe: bool = False
+    query: UsageQuery, rows: Sequence[UsageRow], names: Mapping[str, str], safe: bool = False
 ) -> Response:
     """The rows as a file. names: display name by subject, for the column subject_display_name if there are any."""
     headers = {"content-disposition": f'attachment; filename="{query.meter.slug}.csv"'}
     return Response(csv_text(query, rows, names, safe), media_type=CSV, headers=headers)
 
 
-def csv_text(query: UsageQuery, rows: Sequence[Row], names: Mapping[str, str], safe: bool = False) -> str:
+def csv_text(
+    query: UsageQuery, rows: Sequence[UsageRow], names: Mapping[str, str], safe: bool = False
+) -> str:
     """RFC 4180: window_start, window_end, subject, subject_display_name, dimensions, customer_id, value.
 
     Texts stand as they are. safe: one that a spreadsheet would take for a formula gets an apostrophe in front.
@@ -69,7 +71,7 @@ def as_json(body: object) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: UsageRow) -> dict[str, Any]:
     shown = {
         "value": Raw(row["value"].encode()),
         "count": row["count"],

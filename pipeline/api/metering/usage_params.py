@@ -15,7 +15,7 @@ from fastapi import Request
 
 from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.parameters import empty, refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import UsageQuery, usage_query
 from pipeline.core.values import filters as filter_string
@@ -29,7 +29,7 @@ _ADVANCED_NAME = "advancedMeterGroupByFilters"
 _LISTED = ("$in", "$nin")
 
 
-class Asked(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class UsageParams(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The body of a query by POST; every member is optional, and null is as good as absent."""
 
     client_id: str | None = None
@@ -46,22 +46,22 @@ class Asked(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 LISTS = frozenset({"subject", "filterCustomerId", "groupBy"})
-NAMES = frozenset(name for name in Asked.__struct_encode_fields__ if name != "filterGroupBy")
+NAMES = frozenset(name for name in UsageParams.__struct_encode_fields__ if name != "filterGroupBy")
 
 
-def from_body(body: Mapping[str, object]) -> Asked:
+def from_body(body: Mapping[str, object]) -> UsageParams:
     """Raises Rejected `bad-query` that names what is wrong."""
     try:
-        asked = msgspec.convert(body, Asked)
+        asked = msgspec.convert(body, UsageParams)
     except msgspec.ValidationError as error:
         raise Rejected("bad-query", f"the body is no query: {error}") from error
-    for name, value in zip(Asked.__struct_encode_fields__, msgspec.structs.astuple(asked), strict=True):
+    for name, value in zip(UsageParams.__struct_encode_fields__, msgspec.structs.astuple(asked), strict=True):
         if value in ("", []) and name != "groupBy":
             raise empty(name)
     return _checked(asked)
 
 
-def from_url(request: Request) -> Asked:
+def from_url(request: Request) -> UsageParams:
     """As from_body. Lists are repeated parameters; `groupBy=a,b` too; filters are `filterGroupBy[key]=value`."""
     refuse_unknown(request, NAMES, (_FILTER, _ADVANCED))
     refuse_empty(request, NAMES - {"clientId"})
@@ -74,7 +74,7 @@ def from_url(request: Request) -> Asked:
     safe = given.get("csvSafe")
     if safe not in (None, "true", "false"):
         raise Rejected("bad-query", "csvSafe must be true or false")
-    asked = Asked(
+    asked = UsageParams(
         client_id=given.get("clientId"),
         from_=given.get("from"),
         to=given.get("to"),
@@ -90,44 +90,44 @@ def from_url(request: Request) -> Asked:
     return _checked(asked)
 
 
-def _checked(asked: Asked) -> Asked:
+def _checked(params: UsageParams) -> UsageParams:
     """Raises Rejected `bad-query` for an empty text in one of its lists."""
     lists = (
-        ("subject", asked.subject),
-        ("filterCustomerId", asked.filter_customer_id),
-        ("groupBy", asked.group_by),
+        ("subject", params.subject),
+        ("filterCustomerId", params.filter_customer_id),
+        ("groupBy", params.group_by),
     )
     for name, texts in lists:
         if "" in (texts or ()):
             raise empty(name)
-    return asked
+    return params
 
 
 def usage_query_of(
-    have: Neighbours, meter: Meter, asked: Asked, subjects: Sequence[str] | None = None
+    services: Services, meter: Meter, params: UsageParams, subjects: Sequence[str] | None = None
 ) -> UsageQuery:
     """The checked query. subjects: who alone may be seen, whatever is asked (a portal token's).
 
     Raises Rejected `bad-query`, or `not-found` for an unknown customer.
     """
-    if asked.client_id is not None and not 1 <= len(asked.client_id) <= MAX_CLIENT_ID:
+    if params.client_id is not None and not 1 <= len(params.client_id) <= MAX_CLIENT_ID:
         raise Rejected("bad-query", f"clientId must have 1 to {MAX_CLIENT_ID} characters")
-    zone = asked.window_time_zone or "UTC"
-    customers = asked.filter_customer_id
+    zone = params.window_time_zone or "UTC"
+    customers = params.filter_customer_id
     if customers is not None and len(customers) > filter_string.MAX_OPERANDS:
         raise Rejected("bad-query", f"customers: at most {filter_string.MAX_OPERANDS} are allowed")
-    filters = asked.filter_group_by or {}
+    filters = params.filter_group_by or {}
     return usage_query(
         meter,
-        from_ns=instant_ns("from", asked.from_, zone),
-        to_ns=instant_ns("to", asked.to, zone),
-        window=asked.window_size,
+        from_ns=instant_ns("from", params.from_, zone),
+        to_ns=instant_ns("to", params.to, zone),
+        window=params.window_size,
         tz=zone,
-        subjects=asked.subject or () if subjects is None else subjects,
-        customers=subjects_of(have, meter.namespace, customers) if customers else None,
-        group_by=asked.group_by or (),
+        subjects=params.subject or () if subjects is None else subjects,
+        customers=subjects_of(services, meter.namespace, customers) if customers else None,
+        group_by=params.group_by or (),
         filters={name: [value] if isinstance(value, str) else value for name, value in filters.items()},
-        advanced=asked.advanced_meter_group_by_filters,
+        advanced=params.advanced_meter_group_by_filters,
     )
 
 

@@ -16,8 +16,8 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided, definitions, with_id
+from pipeline.api.http.services import services_of
+from pipeline.api.http.submit import body_of, definitions, submit, with_id
 from pipeline.core.notifications import endpoint as core_endpoint
 from pipeline.core.notifications.safe_address import target
 from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
@@ -41,8 +41,8 @@ EXAMPLE = {
 }
 REPLAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "states": ["FAILED"]}
 ROTATE = {"overlapS": 3600}
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-Row = dict[str, Any]
+ChannelRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+ChannelJson = dict[str, Any]
 
 
 @router.get("", summary="Channels")
@@ -52,7 +52,7 @@ def list_channels(
     includeDeleted: bool = False,
     includeDisabled: bool = False,
     orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
-) -> Row:
+) -> ChannelJson:
     """A page of them, oldest first, without their secrets."""
     rows = [
         core_endpoint.shown(body)
@@ -63,7 +63,7 @@ def list_channels(
 
 
 @router.post("", status_code=201, summary="Create a channel")
-def create_channel(request: Request, response: Response, channel: One) -> Row:
+def create_channel(request: Request, response: Response, channel: ChannelRequest) -> ChannelJson:
     """`signingSecret` is made here if it is not given, and shown this once.
 
     A repeat under the same `Idempotency-Key` gives the same channel, without its secret. A `url` to which no webhook
@@ -73,7 +73,7 @@ def create_channel(request: Request, response: Response, channel: One) -> Row:
 
 
 @router.get("/{channelId}", summary="One channel")
-def get_channel(request: Request, channelId: str) -> Row:
+def get_channel(request: Request, channelId: str) -> ChannelJson:
     """Without its secret; also a deleted one."""
     found = definitions(request).body(namespace_of(request), "endpoint", channelId)
     if found is None:
@@ -82,19 +82,19 @@ def get_channel(request: Request, channelId: str) -> Row:
 
 
 @router.put("/{channelId}", summary="Replace a channel")
-def update_channel(request: Request, channelId: str, channel: One) -> Row:
+def update_channel(request: Request, channelId: str, channel: ChannelRequest) -> ChannelJson:
     """All of it but the secret, which stays unless another is given; then both sign for a day."""
     asked, secret = with_id("endpoint", channel, channelId), channel.get("signingSecret")
     added = _checked(request, channel)
     if secret is not None:
         added["signingSecret"] = _sealed(request, secret, channelId)
-    return body_of(decided(request, "endpoint.update", asked, added))
+    return body_of(submit(request, "endpoint.update", asked, added))
 
 
 @router.delete("/{channelId}", status_code=204, summary="Delete a channel")
 def delete_channel(request: Request, channelId: str) -> Response:
     """409 while a rule sends to it. What is under way to it ends as failed."""
-    decided(request, "endpoint.delete", {"id": channelId})
+    submit(request, "endpoint.delete", {"id": channelId})
     return Response(status_code=204)
 
 
@@ -103,40 +103,40 @@ def rotate(
     request: Request,
     response: Response,
     channelId: str,
-    wish: Annotated[Row | None, Body(examples=[ROTATE])] = None,
-) -> Row:
+    wish: Annotated[ChannelJson | None, Body(examples=[ROTATE])] = None,
+) -> ChannelJson:
     """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
     return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
 
 
 @ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
-def replay(request: Request, channelId: str, wish: Annotated[Row, Body(examples=[REPLAY])]) -> Row:
+def replay(
+    request: Request, channelId: str, wish: Annotated[ChannelJson, Body(examples=[REPLAY])]
+) -> ChannelJson:
     """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
     instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
-    replayed = body_of(
-        decided(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId))
-    )
+    replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId)))
     return {**replayed, "from": wish["from"], "to": wish["to"]}
 
 
-def _with_secret(request: Request, response: Response, kind: str, asked: Row) -> Row:
+def _with_secret(request: Request, response: Response, kind: str, asked: ChannelJson) -> ChannelJson:
     """The channel with its secret, the given one or one made here; a repeated answer has none."""
     secret = asked.get("signingSecret")
     if secret is None:
         secret = secret_text(secrets.token_bytes(SECRET_BYTES))
     added = {"signingSecret": _sealed(request, secret, asked.get("id")), **_checked(request, asked)}
-    reply = decided(request, kind, asked, added)
+    reply = submit(request, kind, asked, added)
     response.headers["cache-control"] = "no-store"
     return body_of(reply) if reply.repeated else {**body_of(reply), "signingSecret": secret}
 
 
-def _checked(request: Request, channel: Row) -> Row:
+def _checked(request: Request, channel: ChannelJson) -> ChannelJson:
     """Why no webhook may go to the channel's URL, as far as no name has to be resolved, for control to refuse it."""
     url = channel.get("url")
     if not isinstance(url, str):
         return {}
     try:
-        target(url, policy_of(neighbours(request).settings))
+        target(url, policy_of(services_of(request).settings))
     except Rejected as refusal:
         return {
             "urlRefusal": f"{refusal.detail} The setting webhook_allow_hosts can allow a receiver by host:port."
@@ -175,7 +175,7 @@ def _opens_to(seal: Seal, stored: str, place: str, secret: str) -> bool:
 
 
 def _seal(request: Request) -> Seal:
-    return Seal.of(neighbours(request).settings.secrets_key.get_secret_value())
+    return Seal.of(services_of(request).settings.secrets_key.get_secret_value())
 
 
 def _instant(text: object) -> object:

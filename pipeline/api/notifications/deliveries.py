@@ -13,10 +13,10 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import decided
+from pipeline.api.http.services import services_of
+from pipeline.api.http.submit import submit
 from pipeline.api.notifications.delivery_json import delivery_json
-from pipeline.api.notifications.events import Instant, ms, newest_first
+from pipeline.api.notifications.events import AlertTime, ms, newest_first
 from pipeline.errors import Rejected
 from pipeline.records import Delivery, DeliveryState
 
@@ -30,8 +30,8 @@ STATES = get_args(DeliveryState)
 def list_deliveries(
     request: Request,
     page: Paged,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
+    from_: Annotated[AlertTime, Query(alias="from")] = None,
+    to: AlertTime = None,
     endpoint: Several = None,
     event: Several = None,
     state: Annotated[list[str] | None, Query(description=", ".join(STATES))] = None,
@@ -44,7 +44,7 @@ def list_deliveries(
         raise Rejected("bad-query", f"state must be one of {', '.join(STATES)}, not {min(unknown)[:64]}")
     found = [
         one
-        for one in neighbours(request).deliveries().newest_first()
+        for one in services_of(request).deliveries().newest_first()
         if one.namespace == namespace
         and (since_ms is None or one.at_ms >= since_ms)
         and (until_ms is None or one.at_ms < until_ms)
@@ -70,12 +70,12 @@ def get_delivery(request: Request, deliveryId: str) -> Response:
 def resend_delivery(request: Request, deliveryId: str) -> Response:
     """With the same `webhook-id`; one that is under way is tried at once."""
     found = _found(request, deliveryId)
-    decided(
+    submit(
         request, "delivery.resend", {"id": deliveryId}, {} if found is None else {"endpoint": found.endpoint}
     )
     return Response(status_code=202)
 
 
 def _found(request: Request, id: str) -> Delivery | None:
-    found = neighbours(request).deliveries().get(id)
+    found = services_of(request).deliveries().get(id)
     return None if found is None or found.namespace != namespace_of(request) else found

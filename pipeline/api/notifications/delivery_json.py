@@ -11,10 +11,10 @@ from pipeline.core.notifications.endpoint import TYPE
 from pipeline.core.values import timestamp
 from pipeline.records import Attempt, Delivery
 
-Json = dict[str, Any]
+DeliveryJson = dict[str, Any]
 
 
-def delivery_json(delivery: Delivery) -> Json:
+def delivery_json(delivery: Delivery) -> DeliveryJson:
     """A delivery by itself."""
     return {
         "id": delivery.id,
@@ -30,7 +30,7 @@ def delivery_json(delivery: Delivery) -> Json:
     }
 
 
-def status_json(endpoint: str, delivery: Delivery | None, at_ms: int) -> Json:
+def status_json(endpoint: str, delivery: Delivery | None, at_ms: int) -> DeliveryJson:
     """What became of an alert at one channel: OpenMeter's delivery status. at_ms: of the alert."""
     channel = {"id": endpoint, "type": TYPE}
     if delivery is None:
@@ -49,8 +49,8 @@ def status_json(endpoint: str, delivery: Delivery | None, at_ms: int) -> Json:
     return shown
 
 
-def _attempt(attempt: Attempt) -> Json:
-    response: Json = {"durationMs": attempt.duration_ms, "body": attempt.error}
+def _attempt(attempt: Attempt) -> DeliveryJson:
+    response: DeliveryJson = {"durationMs": attempt.duration_ms, "body": attempt.error}
     if attempt.status:
         response["statusCode"] = attempt.status
     return {

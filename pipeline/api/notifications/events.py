@@ -15,8 +15,8 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import decided, definitions, with_id
+from pipeline.api.http.services import services_of
+from pipeline.api.http.submit import definitions, submit, with_id
 from pipeline.api.notifications.delivery_json import status_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.core.notifications.delivery import delivery_id
@@ -30,22 +30,22 @@ router = Router(prefix="/notification/events", tags=["notifications"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 NS_PER_MS = 1_000_000
-Instant = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
+AlertTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 
 @router.get("", summary="What rules have told", dependencies=READ)
 def list_events(
     request: Request,
     page: Paged,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
+    from_: Annotated[AlertTime, Query(alias="from")] = None,
+    to: AlertTime = None,
     feature: Several = None,
     subject: Several = None,
     rule: Several = None,
     channel: Several = None,
 ) -> Response:
     """A page of them, newest first (`order=ASC`: oldest), of [from, to). Features by id or key."""
-    have, namespace, log = neighbours(request), namespace_of(request), definitions(request)
+    services, namespace, log = services_of(request), namespace_of(request), definitions(request)
     since_ms, until_ms = ms("from", from_), ms("to", to)
     wanted = {
         "feature": _keys(log.feature(namespace, one) or {"key": one} for one in split(feature)),
@@ -55,7 +55,7 @@ def list_events(
     channels = split(channel)
     found = [
         alert
-        for alert in have.alerts().newest_first()
+        for alert in services.alerts().newest_first()
         if alert.namespace == namespace
         and (since_ms is None or alert.at_ms >= since_ms)
         and (until_ms is None or alert.at_ms < until_ms)
@@ -64,7 +64,7 @@ def list_events(
     ]
     begin = (page.number - 1) * page.size
     shown = found[:: 1 if newest_first(request) else -1][begin : begin + page.size]
-    items = [event_json(alert, log, have.deliveries().of(alert.id)) for alert in shown]
+    items = [event_json(alert, log, services.deliveries().of(alert.id)) for alert in shown]
     return answer({"totalCount": len(found), "page": page.number, "pageSize": page.size, "items": items})
 
 
@@ -74,7 +74,7 @@ def get_event(request: Request, eventId: str) -> Response:
     alert = _found(request, eventId)
     if alert is None:
         raise Rejected("not-found", f"There is no event with the id {eventId[:64]}.")
-    deliveries = neighbours(request).deliveries().of(alert.id)
+    deliveries = services_of(request).deliveries().of(alert.id)
     return answer(event_json(alert, definitions(request), deliveries))
 
 
@@ -89,12 +89,12 @@ def resend_event(
     sent_to = (
         {} if alert is None else {"deliveries": {one: delivery_id(alert, one) for one in alert.endpoints}}
     )
-    decided(request, "event.resend", with_id("resend", wish or {}, eventId), sent_to)
+    submit(request, "event.resend", with_id("resend", wish or {}, eventId), sent_to)
     return Response(status_code=202)
 
 
 def _found(request: Request, id: str) -> Alert | None:
-    alert = neighbours(request).alerts().get(id)
+    alert = services_of(request).alerts().get(id)
     return None if alert is None or alert.namespace != namespace_of(request) else alert
 
 

@@ -17,8 +17,8 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, ordered, paginated, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
-from pipeline.api.http.submit import body_of, decided, definitions
+from pipeline.api.http.services import services_of
+from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.api.quota.bodies import RuleBody, documented
@@ -38,7 +38,7 @@ EXAMPLE = {
     "thresholds": [{"type": "usage_percentage", "value": 80}, {"type": "usage_percentage", "value": 100}],
 }
 RULE = documented(RuleBody)
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+RuleRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
 
 
 @router.get("", summary="Rules", dependencies=READ)
@@ -65,7 +65,7 @@ def list_rules(
 
 
 @router.post("", status_code=201, summary="Create a rule", dependencies=WRITE, openapi_extra=RULE)
-def create_rule(request: Request, rule: One) -> Response:
+def create_rule(request: Request, rule: RuleRequest) -> Response:
     """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter; entitlements.grant.expiring and
     meter.volume.threshold are added. The types of invoices are refused: this version has no invoices.
 
@@ -74,7 +74,7 @@ def create_rule(request: Request, rule: One) -> Response:
     `passed`: the lower thresholds of the rule that were crossed at once with it, as `kind:value`; they send no event
     of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage period.
     """
-    return answer(rule_json(body_of(decided(request, "rule.create", rule))), 201)
+    return answer(rule_json(body_of(submit(request, "rule.create", rule))), 201)
 
 
 @router.get("/{ruleId}", summary="One rule", dependencies=READ)
@@ -84,23 +84,23 @@ def get_rule(request: Request, ruleId: str) -> Response:
 
 
 @router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE, openapi_extra=RULE)
-def update_rule(request: Request, ruleId: str, rule: One) -> Response:
+def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
     """All of it but its type."""
-    return answer(rule_json(body_of(decided(request, "rule.update", addressed("rule", rule, id=ruleId)))))
+    return answer(rule_json(body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))))
 
 
 @router.delete("/{ruleId}", status_code=204, summary="Delete a rule", dependencies=WRITE)
 def delete_rule(request: Request, ruleId: str) -> Response:
     """It tells nothing more, and stays readable by its id."""
-    decided(request, "rule.delete", {"id": ruleId})
+    submit(request, "rule.delete", {"id": ruleId})
     return Response(status_code=204)
 
 
 @router.post("/{ruleId}/test", status_code=201, summary="Try a rule's channels", dependencies=WRITE)
 def try_rule(request: Request, ruleId: str) -> Response:
     """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
-    alert = msgspec.convert(body_of(decided(request, "rule.test", {"id": ruleId})), Alert)
-    neighbours(request).alerts().wait_for(
+    alert = msgspec.convert(body_of(submit(request, "rule.test", {"id": ruleId})), Alert)
+    services_of(request).alerts().wait_for(
         lambda seen: alert.id in seen, SEEN_S
     )  # so that it can be asked for at once
     return answer(event_json(alert, definitions(request), []), 201)

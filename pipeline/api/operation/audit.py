@@ -12,22 +12,22 @@ from fastapi import Depends, Query, Request
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.paging import MOST_PAGE_SIZE, PAGE_SIZE
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import services_of
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
-from pipeline.stores.kafka.audit import Wanted
+from pipeline.stores.kafka.audit import AuditFilter
 
 router = Router(prefix="/audit", tags=["audit"], dependencies=[Depends(needs("audit:read"))])
-Instant = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
+AuditTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 
 @router.get("", summary="The audit log, newest first")
 def list_audit(
     request: Request,
     *,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
+    from_: Annotated[AuditTime, Query(alias="from")] = None,
+    to: AuditTime = None,
     actor: Annotated[str | None, Query(description="the public part of a key")] = None,
     kind: Annotated[str | None, Query(description="of the command, such as customer.create")] = None,
     name: Annotated[str | None, Query(description="a meter's slug, or another thing's id")] = None,
@@ -40,7 +40,7 @@ def list_audit(
     that is not.
     """
     since, until = instant_ns("from", from_), instant_ns("to", to)
-    wanted = Wanted(
+    wanted = AuditFilter(
         namespace_of(request),
         None if since is None else -(-since // 1_000_000),
         None if until is None else -(-until // 1_000_000),
@@ -48,7 +48,7 @@ def list_audit(
         kind,
         name,
     )
-    total, found, chain = neighbours(request).audit.find(wanted, (page - 1) * pageSize, pageSize)
+    total, found, chain = services_of(request).audit.find(wanted, (page - 1) * pageSize, pageSize)
     return {
         "totalCount": total,
         "page": page,

@@ -17,7 +17,7 @@ from fastapi import Depends, Query, Request, Response
 from pipeline.api.http.auth import needs, principal
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.http.services import Services, services_of
 from pipeline.api.operation.status import require_topics
 from pipeline.core.metering.reconcile import Report, in_flight, meter_totals, reconcile, totals
 from pipeline.records import Counts
@@ -48,7 +48,7 @@ def get_reconcile(
     The report is on the namespace of the key; without keys (`auth = off`) on all.
     `lag` is in records that a stage has not read yet.
     """
-    report, lags = settle(neighbours(request), wait_s)
+    report, lags = settle(services_of(request), wait_s)
     who = principal(request)
     if who.key_id is not None:
         report = only(report, who.namespace)
@@ -63,17 +63,17 @@ def only(report: Report, namespace: str) -> Report:
     return Report(not differences, report.settled, kept, differences)
 
 
-def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | None]]:
+def settle(services: Services, wait_s: float) -> tuple[Report, dict[str, int | None]]:
     """Reports as soon as all is quiet, or after `wait_s` what holds while events are in flight."""
-    have.counts.wait_loaded()
-    require_topics(have)
+    services.counts.wait_loaded()
+    require_topics(services)
     deadline = time.monotonic() + wait_s
     first_difference: float | None = None
     while True:
-        lags = lag(have.settings, STAGES)
-        counts = _counts(have)
+        lags = lag(services.settings, STAGES)
+        counts = _counts(services)
         quiet = all(unread == 0 for unread in lags.values()) and in_flight(counts) == 0
-        report = _quiet_report(have, counts) if quiet else None
+        report = _quiet_report(services, counts) if quiet else None
         now = time.monotonic()
         if report is not None:
             if report.ok or now >= deadline:
@@ -83,23 +83,23 @@ def settle(have: Neighbours, wait_s: float) -> tuple[Report, dict[str, int | Non
                 return report, lags
         elif now >= deadline:
             return reconcile(counts), lags
-        have.counts.wait_for(partial(_moved, counts), min(_ASK_AGAIN_S, deadline - now))
+        services.counts.wait_for(partial(_moved, counts), min(_ASK_AGAIN_S, deadline - now))
 
 
-def _quiet_report(have: Neighbours, counts: list[Counts]) -> Report | None:
+def _quiet_report(services: Services, counts: list[Counts]) -> Report | None:
     """None if something moved while the rows were read."""
     try:
-        names = set(totals(counts)) | set(stored_totals.namespaces(have.clickhouse))
-        known = _known(have, counts)
+        names = set(totals(counts)) | set(stored_totals.namespaces(services.clickhouse))
+        known = _known(services, counts)
         stored = {
             name: stored_totals.stored(
-                have.clickhouse, name, known.get(name, {}).items(), _unique_meters(have, name)
+                services.clickhouse, name, known.get(name, {}).items(), _unique_meters(services, name)
             )
             for name in sorted(names)
         }
     except NoSuchTable as error:
         return _without_table(counts, str(error))
-    return reconcile(counts, stored) if _counts(have) == counts else None
+    return reconcile(counts, stored) if _counts(services) == counts else None
 
 
 def _without_table(counts: list[Counts], why: str) -> Report:
@@ -112,18 +112,18 @@ def _without_table(counts: list[Counts], why: str) -> Report:
     return Report(not differences, True, namespaces, differences)
 
 
-def _unique_meters(have: Neighbours, namespace: str) -> dict[int, str]:
+def _unique_meters(services: Services, namespace: str) -> dict[int, str]:
     """The UNIQUE_COUNT meters in force, as slug by id."""
-    have.definitions.wait_loaded()
-    meters = have.definitions.meters(namespace)
+    services.definitions.wait_loaded()
+    meters = services.definitions.meters(namespace)
     return {meter.meter_id: meter.slug for meter in meters if meter.aggregation == "UNIQUE_COUNT"}
 
 
-def _known(have: Neighbours, counts: list[Counts]) -> dict[str, dict[int, str]]:
+def _known(services: Services, counts: list[Counts]) -> dict[str, dict[int, str]]:
     """By namespace, the slug of each meter by its id: those in force, and deleted ones that have totals."""
-    have.definitions.wait_loaded()
+    services.definitions.wait_loaded()
     found: dict[str, dict[int, str]] = {}
-    for meter in have.definitions.meters():
+    for meter in services.definitions.meters():
         found.setdefault(meter.namespace, {})[meter.meter_id] = meter.slug
     for namespace, meters in meter_totals(counts).items():
         found.setdefault(namespace, {}).update({one.meter_id: one.meter for one in meters})
@@ -134,5 +134,5 @@ def _moved(before: list[Counts], now: Mapping[str, Counts]) -> bool:
     return list(now.values()) != before
 
 
-def _counts(have: Neighbours) -> list[Counts]:
-    return list(have.counts.snapshot().values())
+def _counts(services: Services) -> list[Counts]:
+    return list(services.counts.snapshot().values())

@@ -14,7 +14,7 @@ from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import needs
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.http.services import Services, services_of
 from pipeline.core.metering.reconcile import meter_totals
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
@@ -23,7 +23,7 @@ from pipeline.stores import readiness, redis_probe
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.consumer_groups import lag
-from pipeline.stores.readiness import Answer, Ask, Probe
+from pipeline.stores.readiness import Ask, Probe, ServiceAnswer
 
 router = Router(dependencies=[Depends(needs("admin"))])
 public = Router(tags=["operation"])
@@ -40,24 +40,24 @@ def status(request: Request) -> dict[str, Any]:
     `detail` of a neighbour is its own message.
     `refused` lists the meters in force that refused events, with the number of events by reason; it leaves `ok` alone.
     """
-    have = neighbours(request)
-    answers = readiness.ask(_probes(request, have), STATUS_S, fresh_s=0.0)
+    services = services_of(request)
+    answers = readiness.ask(_probes(request, services), STATUS_S, fresh_s=0.0)
     lags = answers.pop(LAG)
     reached = {name: _shown(answer) for name, answer in answers.items()}
     if reached["kafka"]["ok"] and not lags.ok:
         reached["kafka"] = _shown(lags)
-    stages = _stages(have, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
+    stages = _stages(services, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
-    refused = _refused(have) if reached["kafka"]["ok"] else []
+    refused = _refused(services) if reached["kafka"]["ok"] else []
     return {"ok": ok, "stages": stages, "neighbours": reached, "refused": refused}
 
 
-def _refused(have: Neighbours) -> list[dict[str, Any]]:
+def _refused(services: Services) -> list[dict[str, Any]]:
     """Meters that refuse events lose usage, though each event has its fate."""
-    have.counts.wait_loaded()
-    have.definitions.wait_loaded()
-    found = meter_totals(have.counts.snapshot().values())
-    in_force = {(meter.namespace, meter.meter_id) for meter in have.definitions.meters()}
+    services.counts.wait_loaded()
+    services.definitions.wait_loaded()
+    found = meter_totals(services.counts.snapshot().values())
+    in_force = {(meter.namespace, meter.meter_id) for meter in services.definitions.meters()}
     return [
         {
             "namespace": namespace,
@@ -78,7 +78,7 @@ def ready(request: Request, response: Response) -> dict[str, Any]:
 
     ClickHouse and Redis are not among it: without them events are taken all the same. `/status` shows them.
     """
-    probes = _probes(request, neighbours(request))
+    probes = _probes(request, services_of(request))
     answers = readiness.ask({name: probes[name] for name in ("kafka", "definitions")}, READY_S)
     ok = all(answer.ok for answer in answers.values())
     if not ok:
@@ -86,21 +86,21 @@ def ready(request: Request, response: Response) -> dict[str, Any]:
     return {"ready": ok, "needs": {name: answer.ok for name, answer in answers.items()}}
 
 
-def _probes(request: Request, have: Neighbours) -> dict[str, Probe]:
+def _probes(request: Request, services: Services) -> dict[str, Probe]:
     """One set for all requests, so that a service that hangs is asked once."""
     state = request.app.state
     if not hasattr(state, "probes"):
-        state.probes = readiness.probes(_asks(have))
+        state.probes = readiness.probes(_asks(services))
     return cast(dict[str, Probe], state.probes)
 
 
-def _asks(have: Neighbours) -> dict[str, Ask]:
-    settings = have.settings
+def _asks(services: Services) -> dict[str, Ask]:
+    settings = services.settings
     asks: dict[str, Ask] = {
         "kafka": lambda: kafka.cluster(settings, READY_S),
-        "topics": lambda: require_topics(have),
-        "definitions": lambda: have.definitions.wait_loaded(READY_S),
-        "clickhouse": have.clickhouse_answers,
+        "topics": lambda: require_topics(services),
+        "definitions": lambda: services.definitions.wait_loaded(READY_S),
+        "clickhouse": services.clickhouse_answers,
         LAG: lambda: lag(settings),
     }
     if settings.redis:
@@ -108,24 +108,24 @@ def _asks(have: Neighbours) -> dict[str, Ask]:
     return asks
 
 
-def require_topics(have: Neighbours) -> None:
+def require_topics(services: Services) -> None:
     """Raises Unavailable if a topic is missing, not the one that state was made with, or has too few partitions."""
     kinds = (*topics.REFUSED, "missing")
-    if wrong := [one.sentence for one in topics.differences(have.settings) if one.kind in kinds]:
+    if wrong := [one.sentence for one in topics.differences(services.settings) if one.kind in kinds]:
         raise Unavailable(" ".join(wrong))
 
 
-def _stages(have: Neighbours, lags: Mapping[str, int | None]) -> list[dict[str, Any]]:
+def _stages(services: Services, lags: Mapping[str, int | None]) -> list[dict[str, Any]]:
     """A row a stage. Heartbeats are as the topic was read up to now: where it was not, no worker is known."""
     rows = []
-    for name in wanted(have.settings.redis):
-        live = have.workers.live(name)
-        rates = {worker.id: have.rates.of(worker.id) for worker in live}
+    for name in wanted(services.settings.redis):
+        live = services.workers.live(name)
+        rates = {worker.id: services.rates.of(worker.id) for worker in live}
         rows.append(stage_row(name, live, lags.get(name), rates))
     return rows
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: ServiceAnswer) -> dict[str, Any]:
     return {"ok": answer.ok, "detail": answer.detail}
 
 

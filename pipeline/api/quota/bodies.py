@@ -12,19 +12,19 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 _REF = "#/components/schemas/{name}"
-Instant = Annotated[str, Meta(description="RFC 3339; cut down to the minute")]
+MinuteText = Annotated[str, Meta(description="RFC 3339; cut down to the minute")]
 Amount = Annotated[
     int | float | str, Meta(description="a decimal of at most 18 digits before and 18 after the point")
 ]
 Priority = Annotated[int, Meta(ge=1, le=255)]
 Metadata = Annotated[dict[str, str], Meta(description="kept and shown, and otherwise without meaning")]
-Step = Annotated[
+PeriodLength = Annotated[
     str,
     Meta(
         description="DAY, WEEK, MONTH, YEAR or an ISO 8601 duration of at least an hour, such as P1M or PT6H"
     ),
 ]
-Zone = Annotated[
+ZoneName = Annotated[
     str,
     Meta(
         description="An IANA zone in which days and months are counted, so that local midnight stays midnight when "
@@ -44,18 +44,18 @@ Repeated = Annotated[
 
 
 class UsagePeriodBody(msgspec.Struct, forbid_unknown_fields=True):
-    interval: Step
+    interval: PeriodLength
     anchor: Anchor | UnsetType = UNSET
-    timeZone: Zone | UnsetType = UNSET
+    timeZone: ZoneName | UnsetType = UNSET
     intervalISO: Repeated | UnsetType = UNSET
 
 
 class RecurrenceBody(msgspec.Struct, forbid_unknown_fields=True):
     """At each tick the balance becomes the amount, whatever was left."""
 
-    interval: Step
+    interval: PeriodLength
     anchor: Anchor | UnsetType = UNSET
-    timeZone: Zone | UnsetType = UNSET
+    timeZone: ZoneName | UnsetType = UNSET
     intervalISO: Repeated | UnsetType = UNSET
 
 
@@ -71,7 +71,7 @@ class GrantBody(msgspec.Struct, forbid_unknown_fields=True):
     priority: (
         Annotated[int, Meta(ge=1, le=255, description="lower burns first; 1 by default")] | UnsetType
     ) = UNSET
-    effectiveAt: Instant | UnsetType = UNSET
+    effectiveAt: MinuteText | UnsetType = UNSET
     expiration: ExpirationBody | UnsetType = UNSET
     recurrence: RecurrenceBody | UnsetType = UNSET
     minRolloverAmount: (
@@ -113,8 +113,8 @@ class EntitlementBody(msgspec.Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     subject: Annotated[str, Meta(description="likewise: a subject of the customer")] | UnsetType = UNSET
-    activeFrom: Instant | UnsetType = UNSET
-    activeTo: Instant | UnsetType = UNSET
+    activeFrom: MinuteText | UnsetType = UNSET
+    activeTo: MinuteText | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
     config: Annotated[str, Meta(description="JSON, as text")] | UnsetType = UNSET
     usagePeriod: UsagePeriodBody | UnsetType = UNSET

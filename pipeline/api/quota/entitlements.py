@@ -15,10 +15,10 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
 from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody, documented
-from pipeline.api.quota.lookup import Holder
+from pipeline.api.quota.lookup import CustomerRef
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.entitlement_lookup import in_force
 
@@ -45,9 +45,9 @@ subjects = Router(prefix=BY_SUBJECT, tags=["entitlements"])  # of v1
 router = Router(prefix="/entitlements", tags=["entitlements"])
 router_v2 = Router(prefix="/entitlements", tags=["entitlements"])
 
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-Reset = Annotated[dict[str, Any], Body(examples=[RESET])]
-OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+EntitlementRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+ResetRequest = Annotated[dict[str, Any], Body(examples=[RESET])]
+EntitlementOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
 Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
 
 
@@ -56,7 +56,7 @@ def list_of_customer(
     request: Request,
     page: Paged,
     customerIdOrKey: str,
-    orderBy: OrderBy = None,
+    orderBy: EntitlementOrder = None,
     includeDeleted: bool = False,
 ) -> Response:
     """A page of them, oldest first; ended ones too."""
@@ -71,7 +71,7 @@ def list_of_customer(
     dependencies=WRITE,
     openapi_extra=ENTITLEMENT,
 )
-def create_for_customer(request: Request, customerIdOrKey: str, entitlement: One) -> Response:
+def create_for_customer(request: Request, customerIdOrKey: str, entitlement: EntitlementRequest) -> Response:
     """`type` is metered, static (with `config`) or boolean; grants can be sent along.
 
     One of a customer and feature is in force at a time: 409 otherwise.
@@ -99,7 +99,7 @@ def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFe
     openapi_extra=ENTITLEMENT,
 )
 def override_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
     """By a new one, which the answer holds: the old one ends as it begins."""
     return _overridden(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, entitlement)
@@ -113,7 +113,7 @@ def override_of_customer(
     openapi_extra=RESETTING,
 )
 def reset_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
 ) -> Response:
     """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
     return _reset(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, reset)
@@ -132,7 +132,7 @@ def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool 
     dependencies=WRITE,
     openapi_extra=ENTITLEMENT,
 )
-def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: One) -> Response:
+def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: EntitlementRequest) -> Response:
     """As by customer. 404 where no customer has the subject."""
     return _created(request, addressed("entitlement", entitlement, subject=subjectIdOrKey))
 
@@ -157,7 +157,7 @@ def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeat
     openapi_extra=ENTITLEMENT,
 )
 def override_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: One
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
     """By a new one, which the answer holds: the old one ends as it begins."""
     return _overridden(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, entitlement)
@@ -171,7 +171,7 @@ def override_of_subject(
     openapi_extra=RESETTING,
 )
 def reset_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: Reset | None = None
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
 ) -> Response:
     """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
     return _reset(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, reset)
@@ -187,7 +187,7 @@ def list_all(
     customerIds: Several = None,
     entitlementType: Several = None,
     excludeInactive: bool = False,
-    orderBy: OrderBy = None,
+    orderBy: EntitlementOrder = None,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
 ) -> Response:
@@ -206,7 +206,7 @@ def list_all_v2(
     customerIds: Several = None,
     entitlementType: Several = None,
     excludeInactive: bool = False,
-    orderBy: OrderBy = None,
+    orderBy: EntitlementOrder = None,
 ) -> Response:
     """A page of them. Features by id or key."""
     rows = _all(request, page, orderBy, excludeInactive, feature=feature,
@@ -222,7 +222,7 @@ def get_by_id(request: Request, entitlementId: str) -> Response:
     return answer(entitlement_json(body, lookup.now_s(), _customer(request, body)))
 
 
-def _of(request: Request, holder: Holder, deleted: bool) -> list[dict[str, Any]]:
+def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
         entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
@@ -260,7 +260,7 @@ def _all(
     return ordered(rows, order_by, ORDER_BY, page)
 
 
-def _one(request: Request, holder: Holder, wanted: str) -> Response:
+def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
     body = lookup.entitlement(request, holder, wanted)
     return answer(entitlement_json(body, lookup.now_s(), holder.customer, holder.subject))
 
@@ -284,7 +284,7 @@ def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
 
 
 def _deleted(request: Request, of: Of, wanted: str) -> Response:
-    known(request, "entitlement.delete", {"id": wanted, **of})
+    submit_and_wait_for_workers(request, "entitlement.delete", {"id": wanted, **of})
     return Response(status_code=204)
 
 
@@ -294,15 +294,17 @@ def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, An
 
 
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
-    body = body_of(known(request, kind, wish))
+    body = body_of(submit_and_wait_for_workers(request, kind, wish))
     subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
     return answer(entitlement_json(body, lookup.now_s(), _customer(request, body), subject), 201)
 
 
 def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
-    known(request, "entitlement.reset", addressed("entitlement", reset or {}, id=wanted, **of))
+    submit_and_wait_for_workers(
+        request, "entitlement.reset", addressed("entitlement", reset or {}, id=wanted, **of)
+    )
     return Response(status_code=204)
 
 
-def _customer(request: Request, body: lookup.Body) -> lookup.Body | None:
+def _customer(request: Request, body: lookup.StoredDefinition) -> lookup.StoredDefinition | None:
     return definitions(request).customer(namespace_of(request), str(body["customerId"]))

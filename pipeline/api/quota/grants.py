@@ -14,11 +14,11 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, known
+from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
 from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import GrantBody, documented
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
-from pipeline.api.quota.lookup import Holder
+from pipeline.api.quota.lookup import CustomerRef
 from pipeline.core.quota.entitlement_json import grant_json
 
 READ = [Depends(needs("query"))]
@@ -41,10 +41,10 @@ subjects = Router(prefix=BY_SUBJECT, tags=["grants"])
 router = Router(prefix="/grants", tags=["grants"])
 router_v2 = Router(prefix="/grants", tags=["grants"])
 
-One = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-OrderBy = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
+GrantRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+GrantOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
 Deleted = Annotated[bool, Query(description="without effect: grants are voided, not deleted")]
-Row = dict[str, Any]
+GrantJson = dict[str, Any]
 
 
 @customers.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
@@ -54,7 +54,7 @@ def list_of_customer(
     customerIdOrKey: str,
     entitlementIdOrFeatureKey: str,
     includeDeleted: Deleted = False,
-    orderBy: OrderBy = None,
+    orderBy: GrantOrder = None,
 ) -> Response:
     """A page of them, oldest first, voided ones too."""
     rows = _of(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
@@ -65,7 +65,7 @@ def list_of_customer(
     ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
 )
 def create_for_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
     """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves all that is left."""
     return _created(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, with_rollover(grant))
@@ -78,7 +78,7 @@ def list_of_subject(
     subjectIdOrKey: str,
     entitlementIdOrFeatureKey: str,
     includeDeleted: Deleted = False,
-    orderBy: OrderBy = None,
+    orderBy: GrantOrder = None,
 ) -> Response:
     """All of them, oldest first, voided ones too."""
     rows = _of(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
@@ -89,7 +89,7 @@ def list_of_subject(
     ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
 )
 def create_for_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: One
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
     """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves nothing."""
     return _created(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, grant)
@@ -102,7 +102,7 @@ def list_all(
     feature: Several = None,
     subject: Several = None,
     includeDeleted: Deleted = False,
-    orderBy: OrderBy = None,
+    orderBy: GrantOrder = None,
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
 ) -> Response:
@@ -121,7 +121,7 @@ def list_all_v2(
     feature: Several = None,
     customer: Several = None,
     includeDeleted: Deleted = False,
-    orderBy: OrderBy = None,
+    orderBy: GrantOrder = None,
 ) -> Response:
     """A page of them. Features and customers by id or key."""
     log, namespace = definitions(request), namespace_of(request)
@@ -138,24 +138,28 @@ def void(
     at: Annotated[str | None, Query(description="since when: RFC 3339; now if absent")] = None,
 ) -> Response:
     """It gives nothing from then on; what it paid for stays paid. 409 if it is voided already."""
-    known(request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at})
+    submit_and_wait_for_workers(
+        request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at}
+    )
     return Response(status_code=204)
 
 
-def _of(request: Request, holder: Holder, wanted: str) -> list[Row]:
+def _of(request: Request, holder: CustomerRef, wanted: str) -> list[GrantJson]:
     entitlement = lookup.entitlement(request, holder, wanted)
     found = definitions(request).grants_of(namespace_of(request), str(entitlement["id"]))
     return [grant_json(body, lookup.now_s()) for body in found]
 
 
-def _created(request: Request, of: Of, wanted: str, grant: Row) -> Response:
+def _created(request: Request, of: Of, wanted: str, grant: GrantJson) -> Response:
     wish = addressed("grant", grant, entitlementId=wanted, **of)
-    return answer(grant_json(body_of(known(request, "grant.create", wish)), lookup.now_s()), 201)
+    return answer(
+        grant_json(body_of(submit_and_wait_for_workers(request, "grant.create", wish)), lookup.now_s()), 201
+    )
 
 
 def _all(
     request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
-) -> list[Row]:
+) -> list[GrantJson]:
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     entitlements = {str(body["id"]): body for body in log.entitlements(namespace)}
     rows = []

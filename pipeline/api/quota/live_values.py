@@ -13,7 +13,7 @@ from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import loaded, namespace_of, needs
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Neighbours, neighbours
+from pipeline.api.http.services import Services, services_of
 from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 from pipeline.records import Balance
@@ -74,7 +74,7 @@ async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> 
     """
     customer = await _customer(request, customerIdOrKey)
     wanted = [(customer, [featureKey])]
-    ((balance,),) = await (await neighbours(request).balances()).read(namespace_of(request), wanted)
+    ((balance,),) = await (await services_of(request).balances()).read(namespace_of(request), wanted)
     if balance is None or not balance.type:
         raise Rejected(
             "not-found", f"The customer {customerIdOrKey[:256]} has no entitlement to {featureKey[:64]}."
@@ -88,7 +88,7 @@ async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> 
 async def get_access(request: Request, customerIdOrKey: str) -> Response:
     """The value of each entitlement by feature key."""
     customer = await _customer(request, customerIdOrKey)
-    found = await (await neighbours(request).balances()).read_all(namespace_of(request), customer)
+    found = await (await services_of(request).balances()).read_all(namespace_of(request), customer)
     return _json({"entitlements": {one.feature: value(one) for one in found if one.type}})
 
 
@@ -111,22 +111,24 @@ async def check(request: Request) -> Response:
         raise Rejected("bad-request", f"The body is not a list of checks: {error}") from error
     if len(checks) > MOST_CHECKS:
         raise Rejected("bad-request", f"There may be {MOST_CHECKS} checks at most.")
-    have = neighbours(request)
-    await loaded(have.definitions)
+    services = services_of(request)
+    await loaded(services.definitions)
     namespace = namespace_of(request)
-    ids = {name: _id(have.definitions.customer(namespace, name)) for name in {one.customer for one in checks}}
+    ids = {
+        name: _id(services.definitions.customer(namespace, name)) for name in {one.customer for one in checks}
+    }
     wanted: dict[str, dict[str, None]] = {}
     for one in checks:
         if ids[one.customer]:
             wanted.setdefault(ids[one.customer], {})[one.feature] = None
     asked = [(customer, list(features)) for customer, features in wanted.items()]
-    held = await (await have.balances()).read(namespace, asked) if asked else []
+    held = await (await services.balances()).read(namespace, asked) if asked else []
     found = {
         (customer, feature): balance
         for (customer, features), balances in zip(asked, held, strict=True)
         for feature, balance in zip(features, balances, strict=True)
     }
-    return _json({"results": [_result(have, namespace, one, ids[one.customer], found) for one in checks]})
+    return _json({"results": [_result(services, namespace, one, ids[one.customer], found) for one in checks]})
 
 
 def value(balance: Balance) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def value(balance: Balance) -> dict[str, Any]:
     return answer
 
 
-def _result(have: Neighbours, namespace: str, one: Check, customer: str, found: Balances) -> dict[str, Any]:
+def _result(services: Services, namespace: str, one: Check, customer: str, found: Balances) -> dict[str, Any]:
     named = {"customer": one.customer, "feature": one.feature}
     balance = found.get((customer, one.feature))
     if balance is not None and balance.type:
@@ -152,16 +154,16 @@ def _result(have: Neighbours, namespace: str, one: Check, customer: str, found: 
     reason = "no-entitlement"
     if not customer:
         reason = "customer-not-found"
-    elif balance is None and have.definitions.feature(namespace, one.feature) is None:
+    elif balance is None and services.definitions.feature(namespace, one.feature) is None:
         reason = "feature-not-found"
     return {**named, "hasAccess": False, "reason": reason}
 
 
 async def _customer(request: Request, name: str) -> str:
     """The id of a customer named by id or key. Raises Rejected `not-found`."""
-    have = neighbours(request)
-    await loaded(have.definitions)
-    found = _id(have.definitions.customer(namespace_of(request), name))
+    services = services_of(request)
+    await loaded(services.definitions)
+    found = _id(services.definitions.customer(namespace_of(request), name))
     if not found:
         raise Rejected("not-found", f"There is no customer {name[:256]}.")
     return found

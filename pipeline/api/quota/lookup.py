@@ -15,13 +15,13 @@ from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.submit import definitions
 from pipeline.errors import Rejected
 
-Body = Mapping[str, Any]
+StoredDefinition = Mapping[str, Any]
 
 
-class Holder(NamedTuple):
+class CustomerRef(NamedTuple):
     """A customer, and the subject by which it was asked for, if it was."""
 
-    customer: Body
+    customer: StoredDefinition
     subject: str | None = None
 
     @property
@@ -34,21 +34,21 @@ def now_s() -> int:
     return int(time.time())
 
 
-def by_customer(request: Request, id_or_key: str) -> Holder:
+def by_customer(request: Request, id_or_key: str) -> CustomerRef:
     """Raises Rejected `not-found`."""
     found = definitions(request).customer(namespace_of(request), id_or_key)
     if found is None:
         raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return Holder(found)
+    return CustomerRef(found)
 
 
-def by_subject(request: Request, id_or_key: str) -> Holder:
+def by_subject(request: Request, id_or_key: str) -> CustomerRef:
     """The customer that holds a subject now. Raises Rejected `not-found`: nobody does."""
     key = subject_key(request, id_or_key)
     found = definitions(request).customer_of(namespace_of(request), key)
     if found is None:
         raise Rejected("not-found", f"There is no customer with the subject {key[:256]}.")
-    return Holder(found, key)
+    return CustomerRef(found, key)
 
 
 def subject_key(request: Request, id_or_key: str) -> str:
@@ -57,14 +57,14 @@ def subject_key(request: Request, id_or_key: str) -> str:
     return id_or_key if subject is None else str(subject["key"])
 
 
-def entitlement(request: Request, holder: Holder, id_or_feature_key: str) -> Body:
+def entitlement(request: Request, holder: CustomerRef, id_or_feature_key: str) -> StoredDefinition:
     """By id, or the one in force by feature key. Raises Rejected `not-found`."""
     return definitions(request).entitlement(
         namespace_of(request), id_or_feature_key[:256], now_s(), holder.id
     )
 
 
-def by_id(request: Request, id: str) -> Body:
+def by_id(request: Request, id: str) -> StoredDefinition:
     """An entitlement by its id alone, deleted or not. Raises Rejected `not-found`."""
     found = definitions(request).body(namespace_of(request), "entitlement", id)
     if found is None:

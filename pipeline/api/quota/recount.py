@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipeline.api.http.services import Neighbours
+from pipeline.api.http.services import Services
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
@@ -43,18 +43,18 @@ class _Source(NamedTuple):
     holders: Holders
 
 
-def recount(have: Neighbours, namespace: str, entitlement: Mapping[str, Any]) -> Recount:
+def recount(services: Services, namespace: str, entitlement: Mapping[str, Any]) -> Recount:
     """The terms and all usage by minute. Raises Rejected `bad-entitlement` unless it is metered, Unavailable."""
     if entitlement["type"] != "metered":
         raise Rejected("bad-entitlement", "only metered entitlements have a history")
-    source = _source(have.definitions, namespace, entitlement)
+    source = _source(services.definitions, namespace, entitlement)
     until_s = int(time.time()) // 60 * 60 + 2 * AHEAD_S
     terms, latest = source.terms, source.terms.latest
     values: list[tuple[int, int, str]] = []
     seen: list[tuple[int, str]] = []
     from_s = max(0, terms.schedule.start_s)
     pages = stored_windows(
-        have.clickhouse, namespace, source.meter.meter_id, source.subjects, from_s, until_s
+        services.clickhouse, namespace, source.meter.meter_id, source.subjects, from_s, until_s
     )
     for page in pages if source.subjects else ():
         for window in _mine(page, source, str(entitlement["customerId"])):

@@ -17,11 +17,11 @@ from fastapi import Depends, Query, Request, Response
 from pipeline.api.http.auth import loaded, namespace_of, needs
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
-from pipeline.api.http.services import neighbours
+from pipeline.api.http.services import services_of
 from pipeline.api.quota import lookup
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.live_values import value
-from pipeline.api.quota.lookup import Body, Holder
+from pipeline.api.quota.lookup import CustomerRef, StoredDefinition
 from pipeline.api.quota.recount import AHEAD_S, recount
 from pipeline.core.quota import history
 from pipeline.core.quota.entitlement_json import history_json, snapshot_json
@@ -42,27 +42,27 @@ customers = Router(prefix=BY_CUSTOMER, tags=["access"])  # of v1 and v2
 customers_v2 = Router(prefix=BY_CUSTOMER, tags=["access"])
 subjects = Router(prefix=BY_SUBJECT, tags=["access"])
 
-Instant = Annotated[str | None, Query(description="RFC 3339, or a date")]
-Size = Annotated[str, Query(description=", ".join(SIZES))]
+BalanceTime = Annotated[str | None, Query(description="RFC 3339, or a date")]
+HistorySizeParam = Annotated[str, Query(description=", ".join(SIZES))]
 Zone = Annotated[str, Query(description="an IANA zone")]
 
 
 @customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ)
 async def get_value_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: Instant = None
+    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
     """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
-    await loaded(neighbours(request).definitions)
+    await loaded(services_of(request).definitions)
     holder = lookup.by_customer(request, customerIdOrKey)
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
 
 @subjects.get(ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ)
 async def get_value_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: Instant = None
+    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
     """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
-    await loaded(neighbours(request).definitions)
+    await loaded(services_of(request).definitions)
     holder = lookup.by_subject(request, subjectIdOrKey)
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
@@ -72,9 +72,9 @@ def get_history_of_customer(
     request: Request,
     customerIdOrKey: str,
     entitlementIdOrFeatureKey: str,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
-    windowSize: Size = "DAY",
+    from_: Annotated[BalanceTime, Query(alias="from")] = None,
+    to: BalanceTime = None,
+    windowSize: HistorySizeParam = "DAY",
     windowTimeZone: Zone = "UTC",
 ) -> Response:
     """By windows, and by segments of the burn-down; both lists cover the same span.
@@ -91,9 +91,9 @@ def get_history_of_subject(
     request: Request,
     subjectIdOrKey: str,
     entitlementIdOrFeatureKey: str,
-    from_: Annotated[Instant, Query(alias="from")] = None,
-    to: Instant = None,
-    windowSize: Size = "DAY",
+    from_: Annotated[BalanceTime, Query(alias="from")] = None,
+    to: BalanceTime = None,
+    windowSize: HistorySizeParam = "DAY",
     windowTimeZone: Zone = "UTC",
 ) -> Response:
     """By windows, and by segments of the burn-down; both lists cover the same span.
@@ -104,11 +104,11 @@ def get_history_of_subject(
     return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
 
-async def _value(request: Request, holder: Holder, wanted: str, at: str | None) -> Response:
+async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | None) -> Response:
     entitlement = lookup.entitlement(request, holder, wanted)
     if at is None:
         asked = [(holder.id, [str(entitlement["featureKey"])])]
-        ((balance,),) = await (await neighbours(request).balances()).read(namespace_of(request), asked)
+        ((balance,),) = await (await services_of(request).balances()).read(namespace_of(request), asked)
         if balance is not None and balance.entitlement == entitlement["id"]:
             return answer(value(balance))
     # Another time, an entitlement that is not in force, or one that is so new that no balance is there yet.
@@ -116,18 +116,18 @@ async def _value(request: Request, holder: Holder, wanted: str, at: str | None) 
     return answer(await anyio.to_thread.run_sync(partial(_value_at, request, entitlement, at_s)))
 
 
-def _value_at(request: Request, entitlement: Body, at_s: int) -> dict[str, Any]:
+def _value_at(request: Request, entitlement: StoredDefinition, at_s: int) -> dict[str, Any]:
     if entitlement["type"] != "metered":
         has_access = in_force(entitlement, at_s)
         config = {"config": entitlement["config"]} if "config" in entitlement and has_access else {}
         return {"hasAccess": has_access, **config}
-    counted = recount(neighbours(request), namespace_of(request), entitlement)
+    counted = recount(services_of(request), namespace_of(request), entitlement)
     return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
 
 
 def _history(
     request: Request,
-    holder: Holder,
+    holder: CustomerRef,
     wanted: str,
     from_: str | None,
     to: str | None,
@@ -144,13 +144,13 @@ def _history(
     from_s = _last_reset_s(entitlement, to_s) if from_ is None else _seconds("from", from_, zone)
     if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
-    terms, usage = recount(neighbours(request), namespace_of(request), entitlement)
-    late = [correction_of(one) for one in neighbours(request).late().of(str(entitlement["id"]))]
+    terms, usage = recount(services_of(request), namespace_of(request), entitlement)
+    late = [correction_of(one) for one in services_of(request).late().of(str(entitlement["id"]))]
     found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), ZoneInfo(zone), late)
     return answer(history_json(found))
 
 
-def _last_reset_s(entitlement: Body, to_s: int) -> int:
+def _last_reset_s(entitlement: StoredDefinition, to_s: int) -> int:
     """The last reset by now and before `to_s`, or when measuring began."""
     schedule, (_, end_s) = schedule_of(entitlement), span(entitlement)
     at_s = max(min(lookup.now_s(), to_s - 1, end_s - calendar.MINUTE_S), schedule.start_s)

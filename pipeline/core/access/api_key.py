@@ -17,8 +17,8 @@ from typing import NamedTuple, cast
 import msgspec
 
 from pipeline.core.access import key_text
-from pipeline.core.definitions.body import Members, Wanted
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.values import timestamp
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Definition
@@ -41,7 +41,7 @@ RANDOM_BYTES = 38  # 6 for the public part, 32 for the secret
 OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says otherwise
 MOST_OVERLAP_S = 30 * 86_400
 
-Parsed = key_text.KeyText  # what `parse` gives
+ParsedKey = key_text.KeyText  # what `parse` gives
 _PUBLIC_BYTES = 6
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{key_text.PUBLIC_LENGTH}}}", re.ASCII).fullmatch
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
@@ -60,7 +60,7 @@ class Made(NamedTuple):
         return f"Made({self.public}, ***{self.last4})"
 
 
-class Key(msgspec.Struct, frozen=True):
+class ApiKey(msgspec.Struct, frozen=True):
     """A key on the log, revoked and expired ones too: `holds` says whether it opens anything."""
 
     public: str
@@ -89,7 +89,7 @@ def make(environment: str, random: bytes) -> Made:
     return Made(key_text.write(environment, public, secret), public, key_text.digest(secret), secret[-4:])
 
 
-def parse(text: str) -> Parsed:
+def parse(text: str) -> ParsedKey:
     """The parts of a key. Raises Rejected `bad-key` if it has another form or a typing error."""
     found = key_text.read(text)
     if found is None:
@@ -102,7 +102,7 @@ def check(secret: str, hash: str) -> bool:
     return hmac.compare_digest(key_text.digest(secret), hash)
 
 
-def key_of(definition: Definition | None) -> Key | None:
+def key_of(definition: Definition | None) -> ApiKey | None:
     """The key that a definition on the log holds; None for another kind or none at all."""
     if definition is None or definition.kind != KIND or definition.body is None:
         return None
@@ -110,7 +110,7 @@ def key_of(definition: Definition | None) -> Key | None:
     scopes, expires_at = body["scopes"], body.get("expiresAt")
     if not isinstance(scopes, list):
         raise Broken(f"The definition of the key {definition.name} has no scopes.")
-    return Key(
+    return ApiKey(
         public=definition.name,
         namespace=definition.namespace,
         name=str(body["name"]),
@@ -127,74 +127,81 @@ def shown(body: Mapping[str, object]) -> Body:
     return {name: value for name, value in body.items() if name != "hash"}
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """key.create: the API made the secret; the command knows its hash."""
-    sent = Members(KIND, wish.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
-    public, hash, last4 = _identity(wish, "id")
+    sent = BodyReader(KIND, context.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
+    public, hash, last4 = _identity(context, "id")
     scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         sent.refuse(f"there is no scope {unknown[0]!a}; there are {', '.join(SCOPES)}")
-    _check_reach(wish, scopes)
+    _check_reach(context, scopes)
     body: Body = {
         "id": public,
-        "namespace": wish.namespace,
+        "namespace": context.namespace,
         "name": sent.text("name", 256) or sent.refuse("key name is required"),
         "scopes": [scope for scope in SCOPES if scope in scopes],
         "hash": hash,
         "last4": last4,
-        "createdAt": wish.now,
-        "updatedAt": wish.now,
+        "createdAt": context.now,
+        "updatedAt": context.now,
     }
-    if (expires_at_ms := _expiry(wish, sent)) is not None:
+    if (expires_at_ms := _expiry(context, sent)) is not None:
         body["expiresAt"] = timestamp.text_of(expires_at_ms)
-    return Outcome([Change(KIND, public, body)], shown(body))
+    return Decided([DefinitionChange(KIND, public, body)], shown(body))
 
 
-def rotate(wish: Wish) -> Outcome:
+def rotate(context: CommandContext) -> Decided:
     """key.rotate: a new key with the same rights and end; the old one goes on for `overlapS` at most."""
-    sent = Members(KIND, wish.asked("id", "newId", "hash", "last4"), ("overlapS",))
-    old = _living(wish)
-    _check_reach(wish, _scopes_of(old))
+    sent = BodyReader(KIND, context.asked("id", "newId", "hash", "last4"), ("overlapS",))
+    old = _living(context)
+    _check_reach(context, _scopes_of(old))
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
-    public, hash, last4 = _identity(wish, "newId")
-    end_ms = wish.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
+    public, hash, last4 = _identity(context, "newId")
+    end_ms = context.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
     if (expires_at := old.get("expiresAt")) is not None:
         end_ms = min(end_ms, timestamp.ms_of(str(expires_at)))
-    ending = {**old, "expiresAt": timestamp.text_of(end_ms), "rotatedTo": public, "updatedAt": wish.now}
-    new = {**old, "id": public, "hash": hash, "last4": last4, "createdAt": wish.now, "updatedAt": wish.now}
-    changes = [Change(KIND, str(old["id"]), ending), Change(KIND, public, new)]
-    return Outcome(changes, {"key": shown(new), "old": shown(ending)})
+    ending = {**old, "expiresAt": timestamp.text_of(end_ms), "rotatedTo": public, "updatedAt": context.now}
+    new = {
+        **old,
+        "id": public,
+        "hash": hash,
+        "last4": last4,
+        "createdAt": context.now,
+        "updatedAt": context.now,
+    }
+    changes = [DefinitionChange(KIND, str(old["id"]), ending), DefinitionChange(KIND, public, new)]
+    return Decided(changes, {"key": shown(new), "old": shown(ending)})
 
 
-def revoke(wish: Wish) -> Outcome:
+def revoke(context: CommandContext) -> Decided:
     """key.revoke {id, force?}: it opens nothing any more; its hash is dropped. Revoking twice changes nothing.
 
     409 for the last admin key of a namespace, but for `force`, which no API key may use.
     """
-    sent = Wanted(KIND, wish.asked("id"), ("force",))
-    old, force = _found(wish), sent.flag("force") or False
-    _check_reach(wish, _scopes_of(old))
-    if force and _asking(wish) is not None:
+    sent = BodyReader(KIND, context.asked("id"), ("force",))
+    old, force = _found(context), sent.flag("force") or False
+    _check_reach(context, _scopes_of(old))
+    if force and _asking(context) is not None:
         raise Rejected("forbidden", "Only `tallymark keys revoke --direct` may force it.")
     if "revokedAt" in old:
-        return Outcome([], shown(old))
+        return Decided([], shown(old))
     if not force:
-        _check_admin_left(wish, str(old["id"]))
-    body = {**old, "hash": "", "revokedAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(KIND, str(old["id"]), body)], shown(body))
+        _check_admin_left(context, str(old["id"]))
+    body = {**old, "hash": "", "revokedAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(KIND, str(old["id"]), body)], shown(body))
 
 
-def _asking(wish: Wish) -> Key | None:
+def _asking(context: CommandContext) -> ApiKey | None:
     """The API key that sent the command; None where none did."""
-    return key_of(wish.catalog.key_definition(wish.command.actor))
+    return key_of(context.index.key_definition(context.command.actor))
 
 
-def _check_reach(wish: Wish, scopes: Iterable[str]) -> None:
+def _check_reach(context: CommandContext, scopes: Iterable[str]) -> None:
     """The one rule for all verbs. Raises Rejected `forbidden`."""
-    asking = _asking(wish)
+    asking = _asking(context)
     if asking is None:
         return
-    if not asking.holds(wish.at_ms):
+    if not asking.holds(context.at_ms):
         raise Rejected("forbidden", f"The key {asking.public}, which asks for it, has ended.")
     if lacking := [scope for scope in scopes if not asking.allows(scope)]:
         raise Rejected(
@@ -203,26 +210,27 @@ def _check_reach(wish: Wish, scopes: Iterable[str]) -> None:
         )
 
 
-def _check_admin_left(wish: Wish, public: str) -> None:
+def _check_admin_left(context: CommandContext, public: str) -> None:
     """Raises Rejected `key-conflict` if no other admin key lasts as long as this one, which is to go."""
     bodies = (
-        wish.catalog.get(wish.namespace, KIND, name) for name in wish.catalog.names(wish.namespace, KIND)
+        context.index.get(context.namespace, KIND, name)
+        for name in context.index.names(context.namespace, KIND)
     )
     admins = {
         key.public: key
         for body in bodies
-        if (key := key_of(body)) is not None and ADMIN in key.scopes and key.holds(wish.at_ms)
+        if (key := key_of(body)) is not None and ADMIN in key.scopes and key.holds(context.at_ms)
     }
     going = admins.pop(public, None)
     if going is not None and not any(_lasts(key, going) for key in admins.values()):
         raise Rejected(
             "key-conflict",
-            f"The key {public} is the last admin key of {wish.namespace} that lasts so long: create another one "
+            f"The key {public} is the last admin key of {context.namespace} that lasts so long: create another one "
             f"first. `tallymark keys revoke {public} --direct --force` revokes it all the same.",
         )
 
 
-def _lasts(key: Key, going: Key) -> bool:
+def _lasts(key: ApiKey, going: ApiKey) -> bool:
     """Whether a key ends no sooner than the one that goes."""
     if key.expires_at_ms is None or going.expires_at_ms is None:
         return key.expires_at_ms is None
@@ -233,39 +241,39 @@ def _scopes_of(body: Body) -> list[str]:
     return [str(scope) for scope in cast(list[object], body["scopes"])]
 
 
-def _identity(wish: Wish, member: str) -> tuple[str, str, str]:
+def _identity(context: CommandContext, member: str) -> tuple[str, str, str]:
     """The public id, hash and last characters of a key that the sender of the command has made."""
     members = (member, "hash", "last4")
-    sent = Members(KIND, {name: wish.body.get(name) for name in members}, members)
+    sent = BodyReader(KIND, {name: context.body.get(name) for name in members}, members)
     public, hash, last4 = (sent.text(name, 64) or "" for name in (member, "hash", "last4"))
     if not _PUBLIC_ID(public):
         sent.refuse(f"key {member} must be {key_text.PUBLIC_LENGTH} letters and digits")
     if not _HASH(hash) or not _LAST4(last4):
         sent.refuse("key hash must be the 64 hex digits of the secret's SHA-256, last4 its last characters")
-    if wish.catalog.key_definition(public) is not None:
+    if context.index.key_definition(public) is not None:
         raise Rejected("key-conflict", f"There is a key {public} already: make another one.")
     return public, hash, last4
 
 
-def _expiry(wish: Wish, sent: Members) -> int | None:
+def _expiry(context: CommandContext, sent: BodyReader) -> int | None:
     expires_at_ms = sent.instant_ms("expiresAt")
-    if expires_at_ms is not None and expires_at_ms <= wish.at_ms:
+    if expires_at_ms is not None and expires_at_ms <= context.at_ms:
         sent.refuse("key expiresAt must lie in the future")
     return expires_at_ms
 
 
-def _found(wish: Wish) -> Body:
-    public = Members(KIND, {"id": wish.body.get("id")}, ("id",)).text("id", 64) or ""
-    body = wish.catalog.body(wish.namespace, KIND, public)
+def _found(context: CommandContext) -> Body:
+    public = BodyReader(KIND, {"id": context.body.get("id")}, ("id",)).text("id", 64) or ""
+    body = context.index.body(context.namespace, KIND, public)
     if body is None:
         raise Rejected("not-found", f"There is no key {public}.")
     return body
 
 
-def _living(wish: Wish) -> Body:
-    body = _found(wish)
-    key = key_of(wish.catalog.get(wish.namespace, KIND, str(body["id"])))
-    if key is None or not key.holds(wish.at_ms):
+def _living(context: CommandContext) -> Body:
+    body = _found(context)
+    key = key_of(context.index.get(context.namespace, KIND, str(body["id"])))
+    if key is None or not key.holds(context.at_ms):
         raise Rejected("key-conflict", f"The key {body['id']} has ended: create a new one.")
     if "rotatedTo" in body:
         raise Rejected("key-conflict", f"The key {body['id']} was rotated already, to {body['rotatedTo']}.")

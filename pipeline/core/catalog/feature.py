@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from pipeline.core.definitions.body import Members
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import FEATURE_KEY
 from pipeline.core.values import number, ulid
 from pipeline.core.values.filters import filter_string
@@ -34,14 +34,14 @@ _LLM = (
 )  # each static, or read from the group-by key that `...Property` names
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """feature.create. 409 while another has the key and is not archived."""
-    sent = Members(KIND, wish.body, _MEMBERS, _OURS)
+    sent = BodyReader(KIND, context.body, _MEMBERS, _OURS)
     sent.check_written()
     key = sent.slug("key", MAX_KEY)
     if ulid.is_ulid(key):
         sent.refuse("Feature key cannot be a valid ULID")
-    meter = _meter(wish, sent)
+    meter = _meter(context, sent)
     found = {
         "key": key,
         "name": sent.required("name", 256),
@@ -50,23 +50,23 @@ def create(wish: Wish) -> Outcome:
         "metadata": sent.metadata(),
         "unitCost": _unit_cost(sent, _columns(meter)),
     }
-    if (holder := wish.catalog.one(wish.namespace, FEATURE_KEY, key)) is not None:
+    if (holder := context.index.one(context.namespace, FEATURE_KEY, key)) is not None:
         raise Rejected("feature-conflict", f"feature {holder} with key {key} already exists")
     members = {name: value for name, value in found.items() if value is not None}
-    body = {"id": wish.id(), **members, "createdAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(KIND, str(body["id"]), body)], body)
+    body = {"id": context.id(), **members, "createdAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(KIND, str(body["id"]), body)], body)
 
 
-def archive(wish: Wish) -> Outcome:
+def archive(context: CommandContext) -> Decided:
     """feature.archive: what exists by it goes on, nothing new comes by it. Archiving twice changes nothing."""
-    wanted = Members(KIND, wish.body, ("id",)).required("id", 256)
-    for id in (wanted, wish.catalog.one(wish.namespace, FEATURE_KEY, wanted)):
-        body = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
+    wanted = BodyReader(KIND, context.body, ("id",)).required("id", 256)
+    for id in (wanted, context.index.one(context.namespace, FEATURE_KEY, wanted)):
+        body = context.index.body(context.namespace, KIND, id) if id is not None else None
         if id is not None and body is not None:
             if "archivedAt" in body:
-                return Outcome([], body)
-            archived = {**body, "archivedAt": wish.now, "updatedAt": wish.now}
-            return Outcome([Change(KIND, id, archived)], archived)
+                return Decided([], body)
+            archived = {**body, "archivedAt": context.now, "updatedAt": context.now}
+            return Decided([DefinitionChange(KIND, id, archived)], archived)
     raise Rejected("not-found", f"feature not found: {wanted}")
 
 
@@ -81,11 +81,11 @@ def columns_used(body: Body) -> set[str]:
     return used
 
 
-def _meter(wish: Wish, sent: Members) -> Body | None:
+def _meter(context: CommandContext, sent: BodyReader) -> Body | None:
     slug = sent.text("meterSlug", 64)
     if slug is None:
         return None
-    meter = wish.catalog.body(wish.namespace, "meter", slug)
+    meter = context.index.body(context.namespace, "meter", slug)
     if meter is None:
         sent.refuse(f"meter not found: {slug}")
     if meter["aggregation"] not in AGGREGATIONS:
@@ -101,7 +101,7 @@ def _columns(meter: Body | None) -> list[str]:
     return sorted(cast(Mapping[str, str], group_by)) if isinstance(group_by, Mapping) else []
 
 
-def _filters(sent: Members, meter: Body | None) -> Body:
+def _filters(sent: BodyReader, meter: Body | None) -> Body:
     """Either form of the filters, as sent. Empty ones are none."""
     plain = sent.strings("meterGroupByFilters", MAX_FILTERS, 64, 1024)
     advanced = sent.nested("advancedMeterGroupByFilters")
@@ -127,17 +127,17 @@ def _filters(sent: Members, meter: Body | None) -> Body:
     return found
 
 
-def _unit_cost(sent: Members, columns: list[str]) -> Body | None:
+def _unit_cost(sent: BodyReader, columns: list[str]) -> Body | None:
     nested = sent.nested("unitCost")
     if nested is None:
         return None
     kind = nested.get("type")
     if kind == "manual":
-        parts = Members(KIND, nested, ("type", "amount"))
+        parts = BodyReader(KIND, nested, ("type", "amount"))
         return {"type": kind, "amount": _amount(parts)}
     if kind != "llm":
         sent.refuse(f"invalid unit cost type: {ascii(kind)[:64]}")
-    parts = Members(KIND, nested, ("type", *_LLM, *(f"{name}Property" for name in _LLM)))
+    parts = BodyReader(KIND, nested, ("type", *_LLM, *(f"{name}Property" for name in _LLM)))
     found: Body = {"type": kind}
     for name in _LLM:
         fixed, column = parts.text(name, 256), parts.text(f"{name}Property", 64)
@@ -153,7 +153,7 @@ def _unit_cost(sent: Members, columns: list[str]) -> Body | None:
     return found
 
 
-def _amount(parts: Members) -> str:
+def _amount(parts: BodyReader) -> str:
     amount = parts.required("amount", 64)
     try:
         scaled = number.parse(amount)

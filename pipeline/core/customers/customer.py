@@ -11,8 +11,8 @@ import re
 
 from pipeline.core.customers import attribution
 from pipeline.core.definitions import attribution_history
-from pipeline.core.definitions.body import Members
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.index import subjects_of
 from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
 from pipeline.core.values import zone
@@ -34,62 +34,66 @@ _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII).fullmatch
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """customer.create. 409 if its key or one of its subjects is another's."""
-    id, sent = wish.id(), Members(KIND, wish.body, _MEMBERS, _OURS)
+    id, sent = context.id(), BodyReader(KIND, context.body, _MEMBERS, _OURS)
     sent.check_written()
-    body = {"id": id, **_read(sent), "createdAt": wish.now, "updatedAt": wish.now}
-    _check_free(wish, id, body)
-    return Outcome([Change(KIND, id, body), *_handed_over(wish, id, [], subjects_of(body))], body)
+    body = {"id": id, **_read(sent), "createdAt": context.now, "updatedAt": context.now}
+    _check_free(context, id, body)
+    return Decided(
+        [DefinitionChange(KIND, id, body), *_handed_over(context, id, [], subjects_of(body))], body
+    )
 
 
-def update(wish: Wish) -> Outcome:
+def update(context: CommandContext) -> Decided:
     """customer.update replaces everything but id and createdAt. The same again changes nothing."""
-    sent = Members(KIND, wish.asked("id"), _MEMBERS, _OURS)
-    id, old = _find(wish)
+    sent = BodyReader(KIND, context.asked("id"), _MEMBERS, _OURS)
+    id, old = _find(context)
     sent.check_written(old)
     body = {"id": id, **_read(sent), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
     if body == old:
-        return Outcome([], old)
-    _check_free(wish, id, body)
-    body["updatedAt"] = wish.now
-    handed_over = _handed_over(wish, id, subjects_of(old), subjects_of(body))
-    return Outcome([Change(KIND, id, body), *handed_over], body)
+        return Decided([], old)
+    _check_free(context, id, body)
+    body["updatedAt"] = context.now
+    handed_over = _handed_over(context, id, subjects_of(old), subjects_of(body))
+    return Decided([DefinitionChange(KIND, id, body), *handed_over], body)
 
 
-def delete(wish: Wish) -> Outcome:
+def delete(context: CommandContext) -> Decided:
     """customer.delete: it stays readable by its id; its key and subjects are free again."""
-    Members(KIND, wish.body, ("id",))
-    id, old = _find(wish)
-    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(KIND, id, gone), *_handed_over(wish, id, subjects_of(old), [])])
+    BodyReader(KIND, context.body, ("id",))
+    id, old = _find(context)
+    gone = {**old, "deletedAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(KIND, id, gone), *_handed_over(context, id, subjects_of(old), [])])
 
 
-def _handed_over(wish: Wish, id: str, before: list[str], after: list[str]) -> list[Change]:
+def _handed_over(
+    context: CommandContext, id: str, before: list[str], after: list[str]
+) -> list[DefinitionChange]:
     """The histories of the subjects that come to the customer or leave it."""
     holders = {subject: attribution_history.NOBODY for subject in before if subject not in after}
     holders |= {subject: id for subject in after if subject not in before}
     changes = []
     for subject, holder in holders.items():
-        known = wish.catalog.get(wish.namespace, ATTRIBUTION, subject)
+        known = context.index.get(context.namespace, ATTRIBUTION, subject)
         earlier = [] if known is None else attribution_history.read(known)
-        later = attribution.hand_over(earlier, holder, wish.at_ms)
+        later = attribution.hand_over(earlier, holder, context.at_ms)
         if later != earlier:
-            changes.append(Change(ATTRIBUTION, subject, attribution_history.body(subject, later)))
+            changes.append(DefinitionChange(ATTRIBUTION, subject, attribution_history.body(subject, later)))
     return changes
 
 
-def _find(wish: Wish) -> tuple[str, Body]:
-    wanted = Members(KIND, {"id": wish.body.get("id")}, ("id",)).required("id", MAX_KEY)
-    for id in (wanted, wish.catalog.one(wish.namespace, CUSTOMER_KEY, wanted)):
-        body = wish.catalog.body(wish.namespace, KIND, id) if id is not None else None
+def _find(context: CommandContext) -> tuple[str, Body]:
+    wanted = BodyReader(KIND, {"id": context.body.get("id")}, ("id",)).required("id", MAX_KEY)
+    for id in (wanted, context.index.one(context.namespace, CUSTOMER_KEY, wanted)):
+        body = context.index.body(context.namespace, KIND, id) if id is not None else None
         if id is not None and body is not None and "deletedAt" not in body:
             return id, body
     raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
 
 
-def _read(sent: Members) -> Body:
-    attributed = Members(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
+def _read(sent: BodyReader) -> Body:
+    attributed = BodyReader(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
     currency = sent.text("currency", 3)
     if currency is not None and not _CURRENCY(currency):
         sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")
@@ -107,7 +111,7 @@ def _read(sent: Members) -> Body:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _time_zone(sent: Members) -> str | None:
+def _time_zone(sent: BodyReader) -> str | None:
     name = sent.text("timeZone", 64)
     try:
         return None if name is None else zone.named(name)
@@ -115,33 +119,33 @@ def _time_zone(sent: Members) -> str | None:
         sent.refuse(f"customer timeZone is not valid: {refusal.detail}")
 
 
-def _address(sent: Members) -> Body | None:
+def _address(sent: BodyReader) -> Body | None:
     nested = sent.nested("billingAddress")
     if nested is None:
         return None
-    parts = Members(KIND, nested, _ADDRESS)
+    parts = BodyReader(KIND, nested, _ADDRESS)
     country = parts.text("country", 2)
     if country is not None and not _COUNTRY(country):
         sent.refuse("customer country must be two capital letters, as ISO 3166 has it")
     return {part: text for part in _ADDRESS if (text := parts.text(part, 256)) is not None}
 
 
-def _check_free(wish: Wish, id: str, body: Body) -> None:
+def _check_free(context: CommandContext, id: str, body: Body) -> None:
     """Raises Rejected in OpenMeter's words."""
     key = body.get("key")
-    if isinstance(key, str) and wish.catalog.one(wish.namespace, CUSTOMER_KEY, key) not in (None, id):
+    if isinstance(key, str) and context.index.one(context.namespace, CUSTOMER_KEY, key) not in (None, id):
         raise Rejected(
             "customer-conflict",
-            f'key "{key}" is already used by an another customer in the namespace {wish.namespace}',
+            f'key "{key}" is already used by an another customer in the namespace {context.namespace}',
         )
     taken = [
         subject
         for subject in subjects_of(body)
-        if wish.catalog.one(wish.namespace, CUSTOMER_SUBJECT, subject) not in (None, id)
+        if context.index.one(context.namespace, CUSTOMER_SUBJECT, subject) not in (None, id)
     ]
     if taken:
         raise Rejected(
             "subject-conflict",
             f"one or multiple subject keys of [{', '.join(taken)[:1024]}] are already associated with an "
-            f"different customer in the namespace {wish.namespace}",
+            f"different customer in the namespace {context.namespace}",
         )

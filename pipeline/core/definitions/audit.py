@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pipeline.core.definitions.index import Body
 from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.errors import Rejected
 from pipeline.records import Audit, Command, Definition, Reply
@@ -23,21 +24,20 @@ MOST_BODY_BYTES = 65_536
 MOST_TEXT = 1024
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-Body = dict[str, object]
 
 
-class Head(NamedTuple):
+class AuditHead(NamedTuple):
     """The newest record of the chain: its `seq` and `hash`."""
 
     seq: int
     hash: str
 
 
-EMPTY = Head(0, "0" * 64)
+EMPTY = AuditHead(0, "0" * 64)
 
 
 def following(
-    head: Head,
+    head: AuditHead,
     command: Command,
     at_ms: int,
     reply: Reply,
@@ -54,10 +54,10 @@ def following(
         namespace=command.namespace[:MOST_TEXT],
         actor=command.actor[:MOST_TEXT],
         kind=command.kind[:MOST_TEXT],
-        name=single.name if single is not None else ("" if after else _wished(command)),
+        name=single.name if single is not None else ("" if after else _named(command)),
         command_id=command.id[:MOST_TEXT],
-        before=_told(before, after),
-        after=_told(after, after),
+        before=_shown(before, after),
+        after=_shown(after, after),
         error=reply.error,
         detail=reply.detail[:MOST_TEXT],
         request_id=command.request_id[:MOST_TEXT],
@@ -74,14 +74,14 @@ def digest(record: Audit) -> str:
     return sha256(_encode(members)).hexdigest()
 
 
-def verify(records: Iterable[Audit], start: Head = EMPTY) -> Head:
+def verify(records: Iterable[Audit], start: AuditHead = EMPTY) -> AuditHead:
     """The head of a chain that goes on after `start`. Raises Rejected `audit-broken` where it does not.
 
     A record that stands there twice, one behind the other, is taken once: a crash may have repeated it.
     """
     head = start
     for record in records:
-        if Head(record.seq, record.hash) == head and digest(record) == record.hash:
+        if AuditHead(record.seq, record.hash) == head and digest(record) == record.hash:
             continue
         if record.seq != head.seq + 1:
             _broken(head.seq + 1, f"the record {record.seq} stands in its place")
@@ -89,7 +89,7 @@ def verify(records: Iterable[Audit], start: Head = EMPTY) -> Head:
             _broken(record.seq, "it does not follow from the one before")
         if digest(record) != record.hash:
             _broken(record.seq, "it was changed")
-        head = Head(record.seq, record.hash)
+        head = AuditHead(record.seq, record.hash)
     return head
 
 
@@ -102,7 +102,7 @@ def without_secrets(value: object) -> object:
     return value
 
 
-def _told(definitions: Sequence[Definition | None], after: Sequence[Definition]) -> Body | None:
+def _shown(definitions: Sequence[Definition | None], after: Sequence[Definition]) -> Body | None:
     """One definition's body, or those of several by kind and name."""
     bodies = [None if one is None or one.body is None else without_secrets(one.body) for one in definitions]
     told: object = None
@@ -118,7 +118,7 @@ def _told(definitions: Sequence[Definition | None], after: Sequence[Definition])
     return told
 
 
-def _wished(command: Command) -> str:
+def _named(command: Command) -> str:
     for member in ("slug", "id", "key", "subject"):
         if isinstance(found := command.body.get(member), str):
             return found[:MOST_TEXT]

@@ -27,11 +27,17 @@ FLOAT_DIGITS = 15  # what a double keeps of any decimal
 _MINUTE_MS = 60_000
 
 
-class Members:
+class Minute(NamedTuple):
+    """An instant that was sent, truncated to the minute. zone: the offset in which it was written."""
+
+    at_s: int
+    zone: str
+
+
+class BodyReader:
     """A command's body about a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
 
-    A member acts or is refused. known: the members that act. passed_over: members that only the server writes; see
-    `check_written`.
+    A member acts or is refused.
     """
 
     def __init__(
@@ -40,14 +46,34 @@ class Members:
         body: Mapping[str, object],
         known: Collection[str],
         passed_over: Collection[str] = (),
+        *,
+        ours: Collection[str] = (),
+        inside: str = "",
     ) -> None:
-        self.kind = kind
+        """Check the names of the members.
+
+        Args:
+            kind: of the definition; it names the members in refusals and gives their reason.
+            body: as sent.
+            known: the members that act.
+            passed_over: members that only the server writes and that may be sent back: see `check_written`.
+            ours: members that only the server writes: refused unless they are null.
+            inside: the member of the definition that `body` is the value of; "" for the definition itself.
+
+        Raises:
+            Rejected: `bad-<kind>`.
+        """
+        self.kind = f"{kind} {inside}" if inside else kind
+        self._reason = f"bad-{kind}"
         self._body = body
-        self._written = passed_over
+        self._written = (*passed_over, *ours)
+        for member in ours:
+            if body.get(member) is not None:
+                self.refuse(f"{self.kind} {member} is written by the server: leave it out")
         for member in body:
-            if member not in known and member not in passed_over:
+            if member not in known and member not in self._written:
                 listed = f"it may have {', '.join(known)}" if known else "it may have none"
-                self.refuse(f"{kind} has an unknown member {ascii(member)[:64]}: {listed}")
+                self.refuse(f"{self.kind} has an unknown member {ascii(member)[:64]}: {listed}")
 
     def check_written(self, stored: Mapping[str, object] | None = None) -> None:
         """Refuse members that only the server writes, unless they are null or as `stored` has them.
@@ -62,7 +88,7 @@ class Members:
                 )
 
     def refuse(self, detail: str) -> NoReturn:
-        raise Rejected(f"bad-{self.kind}", detail)
+        raise Rejected(self._reason, detail)
 
     def __contains__(self, member: str) -> bool:
         """Whether it was sent, be it as null."""
@@ -154,77 +180,15 @@ class Members:
                 self.refuse(f"{label} keys must have 1 to {most_key} characters, values at most {most_value}")
         return {key: str(one) for key, one in value.items()}
 
-    def _text(self, label: str, value: object, most: int, multiline: bool) -> str:
-        if not isinstance(value, str):
-            self.refuse(f"{label} must be a string")
-        if value == "":
-            self.refuse(f"{label} cannot be empty")
-        if len(value) > most:
-            self.refuse(f"{label} must have at most {most} characters")
-        if not multiline and _CONTROL(value):
-            self.refuse(f"{label} must not contain control characters")
-        return value
-
-
-def _inner(value: object) -> Collection[object]:
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-class Minute(NamedTuple):
-    """An instant that was sent, truncated to the minute. zone: the offset in which it was written."""
-
-    at_s: int
-    zone: str
-
-
-class Wanted(Members):
-    """As Members; what is wrong is Rejected `bad-<kind>`. Absent or null gives None."""
-
-    def __init__(
-        self,
-        kind: str,
-        body: Mapping[str, object],
-        known: Collection[str],
-        passed_over: Collection[str] = (),
-        *,
-        ours: Collection[str] = (),
-        inside: str = "",
-    ) -> None:
-        """Check the names of the members.
-
-        Args:
-            kind: of the definition; it names the members in refusals and gives their reason.
-            body: as sent.
-            known: the members that act.
-            passed_over: members that may be sent and have no effect.
-            ours: members that only the server writes: refused unless they are null.
-            inside: the member of the definition that `body` is the value of; "" for the definition itself.
-
-        Raises:
-            Rejected: `bad-<kind>`.
-        """
-        self._reason = f"bad-{kind}"
-        self._sent = body
-        label = f"{kind} {inside}" if inside else kind
-        for member in ours:
-            if body.get(member) is not None:
-                self.refuse(f"{label} {member} is written by the server: leave it out")
-        super().__init__(label, body, known, (*passed_over, *ours))
-
-    def refuse(self, detail: str) -> NoReturn:
-        raise Rejected(self._reason, detail)
-
     def flag(self, member: str) -> bool | None:
-        value = self._sent.get(member)
+        value = self._body.get(member)
         if value is not None and not isinstance(value, bool):
             self.refuse(f"{self.kind} {member} must be true or false")
         return value
 
     def amount(self, member: str) -> int | None:
         """A decimal, in atto: a JSON number or numeric text."""
-        value = self._sent.get(member)
+        value = self._body.get(member)
         if value is None:
             return None
         if isinstance(value, float):
@@ -268,7 +232,7 @@ class Wanted(Members):
             self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
 
     def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
-        value = self._sent.get(member)
+        value = self._body.get(member)
         if value is None:
             return None
         try:
@@ -291,7 +255,7 @@ class Wanted(Members):
 
     def objects(self, member: str, least: int, most: int) -> list[Mapping[str, object]] | None:
         """A list of JSON objects."""
-        value = self._sent.get(member)
+        value = self._body.get(member)
         if value is None:
             return None
         if (
@@ -301,6 +265,23 @@ class Wanted(Members):
         ):
             self.refuse(f"{self.kind} {member} must be a list of {least} to {most} objects")
         return value
+
+    def _text(self, label: str, value: object, most: int, multiline: bool) -> str:
+        if not isinstance(value, str):
+            self.refuse(f"{label} must be a string")
+        if value == "":
+            self.refuse(f"{label} cannot be empty")
+        if len(value) > most:
+            self.refuse(f"{label} must have at most {most} characters")
+        if not multiline and _CONTROL(value):
+            self.refuse(f"{label} must not contain control characters")
+        return value
+
+
+def _inner(value: object) -> Collection[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def seconds_of(body: Mapping[str, object], member: str) -> int | None:

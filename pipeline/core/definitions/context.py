@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.core.definitions.index import Body, Catalog
+from pipeline.core.definitions.index import Body, DefinitionIndex
 from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
 from pipeline.records import Alert, Command, WebhookWork
 
-__all__ = ["Body", "Change", "Outcome", "Wish"]
+__all__ = ["Body", "CommandContext", "Decided", "DefinitionChange"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CommandContext:
     """A command, the definitions that it meets, and when the broker had it (ms)."""
 
-    catalog: Catalog
+    index: DefinitionIndex
     command: Command
     at_ms: int
 
@@ -49,13 +49,13 @@ class Wish:
     def living(self, kind: str) -> Body:
         """The definition of a kind that the body's `id` names. Raises Rejected `not-found`, also for a deleted one."""
         id = self.body.get("id")
-        body = self.catalog.body(self.namespace, kind, id) if isinstance(id, str) else None
+        body = self.index.body(self.namespace, kind, id) if isinstance(id, str) else None
         if body is None or "deletedAt" in body:
             raise Rejected("not-found", f"There is no {kind} with the id {str(id)[:64]}.")
         return body
 
 
-class Change(NamedTuple):
+class DefinitionChange(NamedTuple):
     """A definition as it will be; `body` None deletes it."""
 
     kind: str
@@ -63,13 +63,13 @@ class Change(NamedTuple):
     body: Body | None
 
 
-class Outcome(NamedTuple):
+class Decided(NamedTuple):
     """All that a command changes, and its reply's body.
 
     forgotten: log keys whose records may go. sends: what goes to the webhook stage with the decision.
     """
 
-    changes: list[Change]
+    changes: list[DefinitionChange]
     reply: Body | None = None
     forgotten: tuple[str, ...] = ()
     sends: tuple[Alert | WebhookWork, ...] = ()

@@ -26,7 +26,7 @@ DIGEST_BYTES = 16
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Done(msgspec.Struct, array_like=True, frozen=True):
+class DoneCommand(msgspec.Struct, array_like=True, frozen=True):
     """A command that was done under a key: when, where it stands in `commands`, what it asked, what it was answered."""
 
     at_ms: int
@@ -52,7 +52,7 @@ def request_of(kind: str, body: Mapping[str, object]) -> str:
     return blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def holds(done: Done, offset: int, at_ms: int) -> bool:
+def holds(done: DoneCommand, offset: int, at_ms: int) -> bool:
     """Whether the command at `offset`, which the broker had at `at_ms`, comes after `done` and while its key holds.
 
     One at the same offset is that command itself, read again.
@@ -60,7 +60,7 @@ def holds(done: Done, offset: int, at_ms: int) -> bool:
     return done.offset < offset and at_ms - done.at_ms < KEPT_MS
 
 
-def repeated(done: Done, command: Command) -> Reply:
+def repeated(done: DoneCommand, command: Command) -> Reply:
     """The first answer again. Raises Rejected `idempotency-key-reused` for a command that asks for something else."""
     if command.request != done.request:
         raise Rejected(

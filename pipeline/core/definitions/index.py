@@ -54,7 +54,7 @@ def key(namespace: str, kind: str, name: str) -> str:
     return f"{namespace}/{kind}/{name}"
 
 
-class Catalog:
+class DefinitionIndex:
     """The definitions of all namespaces, deleted ones too.
 
     Building it goes once over all of `definitions`, or over `found`, where reading them in bulk is cheaper.

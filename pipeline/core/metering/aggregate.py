@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.core.metering import window_state
-from pipeline.core.metering.combine import At, Cell, Group, gather
-from pipeline.core.metering.extract import RULES, MeterIndex, Reader
+from pipeline.core.metering.combine import Cell, CellKey, Group, combine
+from pipeline.core.metering.extract import RULES, Extractor, MeterIndex
 from pipeline.core.metering.refusal import FULL_WINDOW, Refusal, refused_name, sentence
 from pipeline.core.values import number
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Event, Refused, Settled, Window
 
@@ -25,7 +25,7 @@ FULL = Refusal(FULL_WINDOW, "the total of this window would no longer fit 38 dig
 _NONE: list[Refused] = []
 
 
-class Outcome(NamedTuple):
+class Aggregated(NamedTuple):
     """settled: one for each event, in order. counts: namespace -> `read`, an outcome or a meter's total -> events."""
 
     settled: list[Settled]
@@ -37,10 +37,10 @@ def aggregate(
     events: Sequence[Event],
     position: int,
     index: MeterIndex,
-    table: Table,
+    table: KeyedBytes,
     closed_before_s: int,
     revision: int,
-) -> Outcome:
+) -> Aggregated:
     """Applies one packed record to the windows in `table`.
 
     position: the record's offset; a window that has taken it, or a later one, is only emitted again.
@@ -64,11 +64,11 @@ def aggregate(
             settled[place] = Settled(event, "rejected", "window-closed", [], revision)
         _add(tallied, "rejected:window-closed", len(closed))
         for reader in group.plan.readers:
-            cells = gather(reader, group)
+            cells = combine(reader, group)
             if cells:
                 windows += _apply(reader, group, cells, position, table)
         _settle(group, settled, tallied, revision)
-    return Outcome(settled, windows, counts)  # type: ignore[arg-type]  # every place has been filled
+    return Aggregated(settled, windows, counts)  # type: ignore[arg-type]  # every place has been filled
 
 
 def _groups(events: Sequence[Event], index: MeterIndex) -> list[Group]:
@@ -109,7 +109,7 @@ def _settle(group: Group, settled: list[Settled | None], tallied: dict[str, int]
             tallied[reader.counted] = taken
 
 
-def _refusals(readers: Sequence[Reader], refused: Mapping[str, Refusal]) -> list[Refused]:
+def _refusals(readers: Sequence[Extractor], refused: Mapping[str, Refusal]) -> list[Refused]:
     """Of the meters that want an event and cannot take it, by slug."""
     return [
         Refused(reader.meter.meter_id, reader.slug, why.reason, why.detail)
@@ -124,7 +124,9 @@ def _add(tallied: dict[str, int], name: str, events: int) -> None:
         tallied["read"] += events
 
 
-def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, table: Table) -> list[Window]:
+def _apply(
+    reader: Extractor, group: Group, cells: dict[CellKey, Cell], position: int, table: KeyedBytes
+) -> list[Window]:
     """Writes each window that the record touched once, and gives what to emit for it."""
     meter, names = reader.meter, reader.names
     namespace, slug, meter_id = meter.namespace, meter.slug, meter.meter_id
@@ -174,11 +176,11 @@ def _apply(reader: Reader, group: Group, cells: dict[At, Cell], position: int, t
     return windows
 
 
-def _events(reader: Reader, group: Group) -> dict[At, list[tuple[str, str, str]]]:
+def _events(reader: Extractor, group: Group) -> dict[CellKey, list[tuple[str, str, str]]]:
     """Of each window, the events that the record brings: (source, id, value), in order. None of a huge window."""
     summed = reader.meter.aggregation in window_state.SUMMED
     by_place = dict(zip(group.places, group.events, strict=True))
-    found: dict[At, list[tuple[str, str, str]]] = {}
+    found: dict[CellKey, list[tuple[str, str, str]]] = {}
     for place, at, _, value in group.brought(reader):
         event = by_place[place]
         text = number.text(value) if summed else "1" if reader.meter.aggregation == "COUNT" else ""
@@ -197,14 +199,16 @@ class _Full:
     write, for replays that come after the window went on.
     """
 
-    def __init__(self, reader: Reader, group: Group, position: int, table: Table) -> None:
+    def __init__(self, reader: Extractor, group: Group, position: int, table: KeyedBytes) -> None:
         self._reader = reader
         self._group = group
         self._position = position
         self._table = table
-        self._brought: dict[At, list[tuple[int, int, int]]] = {}  # place, received_at_ms, value
+        self._brought: dict[CellKey, list[tuple[int, int, int]]] = {}  # place, received_at_ms, value
 
-    def advance(self, at: At, before: window_state.State | None) -> window_state.State | None:
+    def advance(
+        self, at: CellKey, before: window_state.WindowState | None
+    ) -> window_state.WindowState | None:
         """The state with the events that fit, taken one by one; None if none does. Refuses the others."""
         if not self._brought:
             for place, at_, received_at_ms, value in self._group.brought(self._reader):
@@ -225,14 +229,14 @@ class _Full:
             else None
         )
 
-    def took_nothing(self, at: At, events: int) -> bool:
+    def took_nothing(self, at: CellKey, events: int) -> bool:
         """On a replay: refuses what was refused then; whether that was all the events."""
         (stored,) = self._table.get_many([self._key(at)])
         refused = [] if stored is None else window_state.decode_places(stored)
         self._refuse(refused)
         return len(refused) == events
 
-    def _key(self, at: At) -> bytes:
+    def _key(self, at: CellKey) -> bytes:
         meter = self._reader.meter
         (identity,) = window_state.identities(meter.namespace, meter.meter_id, self._reader.names, [at])
         return window_state.refused_key(at[0], identity, self._position)
@@ -242,7 +246,9 @@ class _Full:
             self._group.refuse(place, self._reader, FULL)
 
 
-def _members(cells: dict[At, Cell], identities: list[bytes], position: int, table: Table) -> list[list[str]]:
+def _members(
+    cells: dict[CellKey, Cell], identities: list[bytes], position: int, table: KeyedBytes
+) -> list[list[str]]:
     """Of each cell, the members that this record brought, sorted; the cell's value becomes their number.
 
     A member first seen at this position is new again: after a torn write its window may not have it yet.

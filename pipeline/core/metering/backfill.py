@@ -24,14 +24,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core.definitions.barrier import end_mark, start_mark
+from pipeline.core.definitions.barrier import end_barrier, start_barrier
 from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import RULES, MeterIndex
 from pipeline.core.metering.meter import Meter, define
 from pipeline.core.metering.meter import meter_of as defined_meter
 from pipeline.core.metering.refusal import counted_name, refused_name
-from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Refused, Settled, Window
 
@@ -48,7 +48,7 @@ _work = msgspec.msgpack.Decoder(Backfill).decode
 _json = msgspec.json.Encoder().encode
 
 
-class Stored(NamedTuple):
+class BackfillEvent(NamedTuple):
     """An event as it is stored, with its newest fate. before, backfilled and their rules: see records.Backfilled."""
 
     event: Event
@@ -64,16 +64,16 @@ class Stored(NamedTuple):
     refused: list[Refused]
 
 
-class Page(NamedTuple):
+class BackfillPage(NamedTuple):
     """Stored events in the order of their time. cursor: None behind the last one. events: of the whole backfill."""
 
-    events: list[Stored]
+    events: list[BackfillEvent]
     cursor: tuple[int, str, int, int] | None
     span_s: int
     total: int
 
 
-class Found(NamedTuple):
+class BackfillInput(NamedTuple):
     """What a step needs to know from outside. `page` is None where it is not to be read now.
 
     known: the meter's definition has reached this worker. deleted: and the meter is gone since. landed: ClickHouse
@@ -83,11 +83,11 @@ class Found(NamedTuple):
     known: bool = False
     deleted: bool = False
     landed: bool = False
-    page: Page | None = None
+    page: BackfillPage | None = None
 
 
 @dataclass
-class Step:
+class BackfillStep:
     """What one step becomes. marks: topic, partition and mark.
 
     moves: `before>after` or `left` -> events. totals: a name of the meter in Counts (core.metering.refusal) -> events.
@@ -137,7 +137,9 @@ def meter_of(work: Backfill) -> Meter:
     return _compiled(work.namespace, work.meter_id, _json(work.definition))[0]
 
 
-def take(work: Backfill, position: int, table: ScannedTable, found: Found, at_ms: int) -> Step | None:
+def take(
+    work: Backfill, position: int, table: ScannedBytes, found: BackfillInput, at_ms: int
+) -> BackfillStep | None:
     """Takes the step at offset `position`, or None where it was taken before by a record at another offset.
 
     The same record may be taken again: then it says again what it said. at_ms: the broker's time of the record.
@@ -146,18 +148,18 @@ def take(work: Backfill, position: int, table: ScannedTable, found: Found, at_ms
         return None
     work = msgspec.structs.replace(work, step=work.step + 1, at_ms=at_ms)
     if work.state == "new":
-        return _enqueue(work, table) if found.known else Step([work])
+        return _enqueue(work, table) if found.known else BackfillStep([work])
     if work.state == "waiting":
         return _wait(work, table, found)
     if work.state == "copying":
         return _copy(work, position, table, found)
     if work.state == "landing":
         _clear(work, table, None)
-        return _finish(work, table) if found.landed else Step([work])
-    return Step()
+        return _finish(work, table) if found.landed else BackfillStep([work])
+    return BackfillStep()
 
 
-def _admit(work: Backfill, position: int, table: Table) -> bool:
+def _admit(work: Backfill, position: int, table: KeyedBytes) -> bool:
     """A torn transaction may leave a step twice on the topic: only the one that comes first goes on."""
     key = _lock_key.pack(b"L", work.meter_id)
     (stored,) = table.get_many([key])
@@ -169,7 +171,7 @@ def _admit(work: Backfill, position: int, table: Table) -> bool:
     return True
 
 
-def _enqueue(work: Backfill, table: Table) -> Step:
+def _enqueue(work: Backfill, table: KeyedBytes) -> BackfillStep:
     """The meter stands behind those that are made of the same events; the mark is set at once."""
     waiting = msgspec.structs.replace(work, state="waiting")
     queue = _queued(work, table)
@@ -177,24 +179,24 @@ def _enqueue(work: Backfill, table: Table) -> Step:
         queue.append((work.meter_id, _encode(waiting) if queue else b""))
         table.put(_queue_key(work), _encode(queue))
     first = queue[0][0] == work.meter_id
-    mark = ("events-unique", work.shard, start_mark(work.meter_id))
-    return Step([waiting] if first else [], marks=[mark])
+    mark = ("events-unique", work.shard, start_barrier(work.meter_id))
+    return BackfillStep([waiting] if first else [], marks=[mark])
 
 
-def _wait(work: Backfill, table: Table, found: Found) -> Step:
+def _wait(work: Backfill, table: KeyedBytes, found: BackfillInput) -> BackfillStep:
     queue = _queued(work, table)
     if queue and queue[0] != (work.meter_id, b""):
         table.put(_queue_key(work), _encode([(work.meter_id, b""), *queue[1:]]))
     if found.deleted:
         return _finish(msgspec.structs.replace(work, stopped=True), table)
-    return Step([msgspec.structs.replace(work, state="copying") if found.landed else work])
+    return BackfillStep([msgspec.structs.replace(work, state="copying") if found.landed else work])
 
 
-def _copy(work: Backfill, position: int, table: ScannedTable, found: Found) -> Step:
+def _copy(work: Backfill, position: int, table: ScannedBytes, found: BackfillInput) -> BackfillStep:
     if found.deleted:
-        return _land(Step(), msgspec.structs.replace(work, stopped=True))
+        return _land(BackfillStep(), msgspec.structs.replace(work, stopped=True))
     if found.page is None:
-        return Step([work])
+        return BackfillStep([work])
     page = found.page
     _clear(work, table, None if work.cursor is None else work.cursor[0] // MINUTE_S)
     made = count(page.events, position, meter_of(work), _Own(work.meter_id, table))
@@ -214,15 +216,15 @@ def _copy(work: Backfill, position: int, table: ScannedTable, found: Found) -> S
     return made
 
 
-def _land(made: Step, work: Backfill) -> Step:
-    mark = end_mark(work.meter_id, work.shard)
+def _land(made: BackfillStep, work: Backfill) -> BackfillStep:
+    mark = end_barrier(work.meter_id, work.shard)
     topics = ("events-settled", "usage")
     made.marks += [(topic, partition, mark) for topic in topics for partition in range(work.shards)]
     made.following.append(msgspec.structs.replace(work, state="landing"))
     return made
 
 
-def _finish(work: Backfill, table: Table) -> Step:
+def _finish(work: Backfill, table: KeyedBytes) -> BackfillStep:
     """The next meter of the same events may begin."""
     left = [entry for entry in _queued(work, table) if entry[0] != work.meter_id]
     if left:
@@ -230,14 +232,14 @@ def _finish(work: Backfill, table: Table) -> Step:
     else:
         table.delete(_queue_key(work))
     finished = msgspec.structs.replace(work, state="stopped" if work.stopped else "done")
-    return Step([finished, *([_work(left[0][1])] if left and left[0][1] else [])])
+    return BackfillStep([finished, *([_work(left[0][1])] if left and left[0][1] else [])])
 
 
-def count(events: Sequence[Stored], position: int, meter: Meter, table: Table) -> Step:
+def count(events: Sequence[BackfillEvent], position: int, meter: Meter, table: KeyedBytes) -> BackfillStep:
     """What one meter makes of stored events: its windows, and the events whose fate that changes."""
     _, index = _compiled(meter.namespace, meter.meter_id, _json(meter.body()))
     outcome = aggregate([one.event for one in events], position, index, table, 0, meter.meter_id)
-    made = Step(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
+    made = BackfillStep(windows=[msgspec.structs.replace(window, part=PART) for window in outcome.windows])
     for stored, found in zip(events, outcome.settled, strict=True):
         changed = _changed(stored, found, meter)
         move = LEFT
@@ -250,7 +252,7 @@ def count(events: Sequence[Stored], position: int, meter: Meter, table: Table) -
     return made
 
 
-def _changed(stored: Stored, found: Settled, meter: Meter) -> Settled | None:
+def _changed(stored: BackfillEvent, found: Settled, meter: Meter) -> Settled | None:
     """The event's fate with what the meter made of it; None where the meter does not want the event."""
     back = Backfilled(
         stored.decided,
@@ -296,7 +298,7 @@ def _total(changed: Settled, found: Settled, meter: Meter) -> str:
 class _Own:
     """The windows of one backfill, apart from those of others: they start with its meter's id."""
 
-    def __init__(self, meter_id: int, table: Table) -> None:
+    def __init__(self, meter_id: int, table: KeyedBytes) -> None:
         self._prefix = _lock_key.pack(b"W", meter_id)
         self._table = table
 
@@ -310,7 +312,7 @@ class _Own:
         self._table.delete(self._prefix + key)
 
 
-def _clear(work: Backfill, table: ScannedTable, before_minute: int | None) -> None:
+def _clear(work: Backfill, table: ScannedBytes, before_minute: int | None) -> None:
     """Removes windows that no event can reach any more: events come in the order of their time.
 
     Those that the step before wrote in its last minute stay, and what it wrote earlier goes only now, so that it
@@ -330,7 +332,7 @@ def _queue_key(work: Backfill) -> bytes:
     return b"Q" + _encode((work.namespace, work.definition["eventType"]))
 
 
-def _queued(work: Backfill, table: Table) -> list[tuple[int, bytes]]:
+def _queued(work: Backfill, table: KeyedBytes) -> list[tuple[int, bytes]]:
     """(meter id, its next step where it was put aside) of the meters that are made of the same events, in turn."""
     (stored,) = table.get_many([_queue_key(work)])
     return [] if stored is None else _queue(stored)

@@ -19,7 +19,7 @@ from orjson import OPT_SORT_KEYS, Fragment, JSONDecodeError, JSONEncodeError, du
 from pipeline.core.values.strict_json import Number, canonical_text, compare, parse, parse_exactly
 from pipeline.errors import Rejected
 
-Headers = Sequence[tuple[str, bytes | None]]
+RecordHeaders = Sequence[tuple[str, bytes | None]]
 
 Envelope = tuple[dict[str, Any], bytes, Any]
 """(members, canonical text of them, data to write: what orjson.dumps writes exactly as it was sent)."""
@@ -57,7 +57,7 @@ class _Data(msgspec.Struct, gc=False):
 _data_text = msgspec.json.Decoder(_Data).decode
 
 
-def says_only_structured(headers: Headers) -> bool:
+def says_only_structured(headers: RecordHeaders) -> bool:
     """Whether the one header is the usual one of structured mode, so that `read_structured` may read the value."""
     return len(headers) == 1 and headers[0] in _USUAL_HEADERS
 
@@ -89,7 +89,7 @@ def read_structured(value: bytes) -> Envelope:
     return members, canonical, Fragment(bytes(_data_text(value).data))
 
 
-def read_record(value: bytes | None, headers: Headers, max_event_bytes: int) -> Envelope:
+def read_record(value: bytes | None, headers: RecordHeaders, max_event_bytes: int) -> Envelope:
     """The envelope of any Kafka record. Raises Rejected with every reason of section "Kafka" and "JSON"."""
     if value is not None and len(value) > max_event_bytes:
         raise Rejected("too-large", f"The event has {len(value)} bytes; the limit is {max_event_bytes}.")
@@ -196,7 +196,7 @@ def is_json_type(media_type: str) -> bool:
     return _JSON_TYPE(media_type) is not None
 
 
-def _attributes(headers: Headers) -> tuple[dict[str, str], str | None]:
+def _attributes(headers: RecordHeaders) -> tuple[dict[str, str], str | None]:
     """The attributes in the `ce_` headers, and the content type. Other headers are nobody's business here."""
     attributes: dict[str, str] = {}
     content_type: str | None = None

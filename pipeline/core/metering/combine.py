@@ -14,16 +14,16 @@ from typing import Any
 import msgspec
 
 from pipeline.core.metering import window_state
-from pipeline.core.metering.extract import Column, Data, Plan, Reader, unreadable
+from pipeline.core.metering.extract import Column, Data, Extractor, ExtractPlan, unreadable
 from pipeline.core.metering.meter import MAX_DIMENSIONS_CHARACTERS
 from pipeline.core.metering.refusal import LONG_DIMENSIONS, UNWANTED, Refusal
 from pipeline.core.values.time_window import MINUTE_NS
 from pipeline.records import Event
 
-At = tuple[int, str, tuple[str, ...]]  # minute, subject, dimensions: a window of one meter
+CellKey = tuple[int, str, tuple[str, ...]]  # minute, subject, dimensions: a window of one meter
 Cell = list[Any]  # what one record brings to one window: events, newest received_at_ms, folded value
 Brought = tuple[
-    int, At, int, Any
+    int, CellKey, int, Any
 ]  # what one event brings: its place in the record, window, received_at_ms, value
 
 _HUGE = Refusal(
@@ -51,7 +51,7 @@ class Group:
         "subjects",
     )  # fmt: skip
 
-    def __init__(self, namespace: str, plan: Plan | None) -> None:
+    def __init__(self, namespace: str, plan: ExtractPlan | None) -> None:
         self.namespace = namespace
         self.plan = plan
         self.places: list[int] = []
@@ -97,7 +97,7 @@ class Group:
             column = self._columns[read] = read(self._data)
         return column
 
-    def brought(self, reader: Reader) -> Iterator[Brought]:
+    def brought(self, reader: Extractor) -> Iterator[Brought]:
         """What each event brings to its window of one meter. Notes in `refused` what that meter cannot take."""
         skipped = self._skipped(reader)
         values: Iterable[Any] = [1] * len(self.events)
@@ -117,7 +117,7 @@ class Group:
             self.refuse(self.places[row], reader, why)
         return compress(rows, [row not in skipped for row in range(len(self.events))])
 
-    def _skipped(self, reader: Reader) -> dict[int, Refusal]:
+    def _skipped(self, reader: Extractor) -> dict[int, Refusal]:
         """Row -> why, of the rows that this meter does not want or whose data cannot be read."""
         skipped = dict(self._unreadable) if reader.needs_data else {}
         if reader.from_ns is not None:
@@ -126,7 +126,7 @@ class Group:
                     skipped[row] = UNWANTED
         return skipped
 
-    def refuse(self, place: int, reader: Reader, why: Refusal) -> None:
+    def refuse(self, place: int, reader: Extractor, why: Refusal) -> None:
         self.refused.setdefault(place, {})[reader.slug] = why
 
 
@@ -140,9 +140,9 @@ def _foldable(aggregation: str, values: Iterable[Any], events: list[Event]) -> I
     return values
 
 
-def gather(reader: Reader, group: Group) -> dict[At, Cell]:
+def combine(reader: Extractor, group: Group) -> dict[CellKey, Cell]:
     """What the group brings to each window of one meter."""
-    cells: dict[At, Cell] = {}
+    cells: dict[CellKey, Cell] = {}
     fold, get = window_state.GATHER[reader.meter.aggregation], cells.get
     for place, at, received_at_ms, value in group.brought(reader):
         cell = get(at)

@@ -16,7 +16,7 @@ import msgspec
 from orjson import loads
 
 from pipeline.core.metering.identity import IDENTITY_BYTES
-from pipeline.core.values.table import Seen
+from pipeline.core.values.table import KeyLookup
 from pipeline.errors import Broken
 from pipeline.records import KEY, AcceptedBatch, Settled
 
@@ -40,7 +40,7 @@ class Deduped(NamedTuple):
     counts: dict[str, dict[str, int]]
 
 
-def dedupe(batch: AcceptedBatch, position: int, seen: Seen, lifetime_ms: int) -> Deduped:
+def dedupe(batch: AcceptedBatch, position: int, seen: KeyLookup, lifetime_ms: int) -> Deduped:
     """Decide each event of the packed record at offset `position`, which holds events of one namespace.
 
     The first event of an identity is unique; so is one that arrives over `lifetime_ms` after the first, and

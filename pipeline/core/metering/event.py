@@ -13,7 +13,7 @@ from orjson import dumps
 
 from pipeline.core.metering.cloudevent import (
     MAX_ATTRIBUTE_BYTES,
-    Headers,
+    RecordHeaders,
     check_data_type,
     check_required,
     check_string,
@@ -66,7 +66,7 @@ _new = tuple.__new__  # half the time of Accepted(...)
 
 def accept(
     value: bytes | None,
-    headers: Headers,
+    headers: RecordHeaders,
     namespace: str,
     input_topic: str,
     partition: int,
@@ -95,7 +95,7 @@ def accept(
     return _new(Accepted, (identity, content, received_at_ms, subject_hash(namespace, subject), encoded))
 
 
-def check(value: bytes | None, headers: Headers, max_event_bytes: int) -> tuple[str, int | None]:
+def check(value: bytes | None, headers: RecordHeaders, max_event_bytes: int) -> tuple[str, int | None]:
     """Check all of an event that does not depend on when it arrives; `accept` may then refuse its time only.
 
     Gives the type and the time in ns, None where the event has none. Raises Rejected as `accept`.
@@ -109,7 +109,7 @@ _Judged = tuple[str, str, str, str, Any, bytes, Any]
 """(source, id, type, subject, time as sent, canonical text, data to write)."""
 
 
-def _judge(value: bytes | None, headers: Headers, max_event_bytes: int) -> _Judged:
+def _judge(value: bytes | None, headers: RecordHeaders, max_event_bytes: int) -> _Judged:
     """Every check but those of the time."""
     if not value or len(value) > max_event_bytes or (headers and not says_only_structured(headers)):
         envelope = read_record(value, headers, max_event_bytes)

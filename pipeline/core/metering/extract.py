@@ -41,14 +41,14 @@ _COMPACT = msgspec.json.Encoder(order="deterministic")  # the order of members s
 _NO_FIELD = re.compile(r'[\x00-\x1f"\\]').search  # what msgspec refuses in a field's name
 _SHORT = 10**40  # below it an int is its own canonical text
 
-Place = Callable[[Any], object]
+PathReader = Callable[[Any], object]
 Text = Callable[[object], str]
 Value = int | str
 Data = list[object]  # decoded data, an event each
 Column = tuple[list[Value | None], dict[int, Refusal]]  # None where refused, and why by row
 
 
-class Reader:
+class Extractor:
     """One meter, compiled to read columns: the data of many events at once, decoded by its Plan.
 
     values(data): atto, or text for UNIQUE_COUNT, and who is refused; None for COUNT. Readers of the same value share
@@ -69,7 +69,7 @@ class Reader:
     )
 
     def __init__(
-        self, meter: Meter, fields: dict[str, Place], values: Callable[[Data], Column] | None, text: Text
+        self, meter: Meter, fields: dict[str, PathReader], values: Callable[[Data], Column] | None, text: Text
     ) -> None:
         self.meter = meter
         self.slug = meter.slug
@@ -84,7 +84,7 @@ class Reader:
         )
 
 
-class Plan:
+class ExtractPlan:
     """All meters of one event type. `decode(data)` gives what their readers take, None if data is null.
 
     rules: see above.
@@ -108,7 +108,7 @@ class Plan:
             if meter.value_property is not None:
                 kind = (meter.value_property, meter.aggregation == "UNIQUE_COUNT")
                 values = columns[kind] = columns.get(kind) or _values(*kind, fields, text)
-            readers.append(Reader(meter, fields, values, text))
+            readers.append(Extractor(meter, fields, values, text))
         self.readers = tuple(readers)
         decoder = msgspec.json.Decoder(shape | None, float_hook=Raw)
         self.decode: Callable[[Raw | bytes], object] | None = decoder.decode if members else None
@@ -124,12 +124,12 @@ class MeterIndex:
         kinds: dict[tuple[str, str], list[Meter]] = {}
         for meter in meters:
             kinds.setdefault((meter.namespace, meter.event_type), []).append(meter)
-        self._plans = {kind: Plan(found) for kind, found in kinds.items()}
+        self._plans = {kind: ExtractPlan(found) for kind, found in kinds.items()}
         for plan in self._plans.values():
             for reader in plan.readers:
                 reader.watched = (reader.meter.namespace, reader.slug) in watched
 
-    def get(self, namespace: str, event_type: str) -> Plan | None:
+    def get(self, namespace: str, event_type: str) -> ExtractPlan | None:
         """The meters that want such events, or None."""
         return self._plans.get((namespace, event_type))
 
@@ -145,12 +145,12 @@ def measure(meter: Meter, data: Raw | bytes, rules: int = RULES) -> tuple[Value 
     The value is 1 for COUNT, text for UNIQUE_COUNT, else atto. Raises Rejected if the meter cannot take it, with a
     reason of core.metering.refusal.
     """
-    plan = Plan([meter], rules)
+    plan = ExtractPlan([meter], rules)
     value, dimensions = measure_by(plan, data)
     return value, dict(zip(plan.readers[0].names, dimensions, strict=True))
 
 
-def measure_by(plan: Plan, data: Raw | bytes) -> tuple[Value | None, tuple[str, ...]]:
+def measure_by(plan: ExtractPlan, data: Raw | bytes) -> tuple[Value | None, tuple[str, ...]]:
     """As `measure`, with the plan of a single meter made before; dimensions in order of its names."""
     reader = plan.readers[0]
     try:
@@ -202,24 +202,24 @@ def _canonical(value: object) -> object:
     return value
 
 
-def _shape(members: list[str]) -> tuple[Any, dict[str, Place], object]:
+def _shape(members: list[str]) -> tuple[Any, dict[str, PathReader], object]:
     """What data is decoded to, how its members are got at, and what stands for data that is null."""
     names = {f"m{number_}": member for number_, member in enumerate(members)}
     shape = msgspec.defstruct("Data", [(name, Any, UNSET) for name in names], rename=names, gc=False)
-    fields: dict[str, Place] = {member: attrgetter(name) for name, member in names.items()}
+    fields: dict[str, PathReader] = {member: attrgetter(name) for name, member in names.items()}
     return shape, fields, shape(**dict.fromkeys(names, _NO_DATA))
 
 
-def _any_shape(members: list[str]) -> tuple[Any, dict[str, Place], object]:
+def _any_shape(members: list[str]) -> tuple[Any, dict[str, PathReader], object]:
     """As _shape, for names that msgspec takes for no field: slower, since all members are decoded."""
 
-    def member(name: str) -> Place:
+    def member(name: str) -> PathReader:
         return lambda data: data.get(name, UNSET)
 
     return dict[str, Any], {name: member(name) for name in members}, dict.fromkeys(members, _NO_DATA)
 
 
-def _place(path: jsonpath.Path, fields: dict[str, Place]) -> Place:
+def _place(path: jsonpath.Path, fields: dict[str, PathReader]) -> PathReader:
     top = fields[str(path[0])]
     rest = path[1:]
     if not rest:
@@ -233,7 +233,7 @@ def _place(path: jsonpath.Path, fields: dict[str, Place]) -> Place:
 
 
 def _values(
-    value_property: str, as_text: bool, fields: dict[str, Place], text: Text
+    value_property: str, as_text: bool, fields: dict[str, PathReader], text: Text
 ) -> Callable[[Data], Column]:
     place = _place(jsonpath.parse(value_property), fields)
     missing = f"missing value property: {msgspec.json.encode(value_property).decode()}"
@@ -271,7 +271,7 @@ def _values(
 
 
 def _dimensions(
-    paths: list[jsonpath.Path], fields: dict[str, Place], text: Text
+    paths: list[jsonpath.Path], fields: dict[str, PathReader], text: Text
 ) -> Callable[[Data], Iterable[tuple[str, ...]]]:
     if not paths:
         return lambda data: [()] * len(data)

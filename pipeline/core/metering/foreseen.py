@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pipeline.core.metering.combine import Group, gather
-from pipeline.core.metering.extract import Plan
-from pipeline.core.metering.http_batch import Request, Warned
+from pipeline.core.metering.combine import Group, combine
+from pipeline.core.metering.extract import ExtractPlan
+from pipeline.core.metering.http_batch import Request, RequestWarning
 from pipeline.core.metering.meter import MAX_DIMENSIONS_CHARACTERS
 from pipeline.core.metering.refusal import Refusal
 from pipeline.records import Event
 
 MAX_DETAIL = 160
 
-PlanOf = Callable[[str], Plan | None]
+PlanOf = Callable[[str], ExtractPlan | None]
 
 
 class _Sent(msgspec.Struct, gc=False):
@@ -30,7 +30,7 @@ class _Sent(msgspec.Struct, gc=False):
 _sent = msgspec.json.Decoder(list[_Sent]).decode
 
 
-def refusals(request: Request, plan_of: PlanOf, now_ms: int) -> list[Warned]:
+def refusals(request: Request, plan_of: PlanOf, now_ms: int) -> list[RequestWarning]:
     """One warning for each meter and reason, in the order of the events.
 
     Args:
@@ -42,7 +42,7 @@ def refusals(request: Request, plan_of: PlanOf, now_ms: int) -> list[Warned]:
     if all(plan.decode is None for plan in plans.values()):
         return []
     sent = _sent(request.packed)
-    found: dict[tuple[str, str], Warned] = {}
+    found: dict[tuple[str, str], RequestWarning] = {}
     for type, plan in plans.items():
         places = [place for place, other in enumerate(request.types) if other == type]
         for place, meters in sorted(_refused(plan, places, sent, request.times_ns, now_ms).items()):
@@ -53,7 +53,11 @@ def refusals(request: Request, plan_of: PlanOf, now_ms: int) -> list[Warned]:
 
 
 def _refused(
-    plan: Plan, places: Sequence[int], sent: Sequence[_Sent], times_ns: Sequence[int | None], now_ms: int
+    plan: ExtractPlan,
+    places: Sequence[int],
+    sent: Sequence[_Sent],
+    times_ns: Sequence[int | None],
+    now_ms: int,
 ) -> dict[int, dict[str, Refusal]]:
     """Place -> slug -> why."""
     group = Group("", plan)
@@ -67,16 +71,16 @@ def _refused(
     longest = max(len(bytes(one.data)) for one in group.events) if group.events else 0
     for reader in plan.readers:
         if longest * len(reader.names) > MAX_DIMENSIONS_CHARACTERS:
-            gather(reader, group)
+            combine(reader, group)
         else:
             group.brought(reader)
     return group.refused
 
 
-def _add(found: dict[tuple[str, str], Warned], slug: str, why: Refusal, place: int) -> None:
+def _add(found: dict[tuple[str, str], RequestWarning], slug: str, why: Refusal, place: int) -> None:
     known = found.get((slug, why.reason))
     if known is None:
         detail = f"the meter {slug} will not count it: {why.detail}"[:MAX_DETAIL]
-        found[slug, why.reason] = Warned("refused", detail, 1, place, slug, why.reason)
+        found[slug, why.reason] = RequestWarning("refused", detail, 1, place, slug, why.reason)
     else:
         found[slug, why.reason] = known._replace(events=known.events + 1)

@@ -28,7 +28,7 @@ NO_NAMESPACE = "-"  # of a record of TOPIC that names none; never the name of a 
 MAX_WARNINGS = 10
 
 Mode = Literal["event", "batch", "binary", "any"]
-Headers = Iterable[tuple[bytes, bytes]]
+RequestHeaders = Iterable[tuple[bytes, bytes]]
 
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
@@ -43,7 +43,7 @@ _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL).fullmatch
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Warned(NamedTuple):
+class RequestWarning(NamedTuple):
     """Events that are taken, and will not be counted as they are. `first` is the place in the request of one.
 
     meter, reason: of `refused`, who will not count them, and why as a slug of core.metering.refusal.
@@ -78,7 +78,7 @@ class InvalidEvent(Rejected):
         self.place = place
 
 
-def mode_of(content_type: str, headers: Headers) -> Mode:
+def mode_of(content_type: str, headers: RequestHeaders) -> Mode:
     """How the events stand in the request. Raises Rejected("invalid-content-type").
 
     CloudEvents HTTP binding 3: the content type decides; with `ce-` attributes a JSON type means binary mode.
@@ -116,7 +116,7 @@ def _is_utf8(parameters: str) -> bool:
     return True
 
 
-def read(content_type: str, headers: Headers, body: bytes, max_event_bytes: int) -> Request:
+def read(content_type: str, headers: RequestHeaders, body: bytes, max_event_bytes: int) -> Request:
     """The events of a request, each checked as INGEST will check it, but for the limits of its time.
 
     headers: lower-case names, as ASGI gives them. Raises InvalidEvent; Rejected with invalid-content-type, no-events,
@@ -175,7 +175,7 @@ def split(packed: bytes) -> list[bytes]:
     return [bytes(item) for item in items]
 
 
-def _from_binary(content_type: str, headers: Headers, body: bytes, max_event_bytes: int) -> bytes:
+def _from_binary(content_type: str, headers: RequestHeaders, body: bytes, max_event_bytes: int) -> bytes:
     """The event of binary mode in structured mode; the data stays as sent."""
     attributes = _copies(headers)
     if content_type:
@@ -194,7 +194,7 @@ def _in_http_words(refusal: Rejected) -> Rejected:
     return Rejected(refusal.reason, refusal.detail.replace("ce_", "ce-", 1))
 
 
-def _copies(headers: Headers) -> list[tuple[str, bytes]]:
+def _copies(headers: RequestHeaders) -> list[tuple[str, bytes]]:
     """The attributes in `ce-` headers, by their names of the Kafka binding. Raises InvalidEvent."""
     return [
         ("ce_" + name[3:].decode("latin-1"), decode_header(value))
@@ -221,13 +221,13 @@ def warnings(
     metered: frozenset[str] | None,
     now_ms: int,
     limits: Limits,
-    refused: Sequence[Warned] = (),
-) -> list[Warned]:
+    refused: Sequence[RequestWarning] = (),
+) -> list[RequestWarning]:
     """What the sender should know, at most MAX_WARNINGS, the gravest last.
 
     metered: types that a meter wants; None: not known. refused: what meters will refuse.
     """
-    found: list[Warned] = []
+    found: list[RequestWarning] = []
     if metered is not None and not metered.issuperset(request.types):
         found += _unmetered(request.types, metered)
     found += refused
@@ -236,19 +236,19 @@ def warnings(
     times = [(time_ns, place) for place, time_ns in enumerate(request.times_ns) if time_ns is not None]
     if old := [place for time_ns, place in times if time_ns < earliest_ns]:
         detail = f"older than {limits.horizon_s} s: will be rejected"
-        found.append(Warned("beyond-horizon", detail, len(old), old[0]))
+        found.append(RequestWarning("beyond-horizon", detail, len(old), old[0]))
     if early := [place for time_ns, place in times if time_ns > latest_ns]:
         detail = f"over {limits.future_limit_s} s ahead: will be rejected"
-        found.append(Warned("future", detail, len(early), early[0]))
+        found.append(RequestWarning("future", detail, len(early), early[0]))
     return found[-MAX_WARNINGS:]
 
 
-def _unmetered(types: Sequence[str], metered: frozenset[str]) -> list[Warned]:
+def _unmetered(types: Sequence[str], metered: frozenset[str]) -> list[RequestWarning]:
     places: dict[str, list[int]] = {}
     for place, type in enumerate(types):
         if type not in metered:
             places.setdefault(type, []).append(place)
     return [
-        Warned("no-meter", f"no meter found for event type: {type[:100]}", len(found), found[0])
+        RequestWarning("no-meter", f"no meter found for event type: {type[:100]}", len(found), found[0])
         for type, found in list(places.items())[:MAX_WARNINGS]
     ]

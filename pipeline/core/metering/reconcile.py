@@ -108,7 +108,7 @@ class PlaceStored:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTotals:
     """What ClickHouse holds of one namespace. `places` is None where it was not counted."""
 
     fates: Mapping[str, int]
@@ -128,7 +128,7 @@ class NamespaceReport:
     reasons: dict[str, int]  # rejected events by reason
     pending: int
     differences: list[str]
-    stored: Stored | None = None
+    stored: StoredTotals | None = None
     meters: list[MeterReport] = field(default_factory=list)
 
 
@@ -159,7 +159,7 @@ def in_flight(counts: Iterable[Counts]) -> int:
     return sum(_pending(stages) for stages in totals(counts).values())
 
 
-def reconcile(counts: Iterable[Counts], stored: Mapping[str, Stored] | None = None) -> Report:
+def reconcile(counts: Iterable[Counts], stored: Mapping[str, StoredTotals] | None = None) -> Report:
     """Checks the counts of all stages and, where `stored` (by namespace) is given, what ClickHouse holds.
 
     Give `stored` only when it was read while nothing was in flight: rows and counts move at different times.
@@ -175,11 +175,13 @@ def reconcile(counts: Iterable[Counts], stored: Mapping[str, Stored] | None = No
     return Report(ok=not differences, settled=stored is not None, namespaces=reports, differences=differences)
 
 
-def _stored_of(stored: Mapping[str, Stored] | None, namespace: str) -> Stored | None:
-    return None if stored is None else stored.get(namespace, Stored(fates={}))
+def _stored_of(stored: Mapping[str, StoredTotals] | None, namespace: str) -> StoredTotals | None:
+    return None if stored is None else stored.get(namespace, StoredTotals(fates={}))
 
 
-def _namespace(namespace: str, stages: dict[str, Counter[str]], stored: Stored | None) -> NamespaceReport:
+def _namespace(
+    namespace: str, stages: dict[str, Counter[str]], stored: StoredTotals | None
+) -> NamespaceReport:
     fates = {fate: _fate(stages, fate) for fate in FATES}
     read = _count(stages, "ingest", "read")
     pending = _pending(stages)
@@ -261,7 +263,7 @@ def _stage_differences(namespace: str, stages: dict[str, Counter[str]]) -> list[
     return found
 
 
-def _stored_differences(namespace: str, fates: Mapping[str, int], stored: Stored) -> list[str]:
+def _stored_differences(namespace: str, fates: Mapping[str, int], stored: StoredTotals) -> list[str]:
     found = []
     for fate in sorted(set(fates) | set(stored.fates)):
         decided, rows = fates.get(fate, 0), stored.fates.get(fate, 0)
@@ -297,7 +299,7 @@ def _place_differences(
             yield f"{namespace}: ingest read {events} events from {topic}/{partition}, but {rows} are stored."
 
 
-def _meter_differences(namespace: str, meters: Iterable[MeterReport], stored: Stored) -> list[str]:
+def _meter_differences(namespace: str, meters: Iterable[MeterReport], stored: StoredTotals) -> list[str]:
     found = []
     rows = {(meter.meter, meter.meter_id): meter for meter in stored.meters}
     decided = {(meter.meter, meter.meter_id): meter for meter in meters}

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pipeline.core.metering import window_state
-from pipeline.core.metering.extract import Plan, measure_by
+from pipeline.core.metering.extract import ExtractPlan, measure_by
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, instant_text
 from pipeline.core.values import filters, number
@@ -23,7 +23,7 @@ from pipeline.errors import Broken, Rejected
 _COUNTING = ("COUNT", "UNIQUE_COUNT")
 
 
-class Key(NamedTuple):
+class ResultKey(NamedTuple):
     """What one row is about. start_s: of the window, 0 without one; subject, customer: "" unless asked for."""
 
     start_s: int
@@ -32,7 +32,7 @@ class Key(NamedTuple):
     customer: str = ""
 
 
-class Part(NamedTuple):
+class Partial(NamedTuple):
     """What is known of a key from some of its events; no event is in two parts.
 
     value: atto; None for COUNT and UNIQUE_COUNT. order: of LATEST. first_s, last_s: first and last minute.
@@ -48,7 +48,7 @@ class Part(NamedTuple):
     members: frozenset[str] = frozenset()
 
 
-Parts = dict[Key, Part]
+Partials = dict[ResultKey, Partial]
 
 
 class EdgeEvent(NamedTuple):
@@ -67,10 +67,10 @@ class EdgeEvent(NamedTuple):
     rules: int
 
 
-def join(aggregation: str, a: Part, b: Part) -> Part:
+def join(aggregation: str, a: Partial, b: Partial) -> Partial:
     """Two parts of one key as one: associative and commutative."""
     value, order = _fold(aggregation, a, b)
-    return Part(
+    return Partial(
         value,
         order,
         a.events + b.events,
@@ -81,9 +81,11 @@ def join(aggregation: str, a: Part, b: Part) -> Part:
     )
 
 
-def collect(aggregation: str, found: Iterable[tuple[Key, Part]], into: Parts | None = None) -> Parts:
+def collect(
+    aggregation: str, found: Iterable[tuple[ResultKey, Partial]], into: Partials | None = None
+) -> Partials:
     """Joins parts by key."""
-    parts: Parts = {} if into is None else into
+    parts: Partials = {} if into is None else into
     for key, part in found:
         known = parts.get(key)
         parts[key] = part if known is None else join(aggregation, known, part)
@@ -108,19 +110,19 @@ def window_start(query: UsageQuery) -> Callable[[int], int]:
 class _Reading(NamedTuple):
     """How events of one time are read. Of a dimension that the meter did not have then the place is None."""
 
-    plan: Plan
+    plan: ExtractPlan
     allowed: list[tuple[int | None, Filter]]
     asked: list[int | None]
 
 
 def _reading(query: UsageQuery, meter: Meter, rules: int) -> _Reading:
-    plan = Plan([meter], rules)
+    plan = ExtractPlan([meter], rules)
     places = {name: place for place, name in enumerate(plan.readers[0].names)}
     allowed = [(places.get(name), filter_) for name, filter_ in query.filters]
     return _Reading(plan, allowed, [places.get(name) for name in query.group_by])
 
 
-def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | None]:
+def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[ResultKey, Partial] | None]:
     """Measures an event again, as it was measured when it was counted; None where a filter leaves it out.
 
     That is: with the dimensions which the meter had then, and by the rules of then. So an event is in the same row as
@@ -138,7 +140,7 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
             readings[since, event.rules] = found
         return found
 
-    def read(event: EdgeEvent) -> tuple[Key, Part] | None:
+    def read(event: EdgeEvent) -> tuple[ResultKey, Partial] | None:
         plan, allowed, asked = reading_of(event)
         try:
             measured, dimensions = measure_by(plan, event.data.encode())
@@ -150,14 +152,14 @@ def edge_reader(query: UsageQuery) -> Callable[[EdgeEvent], tuple[Key, Part] | N
         minute = minute_s(event.time_ns)
         subject = event.subject if query.by_subject else ""
         customer = "" if query.customer_of is None else query.customer_of[event.subject]
-        key = Key(start_s(minute), tuple(_at(place, dimensions) for place in asked), subject, customer)
+        key = ResultKey(start_s(minute), tuple(_at(place, dimensions) for place in asked), subject, customer)
         if aggregation == "UNIQUE_COUNT":
             members = frozenset((window_state.member_digest(value).hex(),))
-            return key, Part(None, "", 1, minute, minute, members=members)
+            return key, Partial(None, "", 1, minute, minute, members=members)
         order = ""
         if aggregation == "LATEST":
             order = window_state.order(event.time_ns, event.received_at_ms, event.partition, event.offset)
-        return key, Part(value, order, 1, minute, minute)
+        return key, Partial(value, order, 1, minute, minute)
 
     return read
 
@@ -166,7 +168,7 @@ def _at(place: int | None, dimensions: tuple[str, ...]) -> str:
     return "" if place is None else dimensions[place]
 
 
-def result_rows(query: UsageQuery, parts: Parts) -> list[dict[str, object]]:
+def result_rows(query: UsageQuery, parts: Partials) -> list[dict[str, object]]:
     """The answer: a row for each key with events, by start, customer, subject, group.
 
     An empty range without window and grouping is one row 0 for COUNT and UNIQUE_COUNT, else nothing.
@@ -195,7 +197,7 @@ def parse_total(text: str) -> int:
     return -scaled if text.startswith("-") else scaled
 
 
-def _fold(aggregation: str, a: Part, b: Part) -> tuple[int | None, str]:
+def _fold(aggregation: str, a: Partial, b: Partial) -> tuple[int | None, str]:
     if a.value is None or b.value is None:
         return (a.value, a.order) if b.value is None else (b.value, b.order)
     if aggregation == "LATEST":
@@ -208,7 +210,7 @@ def _fold(aggregation: str, a: Part, b: Part) -> tuple[int | None, str]:
     return a.value + b.value, ""
 
 
-def _span(query: UsageQuery, key: Key, part: Part) -> tuple[int, int]:
+def _span(query: UsageQuery, key: ResultKey, part: Partial) -> tuple[int, int]:
     """Start and end of a row in ns."""
     if query.window is not None:
         start_s, end_s = bounds(query.window, query.zone, key.start_s)
@@ -224,7 +226,7 @@ def _row(
     customer: str,
     subject: str,
     dimensions: tuple[str, ...],
-    part: Part | None,
+    part: Partial | None,
 ) -> dict[str, object]:
     start_ns, end_ns = span
     return {
@@ -241,7 +243,7 @@ def _row(
     }
 
 
-def _value(meter: Meter, part: Part) -> str:
+def _value(meter: Meter, part: Partial) -> str:
     if meter.aggregation == "COUNT":
         return str(part.events)
     if meter.aggregation == "UNIQUE_COUNT":

@@ -43,7 +43,7 @@ _WHOLE: tuple[Callable[[int], str], Callable[[str], int]] = (str, int)
 _ATTO = (number.text, number.exact)
 
 
-class State(msgspec.Struct, array_like=True, gc=False):
+class WindowState(msgspec.Struct, array_like=True, gc=False):
     """What is kept of a window, as msgpack. It only ever grows at the end, so that old ones decode for ever.
 
     position: the last input record applied. count: events. value and change (its difference to the one before
@@ -59,12 +59,14 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
 
 encode_state = msgspec.msgpack.Encoder().encode
-decode_state = msgspec.msgpack.Decoder(State).decode
+decode_state = msgspec.msgpack.Decoder(WindowState).decode
 encode_places = encode_state  # places of events in their record
 decode_places = msgspec.msgpack.Decoder(list[int]).decode
 
 
-def advance(aggregation: str, before: State | None, cell: list[Any], position: int) -> State | None:
+def advance(
+    aggregation: str, before: WindowState | None, cell: list[Any], position: int
+) -> WindowState | None:
     """The state after the record at `position`, or None if its total would no longer fit 38 digits.
 
     cell: what the record brings: events, newest received_at_ms, folded value (see GATHER).
@@ -76,7 +78,9 @@ def advance(aggregation: str, before: State | None, cell: list[Any], position: i
         arrival, value = order(*value[0]), value[1]
     if before is None:
         text = write(value)
-        return State(position, received_at_ms, count, text, text, arrival) if number.fits(value) else None
+        return (
+            WindowState(position, received_at_ms, count, text, text, arrival) if number.fits(value) else None
+        )
     old = read(before.value)
     if aggregation == "LATEST":
         arrival, value = max((arrival, value), (before.order, old))
@@ -85,7 +89,9 @@ def advance(aggregation: str, before: State | None, cell: list[Any], position: i
     if not number.fits(value):
         return None
     received_at_ms = max(received_at_ms, before.received_at_ms)
-    return State(position, received_at_ms, count + before.count, write(value), write(value - old), arrival)
+    return WindowState(
+        position, received_at_ms, count + before.count, write(value), write(value - old), arrival
+    )
 
 
 def identities(

@@ -9,38 +9,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.core.notifications.balance_alerts import At, Rules, next_warning_s, tell
+from pipeline.core.notifications.balance_alerts import AlertAt, Rules, evaluate, next_warning_s
 from pipeline.core.quota import balance_update
-from pipeline.core.quota.accounts import Account, Accounts, Name
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.accounts import Account, AccountName, Accounts
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.late_usage import late_usage
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Balance, LateUsage, Window
 
 
-class Record(NamedTuple):
+class AccountRecord(NamedTuple):
     """What a record of `customer-usage` brings to an account. windows: in order; none where only time passes."""
 
-    at: At
+    at: AlertAt
     windows: Sequence[Window] = ()
 
 
-class State(NamedTuple):
+class StepState(NamedTuple):
     """What a step reads and writes, and the definitions by which it decides."""
 
-    table: Table
+    table: KeyedBytes
     accounts: Accounts
     rules: Rules
 
 
-class History(NamedTuple):
+class MissingHistory(NamedTuple):
     """Stored usage that an account lacks: of its meter and these subjects, from the minute `since_s` on.
 
     revision: of the newest definition that attribution must know to give it to the account. mark: names it; a clock
     record carries it once the usage is in.
     """
 
-    account: Name
+    account: AccountName
     meter_id: int
     subjects: tuple[str, ...]
     since_s: int
@@ -48,7 +48,7 @@ class History(NamedTuple):
     mark: str
 
 
-class Step(NamedTuple):
+class AccountStep(NamedTuple):
     """What a record made of an account. The state has it already; the rest is to be sent.
 
     balance: to be published. alerts, late: to be sent. due_s: when the account changes next without a record, in
@@ -59,10 +59,10 @@ class Step(NamedTuple):
     alerts: list[Alert]
     late: list[LateUsage]
     due_s: int
-    needs_history: History | None
+    needs_history: MissingHistory | None
 
 
-def update(account: Account, record: Record, state: State) -> Step:
+def update(account: Account, record: AccountRecord, state: StepState) -> AccountStep:
     """Take a record into an account.
 
     A record that was taken before changes nothing, and gives the same alerts again. Records are given in the order
@@ -79,19 +79,19 @@ def update(account: Account, record: Record, state: State) -> Step:
     table, accounts, rules = state
     at, now_s = record.at, record.at.at_ms // 1000
     moved = balance_update.move(accounts, account, table, now_s, at.position, record.windows)
-    alerts = tell(table, moved, rules, at)
+    alerts = evaluate(table, moved, rules, at)
     due_s = min(moved.next_s, next_warning_s(moved, rules, now_s))
     balance_update.keep_due(table, account, due_s)
     begun_early = (
         moved.outcome is not None and moved.before is None
     )  # usage came before the clock record of its beginning
     looks = not record.windows or begun_early
-    return Step(
+    return AccountStep(
         moved.balance, alerts, late_usage(moved, at.at_ms), due_s, _missing(moved, state) if looks else None
     )
 
 
-def _missing(moved: Moved, state: State) -> History | None:
+def _missing(moved: BalanceMoved, state: StepState) -> MissingHistory | None:
     account, entitlement, accounts = moved.account, moved.entitlement, state.accounts
     if entitlement is None:
         return None
@@ -99,11 +99,11 @@ def _missing(moved: Moved, state: State) -> History | None:
     meter = None if use is None else accounts.meter(account.name[0], use.meter)
     if terms is None or meter is None:
         return None
-    mark = balance_update.seed_mark(accounts, account, entitlement)
+    mark = balance_update.seed_key(accounts, account, entitlement)
     if balance_update.is_seeded(state.table, account, mark):
         return None
     subjects = accounts.subjects(account.name[0], account.name[1])
-    return History(
+    return MissingHistory(
         account=account.name,
         meter_id=meter.meter_id,
         subjects=tuple(sorted(subjects)),

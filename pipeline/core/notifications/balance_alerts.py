@@ -8,8 +8,8 @@ An alert belongs to an entitlement: the next one of the same account is told of 
 before is told as resolved when it ends.
 
 In the state (ids have 26 characters):
-    m + account + rule + entitlement   what the rule told of the entitlement (threshold.Marks)
-    e + account + rule                 grants of which it told that they end (threshold.Warned)
+    m + account + rule + entitlement   what the rule told of the entitlement (threshold.FiredThresholds)
+    e + account + rule                 grants of which it told that they end (threshold.WarnedGrants)
     o + account                        the entitlements of which anything was told, the newest last
     r + account                        the newest resets, each with the position of the record that told it
 """
@@ -23,30 +23,37 @@ import msgspec
 
 from pipeline.core.definitions.kinds import CUSTOMER, RULE
 from pipeline.core.notifications import rule, threshold
-from pipeline.core.notifications.threshold import Lead, Level, Marks, Threshold, Told, Warned
+from pipeline.core.notifications.threshold import (
+    FiredThresholds,
+    Firing,
+    Lead,
+    Level,
+    Threshold,
+    WarnedGrants,
+)
 from pipeline.core.quota import account_balance
-from pipeline.core.quota.accounts import Account, Body
-from pipeline.core.quota.balance_result import Standing
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.balance_result import BalanceStatus
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.grant import grant_of
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import NEVER_S
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Definition, Window
 
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
 KEPT = 16  # entitlements of an account: those before have ended long ago
 RESOLVED = f"{rule.BALANCE}.resolved"
 _encode = msgspec.msgpack.Encoder().encode
-_marks = msgspec.msgpack.Decoder(Marks | None).decode
-_warned = msgspec.msgpack.Decoder(Warned).decode
+_marks = msgspec.msgpack.Decoder(FiredThresholds | None).decode
+_warned = msgspec.msgpack.Decoder(WarnedGrants).decode
 _open = msgspec.msgpack.Decoder(list[str]).decode
 _json = msgspec.json.Encoder().encode
 
 
-class ToldReset(NamedTuple):
+class FiredReset(NamedTuple):
     """A usage period of an entitlement that ended at `at_s`, told at `position`."""
 
     position: int
@@ -55,7 +62,7 @@ class ToldReset(NamedTuple):
     at_s: int
 
 
-class At(NamedTuple):
+class AlertAt(NamedTuple):
     """The record that something is told at: its offset, the broker's time. first: of those that may be read again."""
 
     position: int
@@ -63,16 +70,16 @@ class At(NamedTuple):
     first: int
 
 
-_resets = msgspec.msgpack.Decoder(list[ToldReset]).decode
+_resets = msgspec.msgpack.Decoder(list[FiredReset]).decode
 
 
 class Rules:
     """The rules in force by namespace and type, and customers' bodies for payloads."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], Body] = {}  # namespace, id
-        self._of_type: dict[tuple[str, str], list[Body]] = {}
-        self._customers: dict[tuple[str, str], Body] = {}
+        self._rules: dict[tuple[str, str], DefinitionBody] = {}  # namespace, id
+        self._of_type: dict[tuple[str, str], list[DefinitionBody]] = {}
+        self._customers: dict[tuple[str, str], DefinitionBody] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
         """Takes what was read from `control`; gives the namespaces whose rules have changed."""
@@ -92,16 +99,16 @@ class Rules:
                     self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
         return touched
 
-    def of_type(self, namespace: str, kind: str) -> Sequence[Body]:
+    def of_type(self, namespace: str, kind: str) -> Sequence[DefinitionBody]:
         """The rules of a type that are on, by id."""
         return self._of_type.get((namespace, kind), ())
 
-    def customer(self, namespace: str, id: str) -> Body | None:
+    def customer(self, namespace: str, id: str) -> DefinitionBody | None:
         """The body of a customer."""
         return self._customers.get((namespace, id))
 
 
-def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def evaluate(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
     """What a record makes known of an account that it moved. The same record says the same again."""
     found, terms = _over(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
@@ -111,7 +118,7 @@ def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
         found += _thresholds(table, moved, body, rules, at)
     watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
-    for reset in _told_resets(table, moved, at) if watching else ():
+    for reset in _fired_resets(table, moved, at) if watching else ():
         period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
         of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
         for body in watching:
@@ -121,7 +128,7 @@ def tell(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
     return found
 
 
-def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
+def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
     """What was told of entitlements before the present one: when they end it is resolved."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
@@ -137,28 +144,28 @@ def _over(table: Table, moved: Moved, rules: Rules, at: At) -> list[Alert]:
             (marked,) = table.get_many([key])
             if marked is not None:
                 marks = _marks(marked)
-                after, told = threshold.close(marks, at.position)
+                after, firings = threshold.close(marks, at.position)
                 if not account.ended(id, at_s):  # read again, when the account has come further
-                    after, told = (
+                    after, firings = (
                         marks,
-                        [one for one in told if one.position == at.position and one in marks.told],
+                        [one for one in firings if one.position == at.position and one in marks.firings],
                     )
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, told, at)
+                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, firings, at)
     return found
 
 
-def _ended(moved: Moved, id: str, since_s: int, at: At) -> Moved:
+def _ended(moved: BalanceMoved, id: str, since_s: int, at: AlertAt) -> BalanceMoved:
     """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
     balance = account_balance.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
     balance.balance = balance.usage = balance.overage = balance.total_available = "0"
     balance.period_from_ms, balance.period_to_ms = since_s * 1000, account.spans[id][1] * 1000
-    return Moved(account, entitlement, balance, NEVER_S)
+    return BalanceMoved(account, entitlement, balance, NEVER_S)
 
 
-def _told_resets(table: Table, moved: Moved, at: At) -> list[ToldReset]:
+def _fired_resets(table: KeyedBytes, moved: BalanceMoved, at: AlertAt) -> list[FiredReset]:
     """The resets that the record makes known, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
@@ -166,13 +173,13 @@ def _told_resets(table: Table, moved: Moved, at: At) -> list[ToldReset]:
     kept = [] if stored is None else _resets(stored)
     if not any(one.position >= at.position for one in kept) and moved.outcome.resets:
         kept = [one for one in kept if one.position >= at.first]
-        id = moved.outcome.standing.entitlement
-        kept += [ToldReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
+        id = moved.outcome.status.entitlement
+        kept += [FiredReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
         table.put(key, _encode(kept))
     return [one for one in kept if one.position == at.position]
 
 
-def next_warning_s(moved: Moved, rules: Rules, now_s: int) -> int:
+def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
     """When a grant of the account comes close enough to its end for some rule; NEVER_S if never."""
     terms = moved.terms
     if moved.entitlement is None or terms is None:
@@ -185,39 +192,41 @@ def next_warning_s(moved: Moved, rules: Rules, now_s: int) -> int:
     return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
 
 
-def _lead(body: Body, terms: Terms) -> Lead:
+def _lead(body: DefinitionBody, terms: Terms) -> Lead:
     return Lead(rule.before(body), terms.schedule.recurrence.zone)
 
 
-def _watching(bodies: Iterable[Body], feature_id: str, feature: str) -> list[Body]:
+def _watching(bodies: Iterable[DefinitionBody], feature_id: str, feature: str) -> list[DefinitionBody]:
     return [body for body in bodies if rule.watches(body, feature_id, feature)]
 
 
-def _key(kind: bytes, account: Account, body: Body, entitlement: str = "") -> bytes:
+def _key(kind: bytes, account: Account, body: DefinitionBody, entitlement: str = "") -> bytes:
     return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
-def _thresholds(table: Table, moved: Moved, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _thresholds(
+    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: AlertAt
+) -> list[Alert]:
     assert moved.outcome is not None
-    standing = moved.outcome.standing
+    status = moved.outcome.status
     levels = [
         (reset.since_s, Level(reset.balance, reset.usage, reset.total_available))
         for reset in moved.outcome.resets
     ]
-    levels.append((standing.since_s, _level(standing)))
-    key = _key(MARKS, moved.account, body, standing.entitlement)
+    levels.append((status.since_s, _level(status)))
+    key = _key(MARKS, moved.account, body, status.entitlement)
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
     rearm: Any = body.get("rearm", "period")
-    after, told = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
+    after, firings = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
     if after is not None and after != marks:
         table.put(key, _encode(after))
-        if after.told:
-            _keep_open(table, moved.account, standing.entitlement)
-    return _threshold_alerts(moved, body, rules, told, at)
+        if after.firings:
+            _keep_open(table, moved.account, status.entitlement)
+    return _threshold_alerts(moved, body, rules, firings, at)
 
 
-def _keep_open(table: Table, account: Account, entitlement: str) -> None:
+def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
     key = OPEN + account.key
     (stored,) = table.get_many([key])
     kept = [] if stored is None else _open(stored)
@@ -225,32 +234,39 @@ def _keep_open(table: Table, account: Account, entitlement: str) -> None:
         table.put(key, _encode([*kept, entitlement][-KEPT:]))
 
 
-def _threshold_alerts(moved: Moved, body: Body, rules: Rules, told: Iterable[Told], at: At) -> list[Alert]:
+def _threshold_alerts(
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, firings: Iterable[Firing], at: AlertAt
+) -> list[Alert]:
     by_id = {one.id: one for one in rule.thresholds_of(body)}
-    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in told if one.threshold in by_id]
+    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in firings if one.threshold in by_id]
 
 
-def _level(standing: Standing) -> Level:
-    return Level(standing.balance, standing.usage, standing.total_available)
+def _level(status: BalanceStatus) -> Level:
+    return Level(status.balance, status.usage, status.total_available)
 
 
 def _threshold_alert(
-    moved: Moved, body: Body, rules: Rules, told: Told, by_id: Mapping[str, Threshold], at: At
+    moved: BalanceMoved,
+    body: DefinitionBody,
+    rules: Rules,
+    firing: Firing,
+    by_id: Mapping[str, Threshold],
+    at: AlertAt,
 ) -> Alert:
-    crossed = by_id[told.threshold]
-    event = crossing_event(moved, crossed) if told.state == "fired" else None
+    crossed = by_id[firing.threshold]
+    event = crossing_event(moved, crossed) if firing.state == "fired" else None
     more: dict[str, Any] = {
         "threshold": {"type": crossed.type, "value": msgspec.Raw(number.text(crossed.value).encode())},
-        "state": told.state,
-        "passed": told.passed,
+        "state": firing.state,
+        "passed": firing.passed,
         "event": None if event is None else {"source": event[0], "id": event[1]},
     }
-    kind = rule.BALANCE if told.state == "fired" else RESOLVED
-    annotations = {"threshold": told.threshold, "state": told.state}
-    return _alert(moved, body, rules, kind, told.key, at, annotations, more)
+    kind = rule.BALANCE if firing.state == "fired" else RESOLVED
+    annotations = {"threshold": firing.threshold, "state": firing.state}
+    return _alert(moved, body, rules, kind, firing.key, at, annotations, more)
 
 
-def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
+def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] | None:
     """(source, id) of the event with which the threshold was met; the newest that came where that cannot be told.
 
     Events count in the order in which their windows were taken. None if it was not an event that met it.
@@ -266,7 +282,7 @@ def crossing_event(moved: Moved, crossed: Threshold) -> tuple[str, str] | None:
     return source, id
 
 
-def _room(before: Standing, crossed: Threshold) -> int:
+def _room(before: BalanceStatus, crossed: Threshold) -> int:
     """The usage with which the threshold is met; zero or less if it is met already."""
     if crossed.kind == "balance_value":
         return before.balance - crossed.value
@@ -275,21 +291,25 @@ def _room(before: Standing, crossed: Threshold) -> int:
     return -(-crossed.value * before.total_available // (100 * number.SCALE)) - before.usage
 
 
-def _expiring(table: Table, moved: Moved, terms: Terms, body: Body, rules: Rules, at: At) -> list[Alert]:
+def _expiring(
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: AlertAt
+) -> list[Alert]:
     assert moved.outcome is not None
-    standing = moved.outcome.standing
+    status = moved.outcome.status
     key = _key(WARNED, moved.account, body)
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, standing.balances, standing.at_s, _lead(body, terms), at.position, at.first
+        before, terms.order, status.balances, status.at_s, _lead(body, terms), at.position, at.first
     )
-    if after != before and (after.told or before is not None):
+    if after != before and (after.firings or before is not None):
         table.put(key, _encode(after))
-    return [_grant_alert(moved, body, rules, id, standing.balances.get(id, 0), at) for id in ids]
+    return [_grant_alert(moved, body, rules, id, status.balances.get(id, 0), at) for id in ids]
 
 
-def _grant_alert(moved: Moved, body: Body, rules: Rules, id: str, balance: int, at: At) -> Alert:
+def _grant_alert(
+    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: AlertAt
+) -> Alert:
     account = moved.account
     entitlement = next(one for one, grants in account.grants.items() if id in grants)
     ends_at_s = grant_of(account.grants[entitlement][id]).ends_at_s
@@ -300,12 +320,12 @@ def _grant_alert(moved: Moved, body: Body, rules: Rules, id: str, balance: int, 
 
 
 def _alert(
-    moved: Moved,
-    body: Body,
+    moved: BalanceMoved,
+    body: DefinitionBody,
     rules: Rules,
     kind: str,
     key: str,
-    at: At,
+    at: AlertAt,
     annotations: dict[str, str],
     more: Mapping[str, object],
 ) -> Alert:

@@ -11,8 +11,8 @@ from typing import cast, get_args
 
 import msgspec
 
-from pipeline.core.definitions.body import Wanted
-from pipeline.core.definitions.context import Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import CommandContext, Decided
 from pipeline.core.definitions.kinds import ENDPOINT, RULE
 from pipeline.core.notifications import sample_alert
 from pipeline.core.values import timestamp
@@ -24,64 +24,64 @@ STATES = get_args(DeliveryState)
 FAILED = ["FAILED"]
 
 
-def resend_delivery(wish: Wish) -> Outcome:
+def resend_delivery(context: CommandContext) -> Decided:
     """delivery.resend {id, endpoint?}: without the endpoint that it went to there is no such delivery."""
-    Wanted("resend", wish.asked("id", "endpoint"), ())
-    id, endpoint = str(wish.body.get("id")), wish.body.get("endpoint")
+    BodyReader("resend", context.asked("id", "endpoint"), ())
+    id, endpoint = str(context.body.get("id")), context.body.get("endpoint")
     if endpoint is None:
         raise Rejected("not-found", f"There is no delivery with the id {id[:64]}.")
-    return Outcome([], {"id": id, "endpoint": endpoint}, sends=(_resend(wish, str(endpoint), id),))
+    return Decided([], {"id": id, "endpoint": endpoint}, sends=(_resend(context, str(endpoint), id),))
 
 
-def resend_event(wish: Wish) -> Outcome:
+def resend_event(context: CommandContext) -> Decided:
     """event.resend {id, deliveries?, channels?}: to all or some of the channels that it went to.
 
     deliveries: the delivery's id by each of these channels; without it there is no such event.
     """
-    sent = Wanted("resend", wish.asked("id", "deliveries"), ("channels",))
-    id, deliveries = str(wish.body.get("id")), wish.body.get("deliveries")
+    sent = BodyReader("resend", context.asked("id", "deliveries"), ("channels",))
+    id, deliveries = str(context.body.get("id")), context.body.get("deliveries")
     if not isinstance(deliveries, dict):
         raise Rejected("not-found", f"There is no event with the id {id[:64]}.")
-    channels = wish.body.get("channels") or list(deliveries)
+    channels = context.body.get("channels") or list(deliveries)
     if not isinstance(channels, list) or any(one not in deliveries for one in map(str, channels)):
         sent.refuse("channels must be a list of channels that the event went to")
     chosen = list(dict.fromkeys(map(str, channels)))
-    work = tuple(_resend(wish, channel, deliveries[channel]) for channel in chosen)
-    return Outcome([], {"id": id, "channels": chosen}, sends=work)
+    work = tuple(_resend(context, channel, deliveries[channel]) for channel in chosen)
+    return Decided([], {"id": id, "channels": chosen}, sends=work)
 
 
-def replay(wish: Wish) -> Outcome:
+def replay(context: CommandContext) -> Decided:
     """endpoint.replay {id, from, to, states?}: its deliveries of [from, to) in one of the states (FAILED)."""
-    sent = Wanted("replay", wish.asked("id"), ("from", "to", "states"))
-    endpoint = wish.living(ENDPOINT)
+    sent = BodyReader("replay", context.asked("id"), ("from", "to", "states"))
+    endpoint = context.living(ENDPOINT)
     begin_ms, end_ms = sent.instant_ms("from"), sent.instant_ms("to")
     if begin_ms is None or end_ms is None:
         sent.refuse("from and to are required")
     if begin_ms >= end_ms:
         sent.refuse("from must be before to")
-    states = wish.body.get("states", FAILED)
+    states = context.body.get("states", FAILED)
     if not isinstance(states, list) or not states or any(one not in STATES for one in states):
         sent.refuse(f"states must be a list of {', '.join(STATES)}")
     work = WebhookWork(
         "replay",
-        wish.namespace,
+        context.namespace,
         str(endpoint["id"]),
         "",
-        wish.at_ms,
-        from_ms=_up_ms(wish.body["from"]),
-        to_ms=_up_ms(wish.body["to"]),
+        context.at_ms,
+        from_ms=_up_ms(context.body["from"]),
+        to_ms=_up_ms(context.body["to"]),
         states=cast(list[DeliveryState], states),
-        actor=wish.command.actor,
+        actor=context.command.actor,
     )
-    reply = {"from": wish.body["from"], "to": wish.body["to"], "states": states}
-    return Outcome([], reply, sends=(work,))
+    reply = {"from": context.body["from"], "to": context.body["to"], "states": states}
+    return Decided([], reply, sends=(work,))
 
 
-def try_rule(wish: Wish) -> Outcome:
+def try_rule(context: CommandContext) -> Decided:
     """rule.test {id}: a made-up event goes to its channels. The reply is the Alert."""
-    alert = sample_alert.alert(wish.id(), wish.namespace, wish.living(RULE), wish.at_ms)
-    Wanted("test", wish.asked("id"), ())
-    return Outcome([], msgspec.to_builtins(alert), sends=(alert,))
+    alert = sample_alert.alert(context.id(), context.namespace, context.living(RULE), context.at_ms)
+    BodyReader("test", context.asked("id"), ())
+    return Decided([], msgspec.to_builtins(alert), sends=(alert,))
 
 
 def _up_ms(text: object) -> int:
@@ -89,5 +89,7 @@ def _up_ms(text: object) -> int:
     return -(-timestamp.parse_ns(str(text)) // 1_000_000)
 
 
-def _resend(wish: Wish, endpoint: str, delivery: str) -> WebhookWork:
-    return WebhookWork("resend", wish.namespace, endpoint, delivery, wish.at_ms, actor=wish.command.actor)
+def _resend(context: CommandContext, endpoint: str, delivery: str) -> WebhookWork:
+    return WebhookWork(
+        "resend", context.namespace, endpoint, delivery, context.at_ms, actor=context.command.actor
+    )

@@ -19,7 +19,7 @@ from zlib import crc32
 import msgspec
 
 from pipeline.core.notifications import delivery as one
-from pipeline.core.values.table import ScannedTable
+from pipeline.core.values.table import ScannedBytes
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork
 
@@ -40,7 +40,7 @@ class Health(msgspec.Struct, array_like=True):
     """An endpoint whose every try has failed since `failing_since_ms`. told_at_ms: when it was to be disabled."""
 
     failing_since_ms: int
-    told_at_ms: int
+    disabled_at_ms: int
     applied: int
 
 
@@ -54,7 +54,7 @@ class Applied:
 
 
 def apply(
-    work: WebhookWork, offset: int, now_ms: int, table: ScannedTable, schedule_ms: Sequence[int]
+    work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes, schedule_ms: Sequence[int]
 ) -> Applied:
     """Change the table by one piece of work. now_ms: the broker's time of its record.
 
@@ -98,7 +98,7 @@ def active(
         start = keys[-1] + b"\x00"
 
 
-def forget(table: ScannedTable, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
+def forget(table: ScannedBytes, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
     """Remove some deliveries that have ended and whose alert is older than `before_ms`.
 
     Looks at `limit` of them from `start` on (empty: the oldest). Gives the removed ids, and where to go on; empty: all
@@ -119,7 +119,7 @@ def forget(table: ScannedTable, start: bytes, before_ms: int, limit: int) -> tup
 
 
 def _deliver(
-    alert: Alert, endpoint: str, offset: int, now_ms: int, table: ScannedTable, schedule_ms: Sequence[int]
+    alert: Alert, endpoint: str, offset: int, now_ms: int, table: ScannedBytes, schedule_ms: Sequence[int]
 ) -> Applied:
     made = one.begin(alert, endpoint, now_ms, schedule_ms)
     (before,) = read([made.id], table.get_many)
@@ -131,7 +131,7 @@ def _deliver(
     return Applied([made])
 
 
-def _attempt(work: WebhookWork, offset: int, table: ScannedTable, schedule_ms: Sequence[int]) -> Applied:
+def _attempt(work: WebhookWork, offset: int, table: ScannedBytes, schedule_ms: Sequence[int]) -> Applied:
     if work.attempt is None:
         raise Broken(f"A record of webhook-work holds no attempt of {work.id}.")
     (before,) = read([work.id], table.get_many)
@@ -150,7 +150,7 @@ def _attempt(work: WebhookWork, offset: int, table: ScannedTable, schedule_ms: S
 
 
 def _resend(
-    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: ScannedTable
+    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes
 ) -> Applied:
     applied = Applied()
     for before in found:
@@ -165,7 +165,7 @@ def _resend(
     return applied
 
 
-def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedTable) -> Applied:
+def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes) -> Applied:
     """Some of the range; the rest is further work, so that no transaction gets too large."""
     start = DELIVERY + (work.id or one.first_id(work.from_ms)).encode()
     end = DELIVERY + one.first_id(work.to_ms).encode()
@@ -183,7 +183,7 @@ def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedTable) ->
     return applied
 
 
-def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedTable) -> str:
+def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedBytes) -> str:
     """Keep the endpoint's health. Gives why the endpoint is to be disabled; empty: it is not."""
     key = ENDPOINT + f"{work.namespace}/{work.endpoint}".encode()
     (stored,) = table.get_many([key])
@@ -196,14 +196,14 @@ def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedTab
         if health is not None:
             table.delete(key)
         return ""
-    if health is None or (health.told_at_ms and attempt.at_ms > health.told_at_ms + STRAGGLE_MS):
+    if health is None or (health.disabled_at_ms and attempt.at_ms > health.disabled_at_ms + STRAGGLE_MS):
         # The second: it is tried although it was to be disabled, so somebody enabled it anew.
         table.put(key, _encode(Health(attempt.at_ms, 0, offset)))
         return ""
-    told_now = not health.told_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
-    if told_now:
+    disabled_now = not health.disabled_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
+    if disabled_now:
         table.put(key, _encode(Health(health.failing_since_ms, attempt.at_ms, offset)))
-    return "failing" if told_now or (health.told_at_ms and health.applied == offset) else ""
+    return "failing" if disabled_now or (health.disabled_at_ms and health.applied == offset) else ""
 
 
 def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
@@ -213,7 +213,7 @@ def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
     return Command(id, "endpoint.disable", work.namespace, ACTOR, attempt.at_ms, body)
 
 
-def _keep(delivery: Delivery, table: ScannedTable) -> None:
+def _keep(delivery: Delivery, table: ScannedBytes) -> None:
     id = delivery.id.encode()
     table.put(DELIVERY + id, _encode(delivery))
     if delivery.next_at_ms:

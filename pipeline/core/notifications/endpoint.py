@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.definitions.body import Wanted
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import ENDPOINT, RULE, RULE_ENDPOINT
 from pipeline.core.notifications.standard_webhooks import signing_key
 from pipeline.core.values import timestamp
@@ -56,85 +56,91 @@ def shown(body: Body) -> Body:
     return {name: value for name, value in body.items() if name not in SECRETS}
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """endpoint.create. The secret is needed: who sends the command makes one, if the user gave none."""
-    sent = Wanted(ENDPOINT, wish.asked(_REFUSAL), _MEMBERS, _OURS)
+    sent = BodyReader(ENDPOINT, context.asked(_REFUSAL), _MEMBERS, _OURS)
     sent.check_written()
     secret = _secret(sent)
     if secret is None:
         sent.refuse("endpoint signingSecret is required")
-    id = wish.id()
+    id = context.id()
     body = {
         "id": id,
-        **_read(wish, sent),
+        **_read(context, sent),
         "signingSecret": secret,
-        "createdAt": wish.now,
-        "updatedAt": wish.now,
+        "createdAt": context.now,
+        "updatedAt": context.now,
     }
-    return Outcome([Change(ENDPOINT, id, body)], shown(body))
+    return Decided([DefinitionChange(ENDPOINT, id, body)], shown(body))
 
 
-def update(wish: Wish) -> Outcome:
+def update(context: CommandContext) -> Decided:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
-    sent, old = Wanted(ENDPOINT, wish.asked("id", _REFUSAL), _MEMBERS, _OURS), wish.living(ENDPOINT)
+    sent, old = BodyReader(ENDPOINT, context.asked("id", _REFUSAL), _MEMBERS, _OURS), context.living(ENDPOINT)
     sent.check_written(shown(old))
     kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
-    body = {"id": old["id"], **_read(wish, sent), **kept, "updatedAt": old["updatedAt"]}
+    body = {"id": old["id"], **_read(context, sent), **kept, "updatedAt": old["updatedAt"]}
     if body["disabled"] and old["disabled"]:
         body |= {name: old[name] for name in ("disabledReason", "disabledAt") if name in old}
     secret = _secret(sent)
     if secret is not None and secret != old["signingSecret"]:
-        body |= _turned(wish, old, secret, OVERLAP_S)
+        body |= _turned(context, old, secret, OVERLAP_S)
     if body == old:
-        return Outcome([], shown(old))
-    body["updatedAt"] = wish.now
-    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+        return Decided([], shown(old))
+    body["updatedAt"] = context.now
+    return Decided([DefinitionChange(ENDPOINT, str(old["id"]), body)], shown(body))
 
 
-def rotate(wish: Wish) -> Outcome:
+def rotate(context: CommandContext) -> Decided:
     """endpoint.rotate {id, signingSecret, overlapS?}: both secrets sign until the overlap is over."""
-    sent = Wanted(ENDPOINT, wish.asked("id"), ("signingSecret", "overlapS"))
-    old, secret = wish.living(ENDPOINT), _secret(sent)
+    sent = BodyReader(ENDPOINT, context.asked("id"), ("signingSecret", "overlapS"))
+    old, secret = context.living(ENDPOINT), _secret(sent)
     if secret is None or secret == old["signingSecret"]:
         sent.refuse("endpoint signingSecret must be a new one")
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
     body = {
         **old,
-        **_turned(wish, old, secret, OVERLAP_S if overlap_s is None else overlap_s),
-        "updatedAt": wish.now,
+        **_turned(context, old, secret, OVERLAP_S if overlap_s is None else overlap_s),
+        "updatedAt": context.now,
     }
-    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+    return Decided([DefinitionChange(ENDPOINT, str(old["id"]), body)], shown(body))
 
 
-def disable(wish: Wish) -> Outcome:
+def disable(context: CommandContext) -> Decided:
     """endpoint.disable {id, reason}: nothing is sent to it any more. Disabling twice changes nothing."""
-    sent = Wanted(ENDPOINT, wish.body, ("id", "reason"))
-    old, reason = wish.living(ENDPOINT), sent.text("reason", 256)
+    sent = BodyReader(ENDPOINT, context.body, ("id", "reason"))
+    old, reason = context.living(ENDPOINT), sent.text("reason", 256)
     if old["disabled"]:
-        return Outcome([], shown(old))
-    body = {**old, "disabled": True, "disabledReason": reason, "disabledAt": wish.now, "updatedAt": wish.now}
+        return Decided([], shown(old))
+    body = {
+        **old,
+        "disabled": True,
+        "disabledReason": reason,
+        "disabledAt": context.now,
+        "updatedAt": context.now,
+    }
     body = {name: value for name, value in body.items() if value is not None}
-    return Outcome([Change(ENDPOINT, str(old["id"]), body)], shown(body))
+    return Decided([DefinitionChange(ENDPOINT, str(old["id"]), body)], shown(body))
 
 
-def delete(wish: Wish) -> Outcome:
+def delete(context: CommandContext) -> Decided:
     """endpoint.delete {id}: 409 while a rule sends to it. Its secrets are dropped."""
-    old = wish.living(ENDPOINT)
+    old = context.living(ENDPOINT)
     id = str(old["id"])
-    for name in wish.catalog.many(wish.namespace, RULE_ENDPOINT, id):
-        rule = wish.catalog.body(wish.namespace, RULE, name)
+    for name in context.index.many(context.namespace, RULE_ENDPOINT, id):
+        rule = context.index.body(context.namespace, RULE, name)
         if rule is not None:
             raise Rejected("endpoint-conflict", f"the rule {rule['name']} ({name}) sends to endpoint {id}")
-    body = {**shown(old), "signingSecret": "", "deletedAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(ENDPOINT, id, body)], shown(body))
+    body = {**shown(old), "signingSecret": "", "deletedAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(ENDPOINT, id, body)], shown(body))
 
 
-def _turned(wish: Wish, old: Body, secret: str, overlap_s: int) -> Body:
-    until = timestamp.text_of(wish.at_ms + 1000 * overlap_s)
+def _turned(context: CommandContext, old: Body, secret: str, overlap_s: int) -> Body:
+    until = timestamp.text_of(context.at_ms + 1000 * overlap_s)
     return {"signingSecret": secret, "previousSecret": {"secret": old["signingSecret"], "until": until}}
 
 
-def _secret(sent: Wanted) -> str | None:
+def _secret(sent: BodyReader) -> str | None:
     secret = sent.text("signingSecret", MAX_SEALED)
     if secret is not None and not secret.startswith(PREFIX):
         try:
@@ -144,13 +150,13 @@ def _secret(sent: Wanted) -> str | None:
     return secret
 
 
-def _read(wish: Wish, sent: Wanted) -> Body:
+def _read(context: CommandContext, sent: BodyReader) -> Body:
     if sent.text("type", 64) not in (None, TYPE):
         sent.refuse(f"endpoint type must be {TYPE}")
     url = sent.required("url", MAX_URL)
     if not _URL(url):
         sent.refuse("endpoint url must begin with https:// or http:// and name a host")
-    if (why := wish.body.get(_REFUSAL)) is not None:
+    if (why := context.body.get(_REFUSAL)) is not None:
         sent.refuse(str(why))
     headers = sent.strings("customHeaders", MAX_HEADERS, 128, 1024)
     for name, value in (headers or {}).items():

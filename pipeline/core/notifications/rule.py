@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pipeline.core.definitions.body import Wanted
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
 from pipeline.core.notifications.threshold import ALIASES, TYPES, Threshold
 from pipeline.core.quota import entitlement_lookup
@@ -47,31 +47,31 @@ INVOICE_TYPES = (
 _OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """rule.create."""
-    id = wish.id()
-    body = {"id": id, **_read(wish), "createdAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(RULE, id, body)], body)
+    id = context.id()
+    body = {"id": id, **_read(context), "createdAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(RULE, id, body)], body)
 
 
-def update(wish: Wish) -> Outcome:
+def update(context: CommandContext) -> Decided:
     """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
-    old = wish.living(RULE)
-    new = _read(wish, ("id",))
+    old = context.living(RULE)
+    new = _read(context, ("id",))
     if new["type"] != old["type"]:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
     body = {"id": old["id"], **new, "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
     if body == old:
-        return Outcome([], old)
-    body["updatedAt"] = wish.now
-    return Outcome([Change(RULE, str(old["id"]), body)], body)
+        return Decided([], old)
+    body["updatedAt"] = context.now
+    return Decided([DefinitionChange(RULE, str(old["id"]), body)], body)
 
 
-def delete(wish: Wish) -> Outcome:
+def delete(context: CommandContext) -> Decided:
     """rule.delete {id}: it tells nothing more, and stays readable by its id."""
-    old = wish.living(RULE)
-    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(RULE, str(old["id"]), gone)], gone)
+    old = context.living(RULE)
+    gone = {**old, "deletedAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(RULE, str(old["id"]), gone)], gone)
 
 
 def is_on(body: Mapping[str, object]) -> bool:
@@ -91,24 +91,24 @@ def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bo
     return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
 
 
-def _read(wish: Wish, named: tuple[str, ...] = ()) -> Body:
+def _read(context: CommandContext, named: tuple[str, ...] = ()) -> Body:
     """The definition that was sent. named: members that say which rule is meant."""
-    sent_body = wish.body
+    sent_body = context.body
     kind = sent_body.get("type")
     if kind in INVOICE_TYPES:
         raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = Wanted(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
+    sent = BodyReader(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
     found: Body = {
         "type": kind,
         "name": sent.required("name", 256),
-        "channels": _channels(wish, sent),
+        "channels": _channels(context, sent),
         "disabled": sent.flag("disabled") or False,
         "metadata": sent.metadata(),
     }
     if "features" in _OF_TYPE[kind]:
-        found["features"] = _features(wish, sent)
+        found["features"] = _features(context, sent)
     if kind == BALANCE:
         found |= {"thresholds": _thresholds(sent), "rearm": sent.one_of("rearm", REARM) or REARM[0]}
     elif kind == EXPIRING:
@@ -116,7 +116,7 @@ def _read(wish: Wish, named: tuple[str, ...] = ()) -> Body:
             sent.refuse("rule before is required")
         found["before"] = sent.text("before", 64)
     elif kind == VOLUME:
-        found |= _volume(wish, sent)
+        found |= _volume(context, sent)
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -125,25 +125,25 @@ def before(body: Mapping[str, object]) -> Interval:
     return calendar.parse(body["before"])
 
 
-def _channels(wish: Wish, sent: Wanted) -> list[str]:
+def _channels(context: CommandContext, sent: BodyReader) -> list[str]:
     channels = sent.texts("channels", MAX_CHANNELS, 64)
     if not channels:
         sent.refuse(f"rule channels must have 1 to {MAX_CHANNELS} members")
     for id in channels:
-        body = wish.catalog.body(wish.namespace, ENDPOINT, id)
+        body = context.index.body(context.namespace, ENDPOINT, id)
         if body is None or "deletedAt" in body:
             sent.refuse(f"there is no channel with the id {id}")
     return channels
 
 
-def _thresholds(sent: Wanted) -> list[Body]:
+def _thresholds(sent: BodyReader) -> list[Body]:
     nested = sent.objects("thresholds", 1, MAX_THRESHOLDS)
     if nested is None:
         sent.refuse("rule thresholds are required")
     found: list[Body] = []
     ids = set()
     for one in nested:
-        parts = Wanted(RULE, one, ("type", "value"), inside="threshold")
+        parts = BodyReader(RULE, one, ("type", "value"), inside="threshold")
         kind, value = parts.one_of("type", (*TYPES, *ALIASES)), parts.at_least_zero("value")
         if kind is None or value is None:
             sent.refuse("each of a rule's thresholds must have a type and a value")
@@ -154,23 +154,23 @@ def _thresholds(sent: Wanted) -> list[Body]:
     return found
 
 
-def _features(wish: Wish, sent: Wanted) -> list[Body] | None:
+def _features(context: CommandContext, sent: BodyReader) -> list[Body] | None:
     wanted = sent.texts("features", MAX_LISTED, 256)
     if not wanted:
         return None
     found: list[Body] = []
     for one in wanted:
-        id = wish.catalog.one(wish.namespace, FEATURE_KEY, one) or one
-        body = wish.catalog.body(wish.namespace, FEATURE, id)
+        id = context.index.one(context.namespace, FEATURE_KEY, one) or one
+        body = context.index.body(context.namespace, FEATURE, id)
         if body is None:
             sent.refuse(f"there is no feature with the id or key {one}")
         found.append({"id": body["id"], "key": body["key"]})
     return found
 
 
-def _volume(wish: Wish, sent: Wanted) -> Body:
+def _volume(context: CommandContext, sent: BodyReader) -> Body:
     slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
-    meter = wish.catalog.body(wish.namespace, METER, slug)
+    meter = context.index.body(context.namespace, METER, slug)
     if meter is None:
         sent.refuse(f"meter not found: {slug}")
     if meter["aggregation"] not in VOLUMES:
@@ -190,7 +190,7 @@ def _volume(wish: Wish, sent: Wanted) -> Body:
         "windowSize": size,
         "limit": number.text(limit),
         "customers": [
-            entitlement_lookup.customer_id(wish.catalog, wish.namespace, one) for one in customers or []
+            entitlement_lookup.customer_id(context.index, context.namespace, one) for one in customers or []
         ]
         or None,
         "groupBy": group_by or None,

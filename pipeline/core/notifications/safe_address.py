@@ -75,7 +75,7 @@ _REFUSED_6 = [
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AddressPolicy:
     """What is allowed beyond https to public addresses. For receivers on the own machine, in tests and demos.
 
     allowed: hosts with a port, or with ANY_PORT, whose address and port are not checked. own: hosts and ports of our
@@ -96,7 +96,7 @@ class Policy:
         return is_allowed
 
 
-STRICT = Policy()
+STRICT = AddressPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Target:
     port: int
 
 
-def target(url: str, policy: Policy = STRICT) -> Target:
+def target(url: str, policy: AddressPolicy = STRICT) -> Target:
     """The parts of a URL that a webhook may be sent to. Raises Rejected("unsafe-url")."""
     if not url.isprintable() or len(url) > MOST_URL_CHARACTERS or _FORBIDDEN_CHARACTERS(url):
         raise _unsafe("it has a character that no such URL needs, or it is too long")
@@ -154,7 +154,7 @@ def refusal(address: str) -> str | None:
     return next((why for net, why in _REFUSED_6 if found in net), None)
 
 
-def check_addresses(host: str, port: int, addresses: list[str], policy: Policy = STRICT) -> None:
+def check_addresses(host: str, port: int, addresses: list[str], policy: AddressPolicy = STRICT) -> None:
     """All the addresses of a name, or none: one that is refused refuses the name.
 
     Raises Rejected("unsafe-address"), Rejected("unsafe-url").

@@ -42,7 +42,7 @@ _ID = re.compile(r"[!-\-/-~]{1,256}").fullmatch  # visible ASCII without the dot
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """An endpoint's key. `private` signs; without it (a `whpk_` key) it can only verify. Its repr shows nothing."""
 
     version: str  # "v1" (HMAC-SHA256) or "v1a" (ed25519)
@@ -68,7 +68,7 @@ class Key:
         return True
 
 
-def parse_key(text: str) -> Key:
+def parse_key(text: str) -> SigningKey:
     """A key as people write it: `whsec_…`, `whsk_…`, `whpk_…`, or base64 without a prefix, which means `whsec_`.
 
     Missing padding is forgiven. Raises Rejected("bad-secret"); the secret is never in the sentence.
@@ -83,16 +83,16 @@ def parse_key(text: str) -> Key:
     if not raw:
         raise Rejected("bad-secret", "The secret is empty.")
     if prefix in ("", "whsec"):
-        return Key("v1", raw)
+        return SigningKey("v1", raw)
     if len(raw) not in (SEED_BYTES, 2 * SEED_BYTES) or (prefix == "whpk" and len(raw) != SEED_BYTES):
         raise Rejected("bad-secret", f"An ed25519 key has {SEED_BYTES} bytes.")
     if prefix == "whpk":
-        return Key("v1a", b"", raw)
+        return SigningKey("v1a", b"", raw)
     seed = raw[:SEED_BYTES]
-    return Key("v1a", seed, Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())
+    return SigningKey("v1a", seed, Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())
 
 
-def signing_key(text: str) -> Key:
+def signing_key(text: str) -> SigningKey:
     """As `parse_key`, for an endpoint: a private key of the lengths that the specification asks for."""
     key = parse_key(text)
     if not key.private:
@@ -111,7 +111,7 @@ def secret_text(random: bytes) -> str:
     return "whsec_" + base64.b64encode(random).decode()
 
 
-def headers(keys: Sequence[Key], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+def headers(keys: Sequence[SigningKey], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """The three headers of one try. Several keys, while one replaces another, give several signatures.
 
     Raises Rejected("bad-webhook-id") for an id with a dot or anything else that a header cannot hold.
@@ -125,7 +125,7 @@ def headers(keys: Sequence[Key], id: str, timestamp_s: int, body: bytes) -> dict
     return {ID: id, TIMESTAMP: str(timestamp_s), SIGNATURE: signatures}
 
 
-def verify(keys: Iterable[Key], received: Mapping[str, str], body: bytes, now_s: int) -> None:
+def verify(keys: Iterable[SigningKey], received: Mapping[str, str], body: bytes, now_s: int) -> None:
     """What a receiver has to do with a message. Header names in any case. Raises Rejected("bad-signature")."""
     lower = {name.lower(): value for name, value in received.items()}
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not lower.get(name)]

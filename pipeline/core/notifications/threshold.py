@@ -29,7 +29,7 @@ from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import NEVER_S, Interval
 
 ThresholdType = Literal["balance_value", "usage_percentage", "usage_value"]
-State = Literal["fired", "resolved"]
+AlertState = Literal["fired", "resolved"]
 Rearm = Literal["period", "resolved"]
 ALIASES: dict[str, ThresholdType] = {"PERCENT": "usage_percentage", "NUMBER": "usage_value"}
 TYPES: tuple[ThresholdType, ...] = ("balance_value", "usage_percentage", "usage_value")
@@ -102,7 +102,7 @@ def met(thresholds: Iterable[Threshold], level: Level) -> Met:
     return Met([one for _, _, one in sorted(usage)], sorted(balance, key=lambda one: -one.value))
 
 
-class Told(msgspec.Struct, array_like=True, frozen=True):
+class Firing(msgspec.Struct, array_like=True, frozen=True):
     """A fact that was told. key: with the ids of rule and entitlement it names the alert for ever.
 
     passed: ids of lower thresholds that were crossed at once with it. position: of the record that made it be told.
@@ -110,7 +110,7 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
 
     position: int
     since_s: int
-    state: State
+    state: AlertState
     threshold: str  # id
     passed: list[str] = []
     times: int = 0  # how often it was told before in this period: only with rearm="resolved"
@@ -120,21 +120,21 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
         return f"{self.since_s}/{self.threshold}/{self.times}/{self.state}"
 
 
-class Marks(msgspec.Struct, array_like=True, frozen=True):
+class FiredThresholds(msgspec.Struct, array_like=True, frozen=True):
     """What one rule has told of one entitlement, in the usage period that began at `since_s` and the one before."""
 
     since_s: int
-    told: list[Told] = []
+    firings: list[Firing] = []
 
 
 def judge(
-    marks: Marks | None,
+    fired: FiredThresholds | None,
     thresholds: Sequence[Threshold],
     levels: Sequence[tuple[int, Level]],
     position: int,
     rearm: Rearm = "period",
     first: int | None = None,
-) -> tuple[Marks | None, list[Told]]:
+) -> tuple[FiredThresholds | None, list[Firing]]:
     """Decide what the record at `position` makes fire or resolve, and the marks after it.
 
     A record that was judged before changes nothing and gives the same facts.
@@ -170,38 +170,43 @@ def judge(
     []
     """
     first = position if first is None else first
-    earlier = [] if marks is None else marks.told
-    if any(told.position >= position for told in earlier):
-        return marks, [told for told in earlier if told.position == position]
-    new: list[Told] = []
+    earlier = [] if fired is None else fired.firings
+    if any(firings.position >= position for firings in earlier):
+        return fired, [firings for firings in earlier if firings.position == position]
+    new: list[Firing] = []
     for since_s, level in levels:
-        if marks is not None and since_s < marks.since_s:
+        if fired is not None and since_s < fired.since_s:
             continue  # a period that ended long ago
-        if marks is not None and since_s > marks.since_s:
-            ended = _resolve(marks, set(), position)
+        if fired is not None and since_s > fired.since_s:
+            ended = _resolve(fired, set(), position)
             new += ended
-            kept = [one for one in marks.told if one.since_s == marks.since_s or one.position >= first]
-            marks = Marks(since_s, [*kept, *ended])
-        found = _news(marks or Marks(since_s), thresholds, level, since_s, position, rearm)
+            kept = [one for one in fired.firings if one.since_s == fired.since_s or one.position >= first]
+            fired = FiredThresholds(since_s, [*kept, *ended])
+        found = _news(fired or FiredThresholds(since_s), thresholds, level, since_s, position, rearm)
         new += found
-        marks = Marks(since_s, [*(marks.told if marks else []), *found])
-    return marks, new
+        fired = FiredThresholds(since_s, [*(fired.firings if fired else []), *found])
+    return fired, new
 
 
-def close(marks: Marks, position: int) -> tuple[Marks, list[Told]]:
+def close(fired: FiredThresholds, position: int) -> tuple[FiredThresholds, list[Firing]]:
     """As `judge`, for an entitlement that has ended: what is still told as met is told as resolved."""
-    if any(told.position >= position for told in marks.told):
-        return marks, [told for told in marks.told if told.position == position]
-    ended = _resolve(marks, set(), position)
-    return Marks(marks.since_s, [*marks.told, *ended]), ended
+    if any(firings.position >= position for firings in fired.firings):
+        return fired, [firings for firings in fired.firings if firings.position == position]
+    ended = _resolve(fired, set(), position)
+    return FiredThresholds(fired.since_s, [*fired.firings, *ended]), ended
 
 
 def _news(
-    marks: Marks, thresholds: Sequence[Threshold], level: Level, since_s: int, position: int, rearm: Rearm
-) -> list[Told]:
+    fired: FiredThresholds,
+    thresholds: Sequence[Threshold],
+    level: Level,
+    since_s: int,
+    position: int,
+    rearm: Rearm,
+) -> list[Firing]:
     now = met(thresholds, level)
-    found = _resolve(marks, {one.id for one in [*now.usage, *now.balance]}, position)
-    states = _states(marks)
+    found = _resolve(fired, {one.id for one in [*now.usage, *now.balance]}, position)
+    states = _states(fired)
     for kind in now:
         new = []
         for threshold in kind:
@@ -211,26 +216,28 @@ def _news(
         if new:
             last = states.get(new[-1])
             times = 0 if last is None else last.times + 1
-            found.append(Told(position, since_s, "fired", new[-1], new[:-1], times))
+            found.append(Firing(position, since_s, "fired", new[-1], new[:-1], times))
     return found
 
 
-def _states(marks: Marks) -> dict[str, Told]:
+def _states(fired: FiredThresholds) -> dict[str, Firing]:
     """By id of the threshold: what was told of it last in this period, be it alone or passed with another."""
-    states: dict[str, Told] = {}
-    for told in marks.told:
-        if told.since_s == marks.since_s:
-            for id in (*told.passed, told.threshold):
-                states[id] = told
+    states: dict[str, Firing] = {}
+    for firings in fired.firings:
+        if firings.since_s == fired.since_s:
+            for id in (*firings.passed, firings.threshold):
+                states[id] = firings
     return states
 
 
-def _resolve(marks: Marks, met_: set[str], position: int) -> list[Told]:
+def _resolve(fired: FiredThresholds, met_: set[str], position: int) -> list[Firing]:
     """The alerts that are over: neither their threshold nor one that passed with it is met any more."""
-    over: dict[str, Told] = {}
-    for told in _states(marks).values():
-        if told.state == "fired" and not met_.intersection((*told.passed, told.threshold)):
-            over[told.key] = Told(position, told.since_s, "resolved", told.threshold, told.passed, told.times)
+    over: dict[str, Firing] = {}
+    for firings in _states(fired).values():
+        if firings.state == "fired" and not met_.intersection((*firings.passed, firings.threshold)):
+            over[firings.key] = Firing(
+                position, firings.since_s, "resolved", firings.threshold, firings.passed, firings.times
+            )
     return list(over.values())
 
 
@@ -279,10 +286,10 @@ def volume(state: Volume | None, change: int, limit: int, position: int) -> tupl
     return Volume(number.text(total), position, position if crosses else state.fired_at), crosses
 
 
-class Warned(msgspec.Struct, array_like=True, frozen=True):
+class WarnedGrants(msgspec.Struct, array_like=True, frozen=True):
     """The grants of which a rule has told that they end soon: id -> position. Those that have ended are let go."""
 
-    told: dict[str, int] = {}
+    firings: dict[str, int] = {}
 
 
 class Lead(NamedTuple):
@@ -301,29 +308,29 @@ class Lead(NamedTuple):
 
 
 def expiring(
-    state: Warned | None,
+    state: WarnedGrants | None,
     grants: Iterable[Grant],
     balances: Mapping[str, int],
     now_s: int,
     lead: Lead,
     position: int,
     first: int | None = None,
-) -> tuple[Warned, list[str]]:
+) -> tuple[WarnedGrants, list[str]]:
     """Grants that end within `lead` and still hold something, each told once; the state after it.
 
     balances: of active grants, as in a Standing. A record read again gives the same ids. first: as for `judge`.
     """
     first = position if first is None else first
-    told = {} if state is None else state.told
+    firings = {} if state is None else state.firings
     ending = [grant for grant in grants if grant.ends_at_s < NEVER_S]
     known = {grant.id for grant in ending if now_s < lead.over_s(grant)}
-    kept = {id: at for id, at in told.items() if id in known or at >= first}
+    kept = {id: at for id, at in firings.items() if id in known or at >= first}
     if not any(at >= position for at in kept.values()):
         for grant in ending:
             soon = grant.active(now_s) and lead.begins_s(grant) <= now_s
             if soon and balances.get(grant.id, 0) > 0 and grant.id not in kept:
                 kept[grant.id] = position
-    return Warned(kept), sorted(id for id, at in kept.items() if at == position)
+    return WarnedGrants(kept), sorted(id for id, at in kept.items() if at == position)
 
 
 def next_warning_s(grants: Iterable[Grant], now_s: int, lead: Lead) -> int:

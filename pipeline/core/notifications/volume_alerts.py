@@ -34,15 +34,15 @@ from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
-from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
 VOLUME, PARTS, GONE = b"v", b"w", b"x"
 SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 SWEPT_ROWS = 2_000  # of a kind, at once
 AHEAD_S = 2 * DAY_S  # events may lie so far in the future
-Body = Mapping[str, object]
-Customer = Callable[[str, str], Body | None]  # namespace, id -> its body
+RuleDefinition = Mapping[str, object]
+Customer = Callable[[str, str], RuleDefinition | None]  # namespace, id -> its body
 
 _at = struct.Struct(">cI")
 _seconds = struct.Struct(">Q")
@@ -50,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
+class VolumeRow(msgspec.Struct, array_like=True, frozen=True):
     """A window's volume; of one that has crossed, what was told: the value, its subject, the event (source, id).
 
     customer_at: the customer's `updatedAt` as of the newest record in it.
@@ -63,14 +63,14 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     customer_at: str = ""
 
 
-_row = msgspec.msgpack.Decoder(Row).decode
+_row = msgspec.msgpack.Decoder(VolumeRow).decode
 _parts = msgspec.msgpack.Decoder(dict[bytes, tuple[int, str]]).decode
 
 
-class Watch(NamedTuple):
+class VolumeWatch(NamedTuple):
     """A rule, compiled. customers: None for all. made_s: windows that ended by then are not its."""
 
-    body: Body
+    body: RuleDefinition
     id: str
     size: time_window.Size
     limit: int
@@ -101,8 +101,8 @@ class VolumeRules:
     """The rules of this type that are on, by the meter that they watch."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], Watch] = {}  # namespace, id
-        self._of_meter: dict[tuple[str, str], list[Watch]] = {}  # namespace, slug
+        self._rules: dict[tuple[str, str], VolumeWatch] = {}  # namespace, id
+        self._of_meter: dict[tuple[str, str], list[VolumeWatch]] = {}  # namespace, slug
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
         """Takes what was read from `control`."""
@@ -121,16 +121,16 @@ class VolumeRules:
             for (namespace, _), watch in sorted(self._rules.items(), key=lambda one: one[0]):
                 self._of_meter.setdefault((namespace, str(watch.body["meterSlug"])), []).append(watch)
 
-    def of(self, namespace: str, meter: str) -> Sequence[Watch]:
+    def of(self, namespace: str, meter: str) -> Sequence[VolumeWatch]:
         """The rules about a meter (slug), by id."""
         return self._of_meter.get((namespace, meter), ())
 
 
-def watch_of(body: Body) -> Watch:
+def watch_of(body: RuleDefinition) -> VolumeWatch:
     """A rule of type VOLUME as it stands on the log."""
     customers = cast(list[str] | None, body.get("customers"))
     group_by = cast(Mapping[str, str], body.get("groupBy") or {})
-    return Watch(
+    return VolumeWatch(
         body,
         str(body["id"]),
         cast(time_window.Size, body["windowSize"]),
@@ -144,9 +144,9 @@ def watch_of(body: Body) -> Watch:
 class _Group(NamedTuple):
     """What a record brings to one window of a rule and customer. customer: its id; holder: its body."""
 
-    watch: Watch
+    watch: VolumeWatch
     customer: str
-    holder: Body | None
+    holder: RuleDefinition | None
     start_s: int
     end_s: int
     windows: list[Window]
@@ -169,7 +169,7 @@ class _Group(NamedTuple):
         """When the customer was changed last, be it in another member than its zone."""
         return "" if self.holder is None else str(self.holder["updatedAt"])
 
-    def is_doubtful(self, row: Row | None) -> bool:
+    def is_doubtful(self, row: VolumeRow | None) -> bool:
         """Whether usage of its minutes may have been taken for a window of another zone since `row` was kept."""
         if row is not None:
             return row.customer_at != self.customer_at()
@@ -177,8 +177,8 @@ class _Group(NamedTuple):
         return changed_s + AHEAD_S >= self.start_s
 
 
-def tell_volumes(
-    table: Table,
+def evaluate_volumes(
+    table: KeyedBytes,
     windows: Iterable[CustomerWindow],
     rules: VolumeRules,
     customers: Customer,
@@ -202,15 +202,15 @@ def tell_volumes(
             if usage.start_s >= gone_s and end_s > watch.made_s:
                 group = _Group(watch, customer, holder, start_s, end_s, [])
                 groups.setdefault((watch.id, customer, start_s), group).windows.append(usage)
-    found = (_tell(table, group, gone_s or 0, position, at_ms) for group in groups.values())
+    found = (_evaluate(table, group, gone_s or 0, position, at_ms) for group in groups.values())
     return [alert for alert in found if alert is not None]
 
 
-def _zone(holder: Body | None) -> str:
+def _zone(holder: RuleDefinition | None) -> str:
     return str((holder or {}).get("timeZone") or zones.UTC)
 
 
-def _tell(table: Table, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
+def _evaluate(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
     (stored,) = table.get_many([group.row_key()])
     row = None if stored is None else _row(stored)
     if row is None or position > row.volume.position:
@@ -222,20 +222,22 @@ def _tell(table: Table, group: _Group, gone_s: int, position: int, at_ms: int) -
         if crosses:
             lacking = group.watch.limit - number.exact(before.total)
             usage, event = _crossing(brought or [(group.windows[-1], 0)], lacking)
-            row = Row(volume, volume.total, usage.subject, event)
-        row = msgspec.structs.replace(row or Row(volume), volume=volume, customer_at=group.customer_at())
+            row = VolumeRow(volume, volume.total, usage.subject, event)
+        row = msgspec.structs.replace(
+            row or VolumeRow(volume), volume=volume, customer_at=group.customer_at()
+        )
         if brought or crosses:
             table.put(group.row_key(), _encode(row))
     return _alert(group, row, at_ms) if row.volume.fired_at == position else None
 
 
-def _kept(table: Table, group: _Group) -> int:
+def _kept(table: KeyedBytes, group: _Group) -> int:
     """The sum of what is kept of the window's minutes, in atto."""
     rows = (_parts(value) for value in table.get_many(group.parts_keys()) if value is not None)
     return sum(number.exact(value) for parts in rows for _, value in parts.values())
 
 
-def _take(table: Table, group: _Group) -> tuple[list[tuple[Window, int]], int]:
+def _take(table: KeyedBytes, group: _Group) -> tuple[list[tuple[Window, int]], int]:
     """Counts the windows; gives those that changed something, each with its change, and the change in all."""
     minutes = sorted({usage.start_s for usage in group.windows})
     stored = table.get_many([group.parts_key(minute_s) for minute_s in minutes])
@@ -275,7 +277,7 @@ def _crossing(brought: Sequence[tuple[Window, int]], room: int) -> tuple[Window,
     return last, last.events[-1][:2] if last.events else None
 
 
-def _alert(group: _Group, row: Row, at_ms: int) -> Alert:
+def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
     watch, customer, namespace = group.watch, group.customer, group.windows[0].namespace
     from_, to = _text(group.start_s), _text(group.end_s)
     id = ulid.make(at_ms, _json((namespace, watch.id, customer, group.start_s)).decode())
@@ -305,7 +307,7 @@ def _alert(group: _Group, row: Row, at_ms: int) -> Alert:
     )
 
 
-def sweep(table: ScannedTable, now_s: int) -> bool:
+def sweep(table: ScannedBytes, now_s: int) -> bool:
     """Lets some of what can no longer change go; whether nothing was left to go. Only committed rows are found."""
     gone_s = (now_s - KEEP_S) // HOUR_S * HOUR_S
     if gone_s <= 0:
@@ -318,12 +320,12 @@ def sweep(table: ScannedTable, now_s: int) -> bool:
     return not old
 
 
-def _old(table: ScannedTable, kind: bytes, gone_s: int) -> list[bytes]:
+def _old(table: ScannedBytes, kind: bytes, gone_s: int) -> list[bytes]:
     end = _at.pack(kind, gone_s // MINUTE_S)
     return [key for key, _ in table.scan(kind, SWEPT_ROWS) if key[:1] == kind and key < end]
 
 
-def _gone_s(table: Table) -> int:
+def _gone_s(table: KeyedBytes) -> int:
     (stored,) = table.get_many([GONE])
     return 0 if stored is None else int(_seconds.unpack(stored)[0])
 

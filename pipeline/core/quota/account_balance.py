@@ -6,8 +6,8 @@ Owns: that record, of each kind of entitlement. Does not own: the balance itself
 
 from __future__ import annotations
 
-from pipeline.core.quota.accounts import Account, Body
-from pipeline.core.quota.balance_result import Standing
+from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.records import Balance
@@ -15,7 +15,9 @@ from pipeline.records import Balance
 NEVER_MS = 0  # in a Balance
 
 
-def no_access(account: Account, entitlement: Body | None, position: int, now_s: int, next_s: int) -> Balance:
+def no_access(
+    account: Account, entitlement: DefinitionBody | None, position: int, now_s: int, next_s: int
+) -> Balance:
     """The balance of an entitlement that is not in force, or of none.
 
     Args:
@@ -39,7 +41,9 @@ def no_access(account: Account, entitlement: Body | None, position: int, now_s: 
     )
 
 
-def of_plain(account: Account, entitlement: Body, position: int, now_s: int, next_s: int) -> Balance:
+def of_plain(
+    account: Account, entitlement: DefinitionBody, position: int, now_s: int, next_s: int
+) -> Balance:
     """The balance of a static or boolean entitlement that is in force. Arguments as of `no_access`."""
     found = no_access(account, entitlement, position, now_s, next_s)
     if entitlement["type"] == "static":
@@ -50,7 +54,7 @@ def of_plain(account: Account, entitlement: Body, position: int, now_s: int, nex
 
 
 def of_metered(
-    account: Account, standing: Standing, position: int, next_s: int, received_at_ms: int
+    account: Account, status: BalanceStatus, position: int, next_s: int, received_at_ms: int
 ) -> Balance:
     """The balance of a metered entitlement. received_at_ms: when its newest usage was received; else as `no_access`."""
     namespace, customer, feature = account.name
@@ -58,17 +62,17 @@ def of_metered(
         namespace=namespace,
         customer=customer,
         feature=feature,
-        entitlement=standing.entitlement,
+        entitlement=status.entitlement,
         type="metered",
         revision=position,
-        has_access=standing.has_access,
-        at_ms=standing.at_s * 1000,
+        has_access=status.has_access,
+        at_ms=status.at_s * 1000,
         next_at_ms=NEVER_MS if next_s == NEVER_S else next_s * 1000,
-        balance=number.text(standing.balance),
-        usage=number.text(standing.usage),
-        overage=number.text(standing.overage),
-        total_available=number.text(standing.total_available),
-        period_from_ms=standing.since_s * 1000,
-        period_to_ms=standing.until_s * 1000,
+        balance=number.text(status.balance),
+        usage=number.text(status.usage),
+        overage=number.text(status.overage),
+        total_available=number.text(status.total_available),
+        period_from_ms=status.since_s * 1000,
+        period_to_ms=status.until_s * 1000,
         received_at_ms=received_at_ms,
     )

@@ -20,7 +20,7 @@ import msgspec
 from pipeline.core.quota.terms import Counted
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Window
 
 R = TypeVar("R")
@@ -36,7 +36,7 @@ PART_BYTES = 8
 encode = msgspec.msgpack.Encoder().encode
 
 
-class Change(NamedTuple):
+class UsageChange(NamedTuple):
     """One window of a minute as it is now. part: what tells it from other windows of the minute, at most 16 bytes.
 
     value: atto, absolute; of UNIQUE_COUNT nothing, its new `members` (16 bytes each) count. revision: a newer one wins.
@@ -52,10 +52,10 @@ class Change(NamedTuple):
     cause: str = ""
 
 
-def change_of(window: Window) -> Change:
+def change_of(window: Window) -> UsageChange:
     """A window of `usage` as a change; its cause is the window's subject."""
     identity = encode((window.meter_id, window.subject, sorted(window.dimensions.items()), window.part))
-    return Change(
+    return UsageChange(
         part=blake2b(identity, digest_size=PART_BYTES).digest(),
         minute_s=window.start_s,
         value=number.exact(window.value),
@@ -66,7 +66,7 @@ def change_of(window: Window) -> Change:
     )
 
 
-class Moved(NamedTuple):
+class UsageMoved(NamedTuple):
     """What a change did to the usage of a minute; for LATEST the difference to the value before."""
 
     minute_s: int
@@ -100,7 +100,7 @@ _hour_row = msgspec.msgpack.Decoder(HourRow).decode
 _firsts = msgspec.msgpack.Decoder(list[int]).decode
 
 
-class Usage(NamedTuple):
+class UsageSum(NamedTuple):
     """Usage of a span. order: of LATEST; empty where nothing was counted."""
 
     value: int
@@ -110,7 +110,7 @@ class Usage(NamedTuple):
 class UsageRows:
     """The rows of one account. `since_s`: rows before it have gone, and are not made again; a whole hour."""
 
-    def __init__(self, table: Table, account: bytes, aggregation: Counted, since_s: int) -> None:
+    def __init__(self, table: KeyedBytes, account: bytes, aggregation: Counted, since_s: int) -> None:
         self._table = table
         self._account = account
         self._latest = aggregation == "LATEST"
@@ -119,7 +119,7 @@ class UsageRows:
 
     # -- what windows change ------------------------------------------------------------------------------------
 
-    def record(self, changes: Iterable[Change], schedule: Schedule) -> list[Moved]:
+    def record(self, changes: Iterable[UsageChange], schedule: Schedule) -> list[UsageMoved]:
         """Takes the windows, and gives what moved, minute by minute. Windows before `since_s` are left out."""
         taken = [change for change in changes if change.minute_s >= self.since_s]
         if not taken:
@@ -142,7 +142,7 @@ class UsageRows:
             for minute_s, difference in self._record_members(members, schedule):
                 _add(moved, minute_s, difference)
         self._write(rows, moved)
-        return [Moved(minute_s, change) for minute_s, change in sorted(moved.items())]
+        return [UsageMoved(minute_s, change) for minute_s, change in sorted(moved.items())]
 
     def _write(self, rows: dict[int, MinuteRow], moved: dict[int, int]) -> None:
         rows = {**rows, **self._minutes(sorted(set(moved) - set(rows)))}
@@ -232,7 +232,7 @@ class UsageRows:
 
     # -- sums ---------------------------------------------------------------------------------------------------
 
-    def between(self, from_s: int, to_s: int) -> Usage:
+    def between(self, from_s: int, to_s: int) -> UsageSum:
         """Usage of the minutes in [from_s, to_s)."""
         total, order = 0, ""
         for start_s, hour in self._existing(from_s, to_s):
@@ -246,7 +246,7 @@ class UsageRows:
                     total += number.exact(row.value)
                 elif row.order > order:
                     total, order = number.exact(row.value), row.order
-        return Usage(total, order)
+        return UsageSum(total, order)
 
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
         """The minute in [from_s, to_s) since which usage has been at or above `available`; from_s if it never was."""
@@ -271,10 +271,10 @@ class UsageRows:
                     since_s = minute_s
         return from_s if since_s is None else since_s
 
-    def minute(self, minute_s: int) -> Usage:
+    def minute(self, minute_s: int) -> UsageSum:
         """Usage of one minute."""
         (row,) = self._minutes([minute_s]).values()
-        return Usage(number.exact(row.value), row.order)
+        return UsageSum(number.exact(row.value), row.order)
 
     # -- going --------------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class UsageRows:
         return [(start_s, hour) for start_s, hour in hours.items() if hour.minutes or hour.entries]
 
 
-def _take(row: MinuteRow, change: Change) -> int:
+def _take(row: MinuteRow, change: UsageChange) -> int:
     """Puts a window of SUM or COUNT into its row, and gives the difference."""
     before = row.parts.get(change.part)
     if before is not None and before[0] >= change.revision:

@@ -24,12 +24,12 @@ from pipeline.core.values.filters import Filter, filter_string, matches
 from pipeline.records import Definition
 
 ACCOUNT = b"a"
-Name = tuple[str, str, str]  # namespace, customer, feature
-Body = Mapping[str, object]
+AccountName = tuple[str, str, str]  # namespace, customer, feature
+DefinitionBody = Mapping[str, object]
 _encode = msgspec.json.Encoder().encode
 
 
-def account_key(name: Name) -> bytes:
+def account_key(name: AccountName) -> bytes:
     """The 17 bytes by which the state knows an account; its usage and balance are in a `ledger`."""
     return ACCOUNT + blake2b(_encode(name), digest_size=16).digest()
 
@@ -38,14 +38,14 @@ def account_key(name: Name) -> bytes:
 class Account:
     """entitlements, grants: bodies by id; revision: the newest of all of these. spans: of entitlements, by id."""
 
-    name: Name
+    name: AccountName
     key: bytes
-    entitlements: dict[str, Body] = field(default_factory=dict)
+    entitlements: dict[str, DefinitionBody] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    grants: dict[str, dict[str, Body]] = field(default_factory=dict)  # by entitlement
+    grants: dict[str, dict[str, DefinitionBody]] = field(default_factory=dict)  # by entitlement
     revision: int = 0
 
-    def current(self, now_s: int) -> Body | None:
+    def current(self, now_s: int) -> DefinitionBody | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
         begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
         return self.entitlements[max(begun)[2]] if begun else None
@@ -81,10 +81,10 @@ class Accounts:
     """All accounts, followed change by change. Not thread-safe: `update` and the rest take turns."""
 
     def __init__(self) -> None:
-        self._accounts: dict[Name, Account] = {}
+        self._accounts: dict[AccountName, Account] = {}
         self._by_key: dict[bytes, Account] = {}
         self._of_customer: dict[tuple[str, str], dict[str, Account]] = {}  # by feature
-        self._entitlement: dict[str, Name] = {}
+        self._entitlement: dict[str, AccountName] = {}
         self._orphans: dict[str, dict[str, Definition]] = {}  # grants read before their entitlement
         self._uses: dict[str, Use] = {}  # by feature id
         self._meters: dict[tuple[str, str], Meter] = {}
@@ -95,9 +95,9 @@ class Accounts:
 
     # -- following ----------------------------------------------------------------------------------------------
 
-    def update(self, changes: Mapping[str, Definition | None]) -> set[Name]:
+    def update(self, changes: Mapping[str, Definition | None]) -> set[AccountName]:
         """Takes what was read from `control`; gives the accounts that it touches."""
-        touched: set[Name] = set()
+        touched: set[AccountName] = set()
         for definition in changes.values():
             if definition is None:
                 continue
@@ -113,7 +113,7 @@ class Accounts:
                 touched |= self._take_attribution(definition)
         return touched
 
-    def _take_entitlement(self, definition: Definition) -> set[Name]:
+    def _take_entitlement(self, definition: Definition) -> set[AccountName]:
         body = definition.body
         if body is None:
             return set()
@@ -131,7 +131,7 @@ class Accounts:
             self._take_grant(grant)
         return {name}
 
-    def _take_grant(self, definition: Definition) -> set[Name]:
+    def _take_grant(self, definition: Definition) -> set[AccountName]:
         body = definition.body
         if body is None:
             return set()
@@ -145,7 +145,7 @@ class Accounts:
         account.revision = max(account.revision, definition.revision)
         return {name}
 
-    def _take_feature(self, body: Body) -> None:
+    def _take_feature(self, body: DefinitionBody) -> None:
         slug = body.get("meterSlug")
         if not isinstance(slug, str):
             return
@@ -158,7 +158,7 @@ class Accounts:
             slug, tuple((name, filter_string(name, one)) for name, one in filters)
         )
 
-    def _take_meter(self, definition: Definition) -> set[Name]:
+    def _take_meter(self, definition: Definition) -> set[AccountName]:
         meter = meter_of(definition)
         if meter is None:
             return set()
@@ -174,8 +174,8 @@ class Accounts:
         uses = (self.use(one) for one in account.entitlements.values())
         return account.name[0] == meter[0] and any(use is not None and use.meter == meter[1] for use in uses)
 
-    def _take_attribution(self, definition: Definition) -> set[Name]:
-        touched: set[Name] = set()
+    def _take_attribution(self, definition: Definition) -> set[AccountName]:
+        touched: set[AccountName] = set()
         for holding in read_holders(definition):
             if holding.customer:
                 place = (definition.namespace, holding.customer)
@@ -185,21 +185,21 @@ class Accounts:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    def get(self, name: Name) -> Account | None:
+    def get(self, name: AccountName) -> Account | None:
         return self._accounts.get(name)
 
     def by_key(self, key: bytes) -> Account | None:
         """The account whose state begins with `key`."""
         return self._by_key.get(key)
 
-    def names(self) -> list[Name]:
+    def names(self) -> list[AccountName]:
         return list(self._accounts)
 
     def of(self, namespace: str, customer: str) -> Iterable[Account]:
         """The accounts of a customer."""
         return self._of_customer.get((namespace, customer), {}).values()
 
-    def use(self, entitlement: Body) -> Use | None:
+    def use(self, entitlement: DefinitionBody) -> Use | None:
         """The usage that an entitlement's feature stands for."""
         return self._uses.get(str(entitlement["featureId"]))
 
@@ -207,7 +207,7 @@ class Accounts:
         """The newest meter of the slug, deleted or not: what it counted stays counted."""
         return self._meters.get((namespace, slug))
 
-    def ledger(self, account: Account, entitlement: Body) -> bytes:
+    def balance_key(self, account: Account, entitlement: DefinitionBody) -> bytes:
         """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
 
         A feature whose key another had before, and a meter whose slug another had, begin anew.
@@ -221,7 +221,7 @@ class Accounts:
         """Every subject that the customer held at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
 
-    def terms(self, account: Account, entitlement: Body) -> Terms | None:
+    def terms(self, account: Account, entitlement: DefinitionBody) -> Terms | None:
         """The terms of a metered entitlement of the account; None for others."""
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)

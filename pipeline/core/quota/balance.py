@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 from pipeline.core.quota import burndown
 from pipeline.core.quota import terms as terms_
-from pipeline.core.quota.account_usage import Change, Moved, UsageRows
-from pipeline.core.quota.balance_result import Correction, Outcome, ResetDone, Standing
+from pipeline.core.quota.account_usage import UsageChange, UsageMoved, UsageRows
+from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus, Correction, ResetDone
 from pipeline.core.quota.balance_state import (
-    Head,
+    BalanceHead,
     Trail,
     decode_head,
     decode_trail,
@@ -33,7 +33,7 @@ from pipeline.core.quota.burndown import Segment, Snapshot
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
-from pipeline.core.values.table import Table
+from pipeline.core.values.table import KeyedBytes
 from pipeline.errors import Broken
 
 KEEP_S = (
@@ -47,14 +47,14 @@ HEAD, TRAIL_KEY = b"b", b"t"
 
 
 def move(
-    table: Table,
+    table: KeyedBytes,
     account: bytes,
     terms: Terms,
     now_s: int,
-    changes: Sequence[Change] = (),
+    changes: Sequence[UsageChange] = (),
     position: int = -1,
     keep_s: int = KEEP_S,
-) -> Outcome:
+) -> BalanceOutcome:
     """Bring an account to `now_s` under `terms`, with the changes of the record at `position`, each in its minute.
 
     A record at or before the last one taken changes nothing. Other terms than before are counted anew.
@@ -85,8 +85,8 @@ def move(
     >>> grants = (Grant("a", 10 * unit, day_s, expires_at_s=day_s + HOUR_S), Grant("b", 10 * unit, day_s + HOUR_S))
     >>> terms = Terms("e", 1, "SUM", Schedule(day_s, Recurrence(Interval(1, 0), day_s)), grants)
     >>> for position, (minute, value) in enumerate([(61, 4), (1, 6), (2, 6)]):
-    ...     change = Change(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
-    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).standing
+    ...     change = UsageChange(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
+    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).status
     ...     print({id: left // unit for id, left in found.balances.items()})
     {'b': 6}
     {'b': 6}
@@ -100,19 +100,19 @@ def move(
         cause = machine.take(changes, now_s)
         machine.head.position = position
     machine.advance(now_s)
-    standing = machine.standing()
+    status = machine.status()
     machine.store()
-    return Outcome(standing, machine.resets, machine.corrections, cause)
+    return BalanceOutcome(status, machine.resets, machine.corrections, cause)
 
 
-def read(table: Table, account: bytes, terms: Terms) -> Standing | None:
+def read(table: KeyedBytes, account: bytes, terms: Terms) -> BalanceStatus | None:
     """The standing as last moved, under the same terms; None if there is none of this entitlement."""
     machine = _Machine(table, account, terms, KEEP_S)
     same = machine.find() and machine.head.entitlement == terms.entitlement
-    return machine.standing() if same else None
+    return machine.status() if same else None
 
 
-def forget(table: Table, account: bytes, terms: Terms) -> None:
+def forget(table: KeyedBytes, account: bytes, terms: Terms) -> None:
     """Removes all that is kept of an account."""
     machine = _Machine(table, account, terms, KEEP_S)
     if machine.find():
@@ -125,11 +125,11 @@ def forget(table: Table, account: bytes, terms: Terms) -> None:
 class _Machine:
     """One move of one account."""
 
-    head: Head
+    head: BalanceHead
     before: Snapshot  # of head.before
     rows: UsageRows
 
-    def __init__(self, table: Table, account: bytes, terms: Terms, keep_s: int) -> None:
+    def __init__(self, table: KeyedBytes, account: bytes, terms: Terms, keep_s: int) -> None:
         self._table = table
         self._account = account
         self._terms = terms
@@ -180,7 +180,7 @@ class _Machine:
         """The head of an entitlement that was not here before; usage of the account that is kept counts for it."""
         terms = self._terms
         snapshot = terms_.begin(terms)
-        self.head = Head(
+        self.head = BalanceHead(
             terms.entitlement, terms.revision, position, now_s, keep(snapshot), 0,
             ahead=ahead, schedule=schedule_digest(terms.schedule),
         )  # fmt: skip
@@ -288,7 +288,7 @@ class _Machine:
 
     # -- usage --------------------------------------------------------------------------------------------------
 
-    def take(self, changes: Sequence[Change], now_s: int) -> str:
+    def take(self, changes: Sequence[UsageChange], now_s: int) -> str:
         """Counts the changes; gives the cause of the newest that moved something. Those after head.now_s wait."""
         head, base_s = self.head, self._base_s(min(change.minute_s for change in changes))
         lost = [change for change in changes if change.minute_s < base_s]
@@ -323,7 +323,7 @@ class _Machine:
         if self.before.since_s != self._since_s:
             self.head.late, self.head.late_count, self._since_s = "0", 0, self.before.since_s
 
-    def _count_moved(self, moved: Sequence[Moved]) -> None:
+    def _count_moved(self, moved: Sequence[UsageMoved]) -> None:
         head, start_s = self.head, self._terms.schedule.start_s
         ahead = {one.minute_s for one in moved if one.minute_s > head.now_s}
         if ahead:
@@ -339,7 +339,7 @@ class _Machine:
             self._doubt(one)
             self._count(one.minute_s, one.change)
 
-    def _doubt(self, one: Moved) -> None:
+    def _doubt(self, one: UsageMoved) -> None:
         """Whether the moment of exhaustion may have changed: then it is looked for again."""
         head = self.head
         if self._terms.latest:
@@ -389,14 +389,14 @@ class _Machine:
 
     # -- what it comes to ---------------------------------------------------------------------------------------
 
-    def standing(self) -> Standing:
+    def status(self) -> BalanceStatus:
         """The balance as of head.now_s."""
         head, terms = self.head, self._terms
         segment, after = self._step()
         self._tidy_late()
         if after.exhausted_at_s == NEVER_S:
             head.exhausted_at_s = NEVER_S
-        return Standing(
+        return BalanceStatus(
             entitlement=terms.entitlement,
             revision=terms.revision,
             position=head.position,

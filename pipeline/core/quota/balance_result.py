@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Standing(NamedTuple):
+class BalanceStatus(NamedTuple):
     """A balance as of the minute `at_s`. Amounts are atto; balances: of active grants by id.
 
     overage is never shown below zero. since_s, until_s: the usage period. next_at_s: the next instant at which
@@ -59,10 +59,10 @@ class Correction(NamedTuple):
     counted: bool
 
 
-class Outcome(NamedTuple):
+class BalanceOutcome(NamedTuple):
     """standing: afterwards. resets: done since, oldest first. cause: of the newest change that moved something."""
 
-    standing: Standing
+    status: BalanceStatus
     resets: list[ResetDone]
     corrections: list[Correction]
     cause: str

@@ -31,7 +31,7 @@ class KeptSnapshot(msgspec.Struct, array_like=True):
     exhausted_at_s: int = NEVER_S
 
 
-class Head(msgspec.Struct, array_like=True):
+class BalanceHead(msgspec.Struct, array_like=True):
     """One account's balance as of minute `now_s`, which has counted in full.
 
     before: the state at the start of the phase; phase_to_s: its end; period_to_s: the usage period's.
@@ -66,7 +66,7 @@ class Trail(msgspec.Struct, array_like=True):
     snapshots: list[KeptSnapshot] = []
 
 
-decode_head = msgspec.msgpack.Decoder(Head).decode
+decode_head = msgspec.msgpack.Decoder(BalanceHead).decode
 decode_trail = msgspec.msgpack.Decoder(Trail).decode
 
 

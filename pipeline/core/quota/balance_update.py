@@ -6,7 +6,7 @@ step (notifications.account_step).
 
 In the state, beside what balance keeps (under `Accounts.ledger`), by `accounts.account_key`:
     n + account   when it is due next, seconds (u64)
-    s + account   the usage from before that is in: `seed_mark`
+    s + account   the usage from before that is in: `seed_key`
     l + account   the entitlement (id) that it has come to: time goes on, and never back to the one before
     c + position of a clock record (u64) + account   nothing: it was due then. Kept until the next records are in
 """
@@ -20,12 +20,12 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.core.quota import account_balance, balance
-from pipeline.core.quota.account_usage import Change, change_of
-from pipeline.core.quota.accounts import Account, Accounts, Body
-from pipeline.core.quota.balance_result import Outcome, Standing
+from pipeline.core.quota.account_usage import UsageChange, change_of
+from pipeline.core.quota.accounts import Account, Accounts, DefinitionBody
+from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
-from pipeline.core.values.table import ScannedTable, Table
+from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Balance, CustomerWindow, Window
 
 DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"
@@ -34,18 +34,18 @@ _seconds = struct.Struct(">Q")
 _encode = msgspec.json.Encoder().encode
 
 
-class Moved(NamedTuple):
+class BalanceMoved(NamedTuple):
     """An account after a record. windows: what came, in order.
 
     before, outcome, terms: of a metered entitlement that is in force.
     """
 
     account: Account
-    entitlement: Body | None
+    entitlement: DefinitionBody | None
     balance: Balance
     next_s: int
-    before: Standing | None = None
-    outcome: Outcome | None = None
+    before: BalanceStatus | None = None
+    outcome: BalanceOutcome | None = None
     windows: Sequence[Window] = ()
     terms: Terms | None = None
 
@@ -71,7 +71,7 @@ def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> 
     return meter is not None and meter.meter_id == window.meter_id
 
 
-def change(window: Window) -> Change:
+def change(window: Window) -> UsageChange:
     """What a window is to a balance; its cause is the newest event in it."""
     last = window.events[-1] if window.events else None
     return change_of(window)._replace(cause="" if last is None else _encode(last[:2]).decode())
@@ -80,33 +80,33 @@ def change(window: Window) -> Change:
 def move(
     accounts: Accounts,
     account: Account,
-    table: Table,
+    table: KeyedBytes,
     now_s: int,
     position: int,
     windows: Sequence[Window] = (),
-) -> Moved:
+) -> BalanceMoved:
     """The account at `now_s`, with the windows of the record at `position` in its balance."""
     entitlement, now_s = _come_to(account, table, now_s)
     next_s = account.next_change_s(now_s)
     received_at_ms = max((window.received_at_ms for window in windows), default=0)
     if entitlement is None or not account.in_force(str(entitlement["id"]), now_s):
         nothing = account_balance.no_access(account, entitlement, position, now_s, next_s)
-        return Moved(account, entitlement, nothing, next_s)
+        return BalanceMoved(account, entitlement, nothing, next_s)
     terms = accounts.terms(account, entitlement)
     if terms is None:
         access = account_balance.of_plain(account, entitlement, position, now_s, next_s)
-        return Moved(account, entitlement, access, next_s)
-    ledger = accounts.ledger(account, entitlement)
-    before = balance.read(table, ledger, terms)
+        return BalanceMoved(account, entitlement, access, next_s)
+    balance_key = accounts.balance_key(account, entitlement)
+    before = balance.read(table, balance_key, terms)
     changes = [change(window) for window in windows]
-    outcome = balance.move(table, ledger, terms, now_s, changes, position)
-    standing = outcome.standing
-    next_s = min(next_s, standing.next_at_s)
-    published = account_balance.of_metered(account, standing, position, next_s, received_at_ms)
-    return Moved(account, entitlement, published, next_s, before, outcome, windows, terms)
+    outcome = balance.move(table, balance_key, terms, now_s, changes, position)
+    status = outcome.status
+    next_s = min(next_s, status.next_at_s)
+    published = account_balance.of_metered(account, status, position, next_s, received_at_ms)
+    return BalanceMoved(account, entitlement, published, next_s, before, outcome, windows, terms)
 
 
-def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, int]:
+def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[DefinitionBody | None, int]:
     """The entitlement at `now_s`, or the one that the account has come to, at its beginning, if that is later."""
     entitlement = account.current(now_s)
     if entitlement is None or len(account.entitlements) == 1:
@@ -121,13 +121,13 @@ def _come_to(account: Account, table: Table, now_s: int) -> tuple[Body | None, i
     return entitlement, now_s
 
 
-def due_at_s(table: Table, account: Account) -> int:
+def due_at_s(table: KeyedBytes, account: Account) -> int:
     """When the account is due by the state; NEVER_S if never."""
     (stored,) = table.get_many([DUE + account.key])
     return NEVER_S if stored is None else int(_seconds.unpack(stored)[0])
 
 
-def keep_due(table: Table, account: Account, next_s: int) -> None:
+def keep_due(table: KeyedBytes, account: Account, next_s: int) -> None:
     """Keeps when the account is due."""
     if next_s == due_at_s(table, account):
         return
@@ -143,13 +143,13 @@ def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
     return key[len(DUE) :], int(_seconds.unpack(value)[0])
 
 
-def called(table: ScannedTable, position: int) -> list[bytes]:
+def called(table: ScannedBytes, position: int) -> list[bytes]:
     """The accounts (keys) that the clock record at `position` found due when it was taken before."""
     start = CALLED + _seconds.pack(position)
     return [key[len(start) :] for key, _ in table.scan(start, MOST_CALLED) if key.startswith(start)]
 
 
-def keep_called(table: ScannedTable, position: int, accounts: Iterable[bytes], first: int) -> None:
+def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], first: int) -> None:
     """Keeps which accounts the record at `position` found due. Records before `first` will not be read again."""
     for account in accounts:
         table.put(CALLED + _seconds.pack(position) + account, b"")
@@ -160,7 +160,7 @@ def keep_called(table: ScannedTable, position: int, accounts: Iterable[bytes], f
         table.delete(key)
 
 
-def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:
+def seed_key(accounts: Accounts, account: Account, entitlement: DefinitionBody) -> str:
     """Names the usage from before that an entitlement needs; another entitlement, meter or subject: another name."""
     subjects = accounts.subjects(account.name[0], account.name[1])
     use = accounts.use(entitlement)
@@ -169,12 +169,12 @@ def seed_mark(accounts: Accounts, account: Account, entitlement: Body) -> str:
     return f"{entitlement['id']}/{meter_id}/{max(subjects.values(), default=0)}"
 
 
-def is_seeded(table: Table, account: Account, mark: str) -> bool:
+def is_seeded(table: KeyedBytes, account: Account, mark: str) -> bool:
     """Whether the usage of this mark is in."""
     (stored,) = table.get_many([SEEDED + account.key])
     return stored == mark.encode()
 
 
-def keep_seeded(table: Table, account: Account, mark: str) -> None:
+def keep_seeded(table: KeyedBytes, account: Account, mark: str) -> None:
     """Says that the usage of this mark is in."""
     table.put(SEEDED + account.key, mark.encode())

@@ -17,7 +17,7 @@ from pipeline.core.quota.grant import Grant, burn_order
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.errors import Broken
 
-Usage = Callable[[int, int], int]  # of [from_s, to_s); UNIQUE_COUNT: members new in the usage period
+UsageBetween = Callable[[int, int], int]  # of [from_s, to_s); UNIQUE_COUNT: members new in the usage period
 Crossing = Callable[[int, int, int], int]  # minute in [from_s, to_s) in which usage reaches an amount
 Reason = Literal["", "usageReset", "rollover"]
 
@@ -213,7 +213,7 @@ def run(
     grants: Iterable[Grant],
     before: Snapshot,
     until_s: int,
-    usage: Usage,
+    usage: UsageBetween,
     resets: Iterable[tuple[int, bool]] = (),
     latest: bool = False,
     crossing: Crossing | None = None,
@@ -249,7 +249,7 @@ def _phases(
     order: Sequence[Grant],
     before: Snapshot,
     end_s: int,
-    usage: Usage,
+    usage: UsageBetween,
     latest: bool,
     crossing: Crossing | None,
     segments: list[Segment],

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from pipeline.core.definitions.body import Minute, Wanted, seconds_of
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader, Minute, seconds_of
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota import grant as grant_
@@ -54,37 +54,37 @@ _OURS = (
 )  # fmt: skip
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """entitlement.create. 409 where one of this customer and feature key would be in force at the same time."""
-    return _create(wish, wish.body, replaces=None)
+    return _create(context, context.body, replaces=None)
 
 
-def override(wish: Wish) -> Outcome:
+def override(context: CommandContext) -> Decided:
     """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
-    sent = Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject", "entitlement"))
-    old = _find(wish, sent)
-    if not entitlement_lookup.in_force(old, wish.at_ms // 1000):
+    sent = BodyReader(ENTITLEMENT, context.body, ("id", "customerId", "subject", "entitlement"))
+    old = _find(context, sent)
+    if not entitlement_lookup.in_force(old, context.at_ms // 1000):
         sent.refuse("only an entitlement that is active can be overridden")
     new = {"customerId": old["customerId"], **(sent.nested("entitlement") or {})}
-    return _create(wish, new, replaces=old)
+    return _create(context, new, replaces=old)
 
 
-def delete(wish: Wish) -> Outcome:
+def delete(context: CommandContext) -> Decided:
     """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
-    old = _find(wish, Wanted(ENTITLEMENT, wish.body, ("id", "customerId", "subject")))
-    gone = {**old, "deletedAt": wish.now, "updatedAt": wish.now}
-    return Outcome([Change(ENTITLEMENT, str(old["id"]), gone)], gone)
+    old = _find(context, BodyReader(ENTITLEMENT, context.body, ("id", "customerId", "subject")))
+    gone = {**old, "deletedAt": context.now, "updatedAt": context.now}
+    return Decided([DefinitionChange(ENTITLEMENT, str(old["id"]), gone)], gone)
 
 
-def reset(wish: Wish) -> Outcome:
+def reset(context: CommandContext) -> Decided:
     """entitlement.reset {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?}: a new usage period begins."""
     members = ("id", "customerId", "subject", "effectiveAt", "retainAnchor", "preserveOverage")
-    sent = Wanted(ENTITLEMENT, wish.body, members)
-    old, now_s = _find(wish, sent), calendar.floor_minute(wish.at_ms // 1000)
+    sent = BodyReader(ENTITLEMENT, context.body, members)
+    old, now_s = _find(context, sent), calendar.floor_minute(context.at_ms // 1000)
     if old["type"] != "metered":
         sent.refuse("only metered entitlements can be reset")
     wanted_ms, (anchor, zone) = sent.instant_ms("effectiveAt"), entitlement_lookup.anchor(old)
-    if wanted_ms is not None and wanted_ms > wish.at_ms:
+    if wanted_ms is not None and wanted_ms > context.at_ms:
         sent.refuse("reset time cannot be in the future")
     at_s, offset = sent.minute("effectiveAt") or Minute(now_s, zone)
     schedule = entitlement_lookup.schedule_of(old)
@@ -103,8 +103,8 @@ def reset(wish: Wish) -> Outcome:
         "anchor": anchor if sent.flag("retainAnchor") else zones.text_of(at_s, offset),
         "preserveOverage": old["preserveOverageAtReset"] if preserve is None else preserve,
     }
-    body = {**old, "resets": [*cast(list[object], old["resets"]), done], "updatedAt": wish.now}
-    return Outcome([Change(ENTITLEMENT, str(old["id"]), body)], body)
+    body = {**old, "resets": [*cast(list[object], old["resets"]), done], "updatedAt": context.now}
+    return Decided([DefinitionChange(ENTITLEMENT, str(old["id"]), body)], body)
 
 
 def terms_of(
@@ -136,27 +136,29 @@ def grace_s(text: str) -> int:
     return interval.days * DAY_S + interval.seconds
 
 
-def _find(wish: Wish, sent: Wanted) -> Body:
-    customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
+def _find(context: CommandContext, sent: BodyReader) -> Body:
+    customer = entitlement_lookup.holder_id(context.index, context.namespace, sent)
     return entitlement_lookup.find(
-        wish.catalog, wish.namespace, sent.required("id", 256), wish.at_ms // 1000, customer
+        context.index, context.namespace, sent.required("id", 256), context.at_ms // 1000, customer
     )
 
 
-def _holder(wish: Wish, sent_body: Mapping[str, object]) -> str | None:
+def _holder(context: CommandContext, sent_body: Mapping[str, object]) -> str | None:
     """Whom a new one is for: before all else, since nothing is said of what is nobody's."""
     named = {name: sent_body[name] for name in _HOLDER if name in sent_body}
-    return entitlement_lookup.holder_id(wish.catalog, wish.namespace, Wanted(ENTITLEMENT, named, _HOLDER))
+    return entitlement_lookup.holder_id(
+        context.index, context.namespace, BodyReader(ENTITLEMENT, named, _HOLDER)
+    )
 
 
-def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) -> Outcome:
-    holder = _holder(wish, sent_body)
+def _create(context: CommandContext, sent_body: Mapping[str, object], replaces: Body | None) -> Decided:
+    holder = _holder(context, sent_body)
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
-    sent = Wanted(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
-    now_s = calendar.floor_minute(wish.at_ms // 1000)
-    id, feature = wish.id(), _feature(wish, sent)
+    sent = BodyReader(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
+    now_s = calendar.floor_minute(context.at_ms // 1000)
+    id, feature = context.id(), _feature(context, sent)
     starts, active_to_s = sent.minute("activeFrom") or Minute(now_s, zones.UTC), sent.minute_s("activeTo")
     if starts.at_s < now_s:
         sent.refuse("activeFrom must not be in the past")
@@ -172,36 +174,38 @@ def _create(wish: Wish, sent_body: Mapping[str, object], replaces: Body | None) 
         "activeTo": None if active_to_s is None else zones.text_of(active_to_s),
         "metadata": sent.metadata(),
     }
-    grants: list[Change] = []
+    grants: list[DefinitionChange] = []
     if kind == "static":
         body["config"] = _config(sent)
     elif kind == "metered":
-        _check_meter(wish, sent, feature)
-        body |= _metered(sent, starts, entitlement_lookup.zone_name(wish.catalog, wish.namespace, body))
-        grants = _grants(wish, sent, body)
+        _check_meter(context, sent, feature)
+        body |= _metered(sent, starts, entitlement_lookup.zone_name(context.index, context.namespace, body))
+        grants = _grants(context, sent, body)
     body = {name: value for name, value in body.items() if value is not None}
-    body |= {"createdAt": wish.now, "updatedAt": wish.now}
-    changes = _ended(wish, sent, replaces, body)
-    _check_free(wish, body, replaces)
-    return Outcome([*changes, Change(ENTITLEMENT, id, body), *grants], body)
+    body |= {"createdAt": context.now, "updatedAt": context.now}
+    changes = _ended(context, sent, replaces, body)
+    _check_free(context, body, replaces)
+    return Decided([*changes, DefinitionChange(ENTITLEMENT, id, body), *grants], body)
 
 
-def _ended(wish: Wish, sent: Wanted, replaces: Body | None, body: Body) -> list[Change]:
+def _ended(
+    context: CommandContext, sent: BodyReader, replaces: Body | None, body: Body
+) -> list[DefinitionChange]:
     """The entitlement that the new one supersedes."""
     if replaces is None:
         return []
     if (body["featureKey"], body["customerId"]) != (replaces["featureKey"], replaces["customerId"]):
         sent.refuse("an entitlement can only be overridden by one of the same customer and feature")
-    ended = {**replaces, "activeTo": body["activeFrom"], "updatedAt": wish.now}
-    return [Change(ENTITLEMENT, str(replaces["id"]), ended)]
+    ended = {**replaces, "activeTo": body["activeFrom"], "updatedAt": context.now}
+    return [DefinitionChange(ENTITLEMENT, str(replaces["id"]), ended)]
 
 
-def _feature(wish: Wish, sent: Wanted) -> Body:
+def _feature(context: CommandContext, sent: BodyReader) -> Body:
     key, id = sent.text("featureKey", 256), sent.text("featureId", 256)
     if key is None and id is None:
         sent.refuse("either featureKey or featureId is required")
-    wanted = wish.catalog.one(wish.namespace, FEATURE_KEY, key) if key is not None else id
-    body = wish.catalog.body(wish.namespace, FEATURE, wanted) if wanted is not None else None
+    wanted = context.index.one(context.namespace, FEATURE_KEY, key) if key is not None else id
+    body = context.index.body(context.namespace, FEATURE, wanted) if wanted is not None else None
     if body is None or (id is not None and body["id"] != id):
         raise Rejected("not-found", f"feature not found: {key or id}")
     if "archivedAt" in body:
@@ -209,9 +213,9 @@ def _feature(wish: Wish, sent: Wanted) -> Body:
     return body
 
 
-def _check_free(wish: Wish, body: Body, replaces: Body | None) -> None:
+def _check_free(context: CommandContext, body: Body, replaces: Body | None) -> None:
     start_s, end_s = entitlement_lookup.span(body)
-    for other in entitlement_lookup.of_customer(wish.catalog, wish.namespace, str(body["customerId"])):
+    for other in entitlement_lookup.of_customer(context.index, context.namespace, str(body["customerId"])):
         if other["featureKey"] != body["featureKey"]:
             continue
         other_start_s, other_end_s = entitlement_lookup.span(other)
@@ -225,7 +229,7 @@ def _check_free(wish: Wish, body: Body, replaces: Body | None) -> None:
             )
 
 
-def _config(sent: Wanted) -> str:
+def _config(sent: BodyReader) -> str:
     config = sent.text("config", MAX_CONFIG, multiline=True)
     if config is None:
         sent.refuse("config is required for static entitlements")
@@ -236,9 +240,9 @@ def _config(sent: Wanted) -> str:
     return config
 
 
-def _check_meter(wish: Wish, sent: Wanted, feature: Body) -> None:
+def _check_meter(context: CommandContext, sent: BodyReader, feature: Body) -> None:
     slug = feature.get("meterSlug")
-    meter = wish.catalog.body(wish.namespace, METER, str(slug)) if slug is not None else None
+    meter = context.index.body(context.namespace, METER, str(slug)) if slug is not None else None
     if meter is None:
         sent.refuse(f"feature {feature['key']} has no meter: a metered entitlement needs one")
     if meter["aggregation"] not in COUNTED:
@@ -247,7 +251,7 @@ def _check_meter(wish: Wish, sent: Wanted, feature: Body) -> None:
         )
 
 
-def _metered(sent: Wanted, starts: Minute, zone: str | None) -> Body:
+def _metered(sent: BodyReader, starts: Minute, zone: str | None) -> Body:
     """The members of a metered entitlement. zone: the customer's."""
     recurrence, usage_period = _usage_period(sent, starts, zone)
     amount, priority = _issue(sent)
@@ -267,12 +271,12 @@ def _metered(sent: Wanted, starts: Minute, zone: str | None) -> Body:
     }
 
 
-def _usage_period(sent: Wanted, starts: Minute, zone: str | None) -> tuple[Recurrence, Body]:
+def _usage_period(sent: BodyReader, starts: Minute, zone: str | None) -> tuple[Recurrence, Body]:
     nested = sent.nested("usagePeriod")
     if nested is None:
         sent.refuse("usagePeriod is required for metered entitlements")
     members = ("interval", "anchor", "timeZone", "intervalISO")
-    parts = Wanted(ENTITLEMENT, nested, members, inside="usagePeriod")
+    parts = BodyReader(ENTITLEMENT, nested, members, inside="usagePeriod")
     interval = parts.recurring()
     if interval is None:
         sent.refuse("usagePeriod must have an interval")
@@ -284,7 +288,7 @@ def _usage_period(sent: Wanted, starts: Minute, zone: str | None) -> tuple[Recur
     return Recurrence(interval, anchor.at_s, zone or anchor.zone), body
 
 
-def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> int:
+def _measured_from_s(sent: BodyReader, recurrence: Recurrence, starts_at_s: int) -> int:
     wanted = sent.text("measureUsageFrom", 64)
     if wanted is None or wanted == "NOW":
         return starts_at_s
@@ -301,7 +305,7 @@ def _measured_from_s(sent: Wanted, recurrence: Recurrence, starts_at_s: int) -> 
     return from_s
 
 
-def _issue(sent: Wanted) -> tuple[int | None, int]:
+def _issue(sent: BodyReader) -> tuple[int | None, int]:
     amount, priority = (
         sent.at_least_zero("issueAfterReset"),
         sent.integer("issueAfterResetPriority", 1, MAX_PRIORITY),
@@ -310,14 +314,14 @@ def _issue(sent: Wanted) -> tuple[int | None, int]:
     if nested is not None:
         if amount is not None:
             sent.refuse("only one of issue and issueAfterReset can be set")
-        parts = Wanted(ENTITLEMENT, nested, ("amount", "priority"), inside="issue")
+        parts = BodyReader(ENTITLEMENT, nested, ("amount", "priority"), inside="issue")
         amount, priority = parts.at_least_zero("amount"), parts.integer("priority", 1, MAX_PRIORITY)
     if amount is None and priority is not None:
         sent.refuse("issueAfterReset is required when issueAfterResetPriority is set")
     return amount, priority or 1
 
 
-def _grace(sent: Wanted) -> str | None:
+def _grace(sent: BodyReader) -> str | None:
     text = sent.text("gracePeriod", 64)
     if text is None:
         return None
@@ -328,7 +332,7 @@ def _grace(sent: Wanted) -> str | None:
     return text
 
 
-def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
+def _grants(context: CommandContext, sent: BodyReader, body: Body) -> list[DefinitionChange]:
     """The grants that come with the entitlement: what is issued after each reset, and those sent along."""
     changes = []
     from_s = seconds_of(body, "measureUsageFrom") or 0
@@ -337,14 +341,14 @@ def _grants(wish: Wish, sent: Wanted, body: Body) -> list[Change]:
             "amount": amount, "priority": body["issueAfterResetPriority"], "effectiveAt": zones.text_of(from_s),
             "minRolloverAmount": amount, "maxRolloverAmount": amount,
         }  # fmt: skip
-        issue = grant_.define(wish, Wanted(GRANT, issued, grant_.MEMBERS), body, wish.id(1), from_s)
-        changes.append(Change(GRANT, wish.id(1), {**issue, "issuedAfterReset": True}))
+        issue = grant_.define(context, BodyReader(GRANT, issued, grant_.MEMBERS), body, context.id(1), from_s)
+        changes.append(DefinitionChange(GRANT, context.id(1), {**issue, "issuedAfterReset": True}))
     first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
     schedule = entitlement_lookup.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        sent_grant = Wanted(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
-        made = grant_.define(wish, sent_grant, body, wish.id(place), first_s)
+        sent_grant = BodyReader(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
+        made = grant_.define(context, sent_grant, body, context.id(place), first_s)
         if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
-        changes.append(Change(GRANT, wish.id(place), made))
+        changes.append(DefinitionChange(GRANT, context.id(place), made))
     return changes

@@ -13,17 +13,19 @@ from typing import Any
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.quota.grant import grant_of
-from pipeline.core.quota.history import History, Row, Span
+from pipeline.core.quota.history import History, HistoryRow, HistorySegment
 from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
 from pipeline.core.values.zone import text_of
 
-Body = Mapping[str, Any]
-Json = dict[str, Any]
+StoredJson = Mapping[str, Any]
+EntitlementJson = dict[str, Any]
 _HIDDEN = ("resets", "subscriptionId")
 
 
-def entitlement_json(body: Body, now_s: int, customer: Body | None, subject: str | None = None) -> Json:
+def entitlement_json(
+    body: StoredJson, now_s: int, customer: StoredJson | None, subject: str | None = None
+) -> EntitlementJson:
     """customer: whose it is, for its key. subject: under which it was asked for, as v1 does."""
     shown = {name: value for name, value in body.items() if name not in _HIDDEN and value is not None}
     shown["subjectKey"] = subject or _first_subject(customer)
@@ -34,20 +36,20 @@ def entitlement_json(body: Body, now_s: int, customer: Body | None, subject: str
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _first_subject(customer: Body | None) -> str | None:
+def _first_subject(customer: StoredJson | None) -> str | None:
     if customer is None:
         return None
     keys = (customer.get("usageAttribution") or {}).get("subjectKeys") or []
     return str(keys[0]) if keys else customer.get("key")
 
 
-def _metered(body: Body, now_s: int) -> Json:
+def _metered(body: StoredJson, now_s: int) -> EntitlementJson:
     schedule = entitlement_lookup.schedule_of(body)
     first_s, end_s = entitlement_lookup.span(body)
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
     anchor, _ = entitlement_lookup.anchor(body)
-    found: Json = {
+    found: EntitlementJson = {
         "usagePeriod": _recurring({**body["usagePeriod"], "anchor": anchor}),
         "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
         "lastReset": text_of(since_s),
@@ -58,7 +60,7 @@ def _metered(body: Body, now_s: int) -> Json:
     return found
 
 
-def grant_json(body: Body, now_s: int) -> Json:
+def grant_json(body: StoredJson, now_s: int) -> EntitlementJson:
     """A grant, with when it is filled next."""
     shown = dict(body) | {
         name: plain(body[name]) for name in ("amount", "minRolloverAmount", "maxRolloverAmount")
@@ -73,11 +75,11 @@ def grant_json(body: Body, now_s: int) -> Json:
     return shown
 
 
-def _recurring(body: Body) -> Json:
+def _recurring(body: StoredJson) -> EntitlementJson:
     return {**body, "intervalISO": calendar.iso(calendar.parse(body["interval"]))}
 
 
-def history_json(history: History) -> Json:
+def history_json(history: History) -> EntitlementJson:
     """Both lists."""
     return {
         "windowedHistory": [_row(row) for row in history.windowed],
@@ -85,7 +87,7 @@ def history_json(history: History) -> Json:
     }
 
 
-def _row(row: Row) -> Json:
+def _row(row: HistoryRow) -> EntitlementJson:
     return {
         "period": _period(row.from_s, row.to_s),
         "usage": amount(row.usage),
@@ -94,7 +96,7 @@ def _row(row: Row) -> Json:
     }
 
 
-def _span(span: Span) -> Json:
+def _span(span: HistorySegment) -> EntitlementJson:
     return {
         "period": _period(span.from_s, span.to_s),
         "usage": amount(span.usage),
@@ -108,15 +110,15 @@ def _span(span: Span) -> Json:
     }
 
 
-def _period(from_s: int, to_s: int) -> Json:
+def _period(from_s: int, to_s: int) -> EntitlementJson:
     return {"from": timestamp.text_of(from_s * 1000), "to": timestamp.text_of(to_s * 1000)}
 
 
-def _late(late: int) -> Json:
+def _late(late: int) -> EntitlementJson:
     return {"late": amount(late)} if late else {}
 
 
-def snapshot_json(snapshot: Snapshot, has_access: bool) -> Json:
+def snapshot_json(snapshot: Snapshot, has_access: bool) -> EntitlementJson:
     """A value that was counted anew, as access shows live ones."""
     return {
         "hasAccess": has_access,

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core.definitions.body import Minute, Wanted, seconds_of, zone_of
-from pipeline.core.definitions.context import Body, Change, Outcome, Wish
+from pipeline.core.definitions.body import BodyReader, Minute, seconds_of, zone_of
+from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import GRANT
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.values import calendar, number, timestamp
@@ -126,43 +126,43 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
     return Recurrence(calendar.parse(body["interval"]), anchor_s, zone_of(body))
 
 
-def create(wish: Wish) -> Outcome:
+def create(context: CommandContext) -> Decided:
     """grant.create: to a metered entitlement, by its id or by customer and feature key."""
-    sent = Wanted(GRANT, wish.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
-    at_s = wish.at_ms // 1000
-    entitlement = _entitlement(wish, sent, at_s)
+    sent = BodyReader(GRANT, context.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
+    at_s = context.at_ms // 1000
+    entitlement = _entitlement(context, sent, at_s)
     schedule = entitlement_lookup.schedule_of(entitlement)
     now_s = max(
         calendar.floor_minute(at_s), schedule.start_s
     )  # one that is yet to begin has its first period
-    body = define(wish, sent, entitlement, wish.id(), at_s)
+    body = define(context, sent, entitlement, context.id(), at_s)
     if (seconds_of(body, "effectiveAt") or 0) < calendar.usage_period(schedule, now_s)[0]:
         sent.refuse("grant effective date is before the current usage period")
-    return Outcome([Change(GRANT, str(body["id"]), body)], body)
+    return Decided([DefinitionChange(GRANT, str(body["id"]), body)], body)
 
 
-def void(wish: Wish) -> Outcome:
+def void(context: CommandContext) -> Decided:
     """grant.void {id, at?}: from `at` on (now) it gives nothing; what it paid for stays paid."""
-    sent = Wanted(GRANT, wish.body, ("id", "at"))
-    id, at_s = sent.required("id", 64), wish.at_ms // 1000
-    body = wish.catalog.body(wish.namespace, GRANT, id)
+    sent = BodyReader(GRANT, context.body, ("id", "at"))
+    id, at_s = sent.required("id", 64), context.at_ms // 1000
+    body = context.index.body(context.namespace, GRANT, id)
     if body is None:
         raise Rejected("not-found", f"There is no grant with the id {id}.")
     if "voidedAt" in body:
         raise Rejected("grant-conflict", f"grant {id} is already voided")
-    entitlement = entitlement_lookup.find(wish.catalog, wish.namespace, str(body["entitlementId"]), at_s)
+    entitlement = entitlement_lookup.find(context.index, context.namespace, str(body["entitlementId"]), at_s)
     voided_at_ms = sent.instant_ms("at")
-    if voided_at_ms is not None and voided_at_ms > wish.at_ms:
+    if voided_at_ms is not None and voided_at_ms > context.at_ms:
         sent.refuse("grant cannot be voided in the future")
     voided_at_s = calendar.floor_minute(at_s if voided_at_ms is None else voided_at_ms // 1000)
     schedule = entitlement_lookup.schedule_of(entitlement)
     if voided_at_ms is not None and voided_at_s < calendar.usage_period(schedule, at_s)[0]:
         sent.refuse("grant cannot be voided before the current usage period")
-    voided = {**body, "voidedAt": zones.text_of(voided_at_s), "updatedAt": wish.now}
-    return Outcome([Change(GRANT, id, voided)], voided)
+    voided = {**body, "voidedAt": zones.text_of(voided_at_s), "updatedAt": context.now}
+    return Decided([DefinitionChange(GRANT, id, voided)], voided)
 
 
-def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> Body:
+def define(context: CommandContext, sent: BodyReader, entitlement: Body, id: str, at_s: int) -> Body:
     """The body of a new grant of `entitlement`. Raises Rejected `bad-grant`."""
     amount = sent.amount("amount")
     if amount is None or amount <= 0:
@@ -171,7 +171,7 @@ def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> B
     if most is not None and least > most:
         sent.refuse("grant minRolloverAmount must not be above maxRolloverAmount")
     effective = sent.minute("effectiveAt") or Minute(calendar.floor_minute(at_s), zones.UTC)
-    recurrence, zone = _recurrence(wish, sent, entitlement, effective)
+    recurrence, zone = _recurrence(context, sent, entitlement, effective)
     body: Body = {
         "id": id,
         "entitlementId": entitlement["id"],
@@ -182,18 +182,18 @@ def define(wish: Wish, sent: Wanted, entitlement: Body, id: str, at_s: int) -> B
         **recurrence,
         "minRolloverAmount": number.text(least),
         "maxRolloverAmount": number.text(most or 0),
-        "createdAt": wish.now,
-        "updatedAt": wish.now,
+        "createdAt": context.now,
+        "updatedAt": context.now,
     }
     if (metadata := sent.metadata()) is not None:
         body["metadata"] = metadata
     return body
 
 
-def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
-    customer = entitlement_lookup.holder_id(wish.catalog, wish.namespace, sent)
+def _entitlement(context: CommandContext, sent: BodyReader, at_s: int) -> Body:
+    customer = entitlement_lookup.holder_id(context.index, context.namespace, sent)
     wanted = sent.required("entitlementId", 256)
-    entitlement = entitlement_lookup.find(wish.catalog, wish.namespace, wanted, at_s, customer)
+    entitlement = entitlement_lookup.find(context.index, context.namespace, wanted, at_s, customer)
     if entitlement["type"] != "metered":
         sent.refuse("grants can only be given to metered entitlements")
     if at_s >= entitlement_lookup.span(entitlement)[1]:
@@ -201,11 +201,11 @@ def _entitlement(wish: Wish, sent: Wanted, at_s: int) -> Body:
     return entitlement
 
 
-def _expiration(sent: Wanted, effective_at_s: int, zone: str) -> Body:
+def _expiration(sent: BodyReader, effective_at_s: int, zone: str) -> Body:
     nested = sent.nested("expiration")
     if nested is None:
         return {}
-    parts = Wanted(GRANT, nested, ("duration", "count"), inside="expiration")
+    parts = BodyReader(GRANT, nested, ("duration", "count"), inside="expiration")
     duration, count = parts.one_of("duration", DURATIONS), parts.integer("count", 1, MAX_COUNT)
     if duration is None or count is None:
         sent.refuse("grant expiration must have duration and count")
@@ -216,14 +216,14 @@ def _expiration(sent: Wanted, effective_at_s: int, zone: str) -> Body:
 
 
 def _recurrence(
-    wish: Wish, sent: Wanted, entitlement: Body, effective: Minute
+    context: CommandContext, sent: BodyReader, entitlement: Body, effective: Minute
 ) -> tuple[dict[str, object], str | None]:
     """The recurrence that was sent, and the named zone in which the grant's calendar steps, if there is one."""
-    zone = entitlement_lookup.zone_name(wish.catalog, wish.namespace, entitlement)
+    zone = entitlement_lookup.zone_name(context.index, context.namespace, entitlement)
     nested = sent.nested("recurrence")
     if nested is None:
         return {}, zone
-    parts = Wanted(GRANT, nested, ("interval", "anchor", "timeZone", "intervalISO"), inside="recurrence")
+    parts = BodyReader(GRANT, nested, ("interval", "anchor", "timeZone", "intervalISO"), inside="recurrence")
     if parts.recurring() is None:
         sent.refuse("grant recurrence must have an interval")
     zone = parts.zone("timeZone") or zone

@@ -27,7 +27,7 @@ HistorySize = Literal["MINUTE", "HOUR", "DAY", "MONTH"]
 MAX_WINDOWS = 10_000
 
 
-class Row(NamedTuple):
+class HistoryRow(NamedTuple):
     """A window. late: the part of its usage that arrived late."""
 
     from_s: int
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     late: int
 
 
-class Span(NamedTuple):
+class HistorySegment(NamedTuple):
     """A segment inside the asked span, cut at its ends. late: the part of its usage that arrived late."""
 
     from_s: int
@@ -53,8 +53,8 @@ class Span(NamedTuple):
 
 
 class History(NamedTuple):
-    windowed: list[Row]
-    burndown: list[Span]
+    windowed: list[HistoryRow]
+    burndown: list[HistorySegment]
 
 
 class MinuteUsage:
@@ -169,7 +169,7 @@ def history(
     starts = [segment.from_s for segment in segments]
     counted = [one for one in late if one.counted]
     rows = [
-        Row(
+        HistoryRow(
             at_s,
             end_s,
             usage.between(at_s, end_s),
@@ -195,13 +195,13 @@ def _burnt_until(segment: Segment, usage: MinuteUsage, at_s: int) -> Burnt:
 
 def _cut(
     segment: Segment, usage: MinuteUsage, latest: bool, from_s: int, to_s: int, late: Sequence[Correction]
-) -> Span:
+) -> HistorySegment:
     used = usage.between(from_s, to_s)
     start = Burnt(dict(segment.balances_at_start), {}, segment.overage_at_start)
     if from_s > segment.from_s and not latest:
         start = _burnt_until(segment, usage, from_s)
     end = credit.burn(start.balances, start.overage + used)
-    return Span(
+    return HistorySegment(
         from_s,
         to_s,
         used,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from pipeline.core.quota.balance import LATE_S
 from pipeline.core.quota.balance_result import Correction
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.values import number
 from pipeline.records import LateUsage
 
 
-def late_usage(moved: Moved, at_ms: int) -> list[LateUsage]:
+def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
     """What the record that moved the account brought late. at_ms: the broker's time of the record."""
     if moved.outcome is None or moved.entitlement is None:
         return []
-    since_s = moved.outcome.standing.since_s
+    since_s = moved.outcome.status.since_s
     late = {
         window.start_s
         for window in moved.windows

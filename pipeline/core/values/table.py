@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Seen(Protocol):
+class KeyLookup(Protocol):
     """The part of a table that looks up keys."""
 
     def get_many(self, keys: list[bytes]) -> Sequence[bytes | None]:
@@ -17,7 +17,7 @@ class Seen(Protocol):
         ...
 
 
-class Table(Protocol):
+class KeyedBytes(Protocol):
     """Keyed bytes that are read and written."""
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
@@ -33,7 +33,7 @@ class Table(Protocol):
         ...
 
 
-class ScannedTable(Table, Protocol):
+class ScannedBytes(KeyedBytes, Protocol):
     """A table that can also be read in the order of its keys."""
 
     def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:

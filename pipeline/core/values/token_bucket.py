@@ -18,14 +18,14 @@ class Bucket(NamedTuple):
     at_us: int
 
 
-class Policy(NamedTuple):
+class BucketPolicy(NamedTuple):
     """`rate` tokens come in a second; a bucket holds `burst` of them."""
 
     rate: int
     burst: int
 
 
-class Standing(NamedTuple):
+class BucketStatus(NamedTuple):
     """What was decided. left: whole tokens. wait_us: until what was refused would be allowed, else 0."""
 
     allowed: bool
@@ -33,14 +33,14 @@ class Standing(NamedTuple):
     wait_us: int
 
 
-def take(bucket: Bucket | None, policy: Policy, cost: int, now_us: int) -> tuple[Bucket, Standing]:
+def take(bucket: Bucket | None, policy: BucketPolicy, cost: int, now_us: int) -> tuple[Bucket, BucketStatus]:
     """Take `cost` tokens, at most `burst`, or none. No bucket is a full one; time that runs backwards stands still.
 
-    >>> bucket, standing = take(None, Policy(rate=10, burst=20), 20, 0)
-    >>> standing
-    Standing(allowed=True, left=0, wait_us=0)
-    >>> take(bucket, Policy(rate=10, burst=20), 5, 100_000)[1]
-    Standing(allowed=False, left=1, wait_us=400000)
+    >>> bucket, status = take(None, BucketPolicy(rate=10, burst=20), 20, 0)
+    >>> status
+    BucketStatus(allowed=True, left=0, wait_us=0)
+    >>> take(bucket, BucketPolicy(rate=10, burst=20), 5, 100_000)[1]
+    BucketStatus(allowed=False, left=1, wait_us=400000)
     """
     full = policy.burst * MICRO
     if bucket is None:
@@ -50,5 +50,5 @@ def take(bucket: Bucket | None, policy: Policy, cost: int, now_us: int) -> tuple
     at_us = max(now_us, bucket.at_us)
     need = cost * MICRO
     if room >= need:
-        return Bucket(room - need, at_us), Standing(True, (room - need) // MICRO, 0)
-    return Bucket(room, at_us), Standing(False, room // MICRO, -((room - need) // policy.rate))
+        return Bucket(room - need, at_us), BucketStatus(True, (room - need) // MICRO, 0)
+    return Bucket(room, at_us), BucketStatus(False, room // MICRO, -((room - need) // policy.rate))

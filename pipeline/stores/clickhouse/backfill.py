@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.metering.backfill import Page, Stored, meter_of
+from pipeline.core.metering.backfill import BackfillEvent, BackfillPage, meter_of
 from pipeline.core.metering.meter import event_from_ns
 from pipeline.core.metering.usage_query import NS_PER_S
 from pipeline.errors import Unavailable
@@ -61,7 +61,7 @@ _EVENTS = (
 _MARKS = "SELECT count() FROM (SELECT DISTINCT topic, partition FROM marks WHERE mark = {mark:String})"
 
 Cursor = tuple[int, str, int, int]
-Bucket = tuple[int, int, int]  # number, events, bytes of their data
+TimeBucket = tuple[int, int, int]  # number, events, bytes of their data
 
 
 def landed(store: ClickHouse, mark: bytes) -> int:
@@ -69,14 +69,14 @@ def landed(store: ClickHouse, mark: bytes) -> int:
     return int(store.query(_MARKS, {"mark": mark.decode()})[0][0])
 
 
-def page(store: ClickHouse, work: Backfill) -> Page:
+def page(store: ClickHouse, work: Backfill) -> BackfillPage:
     """The next stored events of a step's shard. Raises Unavailable or Broken."""
     scope = _scope(work)
     cursor, span_s, total = work.cursor, work.span_s, work.events
     if cursor is None:
         first_s, total = _first(store, scope, scope["from_s"])
         if not total:
-            return Page([], None, span_s, 0)
+            return BackfillPage([], None, span_s, 0)
         cursor = (first_s, "", 0, 0)
     while cursor[0] <= _LAST_S:
         buckets = _sizes(store, scope, cursor, span_s)
@@ -84,7 +84,7 @@ def page(store: ClickHouse, work: Backfill) -> Page:
         if not buckets:
             first_s, left = _first(store, scope, cursor[0] + span_s)
             if not left:
-                return Page([], None, span_s, total)
+                return BackfillPage([], None, span_s, total)
             cursor = (first_s, "", 0, 0)
             continue
         fitting = _fitting(buckets)
@@ -98,7 +98,7 @@ def page(store: ClickHouse, work: Backfill) -> Page:
             return _crowded(store, scope, (cursor[0] + buckets[0][0], cursor), total)
         start_s = cursor[0] + buckets[0][0] * bucket_s
         cursor, span_s = (cursor if start_s == cursor[0] else (start_s, "", 0, 0)), bucket_s
-    return Page([], None, span_s, total)
+    return BackfillPage([], None, span_s, total)
 
 
 def _slice(
@@ -106,10 +106,10 @@ def _slice(
     scope: dict[str, Any],
     cursor: Cursor,
     span_s: int,
-    buckets: list[Bucket],
-    fitting: list[Bucket],
+    buckets: list[TimeBucket],
+    fitting: list[TimeBucket],
     total: int,
-) -> Page:
+) -> BackfillPage:
     """The events of whole buckets; the next span is of a size that makes about a page."""
     whole = len(fitting) == len(buckets)
     end_s = cursor[0] + (span_s if whole else (fitting[-1][0] + 1) * _bucket_s(span_s))
@@ -119,7 +119,7 @@ def _slice(
         raise Unavailable(f"ClickHouse holds {len(events)} events where it held {expected} a moment before")
     if not whole and len(fitting) < len(buckets) // 2:
         span_s = max(1, span_s // 2)
-    return Page([event for event, _ in events], (end_s, "", 0, 0), span_s, total)
+    return BackfillPage([event for event, _ in events], (end_s, "", 0, 0), span_s, total)
 
 
 def _scope(work: Backfill) -> dict[str, Any]:
@@ -146,17 +146,17 @@ def _bucket_s(span_s: int) -> int:
     return max(1, span_s // BUCKETS)
 
 
-def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int) -> list[Bucket]:
+def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int) -> list[TimeBucket]:
     """The buckets that hold events of the span that begins at the cursor's second."""
     parameters = _after(scope, cursor, cursor[0] + span_s - 1) | {"bucket_s": _bucket_s(span_s)}
     return [(int(a), int(b), int(c)) for a, b, c in store.query(_SIZES, parameters)]
 
 
-def _fitting(buckets: list[Bucket]) -> list[Bucket]:
+def _fitting(buckets: list[TimeBucket]) -> list[TimeBucket]:
     """The first buckets, as many as make no more than a page."""
     events = size = 0
 
-    def fits(bucket: Bucket) -> bool:
+    def fits(bucket: TimeBucket) -> bool:
         nonlocal events, size
         events, size = events + bucket[1], size + bucket[2]
         return events <= PAGE_EVENTS and size <= PAGE_BYTES
@@ -164,7 +164,7 @@ def _fitting(buckets: list[Bucket]) -> list[Bucket]:
     return list(takewhile(fits, buckets))
 
 
-def _crowded(store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor], total: int) -> Page:
+def _crowded(store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor], total: int) -> BackfillPage:
     """A part of the events of one second."""
     second, before = place
     cursor = before if before[0] == second else (second, "", 0, 0)
@@ -176,12 +176,12 @@ def _crowded(store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor]
             break
         number += 1
     events = _events(store, scope, cursor, second, number)
-    return Page([event for event, _ in events], events[-1][1], 1, total)
+    return BackfillPage([event for event, _ in events], events[-1][1], 1, total)
 
 
 def _events(
     store: ClickHouse, scope: dict[str, Any], cursor: Cursor, last_s: int, limit: int
-) -> list[tuple[Stored, Cursor]]:
+) -> list[tuple[BackfillEvent, Cursor]]:
     rows = store.query(_EVENTS, _after(scope, cursor, last_s) | {"limit": limit})
     return [_stored(row) for row in rows]
 
@@ -192,13 +192,13 @@ def _after(scope: dict[str, Any], cursor: Cursor, last_s: int) -> dict[str, Para
     return {**scope, **behind, "last_s": min(last_s, _LAST_S)}
 
 
-def _stored(row: tuple[Any, ...]) -> tuple[Stored, Cursor]:
+def _stored(row: tuple[Any, ...]) -> tuple[BackfillEvent, Cursor]:
     attributes, data, at_s = row[:10], row[10], row[-1]
     fate, reason, meters, revision, decided, before, backfilled, backfilled_rules, rules, *refused = row[
         11:-1
     ]
     event = Event(*[*attributes, msgspec.Raw(data.encode())])
-    stored = Stored(
+    stored = BackfillEvent(
         event,
         fate,
         reason,

@@ -83,9 +83,9 @@ class StoredEvent(NamedTuple):
         return [*(CountedBy(slug, None, self.rules) for slug in live), *(CountedBy(*one) for one in later)]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> EventPosition:
         """Where a page that ends with this event ends."""
-        return Place(self.time_ns, self.topic, self.partition, self.offset)
+        return EventPosition(self.time_ns, self.topic, self.partition, self.offset)
 
 
 class CountedBy(NamedTuple):
@@ -100,7 +100,7 @@ class CountedBy(NamedTuple):
     rules: int
 
 
-class Place(NamedTuple):
+class EventPosition(NamedTuple):
     """A place in the order of events: by time, then by position."""
 
     time_ns: int
@@ -123,7 +123,7 @@ class EventFilter:
     received_at: Filter = ALL
     counted_by: Sequence[MeterName] | None = None
     refused: RefusedFilter | None = None
-    after: Place | None = None
+    after: EventPosition | None = None
     limit: int = 100
 
 
@@ -166,7 +166,7 @@ def _event(row: tuple[Any, ...]) -> StoredEvent:
     return StoredEvent._make([*members, refused_of(ids, slugs, reasons, details)])
 
 
-def _after(place: Place) -> dict[str, Any]:
+def _after(place: EventPosition) -> dict[str, Any]:
     return {
         "after_ns": place.time_ns,
         "after_s": min(max(place.time_ns // NS_PER_S, 0), END_S + 15),  # the last second of a DateTime

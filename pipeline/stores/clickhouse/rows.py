@@ -18,8 +18,8 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Event, Refused, Settled, Window
 
-Columns = dict[str, list[Any]]
-Headers = Sequence[tuple[str, bytes | None]]
+ColumnLists = dict[str, list[Any]]
+RejectHeaders = Sequence[tuple[str, bytes | None]]
 _Place = tuple[str, str, int, int]  # namespace, input topic, partition, offset
 
 LATEST_S = 2**32 - 1  # of a DateTime; the earliest is 0
@@ -52,7 +52,7 @@ _event = msgspec.json.Decoder(Event).decode
 _members = reader_of(dict[str, object])
 
 
-def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
+def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> ColumnLists:
     """Rows of `events` for events with their fate: of each event the highest revision only."""
     newest: dict[_Place, tuple[Event, Settled]] = {}
     for one in settled:
@@ -97,7 +97,7 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> Columns:
     return _columns(_EVENT_COLUMNS, rows)
 
 
-def rejected_columns(records: Iterable[tuple[bytes | None, Headers]], stored_at_ms: int) -> Columns:
+def rejected_columns(records: Iterable[tuple[bytes | None, RejectHeaders]], stored_at_ms: int) -> ColumnLists:
     """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last; each place once.
 
     `raw` is the value as text, bytes that are no UTF-8 written `\\xff`; `time` is the broker's timestamp.
@@ -107,7 +107,7 @@ def rejected_columns(records: Iterable[tuple[bytes | None, Headers]], stored_at_
     return _columns(_EVENT_COLUMNS, list({(row[0], *row[15:18]): row for row in rows}.values()))
 
 
-def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
+def window_columns(windows: Iterable[Window], stored_at_ms: int) -> ColumnLists:
     """Rows of `windows`: of each window the highest revision only."""
     newest: dict[tuple[str, int, str, str, int, int], Window] = {}
     for window in windows:
@@ -138,7 +138,7 @@ def window_columns(windows: Iterable[Window], stored_at_ms: int) -> Columns:
     return _columns(_WINDOW_COLUMNS, rows)
 
 
-def unique_columns(windows: Iterable[Window]) -> Columns:
+def unique_columns(windows: Iterable[Window]) -> ColumnLists:
     """Rows of `uniques`: one for each member that a UNIQUE_COUNT window brought, in any revision and part."""
     rows: dict[tuple[str, int, str, str, int, str], tuple[Any, ...]] = {}
     for window in windows:
@@ -153,7 +153,7 @@ def unique_columns(windows: Iterable[Window]) -> Columns:
     return _columns(_UNIQUE_COLUMNS, list(rows.values()))
 
 
-def mark_columns(marks: Iterable[tuple[str, str, int]]) -> Columns:
+def mark_columns(marks: Iterable[tuple[str, str, int]]) -> ColumnLists:
     """Rows of `marks`: (mark, topic, partition), each once."""
     return _columns(_MARK_COLUMNS, list(dict.fromkeys(marks)))
 
@@ -171,13 +171,13 @@ def _dimensions(window: Window) -> tuple[list[str], list[str]]:
     return names, [window.dimensions[name] for name in names]
 
 
-def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Columns:
+def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> ColumnLists:
     if not rows:
         return {name: [] for name in names}
     return {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
-def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple[Any, ...]:
+def _rejected(value: bytes | None, headers: RejectHeaders, stored_at_ms: int) -> tuple[Any, ...]:
     # A sender may use our names too; ours stand last and win.
     texts = {name: (content or b"").decode("utf-8", "backslashreplace") for name, content in headers}
     try:
@@ -217,7 +217,7 @@ def _rejected(value: bytes | None, headers: Headers, stored_at_ms: int) -> tuple
     )
 
 
-def is_rejected(headers: Headers) -> bool:
+def is_rejected(headers: RejectHeaders) -> bool:
     """Whether a record of `rejected` has the headers that ingest gives it."""
     last = dict(headers)  # ours stand last
     return last.keys() >= _OURS and all(_WHOLE(last[name] or b"") for name in _POSITION)

@@ -10,12 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from pipeline.core.metering.reconcile import (
-    PlaceStored,
-    Stored,
-    UniqueDifference,
-    WindowDifference,
-)
+from pipeline.core.metering.reconcile import PlaceStored, StoredTotals, UniqueDifference, WindowDifference
 from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
@@ -64,7 +59,7 @@ def stored(
     namespace: str,
     known: Iterable[tuple[int, str]] = (),
     unique: Mapping[int, str] = MappingProxyType({}),
-) -> Stored:
+) -> StoredTotals:
     """What is held of one namespace, compared with itself. Compares one month of event time after the other.
 
     Args:
@@ -86,7 +81,7 @@ def stored(
         if left := MAX_DIFFERENCES - len(uniques):
             parameters: dict[str, Parameter] = {**scope, "from_s": from_s, "to_s": to_s, "limit": left}
             uniques += _differing_uniques(store, parameters, unique)
-    return Stored(
+    return StoredTotals(
         fates={str(fate): int(count) for fate, count in store.query(_FATES, scope)},
         meters=totals.meters(),
         windows=tuple(windows),

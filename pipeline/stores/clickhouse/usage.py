@@ -15,9 +15,9 @@ from pipeline.core.metering.meter import MAX_DIMENSIONS
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, cut, runs
 from pipeline.core.metering.usage_result import (
     EdgeEvent,
-    Key,
-    Part,
-    Parts,
+    Partial,
+    Partials,
+    ResultKey,
     collect,
     edge_reader,
     parse_total,
@@ -105,11 +105,11 @@ def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
         return result_rows(query, {})
     aggregation = query.meter.aggregation
     minutes, edges = cut(query.from_ns, query.to_ns)
-    parts: Parts = {}
+    parts: Partials = {}
     scope = _scope(store, query, minutes)
     if scope is not None:
         collect(aggregation, _stored(store, query, scope), parts)
-    edge: Parts = {}
+    edge: Partials = {}
     for side in edges:
         collect(aggregation, _edge(store, query, *side), edge)
     if edge and scope is not None and aggregation == "UNIQUE_COUNT":
@@ -123,12 +123,12 @@ def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
     return result_rows(query, parts)
 
 
-def keys(store: ClickHouse, query: UsageQuery) -> set[Key]:
+def keys(store: ClickHouse, query: UsageQuery) -> set[ResultKey]:
     """What has usage, without its amount: at most MAX_ROWS keys. Raises as `usage`."""
     if query.only == ():
         return set()
     minutes, edges = cut(query.from_ns, query.to_ns)
-    found: set[Key] = set()
+    found: set[ResultKey] = set()
     scope = _scope(store, query, minutes)
     if scope is not None:
         select = scope.keys + _ANY_WINDOW + _RANGE + scope.conditions + _GROUPED + _IF_ANY + _LIMIT
@@ -138,9 +138,9 @@ def keys(store: ClickHouse, query: UsageQuery) -> set[Key]:
     return found
 
 
-def _key(row: tuple[Any, ...]) -> Key:
+def _key(row: tuple[Any, ...]) -> ResultKey:
     start_s, dimensions, subject, customer, *_ = row
-    return Key(start_s, tuple(dimensions), subject, customer)
+    return ResultKey(start_s, tuple(dimensions), subject, customer)
 
 
 def _scope(store: ClickHouse, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
@@ -195,7 +195,7 @@ def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
     return "".join(" AND " + condition for condition in found)
 
 
-def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tuple[Key, Part]]:
+def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tuple[ResultKey, Partial]]:
     aggregation = query.meter.aggregation
     select = scope.keys + ", " + _VALUES[aggregation] + _WINDOWS + _RANGE + scope.conditions
     rows = store.query(select + _GROUPED + _IF_ANY + _LIMIT, scope.parameters)
@@ -203,21 +203,23 @@ def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tup
         rows = store.query(select + _EACH, scope.parameters)
     for row in rows:
         value, _, _, order, _, count, first_s, last_s = row[4:]
-        yield _key(row), Part(parse_total(value) if value else None, order, count, first_s, last_s)
+        yield _key(row), Partial(parse_total(value) if value else None, order, count, first_s, last_s)
     if aggregation == "UNIQUE_COUNT":
         found = {_key(row): (row[-2], row[-1]) for row in rows}
         members = scope.keys + ", uniqExact(member) FROM uniques" + _RANGE + scope.conditions + _GROUPED
         for row in store.query(members, scope.parameters):
             seen = found.get(_key(row))
             if seen is not None:  # members are written before their window, which counts their events
-                yield _key(row), Part(None, "", 0, *seen, distinct=row[-1])
+                yield _key(row), Partial(None, "", 0, *seen, distinct=row[-1])
 
 
 def _may_wrap(low: str, high: str, rows: int) -> bool:
     return max(abs(parse_total(low)), abs(parse_total(high))) * rows >= number.TOTAL_LIMIT
 
 
-def _edge(store: ClickHouse, query: UsageQuery, from_ns: int, to_ns: int) -> Iterator[tuple[Key, Part]]:
+def _edge(
+    store: ClickHouse, query: UsageQuery, from_ns: int, to_ns: int
+) -> Iterator[tuple[ResultKey, Partial]]:
     """Measures again what the meter counted in [from_ns, to_ns), some seconds at a time."""
     meter = query.meter
     conditions = " AND " + _SUBJECTS if query.only is not None else ""
@@ -260,11 +262,11 @@ def _slices(seconds: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
         yield first_s, last_s
 
 
-def _fresh(store: ClickHouse, edge: Parts, scope: _Scope) -> Parts:
+def _fresh(store: ClickHouse, edge: Partials, scope: _Scope) -> Partials:
     """The edge without those members that the whole minutes of the same key have too."""
     wanted = sorted(set().union(*(part.members for part in edge.values())))
     select = scope.keys + ", member FROM uniques" + _RANGE + scope.conditions + " AND " + _MEMBERS
-    known: dict[Key, set[str]] = {}
+    known: dict[ResultKey, set[str]] = {}
     for first in range(0, len(wanted), MEMBERS):
         parameters = scope.parameters | {"members": wanted[first : first + MEMBERS]}
         for row in store.query(select + _GROUPED + ", member", parameters):

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.core.definitions.audit import EMPTY, Head, verify
+from pipeline.core.definitions.audit import EMPTY, AuditHead, verify
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Audit
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     name: str
 
 
-class Wanted(NamedTuple):
+class AuditFilter(NamedTuple):
     """Which records of one namespace; None: any. from_ms is in it, to_ms is not."""
 
     namespace: str
@@ -81,7 +81,7 @@ class AuditLog:
         self._settings = settings
         self._entries: list[Entry] = []
         self._kept: deque[tuple[int, Audit]] = deque(maxlen=KEPT)
-        self._head: Head = EMPTY
+        self._head: AuditHead = EMPTY
         self._broken = ""
         self._reached = -1  # everything before this offset was read
         self._failure: BaseException | None = None
@@ -101,7 +101,7 @@ class AuditLog:
         if self._thread is not None:
             self._thread.join(10)
 
-    def find(self, wanted: Wanted, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
+    def find(self, wanted: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
         """How many records are wanted, those after the newest `skip` of them, newest first, and the chain.
 
         Knows all that was written before the call. Raises Unavailable.
@@ -207,7 +207,7 @@ class AuditLog:
             self._head = verify([record], self._head)
         except Rejected as broken:
             self._broken = self._broken or broken.detail
-            self._head = Head(record.seq, record.hash)
+            self._head = AuditHead(record.seq, record.hash)
         self._reached = offset + 1
         if not repeated:
             namespace, actor, kind = (sys.intern(t) for t in (record.namespace, record.actor, record.kind))

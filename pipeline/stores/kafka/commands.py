@@ -23,7 +23,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import members
 from pipeline.stores.kafka.definitions import Replies, WorkersView
 from pipeline.stores.kafka.membership import Membership
-from pipeline.stores.kafka.writer import Acknowledged
+from pipeline.stores.kafka.writer import RecordWriter
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
@@ -37,7 +37,7 @@ class Commands:
         self._settings = settings
         self._replies = replies
         self._workers = workers
-        self._records = Acknowledged(settings, "command")
+        self._records = RecordWriter(settings, "command")
         self._admin: AdminClient | None = None
         self._membership = Membership(self._members)
 

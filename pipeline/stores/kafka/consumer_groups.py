@@ -29,7 +29,7 @@ _AGAIN_S = 0.2
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
-Place = tuple[str, int]
+InputPartition = tuple[str, int]
 
 
 def group_of(stage: str) -> str:
@@ -86,8 +86,8 @@ def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int |
 
 
 def _steadily(
-    client: AdminClient, settings: Settings, places: Mapping[str, list[Place]]
-) -> dict[str, dict[Place, int]]:
+    client: AdminClient, settings: Settings, places: Mapping[str, list[InputPartition]]
+) -> dict[str, dict[InputPartition, int]]:
     """Asks again when a partition is just changing its leader."""
     deadline = time.monotonic() + _STEADY_S
     while True:
@@ -100,11 +100,11 @@ def _steadily(
 
 
 def _unread(
-    client: AdminClient, settings: Settings, places: Mapping[str, list[Place]]
-) -> dict[str, dict[Place, int]]:
+    client: AdminClient, settings: Settings, places: Mapping[str, list[InputPartition]]
+) -> dict[str, dict[InputPartition, int]]:
     every = [TopicPartition(*place) for stage in places for place in places[stage]]
     ends, begins = _offsets(client, every, _LATEST), _offsets(client, every, _EARLIEST)
-    found: dict[str, dict[Place, int]] = {}
+    found: dict[str, dict[InputPartition, int]] = {}
     for stage, mine in places.items():
         committed = _committed(client, stage, mine)
         at = {place: max(committed.get(place, -1), begins[place]) for place in mine}
@@ -114,7 +114,9 @@ def _unread(
     return found
 
 
-def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec) -> dict[Place, int]:
+def _offsets(
+    client: AdminClient, places: list[TopicPartition], which: OffsetSpec
+) -> dict[InputPartition, int]:
     futures = client.list_offsets(dict.fromkeys(places, which), request_timeout=_TIMEOUT_S)
     return {
         (place.topic, place.partition): future.result(_TIMEOUT_S * 2).offset
@@ -122,7 +124,7 @@ def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpe
     }
 
 
-def _committed(client: AdminClient, stage: str, places: list[Place]) -> dict[Place, int]:
+def _committed(client: AdminClient, stage: str, places: list[InputPartition]) -> dict[InputPartition, int]:
     if not places:
         return {}
     request = ConsumerGroupTopicPartitions(group_of(stage), [TopicPartition(*place) for place in places])
@@ -136,7 +138,7 @@ def _committed(client: AdminClient, stage: str, places: list[Place]) -> dict[Pla
     return {(place.topic, place.partition): place.offset for place in found}
 
 
-def _probe(settings: Settings, at: Mapping[Place, int]) -> set[Place]:
+def _probe(settings: Settings, at: Mapping[InputPartition, int]) -> set[InputPartition]:
     """Which places have a committed record at or after the offset. One that does not answer counts."""
     if not at:
         return set()
@@ -152,7 +154,7 @@ def _probe(settings: Settings, at: Mapping[Place, int]) -> set[Place]:
             "log_level": 0,
         }
     )
-    open_places, something = set(at), set[Place]()
+    open_places, something = set(at), set[InputPartition]()
     try:
         consumer.assign([TopicPartition(*place, offset) for place, offset in at.items()])
         deadline = time.monotonic() + _PROBE_TIMEOUT_S

@@ -17,8 +17,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from pipeline.core.access.api_key import Key, key_of
-from pipeline.core.definitions.index import OWN, Body, Catalog
+from pipeline.core.access.api_key import ApiKey, key_of
+from pipeline.core.definitions.index import OWN, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
@@ -74,7 +74,7 @@ class Definitions(CompactedView[Definition]):
     def __init__(self, settings: Settings, kinds: Collection[str] | None = None) -> None:
         super().__init__(settings, "control", _definition, guarded=True)
         self._kinds = kinds
-        self._catalog = Catalog(self._values)
+        self._catalog = DefinitionIndex(self._values)
 
     @property
     def revision(self) -> int:
@@ -152,14 +152,14 @@ class Definitions(CompactedView[Definition]):
             found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
         return [body for body in found if body is not None]
 
-    def keys(self, namespace: str) -> list[Key]:
+    def keys(self, namespace: str) -> list[ApiKey]:
         """All of a namespace, revoked and expired ones too, by public id."""
         with self._changed:
             self._check()
             found = [self._catalog.get(namespace, KEY, id) for id in self._catalog.names(namespace, KEY)]
         return sorted((key for one in found if (key := key_of(one)) is not None), key=lambda key: key.public)
 
-    def key(self, public: str) -> Key | None:
+    def key(self, public: str) -> ApiKey | None:
         """The key with this public id, of whatever namespace; ask it whether it `holds`."""
         with self._changed:
             self._check()

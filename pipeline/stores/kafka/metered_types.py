@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from pipeline.core.metering.extract import Plan
+from pipeline.core.metering.extract import ExtractPlan
 from pipeline.core.metering.meter import Meter
 from pipeline.errors import Unavailable
 from pipeline.records import Definition
 from pipeline.stores.kafka.definitions import Definitions
 
-Kind = tuple[str, str]  # namespace and event type
+NamespacedType = tuple[str, str]  # namespace and event type
 
 
 class MeteredTypes:
@@ -25,7 +25,7 @@ class MeteredTypes:
         self._definitions = definitions
         self._types: dict[str, frozenset[str]] = {}
         # By namespace and type: the meters, and their plans, which are made when first asked for. Swapped as one.
-        self._read: tuple[dict[Kind, list[Meter]], dict[Kind, Plan]] = ({}, {})
+        self._read: tuple[dict[NamespacedType, list[Meter]], dict[NamespacedType, ExtractPlan]] = ({}, {})
         self._loaded = False
         self._lock = threading.Lock()
         definitions.on_change(self._take)
@@ -41,12 +41,12 @@ class MeteredTypes:
             self._refresh()
         return self._types.get(namespace, frozenset())
 
-    def plan(self, namespace: str, type: str) -> Plan | None:
+    def plan(self, namespace: str, type: str) -> ExtractPlan | None:
         """How the meters of one event type read it; None if there are none, or while the log is not read yet."""
         meters, plans = self._read
         found = plans.get((namespace, type))
         if found is None and (wanting := meters.get((namespace, type))):
-            found = plans[namespace, type] = Plan(wanting)
+            found = plans[namespace, type] = ExtractPlan(wanting)
         return found
 
     def _take(self, changes: Mapping[str, Definition | None]) -> None:
@@ -55,7 +55,7 @@ class MeteredTypes:
 
     def _refresh(self) -> None:
         with self._lock:
-            found: dict[Kind, list[Meter]] = {}
+            found: dict[NamespacedType, list[Meter]] = {}
             for meter in self._definitions.meters():
                 found.setdefault((meter.namespace, meter.event_type), []).append(meter)
             types: dict[str, set[str]] = {}

@@ -39,7 +39,7 @@ events-accepted events-http events-settled events-unique ingest-meta late-usage 
 usage webhook-changelog webhook-meta webhook-work workers
 """
 BEFORE_IDS = frozenset(_NAMES.split())
-Place = tuple[str, int]
+TopicPlace = tuple[str, int]
 
 _decode_ids = msgspec.json.Decoder(dict[str, str]).decode
 _decode = msgspec.json.Decoder(TopicId).decode
@@ -124,13 +124,13 @@ def known(settings: Settings) -> dict[str, TopicId]:
     return found
 
 
-def has_records(settings: Settings, places: Iterable[Place]) -> bool:
+def has_records(settings: Settings, places: Iterable[TopicPlace]) -> bool:
     """Whether anything was ever written to one of these partitions. Raises Unavailable."""
     with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
         return any(reader.span(*place).end > 0 for place in places)
 
 
-def copies(settings: Settings, places: Iterable[Place], actual: Mapping[str, str]) -> dict[str, str]:
+def copies(settings: Settings, places: Iterable[TopicPlace], actual: Mapping[str, str]) -> dict[str, str]:
     """The ids that stages keep in these partitions of their meta topics, by topic. Raises Unavailable.
 
     Where they differ, the one that the cluster has is right: a stage that has not run since keeps an earlier one.
@@ -192,7 +192,7 @@ def write(settings: Settings, ids: Iterable[TopicId]) -> None:
         raise Unavailable(f"Kafka did not take records for {TOPIC}: {failed[0] if failed else 'no answer'}")
 
 
-class Watch:
+class TopicWatch:
     """Whether topics are still the ones that they were when this process began; `look` is called now and then."""
 
     def __init__(self, settings: Settings, ids: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, Literal, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.engine.lineage import Refused
+from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.unreadable import pass_over
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
@@ -64,7 +64,7 @@ class CompactedView(Generic[V]):
         self._failure: BaseException | None = None
         self._guarded = guarded
         self._refusal = ""  # why the topic is not read
-        self._watch: topic_ids.Watch | None = None
+        self._watch: topic_ids.TopicWatch | None = None
         self._looked_s = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
@@ -129,7 +129,7 @@ class CompactedView(Generic[V]):
     def _check(self) -> None:
         if self._refusal:
             raise Unavailable(self._refusal)
-        if isinstance(self._failure, Refused):
+        if isinstance(self._failure, LineageRefused):
             raise Unavailable(str(self._failure)) from self._failure
         if self._failure is not None:
             raise Broken(f"The view of the topic {self.topic} stopped: {self._failure}") from self._failure
@@ -175,7 +175,7 @@ class CompactedView(Generic[V]):
             return
         self._looked_s = time.monotonic()
         if sentence := self._watch.look():
-            raise Refused(
+            raise LineageRefused(
                 f"{sentence} `tallymark topics check` names the way back; then start this process again."
             )
 
@@ -189,7 +189,7 @@ class CompactedView(Generic[V]):
             with self._changed:
                 self._changed.notify_all()
             return False
-        self._watch = topic_ids.Watch(self._settings, {self.topic: identity.actual[self.topic]})
+        self._watch = topic_ids.TopicWatch(self._settings, {self.topic: identity.actual[self.topic]})
         return True
 
     def _assign(self, consumer: Consumer) -> list[TopicPartition]:

@@ -19,10 +19,12 @@ DELIVERY_TIMEOUT_MS = 10_000
 WAIT_S = DELIVERY_TIMEOUT_MS / 1000 + 5
 _POLL_S = 0.2
 
-Written = tuple[str, bytes, str | None, int]  # topic, value, key, partition; -1: as the partitioner says
+WrittenRecord = tuple[
+    str, bytes, str | None, int
+]  # topic, value, key, partition; -1: as the partitioner says
 
 
-class Acknowledged:
+class RecordWriter:
     """what: the name of a record, for the sentence about one that the broker did not take. `close()` ends it."""
 
     def __init__(self, settings: Settings, what: str) -> None:
@@ -31,7 +33,7 @@ class Acknowledged:
         self._polled: _Polled | None = None
         self._lock = threading.Lock()
 
-    def write(self, records: Sequence[Written]) -> None:
+    def write(self, records: Sequence[WrittenRecord]) -> None:
         """Returns when the broker has all of them. Raises Unavailable."""
         polled, delivery = self._opened(), _Delivery(len(records))
         try:

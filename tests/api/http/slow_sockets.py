@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fixtures.api_server import Serving, status
+from tests.fixtures.api_server import ApiServer, status
 
 HEAD = b"POST /api/v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\n"
 BEGINNINGS = (b"", HEAD[:40], HEAD + b"x-slow: ", HEAD + b"content-length: 5000\r\n\r\n{")
@@ -83,7 +83,7 @@ class SlowSockets:
                         key.fileobj.send(b"a")  # type: ignore[union-attr]
 
 
-def measure(api: Serving, slow: int, seconds: float, pause_s: float = 0.01) -> Taken:
+def measure(api: ApiServer, slow: int, seconds: float, pause_s: float = 0.01) -> Taken:
     """One honest client sends single events, each after the answer to the one before."""
     taken: list[float] = []
     with SlowSockets(api.connect, slow) as sockets, api.connect() as honest:
@@ -128,7 +128,7 @@ def main() -> None:
         broker.start()
         try:
             topics.apply(settings)
-            with Serving(settings, Path(folder)) as api:
+            with ApiServer(settings, Path(folder)) as api:
                 measure(api, 0, 2)
                 for sockets in (0, arguments.sockets):
                     print(sockets, "slow sockets:", measure(api, sockets, arguments.seconds))

@@ -25,7 +25,7 @@ WITH_BODY = sorted(
 def client() -> TestClient:
     settings = Settings.model_construct(auth="off", portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
-    app.state.neighbours = Away(Log(), settings)
+    app.state.services = Away(Log(), settings)
     return TestClient(app)
 
 

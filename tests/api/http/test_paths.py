@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from tests.api.scope_table import NEEDED
 from tests.api.test_scopes import Away, Log, portal
 from tests.fixtures.api_services import PORTAL_SECRET
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 HOSTILE = ["a/b", "acme/access", "../x", "..", ".", "a%2Fb", "100%", "a?b=c", "a#b", "a b", "a+b", "ä/ö", "🙂", "a;b",
            "a\\b", "a:b@c", "//", "%", "%00", "apply", "check", "tokens/x", "x/entitlements/f/value"]  # fmt: skip
@@ -31,7 +31,7 @@ WITH_PARAMETERS = sorted((method, path) for method, path in NEEDED if "{" in pat
 def made(auth: str, log: Log) -> FastAPI:
     settings = Settings.model_construct(auth=auth, portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
-    app.state.neighbours = Away(log, settings)
+    app.state.services = Away(log, settings)
     return app
 
 
@@ -145,7 +145,7 @@ def test_no_spelling_of_a_path_goes_past_authentication() -> None:
 
 
 @pytest.mark.parametrize("key", [key for key in HOSTILE if key not in ("apply", "check")])
-def test_a_customer_is_reached_by_any_key(api: TestClient, decider: Decider, key: str) -> None:
+def test_a_customer_is_reached_by_any_key(api: TestClient, decider: ControlStage, key: str) -> None:
     url = "/customers/" + filled("{key}", {"key": key})
     made = api.post("/customers", json={"key": key, "name": "K"}).json()
     assert api.get(url).json() == made
@@ -156,7 +156,7 @@ def test_a_customer_is_reached_by_any_key(api: TestClient, decider: Decider, key
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_a_subject_is_reached_by_any_key(api: TestClient, decider: Decider, key: str) -> None:
+def test_a_subject_is_reached_by_any_key(api: TestClient, decider: ControlStage, key: str) -> None:
     url = "/subjects/" + filled("{key}", {"key": key})
     (made,) = api.post("/subjects", json=[{"key": key}]).json()
     assert api.get(url).json() == made
@@ -164,7 +164,7 @@ def test_a_subject_is_reached_by_any_key(api: TestClient, decider: Decider, key:
     assert api.get(url).status_code == 404
 
 
-def test_an_encoded_slash_reaches_no_other_resource(api: TestClient, decider: Decider) -> None:
+def test_an_encoded_slash_reaches_no_other_resource(api: TestClient, decider: ControlStage) -> None:
     made: dict[str, Any] = {}
     for key in ("acme", "acme/access", "acme/entitlements/fa"):
         made[key] = api.post("/customers", json={"key": key, "name": key}).json()

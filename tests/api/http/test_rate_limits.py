@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.api.http.auth import Principal
 from pipeline.api.http.problem import answer
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Buckets, RateLimits
-from pipeline.core.values.token_bucket import MICRO, Bucket, Policy, take
+from pipeline.core.values.token_bucket import MICRO, Bucket, BucketPolicy, take
 from pipeline.errors import Rejected
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available
@@ -168,7 +168,7 @@ def test_redis_that_goes_away_and_comes_back(tmp_path: Path) -> None:
 @settings(max_examples=20)
 def test_redis_counts_as_the_core_does(redis_url: str, costs: list[int]) -> None:
     """With a rate so slow that no token comes meanwhile, both leave the same."""
-    policy = Policy(rate=1, burst=100)
+    policy = BucketPolicy(rate=1, burst=100)
     name = f"law:{time.monotonic_ns()}"
 
     async def ask() -> list[tuple[bool, int]]:

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import rejected_columns, settled_columns, window_columns
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.stored_rows import NOON_S
 
 V2 = "http://testserver/api/v2/events"
@@ -50,7 +50,7 @@ def event(offset: int, fate: Any, id: str, subject: str = "acme", **others: Any)
 
 
 @pytest.fixture(scope="module")
-def filled(api: TestClient, store: ClickHouse, decider: Decider) -> TestClient:
+def filled(api: TestClient, store: ClickHouse, decider: ControlStage) -> TestClient:
     for meter in (TOKENS, CALLS):
         assert api.post("/meters", json=meter).status_code == 201
     customer = {"name": "Acme", "usageAttribution": {"subjectKeys": ["acme"]}}

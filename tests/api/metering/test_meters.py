@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import commands
 from pipeline.stores.kafka.commands import behind
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 TOKENS: dict[str, Any] = {
     "slug": "tokens",
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("decider")
 
 
 @pytest.fixture(autouse=True)
-def nothing_yet(api: TestClient, decider: Decider) -> Iterator[None]:
+def nothing_yet(api: TestClient, decider: ControlStage) -> Iterator[None]:
     """Every test begins without meters and workers."""
     yield
     for worker in ("aggregate-1", "aggregate-2"):
@@ -106,7 +106,7 @@ def test_every_error_is_a_problem(api: TestClient) -> None:
     assert problem(api.put("/meters"))[:2] == (405, "method-not-allowed")
 
 
-def test_apply_returns_once_a_live_worker_knows(api: TestClient, decider: Decider) -> None:
+def test_apply_returns_once_a_live_worker_knows(api: TestClient, decider: ControlStage) -> None:
     decider.beat("aggregate-1", 0)
     late = threading.Timer(0.5, decider.beat, ("aggregate-1", decider.revision + 1))
     began = time.monotonic()
@@ -115,7 +115,7 @@ def test_apply_returns_once_a_live_worker_knows(api: TestClient, decider: Decide
     assert 0.4 < time.monotonic() - began < 5
 
 
-def test_apply_names_the_worker_that_does_not_know(api: TestClient, decider: Decider) -> None:
+def test_apply_names_the_worker_that_does_not_know(api: TestClient, decider: ControlStage) -> None:
     decider.beat("aggregate-1", 0)
     decider.beat("aggregate-2", decider.revision + 9)
     status, reason, detail = problem(api.post("/meters/apply?wait_s=0.3", json=[TOKENS]))
@@ -125,7 +125,7 @@ def test_apply_names_the_worker_that_does_not_know(api: TestClient, decider: Dec
 
 
 def test_a_silent_member_of_the_group_is_waited_for(
-    api: TestClient, served: Settings, decider: Decider
+    api: TestClient, served: Settings, decider: ControlStage
 ) -> None:
     config = kafka.client_config(served) | {
         "client.id": "aggregate-silent",
@@ -170,7 +170,7 @@ def test_who_is_behind(live: list[str], owners: list[str], revision: int, expect
 
 
 def test_without_a_control_stage_the_answer_says_so(
-    api: TestClient, decider: Decider, monkeypatch: pytest.MonkeyPatch
+    api: TestClient, decider: ControlStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "REPLY_TIMEOUT_S", 0.3)
     with decider.stopped():

@@ -15,7 +15,7 @@ from pipeline.core.metering.usage_query import usage_query
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.client import ClickHouse
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.stored_rows import write
 
 TOKENS: dict[str, Any] = {
@@ -29,7 +29,7 @@ QUERY = "/meters/tokens/query"
 
 
 @pytest.fixture(scope="module")
-def filled(api: TestClient, store: ClickHouse, decider: Decider) -> TestClient:
+def filled(api: TestClient, store: ClickHouse, decider: ControlStage) -> TestClient:
     assert api.post("/meters", json=TOKENS).status_code == 201
     write(store, [("acme", 0, "small"), ("acme", 0, "small"), ("acme", 1, "large"), ("zeta", 90, "small")])
     return api

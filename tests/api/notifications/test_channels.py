@@ -43,7 +43,7 @@ def refused(response: Any) -> tuple[int, str]:
 
 def stored(api: TestClient, id: str) -> dict[str, Any]:
     """What stands on the log."""
-    log = api.app.state.neighbours.definitions  # type: ignore[attr-defined]
+    log = api.app.state.services.definitions  # type: ignore[attr-defined]
     return dict(log.body("default", "endpoint", id))
 
 

@@ -18,7 +18,7 @@ from pipeline.core.values import timestamp
 from pipeline.local import process
 from pipeline.local.webhook_receiver import Receiver
 from pipeline.settings import PREFIX, Settings
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 ROOT = Path(__file__).parents[3]
 SECRET = secret_text(bytes(32))
@@ -26,7 +26,9 @@ WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def worker(served: Settings, decider: Decider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def worker(
+    served: Settings, decider: ControlStage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """`tallymark worker webhook`, whose webhooks may reach this machine and are tried twice."""
     folder = tmp_path_factory.mktemp("webhook")
     values = {

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 PATH = "/notification/rules"
 
 
 @pytest.fixture(scope="module")
-def channel(api: TestClient, decider: Decider) -> str:
+def channel(api: TestClient, decider: ControlStage) -> str:
     """A channel, and a feature to have rules about."""
     api.post("/meters", json={"slug": "calls", "eventType": "x", "aggregation": "COUNT"})
     assert api.post("/features", json={"key": "f1", "name": "F", "meterSlug": "calls"}).status_code == 201

@@ -19,7 +19,7 @@ from pipeline.records import Counts, Worker
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as kafka
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.stored_rows import write
 
 
@@ -61,7 +61,7 @@ def test_reconcile_adds_up(api: TestClient, served: Settings, store: ClickHouse)
 
 
 def test_reconcile_names_a_lost_window(
-    api: TestClient, served: Settings, store: ClickHouse, decider: Decider
+    api: TestClient, served: Settings, store: ClickHouse, decider: ControlStage
 ) -> None:
     write(store, [("acme", 0, "small"), ("acme", 1, "small")], lost=1)
     counted(served, 2)
@@ -120,7 +120,7 @@ def test_a_commit_marker_is_no_lag(api: TestClient, served: Settings) -> None:
     assert api.get("/status").json()["stages"][3]["lag"] > 0
 
 
-def test_status(api: TestClient, decider: Decider) -> None:
+def test_status(api: TestClient, decider: ControlStage) -> None:
     for stage in ("ingest", "dedupe", "aggregate", "sink"):
         decider.beat(f"{stage}-1", 3, stage)
     decider.beat("control-1", 3, "control", at_ms=time.time_ns() // 1_000_000 - 60_000)

@@ -15,7 +15,7 @@ from pipeline.core.values import timestamp
 from pipeline.records import Balance, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import unique_columns, window_columns
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 ACME = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod", "test"]}}
 METERED: dict[str, Any] = {"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "DAY"}}
@@ -24,7 +24,7 @@ PATHS = ("/customers/acme/entitlements", V2 + "/customers/acme/entitlements", "/
 
 
 @pytest.fixture(scope="module", autouse=True)
-def catalog(api: TestClient, decider: Decider) -> None:
+def catalog(api: TestClient, decider: ControlStage) -> None:
     """Two meters, a customer and its features."""
     for slug, how in (("tokens", "SUM"), ("users", "UNIQUE_COUNT"), ("level", "LATEST")):
         wanted = {"slug": slug, "eventType": "x", "aggregation": how, "valueProperty": "$.v",
@@ -202,7 +202,7 @@ def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
         "tokens": METERED | {"issueAfterReset": 5},
         "sso": {"type": "static", "featureKey": "sso", "config": "[1]"},
     }.items()}  # fmt: skip
-    have, customer = api.app.state.neighbours, made["sso"]["customerId"]  # type: ignore[attr-defined]
+    have, customer = api.app.state.services, made["sso"]["customerId"]  # type: ignore[attr-defined]
     live = Balance("default", customer, "tokens", made["tokens"]["id"], "metered", 1, True, 1,
                    balance="0.000000000000000001", usage="4.5", overage="0",
                    total_available="12345678901234567.5")  # fmt: skip
@@ -233,7 +233,7 @@ def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_checks_say_what_is_not_there(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     made = api.post(PATHS[0], json=METERED).json()
-    have, customer = api.app.state.neighbours, made["customerId"]  # type: ignore[attr-defined]
+    have, customer = api.app.state.services, made["customerId"]  # type: ignore[attr-defined]
     live = Balance("default", customer, "tokens", made["id"], "metered", 1, True, 1,
                    balance="5", usage="0", overage="0", total_available="5")  # fmt: skip
     ended = Balance("default", customer, "users", "e", "", 1, False, 1)
@@ -253,7 +253,7 @@ def test_checks_say_what_is_not_there(api: TestClient, monkeypatch: pytest.Monke
 
 def use(api: TestClient, store: ClickHouse, slug: str, *used: tuple[str, int, str, Any]) -> None:
     """Usage as the sink writes it: subject, instant, model, and the value or the member."""
-    have = api.app.state.neighbours  # type: ignore[attr-defined]
+    have = api.app.state.services  # type: ignore[attr-defined]
     _, meter = have.definitions.meter("default", slug)
     windows = []
     for revision, (subject, at_s, model, value) in enumerate(used, 1):

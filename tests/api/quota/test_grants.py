@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pipeline.core.values import timestamp
-from tests.fixtures.control_stage import Decider
+from tests.fixtures.control_stage import ControlStage
 
 V2 = "http://testserver/api/v2"
 PATHS = ("/customers/acme/entitlements/f1/grants", V2 + "/customers/acme/entitlements/f1/grants",
@@ -17,7 +17,7 @@ PATHS = ("/customers/acme/entitlements/f1/grants", V2 + "/customers/acme/entitle
 
 
 @pytest.fixture(scope="module", autouse=True)
-def entitled(api: TestClient, decider: Decider) -> str:
+def entitled(api: TestClient, decider: ControlStage) -> str:
     """The id of an entitlement that holds since yesterday's period began."""
     for path, body in (
         ("/meters", {"slug": "calls", "eventType": "x", "aggregation": "COUNT"}),

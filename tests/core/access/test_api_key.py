@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.access import api_key
-from pipeline.core.access.api_key import RANDOM_BYTES, SCOPES, Key, Made, check, key_of, make, parse
+from pipeline.core.access.api_key import RANDOM_BYTES, SCOPES, ApiKey, Made, check, key_of, make, parse
 from pipeline.errors import Broken, Rejected
 from tests.fixtures.control_log import AT_MS, Log
 
@@ -33,7 +33,7 @@ def wish(made: Made, **more: Any) -> dict[str, Any]:
     }
 
 
-def stored(log: Log, public: str) -> Key:
+def stored(log: Log, public: str) -> ApiKey:
     found = key_of(log.catalog.key_definition(public))
     assert found is not None
     return found

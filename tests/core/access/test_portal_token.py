@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.control import decide
-from pipeline.core.definitions.index import Catalog
+from pipeline.core.definitions.index import DefinitionIndex
 from pipeline.core.values.ulid import is_ulid
 from tests.fixtures.control_log import AT, AT_MS, Log
 
@@ -65,7 +65,7 @@ def test_a_decision_does_not_depend_on_the_order_in_which_tokens_were_read() -> 
     log = Log()
     for _ in range(9):
         log.do("portal-token.create", {"subject": "ann"})
-    backwards = Catalog(dict(reversed(log.state.items())))
+    backwards = DefinitionIndex(dict(reversed(log.state.items())))
     command = log.command("portal-token.invalidate", {"subject": "ann"})
     assert decide(backwards, command, AT_MS) == decide(log.catalog, command, AT_MS)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.definitions.index import Catalog, subjects_of
+from pipeline.core.definitions.index import DefinitionIndex, subjects_of
 from pipeline.core.definitions.kinds import CUSTOMER_SUBJECT
 from pipeline.core.values.ulid import is_ulid
 from tests.fixtures.control_log import AT, AT_MS, Log
@@ -185,7 +185,7 @@ def test_a_subject_never_has_two_customers_and_the_indices_are_those_of_the_log(
                     assert (
                         owners.setdefault((definition.namespace, subject), definition.name) == definition.name
                     )
-        anew = Catalog(dict(log.state))
+        anew = DefinitionIndex(dict(log.state))
         for catalog in (log.catalog, anew):
             for one in ("default", "other"):
                 for subject in ("a", "b", "c"):

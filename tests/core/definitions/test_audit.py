@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.definitions.audit import EMPTY, MOST_BODY_BYTES, Head, digest, verify, without_secrets
+from pipeline.core.definitions.audit import EMPTY, MOST_BODY_BYTES, AuditHead, digest, verify, without_secrets
 from pipeline.errors import Rejected
 from pipeline.records import Audit
 from tests.fixtures.control_log import Log
@@ -40,7 +40,7 @@ def test_what_is_told_of_a_change() -> None:
     )
     assert one.after == two.before == customer and two.after == after
     assert (three.name, three.error, three.before, three.after) == ("nobody", "not-found", None, None)
-    assert verify(log.audit) == Head(3, three.hash)
+    assert verify(log.audit) == AuditHead(3, three.hash)
 
 
 def test_a_command_that_changes_several_is_one_record() -> None:
@@ -69,7 +69,7 @@ def test_a_repeat_is_taken_once() -> None:
 
 
 def test_a_chain_may_be_verified_from_anywhere() -> None:
-    assert verify(CHAIN[3:], Head(3, CHAIN[2].hash)) == verify(CHAIN)
+    assert verify(CHAIN[3:], AuditHead(3, CHAIN[2].hash)) == verify(CHAIN)
 
 
 def test_what_was_cut_off_is_seen_by_the_head() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.core.definitions.idempotency import (
     KEPT_MS,
     REUSED,
-    Done,
+    DoneCommand,
     command_id,
     holds,
     repeated,
@@ -116,7 +116,7 @@ def test_a_key_is_an_id(one: str, other: str) -> None:
 
 
 REPLY = Reply("key-1", 7, body={"id": "a"}, attempt="first")
-DONE = Done(1_000, 5, "what", REPLY)
+DONE = DoneCommand(1_000, 5, "what", REPLY)
 
 
 def command(request: str) -> Command:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.metering import window_state
-from pipeline.core.metering.aggregate import FULL, Outcome
+from pipeline.core.metering.aggregate import FULL, Aggregated
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import AGGREGATIONS
 from pipeline.core.metering.refusal import REASONS
@@ -99,7 +99,7 @@ def split(events: list[Event], cuts: list[int]) -> list[list[Event]]:
     return [events[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def feed(records: list[list[Event]], table: Memory, index: MeterIndex = EVERY) -> list[Outcome]:
+def feed(records: list[list[Event]], table: Memory, index: MeterIndex = EVERY) -> list[Aggregated]:
     return [run(record, index, table, position, CLOSED_S) for position, record in enumerate(records)]
 
 
@@ -220,7 +220,7 @@ def test_a_torn_write_is_healed_by_the_replay(
     assert torn == table
 
 
-def feed_one(records: list[list[Event]], table: Memory) -> list[Outcome]:
+def feed_one(records: list[list[Event]], table: Memory) -> list[Aggregated]:
     return [run(records[-1], EVERY, table, len(records) - 1, CLOSED_S)]
 
 
@@ -250,7 +250,7 @@ AT_THE_LIMIT = st.lists(
 FIRST = 100  # position of the first record after those of NEARLY_FULL
 
 
-def fill(records: list[list[Event]], table: Memory) -> list[Outcome]:
+def fill(records: list[list[Event]], table: Memory) -> list[Aggregated]:
     return [run(record, SUMMED, table, position) for position, record in enumerate(records, FIRST)]
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.definitions.barrier import end_mark, mark_revision, start_mark
+from pipeline.core.definitions.barrier import barrier_revision, end_barrier, start_barrier
 from pipeline.core.metering.aggregate import aggregate
-from pipeline.core.metering.backfill import Found, Page, progress, seeds, steps_of, take
+from pipeline.core.metering.backfill import BackfillInput, BackfillPage, progress, seeds, steps_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import Meter
 from pipeline.core.values import number
@@ -294,22 +294,22 @@ def test_only_a_new_meter_has_a_backfill(kind: str, members: dict[str, object] |
 
 
 def test_a_meter_that_is_not_known_here_yet_waits_without_a_mark() -> None:
-    step = take(seed(), 0, DictTable(), Found(), 9)
+    step = take(seed(), 0, DictTable(), BackfillInput(), 9)
     assert step is not None
     assert (step.marks, [one.state for one in step.following]) == ([], ["new"])
 
 
 def test_a_second_record_of_a_torn_step_is_dropped() -> None:
     table = DictTable()
-    first, again = (take(seed(), 7, table, Found(known=True), 9) for _ in range(2))
+    first, again = (take(seed(), 7, table, BackfillInput(known=True), 9) for _ in range(2))
     assert first == again
     assert first is not None
     assert first.marks == [("events-unique", 0, b"meter/5/start")]
-    assert take(seed(), 8, table, Found(known=True), 9) is None
+    assert take(seed(), 8, table, BackfillInput(known=True), 9) is None
 
 
 def test_marks_name_the_revision_that_must_be_known() -> None:
-    assert mark_revision(start_mark(17)) == mark_revision(end_mark(17, 3)) == 17
+    assert barrier_revision(start_barrier(17)) == barrier_revision(end_barrier(17, 3)) == 17
 
 
 def test_a_page_takes_the_windows_of_the_page_before_with_it() -> None:
@@ -322,8 +322,8 @@ def test_a_page_takes_the_windows_of_the_page_before_with_it() -> None:
         world.receive([event(place, "t", "a", place * 60, 1)])
         world.sink(SHARDS, 9)
         (row,) = world.rows.values()
-        page = Page([stored_of(row)], (START_S + place * 60 + 60, "", 0, 0), 60, 50)
-        step = take(work, place, table, Found(known=True, page=page), 0)
+        page = BackfillPage([stored_of(row)], (START_S + place * 60 + 60, "", 0, 0), 60, 50)
+        step = take(work, place, table, BackfillInput(known=True, page=page), 0)
         table.commit()
         assert step is not None
         work = step.following[0]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.metering.event import Limits, accept
-from pipeline.core.metering.extract import MeterIndex, Plan
+from pipeline.core.metering.extract import ExtractPlan, MeterIndex
 from pipeline.core.metering.foreseen import refusals
-from pipeline.core.metering.http_batch import Warned, read
+from pipeline.core.metering.http_batch import RequestWarning, read
 from pipeline.core.metering.meter import define
 from pipeline.records import Event
 from tests.fixtures.kafka_record import read as read_accepted
@@ -32,7 +32,7 @@ METERS = [
 INDEX = MeterIndex(METERS)
 
 
-def plan_of(type: str) -> Plan | None:
+def plan_of(type: str) -> ExtractPlan | None:
     return INDEX.get("default", type)
 
 
@@ -41,14 +41,14 @@ def line(id: int, data: object, type: str = "t", **members: object) -> dict[str,
     return sent if data is ... else {**sent, "data": data}
 
 
-def foreseen(events: list[dict[str, Any]]) -> list[Warned]:
+def foreseen(events: list[dict[str, Any]]) -> list[RequestWarning]:
     return refusals(read(BATCH, [], json.dumps(events).encode(), 1 << 20), plan_of, NOW_MS)
 
 
 def test_a_value_that_one_meter_refuses_is_warned_of() -> None:
     events = [line(0, {"tokens": 1}), line(1, {"tokens": "1,200"}), line(2, {"tokens": "x"}), line(3, ...)]
     assert foreseen(events) == [
-        Warned(
+        RequestWarning(
             "refused",
             "the meter bill will not count it: value cannot be parsed as a number: 1,200",
             2,
@@ -56,7 +56,7 @@ def test_a_value_that_one_meter_refuses_is_warned_of() -> None:
             "bill",
             "value-not-a-number",
         ),
-        Warned(
+        RequestWarning(
             "refused",
             "the meter bill will not count it: null and missing value property",
             1,

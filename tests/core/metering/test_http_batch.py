@@ -15,7 +15,7 @@ from pipeline.core.metering.http_batch import (
     MAX_WARNINGS,
     InvalidEvent,
     Request,
-    Warned,
+    RequestWarning,
     decode_header,
     mode_of,
     read,
@@ -332,7 +332,9 @@ LIMITS = Limits(horizon_s=100, future_limit_s=10)
 NOW_NS = NOW_MS * 1_000_000
 
 
-def asked(types: list[str], times_ns: list[int | None], metered: frozenset[str] | None) -> list[Warned]:
+def asked(
+    types: list[str], times_ns: list[int | None], metered: frozenset[str] | None
+) -> list[RequestWarning]:
     return warnings(Request(b"", types, times_ns), metered, NOW_MS, LIMITS)
 
 

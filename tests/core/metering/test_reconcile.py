@@ -14,7 +14,7 @@ from pipeline.core.metering.reconcile import (
     MeterReport,
     MeterStored,
     PlaceStored,
-    Stored,
+    StoredTotals,
     UniqueDifference,
     WindowDifference,
     in_flight,
@@ -94,7 +94,7 @@ def test_a_stage_that_reads_more_than_it_was_given() -> None:
 
 
 def test_equal_storage_is_ok() -> None:
-    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70),))
+    stored = StoredTotals(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70),))
     report = reconcile(whole(), {"default": stored})
     assert (report.ok, report.settled) == (True, True)
 
@@ -102,7 +102,7 @@ def test_equal_storage_is_ok() -> None:
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("by", [1, -1])
 def test_a_stored_fate_that_differs_is_named(fate: str, by: int) -> None:
-    stored = Stored({**FATES_OF_ALL, fate: FATES_OF_ALL[fate] + by})
+    stored = StoredTotals({**FATES_OF_ALL, fate: FATES_OF_ALL[fate] + by})
     (sentence,) = reconcile(whole(), {"default": stored}).differences
     number = FATES_OF_ALL[fate]
     assert sentence.startswith(f"default: {number} events are {fate} by ")
@@ -114,7 +114,7 @@ def test_a_stored_fate_that_differs_is_named(fate: str, by: int) -> None:
     [("counted", "aggregate and backfill"), ("conflict", "dedupe"), ("rejected", "ingest and aggregate")],
 )
 def test_the_stage_that_decided_is_named(fate: str, stages: str) -> None:
-    (sentence,) = reconcile(whole(), {"default": Stored({**FATES_OF_ALL, fate: 0})}).differences
+    (sentence,) = reconcile(whole(), {"default": StoredTotals({**FATES_OF_ALL, fate: 0})}).differences
     assert f"{fate} by {stages}, but" in sentence
 
 
@@ -122,10 +122,12 @@ def test_an_input_partition_of_which_rows_are_missing_is_named() -> None:
     ingest = [counts("ingest", {"read": 40, "accepted": 40}, partition=p) for p in range(2)]
     rest = [counts("dedupe", {"read": 80, "unique": 80}), counts("aggregate", {"read": 80, "counted": 80})]
     both = (PlaceStored("input-of-ingest", 0, 40), PlaceStored("input-of-ingest", 1, 38))
-    named = reconcile([*ingest, *rest], {"default": Stored({"counted": 80}, places=both)}).differences
+    named = reconcile([*ingest, *rest], {"default": StoredTotals({"counted": 80}, places=both)}).differences
     assert named == ["default: ingest read 40 events from input-of-ingest/1, but 38 are stored."]
     elsewhere = (both[0], PlaceStored("elsewhere", 0, 1))
-    named = reconcile([*ingest, *rest], {"default": Stored({"counted": 80}, places=elsewhere)}).differences
+    named = reconcile(
+        [*ingest, *rest], {"default": StoredTotals({"counted": 80}, places=elsewhere)}
+    ).differences
     assert named == [
         "default: ingest read 0 events from elsewhere/0, but 1 are stored.",
         "default: ingest read 40 events from input-of-ingest/1, but 0 are stored.",
@@ -133,7 +135,7 @@ def test_an_input_partition_of_which_rows_are_missing_is_named() -> None:
 
 
 def test_members_that_are_missing_are_named() -> None:
-    stored = Stored(
+    stored = StoredTotals(
         FATES_OF_ALL,
         uniques=(
             UniqueDifference("visitors", "acme", "2026-01-01T00:00:00Z", 5, 5, 4),
@@ -149,7 +151,7 @@ def test_members_that_are_missing_are_named() -> None:
 
 
 def test_a_stored_fate_that_nobody_decided_is_named() -> None:
-    stored = Stored({**FATES_OF_ALL, "voided": 1})
+    stored = StoredTotals({**FATES_OF_ALL, "voided": 1})
     assert reconcile(whole(), {"default": stored}).differences == [
         "default: 0 events are voided by no stage, but 1 are stored."
     ]
@@ -160,12 +162,12 @@ def test_a_namespace_without_rows_is_compared_with_nothing() -> None:
 
 
 def test_a_stored_namespace_that_nobody_read_is_named() -> None:
-    report = reconcile([], {"ghost": Stored({"counted": 2})})
+    report = reconcile([], {"ghost": StoredTotals({"counted": 2})})
     assert report.differences == ["ghost: 0 events are counted by aggregate and backfill, but 2 are stored."]
 
 
 def test_windows_that_differ_are_named_by_meter_subject_and_minute() -> None:
-    stored = Stored(
+    stored = StoredTotals(
         FATES_OF_ALL,
         (MeterStored("tokens", 7, 70, 69),),
         (WindowDifference("tokens", 7, "acme", "2026-01-01T00:00:00Z", 2, 1),),
@@ -198,7 +200,7 @@ def metered() -> list[Counts]:
 
 
 def test_each_meter_has_its_totals_by_id() -> None:
-    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, HELD)})
+    report = reconcile(metered(), {"default": StoredTotals(FATES_OF_ALL, HELD)})
     assert report.differences == []
     assert (
         report.namespaces[0].meters
@@ -226,12 +228,12 @@ def test_each_meter_has_its_totals_by_id() -> None:
 )
 def test_a_meter_that_differs_is_named(held: MeterStored, sentence: str) -> None:
     meters = tuple(held if one.meter_id == held.meter_id else one for one in HELD)
-    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, meters)})
+    report = reconcile(metered(), {"default": StoredTotals(FATES_OF_ALL, meters)})
     assert report.differences == [f"default: {sentence}"]
 
 
 def test_a_meter_that_is_not_stored_at_all_is_named() -> None:
-    report = reconcile(metered(), {"default": Stored(FATES_OF_ALL, HELD[1:])})
+    report = reconcile(metered(), {"default": StoredTotals(FATES_OF_ALL, HELD[1:])})
     assert report.differences == [
         "default: meter bill (7) counted 68 events, but 0 are stored so.",
         "default: meter bill (7) refused 2 events as value-null, but 0 are stored so.",
@@ -239,7 +241,7 @@ def test_a_meter_that_is_not_stored_at_all_is_named() -> None:
 
 
 def test_what_older_versions_counted_has_no_totals_and_is_no_difference() -> None:
-    stored = Stored(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70, totalled=0),))
+    stored = StoredTotals(FATES_OF_ALL, (MeterStored("tokens", 7, 70, 70, totalled=0),))
     assert reconcile(whole(), {"default": stored}).ok
 
 

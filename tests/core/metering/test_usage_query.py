@@ -16,8 +16,8 @@ from pipeline.core.metering.meter import change, define
 from pipeline.core.metering.usage_query import END_S, NS_PER_S, cut, instant_text, runs, usage_query
 from pipeline.core.metering.usage_result import (
     EdgeEvent,
-    Key,
-    Part,
+    Partial,
+    ResultKey,
     collect,
     edge_reader,
     join,
@@ -199,7 +199,7 @@ def test_runs_are_few() -> None:
 
 
 parts = st.builds(
-    Part,
+    Partial,
     value=st.none() | st.integers(min_value=-(10**40), max_value=10**40),
     order=st.text("0123456789", min_size=3, max_size=3),
     events=st.integers(min_value=0, max_value=10**20),
@@ -211,8 +211,8 @@ parts = st.builds(
 
 
 @given(st.sampled_from(AGGREGATIONS), parts, parts, parts)
-def test_joining_is_associative_and_commutative(aggregation: str, a: Part, b: Part, c: Part) -> None:
-    def plain(part: Part) -> Part:  # only LATEST has an order, and no two events share one
+def test_joining_is_associative_and_commutative(aggregation: str, a: Partial, b: Partial, c: Partial) -> None:
+    def plain(part: Partial) -> Partial:  # only LATEST has an order, and no two events share one
         return part if aggregation == "LATEST" and part.value is not None else part._replace(order="")
 
     a, b, c = plain(a), plain(b), plain(c)
@@ -256,7 +256,7 @@ def test_an_edge_event_is_measured_as_it_was_counted() -> None:
     event = EdgeEvent("s", '{"value": 1.5, "kind": "x"}', 90 * NS_PER_S, 4, 2, 9, 7, 1)
     query = usage_query(meter("LATEST"), group_by=["kind"], window="MINUTE")
     order = window_state.order(90 * NS_PER_S, 4, 2, 9)
-    assert edge_reader(query)(event) == (Key(60, ("x",), ""), Part(15 * 10**17, order, 1, 60, 60))
+    assert edge_reader(query)(event) == (ResultKey(60, ("x",), ""), Partial(15 * 10**17, order, 1, 60, 60))
     filtered = usage_query(meter("LATEST"), filters={"kind": ["y"]})
     assert edge_reader(filtered)(event) is None
     with pytest.raises(Broken):
@@ -292,32 +292,32 @@ def test_an_edge_event_is_read_by_the_rules_of_its_time(rules: int, kind: str) -
 @pytest.mark.parametrize(
     "aggregation,part,value",
     [
-        ("SUM", Part(123 * 10**16, "", 2, 0, 0), "1.23"),
-        ("AVG", Part(10**18, "", 3, 0, 0), "0.333333333333333333"),
-        ("AVG", Part(1, "", 2, 0, 0), "0"),
-        ("AVG", Part(3, "", 2, 0, 0), "0.000000000000000002"),
-        ("AVG", Part(10**40, "", 1000, 0, 0), "10000000000000000000"),
-        ("COUNT", Part(None, "", 5, 0, 0), "5"),
-        ("UNIQUE_COUNT", Part(None, "", 9, 0, 0, 3, frozenset("ab")), "5"),
-        ("LATEST", Part(-(10**18), "x", 9, 0, 0), "-1"),
-        ("MAX", Part(0, "", 9, 0, 0), "0"),
+        ("SUM", Partial(123 * 10**16, "", 2, 0, 0), "1.23"),
+        ("AVG", Partial(10**18, "", 3, 0, 0), "0.333333333333333333"),
+        ("AVG", Partial(1, "", 2, 0, 0), "0"),
+        ("AVG", Partial(3, "", 2, 0, 0), "0.000000000000000002"),
+        ("AVG", Partial(10**40, "", 1000, 0, 0), "10000000000000000000"),
+        ("COUNT", Partial(None, "", 5, 0, 0), "5"),
+        ("UNIQUE_COUNT", Partial(None, "", 9, 0, 0, 3, frozenset("ab")), "5"),
+        ("LATEST", Partial(-(10**18), "x", 9, 0, 0), "-1"),
+        ("MAX", Partial(0, "", 9, 0, 0), "0"),
     ],
 )
-def test_values(aggregation: str, part: Part, value: str) -> None:
-    (row,) = result_rows(usage_query(meter(aggregation)), {Key(0, (), ""): part})
+def test_values(aggregation: str, part: Partial, value: str) -> None:
+    (row,) = result_rows(usage_query(meter(aggregation)), {ResultKey(0, (), ""): part})
     assert (row["value"], row["count"]) == (value, part.events)
 
 
 @pytest.mark.parametrize("value", [10**38, -(10**38)])
 def test_a_total_of_more_than_38_digits_is_refused(value: int) -> None:
     with pytest.raises(Rejected) as refusal:
-        result_rows(usage_query(METER), {Key(0, (), ""): Part(value, "", 2, 0, 0)})
+        result_rows(usage_query(METER), {ResultKey(0, (), ""): Partial(value, "", 2, 0, 0)})
     assert refusal.value.reason == "total-too-large"
 
 
 def test_a_part_without_a_value_is_broken() -> None:
     with pytest.raises(Broken):
-        result_rows(usage_query(METER), {Key(0, (), ""): Part(None, "", 2, 0, 0)})
+        result_rows(usage_query(METER), {ResultKey(0, (), ""): Partial(None, "", 2, 0, 0)})
 
 
 @pytest.mark.parametrize(

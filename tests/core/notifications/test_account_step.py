@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.notifications import rule
-from pipeline.core.notifications.account_step import Record, State, Step, update
-from pipeline.core.notifications.balance_alerts import At
+from pipeline.core.notifications.account_step import AccountRecord, AccountStep, StepState, update
+from pipeline.core.notifications.balance_alerts import AlertAt
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account
 from pipeline.core.values.calendar import NEVER_S
@@ -28,16 +28,16 @@ class Bench:
             made.do("rule.create", {**one, "channels": [endpoint]})
         made.do("entitlement.create", {**METERED, **entitlement})
         self.known = Desk(made).known
-        self.state = State(DictTable(), self.known.accounts, self.known.rules)
+        self.state = StepState(DictTable(), self.known.accounts, self.known.rules)
         account = self.known.accounts.get(("default", customer, "gpt"))
         assert account is not None
         self.account: Account = account
 
     def take(
         self, position: int, now_s: int, windows: Sequence[Window] = (), first: int | None = None
-    ) -> Step:
-        at = At(position, now_s * 1000, position if first is None else first)
-        return update(self.account, Record(at, windows), self.state)
+    ) -> AccountStep:
+        at = AlertAt(position, now_s * 1000, position if first is None else first)
+        return update(self.account, AccountRecord(at, windows), self.state)
 
 
 def test_usage_moves_the_balance_fires_and_says_when_it_changes_next() -> None:

@@ -10,8 +10,8 @@ import pytest
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.balance_alerts import RESOLVED, crossing_event
 from pipeline.core.notifications.threshold import Threshold
-from pipeline.core.quota.balance_result import Outcome, Standing
-from pipeline.core.quota.balance_update import Moved
+from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
+from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, Window
 from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METERED, MINUTE_S, Usage, data, desk, fired, watch
@@ -53,8 +53,8 @@ def test_an_alert_says_what_happened_to_whom_and_by_which_event() -> None:
     }  # fmt: skip
 
 
-def standing(balance: int, usage: int, total: int) -> Standing:
-    return Standing(
+def standing(balance: int, usage: int, total: int) -> BalanceStatus:
+    return BalanceStatus(
         "e", 0, 0, 0, balance * SCALE, usage * SCALE, 0, total * SCALE, True, 0, 0, 0, 0, {}
     )  # fmt: skip
 
@@ -87,8 +87,8 @@ def test_the_event_that_crossed_is_named(
     (account,) = made.known.accounts.of("default", next(iter(made.balances))[0])
     usage = Usage(1)
     windows = [usage.event("a", AT_S + minute * MINUTE_S, 10) for minute in range(3)]
-    outcome = Outcome(standing(0, 0, 0), [], [], "")
-    moved = Moved(account, None, made.balance_of(), 0, standing(*before), outcome, windows)
+    outcome = BalanceOutcome(standing(0, 0, 0), [], [], "")
+    moved = BalanceMoved(account, None, made.balance_of(), 0, standing(*before), outcome, windows)
     assert crossing_event(moved, Threshold(kind, value * SCALE)) == ("/source", named)
     silent: list[Window] = usage.stored()
     assert crossing_event(moved._replace(windows=silent), Threshold(kind, value * SCALE)) is None

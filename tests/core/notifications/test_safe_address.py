@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.notifications.safe_address import Policy, allowed_hosts, check_addresses, refusal, target
+from pipeline.core.notifications.safe_address import (
+    AddressPolicy,
+    allowed_hosts,
+    check_addresses,
+    refusal,
+    target,
+)
 from pipeline.errors import Rejected
 
 REFUSED = [
@@ -111,7 +117,7 @@ def test_taken(url: str, whole: str, host: str, port: int) -> None:
     assert (found.url, found.host, found.port) == (whole, host, port)
 
 
-LOCAL = Policy(
+LOCAL = AddressPolicy(
     allow_http=True, allowed=allowed_hosts("127.0.0.1:9999, kafka:*,[0:0::1]:81,Hooks.Example.com.:443")
 )
 
@@ -127,7 +133,7 @@ def test_a_policy_allows_what_it_names_and_nothing_else() -> None:
         with pytest.raises(Rejected):
             target(url, LOCAL)
     with pytest.raises(Rejected):
-        target("http://127.0.0.1:9999/", Policy(allowed=LOCAL.allowed))
+        target("http://127.0.0.1:9999/", AddressPolicy(allowed=LOCAL.allowed))
     with pytest.raises(Rejected):
         check_addresses("hooks.example.com", 8443, ["10.0.0.1"], LOCAL)
 
@@ -142,7 +148,7 @@ def test_an_entry_is_a_host_and_a_port(text: str) -> None:
     assert found.value.reason == "bad-setting"
 
 
-OWN = Policy(
+OWN = AddressPolicy(
     allow_http=True,
     allowed=allowed_hosts("127.0.0.1:*,localhost:9092,kafka-1:9092,inner.example:443"),
     own=frozenset({("127.0.0.1", 9092), ("kafka-1", 9092), ("127.0.0.1", 8124), ("api.example.com", 443)}),
@@ -160,7 +166,7 @@ def test_our_own_services_are_never_reached(url: str) -> None:
 
 
 def test_a_name_that_leads_to_our_own_service_is_refused() -> None:
-    own = Policy(own=frozenset({("93.184.216.34", 443)}))
+    own = AddressPolicy(own=frozenset({("93.184.216.34", 443)}))
     check_addresses("example.com", 8443, ["93.184.216.34"], own)
     with pytest.raises(Rejected, match="own services"):
         check_addresses("example.com", 443, ["93.184.216.34"], own)

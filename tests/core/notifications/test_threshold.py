@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.threshold import (
+    FiredThresholds,
+    Firing,
     Lead,
     Level,
-    Marks,
     Rearm,
     Threshold,
-    Told,
     Volume,
-    Warned,
+    WarnedGrants,
     expiring,
     judge,
     met,
@@ -83,7 +83,7 @@ def level_of(used: int, total: int = 0) -> Level:
     return Level(max(0, total - used) * SCALE, used * SCALE, total * SCALE)
 
 
-def told_ids(told: list[Told]) -> list[str]:
+def told_ids(told: list[Firing]) -> list[str]:
     return sorted(id for one in told if one.state == "fired" for id in (*one.passed, one.threshold))
 
 
@@ -134,12 +134,12 @@ def periods(moves: list[tuple[int, int, int]]) -> list[tuple[int, Level]]:
 def test_each_is_told_once_a_period_and_again_on_replay(
     moves: list[tuple[int, int, int]], rearm: Rearm
 ) -> None:
-    marks: Marks | None = None
-    history: list[list[Told]] = []
+    marks: FiredThresholds | None = None
+    history: list[list[Firing]] = []
     for position, level in enumerate(periods(moves)):
         marks, told = judge(marks, THRESHOLDS, [level], position, rearm)
         history.append(told)
-        decoded = msgspec.msgpack.Decoder(Marks).decode(msgspec.msgpack.encode(marks))
+        decoded = msgspec.msgpack.Decoder(FiredThresholds).decode(msgspec.msgpack.encode(marks))
         assert decoded == marks
         assert judge(marks, THRESHOLDS, [level], position, rearm)[1] == told
     flat = [one for told in history for one in told]
@@ -162,8 +162,8 @@ def test_how_usage_is_cut_into_records_does_not_matter(growth: list[int], data: 
     coarse = [level for level, keep in zip(levels, [*kept, True], strict=True) if keep]
     found = []
     for course in (levels, coarse):
-        marks: Marks | None = None
-        told: list[Told] = []
+        marks: FiredThresholds | None = None
+        told: list[Firing] = []
         for position, level in enumerate(course):
             marks, new = judge(marks, THRESHOLDS, [(0, level)], position)
             told += new
@@ -173,27 +173,27 @@ def test_how_usage_is_cut_into_records_does_not_matter(growth: list[int], data: 
 
 def test_a_jump_is_told_by_the_highest() -> None:
     marks, told = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
-    assert told == [Told(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
+    assert told == [Firing(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
     assert told[0].key == "7/usage_value:50/0/fired"
     assert judge(marks, usage(10, 50, 90), [(7, level_of(10))], 4)[1] == []  # falling back tells nothing
     _, over = judge(marks, usage(10, 50, 90), [(7, level_of(9))], 5)
-    assert over == [Told(5, 7, "resolved", "usage_value:50", ["usage_value:10"])]
+    assert over == [Firing(5, 7, "resolved", "usage_value:50", ["usage_value:10"])]
 
 
 def test_a_new_period_resolves_and_arms_again() -> None:
     marks, _ = judge(None, usage(10), [(7, level_of(11))], 1)
     marks, told = judge(marks, usage(10), [(7, level_of(15)), (9, level_of(12))], 2)
-    assert told == [Told(2, 7, "resolved", "usage_value:10"), Told(2, 9, "fired", "usage_value:10")]
+    assert told == [Firing(2, 7, "resolved", "usage_value:10"), Firing(2, 9, "fired", "usage_value:10")]
     assert judge(marks, usage(10), [(9, level_of(12))], 2)[1] == told
 
 
 def test_what_the_last_record_of_a_period_crossed_is_told() -> None:
-    _, told = judge(Marks(7), usage(10), [(7, level_of(15)), (9, level_of(0))], 2)
+    _, told = judge(FiredThresholds(7), usage(10), [(7, level_of(15)), (9, level_of(0))], 2)
     assert [(one.state, one.since_s) for one in told] == [("fired", 7), ("resolved", 7)]
 
 
 def test_arming_again_when_resolved() -> None:
-    marks: Marks | None = None
+    marks: FiredThresholds | None = None
     states = []
     for position, used in enumerate((11, 9, 12, 8, 13)):
         marks, told = judge(marks, usage(10), [(0, level_of(used))], position, "resolved")
@@ -270,14 +270,14 @@ def test_a_grant_that_ends_soon_is_told_once() -> None:
         Grant("voided", 10, 0, expires_at_s=9000, voided_at_s=900),
     ]
     balances = {"a": 1, "never": 5, "later": 5, "voided": 2}
-    state: Warned | None = None
+    state: WarnedGrants | None = None
     told = []
     for position, now_s in enumerate((0, 300, 420, 480, 900, 990, 4400, 4600, 4999, 6000)):
         state, ids = expiring(state, grants, balances, now_s, LEAD, position)
         assert expiring(state, grants, balances, now_s, LEAD, position) == (state, ids)
         told += [(now_s, id) for id in ids]
     assert told == [(300, "voided"), (420, "a"), (4400, "later")]
-    assert state == Warned({})
+    assert state == WarnedGrants({})
     assert threshold.next_warning_s(grants, 0, LEAD) == 300
     assert threshold.next_warning_s(grants, 400, LEAD) == 4400
     assert threshold.next_warning_s(grants, 4400, LEAD) == NEVER_S

@@ -20,8 +20,8 @@ from pipeline.core.notifications.volume_alerts import (
     PARTS,
     VOLUME,
     VolumeRules,
+    evaluate_volumes,
     sweep,
-    tell_volumes,
     watch_of,
 )
 from pipeline.core.quota.balance import KEEP_S
@@ -62,7 +62,7 @@ class Told:
 
     def again(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
         found = [CustomerWindow(customer, window) for window in windows]
-        alerts = tell_volumes(
+        alerts = evaluate_volumes(
             self.table, found, self.rules, lambda *_: self.customer, self.position, at_s * 1000
         )  # fmt: skip
         self.table.commit()

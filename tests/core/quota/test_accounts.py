@@ -140,7 +140,7 @@ def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -
     first = made.do("entitlement.create", {**METERED, "activeTo": "2026-01-01T00:01:00Z"})
     accounts = read(made)
     account = only(accounts)
-    ledgers = [accounts.ledger(account, first)]
+    ledgers = [accounts.balance_key(account, first)]
     made.do("feature.archive", {"id": "gpt"})
     made.do("meter.delete", {"slug": "tokens"})
     made.do("meter.apply", {**METER, "aggregation": "COUNT", "valueProperty": None})
@@ -148,10 +148,10 @@ def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -
     assert accounts.update(again) == {account.name}
     terms = accounts.terms(account, first)
     assert terms is not None and terms.aggregation == "COUNT"
-    ledgers.append(accounts.ledger(account, first))
+    ledgers.append(accounts.balance_key(account, first))
     made.do("feature.create", {"key": "gpt", "name": "GPT", "meterSlug": "tokens"})
     second = made.do("entitlement.create", METERED, at_ms=(AT_S + MINUTE_S) * 1000)
     accounts = read(made)
-    ledgers.append(accounts.ledger(only(accounts), second))
+    ledgers.append(accounts.balance_key(only(accounts), second))
     assert len(set(ledgers)) == 3
     assert {len(ledger) for ledger in ledgers} == {len(account_key(account.name))}

@@ -41,10 +41,10 @@ def test_it_is_a_full_recount(terms: Terms, arrived: list[Arrival], size: int, o
         now_s = max(now_s, START_S + max(one.now for one in batch) * MINUTE_S + 17)
         changes = [world.event(one.minute, one.part, one.value) for one in batch]
         outcome = move(table, ACCOUNT, terms, now_s, changes, place)
-        same(outcome.standing, world.recount(terms, now_s))
-        assert balance.read(table, ACCOUNT, terms) == outcome.standing
+        same(outcome.status, world.recount(terms, now_s))
+        assert balance.read(table, ACCOUNT, terms) == outcome.status
     end_s = START_S + 2 * SPAN * MINUTE_S
-    same(move(table, ACCOUNT, terms, end_s).standing, world.recount(terms, end_s))
+    same(move(table, ACCOUNT, terms, end_s).status, world.recount(terms, end_s))
     forget(table, ACCOUNT, terms)
     assert not table
 
@@ -61,7 +61,7 @@ def test_order_does_not_matter(terms: Terms, arrived: list[Arrival], chance: ran
         table = Memory()
         for position, change in enumerate(order):
             move(table, ACCOUNT, terms, START_S + position * 13 * MINUTE_S, [change], position)
-        found.append(move(table, ACCOUNT, terms, end_s).standing._replace(late=0, late_count=0))
+        found.append(move(table, ACCOUNT, terms, end_s).status._replace(late=0, late_count=0))
     assert found[0] == found[1]
     same(found[0], world.recount(terms, end_s))
 
@@ -76,7 +76,7 @@ def test_time_may_pass_in_one_step_or_in_many(terms: Terms, arrived: list[Arriva
         for now_s in [*ticks, end_s]:
             outcome = move(table, ACCOUNT, terms, now_s)
             resets += len(outcome.resets)
-        found.append((outcome.standing, resets))
+        found.append((outcome.status, resets))
     assert found[0] == found[1] == found[2]
 
 
@@ -85,11 +85,11 @@ def test_only_the_instants_that_it_names_change_it(terms: Terms, arrived: list[A
     world, table = World(terms.aggregation), Memory()
     at = move(
         table, ACCOUNT, terms, START_S, [world.event(a.minute, a.part, a.value) for a in arrived], 0
-    ).standing
+    ).status
     for minute in range(1, SPAN + 20, 3):
         now_s = START_S + minute * MINUTE_S
         quiet = now_s < at.next_at_s
-        following = move(table, ACCOUNT, terms, now_s).standing
+        following = move(table, ACCOUNT, terms, now_s).status
         if quiet:
             assert following._replace(at_s=at.at_s) == at
         at = following
@@ -108,7 +108,7 @@ def test_a_record_read_again_changes_nothing(terms: Terms, arrived: list[Arrival
         kept = dict(table)
         for again in batches:
             repeated = move(table, ACCOUNT, terms, *again)
-            assert repeated.standing == outcome.standing
+            assert repeated.status == outcome.status
             assert (repeated.resets, repeated.corrections, repeated.cause) == ([], [], "")
         assert table == kept
 
@@ -119,7 +119,7 @@ def test_the_same_windows_at_new_positions_change_nothing(terms: Terms, arrived:
     changes = [world.event(one.minute, one.part, one.value) for one in arrived]
     first = move(table, ACCOUNT, terms, START_S + SPAN * MINUTE_S, changes, 0)
     again = move(table, ACCOUNT, terms, START_S + SPAN * MINUTE_S, changes[::-1], 1)
-    assert again.standing._replace(position=first.standing.position) == first.standing
+    assert again.status._replace(position=first.status.position) == first.status
     assert again.corrections == []
 
 
@@ -145,10 +145,10 @@ def test_other_terms_are_counted_as_if_they_had_always_been(
         )
     move(table, ACCOUNT, old, START_S + now * MINUTE_S)
     now_s = START_S + now * MINUTE_S
-    same(move(table, ACCOUNT, new, now_s).standing, world.recount(new, now_s))
+    same(move(table, ACCOUNT, new, now_s).status, world.recount(new, now_s))
     for position, one in enumerate(arrived[half:], half):
         outcome = move(table, ACCOUNT, new, now_s, [world.event(one.minute, one.part, one.value)], position)
-        same(outcome.standing, world.recount(new, now_s))
+        same(outcome.status, world.recount(new, now_s))
 
 
 @given(st.data(), st.sampled_from(COUNTED), arrivals)
@@ -161,5 +161,5 @@ def test_a_following_entitlement_sees_the_usage_before_it(
     for position, one in enumerate(arrived):
         move(table, ACCOUNT, old, now_s, [world.event(one.minute, one.part, one.value)], position)
     outcome = move(table, ACCOUNT, new, now_s)
-    same(outcome.standing, world.recount(new, now_s))
+    same(outcome.status, world.recount(new, now_s))
     assert outcome.resets == []

@@ -191,7 +191,7 @@ reset_lists = st.lists(st.tuples(minutes, st.booleans()), max_size=3, unique_by=
 )
 
 
-def total(events: list[tuple[int, int]]) -> burndown.Usage:
+def total(events: list[tuple[int, int]]) -> burndown.UsageBetween:
     return lambda from_s, to_s: sum(value for minute, value in events if from_s <= minute < to_s)
 
 

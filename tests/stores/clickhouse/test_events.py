@@ -10,7 +10,14 @@ import pytest
 from pipeline.core.values.filters import Filter, containing, filter_string
 from pipeline.records import Event, Settled
 from pipeline.stores.clickhouse.client import ClickHouse
-from pipeline.stores.clickhouse.events import CountedBy, EventFilter, Place, StoredEvent, events, versions
+from pipeline.stores.clickhouse.events import (
+    CountedBy,
+    EventFilter,
+    EventPosition,
+    StoredEvent,
+    events,
+    versions,
+)
 from pipeline.stores.clickhouse.rows import rejected_columns, settled_columns
 from tests.fixtures.counted_tenant import NS, at
 
@@ -138,7 +145,7 @@ def test_pages_are_the_whole_list(store: ClickHouse, namespace: str) -> None:
     store.insert("events", settled_columns(some, 1))
     whole = events(store, EventFilter(namespace, limit=1000))
     assert len(whole) == 42
-    after: Place | None = None
+    after: EventPosition | None = None
     found: list[StoredEvent] = []
     while page := events(store, EventFilter(namespace, after=after, limit=9)):
         found += page

@@ -1,0 +1,192 @@
+"""Rules that keep the code readable: one meaning a name, short files, a pure core, tests, one list of stages.
+
+What imports what is checked by `lint-imports`. An exception is named here with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import contracts
+from pipeline.agents import live
+from pipeline.cli.main import main
+from pipeline.settings import Settings
+from pipeline.stages import STAGES
+from pipeline.stores.kafka import topics
+from pipeline.worker import wiring
+
+ROOT = Path(__file__).parent.parent
+PIPELINE = ROOT / "pipeline"
+CORE = PIPELINE / "core"
+SOURCES = sorted([*PIPELINE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 70
+LONG = {"pipeline/core/quota/balance.py": "one state machine, whose worked example is its longest docstring"}
+
+IMPURE = {"time", "random", "os", "io", "socket", "subprocess", "threading", "asyncio", "pathlib", "logging"}
+CLOCKS = {"now", "utcnow", "today"}  # of datetime
+
+FLOATS = {"pipeline/core/values/json_value.py": "refuses a JSON number that a float does not hold exactly"}
+
+# Core modules without a test file of their own, and what tests them instead.
+TESTED_ELSEWHERE = {
+    "access/key_text": "access/test_api_key.py",
+    "definitions/attribution_history": "customers/test_attribution.py",
+    "definitions/barrier": "metering/test_backfill.py",
+    "definitions/body": "test_inputs.py",
+    "definitions/context": "test_control.py",
+    "definitions/index": "test_control.py",
+    "definitions/kinds": "test_control.py",
+    "metering/cloudevent": "metering/test_event.py",
+    "metering/combine": "metering/test_aggregate_laws.py",
+    "metering/extract": "metering/test_meter.py",
+    "metering/identity": "metering/test_event.py",
+    "metering/meter_commands": "test_control.py",
+    "metering/usage_result": "metering/test_usage_query.py",
+    "metering/window_state": "metering/test_aggregate.py",
+    "notifications/delivery_table": "notifications/test_delivery.py",
+    "notifications/endpoint": "test_control.py",
+    "quota/account_balance": "notifications/test_account_step.py",
+    "quota/account_usage": "quota/test_balance.py",
+    "quota/balance_result": "quota/test_balance.py",
+    "quota/entitlement_json": "../api/quota/test_entitlements.py",
+    "quota/entitlement_lookup": "quota/test_entitlement.py",
+    "quota/grant": "quota/test_burndown.py",
+    "quota/terms": "quota/test_balance.py",
+    "values/json_number": "../api/quota/test_entitlements.py",
+    "values/json_value": "../api/test_foreign_input.py",
+    "values/strict_json": "test_bad_input.py",
+    "values/strict_toml": "../cli/test_foreign_input.py",
+    "values/table": "../engine/test_table.py",
+    "values/user_time": "../api/metering/test_usage.py",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def types_of(module: ast.Module) -> Iterator[str]:
+    """The public classes of a module, and its names for types."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name):
+                yield name
+
+
+def test_no_name_of_a_type_means_two_things() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in PIPELINE.rglob("*.py"):
+        for name in types_of(tree_of(path)):
+            if not name.startswith("_"):
+                found[name].append(name_of(path))
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_files_are_short() -> None:
+    long = {name_of(path) for path in SOURCES if len(path.read_text("utf-8").splitlines()) > MOST_LINES}
+    assert long == set(LONG)
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MOST_FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def impurities(module: ast.Module) -> Iterator[str]:
+    """What reads a clock, makes a float, or reaches outside."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            yield f"{node.lineno}: the float {node.value}"
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+            yield f"{node.lineno}: a division that makes a float"
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("float", "open")
+        ):
+            yield f"{node.lineno}: {node.func.id}()"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS:
+            yield f"{node.lineno}: .{node.func.attr}()"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            yield from (f"{node.lineno}: {name}" for name in names if name.partition(".")[0] in IMPURE)
+
+
+def test_core_has_no_float_and_no_clock() -> None:
+    found = {name_of(path): list(impurities(tree_of(path))) for path in CORE.rglob("*.py")}
+    assert {name for name, what in found.items() if what} == set(FLOATS), found
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 0.5", "a = b / c", "float(a)", "datetime.now()", "import time", "from os import path"]
+)
+def test_an_impure_line_is_seen(text: str) -> None:
+    assert list(impurities(ast.parse(text)))
+
+
+def test_every_core_module_has_its_test_or_is_named() -> None:
+    tests = ROOT / "tests" / "core"
+    modules = {
+        path.relative_to(CORE).with_suffix("") for path in CORE.rglob("*.py") if path.stem != "__init__"
+    }
+    without = {
+        module.as_posix()
+        for module in modules
+        if not (tests / module.parent / f"test_{module.name}.py").exists()
+    }
+    assert without == set(TESTED_ELSEWHERE)
+    assert [test for test in TESTED_ELSEWHERE.values() if not (tests / test).exists()] == []
+
+
+def test_every_stage_is_wired_and_has_its_agent() -> None:
+    assert set(wiring._STAGES) == set(STAGES)
+    assert {stage for stage in STAGES if (PIPELINE / "agents" / f"{stage}.py").exists()} == set(STAGES)
+
+
+def test_topics_name_the_stages_that_read_them() -> None:
+    settings = Settings.model_construct()
+    declared = topics.load(settings)
+    read: dict[str, set[str]] = defaultdict(set)
+    for stage in STAGES:
+        inputs = (live.INPUT,) if stage == "live" else wiring.wire(stage, settings, declared).spec.inputs
+        for topic in inputs:
+            read[topic].add(stage)
+    missing = {topic: stages - set(declared[topic].consumers) for topic, stages in read.items()}
+    assert {topic: stages for topic, stages in missing.items() if stages} == {}
+
+
+def test_metrics_name_stages() -> None:
+    assert {metric.stage for metric in contracts.metrics()} <= {*STAGES, "each"}
+
+
+def test_the_readme_names_every_package() -> None:
+    layout = (ROOT / "README.md").read_text("utf-8").partition("## Layout")[2]
+    packages = {path.parent.name for path in PIPELINE.glob("*/__init__.py")}
+    assert {name for name in packages if f"{name}/`" not in layout} == set()
+
+
+def test_the_help_of_worker_names_every_stage() -> None:
+    text = CliRunner().invoke(main, ["worker", "--help"]).output
+    assert [stage for stage in STAGES if not re.search(rf"\b{stage}\b", text)] == []
