@@ -153,6 +153,10 @@ def test_every_operation_is_recorded_with_a_success() -> None:
         assert min(statuses) < 300, name
 
 
+def test_openapi_shows_what_is_recorded() -> None:
+    assert recorder.EXAMPLES.read_text("utf-8") == recorder.examples_text()
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_refusals_that_an_operation_has_are_recorded(operation: str) -> None:
     method, path = operation.split()

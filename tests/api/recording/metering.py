@@ -55,7 +55,8 @@ def meters(world: World) -> None:
     ask(get, "by slug", f"{METERS}/tokens")
     ask(get, "by id", f"{METERS}/{world.meters['calls']['id']}")
     change = {"name": "Tokens used", "groupBy": {"model": "$.model", "kind": "$.kind"}}
-    world.meters["tokens"] = ask(put, "a meter is changed", f"{METERS}/tokens", change)
+    ask(put, "a meter is changed", f"{METERS}/tokens", change)
+    world.meters["tokens"]["groupBy"] = change["groupBy"]
     ask(put, "an unknown member", f"{METERS}/tokens", {"zz": 1})
     ask(put, "another slug", f"{METERS}/tokens", {"slug": "other"})
 

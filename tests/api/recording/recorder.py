@@ -21,7 +21,12 @@ import msgspec
 from fastapi.testclient import TestClient
 from msgspec import UNSET, Raw, UnsetType
 
+from pipeline.api.http.described import SHARED
+from pipeline.contracts import ROOT
+
 FOLDER = Path(__file__).parents[1] / "recorded"
+EXAMPLES = ROOT / "pipeline/api/examples.json"
+_SHARED_REASONS = frozenset(SHARED.values())
 SHOWN_HEADERS = ("www-authenticate", "idempotent-replayed", "tallymark-warnings", "preference-applied")
 CHANGING = ("POST", "PUT", "DELETE")
 _LONG = 4096  # bytes of a body that a file may hold
@@ -189,6 +194,46 @@ def save(exchanges: Mapping[str, list[Exchange]]) -> None:
         old.unlink()
     for path, text in files.items():
         path.write_text(text, "utf-8")
+    EXAMPLES.write_text(examples_text(), "utf-8")
+
+
+def examples_text() -> str:
+    """The text of the file of examples, from the records as they are in their files."""
+    found = {json.loads(path.read_text("utf-8"))["operation"]: json.loads(path.read_text("utf-8"))["exchanges"]
+             for path in sorted(FOLDER.glob("*.json"))}  # fmt: skip
+    return json.dumps(examples(found), indent=1, ensure_ascii=False) + "\n"
+
+
+def examples(recorded: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What OpenAPI shows, from the records: a body that was accepted, and the answer to what succeeded."""
+    shown: dict[str, Any] = {"refusals": {}}
+    for operation, exchanges in recorded.items():
+        found: dict[str, dict[str, Any]] = {"bodies": {}, "answers": {}}
+        for one in sorted(exchanges, key=_size_of_list):
+            asked, answer = one["request"], one["answer"]
+            body, reason = answer.get("body"), _reason(answer)
+            if reason in _SHARED_REASONS:
+                shown["refusals"].setdefault(reason, body)
+            if not reason and "json" in answer.get("content_type", ""):
+                found["answers"].setdefault(str(answer["status"]), body)
+            if not reason and "body" in asked:
+                found["bodies"].setdefault(asked["headers"]["content-type"], asked["body"])
+        shown[operation] = {name: members for name, members in found.items() if members}
+    return shown
+
+
+def _size_of_list(exchange: Mapping[str, Any]) -> int:
+    """The shortest list that is not empty comes first; of other answers the first."""
+    body = exchange["answer"].get("body")
+    listed = body.get("items", body.get("data")) if isinstance(body, dict) else body
+    return 0 if not isinstance(listed, list) else len(json.dumps(listed)) if listed else 1_000_000
+
+
+def _reason(answer: Mapping[str, Any]) -> str:
+    body = answer.get("body")
+    return (
+        str(body["reason"]) if answer["status"] >= 400 and isinstance(body, dict) and "reason" in body else ""
+    )
 
 
 def stored() -> dict[str, list[dict[str, Any]]]:

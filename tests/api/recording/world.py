@@ -80,11 +80,11 @@ class World:
 
     def rows(self) -> None:
         """Events of two subjects, counted by the meters; one that `tokens` refused, one repeated, one rejected."""
+        names = ("slug", "eventType", "aggregation", "valueProperty", "groupBy")
         meters = [
-            define({name: body[name] for name in ("slug", "eventType", "aggregation", "valueProperty", "groupBy")
-                    if name in body}, int(body["id"]) if str(body["id"]).isdigit() else body["revision"], "default")
-            for body in self.meters.values()
-        ]  # fmt: skip
+            define({name: body[name] for name in names if name in body}, body["revision"], "default")
+            for body in self.meters.values()  # as they were made: a meter's first revision is its id
+        ]
         tenant = Tenant(self._store, "default", meters)
         first = at(SENT_AT)
         sent = [
