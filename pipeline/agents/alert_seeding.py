@@ -24,6 +24,7 @@ from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.engine.packing import arrays
+from pipeline.engine.retry import Retry
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
 from pipeline.settings import Settings
@@ -33,7 +34,6 @@ from pipeline.stores.clickhouse.windows import stored_windows
 from pipeline.stores.kafka import client as kafka
 
 LOOK_S = 0.2
-RETRY_S = 1.0  # until a neighbour that is away is asked again
 FLUSH_S = 10.0
 AHEAD_S = 2 * 86_400  # events may lie in the future
 
@@ -69,6 +69,7 @@ class Seeding:
     ) -> None:
         """partitions: of `usage` and of `customer-usage`. done: told the job's partition and `said`."""
         self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 5, "log_level": 0})
+        self._retry = Retry(log, "load stored usage")
         self._store = store
         self._holders = holders
         self._partitions = partitions
@@ -91,24 +92,23 @@ class Seeding:
     def _run(self) -> None:
         try:
             while True:
-                self.look()
+                self._retry.blocking(self.look)
                 time.sleep(LOOK_S)
         except BaseException as error:
             self._failed(error)
 
     def look(self) -> None:
-        """Does what there is to do; what could not be done waits for the next look."""
+        """Does the jobs that were added. Raises Unavailable; then all of them wait for the next call."""
         with self._lock:
             jobs, self._new = list(self._new.values()), {}
         if not jobs:
             return
         try:
             self._do(jobs)
-        except Unavailable as error:
-            log.warning("usage from before is not to be had, it is tried again: %s", error)
+        except Unavailable:
             with self._lock:
                 self._new = {job.done_record: job for job in jobs} | self._new
-            time.sleep(RETRY_S)
+            raise
 
     def _do(self, jobs: list[Job]) -> None:
         mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()

@@ -6,13 +6,13 @@ transactions and consuming (engine).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
+from pipeline.engine.retry import within
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 
@@ -73,15 +73,7 @@ def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
 
 def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
     """Returns when a broker answers. Raises Unavailable after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            cluster(settings, timeout_s=1.0)
-            return
-        except Unavailable:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.1)
+    within(timeout_s, lambda: cluster(settings, timeout_s=1.0), lambda error: isinstance(error, Unavailable))
 
 
 def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
