@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
-from pipeline.stores.kafka.writer import KafkaWriter, DeliveryReport, WrittenRecord
+from pipeline.stores.kafka.writer import DeliveryReport, KafkaWriter, WrittenRecord
 from pipeline.worker.heartbeat import TOPIC, Heartbeat, describe
 
 
