@@ -22,6 +22,9 @@ class PreviousSecret(msgspec.Struct, frozen=True):
     secret: str
     until: str
 
+    def __repr__(self) -> str:
+        return f"PreviousSecret(until={self.until!r})"
+
 
 class Endpoint(DefinitionBody, frozen=True, kw_only=True):
     """An endpoint, deleted ones too.
@@ -49,6 +52,9 @@ class Endpoint(DefinitionBody, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     disabled_at: str | None = None
     deleted_at: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint(id={self.id!r})"
 
     @property
     def shown(self) -> dict[str, object]:

@@ -28,7 +28,7 @@ MOST_OVERLAP_S = 30 * 86_400
 
 _MEMBERS = ("type", "name", "url", "customHeaders", "signingSecret", "disabled", "metadata")
 _REFUSAL = "urlRefusal"
-_OURS = (
+_WRITTEN = (
     "id",
     "createdAt",
     "updatedAt",
@@ -45,8 +45,7 @@ _HEADER_VALUE = re.compile(r"[\t -~\x80-\xff]*").fullmatch
 
 def create(context: CommandContext) -> Decided:
     """endpoint.create. The secret is needed: the sender of the command makes one, if the user gave none."""
-    sent = BodyReader(ENDPOINT, context.asked(_REFUSAL), _MEMBERS, _OURS)
-    sent.check_written()
+    sent = BodyReader(ENDPOINT, context.asked(_REFUSAL), _MEMBERS, _WRITTEN)
     secret = _secret(sent)
     if secret is None:
         sent.refuse("endpoint signingSecret is required")
@@ -56,9 +55,8 @@ def create(context: CommandContext) -> Decided:
 
 def update(context: CommandContext) -> Decided:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
-    sent = BodyReader(ENDPOINT, context.asked("id", _REFUSAL), _MEMBERS, _OURS)
     old = context.existing(Endpoint)
-    sent.check_written(old.shown)
+    sent = BodyReader(ENDPOINT, context.asked("id", _REFUSAL), _MEMBERS, _WRITTEN, old.shown)
     new = _read(context, sent, old.id).changed(created_at=old.created_at)
     new = new.changed(
         signing_secret=old.signing_secret, previous_secret=old.previous_secret, updated_at=old.updated_at

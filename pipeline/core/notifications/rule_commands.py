@@ -49,7 +49,7 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
 }
 # OpenMeter's; there is no invoice yet that could fire them.
 INVOICE_TYPES = ("invoice.created", "invoice.updated")
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
 def create(context: CommandContext) -> Decided:
@@ -62,7 +62,7 @@ def create(context: CommandContext) -> Decided:
 def update(context: CommandContext) -> Decided:
     """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
     old = context.existing(Rule)
-    new = _read(context, old.id, ("id",))
+    new = _read(context, old.id, old)
     if new.type != old.type:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
     rule = new.changed(created_at=old.created_at, updated_at=old.updated_at)
@@ -89,14 +89,15 @@ class _Common(NamedTuple):
     metadata: dict[str, str] | None
 
 
-def _read(context: CommandContext, id: str, named: tuple[str, ...] = ()) -> Rule:
-    """The rule that was sent, without its dates. named: members that say which rule is meant."""
+def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
+    """The rule that was sent, without its dates. old: the rule that it replaces."""
     kind = context.body.get("type")
     if kind in INVOICE_TYPES:
         raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = BodyReader(RULE, context.body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
+    stored = None if old is None else old.members
+    sent = BodyReader(RULE, context.body, (*_ANY, *_OF_TYPE[kind]), _WRITTEN, stored)
     name = sent.required("name", 256)
     channels = _channels(context, sent)
     common = _Common(id, kind, name, channels, sent.flag("disabled") or False, sent.metadata())

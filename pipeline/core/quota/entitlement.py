@@ -75,7 +75,8 @@ class Entitlement(DefinitionBody, frozen=True, kw_only=True):
     @classmethod
     def shape(cls, members: Mapping[str, object]) -> BodyClass:
         """The class that holds the members of the entitlement's type."""
-        return {STATIC: StaticEntitlement, METERED: MeteredEntitlement}.get(str(members.get("type")), cls)
+        shapes: dict[str, BodyClass] = {STATIC: StaticEntitlement, METERED: MeteredEntitlement}
+        return shapes.get(str(members.get("type")), cls)
 
     @cached_property
     def span(self) -> tuple[int, int]:

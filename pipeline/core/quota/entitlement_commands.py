@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeline.core.definitions.body import BodyReader, Minute
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
+from pipeline.core.definitions.kinds import CUSTOMER, ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER, SUBJECT
 from pipeline.core.quota import entitlement_lookup, grant_commands
 from pipeline.core.quota.entitlement import (
     METERED,
@@ -27,6 +27,7 @@ from pipeline.core.quota.entitlement import (
     UsagePeriod,
     grace_s,
 )
+from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.terms import COUNTED
 from pipeline.core.values import calendar, json_value, number, timestamp
 from pipeline.core.values import zone as zones
@@ -57,7 +58,7 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
         "issue", "preserveOverageAtReset", "gracePeriod", "grants",
     ),
 }  # fmt: skip
-_OURS = (
+_WRITTEN = (
     "id", "createdAt", "updatedAt", "deletedAt", "annotations", "subjectKey", "customerKey", "currentUsagePeriod",
     "lastReset", "subscriptionId",
 )  # fmt: skip
@@ -150,7 +151,8 @@ def _create(
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
-    sent = BodyReader(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
+    members, stored = (*_ANY, *_OF_TYPE[str(kind)]), _shown(context, replaces)
+    sent = BodyReader(ENTITLEMENT, sent_body, members, _WRITTEN, stored)
     feature = _feature(context, sent)
     starts, active_to_s = _active(sent, calendar.floor_minute(context.at_ms // 1000))
     common = _Common(
@@ -176,6 +178,18 @@ def _create(
     changes = _ended(context, sent, replaces, new)
     _check_free(context, new, replaces)
     return Decided([*changes, DefinitionChange(ENTITLEMENT, new.id, new), *grants], new.members)
+
+
+def _shown(context: CommandContext, replaces: Entitlement | None) -> Mapping[str, object] | None:
+    """The entitlement that an override replaces, as answers show it."""
+    if replaces is None:
+        return None
+    customer = context.index.body(context.namespace, CUSTOMER, replaces.customer_id)
+    subject = context.body.get("subject")
+    if subject is not None:
+        known = context.index.body(context.namespace, SUBJECT, str(subject))
+        subject = str(subject if known is None else known["key"])
+    return entitlement_json(replaces, context.at_ms // 1000, customer, subject)
 
 
 def _active(sent: BodyReader, now_s: int) -> tuple[Minute, int | None]:
@@ -351,7 +365,7 @@ def _grants(
         changes.append(DefinitionChange(GRANT, issue.id, issue.changed(issued_after_reset=True)))
     first_s = max(from_s, entitlement.span[0])
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        reader = BodyReader(GRANT, one, grant_commands.MEMBERS, ours=grant_commands.OURS)
+        reader = BodyReader(GRANT, one, grant_commands.MEMBERS, grant_commands.WRITTEN)
         made = grant_commands.define(context, reader, entitlement, context.id(place), first_s)
         if timestamp.minute_s(made.effective_at) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
