@@ -14,8 +14,8 @@ import msgspec
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.access import api_key
 from pipeline.core.control import Decision
-from pipeline.core.definitions.attribution_history import read
-from pipeline.core.definitions.index import subjects_of
+from pipeline.core.customers.attribution import Attribution
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.metering.meter import meter_of
 from pipeline.core.values.sealed import Seal
@@ -214,9 +214,11 @@ def _seen(definition: Definition) -> object:
         keys = [] if found_one is None else [*found_one.keys(AT_MS // 1000), found_one.previous_until_s]
         return found_one, [getattr(one, "private", one) for one in keys]
     if definition.kind == "customer":
-        return subjects_of(dict(body))
+        customer = Customer.of(definition)
+        return None if customer is None else customer.subjects
     if definition.kind == ATTRIBUTION:
-        return definition.name, read(definition)
+        attribution = Attribution.of(definition)
+        return definition.name, None if attribution is None else attribution.holders
     if definition.kind == "feature":
         members = ("key", "meterSlug", "meterGroupByFilters", "advancedMeterGroupByFilters")
         return {name: body[name] for name in members if name in body}

@@ -7,7 +7,7 @@ A kind declares its members in the order in which they are written. A member tha
 a member without a default is always written. Nothing that is stored is lost: members that this version does not know,
 in the order in which they lie, survive every change.
 
-    class Feature(DefinitionBody, kw_only=True):
+    class Feature(DefinitionBody, frozen=True, kw_only=True):
         kind = FEATURE
         id: str
         key: str

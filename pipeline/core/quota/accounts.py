@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core.definitions.attribution_history import read as read_holders
+from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.quota import entitlement_lookup
@@ -176,7 +176,8 @@ class Accounts:
 
     def _take_attribution(self, definition: Definition) -> set[AccountName]:
         touched: set[AccountName] = set()
-        for holding in read_holders(definition):
+        attribution = Attribution.of(definition)
+        for holding in [] if attribution is None else attribution.holders:
             if holding.customer:
                 place = (definition.namespace, holding.customer)
                 self._subjects.setdefault(place, {})[definition.name] = definition.revision
