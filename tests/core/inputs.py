@@ -13,11 +13,12 @@ import msgspec
 
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.access import api_key
+from pipeline.core.access.api_key import ApiKey
 from pipeline.core.control import Decision
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.kinds import ATTRIBUTION
-from pipeline.core.metering.meter import meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.values.sealed import Seal
 from pipeline.records import Definition
 from tests.fixtures.control_log import AT_MS, Log
@@ -202,11 +203,11 @@ def shown(decision: Decision) -> object:
 def _seen(definition: Definition) -> object:
     body: Mapping[str, Any] = definition.body or {}
     if definition.kind == "meter":
-        meter = meter_of(definition)
+        meter = Meter.of(definition)
         return None if meter is None else msgspec.structs.replace(meter, name="", description="", metadata={})
     if definition.kind == "key":
-        found = api_key.key_of(definition)
-        return None if found is None else msgspec.structs.replace(found, name="")
+        key = ApiKey.of(definition)
+        return None if key is None else msgspec.structs.replace(key, name="")
     if definition.kind == "endpoint":
         endpoints = Endpoints(Seal())
         endpoints.update({"": definition})

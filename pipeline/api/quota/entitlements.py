@@ -225,7 +225,7 @@ def get_by_id(request: Request, entitlementId: str) -> Response:
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
+        entitlement_json(body, lookup.now_s(), holder.customer.members, holder.subject)
         for body in found
         if deleted or "deletedAt" not in body
     ]
@@ -239,15 +239,15 @@ def _all(
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     if wanted.get("subject"):
         holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
-        mine = {str(body["id"]) for body in holders if body is not None}
+        mine = {customer.id for customer in holders if customer is not None}
     else:
         mine = None
     rows = []
     for body in log.entitlements(namespace):
-        customer = log.customer(namespace, str(body["customerId"])) or {}
+        customer = log.customer(namespace, str(body["customerId"]))
         facts = {
             "feature": {body["featureId"], body["featureKey"]},
-            "customer": {body["customerId"], customer.get("key")},
+            "customer": {body["customerId"], customer.key if customer is not None else None},
             "type": {body["type"]},
         }
         if (
@@ -256,13 +256,13 @@ def _all(
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
             and (not active or in_force(body, now_s))
         ):
-            rows.append(entitlement_json(body, now_s, customer))
+            rows.append(entitlement_json(body, now_s, None if customer is None else customer.members))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
 def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
     body = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(body, lookup.now_s(), holder.customer, holder.subject))
+    return answer(entitlement_json(body, lookup.now_s(), holder.customer.members, holder.subject))
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
@@ -307,4 +307,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
 
 
 def _customer(request: Request, body: lookup.StoredDefinition) -> lookup.StoredDefinition | None:
-    return definitions(request).customer(namespace_of(request), str(body["customerId"]))
+    customer = definitions(request).customer(namespace_of(request), str(body["customerId"]))
+    return None if customer is None else customer.members

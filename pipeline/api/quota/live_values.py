@@ -14,6 +14,7 @@ from fastapi import Depends, Request, Response
 from pipeline.api.http.auth import loaded, namespace_of, needs
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.core.customers.customer import Customer
 from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 from pipeline.records import Balance
@@ -169,8 +170,8 @@ async def _customer(request: Request, name: str) -> str:
     return found
 
 
-def _id(customer: Any) -> str:
-    return "" if customer is None else str(customer["id"])
+def _id(customer: Customer | None) -> str:
+    return "" if customer is None else customer.id
 
 
 def _json(body: object) -> Response:

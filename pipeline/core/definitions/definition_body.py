@@ -32,6 +32,7 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     """What the body of one kind of definition holds. Two are equal if the members that this version knows are."""
 
     kind: ClassVar[str]
+    outside: ClassVar[tuple[str, ...]] = ()  # fields that the definition around the body has, not the body
 
     @classmethod
     def of(cls, definition: Definition | None) -> Self | None:
@@ -58,7 +59,8 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     @classmethod
     def _decoded(cls, definition: Definition, members: dict[str, object]) -> Self:
         try:
-            body = msgspec.convert(members, cls)
+            around = {field: getattr(definition, field) for field in cls.outside}
+            body = msgspec.convert({**members, **around} if around else members, cls)
         except msgspec.ValidationError as error:
             raise Broken(f"The stored {cls.kind} {definition.name} cannot be read: {error}.") from error
         body.__dict__["members"] = members
@@ -110,8 +112,11 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
 
 def _members(body: DefinitionBody) -> dict[str, object]:
-    """The members as they are read back from JSON."""
-    return _read(_encode(body))
+    """The members of a body as they are read back from JSON."""
+    members = _read(_encode(body))
+    for field in body.outside:
+        members.pop(field, None)
+    return members
 
 
 def _names(body: DefinitionBody) -> dict[str, str]:

@@ -15,7 +15,7 @@ import msgspec
 
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota.entitlement import terms_of
 from pipeline.core.quota.terms import Terms
@@ -159,7 +159,7 @@ class Accounts:
         )
 
     def _take_meter(self, definition: Definition) -> set[AccountName]:
-        meter = meter_of(definition)
+        meter = Meter.of(definition)
         if meter is None:
             return set()
         place = (definition.namespace, meter.slug)
