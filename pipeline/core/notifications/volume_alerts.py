@@ -45,7 +45,7 @@ SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY
 SWEPT_ROWS = 2_000  # of a kind, at once
 AHEAD_S = 2 * DAY_S  # events may lie so far in the future
 CustomerBody = Mapping[str, object]
-Customer = Callable[[str, str], CustomerBody | None]  # namespace, id -> its body
+FindCustomer = Callable[[str, str], CustomerBody | None]  # namespace, id -> its body
 
 _at = struct.Struct(">cI")
 _seconds = struct.Struct(">Q")
@@ -182,7 +182,7 @@ def evaluate_volumes(
     table: KeyedBytes,
     windows: Iterable[CustomerWindow],
     rules: VolumeRules,
-    customers: Customer,
+    customers: FindCustomer,
     position: int,
     at_ms: int,
 ) -> list[Alert]:
