@@ -205,6 +205,9 @@ def test_too_few_replicas_are_named_and_left(fresh_topics: Settings) -> None:
 
 
 def test_a_topic_made_anew_has_another_id(fresh_topics: Settings, reset: Callable[[Settings], None]) -> None:
+    producer = Producer(kafka.producer_config(fresh_topics))
+    producer.produce("events", b"{}")
+    assert producer.flush(20) == 0
     before = kafka.topic_ids(fresh_topics, ["events", "no-such-topic"])
     reset(fresh_topics)
     after = kafka.topic_ids(fresh_topics, ["events"])
