@@ -14,6 +14,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from tests.engine.test_partition import World, commit, state, with_output
 
+pytestmark = pytest.mark.own_broker  # it deletes topics
 COUNTED = 4
 
 

@@ -17,6 +17,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
 
+pytestmark = pytest.mark.own_broker  # it enlarges and deletes topics
 DAY_MS = 86_400_000
 CONSUMERS = {*STAGES, "api"}
 DECLARED = topics.load(Settings.model_construct())
