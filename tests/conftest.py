@@ -18,12 +18,10 @@ from tests.fixtures import java_cache
 pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.api_services",
+    "tests.fixtures.worker_groups",
 ]
 
 os.environ.setdefault(java_cache.OPTIONS, java_cache.options())
-SHARED = {"broker", "clickhouse"}  # groups whose tests share a server
-LONGEST = "torture/test_torture.py"
-STACKS = {"flow", "torture", "foreign", "local", "client"}
 
 # A test needs a service when it is in one of these folders or uses one of these fixtures.
 ROOT = Path(__file__).parent
@@ -51,8 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.load_profile("quick" if _is_quick(config) else "all")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are formed
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what needs a service, leaves it out of a quick run, and forms the groups of xdist."""
+    """Marks what needs a service, and leaves it out of a quick run."""
     for item in items:
         if _needs_service(item):
             item.add_marker("services")
@@ -60,7 +59,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("services")]
         items[:] = [item for item in items if not item.get_closest_marker("services")]
         config.hook.pytest_deselected(items=left_out)
-    _in_groups(items)
 
 
 def _is_quick(config: pytest.Config) -> bool:
@@ -77,49 +75,6 @@ def _needs_service(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     marked = item.get_closest_marker("services") is not None
     return marked or not SERVICE_FOLDERS.isdisjoint(folders) or not SERVICE_FIXTURES.isdisjoint(fixtures)
-
-
-def _group(item: pytest.Item) -> str:
-    """What has to run on one worker of xdist, in this order: a shared server's tests, else a file's."""
-    fixtures = getattr(item, "fixturenames", ())
-    if "kafka" in fixtures and item.get_closest_marker("own_broker") is None:
-        return "broker"
-    if item.path.parent.parts[-2:] == ("stores", "clickhouse") and not SERVICE_FIXTURES.isdisjoint(fixtures):
-        return "clickhouse"
-    return str(item.path)
-
-
-def _in_groups(items: list[pytest.Item]) -> None:
-    """Orders the groups: long ones first, stacks among the others, since they mostly wait and the others compute."""
-    groups: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        group = _group(item)
-        groups.setdefault(group, []).append(item)
-        if group in SHARED:
-            item.add_marker(pytest.mark.xdist_group(group))
-    first = [groups.pop(name) for name in sorted(groups) if name in SHARED or name.endswith(LONGEST)]
-    stacks = [found for found in groups.values() if STACKS.intersection(found[0].path.parts)]
-    others = [found for found in groups.values() if not STACKS.intersection(found[0].path.parts)]
-    ordered: list[list[pytest.Item]] = []
-    step = max(1, len(others) // (len(stacks) * 2 or 1))  # all stacks have begun by half of the way
-    for place, found in enumerate(others):
-        if place % step == 0 and stacks:
-            ordered.append(stacks.pop())
-        ordered.append(found)
-    items[:] = [item for found in first + ordered + stacks for item in found]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadgroup`, a file that is in no group stays together too."""
-    from xdist.scheduler import LoadGroupScheduling
-
-    class Groups(LoadGroupScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            group = super()._split_scope(nodeid)
-            return nodeid.partition("::")[0] if group == nodeid else group
-
-    return Groups(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)
