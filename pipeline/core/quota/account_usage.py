@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Counted
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
@@ -249,27 +250,43 @@ class UsageRows:
         return UsageSum(total, order)
 
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
-        """The minute in [from_s, to_s) since which usage has been at or above `available`; from_s if it never was."""
-        since_s: int | None = None
-        total = 0
+        """The minute since which usage has been at or above an amount.
+
+        An hour of which the total at its end tells all is one step: one that ends below the amount, and one that never
+        fell while the amount is reached. Of the others each minute is a step.
+
+        Args:
+            from_s: start of the span, in seconds since 1970.
+            to_s: its end, which does not belong to it.
+            available: the amount, in atto.
+
+        Returns:
+            Seconds since 1970; `from_s` if the amount is not reached at the end of the span.
+
+        Two hours of 6 reach 10 in the second one; after -3 in the third the amount is reached again in the fourth.
+
+        >>> class State(dict):
+        ...     get_many = lambda self, keys: [self.get(key) for key in keys]
+        ...     put = dict.__setitem__
+        >>> schedule = Schedule(0, calendar.Recurrence(calendar.Interval(1, 0), 0))
+        >>> rows = UsageRows(State(), b"account", "SUM", since_s=0)
+        >>> usage = [(0, 6), (HOUR_S, 6), (2 * HOUR_S, -3), (3 * HOUR_S, 2)]
+        >>> changes = [UsageChange(b"", minute_s, value * ONE, revision=1) for minute_s, value in usage]
+        >>> _ = rows.record(changes, schedule)
+        >>> [rows.crossing(0, hours * HOUR_S, 10 * ONE) // HOUR_S for hours in (1, 2, 3, 4)]
+        [0, 1, 0, 3]
+        """
+        search = LastCrossing(available, self._latest)
         for start_s, hour in self._existing(from_s, to_s):
-            whole = from_s <= start_s and start_s + HOUR_S <= to_s
-            after = number.exact(hour.value) if self._latest else total + number.exact(hour.value)
-            if whole and after < available:
-                total, since_s = after, None
-                continue
-            if whole and not hour.sank and since_s is not None:
-                total = after
+            value = number.exact(hour.value)
+            below, reached = search.after(value) < available, search.since_s is not None
+            if from_s <= start_s and start_s + HOUR_S <= to_s and (below or (reached and not hour.sank)):
+                search.step(start_s, value)
                 continue
             inside = [m for m in _minutes_of(start_s, hour.minutes) if from_s <= m < to_s]
             for minute_s, row in self._minutes(inside).items():
-                value = number.exact(row.value)
-                total = value if self._latest else total + value
-                if total < available:
-                    since_s = None
-                elif since_s is None:
-                    since_s = minute_s
-        return from_s if since_s is None else since_s
+                search.step(minute_s, number.exact(row.value))
+        return from_s if search.since_s is None else search.since_s
 
     def minute(self, minute_s: int) -> UsageSum:
         """Usage of one minute."""

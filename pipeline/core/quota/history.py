@@ -19,6 +19,7 @@ from pipeline.core.quota import burndown as credit
 from pipeline.core.quota import terms as terms_
 from pipeline.core.quota.balance_result import Correction
 from pipeline.core.quota.burndown import Burnt, Run, Segment, Snapshot
+from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number, time_window
 from pipeline.errors import Rejected
@@ -91,16 +92,10 @@ class MinuteUsage:
         >>> minutes.crossing(0, 120, 10), minutes.crossing(0, 240, 10), minutes.crossing(0, 240, 99)
         (60, 180, 0)
         """
-        since_s: int | None = None
-        total = 0
-        for place in range(bisect_left(self._at, from_s), bisect_left(self._at, to_s)):
-            minute_s, value, _ = self._rows[place]
-            total = value if self._latest else total + value
-            if total < available:
-                since_s = None
-            elif since_s is None:
-                since_s = minute_s
-        return from_s if since_s is None else since_s
+        search = LastCrossing(available, self._latest)
+        for minute_s, value, _ in self._rows[bisect_left(self._at, from_s) : bisect_left(self._at, to_s)]:
+            search.step(minute_s, value)
+        return from_s if search.since_s is None else search.since_s
 
 
 def new_members(seen: Iterable[tuple[int, str]], terms: Terms) -> list[tuple[int, int, str]]:
