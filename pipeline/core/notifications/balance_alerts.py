@@ -41,6 +41,7 @@ from pipeline.core.notifications.threshold import (
     Threshold,
     WarnedGrants,
 )
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.quota import account_balance
 from pipeline.core.quota.accounts import Account
 from pipeline.core.quota.balance_result import BalanceStatus
@@ -61,7 +62,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _marks = msgspec.msgpack.Decoder(FiredThresholds | None).decode
 _warned = msgspec.msgpack.Decoder(WarnedGrants).decode
 _open = msgspec.msgpack.Decoder(list[str]).decode
-_json = msgspec.json.Encoder().encode
 
 
 class FiredReset(NamedTuple):
@@ -354,7 +354,6 @@ def _alert(
         "period": {"from": _text(balance.period_from_ms // 1000), "to": _text(balance.period_to_ms // 1000)},
         **more,
     }
-    payload = {"id": id, "type": kind, "timestamp": timestamp.text_of(at.at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
@@ -362,7 +361,7 @@ def _alert(
         rule=rule.id,
         at_ms=at.at_ms,
         endpoints=rule.channels,
-        payload=_json(payload).decode(),
+        payload=payload(id, kind, at.at_ms, data),
         customer=customer,
         feature=feature,
         subject=subject,

@@ -1,7 +1,7 @@
 """Standard Webhooks: what is signed and how, when a try comes again, and what an answer means.
 
-Source: standard-webhooks/spec/standard-webhooks.md, version 1. Owns: keys, signatures, headers, the payload's form,
-the schedule, the meaning of a status. Does not own: the state of a delivery (delivery) or sending
+Source: standard-webhooks/spec/standard-webhooks.md, version 1. Owns: keys, signatures, headers, the
+schedule, the meaning of a status. Does not own: the state of a delivery (delivery) or sending
 (stores.webhook_http).
 """
 
@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +36,6 @@ RETRY_AFTER_MOST_MS = 24 * 3_600_000
 TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT, GONE = 429, 502, 503, 504, 410
 THROTTLES = frozenset({TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT})
 
-_TYPE = re.compile(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*").fullmatch
 _ID = re.compile(r"[!-\-/-~]{1,256}").fullmatch  # visible ASCII without the dot
 
 
@@ -150,17 +148,6 @@ def verify(keys: Iterable[SigningKey], received: Mapping[str, str], body: bytes,
 
 def _signed(id: str, timestamp: str, body: bytes) -> bytes:
     return f"{id}.{timestamp}.".encode() + body
-
-
-def payload(id: str, type: str, timestamp: str, data: Mapping[str, object]) -> str:
-    """A webhook's body: {id, type, timestamp, data}. timestamp: RFC 3339, when it happened.
-
-    Raises Rejected("bad-webhook-type") for a type that is not dot-separated words.
-    """
-    if _TYPE(type) is None:
-        raise Rejected("bad-webhook-type", "A type is words of letters, digits and _ with dots between them.")
-    members = {"id": id, "type": type, "timestamp": timestamp, "data": data}
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def delay_ms(schedule_ms: Sequence[int], failures: int, jitter: int) -> int | None:

@@ -30,6 +30,7 @@ from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import VOLUME as VOLUME_TYPE
 from pipeline.core.notifications.rule import Rule, VolumeRule
 from pipeline.core.notifications.threshold import Volume
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
@@ -291,7 +292,6 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
         "value": msgspec.Raw(row.value.encode()),
         "event": None if row.event is None else {"source": row.event[0], "id": row.event[1]},
     }
-    payload = {"id": id, "type": VOLUME_TYPE, "timestamp": timestamp.text_of(at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
@@ -299,7 +299,7 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
         rule=watch.id,
         at_ms=at_ms,
         endpoints=watch.rule.channels,
-        payload=_json(payload).decode(),
+        payload=payload(id, VOLUME_TYPE, at_ms, data),
         customer=customer,
         subject=row.subject,
         annotations={"window": from_},
