@@ -18,13 +18,16 @@ from collections.abc import Sequence
 from pipeline.core.quota import burndown
 from pipeline.core.quota import terms as terms_
 from pipeline.core.quota.account_usage import UsageChange, UsageMoved, UsageRows
-from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus, Correction, ResetDone
+from pipeline.core.quota.balance_result import (
+    BalanceOutcome,
+    BalanceStatus,
+    Correction,
+    ResetDone,
+    status_of,
+)
 from pipeline.core.quota.balance_state import (
     BalanceHead,
-    Trail,
-    decode_head,
-    decode_trail,
-    encode,
+    BalanceStore,
     keep,
     restore,
     schedule_digest,
@@ -40,10 +43,7 @@ KEEP_S = (
     35 * DAY_S
 )  # how old usage may be when it arrives: the dedupe horizon and the longest way through the pipeline
 LATE_S = HOUR_S  # usage older than this, or of a phase that has ended, is said to be late
-TRAIL = 64  # snapshots; of more, every second one goes
 PURGED_HOURS = 24  # at most, a move
-
-HEAD, TRAIL_KEY = b"b", b"t"
 
 
 def move(
@@ -118,8 +118,7 @@ def forget(table: KeyedBytes, account: bytes, terms: Terms) -> None:
     if machine.find():
         end_s = machine.end_s()
         machine.rows.purge(end_s, (end_s - machine.rows.since_s) // HOUR_S)
-        table.delete(account + HEAD)
-        table.delete(account + TRAIL_KEY)
+        BalanceStore(table, account).delete()
 
 
 class _Machine:
@@ -134,7 +133,7 @@ class _Machine:
         self._account = account
         self._terms = terms
         self._keep_s = keep_s
-        self._trail: list[Snapshot] | None = None  # None: neither read nor changed
+        self._kept = BalanceStore(table, account)
         self._since_s = NEVER_S  # the usage period at loading
         self.resets: list[ResetDone] = []
         self.corrections: list[Correction] = []
@@ -143,10 +142,10 @@ class _Machine:
 
     def find(self) -> bool:
         """Reads the head; whether there is one."""
-        (stored,) = self._table.get_many([self._account + HEAD])
-        if stored is None:
+        head = self._kept.head()
+        if head is None:
             return False
-        self.head = decode_head(stored)
+        self.head = head
         self.before = restore(self.head.before)
         self._since_s = self.before.since_s
         self.rows = UsageRows(self._table, self._account, self._terms.aggregation, self.head.rows_since_s)
@@ -184,15 +183,15 @@ class _Machine:
             terms.entitlement, terms.revision, position, now_s, keep(snapshot), 0,
             ahead=ahead, schedule=schedule_digest(terms.schedule),
         )  # fmt: skip
-        self._trail = []
+        self._kept.trail = []
         self._run_on(snapshot)
         self.resets = []  # nobody was told of them when they came, so nobody is now
 
     def _count_anew(self) -> None:
         """Under other terms, from the oldest snapshot on."""
-        terms, known = self._terms, [*self.trail, self.before]
+        terms, known = self._terms, [*self._kept.trail, self.before]
         self.head.revision, self.head.schedule = terms.revision, schedule_digest(terms.schedule)
-        self._trail = []
+        self._kept.trail = []
         first = known[0]
         self._run_on(first if first.at_s > terms.schedule.start_s else terms_.begin(terms))
         periods = {snapshot.since_s for snapshot in known}
@@ -201,35 +200,18 @@ class _Machine:
             done for done in self.resets if done.at_s not in periods and (done.manual or done.at_s > newest_s)
         ]
 
-    @property
-    def trail(self) -> list[Snapshot]:
-        if self._trail is None:
-            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
-            kept = Trail() if stored is None else decode_trail(stored)
-            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
-        return self._trail
-
     def store(self) -> None:
         """Writes what has changed, and lets a part of what is no longer needed go."""
         head = self.head
-        if self._trail is not None:
-            self._trim(self._trail)
-            head.base_s = self._trail[0].at_s if self._trail else self.before.at_s
-            kept = Trail([keep(snapshot) for snapshot in self._trail])
-            self._table.put(self._account + TRAIL_KEY, encode(kept))
+        base_s = self._kept.write_trail(self.before, min(self.before.since_s, head.now_s - self._keep_s))
+        if base_s is not None:
+            head.base_s = base_s
         purgeable_s = min(head.base_s, head.now_s - self._keep_s)
         if purgeable_s - self.rows.since_s >= HOUR_S:
             self.rows.purge(purgeable_s, PURGED_HOURS)
         head.rows_since_s = self.rows.since_s
         head.before = keep(self.before)
-        self._table.put(self._account + HEAD, encode(head))
-
-    def _trim(self, trail: list[Snapshot]) -> None:
-        needed_s = min(self.before.since_s, self.head.now_s - self._keep_s)
-        at = [snapshot.at_s for snapshot in [*trail, self.before]]
-        del trail[: max(0, bisect_right(at, needed_s) - 1)]
-        if len(trail) > TRAIL:
-            del trail[1::2]
+        self._kept.write_head(head)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -265,7 +247,7 @@ class _Machine:
     def _close(self) -> None:
         """Ends the phase, and the usage period with it where they end together."""
         terms, end_s = self._terms, self.head.phase_to_s
-        self.trail.append(self.before)
+        self._kept.trail.append(self.before)
         _, after = self._step()
         if self.head.period_to_s == end_s:
             manual = calendar.manual_reset(terms.schedule, end_s) is not None
@@ -315,7 +297,8 @@ class _Machine:
         """Usage before it is no longer taken. Before the entitlement's own start it is, for one that may follow."""
         if earliest_s >= self.before.at_s:
             return self.rows.since_s
-        first = self.trail[0] if self.trail else self.before
+        trail = self._kept.trail
+        first = trail[0] if trail else self.before
         return max(self.rows.since_s, first.at_s if first.at_s > self._terms.schedule.start_s else 0)
 
     def _tidy_late(self) -> None:
@@ -362,7 +345,7 @@ class _Machine:
 
     def _count_from(self, minute_s: int) -> None:
         """Burns again from the snapshot before a late minute."""
-        trail = self.trail
+        trail = self._kept.trail
         place = bisect_right(trail, minute_s, key=lambda snapshot: snapshot.at_s) - 1
         if place < 0:
             raise Broken(
@@ -387,39 +370,10 @@ class _Machine:
                 return
             self._close()
 
-    # -- what it comes to ---------------------------------------------------------------------------------------
-
     def status(self) -> BalanceStatus:
         """The balance as of head.now_s."""
-        head, terms = self.head, self._terms
         segment, after = self._step()
         self._tidy_late()
         if after.exhausted_at_s == NEVER_S:
-            head.exhausted_at_s = NEVER_S
-        return BalanceStatus(
-            entitlement=terms.entitlement,
-            revision=terms.revision,
-            position=head.position,
-            at_s=head.now_s,
-            balance=after.balance,
-            usage=after.usage,
-            overage=max(0, after.overage),
-            total_available=after.total_available,
-            has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
-            since_s=self.before.since_s,
-            until_s=head.period_to_s,
-            exhausted_at_s=after.exhausted_at_s,
-            next_at_s=self._next_at_s(after),
-            balances=segment.balances_at_end,
-            late=number.exact(head.late),
-            late_count=head.late_count,
-        )
-
-    def _next_at_s(self, after: Snapshot) -> int:
-        head, terms = self.head, self._terms
-        if head.now_s >= terms.ends_at_s:
-            return NEVER_S
-        instants = [terms.starts_at_s, self.before.at_s, head.phase_to_s, *head.ahead[:1]]
-        if after.exhausted_at_s != NEVER_S:
-            instants.append(after.exhausted_at_s + terms.grace_s)
-        return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)
+            self.head.exhausted_at_s = NEVER_S
+        return status_of(self._terms, self.head, self.before, segment, after)

@@ -1,12 +1,20 @@
-"""What a balance comes to: the shapes that leave the state machine, for snapshots, thresholds and history.
+"""A balance as it leaves the state machine: for `balances`, for thresholds and for history.
 
-Owns: these shapes. Does not own: how they come about (balance), what is made of them (notifications.threshold, agents).
+Owns: these shapes, and a balance's status from what is kept of it. Does not own: how it moves (balance), what follows
+from it (notifications.threshold, agents).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from pipeline.core.quota import terms as terms_
+from pipeline.core.quota.balance_state import BalanceHead
+from pipeline.core.quota.burndown import Segment, Snapshot
+from pipeline.core.quota.terms import Terms
+from pipeline.core.values import number
+from pipeline.core.values.calendar import NEVER_S
 
 
 class BalanceStatus(NamedTuple):
@@ -66,3 +74,44 @@ class BalanceOutcome(NamedTuple):
     resets: list[ResetDone]
     corrections: list[Correction]
     cause: str
+
+
+def status_of(
+    terms: Terms, head: BalanceHead, before: Snapshot, segment: Segment, after: Snapshot
+) -> BalanceStatus:
+    """The balance as of the minute of its head.
+
+    Args:
+        terms: of the entitlement.
+        head: what is kept of the balance.
+        before: the snapshot at the start of the open phase.
+        segment: the open phase as far as it has come.
+        after: the snapshot at its end.
+    """
+    return BalanceStatus(
+        entitlement=terms.entitlement,
+        revision=terms.revision,
+        position=head.position,
+        at_s=head.now_s,
+        balance=after.balance,
+        usage=after.usage,
+        overage=max(0, after.overage),
+        total_available=after.total_available,
+        has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
+        since_s=before.since_s,
+        until_s=head.period_to_s,
+        exhausted_at_s=after.exhausted_at_s,
+        next_at_s=_next_at_s(terms, head, before, after),
+        balances=segment.balances_at_end,
+        late=number.exact(head.late),
+        late_count=head.late_count,
+    )
+
+
+def _next_at_s(terms: Terms, head: BalanceHead, before: Snapshot, after: Snapshot) -> int:
+    if head.now_s >= terms.ends_at_s:
+        return NEVER_S
+    instants = [terms.starts_at_s, before.at_s, head.phase_to_s, *head.ahead[:1]]
+    if after.exhausted_at_s != NEVER_S:
+        instants.append(after.exhausted_at_s + terms.grace_s)
+    return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)

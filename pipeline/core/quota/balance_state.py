@@ -1,11 +1,13 @@
-"""What is kept of a balance between records: its head and its trail, as bytes.
+"""What is kept of a balance between records: its head and its trail.
 
-Owns: the layout of both. Does not own: how they move (balance), rows of usage (account_usage).
+Owns: their layout as bytes, reading and writing them, which snapshots of the trail are needed. Does not own: how they
+move (balance), rows of usage (account_usage).
 Array-like, growing only at the end. Amounts are plain decimal text: they outgrow 64 bits.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -14,13 +16,17 @@ import msgspec
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values import number
 from pipeline.core.values.calendar import DAY_S, NEVER_S, Recurrence, Schedule
+from pipeline.core.values.table import KeyedBytes
 from pipeline.core.values.zone import UTC
+
+HEAD, TRAIL_KEY = b"b", b"t"
+MOST_SNAPSHOTS = 64  # of a trail; of more, every second one goes
 
 encode = msgspec.msgpack.Encoder().encode
 
 
 class KeptSnapshot(msgspec.Struct, array_like=True):
-    """credit.Snapshot; zero balances are left out."""
+    """burndown.Snapshot; balances of zero are left out."""
 
     at_s: int
     balances: dict[str, str]
@@ -68,6 +74,62 @@ class Trail(msgspec.Struct, array_like=True):
 
 decode_head = msgspec.msgpack.Decoder(BalanceHead).decode
 decode_trail = msgspec.msgpack.Decoder(Trail).decode
+
+
+class BalanceStore:
+    """The head and the trail of one account in a table. The trail is read when it is needed, and written if it was."""
+
+    def __init__(self, table: KeyedBytes, account: bytes) -> None:
+        self._table = table
+        self._account = account
+        self._trail: list[Snapshot] | None = None  # None: neither read nor replaced
+
+    def head(self) -> BalanceHead | None:
+        """Read the head; None if nothing is kept of the account."""
+        (stored,) = self._table.get_many([self._account + HEAD])
+        return None if stored is None else decode_head(stored)
+
+    @property
+    def trail(self) -> list[Snapshot]:
+        """Snapshots at earlier phase starts, oldest first. Changes of the list are written."""
+        if self._trail is None:
+            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
+            kept = Trail() if stored is None else decode_trail(stored)
+            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
+        return self._trail
+
+    @trail.setter
+    def trail(self, snapshots: list[Snapshot]) -> None:
+        self._trail = snapshots
+
+    def write_trail(self, newest: Snapshot, needed_s: int) -> int | None:
+        """Write the trail, if it may have changed, without what is not needed.
+
+        Args:
+            newest: the snapshot after those of the trail.
+            needed_s: since when the burn-down may have to start again, in seconds since 1970.
+
+        Returns:
+            The instant of the oldest snapshot; None if the trail was not read.
+        """
+        trail = self._trail
+        if trail is None:
+            return None
+        instants = [snapshot.at_s for snapshot in [*trail, newest]]
+        del trail[: max(0, bisect_right(instants, needed_s) - 1)]
+        if len(trail) > MOST_SNAPSHOTS:
+            del trail[1::2]
+        self._table.put(self._account + TRAIL_KEY, encode(Trail([keep(snapshot) for snapshot in trail])))
+        return trail[0].at_s if trail else newest.at_s
+
+    def write_head(self, head: BalanceHead) -> None:
+        """Write the head."""
+        self._table.put(self._account + HEAD, encode(head))
+
+    def delete(self) -> None:
+        """Remove both."""
+        self._table.delete(self._account + HEAD)
+        self._table.delete(self._account + TRAIL_KEY)
 
 
 def keep(snapshot: Snapshot) -> KeptSnapshot:
