@@ -9,7 +9,9 @@ Limits: OpenMeter's, openmeter/notification/rule.go.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import cast
+
+from msgspec.structs import asdict
 
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
@@ -78,17 +80,6 @@ def delete(context: CommandContext) -> Decided:
     return Decided([DefinitionChange(RULE, deleted.id, deleted)], deleted.members)
 
 
-class _Common(NamedTuple):
-    """The members of every type, as they were sent."""
-
-    id: str
-    type: str
-    name: str
-    channels: list[str]
-    disabled: bool
-    metadata: dict[str, str] | None
-
-
 def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     """The rule that was sent, without its dates. old: the rule that it replaces."""
     kind = context.body.get("type")
@@ -100,20 +91,21 @@ def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     sent = BodyReader(RULE, context.body, (*_ANY, *_OF_TYPE[kind]), _WRITTEN, stored)
     name = sent.required("name", 256)
     channels = _channels(context, sent)
-    common = _Common(id, kind, name, channels, sent.flag("disabled") or False, sent.metadata())
+    disabled, metadata = sent.flag("disabled") or False, sent.metadata()
+    common = Rule(id=id, type=kind, name=name, channels=channels, disabled=disabled, metadata=metadata)
     if kind == VOLUME:
         return _volume(context, sent, common)
     features = _features(context, sent)
     if kind == RESET:
-        return ResetRule(**common._asdict(), features=features)
+        return ResetRule(**asdict(common), features=features)
     if kind == EXPIRING:
         if sent.interval("before") is None:
             sent.refuse("rule before is required")
         before = sent.required("before", 64)
-        return ExpiringRule(**common._asdict(), features=features, before=before)
+        return ExpiringRule(**asdict(common), features=features, before=before)
     thresholds = _thresholds(sent)
     rearm = sent.one_of("rearm", REARM) or REARM[0]
-    return BalanceRule(**common._asdict(), features=features, thresholds=thresholds, rearm=rearm)
+    return BalanceRule(**asdict(common), features=features, thresholds=thresholds, rearm=rearm)
 
 
 def _channels(context: CommandContext, sent: BodyReader) -> list[str]:
@@ -159,7 +151,7 @@ def _features(context: CommandContext, sent: BodyReader) -> list[RuleFeature] | 
     return features
 
 
-def _volume(context: CommandContext, sent: BodyReader, common: _Common) -> VolumeRule:
+def _volume(context: CommandContext, sent: BodyReader, common: Rule) -> VolumeRule:
     slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
     meter = context.index.body(context.namespace, METER, slug)
     if meter is None:
@@ -180,7 +172,7 @@ def _volume(context: CommandContext, sent: BodyReader, common: _Common) -> Volum
         for one in sent.texts("customers", MAX_LISTED, 256) or ()
     ]
     return VolumeRule(
-        **common._asdict(),
+        **asdict(common),
         meter_slug=slug,
         window_size=size,
         limit=number.text(limit),

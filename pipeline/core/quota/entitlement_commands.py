@@ -10,7 +10,8 @@ Source: OpenMeter, openmeter/entitlement/metered; the grace period is ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from msgspec.structs import asdict
 
 from pipeline.core.definitions.body import BodyReader, Minute
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
@@ -131,19 +132,6 @@ def _holder(context: CommandContext, sent_body: Mapping[str, object]) -> str | N
     )
 
 
-class _Common(NamedTuple):
-    """The members of every type, as they were sent."""
-
-    id: str
-    type: str
-    customer_id: str
-    feature_id: str
-    feature_key: str
-    active_from: str
-    active_to: str | None
-    metadata: dict[str, str] | None
-
-
 def _create(
     context: CommandContext, sent_body: Mapping[str, object], replaces: Entitlement | None
 ) -> Decided:
@@ -155,25 +143,23 @@ def _create(
     sent = BodyReader(ENTITLEMENT, sent_body, members, _WRITTEN, stored)
     feature = _feature(context, sent)
     starts, active_to_s = _active(sent, calendar.floor_minute(context.at_ms // 1000))
-    common = _Common(
-        context.id(),
-        str(kind),
-        holder or sent.required("customerId", 256),
-        str(feature["id"]),
-        str(feature["key"]),
-        zones.text_of(starts.at_s),
-        None if active_to_s is None else zones.text_of(active_to_s),
-        sent.metadata(),
+    new = Entitlement(
+        id=context.id(),
+        type=str(kind),
+        customer_id=holder or sent.required("customerId", 256),
+        feature_id=str(feature["id"]),
+        feature_key=str(feature["key"]),
+        active_from=zones.text_of(starts.at_s),
+        active_to=None if active_to_s is None else zones.text_of(active_to_s),
+        metadata=sent.metadata(),
     )
     grants: list[DefinitionChange] = []
     if kind == STATIC:
-        new: Entitlement = StaticEntitlement(**common._asdict(), config=_config(sent))
+        new = StaticEntitlement(**asdict(new), config=_config(sent))
     elif kind == METERED:
         _check_meter(context, sent, feature)
-        metered = _metered(context, sent, common, starts)
-        new, grants = metered, _grants(context, sent, metered)
-    else:
-        new = Entitlement(**common._asdict())
+        new = metered = _metered(context, sent, new, starts)
+        grants = _grants(context, sent, metered)
     new = new.changed(created_at=context.now, updated_at=context.now)
     changes = _ended(context, sent, replaces, new)
     _check_free(context, new, replaces)
@@ -266,7 +252,7 @@ def _check_meter(context: CommandContext, sent: BodyReader, feature: Body) -> No
 
 
 def _metered(
-    context: CommandContext, sent: BodyReader, common: _Common, starts: Minute
+    context: CommandContext, sent: BodyReader, common: Entitlement, starts: Minute
 ) -> MeteredEntitlement:
     zone = entitlement_lookup.zone_name(context.index, context.namespace, common.customer_id)
     recurrence, usage_period = _usage_period(sent, starts, zone)
@@ -275,7 +261,7 @@ def _metered(
     if grace is not None and (soft or unlimited):
         sent.refuse("entitlement gracePeriod has no effect with isSoftLimit or isUnlimited: leave it out")
     return MeteredEntitlement(
-        **common._asdict(),
+        **asdict(common),
         usage_period=usage_period,
         measure_usage_from=zones.text_of(_measured_from_s(sent, recurrence, starts.at_s)),
         is_soft_limit=soft or False,
