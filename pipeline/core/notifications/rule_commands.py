@@ -3,7 +3,7 @@
 Owns: which rules may be made, deciding rule.*. Does not own: what a rule is (rule), when something fires (threshold),
 endpoints (endpoint).
 
-Limits: OpenMeter's, openmeter/notification/rule.go.
+Source of the limits: OpenMeter, openmeter/notification/rule.go at commit 7e57a394.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Accounts: what a customer may use of a feature, as the definitions have it, found by what moves them.
+"""Accounts: what a customer may use of a feature by the definitions, indexed by what changes its balance.
 
-Owns: which entitlement of an account holds at an instant, when that changes, its terms, which windows are its usage.
-Does not own: what a definition may say (entitlement, grant, catalog.feature), balances (balance), following the log
-(agents). An account is (namespace, customer id, feature key): entitlements of it follow one another.
+Owns: which entitlement of an account is in force at an instant, when that changes, its terms, which windows are its
+usage. Does not own: what a definition is (entitlement, grant, catalog.feature), balances (balance), following the log
+(agents). An account is (namespace, customer id, feature key): its entitlements follow one another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def account_key(name: AccountName) -> bytes:
-    """The 17 bytes by which the state knows an account; its usage and balance are in a `ledger`."""
+    """The 17 bytes of an account in keys of the state; its usage and balance are under `Accounts.balance_key`."""
     return ACCOUNT + blake2b(_encode(name), digest_size=16).digest()
 
 
@@ -75,7 +75,12 @@ class Account:
 
 @dataclass(frozen=True)
 class Use:
-    """Which usage is a feature's: of this meter, where every filter matches."""
+    """Which usage is a feature's.
+
+    Args:
+        meter: its slug.
+        filters: by dimension; all of them must match.
+    """
 
     meter: str
     filters: tuple[tuple[str, Filter], ...]
@@ -86,7 +91,7 @@ class Use:
 
 
 class Accounts:
-    """All accounts, followed change by change. Not thread-safe: `update` and the rest take turns."""
+    """All accounts. Not thread-safe: the caller serializes `update` and the reading methods."""
 
     def __init__(self) -> None:
         self._accounts: dict[AccountName, Account] = {}
@@ -96,15 +101,21 @@ class Accounts:
         self._orphans: dict[str, dict[str, Definition]] = {}  # grants read before their entitlement
         self._uses: dict[str, Use] = {}  # by feature id
         self._meters: dict[tuple[str, str], Meter] = {}
-        self._subjects: dict[
-            tuple[str, str], dict[str, int]
-        ] = {}  # of a customer, with the change's revision
+        # Of a customer: each subject with the revision of its newest change.
+        self._subjects: dict[tuple[str, str], dict[str, int]] = {}
         self._terms: dict[str, Terms] = {}  # by entitlement
 
     # -- following ----------------------------------------------------------------------------------------------
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[AccountName]:
-        """Takes what was read from `control`; gives the accounts that it touches."""
+        """Apply changes of definitions.
+
+        Args:
+            changes: by their key on `control`; None for a deleted record.
+
+        Returns:
+            The accounts whose balance may change with them.
+        """
         touched: set[AccountName] = set()
         for definition in changes.values():
             if definition is None:
@@ -170,13 +181,13 @@ class Accounts:
         meter = meter_of(definition)
         if meter is None:
             return set()
-        place = (definition.namespace, meter.slug)
-        known = self._meters.get(place)
-        self._meters[place] = meter
-        if known is None or known.meter_id == meter.meter_id:
+        key = (definition.namespace, meter.slug)
+        before = self._meters.get(key)
+        self._meters[key] = meter
+        if before is None or before.meter_id == meter.meter_id:
             return set()
-        self._terms = {}  # a slug made anew is another meter, and may add up in another way
-        return {name for name, account in self._accounts.items() if self._counts(account, place)}
+        self._terms = {}  # the slug names another meter, which may have another aggregation
+        return {name for name, account in self._accounts.items() if self._counts(account, key)}
 
     def _counts(self, account: Account, meter: tuple[str, str]) -> bool:
         uses = (self.use(one) for one in account.entitlements.values())
@@ -186,9 +197,9 @@ class Accounts:
         touched: set[AccountName] = set()
         for holding in read_holders(definition):
             if holding.customer:
-                place = (definition.namespace, holding.customer)
-                self._subjects.setdefault(place, {})[definition.name] = definition.revision
-                touched |= {account.name for account in self._of_customer.get(place, {}).values()}
+                customer = (definition.namespace, holding.customer)
+                self._subjects.setdefault(customer, {})[definition.name] = definition.revision
+                touched |= {account.name for account in self._of_customer.get(customer, {}).values()}
         return touched
 
     # -- asking -------------------------------------------------------------------------------------------------
@@ -212,13 +223,14 @@ class Accounts:
         return self._uses.get(entitlement.feature_id)
 
     def meter(self, namespace: str, slug: str) -> Meter | None:
-        """The newest meter of the slug, deleted or not: what it counted stays counted."""
+        """The newest meter of the slug, deleted or not: its usage stays in balances."""
         return self._meters.get((namespace, slug))
 
     def balance_key(self, account: Account, entitlement: Entitlement) -> bytes:
-        """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
+        """The 17 bytes with which keys of a balance begin in the state.
 
-        A feature whose key another had before, and a meter whose slug another had, begin anew.
+        Entitlements of one feature and meter share usage. A new feature with the key of an archived one, and a new
+        meter with the slug of a deleted one, start without usage.
         """
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)
@@ -226,7 +238,7 @@ class Accounts:
         return ACCOUNT + blake2b(_encode(kept_for), digest_size=16).digest()
 
     def subjects(self, namespace: str, customer: str) -> dict[str, int]:
-        """Every subject that the customer held at some time, with the revision of its newest change."""
+        """Every subject that was the customer's at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
 
     def terms(self, account: Account, entitlement: Entitlement) -> Terms | None:

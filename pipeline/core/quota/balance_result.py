@@ -18,11 +18,23 @@ from pipeline.core.values.calendar import NEVER_S
 
 
 class BalanceStatus(NamedTuple):
-    """A balance as of the minute `at_s`. Amounts are atto; balances: of active grants by id.
+    """A balance as of a minute. Amounts are atto, instants seconds since 1970.
 
-    overage is never shown below zero. since_s, until_s: the usage period. next_at_s: the next instant at which
-    something changes without an event (NEVER_S: none). late: usage of this period that arrived late, in atto, and in
-    how many minutes. position: of the last record in it.
+    Args:
+        entitlement: its id.
+        revision: of the terms.
+        position: offset of the last record whose usage is in.
+        at_s: the minute.
+        balance: what is left of all active grants.
+        usage: of the usage period so far.
+        overage: the part that no grant has paid for; never below zero.
+        total_available: what grants gave in the usage period.
+        has_access: whether the customer may go on.
+        since_s, until_s: the usage period.
+        exhausted_at_s: since when the balance is zero; NEVER_S while it is not.
+        next_at_s: when something changes next without an event; NEVER_S if never.
+        balances: of the active grants by id.
+        late, late_count: usage of the period that arrived late, and in how many minutes.
     """
 
     entitlement: str
@@ -44,7 +56,7 @@ class BalanceStatus(NamedTuple):
 
 
 class ResetDone(NamedTuple):
-    """A usage period that began at `since_s` ended at `at_s`: what it came to, before anything was rolled over."""
+    """A usage period [since_s, at_s) that has ended, with its totals before the rollover. manual: by a command."""
 
     at_s: int
     since_s: int
@@ -56,9 +68,13 @@ class ResetDone(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """Usage that came late: `change` in minute `minute_s`, seen at `at_s`.
+    """Usage that arrived late.
 
-    counted: false where the usage of that time is no longer kept, so that no balance saw it.
+    Args:
+        minute_s: its minute, in seconds since 1970.
+        change: in atto.
+        at_s: when it arrived.
+        counted: false where usage of that time is not in the state any more, so that no balance has it.
     """
 
     minute_s: int
@@ -68,7 +84,14 @@ class Correction(NamedTuple):
 
 
 class BalanceOutcome(NamedTuple):
-    """standing: afterwards. resets: done since, oldest first. cause: of the newest change that moved something."""
+    """What a move leads to.
+
+    Args:
+        status: the balance afterwards.
+        resets: usage periods that have ended since the move before, oldest first.
+        corrections: late usage that the record brought.
+        cause: of the newest change that has an effect.
+    """
 
     status: BalanceStatus
     resets: list[ResetDone]

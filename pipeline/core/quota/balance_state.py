@@ -38,14 +38,23 @@ class KeptSnapshot(msgspec.Struct, array_like=True):
 
 
 class BalanceHead(msgspec.Struct, array_like=True):
-    """One account's balance as of minute `now_s`, which has counted in full.
+    """One account's balance as of a minute, which has counted in full.
 
-    before: the state at the start of the phase; phase_to_s: its end; period_to_s: the usage period's.
-    amount, order: usage in the phase so far.
-    ahead: minutes after `now_s` that have usage already. schedule: mark of the usage periods, to see that they changed.
-    position: of the last record whose changes are in. rows_since_s: usage before it is no longer kept.
-    base_s: the oldest snapshot.
-    late, late_count: what arrived late in this usage period, and in how many minutes it did.
+    Args:
+        entitlement: its id.
+        revision: of the terms.
+        position: offset of the last record whose changes are in.
+        now_s: the minute.
+        before: the snapshot at the start of the open phase.
+        phase_to_s: end of the open phase.
+        amount, order: usage of the open phase so far.
+        exhausted_at_s: since when the balance is zero in the open phase; NEVER_S: not, or not searched.
+        ahead: minutes after `now_s` that have usage already.
+        schedule: digest of the usage periods.
+        rows_since_s: rows of usage before it were purged.
+        base_s: the oldest snapshot.
+        late, late_count: usage of the period that arrived late, and in how many minutes.
+        period_to_s: end of the usage period.
     """
 
     entitlement: str
@@ -133,7 +142,7 @@ class BalanceStore:
 
 
 def keep(snapshot: Snapshot) -> KeptSnapshot:
-    """The snapshot as it is kept."""
+    """A snapshot as it is stored."""
     return KeptSnapshot(
         snapshot.at_s,
         _texts(snapshot.balances),
@@ -146,7 +155,7 @@ def keep(snapshot: Snapshot) -> KeptSnapshot:
 
 
 def restore(kept: KeptSnapshot) -> Snapshot:
-    """The snapshot that was kept."""
+    """The snapshot that was stored."""
     return Snapshot(
         kept.at_s,
         {name: number.exact(balance) for name, balance in kept.balances.items()},
@@ -159,10 +168,10 @@ def restore(kept: KeptSnapshot) -> Snapshot:
 
 
 def schedule_digest(schedule: Schedule) -> bytes:
-    """Tells whether usage periods are the same as those that a Head was kept with.
+    """A digest of usage periods, by which a change of them is noticed.
 
-    The text is what state holds digests of, so it stays as it is, whatever these classes are called. Days stand in it
-    as seconds, and a zone only where there is one other than UTC: so older digests hold.
+    State holds digests of this text, so the text stays as it is, whatever these classes are called. Days are counted
+    as seconds in it, and a zone is in it only if it is not UTC, so that digests of earlier versions stay valid.
     """
     recurrence = _recurrence_text(schedule.recurrence)
     resets = [

@@ -4,7 +4,7 @@ Owns: which entitlements may be given, deciding entitlement.*. Does not own: wha
 one a name means (entitlement_lookup), grants (grant_commands), balances (balance).
 
 One entitlement of a customer and feature key is in force at a time. Instants are truncated to the minute.
-Source: OpenMeter, openmeter/entitlement/metered; the grace period is ours.
+Source: OpenMeter, openmeter/entitlement/metered/reset.go and connector.go at commit 7e57a394; the grace period is ours.
 """
 
 from __future__ import annotations
