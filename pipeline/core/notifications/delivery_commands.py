@@ -1,8 +1,8 @@
-"""Commands that send webhooks and change no definition: they are decided so that the audit log has them.
+"""Commands that send webhooks and change no definition: they are decided so that they are in the audit log.
 
-Owns: what may be sent again, tried or replayed, and the work for the webhook stage that follows, which goes out with
-the decision. Does not own: deliveries (the webhook stage), which the API looks up and names, since the control stage
-does not know them.
+Owns: what may be sent again, tested or replayed, and the work for the webhook stage, which is sent with the decision.
+Does not own: deliveries (the webhook stage). The API looks them up and names them, since the control stage does not
+have them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def resend_event(context: CommandContext) -> Decided:
     if not isinstance(deliveries, dict):
         raise Rejected("not-found", f"There is no event with the id {id[:64]}.")
     channels = context.body.get("channels") or list(deliveries)
-    if not isinstance(channels, list) or any(one not in deliveries for one in map(str, channels)):
+    if not isinstance(channels, list) or any(channel not in deliveries for channel in map(str, channels)):
         sent.refuse("channels must be a list of channels that the event went to")
     chosen = list(dict.fromkeys(map(str, channels)))
     work = tuple(_resend(context, channel, deliveries[channel]) for channel in chosen)

@@ -1,6 +1,6 @@
-"""The made-up fact that a rule's test tells: the payload is as a real one, about nobody.
+"""The event of a rule's test: its payload has the members of a real one, with made-up values.
 
-Owns: what stands in it. Does not own: real payloads (balance_alerts), the alert that carries it.
+Owns: these values. Does not own: real payloads (balance_alerts, volume_alerts), their envelope (webhook_payload).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The usage of one account in state: by minute and by hour, so that any span is summed without the events.
 
 Owns: keys and bytes of these rows, what a window changes, members of UNIQUE_COUNT, sums, purging. Does not own: what
-usage does to a balance (balance), the storage (engine). An account is what keeps one usage: a customer's feature.
+usage changes of a balance (balance), the storage (engine). An account is a customer's feature and meter.
 
-Windows are absolute values with a revision, kept in their minute's row: one seen twice, or an older one, changes
-nothing. A member counts in the first minute of each usage period in which it was seen; earlier or later minutes are
-in a log, so that other periods can be made of the same usage.
+Windows are absolute values with a revision, stored in the row of their minute: one that comes twice, or an older one,
+changes nothing. A member counts in the first minute of each usage period in which it was seen. Its other minutes are in
+a log, so that the same usage can be counted by other periods.
 """
 
 from __future__ import annotations
@@ -29,19 +29,24 @@ R = TypeVar("R")
 _AT = struct.Struct(">cI")
 _SEGMENT = struct.Struct(">cII")
 _ENTRY = struct.Struct(">B16s")
-SEGMENT_ENTRIES = (
-    200  # of the log of members: one value of at most 3.4 kB is written anew for each new member
-)
+# Entries in one value of the log of members. An entry has 17 bytes, so each new member writes 3.4 kB at most.
+SEGMENT_ENTRIES = 200
 ONE = number.SCALE
 PART_BYTES = 8
 encode = msgspec.msgpack.Encoder().encode
 
 
 class UsageChange(NamedTuple):
-    """One window of a minute as it is now. part: what tells it from other windows of the minute, at most 16 bytes.
+    """One window of a minute with its newest value.
 
-    value: atto, absolute; of UNIQUE_COUNT nothing, its new `members` (16 bytes each) count. revision: a newer one wins.
-    order: of LATEST. cause: what brought it, to be named in an alert.
+    Args:
+        part: identifies the window within its minute, at most 16 bytes.
+        minute_s: start of the minute, in seconds since 1970.
+        value: all of the window's usage in atto; not of UNIQUE_COUNT, where `members` count.
+        revision: a newer one replaces an older one.
+        order: of LATEST: the value with the highest one counts.
+        members: of UNIQUE_COUNT: those that are new in the window, 16 bytes each.
+        cause: what brought it, to be named in an alert.
     """
 
     part: bytes
@@ -68,14 +73,20 @@ def change_of(window: Window) -> UsageChange:
 
 
 class UsageMoved(NamedTuple):
-    """What a change did to the usage of a minute; for LATEST the difference to the value before."""
+    """The difference that a change makes to the usage of a minute, in atto."""
 
     minute_s: int
     change: int
 
 
 class MinuteRow(msgspec.Struct, array_like=True):
-    """value: plain decimal text. parts: of SUM and COUNT, by part: revision and value. order: of LATEST."""
+    """Usage of one minute.
+
+    Args:
+        value: plain decimal text.
+        order: of LATEST.
+        parts: of SUM and COUNT: revision and value of each window.
+    """
 
     value: str = "0"
     order: str = ""
@@ -83,10 +94,14 @@ class MinuteRow(msgspec.Struct, array_like=True):
 
 
 class HourRow(msgspec.Struct, array_like=True):
-    """The sum of its minutes, or the LATEST of them. minutes: bit n is set where minute n has a row.
+    """Usage of one hour: the sum of its minutes, or the latest of them.
 
-    sank: some minute was below zero, or of LATEST: the value inside may have been lower than at the end.
-    entries: how many the log of members has for this hour.
+    Args:
+        value: plain decimal text.
+        order: of LATEST.
+        minutes: bit n is set where minute n has a row.
+        sank: within the hour the total may have been lower than at its end: a minute is below zero, or it is LATEST.
+        entries: length of the log of members for this hour.
     """
 
     value: str = "0"
@@ -102,14 +117,14 @@ _firsts = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class UsageSum(NamedTuple):
-    """Usage of a span. order: of LATEST; empty where nothing was counted."""
+    """Usage of a span, in atto. order: of LATEST; empty where there is no usage."""
 
     value: int
     order: str = ""
 
 
 class UsageRows:
-    """The rows of one account. `since_s`: rows before it have gone, and are not made again; a whole hour."""
+    """The rows of one account. since_s: a whole hour; rows before it were purged, and are not written again."""
 
     def __init__(self, table: KeyedBytes, account: bytes, aggregation: Counted, since_s: int) -> None:
         self._table = table
@@ -121,7 +136,15 @@ class UsageRows:
     # -- what windows change ------------------------------------------------------------------------------------
 
     def record(self, changes: Iterable[UsageChange], schedule: Schedule) -> list[UsageMoved]:
-        """Takes the windows, and gives what moved, minute by minute. Windows before `since_s` are left out."""
+        """Count windows.
+
+        Args:
+            changes: in any order; those before `since_s` are ignored.
+            schedule: the usage periods, by which members count.
+
+        Returns:
+            What changed, in order of minutes.
+        """
         taken = [change for change in changes if change.minute_s >= self.since_s]
         if not taken:
             return []
@@ -207,7 +230,12 @@ class UsageRows:
         self._table.put(self._key(b"h", start_s), encode(hour))
 
     def rebuild_members(self, schedule: Schedule, until_s: int) -> None:
-        """Counts all members of the log anew by the periods of `schedule`. until_s: later than any row."""
+        """Count all members of the log by other usage periods.
+
+        Args:
+            schedule: the usage periods.
+            until_s: later than any row, in seconds since 1970.
+        """
         firsts: dict[bytes, list[int]] = {}
         for start_s, hour in self._existing(self.since_s, until_s):
             counts = dict.fromkeys(_minutes_of(start_s, hour.minutes), 0)
@@ -234,7 +262,7 @@ class UsageRows:
     # -- sums ---------------------------------------------------------------------------------------------------
 
     def between(self, from_s: int, to_s: int) -> UsageSum:
-        """Usage of the minutes in [from_s, to_s)."""
+        """Usage of the minutes in [from_s, to_s), in seconds since 1970."""
         total, order = 0, ""
         for start_s, hour in self._existing(from_s, to_s):
             if from_s <= start_s and start_s + HOUR_S <= to_s:
@@ -293,10 +321,15 @@ class UsageRows:
         (row,) = self._minutes([minute_s]).values()
         return UsageSum(number.exact(row.value), row.order)
 
-    # -- going --------------------------------------------------------------------------------------------------
+    # -- purging ------------------------------------------------------------------------------------------------
 
     def purge(self, before_s: int, hours: int) -> None:
-        """Removes rows before `before_s`, at most so many hours of them; `since_s` says how far it came."""
+        """Remove rows before an instant, and move `since_s` to where it stopped.
+
+        Args:
+            before_s: in seconds since 1970.
+            hours: how many hours of rows are removed at most.
+        """
         until_s = min(before_s // HOUR_S * HOUR_S, self.since_s + hours * HOUR_S)
         for start_s, hour in self._existing(self.since_s, until_s):
             gone = {digest for _, digest in self._log(start_s, hour)}
@@ -350,7 +383,7 @@ class UsageRows:
 
 
 def _take(row: MinuteRow, change: UsageChange) -> int:
-    """Puts a window of SUM or COUNT into its row, and gives the difference."""
+    """Put a window of SUM or COUNT into its row, and give the difference in atto."""
     before = row.parts.get(change.part)
     if before is not None and before[0] >= change.revision:
         return 0
