@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "notifications/endpoint": "test_stored_bodies.py",
     "notifications/endpoint_commands": "test_control.py",
     "quota/account_balance": "notifications/test_account_step.py",
+    "quota/account_members": "quota/test_balance_laws.py",
     "quota/account_usage": "quota/test_balance.py",
     "quota/balance_result": "quota/test_balance.py",
     "quota/entitlement_json": "../api/quota/test_entitlements.py",

@@ -1,11 +1,11 @@
 """The usage of one account in state: by minute and by hour, so that any span is summed without the events.
 
-Owns: keys and bytes of these rows, what a window changes, members of UNIQUE_COUNT, sums, purging. Does not own: what
-usage changes of a balance (balance), the storage (engine). An account is a customer's feature and meter.
+Owns: keys and bytes of these rows, what a window changes, sums, purging. Does not own: members of UNIQUE_COUNT
+(account_members), what usage changes of a balance (balance), the storage (engine). An account is a customer's feature
+and meter.
 
 Windows are absolute values with a revision, stored in the row of their minute: one that comes twice, or an older one,
-changes nothing. A member counts in the first minute of each usage period in which it was seen. Its other minutes are in
-a log, so that the same usage can be counted by other periods.
+changes nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from pipeline.core.quota.account_members import ONE, AccountMembers, SeenMember, first_in_period
 from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Counted
-from pipeline.core.values import calendar, number
+from pipeline.core.values import number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
 from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Window
@@ -27,11 +28,6 @@ from pipeline.records import Window
 R = TypeVar("R")
 
 _AT = struct.Struct(">cI")
-_SEGMENT = struct.Struct(">cII")
-_ENTRY = struct.Struct(">B16s")
-# Entries in one value of the log of members. An entry has 17 bytes, so each new member writes 3.4 kB at most.
-SEGMENT_ENTRIES = 200
-ONE = number.SCALE
 PART_BYTES = 8
 encode = msgspec.msgpack.Encoder().encode
 
@@ -113,7 +109,6 @@ class HourRow(msgspec.Struct, array_like=True):
 
 _minute_row = msgspec.msgpack.Decoder(MinuteRow).decode
 _hour_row = msgspec.msgpack.Decoder(HourRow).decode
-_firsts = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class UsageSum(NamedTuple):
@@ -131,6 +126,7 @@ class UsageRows:
         self._account = account
         self._latest = aggregation == "LATEST"
         self._unique = aggregation == "UNIQUE_COUNT"
+        self._members = AccountMembers(table, account)
         self.since_s = since_s
 
     # -- what windows change ------------------------------------------------------------------------------------
@@ -151,7 +147,7 @@ class UsageRows:
         minutes = {change.minute_s for change in taken}
         rows = self._minutes(sorted(minutes))
         moved: dict[int, int] = {}
-        members: list[tuple[int, bytes]] = []
+        members: list[SeenMember] = []
         for change in taken:
             row = rows[change.minute_s]
             if self._unique:
@@ -190,44 +186,13 @@ class UsageRows:
 
     # -- members of UNIQUE_COUNT --------------------------------------------------------------------------------
 
-    def _record_members(
-        self, seen: Sequence[tuple[int, bytes]], schedule: Schedule
-    ) -> Iterator[tuple[int, int]]:
-        digests = sorted({digest for _, digest in seen})
-        keys = [self._account + b"u" + digest for digest in digests]
-        firsts = {
-            digest: [] if value is None else _firsts(value)
-            for digest, value in zip(digests, self._table.get_many(keys), strict=True)
-        }
-        log: dict[int, list[bytes]] = {}
-        for minute_s, digest in seen:
-            first_s = _first_in_period(firsts[digest], minute_s, schedule)
-            if first_s == minute_s:
-                continue
-            log.setdefault(minute_s // HOUR_S * HOUR_S, []).append(
-                _ENTRY.pack(minute_s % HOUR_S // MINUTE_S, digest)
-            )
-            if first_s is None or minute_s < first_s:
-                if first_s is not None:
-                    firsts[digest].remove(first_s)
-                    yield first_s, -ONE
-                firsts[digest].append(minute_s)
-                yield minute_s, ONE
-        for digest, found in firsts.items():
-            kept = sorted(first_s for first_s in found if first_s >= self.since_s)
-            self._table.put(self._account + b"u" + digest, encode(kept))
-        for start_s, entries in log.items():
-            self._append(start_s, entries)
-
-    def _append(self, start_s: int, entries: list[bytes]) -> None:
-        (hour,) = self._hours([start_s]).values()
-        for entry in entries:
-            segment, place = divmod(hour.entries, SEGMENT_ENTRIES)
-            key = self._segment_key(start_s, segment)
-            before = self._table.get_many([key])[0] if place else b""
-            self._table.put(key, (before or b"") + entry)
-            hour.entries += 1
-        self._table.put(self._key(b"h", start_s), encode(hour))
+    def _record_members(self, seen: Sequence[SeenMember], schedule: Schedule) -> list[tuple[int, int]]:
+        changes, logged = self._members.count(seen, schedule, self.since_s)
+        for start_s, added in logged.items():
+            (hour,) = self._hours([start_s]).values()
+            hour.entries = self._members.append(start_s, hour.entries, added)
+            self._table.put(self._key(b"h", start_s), encode(hour))
+        return changes
 
     def rebuild_members(self, schedule: Schedule, until_s: int) -> None:
         """Count all members of the log by other usage periods.
@@ -236,28 +201,20 @@ class UsageRows:
             schedule: the usage periods.
             until_s: later than any row, in seconds since 1970.
         """
-        firsts: dict[bytes, list[int]] = {}
+        counted: dict[bytes, list[int]] = {}
         for start_s, hour in self._existing(self.since_s, until_s):
             counts = dict.fromkeys(_minutes_of(start_s, hour.minutes), 0)
-            for minute_s, digest in sorted(self._log(start_s, hour)):
-                found = firsts.setdefault(digest, [])
-                if _first_in_period(found, minute_s, schedule) is None:
-                    found.append(minute_s)
+            for minute_s, member in sorted(self._members.log(start_s, hour.entries)):
+                minutes = counted.setdefault(member, [])
+                if first_in_period(minutes, minute_s, schedule) is None:
+                    minutes.append(minute_s)
                     counts[minute_s] = counts.get(minute_s, 0) + ONE
             for minute_s, count in counts.items():
                 hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
                 self._table.put(self._key(b"m", minute_s), encode(MinuteRow(number.text(count))))
             hour.value = number.text(sum(counts.values()))
             self._table.put(self._key(b"h", start_s), encode(hour))
-        for digest, found in firsts.items():
-            self._table.put(self._account + b"u" + digest, encode(found))
-
-    def _log(self, start_s: int, hour: HourRow) -> Iterator[tuple[int, bytes]]:
-        segments = -(-hour.entries // SEGMENT_ENTRIES)
-        keys = [self._segment_key(start_s, segment) for segment in range(segments)]
-        for value in self._table.get_many(keys) if keys else []:
-            for minute, digest in _ENTRY.iter_unpack(value or b""):
-                yield start_s + minute * MINUTE_S, digest
+        self._members.write(counted)
 
     # -- sums ---------------------------------------------------------------------------------------------------
 
@@ -332,33 +289,18 @@ class UsageRows:
         """
         until_s = min(before_s // HOUR_S * HOUR_S, self.since_s + hours * HOUR_S)
         for start_s, hour in self._existing(self.since_s, until_s):
-            gone = {digest for _, digest in self._log(start_s, hour)}
-            for segment in range(-(-hour.entries // SEGMENT_ENTRIES)):
-                self._table.delete(self._segment_key(start_s, segment))
+            members = {member for _, member in self._members.log(start_s, hour.entries)}
+            self._members.delete_log(start_s, hour.entries)
             for minute_s in _minutes_of(start_s, hour.minutes):
                 self._table.delete(self._key(b"m", minute_s))
             self._table.delete(self._key(b"h", start_s))
-            self._forget_members(gone, start_s + HOUR_S)
+            self._members.forget(members, start_s + HOUR_S)
         self.since_s = max(self.since_s, until_s)
-
-    def _forget_members(self, digests: set[bytes], before_s: int) -> None:
-        keys = [self._account + b"u" + digest for digest in sorted(digests)]
-        for key, value in zip(keys, self._table.get_many(keys) if keys else [], strict=True):
-            if value is None:
-                continue
-            kept = [first_s for first_s in _firsts(value) if first_s >= before_s]
-            if kept:
-                self._table.put(key, encode(kept))
-            else:
-                self._table.delete(key)
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def _key(self, kind: bytes, start_s: int) -> bytes:
         return self._account + _AT.pack(kind, start_s // MINUTE_S)
-
-    def _segment_key(self, start_s: int, segment: int) -> bytes:
-        return self._account + _SEGMENT.pack(b"l", start_s // MINUTE_S, segment)
 
     def _minutes(self, starts: Sequence[int]) -> dict[int, MinuteRow]:
         return self._rows(b"m", starts, _minute_row, MinuteRow)
@@ -395,13 +337,6 @@ def _take(row: MinuteRow, change: UsageChange) -> int:
 
 def _add(moved: dict[int, int], minute_s: int, change: int) -> None:
     moved[minute_s] = moved.get(minute_s, 0) + change
-
-
-def _first_in_period(firsts: Sequence[int], minute_s: int, schedule: Schedule) -> int | None:
-    if not firsts:
-        return None
-    start_s, end_s = calendar.usage_period(schedule, minute_s)
-    return next((first_s for first_s in firsts if start_s <= first_s < end_s), None)
 
 
 def _minutes_of(start_s: int, minutes: int) -> Iterator[int]:
