@@ -253,7 +253,8 @@ class UsageRows:
         >>> class State(dict):
         ...     get_many = lambda self, keys: [self.get(key) for key in keys]
         ...     put = dict.__setitem__
-        >>> schedule = Schedule(0, calendar.Recurrence(calendar.Interval(1, 0), 0))
+        >>> from pipeline.core.values.calendar import Interval, Recurrence
+        >>> schedule = Schedule(0, Recurrence(Interval(1, 0), 0))
         >>> rows = UsageRows(State(), b"account", "SUM", since_s=0)
         >>> usage = [(0, 6), (HOUR_S, 6), (2 * HOUR_S, -3), (3 * HOUR_S, 2)]
         >>> changes = [UsageChange(b"", minute_s, value * ONE, revision=1) for minute_s, value in usage]
