@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "metering/meter_commands": "test_control.py",
     "metering/usage_result": "metering/test_usage_query.py",
     "metering/window_state": "metering/test_aggregate.py",
+    "notifications/balance_events": "notifications/test_balance_alerts.py",
     "notifications/delivery_table": "notifications/test_delivery.py",
     "notifications/endpoint": "test_stored_bodies.py",
     "notifications/endpoint_commands": "test_control.py",
