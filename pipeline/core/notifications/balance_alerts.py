@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core.definitions.kinds import CUSTOMER
+from pipeline.core.customers.customer import Customer
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.balance_events import alert, expiring_event, reset_event, threshold_event
 from pipeline.core.notifications.rule import (
@@ -89,7 +89,7 @@ class Rules:
     def __init__(self) -> None:
         self._rules: dict[tuple[str, str], Rule] = {}  # namespace, id
         self._of_type: dict[tuple[str, type[Rule]], list[Rule]] = {}
-        self._customers: dict[tuple[str, str], Mapping[str, object]] = {}
+        self._customers: dict[tuple[str, str], Customer] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
         """Apply changes of definitions.
@@ -102,13 +102,13 @@ class Rules:
         """
         touched = set()
         for definition in changes.values():
-            if definition is None or definition.body is None:
+            if definition is None:
                 continue
             if (rule := Rule.of(definition)) is not None:
-                self._rules[definition.namespace, definition.name] = rule
+                self._rules[definition.namespace, rule.id] = rule
                 touched.add(definition.namespace)
-            elif definition.kind == CUSTOMER:
-                self._customers[definition.namespace, definition.name] = definition.body
+            elif (customer := Customer.of(definition)) is not None:
+                self._customers[definition.namespace, customer.id] = customer
         if touched:
             self._of_type = {}
             for (namespace, _), rule in sorted(self._rules.items(), key=lambda item: item[0]):
@@ -121,8 +121,8 @@ class Rules:
         rules = self._of_type.get((namespace, kind), ())
         return [rule for rule in rules if isinstance(rule, kind) and rule.watches(feature_id, feature)]
 
-    def customer(self, namespace: str, id: str) -> Mapping[str, object] | None:
-        """The body of a customer."""
+    def customer(self, namespace: str, id: str) -> Customer | None:
+        """A customer, deleted or not."""
         return self._customers.get((namespace, id))
 
 
@@ -302,5 +302,5 @@ def _granted(account: Account, id: str) -> tuple[Entitlement, GrantDefinition]:
     return account.entitlements[entitlement], account.grants[entitlement][id]
 
 
-def _customer(rules: Rules, account: Account) -> Mapping[str, object] | None:
+def _customer(rules: Rules, account: Account) -> Customer | None:
     return rules.customer(account.name[0], account.name[1])

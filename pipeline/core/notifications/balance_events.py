@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pipeline.core.customers.customer import Customer
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import BALANCE, EXPIRING, RESET, Rule
 from pipeline.core.notifications.threshold import Firing, Threshold
@@ -108,7 +109,7 @@ def _room(before: BalanceStatus, crossed: Threshold) -> int:
 
 
 def alert(
-    event: BalanceEvent, moved: BalanceMoved, rule: Rule, customer: Mapping[str, object] | None, at_ms: int
+    event: BalanceEvent, moved: BalanceMoved, rule: Rule, customer: Customer | None, at_ms: int
 ) -> Alert:
     """The alert of an event; its id is the same each time it is made.
 
@@ -128,7 +129,7 @@ def alert(
         "entitlement": entitlement_json(entitlement, at_ms // 1000, customer, subject or None),
         "feature": {"id": entitlement.feature_id, "key": feature},
         "subject": {"key": subject} if subject else None,
-        "customer": customer or {"id": customer_id},
+        "customer": {"id": customer_id} if customer is None else customer.members,
         "value": {
             "hasAccess": balance.has_access,
             "balance": msgspec.Raw(balance.balance.encode()),

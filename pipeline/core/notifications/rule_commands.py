@@ -8,14 +8,13 @@ Source of the limits: OpenMeter, openmeter/notification/rule.go at commit 7e57a3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from msgspec.structs import asdict
 
+from pipeline.core.catalog.feature import Feature
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE, FEATURE_KEY, METER, RULE
+from pipeline.core.definitions.kinds import FEATURE_KEY, RULE
+from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications.endpoint import Endpoint
 from pipeline.core.notifications.rule import (
     BALANCE,
@@ -144,28 +143,27 @@ def _features(context: CommandContext, sent: BodyReader) -> list[RuleFeature] | 
     features: list[RuleFeature] = []
     for one in wanted:
         id = context.index.one(context.namespace, FEATURE_KEY, one) or one
-        body = context.index.body(context.namespace, FEATURE, id)
-        if body is None:
+        feature = context.index.find(Feature, context.namespace, id)
+        if feature is None:
             sent.refuse(f"there is no feature with the id or key {one}")
-        features.append(RuleFeature(str(body["id"]), str(body["key"])))
+        features.append(RuleFeature(feature.id, feature.key))
     return features
 
 
 def _volume(context: CommandContext, sent: BodyReader, common: Rule) -> VolumeRule:
     slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
-    meter = context.index.body(context.namespace, METER, slug)
+    meter = context.index.find(Meter, context.namespace, slug)
     if meter is None:
         sent.refuse(f"meter not found: {slug}")
-    if meter["aggregation"] not in VOLUMES:
+    if meter.aggregation not in VOLUMES:
         sent.refuse(f"rule meterSlug must be a meter that adds up: {' or '.join(VOLUMES)}")
     if limit is None:
         sent.refuse("rule limit is required")
     size = sent.one_of("windowSize", WINDOW_SIZES)
     if size is None:
         sent.refuse("rule windowSize is required")
-    columns = cast(Mapping[str, str], meter.get("groupBy") or {})
-    group_by = sent.strings("groupBy", len(columns) or 1, 64, 1024)
-    if unknown := [name for name in group_by or () if name not in columns]:
+    group_by = sent.strings("groupBy", len(meter.group_by) or 1, 64, 1024)
+    if unknown := [name for name in group_by or () if name not in meter.group_by]:
         sent.refuse(f"meter {slug} has no group-by key {ascii(unknown[0])[:64]}")
     customers = [
         entitlement_lookup.customer_id(context.index, context.namespace, one)

@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from pipeline.core.catalog.feature import Feature
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter
@@ -124,8 +125,8 @@ class Accounts:
                 touched |= self._take_entitlement(definition)
             elif definition.kind == GRANT:
                 touched |= self._take_grant(definition)
-            elif definition.kind == FEATURE and definition.body is not None:
-                self._take_feature(definition.body)
+            elif definition.kind == FEATURE:
+                self._take_feature(definition)
             elif definition.kind == METER:
                 touched |= self._take_meter(definition)
             elif definition.kind == ATTRIBUTION:
@@ -164,18 +165,12 @@ class Accounts:
         account.revision = max(account.revision, definition.revision)
         return {name}
 
-    def _take_feature(self, body: Mapping[str, object]) -> None:
-        slug = body.get("meterSlug")
-        if not isinstance(slug, str):
+    def _take_feature(self, definition: Definition) -> None:
+        feature = Feature.of(definition)
+        if feature is None or feature.meter_slug is None:
             return
-        plain, advanced = body.get("meterGroupByFilters"), body.get("advancedMeterGroupByFilters")
-        wanted = (
-            {name: {"$eq": value} for name, value in plain.items()} if isinstance(plain, dict) else advanced
-        )
-        filters = wanted.items() if isinstance(wanted, dict) else ()
-        self._uses[str(body["id"])] = Use(
-            slug, tuple((name, filter_string(name, one)) for name, one in filters)
-        )
+        filters = tuple((name, filter_string(name, wanted)) for name, wanted in feature.filters.items())
+        self._uses[feature.id] = Use(feature.meter_slug, filters)
 
     def _take_meter(self, definition: Definition) -> set[AccountName]:
         meter = Meter.of(definition)

@@ -13,9 +13,12 @@ from collections.abc import Mapping
 
 from msgspec.structs import asdict
 
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.body import BodyReader, Minute
-from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import CUSTOMER, ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER, SUBJECT
+from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
+from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE_KEY, GRANT
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup, grant_commands
 from pipeline.core.quota.entitlement import (
     METERED,
@@ -29,7 +32,7 @@ from pipeline.core.quota.entitlement import (
     grace_s,
 )
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.terms import COUNTED
+from pipeline.core.quota.terms import counted
 from pipeline.core.values import calendar, json_value, number, timestamp
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Recurrence
@@ -147,8 +150,8 @@ def _create(
         id=context.id(),
         type=str(kind),
         customer_id=holder or sent.required("customerId", 256),
-        feature_id=str(feature["id"]),
-        feature_key=str(feature["key"]),
+        feature_id=feature.id,
+        feature_key=feature.key,
         active_from=zones.text_of(starts.at_s),
         active_to=None if active_to_s is None else zones.text_of(active_to_s),
         metadata=sent.metadata(),
@@ -170,11 +173,10 @@ def _shown(context: CommandContext, replaces: Entitlement | None) -> Mapping[str
     """The entitlement that an override replaces, as answers show it."""
     if replaces is None:
         return None
-    customer = context.index.body(context.namespace, CUSTOMER, replaces.customer_id)
+    customer = context.index.find(Customer, context.namespace, replaces.customer_id)
     subject = context.body.get("subject")
     if subject is not None:
-        known = context.index.body(context.namespace, SUBJECT, str(subject))
-        subject = str(subject if known is None else known["key"])
+        subject = entitlement_lookup.subject_key(context.index, context.namespace, str(subject))
     return entitlement_json(replaces, context.at_ms // 1000, customer, subject)
 
 
@@ -200,17 +202,17 @@ def _ended(
     return [DefinitionChange(ENTITLEMENT, replaces.id, ended)]
 
 
-def _feature(context: CommandContext, sent: BodyReader) -> Body:
+def _feature(context: CommandContext, sent: BodyReader) -> Feature:
     key, id = sent.text("featureKey", 256), sent.text("featureId", 256)
     if key is None and id is None:
         sent.refuse("either featureKey or featureId is required")
     wanted = context.index.one(context.namespace, FEATURE_KEY, key) if key is not None else id
-    body = context.index.body(context.namespace, FEATURE, wanted) if wanted is not None else None
-    if body is None or (id is not None and body["id"] != id):
+    feature = context.index.find(Feature, context.namespace, wanted) if wanted is not None else None
+    if feature is None or (id is not None and feature.id != id):
         raise Rejected("not-found", f"feature not found: {key or id}")
-    if "archivedAt" in body:
-        sent.refuse(f"feature {body['key']} is archived")
-    return body
+    if feature.archived_at is not None:
+        sent.refuse(f"feature {feature.key} is archived")
+    return feature
 
 
 def _check_free(context: CommandContext, new: Entitlement, replaces: Entitlement | None) -> None:
@@ -240,15 +242,13 @@ def _config(sent: BodyReader) -> str:
     return config
 
 
-def _check_meter(context: CommandContext, sent: BodyReader, feature: Body) -> None:
-    slug = feature.get("meterSlug")
-    meter = context.index.body(context.namespace, METER, str(slug)) if slug is not None else None
+def _check_meter(context: CommandContext, sent: BodyReader, feature: Feature) -> None:
+    slug = feature.meter_slug
+    meter = context.index.find(Meter, context.namespace, slug) if slug is not None else None
     if meter is None:
-        sent.refuse(f"feature {feature['key']} has no meter: a metered entitlement needs one")
-    if meter["aggregation"] not in COUNTED:
-        sent.refuse(
-            f"meter {slug} has the aggregation {meter['aggregation']}, which no balance can be kept of"
-        )
+        sent.refuse(f"feature {feature.key} has no meter: a metered entitlement needs one")
+    if counted(meter.aggregation) is None:
+        sent.refuse(f"meter {slug} has the aggregation {meter.aggregation}, which no balance can be kept of")
 
 
 def _metered(
