@@ -71,7 +71,7 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
         ),
         (
             'clickhouse = "clickhouse:///x"',
-            "'clickhouse' in tallymark.toml is wrong: 'clickhouse:///x' names no host.",
+            "'clickhouse' in tallymark.toml is wrong: 'clickhouse:///x' has no host.",
         ),
         (
             'kafka_security_protocol = "SASL_SSL"',
@@ -81,7 +81,7 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
             'kafka_sasl_mechanism = "PLAIN"',
             "kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT.",
         ),
-        ('kafka_cert = "a.pem"', "kafka_cert and kafka_cert_key go together."),
+        ('kafka_cert = "a.pem"', "kafka_cert and kafka_cert_key must be set together."),
         (
             "kafka_min_insync = 2",
             "kafka_min_insync is larger than kafka_replicas, so nothing could be written.",

@@ -47,7 +47,7 @@ MOST_METERS = 200  # that REFUSED names a process; events of others are under OT
 OTHER_METERS = "(other)"
 REFUSED = Counter(
     "tallymark_refused_total",
-    "events that a meter wanted and did not take: usage that is lost to it, whoever else counted the event",
+    "events that matched a meter but were refused by it, so that their usage is missing from that meter",
     ["namespace", "meter", "reason"],
 )
 

@@ -33,9 +33,13 @@ INPUT = "balances"
 LOOK_S = 1.0  # how often Redis is asked whether it was emptied
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 
-REBUILDS = Counter("tallymark_live_rebuilds_total", "partitions of the copy in Redis built from the topic")
+REBUILDS = Counter(
+    "tallymark_live_rebuilds_total", "rebuilds of a partition's balances in Redis from the topic"
+)
 BALANCE_SECONDS = Histogram(
-    "tallymark_balance_freshness_seconds", "event received to its balance in Redis", buckets=SECONDS
+    "tallymark_balance_freshness_seconds",
+    "time from the receipt of an event to its balance in Redis",
+    buckets=SECONDS,
 )
 
 log = logging.getLogger("tallymark.live")

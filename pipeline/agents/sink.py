@@ -33,16 +33,16 @@ LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large i
 FULL_ROWS = 20_000  # as many do not wait
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
 
-FATES = Counter("tallymark_fates_total", "events written with their fate", ["fate"])
+FATES = Counter("tallymark_fates_total", "events written to ClickHouse, by fate", ["fate"])
 ROWS = Counter("tallymark_rows_total", "rows written to ClickHouse", ["table"])
-INSERT_SECONDS = Histogram("tallymark_insert_seconds", "one round of inserts", buckets=SECONDS)
-INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that have to be tried again")
+INSERT_SECONDS = Histogram("tallymark_insert_seconds", "time of one round of inserts", buckets=SECONDS)
+INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that failed and are retried")
 UNSTORED = Counter(
-    "tallymark_unstored_rounds_total", "rounds of inserts that ClickHouse acknowledged and did not store"
+    "tallymark_unstored_rounds_total", "rounds of inserts that ClickHouse acknowledged but did not store"
 )
 FRESHNESS_SECONDS = Histogram(
     "tallymark_freshness_seconds",
-    "event received to usage written",
+    "time from the receipt of an event to its usage in ClickHouse",
     buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300, 3600),
 )
 

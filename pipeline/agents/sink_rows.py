@@ -14,7 +14,7 @@ from typing import Protocol
 from pipeline.core.metering.backfill import is_mark
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.crash_points import reach
-from pipeline.engine.unreadable import pass_over
+from pipeline.engine.unreadable import skip
 from pipeline.errors import Rejected
 from pipeline.records import Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -69,7 +69,7 @@ class RowBatch:
             try:
                 self._take(topic, partition, record)
             except Rejected as refusal:
-                pass_over(topic, partition, record.offset, refusal)
+                skip(topic, partition, record.offset, refusal)
         return len(self) - before
 
     def _take(self, topic: str, partition: int, record: SinkRecord) -> None:

@@ -38,18 +38,18 @@ PAUSE_MS, PAUSE_MOST_MS = 5_000, 3_600_000  # of a lane whose receiver wants les
 NO_ENDPOINT, DISABLED = "no-endpoint", "endpoint-disabled"
 CONTENT_TYPE = "application/json"
 
-ATTEMPTS = Counter("tallymark_webhook_attempts_total", "tries of webhooks", ["outcome"])
+ATTEMPTS = Counter("tallymark_webhook_attempts_total", "attempts to send a webhook, by outcome", ["outcome"])
 POINTS = define("webhook.posted")
 
-WAITING = Gauge("tallymark_webhooks_waiting", "webhooks that have not ended, of this worker's partitions")
+WAITING = Gauge("tallymark_webhooks_waiting", "deliveries in progress in this worker's partitions")
 TRY_SECONDS = Histogram(
     "tallymark_webhook_try_seconds",
-    "one POST and its answer",
+    "time of one attempt: the POST and its response",
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 20, 60),
 )
 DELIVERED_SECONDS = Histogram(
     "tallymark_webhook_delivered_seconds",
-    "alert to its webhook's delivery, where the first try did it",
+    "time from an alert to the delivery of its webhook, when the first attempt succeeded",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
 

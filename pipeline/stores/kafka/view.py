@@ -16,7 +16,7 @@ from typing import Generic, Literal, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.engine.lineage import LineageRefused
-from pipeline.engine.unreadable import pass_over
+from pipeline.engine.unreadable import skip
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
@@ -245,7 +245,7 @@ class CompactedView(Generic[V]):
                 changes.pop(key, None)  # the newest of a key stands where it came
                 changes[key] = content
         except Rejected as refusal:
-            pass_over(self.topic, message.partition() or 0, message.offset() or 0, refusal)
+            skip(self.topic, message.partition() or 0, message.offset() or 0, refusal)
 
     def _wants(self, key: str) -> bool:
         """Whether records of this key are decoded, kept and told."""
