@@ -35,7 +35,7 @@ def show(settings: Settings, console: Console, tend: Callable[[], None], port: i
     secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
     console.print("\n[bold]A customer runs out of its quota[/bold]")
     with Receiver(
-        [secret], port, heard=lambda message: console.print(_line(message), soft_wrap=True)
+        [secret], port, on_message=lambda message: console.print(_line(message), soft_wrap=True)
     ) as receiver:
         _define(settings, receiver.url, secret)
         console.print(f"Initech may use {QUOTA:,} tokens a month; a webhook is to come at 50, 80 and 100 %.")
