@@ -61,7 +61,7 @@ class Backfilled(msgspec.Struct, array_like=True):
 
 
 class Refused(msgspec.Struct, array_like=True, gc=False):
-    """A meter that matches an event but refuses it. `reason`: a slug of core/metering/refusal.py. `detail`: a sentence."""
+    """A meter that matches an event but refuses it. reason: a slug of core/metering/refusal.py. detail: a sentence."""
 
     meter_id: int
     meter: str  # slug
@@ -261,7 +261,7 @@ class Command(msgspec.Struct, omit_defaults=True):
     request: str = ""  # digest of the request; empty: the id is not reused
 
 
-class Definition(msgspec.Struct):
+class Definition(msgspec.Struct, dict=True):  # `__dict__`: its body as a typed value, see core.definitions
     """`control` (compacted), key `namespace/kind/name`: a current definition. A deleted one has a null `body`."""
 
     revision: int  # of the whole log; grows by one with each change
