@@ -24,7 +24,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import META, Identity
-from pipeline.stores.kafka.topic_sentences import way_back
+from pipeline.stores.kafka.topic_sentences import recovery
 
 WRITE_S = 60.0
 
@@ -42,7 +42,7 @@ def recreate(settings: Settings, names: Sequence[str]) -> list[str]:
         if name not in declared:
             raise Rejected("unknown-topic", f"There is no topic {name!r} in topics/.")
         if not declared[name].if_lost:
-            raise Rejected("topic-lost", f"{name} cannot be made anew. {way_back(declared[name])}")
+            raise Rejected("topic-lost", f"{name} cannot be made anew. {recovery(declared[name])}")
     # What others are filled from comes first.
     order = [topic_ids.TOPIC, "counts"]
     ordered = sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))

@@ -117,10 +117,8 @@ def test_a_lost_topic_is_named_refused_and_made_anew_on_a_word(fresh_topics: Set
     there = {"TALLYMARK_KAFKA": fresh_topics.kafka}
     missing = run("topics", "check", **there)
     assert missing.exit_code == 1
-    assert "usage is missing, and the state of this installation was made with it." in missing.stdout
-    assert (
-        "`tallymark topics apply --recreate-lost usage` make it anew, which costs: windows" in missing.stdout
-    )
+    assert "usage is missing, but the state of this installation was built with it." in missing.stdout
+    assert "`tallymark topics apply --recreate-lost usage`. That loses: windows" in missing.stdout
     refused = run("topics", "apply", **there)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "usage is missing" in refused.stderr

@@ -167,7 +167,7 @@ def test_a_crash_between_commit_and_disk_is_mended_from_the_changelog(
     assert second.next_offset == 4
 
 
-def test_a_damaged_disk_is_restored_from_the_changelog_with_a_word(
+def test_a_damaged_disk_is_restored_from_the_changelog_and_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = world.opened()
@@ -176,7 +176,7 @@ def test_a_damaged_disk_is_restored_from_the_changelog_with_a_word(
     (world.folder / "disk" / f"{world.names['in']}-0" / "CURRENT").write_bytes(b"nonsense\n")
     assert state(world.opened()) == {b"a": b"1"}
     assert "is damaged: Corruption: CURRENT file" in caplog.text
-    assert "it is removed, and the state is restored from its changelog" in caplog.text
+    assert "removing it and restoring the state from its changelog" in caplog.text
 
 
 def test_a_new_owner_fences_the_old_one(world: World) -> None:
