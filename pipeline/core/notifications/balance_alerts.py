@@ -32,7 +32,7 @@ from pipeline.core.notifications.threshold import (
     WarnedGrants,
 )
 from pipeline.core.quota import account_balance
-from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.accounts import Account, StoredMembers
 from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.entitlement_json import entitlement_json
@@ -77,9 +77,9 @@ class Rules:
     """The rules in force by namespace and type, and customers' bodies for payloads."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], DefinitionBody] = {}  # namespace, id
-        self._of_type: dict[tuple[str, str], list[DefinitionBody]] = {}
-        self._customers: dict[tuple[str, str], DefinitionBody] = {}
+        self._rules: dict[tuple[str, str], StoredMembers] = {}  # namespace, id
+        self._of_type: dict[tuple[str, str], list[StoredMembers]] = {}
+        self._customers: dict[tuple[str, str], StoredMembers] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
         """Takes what was read from `control`; gives the namespaces whose rules have changed."""
@@ -99,11 +99,11 @@ class Rules:
                     self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
         return touched
 
-    def of_type(self, namespace: str, kind: str) -> Sequence[DefinitionBody]:
+    def of_type(self, namespace: str, kind: str) -> Sequence[StoredMembers]:
         """The rules of a type that are on, by id."""
         return self._of_type.get((namespace, kind), ())
 
-    def customer(self, namespace: str, id: str) -> DefinitionBody | None:
+    def customer(self, namespace: str, id: str) -> StoredMembers | None:
         """The body of a customer."""
         return self._customers.get((namespace, id))
 
@@ -192,20 +192,20 @@ def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
     return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
 
 
-def _lead(body: DefinitionBody, terms: Terms) -> Lead:
+def _lead(body: StoredMembers, terms: Terms) -> Lead:
     return Lead(rule.before(body), terms.schedule.recurrence.zone)
 
 
-def _watching(bodies: Iterable[DefinitionBody], feature_id: str, feature: str) -> list[DefinitionBody]:
+def _watching(bodies: Iterable[StoredMembers], feature_id: str, feature: str) -> list[StoredMembers]:
     return [body for body in bodies if rule.watches(body, feature_id, feature)]
 
 
-def _key(kind: bytes, account: Account, body: DefinitionBody, entitlement: str = "") -> bytes:
+def _key(kind: bytes, account: Account, body: StoredMembers, entitlement: str = "") -> bytes:
     return kind + account.key + str(body["id"]).encode() + entitlement.encode()
 
 
 def _thresholds(
-    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, body: StoredMembers, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -235,7 +235,7 @@ def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
 
 
 def _threshold_alerts(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, firings: Iterable[Firing], at: AlertAt
+    moved: BalanceMoved, body: StoredMembers, rules: Rules, firings: Iterable[Firing], at: AlertAt
 ) -> list[Alert]:
     by_id = {one.id: one for one in rule.thresholds_of(body)}
     return [_threshold_alert(moved, body, rules, one, by_id, at) for one in firings if one.threshold in by_id]
@@ -247,7 +247,7 @@ def _level(status: BalanceStatus) -> Level:
 
 def _threshold_alert(
     moved: BalanceMoved,
-    body: DefinitionBody,
+    body: StoredMembers,
     rules: Rules,
     firing: Firing,
     by_id: Mapping[str, Threshold],
@@ -292,7 +292,7 @@ def _room(before: BalanceStatus, crossed: Threshold) -> int:
 
 
 def _expiring(
-    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: StoredMembers, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -308,7 +308,7 @@ def _expiring(
 
 
 def _grant_alert(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: AlertAt
+    moved: BalanceMoved, body: StoredMembers, rules: Rules, id: str, balance: int, at: AlertAt
 ) -> Alert:
     account = moved.account
     entitlement = next(one for one, grants in account.grants.items() if id in grants)
@@ -321,7 +321,7 @@ def _grant_alert(
 
 def _alert(
     moved: BalanceMoved,
-    body: DefinitionBody,
+    body: StoredMembers,
     rules: Rules,
     kind: str,
     key: str,

@@ -6,7 +6,7 @@ Owns: that record, of each kind of entitlement. Does not own: the balance itself
 
 from __future__ import annotations
 
-from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.accounts import Account, StoredMembers
 from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
@@ -16,7 +16,7 @@ NEVER_MS = 0  # in a Balance
 
 
 def no_access(
-    account: Account, entitlement: DefinitionBody | None, position: int, now_s: int, next_s: int
+    account: Account, entitlement: StoredMembers | None, position: int, now_s: int, next_s: int
 ) -> Balance:
     """The balance of an entitlement that is not in force, or of none.
 
@@ -41,9 +41,7 @@ def no_access(
     )
 
 
-def of_plain(
-    account: Account, entitlement: DefinitionBody, position: int, now_s: int, next_s: int
-) -> Balance:
+def of_plain(account: Account, entitlement: StoredMembers, position: int, now_s: int, next_s: int) -> Balance:
     """The balance of a static or boolean entitlement that is in force. Arguments as of `no_access`."""
     found = no_access(account, entitlement, position, now_s, next_s)
     if entitlement["type"] == "static":

@@ -21,7 +21,7 @@ import msgspec
 
 from pipeline.core.quota import account_balance, balance
 from pipeline.core.quota.account_usage import UsageChange, change_of
-from pipeline.core.quota.accounts import Account, Accounts, DefinitionBody
+from pipeline.core.quota.accounts import Account, Accounts, StoredMembers
 from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
@@ -41,7 +41,7 @@ class BalanceMoved(NamedTuple):
     """
 
     account: Account
-    entitlement: DefinitionBody | None
+    entitlement: StoredMembers | None
     balance: Balance
     next_s: int
     before: BalanceStatus | None = None
@@ -106,7 +106,7 @@ def move(
     return BalanceMoved(account, entitlement, published, next_s, before, outcome, windows, terms)
 
 
-def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[DefinitionBody | None, int]:
+def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[StoredMembers | None, int]:
     """The entitlement at `now_s`, or the one that the account has come to, at its beginning, if that is later."""
     entitlement = account.current(now_s)
     if entitlement is None or len(account.entitlements) == 1:
@@ -160,7 +160,7 @@ def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], f
         table.delete(key)
 
 
-def seed_key(accounts: Accounts, account: Account, entitlement: DefinitionBody) -> str:
+def seed_key(accounts: Accounts, account: Account, entitlement: StoredMembers) -> str:
     """Names the usage from before that an entitlement needs; another entitlement, meter or subject: another name."""
     subjects = accounts.subjects(account.name[0], account.name[1])
     use = accounts.use(entitlement)
