@@ -44,7 +44,7 @@ def empty(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["in", "meta", "log", "counts"])
-def test_a_topic_that_was_made_anew_is_refused_whichever_it_is(world: World, name: str) -> None:
+def test_a_recreated_topic_is_refused_whichever_it_is(world: World, name: str) -> None:
     world.remake(name)
     with pytest.raises(LineageRefused):
         world.opened(followed=7)

@@ -1,8 +1,8 @@
 """The audit log for readers: every record is verified against its predecessor, and found by actor, kind and time.
 
-Owns: following the topic `audit`, an index of it in memory, fetching records. Does not own: the contents of a record and
-the chain (core.definitions.audit), writing it (control). The newest records stay in memory; older ones are fetched from
-Kafka.
+Owns: following the topic `audit`, an index of it in memory, fetching records. Does not own: the contents of a record
+and the chain (core.definitions.audit), writing it (control). The newest records stay in memory; older ones are fetched
+from Kafka.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _readable = reader_of(Definition)
 
 
 def _definition(value: bytes) -> Definition:
-    """Decode. Raises Broken: an unreadable record hides the earlier definition of its key, which must not be ignored."""
+    """Decode. Raises Broken: an unreadable record hides the earlier definition of its key."""
     try:
         return _readable(value)
     except Rejected as refusal:

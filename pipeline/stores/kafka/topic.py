@@ -12,8 +12,8 @@ class Topic:
     """One declared topic.
 
     `packed`: a record holds a list. `namespace`: the tenant of an input topic; None: an inner topic.
-    `config`: additional Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: it may have any number of
-    partitions. `if_lost`: the loss when the topic is recreated; empty: it cannot be recreated on its own.
+    `config`: additional Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: any number of partitions
+    is allowed. `if_lost`: the loss when the topic is recreated; empty: it cannot be recreated on its own.
     """
 
     name: str
