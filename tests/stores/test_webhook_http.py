@@ -231,7 +231,7 @@ def test_silence_ends_with_the_timeout(said: bytes) -> None:
             await writer.drain()
 
     answer = asyncio.run(post(serve, timeout_s=0.5))
-    assert (answer.status, answer.error) == (0, "No answer within 0.5 s.")
+    assert (answer.status, answer.error) == (0, "No response within 0.5 s.")
     assert 400 <= answer.duration_ms < 2_000
 
 
@@ -358,7 +358,7 @@ def test_a_slow_name_server_delays_only_its_own() -> None:
             slow = asyncio.create_task(sender.post("http://slow.example.com/", {}, b""))
             quick = await sender.post(f"http://{HOST}:{port}/", {}, b"")
             assert quick.status == 200 and quick.duration_ms < 500
-            assert (await slow).error == "No answer within 1 s."
+            assert (await slow).error == "No response within 1 s."
             await sender.close()
 
     asyncio.run(scenario())
