@@ -2,8 +2,8 @@
 
 Reads `commands`. Writes `control`, which is its own state and the definitions of every process, `control-changelog`,
 `replies`, `audit`, and the work of decisions: `backfill-work` for a new meter, `alerts` and `webhook-work` for tests
-and resends. Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk (RocksDB;
-`control`); replies under idempotency keys (RocksDB; `control-changelog`).
+and resends. Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk
+(RocksDB; `control`); replies under idempotency keys (RocksDB; `control-changelog`).
 On replay: the transaction was aborted, so nothing has happened; if it was torn, a command at the same offset publishes
 the same records again. All commands of a chunk are decided in one transaction.
 """

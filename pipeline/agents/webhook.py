@@ -18,7 +18,6 @@ from typing import TypeVar
 import faust
 import msgspec
 
-from pipeline.agents.webhook_attempts import AttemptWriter
 from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import apply, forget, partition_of
@@ -30,12 +29,14 @@ from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from pipeline.stores.webhook_http import Sender
 from pipeline.stores.webhook_policy import policy_of
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
 CHANGELOG = Changelog("webhook-changelog")
+ATTEMPT_WRITTEN_S = 300.0  # an attempt whose outcome is not written is made again, so Kafka is waited for
 FORGOTTEN_AT_ONCE = 500  # looked at a chunk
 FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked at again
 
@@ -50,13 +51,12 @@ def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoin
     """partitions: of `webhook-work`."""
     schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
     forgetting = Forgetting(settings.webhook_kept_s * 1_000)
-    sending = WebhookDispatcher(
-        stage,
-        endpoints,
-        lambda: _sender(settings),
-        AttemptWriter(settings, WORK).record,
-        settings.webhook_at_once,
-    )
+    writer = KafkaWriter(settings, "webhook attempts", ATTEMPT_WRITTEN_S)
+
+    async def record(partition: int, work: WebhookWork) -> None:
+        await writer.append(WrittenRecord(WORK, _encode(work), work.endpoint.encode(), partition))
+
+    sending = WebhookDispatcher(stage, endpoints, lambda: _sender(settings), record, settings.webhook_at_once)
     stage.after_assignment = sending.restart
     stage.before_revocation = sending.stop
 

@@ -20,6 +20,7 @@ from pipeline.api.http.submit import definitions, submit, with_id
 from pipeline.api.notifications.delivery_json import status_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.core.notifications.delivery import delivery_id
+from pipeline.core.notifications.rule import Rule
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
@@ -100,7 +101,7 @@ def _found(request: Request, id: str) -> Alert | None:
 
 def event_json(alert: Alert, log: Definitions, deliveries: Iterable[Delivery]) -> dict[str, Any]:
     """An event. A channel to which nothing was begun yet is PENDING."""
-    rule = log.body(alert.namespace, "rule", alert.rule)
+    rule = log.find(Rule, alert.namespace, alert.rule)
     by_endpoint = {one.endpoint: one for one in deliveries}
     return {
         "id": alert.id,

@@ -6,7 +6,6 @@ tells (threshold), the events that it made (events).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +21,7 @@ from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
 from pipeline.api.quota.bodies import RuleBody, documented
+from pipeline.core.notifications.rule import EntitlementRule, Rule
 from pipeline.errors import Rejected
 from pipeline.records import Alert
 
@@ -54,12 +54,12 @@ def list_rules(
     """A page of them, oldest first. `feature` (id or key) and `channel` keep those that name one."""
     features, channels = split(feature), split(channel)
     rows = [
-        rule_json(body)
-        for body in definitions(request).rules(namespace_of(request))
-        if (includeDeleted or "deletedAt" not in body)
-        and (includeDisabled or not body["disabled"])
-        and (not features or features & _features(body))
-        and (not channels or channels & set(map(str, body["channels"])))  # type: ignore[call-overload]
+        rule_json(rule)
+        for rule in definitions(request).all(Rule, namespace_of(request))
+        if (includeDeleted or not rule.is_deleted)
+        and (includeDisabled or not rule.disabled)
+        and (not features or features & _features(rule))
+        and (not channels or channels & set(rule.channels))
     ]
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
@@ -74,7 +74,7 @@ def create_rule(request: Request, rule: RuleRequest) -> Response:
     `passed`: the lower thresholds of the rule that were crossed at once with it, as `kind:value`; they send no event
     of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage period.
     """
-    return answer(rule_json(body_of(submit(request, "rule.create", rule))), 201)
+    return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 
 
 @router.get("/{ruleId}", summary="One rule", dependencies=READ)
@@ -86,7 +86,8 @@ def get_rule(request: Request, ruleId: str) -> Response:
 @router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE, openapi_extra=RULE)
 def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
     """All of it but its type."""
-    return answer(rule_json(body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))))
+    replaced = body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))
+    return answer(rule_json(Rule.read(replaced)))
 
 
 @router.delete("/{ruleId}", status_code=204, summary="Delete a rule", dependencies=WRITE)
@@ -106,12 +107,13 @@ def try_rule(request: Request, ruleId: str) -> Response:
     return answer(event_json(alert, definitions(request), []), 201)
 
 
-def _features(rule: Mapping[str, Any]) -> set[str]:
-    return {str(one[name]) for one in rule.get("features") or () for name in ("id", "key")}
+def _features(rule: Rule) -> set[str]:
+    features = rule.features if isinstance(rule, EntitlementRule) else None
+    return {name for one in features or () for name in (one.id, one.key)}
 
 
-def _find(request: Request, id: str) -> dict[str, Any]:
-    found = definitions(request).body(namespace_of(request), "rule", id)
-    if found is None:
+def _find(request: Request, id: str) -> Rule:
+    rule = definitions(request).find(Rule, namespace_of(request), id)
+    if rule is None:
         raise Rejected("not-found", f"There is no rule with the id {id[:64]}.")
-    return found
+    return rule

@@ -19,8 +19,8 @@ from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_w
 from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody, documented
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.entitlement_lookup import in_force
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -218,16 +218,16 @@ def list_all_v2(
 @router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ)
 def get_by_id(request: Request, entitlementId: str) -> Response:
     """By its id; also one that ended or was deleted."""
-    body = lookup.by_id(request, entitlementId)
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body)))
+    entitlement = lookup.by_id(request, entitlementId)
+    return answer(entitlement_json(entitlement, lookup.now_s(), _customer(request, entitlement)))
 
 
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
-        for body in found
-        if deleted or "deletedAt" not in body
+        entitlement_json(one, lookup.now_s(), holder.customer, holder.subject)
+        for one in found
+        if deleted or not one.is_deleted
     ]
 
 
@@ -243,26 +243,26 @@ def _all(
     else:
         mine = None
     rows = []
-    for body in log.entitlements(namespace):
-        customer = log.customer(namespace, str(body["customerId"])) or {}
-        facts = {
-            "feature": {body["featureId"], body["featureKey"]},
-            "customer": {body["customerId"], customer.get("key")},
-            "type": {body["type"]},
+    for entitlement in log.all(Entitlement, namespace):
+        customer = log.customer(namespace, entitlement.customer_id) or {}
+        facts: dict[str, set[object]] = {
+            "feature": {entitlement.feature_id, entitlement.feature_key},
+            "customer": {entitlement.customer_id, customer.get("key")},
+            "type": {entitlement.type},
         }
         if (
-            "deletedAt" not in body
-            and (mine is None or body["customerId"] in mine)
+            not entitlement.is_deleted
+            and (mine is None or entitlement.customer_id in mine)
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
-            and (not active or in_force(body, now_s))
+            and (not active or entitlement.in_force(now_s))
         ):
-            rows.append(entitlement_json(body, now_s, customer))
+            rows.append(entitlement_json(entitlement, now_s, customer))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
 def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
-    body = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(body, lookup.now_s(), holder.customer, holder.subject))
+    entitlement = lookup.entitlement(request, holder, wanted)
+    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer, holder.subject))
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
@@ -294,9 +294,9 @@ def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, An
 
 
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
-    body = body_of(submit_and_wait_for_workers(request, kind, wish))
+    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, wish)))
     subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body), subject), 201)
+    return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
 
 
 def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
@@ -306,5 +306,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
     return Response(status_code=204)
 
 
-def _customer(request: Request, body: lookup.StoredDefinition) -> lookup.StoredDefinition | None:
-    return definitions(request).customer(namespace_of(request), str(body["customerId"]))
+def _customer(request: Request, entitlement: Entitlement) -> lookup.StoredDefinition | None:
+    return definitions(request).customer(namespace_of(request), entitlement.customer_id)

@@ -19,7 +19,9 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.bodies import GrantBody, documented
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import grant_json
+from pipeline.core.quota.grant import GrantDefinition
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -146,29 +148,28 @@ def void(
 
 def _of(request: Request, holder: CustomerRef, wanted: str) -> list[GrantJson]:
     entitlement = lookup.entitlement(request, holder, wanted)
-    found = definitions(request).grants_of(namespace_of(request), str(entitlement["id"]))
-    return [grant_json(body, lookup.now_s()) for body in found]
+    found = definitions(request).grants_of(namespace_of(request), entitlement.id)
+    return [grant_json(grant, lookup.now_s()) for grant in found]
 
 
 def _created(request: Request, of: Of, wanted: str, grant: GrantJson) -> Response:
     wish = addressed("grant", grant, entitlementId=wanted, **of)
-    return answer(
-        grant_json(body_of(submit_and_wait_for_workers(request, "grant.create", wish)), lookup.now_s()), 201
-    )
+    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
+    return answer(grant_json(made, lookup.now_s()), 201)
 
 
 def _all(
     request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
 ) -> list[GrantJson]:
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
-    entitlements = {str(body["id"]): body for body in log.entitlements(namespace)}
+    entitlements = {one.id: one for one in log.all(Entitlement, namespace)}
     rows = []
-    for body in log.grants(namespace):
-        entitlement = entitlements.get(str(body["entitlementId"]))
+    for grant in log.all(GrantDefinition, namespace):
+        entitlement = entitlements.get(grant.entitlement_id)
         if entitlement is None:
             continue
-        if features and not features & {str(entitlement["featureId"]), str(entitlement["featureKey"])}:
+        if features and not features & {entitlement.feature_id, entitlement.feature_key}:
             continue
-        if customers is None or entitlement["customerId"] in customers:
-            rows.append(grant_json(body, now_s))
+        if customers is None or entitlement.customer_id in customers:
+            rows.append(grant_json(grant, now_s))
     return ordered(rows, order_by, ORDER_BY, page)

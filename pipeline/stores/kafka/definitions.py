@@ -1,7 +1,8 @@
 """Views of compacted topics: definitions, counts, heartbeats, replies.
 
 Owns: one typed view per topic. Does not own: following a topic (view), the meaning of the values (core), writing them.
-Start at `Definitions`: its methods look definitions up by kind, and `wait_revision` waits for the caller's own writes.
+Start at `Definitions`: its methods look definitions up by kind, `find(Struct, ns, name)` and `all(Struct, ns)` return
+typed bodies, and `wait_revision` waits for the caller's own writes.
 """
 
 from __future__ import annotations
@@ -10,30 +11,28 @@ import time
 from collections.abc import Collection
 
 from pipeline.core.access.api_key import ApiKey, key_of
-from pipeline.core.definitions.index import OWN, Body, DefinitionIndex
+from pipeline.core.definitions.index import OWN, B, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
     CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    ENDPOINT,
-    ENTITLEMENT,
     FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
-    GRANT,
     GRANT_ENTITLEMENT,
     KEY,
     METER,
     METER_ULID,
     PORTAL_TOKEN,
-    RULE,
     SUBJECT,
     SUBJECT_KEY,
 )
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
@@ -167,41 +166,35 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return self._catalog.body(namespace, PORTAL_TOKEN, id)
 
-    def entitlements(self, namespace: str) -> list[Body]:
-        """By time of creation, including ended and deleted ones."""
-        return self._bodies(namespace, ENTITLEMENT)
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The body of a definition by its name; None if there is none, or if it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.find(kind, namespace, name)
 
-    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """Those of a kind by name (by time of creation if names are ULIDs), including deleted ones."""
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
         """Those of a customer (id), including ended and deleted ones, oldest first."""
         with self._changed:
             self._check()
             return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
-    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Entitlement:
         """By id, else of the customer (id) by the feature's key at `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
             return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
-    def grants(self, namespace: str) -> list[Body]:
-        """By time of creation, including voided ones."""
-        return self._bodies(namespace, GRANT)
-
-    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
+    def grants_of(self, namespace: str, entitlement: str) -> list[GrantDefinition]:
         """Those of an entitlement (id), by time of creation, including voided ones."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
-            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
-        return [body for body in found if body is not None]
-
-    def rules(self, namespace: str) -> list[Body]:
-        """By time of creation, including deleted ones."""
-        return self._bodies(namespace, RULE)
-
-    def endpoints(self, namespace: str) -> list[Body]:
-        """By time of creation, including deleted ones; with their secrets, encrypted or not."""
-        return self._bodies(namespace, ENDPOINT)
+            return self._catalog.having(GrantDefinition, namespace, GRANT_ENTITLEMENT, entitlement)
 
     def attributions(self, namespace: str, customer: str) -> list[Definition]:
         """The histories of all subjects that have ever belonged to the customer (id)."""

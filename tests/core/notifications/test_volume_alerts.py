@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.notifications import rule
+from pipeline.core.notifications.rule import VolumeRule
 from pipeline.core.notifications.volume_alerts import (
     GONE,
     PARTS,
@@ -44,9 +45,9 @@ class Told:
         self.rules = VolumeRules()
         body = {
             "id": "r" * 26, "type": rule.VOLUME, "name": "n", "channels": ["c"], "meterSlug": "tokens",
-            "windowSize": size, "limit": str(limit), "createdAt": AT, **more,
+            "windowSize": size, "limit": str(limit), "disabled": False, "createdAt": AT, **more,
         }  # fmt: skip
-        watch = watch_of(body)
+        watch = watch_of(VolumeRule.read(body))
         self.rules._of_meter["default", "tokens"] = [watch]
         self.position = 0
         self.customer: dict[str, object] | None = None
