@@ -81,7 +81,7 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
             assert client.get("/ready").status_code == 503
 
         (sentence,) = lost_topics.recreate(settings, ["control"])
-        assert sentence.startswith("made control anew: its id is ")
+        assert sentence.startswith("recreated control: its id is ")
         topics.apply(settings)  # somebody made it with other configuration
         assert topics.check(settings) == []
         held = {key: value for key, value in before.items() if not is_slot(key)}

@@ -124,7 +124,7 @@ def test_a_lost_topic_is_named_refused_and_made_anew_on_a_word(fresh_topics: Set
     assert "usage is missing" in refused.stderr
     made = run("topics", "apply", "--recreate-lost", "usage", **there)
     assert made.exit_code == 0, made.stderr
-    assert "made usage anew: its id is " in made.stdout
+    assert "recreated usage: its id is " in made.stdout
     again = run("topics", "check", **there)
     assert (again.exit_code, again.stdout.split(" ", 1)[1]) == (
         0,
