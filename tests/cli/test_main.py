@@ -142,4 +142,4 @@ def test_settings_are_shown_with_their_origin_and_without_secrets() -> None:
     assert lines["redis_password"] == ["***", "file"]
     assert lines["api_port"] == ["8888", "default"]
     assert "hush" not in result.output
-    assert result.stderr == "warning: TALLYMARK_TYPO is set and no setting has that name.\n"
+    assert result.stderr == "warning: TALLYMARK_TYPO is set, but there is no such setting.\n"
