@@ -11,7 +11,6 @@ HTTP requests are made outside transactions, by `agents.webhook_dispatch`; their
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
@@ -20,8 +19,9 @@ import msgspec
 
 from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
-from pipeline.core.notifications.delivery_table import apply, forget, partition_of
+from pipeline.core.notifications.delivery_table import DELIVERY, apply, forget, partition_of
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
@@ -121,29 +121,18 @@ def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forge
     return changed
 
 
-@dataclass
-class _Place:
-    start: bytes = b""
-    pause_until_ms: int = 0
-
-
 class Forgetting:
     """Removes expired deliveries, a few per chunk, oldest first, and again an hour after the last one."""
 
     def __init__(self, kept_ms: int) -> None:
         self._kept_ms = kept_ms
-        self._places: dict[int, _Place] = {}
+        self._progress = SweepProgress(min(FORGET_EVERY_MS, kept_ms))
 
     def advance(self, transaction: Transaction, now_ms: int) -> None:
         """now_ms: the broker's time."""
-        partition = transaction.chunk.partition
-        place = self._places.setdefault(partition, _Place())
-        if now_ms < place.pause_until_ms:
-            return
-        removed, place.start = forget(
-            transaction.table, place.start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE
+        partition, table = transaction.chunk.partition, transaction.table
+        removed = self._progress.advance(
+            partition, now_ms, lambda start: forget(table, start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE)
         )
-        for id in removed:
-            transaction.send(DELIVERIES, None, key=id.encode(), partition=partition)
-        if not place.start:
-            place.pause_until_ms = now_ms + min(FORGET_EVERY_MS, self._kept_ms)
+        for key in removed:
+            transaction.send(DELIVERIES, None, key=key[len(DELIVERY) :], partition=partition)

@@ -35,6 +35,8 @@ from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
+from pipeline.core.values.sweep import Swept
+from pipeline.core.values.sweep import sweep as sweep_slice
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
@@ -306,22 +308,19 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
     )
 
 
-def sweep(table: ScannedBytes, now_s: int) -> bool:
-    """Lets some of what can no longer change go; whether nothing was left to go. Only committed rows are found."""
+def sweep(table: ScannedBytes, now_s: int, start: bytes = b"") -> Swept:
+    """Removes some of what can no longer change: first volumes, then minutes. start: see values.sweep."""
     gone_s = (now_s - KEEP_S) // HOUR_S * HOUR_S
     if gone_s <= 0:
-        return True
-    old = [*_old(table, VOLUME, gone_s), *_old(table, PARTS, gone_s)]
-    for key in old:
-        table.delete(key)
-    if old and gone_s > _gone_s(table):
-        table.put(GONE, _seconds.pack(gone_s))
-    return not old
-
-
-def _old(table: ScannedBytes, kind: bytes, gone_s: int) -> list[bytes]:
+        return Swept([], b"")
+    kind = PARTS if start.startswith(PARTS) else VOLUME
     end = _at.pack(kind, gone_s // MINUTE_S)
-    return [key for key, _ in table.scan(kind, SWEPT_ROWS) if key[:1] == kind and key < end]
+    removed, next_key = sweep_slice(
+        table, SWEPT_ROWS, prefix=kind, start=start, is_young=lambda key: key >= end
+    )
+    if removed and gone_s > _gone_s(table):
+        table.put(GONE, _seconds.pack(gone_s))
+    return Swept(removed, PARTS if kind == VOLUME and not next_key else next_key)
 
 
 def _gone_s(table: KeyedBytes) -> int:
