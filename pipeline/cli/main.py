@@ -89,7 +89,7 @@ def main() -> None:
 )
 @_RECREATE
 def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
-    """Run Kafka, ClickHouse, Redis, every stage and the API on this machine.
+    """Run Kafka, ClickHouse, Redis, all stages and the API here.
 
     Each of them is a process of its own, which is restarted when it exits. Ctrl-C stops all of them. The next run
     continues with the same data. A default port that is taken is replaced by a free one.

@@ -21,7 +21,7 @@ STATES = ("PENDING", "SENDING", "RESENDING", "SUCCESS", "FAILED")
 
 @click.group()
 def rules() -> None:
-    """Define which alerts fire, and to which endpoints they are sent.
+    """Define which alerts fire, and where they are sent.
 
     \b
     Example:

@@ -57,7 +57,9 @@ def test_passing_answers_pass(status: int) -> None:
 
 
 def test_the_deadline_ends_it_with_the_last_word() -> None:
-    with pytest.raises(Unavailable, match=r"GET /meters: \d+ attempts in 6.3 s; the last: 503: away") as caught:
+    with pytest.raises(
+        Unavailable, match=r"GET /meters: \d+ attempts in 6.3 s; the last: 503: away"
+    ) as caught:
         run(READ, [Answer(503, {}, b'{"reason": "broker", "detail": "away"}')])
     assert caught.value.unaccepted == ()
 
