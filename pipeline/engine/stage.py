@@ -143,6 +143,10 @@ class Stage:
         """Returns when no commit and no replacement of a producer is under way."""
         await asyncio.gather(*self._committing.values(), *self._renewing.values())
 
+    def committing(self, position: Position) -> asyncio.Task[None] | None:
+        """The commit of an input partition that is under way; None: there is none. It ends the process if it fails."""
+        return self._committing.get(position)
+
     def finish(
         self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
     ) -> None:
