@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["local_stack"]  # a fixture
 CLIENTS, CHANGES = 8, 20  # changes of each client
 VICTIMS = ("control", "broker", "aggregate", "control", "alert", "broker", "control")
 PAUSE_S = 0.2  # of a client between two tries
+ANSWERED_S = 120.0
 FEATURE = {"key": "f", "name": "f", "meterSlug": "m"}
 ENTITLEMENT = {"type": "metered", "featureKey": "f", "usagePeriod": {"interval": "MONTH"}}
 GRANTS = "/api/v2/customers/acme/entitlements/f/grants"
@@ -48,11 +50,12 @@ class Progress:
     def reach(self, number: int) -> None:
         """Returns when so many changes were answered."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._answered >= number, 240)
+            assert self._changed.wait_for(lambda: self._answered >= number, ANSWERED_S)
 
 
 def send(api: httpx.Client, key: str) -> httpx.Response:
     """One change, until it is answered by a decision."""
+    deadline = time.monotonic() + ANSWERED_S
     while True:
         try:
             answer = api.post(
@@ -63,6 +66,7 @@ def send(api: httpx.Client, key: str) -> httpx.Response:
         if answer is not None and answer.status_code != 503:
             assert answer.status_code == 201, answer.text
             return answer
+        assert time.monotonic() < deadline, answer and answer.text
         threading.Event().wait(PAUSE_S)
 
 
