@@ -92,7 +92,13 @@ class Commands:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            owners = self._membership.now()
+            try:
+                owners = self._membership.now()
+            except Unavailable:  # say, a broker that starts
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+                continue
             late = behind(self._workers.snapshot().values(), self._workers.live(), owners, revision)
             if not late:
                 return
