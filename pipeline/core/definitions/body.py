@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from pipeline.core.values import calendar, number, timestamp
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
+T = TypeVar("T", bound=str)
 MAX_METADATA = 50
 MAX_METADATA_KEY = 256
 MAX_METADATA_VALUE = 1024
@@ -257,11 +258,12 @@ class BodyReader:
             self.refuse(f"{self.kind} intervalISO must be the interval in ISO 8601, or absent")
         return interval
 
-    def one_of(self, member: str, allowed: Collection[str]) -> str | None:
+    def one_of(self, member: str, allowed: Collection[T]) -> T | None:
         value = self.text(member, 64)
-        if value is not None and value not in allowed:
+        chosen = next((one for one in allowed if one == value), None)
+        if value is not None and chosen is None:
             self.refuse(f"{self.kind} {member} must be one of {', '.join(allowed)}")
-        return value
+        return chosen
 
     def objects(self, member: str, least: int, most: int) -> list[Mapping[str, object]] | None:
         """A list of JSON objects."""
@@ -292,15 +294,3 @@ def _inner(value: object) -> Collection[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def seconds_of(body: Mapping[str, object], member: str) -> int | None:
-    """An instant that a definition holds, truncated to the minute; None if it holds none."""
-    value = body.get(member)
-    return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60
-
-
-def zone_of(body: Mapping[str, object]) -> str:
-    """In which zone a usage period or a recurrence that a definition holds steps: its own, else its anchor's offset."""
-    zone = body.get("timeZone")
-    return str(zone) if zone is not None else zones.offset_of(str(body["anchor"]))

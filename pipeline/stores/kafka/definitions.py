@@ -5,11 +5,13 @@ writes them.
 
 `Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
 key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
-`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`; `entitlements(ns)`,
-`entitlements_of(ns, customer id)`, `entitlement(ns, id or feature key, at_s, customer id)`; `grants(ns)`,
-`grants_of(ns, entitlement id)`; `rules(ns)`, `endpoints(ns)`; `attributions(ns, customer id)`. They give bodies
+`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`;
+`entitlements_of(ns, customer id)`, `entitlement(ns, id or feature key, at_s, customer id)`;
+`grants_of(ns, entitlement id)`; `attributions(ns, customer id)`. They give bodies
 (dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` core.meter.Meter, `meter` a pair of
-definition and Meter; `features_of(ns, meter slug)`. `wait_revision(revision, timeout_s)` reads one's own writes.
+definition and Meter; `features_of(ns, meter slug)`.
+`find(Struct, ns, name)` and `all(Struct, ns)` give the bodies of a kind, typed. `wait_revision(revision, timeout_s)`
+reads one's own writes.
 """
 
 from __future__ import annotations
@@ -18,30 +20,28 @@ import time
 from collections.abc import Collection
 
 from pipeline.core.access.api_key import ApiKey, key_of
-from pipeline.core.definitions.index import OWN, Body, DefinitionIndex
+from pipeline.core.definitions.index import OWN, B, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
     CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    ENDPOINT,
-    ENTITLEMENT,
     FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
-    GRANT,
     GRANT_ENTITLEMENT,
     KEY,
     METER,
     METER_ULID,
     PORTAL_TOKEN,
-    RULE,
     SUBJECT,
     SUBJECT_KEY,
 )
 from pipeline.core.metering.meter import Meter, meter_of
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
@@ -175,41 +175,35 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return self._catalog.body(namespace, PORTAL_TOKEN, id)
 
-    def entitlements(self, namespace: str) -> list[Body]:
-        """By time of creation, ended and deleted ones too."""
-        return self._bodies(namespace, ENTITLEMENT)
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The body of any definition by its name; None if there is none or it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.find(kind, namespace, name)
 
-    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """Those of a kind by name, so by time of creation where names are ULIDs; deleted ones too."""
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
         """Those of a customer (id), ended and deleted ones too, oldest first."""
         with self._changed:
             self._check()
             return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
-    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Entitlement:
         """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
             return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
-    def grants(self, namespace: str) -> list[Body]:
-        """By time of creation, voided ones too."""
-        return self._bodies(namespace, GRANT)
-
-    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
+    def grants_of(self, namespace: str, entitlement: str) -> list[GrantDefinition]:
         """Those of an entitlement (id), by time of creation, voided ones too."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
-            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
-        return [body for body in found if body is not None]
-
-    def rules(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too."""
-        return self._bodies(namespace, RULE)
-
-    def endpoints(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too; with their secrets, sealed or not."""
-        return self._bodies(namespace, ENDPOINT)
+            return self._catalog.having(GrantDefinition, namespace, GRANT_ENTITLEMENT, entitlement)
 
     def attributions(self, namespace: str, customer: str) -> list[Definition]:
         """The histories of all subjects that the customer (id) held at some time."""
