@@ -19,9 +19,9 @@ from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.metering.identity import IDENTITY_BYTES
 from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
 from pipeline.core.notifications.threshold import FiredThresholds, WarnedGrants
-from pipeline.core.quota import balance, balance_update
+from pipeline.core.quota import balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
-from pipeline.core.quota.balance_state import BalanceHead, Trail
+from pipeline.core.quota.balance_state import HEAD, TRAIL_KEY, BalanceHead, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
@@ -105,8 +105,8 @@ CODECS: Mapping[str, Codec] = {
 }
 _OF_WINDOW = {b"w": "window", b"m": "member", b"r": "refused"}
 _OF_ACCOUNT = {
-    balance.HEAD: "head",
-    balance.TRAIL_KEY: "trail",
+    HEAD: "head",
+    TRAIL_KEY: "trail",
     b"m": "minute",
     b"h": "hour",
     b"u": "member",
