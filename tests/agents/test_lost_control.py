@@ -68,20 +68,20 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
         with pytest.raises(Rejected, match=r"control is missing, and the state .* --recreate-lost control"):
             topics.apply(settings)
         make_empty(settings, "control")
-        with pytest.raises(Rejected, match="control was made anew: its id is "):
+        with pytest.raises(Rejected, match="control was recreated: its id is "):
             topics.apply(settings)
         for stage in ("aggregate", "control"):
-            assert "control was made anew: its id is " in refused(running[stage])
+            assert "control was recreated: its id is " in refused(running[stage])
         send(settings, [f"b{number}" for number in range(10)])  # wait for aggregate, not for a wrong fate
         with api(settings, made.text) as client:
             for path in ("/meters", "/reconcile", "/status"):
                 answer = client.get(path)
                 assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable"), answer.text
-                assert "control was made anew" in answer.json()["detail"]
+                assert "control was recreated" in answer.json()["detail"]
             assert client.get("/ready").status_code == 503
 
         (sentence,) = lost_topics.recreate(settings, ["control"])
-        assert sentence.startswith("made control anew: its id is ")
+        assert sentence.startswith("recreated control: its id is ")
         topics.apply(settings)  # somebody made it with other configuration
         assert topics.check(settings) == []
         held = {key: value for key, value in before.items() if not is_slot(key)}
