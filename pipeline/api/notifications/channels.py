@@ -14,10 +14,13 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit, with_id
+from pipeline.api.notifications.answers import ChannelAnswer, ChannelPage, NewChannelAnswer, ReplayAnswer
+from pipeline.api.notifications.bodies import ChannelBody, ReplayBody, SecretRotationBody
 from pipeline.core.notifications.endpoint import Endpoint
 from pipeline.core.notifications.endpoint import place as place_of
 from pipeline.core.notifications.safe_address import target
@@ -34,19 +37,11 @@ ours = Router(prefix="/endpoints", tags=["notifications"], dependencies=[Depends
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
 SECRET_BYTES = 32
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
-EXAMPLE = {
-    "type": "WEBHOOK",
-    "name": "billing",
-    "url": "https://example.com/webhooks",
-    "customHeaders": {"x-team": "billing"},
-}
-REPLAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "states": ["FAILED"]}
-ROTATE = {"overlapS": 3600}
-ChannelRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+ChannelRequest = Annotated[dict[str, Any], Body()]
 ChannelJson = dict[str, Any]
 
 
-@router.get("", summary="Channels")
+@router.get("", summary="Channels", **described(answer=ChannelPage, reasons=["bad-query"]))
 def list_channels(
     request: Request,
     page: Paged,
@@ -63,7 +58,12 @@ def list_channels(
     return paginated(ordered(rows, orderBy, ORDER_BY, page), page)
 
 
-@router.post("", status_code=201, summary="Create a channel")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a channel",
+    **described(ChannelBody, NewChannelAnswer, status=201, reasons=["bad-endpoint"]),
+)
 def create_channel(request: Request, response: Response, channel: ChannelRequest) -> ChannelJson:
     """`signingSecret` is made here if it is not given, and shown this once.
 
@@ -73,7 +73,7 @@ def create_channel(request: Request, response: Response, channel: ChannelRequest
     return _with_secret(request, response, "endpoint.create", channel)
 
 
-@router.get("/{channelId}", summary="One channel")
+@router.get("/{channelId}", summary="One channel", **described(answer=ChannelAnswer))
 def get_channel(request: Request, channelId: str) -> ChannelJson:
     """Without its secret; also a deleted one."""
     endpoint = definitions(request).find(Endpoint, namespace_of(request), channelId)
@@ -82,7 +82,11 @@ def get_channel(request: Request, channelId: str) -> ChannelJson:
     return endpoint.shown
 
 
-@router.put("/{channelId}", summary="Replace a channel")
+@router.put(
+    "/{channelId}",
+    summary="Replace a channel",
+    **described(ChannelBody, ChannelAnswer, reasons=["bad-endpoint"]),
+)
 def update_channel(request: Request, channelId: str, channel: ChannelRequest) -> ChannelJson:
     """All of it but the secret, which stays unless another is given; then both sign for a day."""
     asked, secret = with_id("endpoint", channel, channelId), channel.get("signingSecret")
@@ -92,28 +96,41 @@ def update_channel(request: Request, channelId: str, channel: ChannelRequest) ->
     return body_of(submit(request, "endpoint.update", asked, added))
 
 
-@router.delete("/{channelId}", status_code=204, summary="Delete a channel")
+@router.delete(
+    "/{channelId}",
+    status_code=204,
+    summary="Delete a channel",
+    **described(status=204, reasons=["bad-endpoint", "endpoint-conflict"]),
+)
 def delete_channel(request: Request, channelId: str) -> Response:
     """409 while a rule sends to it. What is under way to it ends as failed."""
     submit(request, "endpoint.delete", {"id": channelId})
     return Response(status_code=204)
 
 
-@ours.post("/{channelId}/rotate", status_code=201, summary="Replace a channel's secret")
+@ours.post(
+    "/{channelId}/rotate",
+    status_code=201,
+    summary="Replace a channel's secret",
+    **described(SecretRotationBody, NewChannelAnswer, status=201, reasons=["bad-endpoint"], optional=True),
+)
 def rotate(
     request: Request,
     response: Response,
     channelId: str,
-    wish: Annotated[ChannelJson | None, Body(examples=[ROTATE])] = None,
+    wish: Annotated[ChannelJson | None, Body()] = None,
 ) -> ChannelJson:
     """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
     return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
 
 
-@ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
-def replay(
-    request: Request, channelId: str, wish: Annotated[ChannelJson, Body(examples=[REPLAY])]
-) -> ChannelJson:
+@ours.post(
+    "/{channelId}/replay",
+    status_code=202,
+    summary="Send deliveries of a time range again",
+    **described(ReplayBody, ReplayAnswer, status=202, reasons=["bad-replay"]),
+)
+def replay(request: Request, channelId: str, wish: Annotated[ChannelJson, Body()]) -> ChannelJson:
     """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
     instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
     replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId)))

@@ -15,10 +15,12 @@ import anyio.to_thread
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.quota import lookup
+from pipeline.api.quota.answers import HistoryAnswer, ValueAnswer
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.live_values import value
 from pipeline.api.quota.lookup import CustomerRef
@@ -34,6 +36,8 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 
 READ = [Depends(needs("query"))]
+VALUE = described(answer=ValueAnswer, reasons=["bad-query"])
+HISTORY = described(answer=HistoryAnswer, reasons=["bad-entitlement", "bad-query"])
 SIZES = get_args(HistorySize)
 SECONDS = {"MINUTE": 60, "HOUR": 3600, "DAY": 82_800, "MONTH": 28 * 86_400}  # at least
 NS_PER_S = 1_000_000_000
@@ -47,7 +51,7 @@ HistorySizeParam = Annotated[str, Query(description=", ".join(SIZES))]
 Zone = Annotated[str, Query(description="an IANA zone")]
 
 
-@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ)
+@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ, **VALUE)
 async def get_value_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
@@ -57,7 +61,9 @@ async def get_value_of_customer(
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
 
-@subjects.get(ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ)
+@subjects.get(
+    ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ, **VALUE
+)
 async def get_value_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
@@ -67,7 +73,7 @@ async def get_value_of_subject(
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
 
-@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
 def get_history_of_customer(
     request: Request,
     customerIdOrKey: str,
@@ -86,7 +92,7 @@ def get_history_of_customer(
     return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
 
-@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
 def get_history_of_subject(
     request: Request,
     subjectIdOrKey: str,
