@@ -145,7 +145,7 @@ def test_another_server_at_the_address_of_the_api(
     monkeypatch.setenv("TALLYMARK_API_URL", "http://" + chdb.rpartition("@")[2].partition("/")[0])
     result = run("status")
     assert result.exit_code == 4
-    assert "is not Tallymark's API" in result.stderr
+    assert "not as Tallymark's API does" in result.stderr
 
 
 def test_usage_of_nothing(tokens: Run) -> None:
