@@ -39,7 +39,6 @@ FLOATS = {"pipeline/core/values/json_value.py": "refuses a JSON number that a fl
 # Core modules without a test file of their own, and what tests them instead.
 TESTED_ELSEWHERE = {
     "access/key_text": "access/test_api_key.py",
-    "definitions/attribution_history": "customers/test_attribution.py",
     "definitions/barrier": "metering/test_backfill.py",
     "definitions/context": "test_control.py",
     "definitions/index": "test_control.py",

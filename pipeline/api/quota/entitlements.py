@@ -220,7 +220,7 @@ def get_by_id(request: Request, entitlementId: str) -> Response:
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(one, lookup.now_s(), holder.customer, holder.subject)
+        entitlement_json(one, lookup.now_s(), holder.customer.members, holder.subject)
         for one in found
         if deleted or not one.is_deleted
     ]
@@ -234,15 +234,15 @@ def _all(
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     if wanted.get("subject"):
         holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
-        mine = {str(body["id"]) for body in holders if body is not None}
+        mine = {customer.id for customer in holders if customer is not None}
     else:
         mine = None
     rows = []
     for entitlement in log.all(Entitlement, namespace):
-        customer = log.customer(namespace, entitlement.customer_id) or {}
+        customer = log.customer(namespace, entitlement.customer_id)
         facts: dict[str, set[object]] = {
             "feature": {entitlement.feature_id, entitlement.feature_key},
-            "customer": {entitlement.customer_id, customer.get("key")},
+            "customer": {entitlement.customer_id, customer.key if customer is not None else None},
             "type": {entitlement.type},
         }
         if (
@@ -251,13 +251,13 @@ def _all(
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
             and (not active or entitlement.in_force(now_s))
         ):
-            rows.append(entitlement_json(entitlement, now_s, customer))
+            rows.append(entitlement_json(entitlement, now_s, None if customer is None else customer.members))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
 def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
     entitlement = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer, holder.subject))
+    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer.members, holder.subject))
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
@@ -302,4 +302,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
 
 
 def _customer(request: Request, entitlement: Entitlement) -> lookup.StoredDefinition | None:
-    return definitions(request).customer(namespace_of(request), entitlement.customer_id)
+    customer = definitions(request).customer(namespace_of(request), entitlement.customer_id)
+    return None if customer is None else customer.members

@@ -115,7 +115,7 @@ def list_all(
     """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(subject) else None)
     return answer(either(request, rows, page, offset, limit))
 
@@ -137,7 +137,7 @@ def list_all_v2(
     """A page of them. Features and customers by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(customer) else None)
     return answer(paginated(rows, page))
 

@@ -44,8 +44,8 @@ VOLUME, PARTS, GONE = b"v", b"w", b"x"
 SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 SWEPT_ROWS = 2_000  # of a kind, at once
 AHEAD_S = 2 * DAY_S  # events may lie so far in the future
-CustomerBody = Mapping[str, object]
-Customer = Callable[[str, str], CustomerBody | None]  # namespace, id -> its body
+StoredCustomer = Mapping[str, object]
+FindCustomer = Callable[[str, str], StoredCustomer | None]  # namespace, id -> its body
 
 _at = struct.Struct(">cI")
 _seconds = struct.Struct(">Q")
@@ -147,7 +147,7 @@ class _Group(NamedTuple):
 
     watch: VolumeWatch
     customer: str
-    holder: CustomerBody | None
+    holder: StoredCustomer | None
     start_s: int
     end_s: int
     windows: list[Window]
@@ -182,7 +182,7 @@ def evaluate_volumes(
     table: KeyedBytes,
     windows: Iterable[CustomerWindow],
     rules: VolumeRules,
-    customers: Customer,
+    customers: FindCustomer,
     position: int,
     at_ms: int,
 ) -> list[Alert]:
@@ -207,7 +207,7 @@ def evaluate_volumes(
     return [alert for alert in found if alert is not None]
 
 
-def _zone(holder: CustomerBody | None) -> str:
+def _zone(holder: StoredCustomer | None) -> str:
     return str((holder or {}).get("timeZone") or zones.UTC)
 
 

@@ -13,9 +13,9 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core.definitions.attribution_history import read as read_holders
+from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
 from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.quota.terms import Terms, counted, terms_of
@@ -167,7 +167,7 @@ class Accounts:
         )
 
     def _take_meter(self, definition: Definition) -> set[AccountName]:
-        meter = meter_of(definition)
+        meter = Meter.of(definition)
         if meter is None:
             return set()
         place = (definition.namespace, meter.slug)
@@ -184,7 +184,8 @@ class Accounts:
 
     def _take_attribution(self, definition: Definition) -> set[AccountName]:
         touched: set[AccountName] = set()
-        for holding in read_holders(definition):
+        attribution = Attribution.of(definition)
+        for holding in [] if attribution is None else attribution.holders:
             if holding.customer:
                 place = (definition.namespace, holding.customer)
                 self._subjects.setdefault(place, {})[definition.name] = definition.revision

@@ -1,8 +1,8 @@
 """Views of compacted topics: definitions, counts, heartbeats, replies.
 
-Owns: one typed view per topic. Does not own: following a topic (view), the meaning of the values (core), writing them.
-Start at `Definitions`: its methods look definitions up by kind, `find(Struct, ns, name)` and `all(Struct, ns)` return
-typed bodies, and `wait_revision` waits for the caller's own writes.
+Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who writes
+them. `Definitions` gives the typed body of a definition, whose `members` are its JSON, or None where there is none;
+`wait_revision` lets a process read its own changes.
 """
 
 from __future__ import annotations
@@ -10,26 +10,25 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from pipeline.core.access.api_key import ApiKey, key_of
+from pipeline.core.access.api_key import ApiKey
+from pipeline.core.access.portal_token import PortalToken
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.customer import Customer
+from pipeline.core.customers.subject import Subject
 from pipeline.core.definitions.index import OWN, B, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
-    CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
     GRANT_ENTITLEMENT,
-    KEY,
     METER,
     METER_ULID,
-    PORTAL_TOKEN,
-    SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.grant import GrantDefinition
@@ -96,75 +95,78 @@ class Definitions(CompactedView[Definition]):
         return [
             (definition, meter)
             for definition in found
-            if definition is not None and (meter := meter_of(definition)) is not None
+            if definition is not None and (meter := Meter.of(definition)) is not None
         ]
 
     def meter(self, namespace: str, id_or_slug: str) -> tuple[Definition, Meter] | None:
-        """The current meter with this slug or ULID, and its definition."""
-        definition = self._definition(namespace, METER, METER_ULID, id_or_slug)
-        meter = meter_of(definition)
-        return None if definition is None or meter is None else (definition, meter)
+        """The meter in force with this slug or ULID, and its definition."""
+        with self._changed:
+            self._check()
+            for slug in (id_or_slug, self._catalog.one(namespace, METER_ULID, id_or_slug)):
+                definition = None if slug is None else self._catalog.get(namespace, METER, slug)
+                meter = Meter.of(definition)
+                if definition is not None and meter is not None:
+                    return definition, meter
+        return None
 
-    def customers(self, namespace: str, deleted: bool = False) -> list[Body]:
-        """By time of creation (the order of ULIDs), with or without deleted ones."""
-        return [body for body in self._bodies(namespace, CUSTOMER) if deleted or "deletedAt" not in body]
+    def customers(self, namespace: str, deleted: bool = False) -> list[Customer]:
+        """By time of creation, as ULIDs sort; with deleted ones or without."""
+        found = self._all(Customer, namespace)
+        return [customer for customer in found if deleted or not customer.is_deleted]
 
-    def customer(self, namespace: str, id_or_key: str) -> Body | None:
-        """By id, deleted or not, else by key."""
-        return self._body(namespace, CUSTOMER, CUSTOMER_KEY, id_or_key)
+    def customer(self, namespace: str, id_or_key: str) -> Customer | None:
+        """By its id, deleted or not, else by its key."""
+        return self._find_by(Customer, namespace, CUSTOMER_KEY, id_or_key)
 
-    def customer_of(self, namespace: str, subject: str) -> Body | None:
-        """The customer to which a subject belongs: by its subjectKeys, or by its own key."""
+    def customer_of(self, namespace: str, subject: str) -> Customer | None:
+        """The customer whose usage the subject's is: one of its subjectKeys, or its own key."""
         with self._changed:
             self._check()
             id = self._catalog.one(namespace, CUSTOMER_SUBJECT, subject)
-            return None if id is None else self._catalog.body(namespace, CUSTOMER, id)
+            return None if id is None else self._catalog.find(Customer, namespace, id)
 
-    def subjects(self, namespace: str) -> list[Body]:
+    def subjects(self, namespace: str) -> list[Subject]:
         """By time of creation."""
-        return self._bodies(namespace, SUBJECT)
+        return self._all(Subject, namespace)
 
-    def subject(self, namespace: str, id_or_key: str) -> Body | None:
-        return self._body(namespace, SUBJECT, SUBJECT_KEY, id_or_key)
+    def subject(self, namespace: str, id_or_key: str) -> Subject | None:
+        """By its id, else by its key."""
+        return self._find_by(Subject, namespace, SUBJECT_KEY, id_or_key)
 
-    def features(self, namespace: str, archived: bool = False) -> list[Body]:
-        """By time of creation, with or without archived ones."""
-        return [body for body in self._bodies(namespace, FEATURE) if archived or "archivedAt" not in body]
+    def features(self, namespace: str, archived: bool = False) -> list[Feature]:
+        """By time of creation; with archived ones or without."""
+        found = self._all(Feature, namespace)
+        return [feature for feature in found if archived or feature.archived_at is None]
 
-    def feature(self, namespace: str, id_or_key: str) -> Body | None:
-        """By id, archived or not, else the current one with this key."""
-        return self._body(namespace, FEATURE, FEATURE_KEY, id_or_key)
+    def feature(self, namespace: str, id_or_key: str) -> Feature | None:
+        """By its id, archived or not, else the one in force with the key."""
+        return self._find_by(Feature, namespace, FEATURE_KEY, id_or_key)
 
-    def features_of(self, namespace: str, meter: str) -> list[Body]:
-        """The current features of the meter with this slug."""
+    def features_of(self, namespace: str, meter: str) -> list[Feature]:
+        """The features in force whose usage is that of the meter with this slug, or a part of it."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, FEATURE_METER, meter)
-            found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
-        return [body for body in found if body is not None]
+            return self._catalog.having(Feature, namespace, FEATURE_METER, meter)
 
     def keys(self, namespace: str) -> list[ApiKey]:
-        """All keys of a namespace, including revoked and expired ones, by public id."""
-        with self._changed:
-            self._check()
-            found = [self._catalog.get(namespace, KEY, id) for id in self._catalog.names(namespace, KEY)]
-        return sorted((key for one in found if (key := key_of(one)) is not None), key=lambda key: key.public)
+        """All of a namespace, revoked and expired ones too, by public id."""
+        return self._all(ApiKey, namespace)
 
     def key(self, public: str) -> ApiKey | None:
         """The key with this public id, of any namespace; check that it `holds`."""
         with self._changed:
             self._check()
-            return key_of(self._catalog.key_definition(public))
+            return ApiKey.of(self._catalog.key_definition(public))
 
-    def portal_tokens(self, namespace: str) -> list[Body]:
-        """By time of creation, including expired and invalidated ones, until they are removed."""
-        return self._bodies(namespace, PORTAL_TOKEN)
+    def portal_tokens(self, namespace: str) -> list[PortalToken]:
+        """By time of creation; ended and invalidated ones too, until they are forgotten."""
+        return self._all(PortalToken, namespace)
 
-    def portal_token(self, namespace: str, id: str) -> Body | None:
-        """The token with this jti; None: the token is invalid."""
+    def portal_token(self, namespace: str, id: str) -> PortalToken | None:
+        """The token with this jti; None: no request may use it."""
         with self._changed:
             self._check()
-            return self._catalog.body(namespace, PORTAL_TOKEN, id)
+            return self._catalog.find(PortalToken, namespace, id)
 
     def find(self, kind: type[B], namespace: str, name: str) -> B | None:
         """The body of a definition by its name; None if there is none, or if it is deleted for good."""
@@ -216,18 +218,15 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return self._catalog.body(namespace, kind, name)
 
-    def _definition(self, namespace: str, kind: str, by: str, wanted: str) -> Definition | None:
+    def _find_by(self, kind: type[B], namespace: str, by: str, wanted: str) -> B | None:
         with self._changed:
             self._check()
-            for name in (wanted, self._catalog.one(namespace, by, wanted)):
-                found = None if name is None else self._catalog.get(namespace, kind, name)
-                if found is not None and found.body is not None:
-                    return found
-        return None
+            return self._catalog.find_by(kind, namespace, by, wanted)
 
-    def _body(self, namespace: str, kind: str, by: str, wanted: str) -> Body | None:
-        found = self._definition(namespace, kind, by, wanted)
-        return None if found is None else found.body
+    def _all(self, kind: type[B], namespace: str) -> list[B]:
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
 
     def _bodies(self, namespace: str, kind: str) -> list[Body]:
         with self._changed:
