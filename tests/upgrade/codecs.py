@@ -14,9 +14,9 @@ from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
 from pipeline.core.notifications.threshold import FiredThresholds, WarnedGrants
-from pipeline.core.quota import balance, balance_update
+from pipeline.core.quota import balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
-from pipeline.core.quota.balance_state import BalanceHead, Trail
+from pipeline.core.quota.balance_state import HEAD, TRAIL_KEY, BalanceHead, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
@@ -66,7 +66,7 @@ CODECS: Mapping[str, Codec] = {
     "backfill queue": _msgpack(list[tuple[int, bytes]]),
     "dedupe changelog": Codec(lambda value: list(unpack_entries(value)), _entries),
 }
-_OF_ACCOUNT = {balance.HEAD: "head", balance.TRAIL_KEY: "trail", b"m": "minute", b"h": "hour", b"u": "member"}
+_OF_ACCOUNT = {HEAD: "head", TRAIL_KEY: "trail", b"m": "minute", b"h": "hour", b"u": "member"}
 _OF_ALERT = {
     balance_update.SEEDED: "seeded",
     balance_update.LATEST: "latest",
