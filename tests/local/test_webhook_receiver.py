@@ -71,7 +71,7 @@ def test_a_length_that_is_none_is_answered(length: str) -> None:
 def test_a_taken_port_is_one_sentence() -> None:
     with Receiver([SECRET]) as receiver:
         port = int(receiver.url.rstrip("/").rpartition(":")[2])
-        with pytest.raises(Unavailable, match="Nothing can listen"):
+        with pytest.raises(Unavailable, match="Cannot listen"):
             Receiver([SECRET], port)
 
 
