@@ -154,39 +154,11 @@ def _with_fields(kind: type[msgspec.Struct], made: Schema) -> Schema:
 
 
 def openapi() -> Schema:
-    """The API's OpenAPI document. Every error is a problem (RFC 7807), whatever FastAPI would answer."""
+    """The API's OpenAPI document."""
     from pipeline.api.app import create_app
     from pipeline.settings import Settings
 
-    document: Schema = create_app(Settings.model_construct()).openapi()
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    schemas["Problem"] = _PROBLEM
-    answer = {
-        "description": "An error, as `application/problem+json`",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-            operation["responses"].setdefault("default", answer)
-    return document
-
-
-_PROBLEM: Schema = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "reason"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "one sentence for a person"},
-        "instance": {"type": "string", "description": "the path that was asked for"},
-        "reason": {"type": "string", "description": "a stable slug to program against"},
-        "extensions": {"type": "object", "description": "further facts, such as wrong parameters"},
-    },
-}
+    return create_app(Settings.model_construct()).openapi()
 
 
 @dataclass(frozen=True)

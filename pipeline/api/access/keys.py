@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Body, Depends, Request, Response
 
+from pipeline.api.access.answers import KeyAnswer, KeyPage, NewKeyAnswer
+from pipeline.api.access.bodies import KeyBody, KeyRotationBody
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit, with_id
@@ -22,7 +25,6 @@ from pipeline.errors import Rejected
 router = Router(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
 ORDER_BY = ("createdAt", "name", "id")
 ENVIRONMENT = "live"
-CREATE = {"name": "gateway", "scopes": ["ingest"], "expiresAt": "2030-01-01T00:00:00Z"}
 
 
 class RotatedKeys(msgspec.Struct):
@@ -32,16 +34,21 @@ class RotatedKeys(msgspec.Struct):
     old: dict[str, Any]
 
 
-@router.get("", summary="Keys, also ended ones")
+@router.get("", summary="Keys, also ended ones", **described(answer=KeyPage, reasons=["bad-query"]))
 def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict[str, Any]:
     """Without their secrets, of which only the last four characters are known."""
     found = [key.shown for key in definitions(request).keys(namespace_of(request))]
     return paginated(ordered(found, orderBy, ORDER_BY, page), page)
 
 
-@router.post("", status_code=201, summary="Create a key")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a key",
+    **described(KeyBody, NewKeyAnswer, status=201, reasons=["bad-key", "key-conflict"]),
+)
 def create_key(
-    request: Request, response: Response, wish: Annotated[dict[str, Any], Body(examples=[CREATE])]
+    request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """`key` in the answer is the key itself, shown this once. It can have only scopes that the asking key has.
 
@@ -51,7 +58,7 @@ def create_key(
     return _made(request, response, "key.create", wish, "id")
 
 
-@router.get("/{keyId}", summary="One key")
+@router.get("/{keyId}", summary="One key", **described(answer=KeyAnswer))
 def get_key(request: Request, keyId: str) -> dict[str, Any]:
     """By its public part. Answers 404 where this namespace has none."""
     for key in definitions(request).keys(namespace_of(request)):
@@ -60,18 +67,30 @@ def get_key(request: Request, keyId: str) -> dict[str, Any]:
     raise Rejected("not-found", f"There is no key {keyId[:64]}.")
 
 
-@router.post("/{keyId}/rotate", status_code=201, summary="Replace a key by a new one")
+@router.post(
+    "/{keyId}/rotate",
+    status_code=201,
+    summary="Replace a key by a new one",
+    **described(
+        KeyRotationBody, NewKeyAnswer, status=201, reasons=["bad-key", "key-conflict"], optional=True
+    ),
+)
 def rotate_key(
     request: Request,
     response: Response,
     keyId: str,
-    wish: Annotated[dict[str, Any] | None, Body(examples=[{"overlapS": 3600}])] = None,
+    wish: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> dict[str, Any]:
     """The new key has the same name, scopes and end. The old one goes on for `overlapS` seconds (a day)."""
     return _made(request, response, "key.rotate", with_id("key", wish or {}, keyId), "newId")
 
 
-@router.delete("/{keyId}", status_code=204, summary="Revoke a key")
+@router.delete(
+    "/{keyId}",
+    status_code=204,
+    summary="Revoke a key",
+    **described(status=204, reasons=["bad-key", "key-conflict"]),
+)
 def revoke_key(request: Request, keyId: str) -> Response:
     """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`.
 

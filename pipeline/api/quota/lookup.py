@@ -14,6 +14,7 @@ from fastapi import Request
 from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.submit import definitions
 from pipeline.core.customers.customer import Customer
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.errors import Rejected
 
 StoredDefinition = Mapping[str, Any]
@@ -58,16 +59,16 @@ def subject_key(request: Request, id_or_key: str) -> str:
     return id_or_key if subject is None else subject.key
 
 
-def entitlement(request: Request, holder: CustomerRef, id_or_feature_key: str) -> StoredDefinition:
+def entitlement(request: Request, holder: CustomerRef, id_or_feature_key: str) -> Entitlement:
     """By id, or the one in force by feature key. Raises Rejected `not-found`."""
     return definitions(request).entitlement(
         namespace_of(request), id_or_feature_key[:256], now_s(), holder.id
     )
 
 
-def by_id(request: Request, id: str) -> StoredDefinition:
+def by_id(request: Request, id: str) -> Entitlement:
     """An entitlement by its id alone, deleted or not. Raises Rejected `not-found`."""
-    found = definitions(request).body(namespace_of(request), "entitlement", id)
+    found = definitions(request).find(Entitlement, namespace_of(request), id)
     if found is None:
         raise Rejected("not-found", f"There is no entitlement with the id {id[:64]}.")
     return found

@@ -304,15 +304,3 @@ def _inner(value: object) -> Collection[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def seconds_of(body: Mapping[str, object], member: str) -> int | None:
-    """An instant that a definition holds, truncated to the minute; None if it holds none."""
-    value = body.get(member)
-    return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60
-
-
-def zone_of(body: Mapping[str, object]) -> str:
-    """In which zone a usage period or a recurrence that a definition holds steps: its own, else its anchor's offset."""
-    zone = body.get("timeZone")
-    return str(zone) if zone is not None else zones.offset_of(str(body["anchor"]))

@@ -16,6 +16,7 @@ in the order in which they lie, survive every change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -24,6 +25,7 @@ import msgspec
 from pipeline.errors import Broken
 from pipeline.records import Definition
 
+BodyClass = type["DefinitionBody"]
 _encode = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -51,18 +53,38 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
             return None
         decoded = definition.__dict__.get("decoded")
         if decoded is None:
-            decoded = definition.__dict__["decoded"] = cls._decoded(definition, definition.body)
+            decoded = definition.__dict__["decoded"] = cls.read(
+                definition.body, definition.name, {field: getattr(definition, field) for field in cls.outside}
+            )
         if not isinstance(decoded, cls):
             raise Broken(f"The {cls.kind} {definition.name} was decoded as {type(decoded).__name__}.")
         return decoded
 
     @classmethod
-    def _decoded(cls, definition: Definition, members: dict[str, object]) -> Self:
+    def shape(cls, members: Mapping[str, object]) -> BodyClass:
+        """The class that a stored body is read as: this one, or one below it that has the members of its type."""
+        return cls
+
+    @classmethod
+    def read(
+        cls, members: dict[str, object], name: str = "", around: Mapping[str, object] | None = None
+    ) -> Self:
+        """Decode a body.
+
+        Args:
+            members: its JSON, which must not be changed afterwards.
+            name: of the definition, for the error.
+            around: values of the fields in `outside`.
+
+        Raises:
+            Broken: it is not one of this kind.
+        """
         try:
-            around = {field: getattr(definition, field) for field in cls.outside}
-            body = msgspec.convert({**members, **around} if around else members, cls)
+            body = msgspec.convert({**members, **around} if around else members, cls.shape(members))
         except msgspec.ValidationError as error:
-            raise Broken(f"The stored {cls.kind} {definition.name} cannot be read: {error}.") from error
+            raise Broken(f"The stored {cls.kind} {name} cannot be read: {error}.") from error
+        if not isinstance(body, cls):
+            raise Broken(f"The stored {cls.kind} {name} is read as {type(body).__name__}.")
         body.__dict__["members"] = members
         return body
 

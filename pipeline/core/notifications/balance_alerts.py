@@ -17,12 +17,22 @@ In the state (ids have 26 characters):
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core.definitions.kinds import CUSTOMER, RULE
-from pipeline.core.notifications import rule, threshold
+from pipeline.core.definitions.kinds import CUSTOMER
+from pipeline.core.notifications import threshold
+from pipeline.core.notifications.rule import (
+    BALANCE,
+    EXPIRING,
+    RESET,
+    BalanceRule,
+    EntitlementRule,
+    ExpiringRule,
+    ResetRule,
+    Rule,
+)
 from pipeline.core.notifications.threshold import (
     FiredThresholds,
     Firing,
@@ -32,7 +42,7 @@ from pipeline.core.notifications.threshold import (
     WarnedGrants,
 )
 from pipeline.core.quota import account_balance
-from pipeline.core.quota.accounts import Account, StoredMembers
+from pipeline.core.quota.accounts import Account
 from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.quota.entitlement_json import entitlement_json
@@ -43,9 +53,10 @@ from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Alert, Definition, Window
 
+R = TypeVar("R", bound=EntitlementRule)
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
 KEPT = 16  # entitlements of an account: those before have ended long ago
-RESOLVED = f"{rule.BALANCE}.resolved"
+RESOLVED = f"{BALANCE}.resolved"
 _encode = msgspec.msgpack.Encoder().encode
 _marks = msgspec.msgpack.Decoder(FiredThresholds | None).decode
 _warned = msgspec.msgpack.Decoder(WarnedGrants).decode
@@ -77,9 +88,9 @@ class Rules:
     """The rules in force by namespace and type, and customers' bodies for payloads."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], StoredMembers] = {}  # namespace, id
-        self._of_type: dict[tuple[str, str], list[StoredMembers]] = {}
-        self._customers: dict[tuple[str, str], StoredMembers] = {}
+        self._rules: dict[tuple[str, str], Rule] = {}  # namespace, id
+        self._of_type: dict[tuple[str, type[Rule]], list[Rule]] = {}
+        self._customers: dict[tuple[str, str], Mapping[str, object]] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
         """Takes what was read from `control`; gives the namespaces whose rules have changed."""
@@ -87,23 +98,24 @@ class Rules:
         for definition in changes.values():
             if definition is None or definition.body is None:
                 continue
-            if definition.kind == RULE:
-                self._rules[definition.namespace, definition.name] = definition.body
+            if (found := Rule.of(definition)) is not None:
+                self._rules[definition.namespace, definition.name] = found
                 touched.add(definition.namespace)
             elif definition.kind == CUSTOMER:
                 self._customers[definition.namespace, definition.name] = definition.body
         if touched:
             self._of_type = {}
-            for (namespace, _), body in sorted(self._rules.items()):
-                if rule.is_on(body):
-                    self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
+            for (namespace, _), one in sorted(self._rules.items(), key=lambda item: item[0]):
+                if one.is_on:
+                    self._of_type.setdefault((namespace, type(one)), []).append(one)
         return touched
 
-    def of_type(self, namespace: str, kind: str) -> Sequence[StoredMembers]:
-        """The rules of a type that are on, by id."""
-        return self._of_type.get((namespace, kind), ())
+    def watching(self, kind: type[R], namespace: str, feature_id: str, feature: str) -> list[R]:
+        """The rules of a type that are on and about entitlements of this feature, by id."""
+        of_type = self._of_type.get((namespace, kind), ())
+        return [one for one in of_type if isinstance(one, kind) and one.watches(feature_id, feature)]
 
-    def customer(self, namespace: str, id: str) -> StoredMembers | None:
+    def customer(self, namespace: str, id: str) -> Mapping[str, object] | None:
         """The body of a customer."""
         return self._customers.get((namespace, id))
 
@@ -114,17 +126,17 @@ def evaluate(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) 
     if moved.outcome is None or terms is None or moved.entitlement is None:
         return found
     namespace, _, feature = moved.account.name
-    feature_id = str(moved.entitlement["featureId"])
-    for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
-        found += _thresholds(table, moved, body, rules, at)
-    watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
+    feature_id = moved.entitlement.feature_id
+    for rule in rules.watching(BalanceRule, namespace, feature_id, feature):
+        found += _thresholds(table, moved, rule, rules, at)
+    watching = rules.watching(ResetRule, namespace, feature_id, feature)
     for reset in _fired_resets(table, moved, at) if watching else ():
         period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
         of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
-        for body in watching:
-            found.append(_alert(of, body, rules, rule.RESET, f"{reset.at_s}/reset", at, {}, period))
-    for body in _watching(rules.of_type(namespace, rule.EXPIRING), feature_id, feature):
-        found += _expiring(table, moved, terms, body, rules, at)
+        for one in watching:
+            found.append(_alert(of, one, rules, RESET, f"{reset.at_s}/reset", at, {}, period))
+    for expiring in rules.watching(ExpiringRule, namespace, feature_id, feature):
+        found += _expiring(table, moved, terms, expiring, rules, at)
     return found
 
 
@@ -133,14 +145,13 @@ def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> 
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
     found: list[Alert] = []
-    current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement["id"]
+    current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement.id
     for id in [] if stored is None else _open(stored):
         if id == current:
             continue
         entitlement = account.entitlements[id]
-        feature_id = str(entitlement["featureId"])
-        for body in _watching(rules.of_type(account.name[0], rule.BALANCE), feature_id, account.name[2]):
-            key = _key(MARKS, account, body, id)
+        for rule in rules.watching(BalanceRule, account.name[0], entitlement.feature_id, account.name[2]):
+            key = _key(MARKS, account, rule, id)
             (marked,) = table.get_many([key])
             if marked is not None:
                 marks = _marks(marked)
@@ -152,7 +163,7 @@ def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> 
                     )
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, firings, at)
+                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), rule, rules, firings, at)
     return found
 
 
@@ -185,27 +196,21 @@ def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
     if moved.entitlement is None or terms is None:
         return NEVER_S
     namespace, _, feature = moved.account.name
-    watching = _watching(
-        rules.of_type(namespace, rule.EXPIRING), str(moved.entitlement["featureId"]), feature
-    )
-    leads = (_lead(body, terms) for body in watching)
+    watching = rules.watching(ExpiringRule, namespace, moved.entitlement.feature_id, feature)
+    leads = (_lead(rule, terms) for rule in watching)
     return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
 
 
-def _lead(body: StoredMembers, terms: Terms) -> Lead:
-    return Lead(rule.before(body), terms.schedule.recurrence.zone)
+def _lead(rule: ExpiringRule, terms: Terms) -> Lead:
+    return Lead(rule.interval, terms.schedule.recurrence.zone)
 
 
-def _watching(bodies: Iterable[StoredMembers], feature_id: str, feature: str) -> list[StoredMembers]:
-    return [body for body in bodies if rule.watches(body, feature_id, feature)]
-
-
-def _key(kind: bytes, account: Account, body: StoredMembers, entitlement: str = "") -> bytes:
-    return kind + account.key + str(body["id"]).encode() + entitlement.encode()
+def _key(kind: bytes, account: Account, rule: Rule, entitlement: str = "") -> bytes:
+    return kind + account.key + rule.id.encode() + entitlement.encode()
 
 
 def _thresholds(
-    table: KeyedBytes, moved: BalanceMoved, body: StoredMembers, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, rule: BalanceRule, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -214,16 +219,15 @@ def _thresholds(
         for reset in moved.outcome.resets
     ]
     levels.append((status.since_s, _level(status)))
-    key = _key(MARKS, moved.account, body, status.entitlement)
+    key = _key(MARKS, moved.account, rule, status.entitlement)
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
-    rearm: Any = body.get("rearm", "period")
-    after, firings = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
+    after, firings = threshold.judge(marks, rule.levels, levels, at.position, rule.rearm, at.first)
     if after is not None and after != marks:
         table.put(key, _encode(after))
         if after.firings:
             _keep_open(table, moved.account, status.entitlement)
-    return _threshold_alerts(moved, body, rules, firings, at)
+    return _threshold_alerts(moved, rule, rules, firings, at)
 
 
 def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
@@ -235,10 +239,10 @@ def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
 
 
 def _threshold_alerts(
-    moved: BalanceMoved, body: StoredMembers, rules: Rules, firings: Iterable[Firing], at: AlertAt
+    moved: BalanceMoved, rule: BalanceRule, rules: Rules, firings: Iterable[Firing], at: AlertAt
 ) -> list[Alert]:
-    by_id = {one.id: one for one in rule.thresholds_of(body)}
-    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in firings if one.threshold in by_id]
+    by_id = {one.id: one for one in rule.levels}
+    return [_threshold_alert(moved, rule, rules, one, by_id, at) for one in firings if one.threshold in by_id]
 
 
 def _level(status: BalanceStatus) -> Level:
@@ -247,7 +251,7 @@ def _level(status: BalanceStatus) -> Level:
 
 def _threshold_alert(
     moved: BalanceMoved,
-    body: StoredMembers,
+    rule: BalanceRule,
     rules: Rules,
     firing: Firing,
     by_id: Mapping[str, Threshold],
@@ -261,9 +265,9 @@ def _threshold_alert(
         "passed": firing.passed,
         "event": None if event is None else {"source": event[0], "id": event[1]},
     }
-    kind = rule.BALANCE if firing.state == "fired" else RESOLVED
+    kind = BALANCE if firing.state == "fired" else RESOLVED
     annotations = {"threshold": firing.threshold, "state": firing.state}
-    return _alert(moved, body, rules, kind, firing.key, at, annotations, more)
+    return _alert(moved, rule, rules, kind, firing.key, at, annotations, more)
 
 
 def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] | None:
@@ -292,23 +296,23 @@ def _room(before: BalanceStatus, crossed: Threshold) -> int:
 
 
 def _expiring(
-    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: StoredMembers, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, rule: ExpiringRule, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
-    key = _key(WARNED, moved.account, body)
+    key = _key(WARNED, moved.account, rule)
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, status.balances, status.at_s, _lead(body, terms), at.position, at.first
+        before, terms.order, status.balances, status.at_s, _lead(rule, terms), at.position, at.first
     )
     if after != before and (after.firings or before is not None):
         table.put(key, _encode(after))
-    return [_grant_alert(moved, body, rules, id, status.balances.get(id, 0), at) for id in ids]
+    return [_grant_alert(moved, rule, rules, id, status.balances.get(id, 0), at) for id in ids]
 
 
 def _grant_alert(
-    moved: BalanceMoved, body: StoredMembers, rules: Rules, id: str, balance: int, at: AlertAt
+    moved: BalanceMoved, rule: ExpiringRule, rules: Rules, id: str, balance: int, at: AlertAt
 ) -> Alert:
     account = moved.account
     entitlement = next(one for one, grants in account.grants.items() if id in grants)
@@ -316,12 +320,12 @@ def _grant_alert(
     left = msgspec.Raw(number.text(balance).encode())
     grant = {"id": id, "endsAt": _text(ends_at_s), "balance": left}
     of = moved._replace(entitlement=account.entitlements[entitlement])
-    return _alert(of, body, rules, rule.EXPIRING, f"{id}/expiring", at, {"grant": id}, {"grant": grant})
+    return _alert(of, rule, rules, EXPIRING, f"{id}/expiring", at, {"grant": id}, {"grant": grant})
 
 
 def _alert(
     moved: BalanceMoved,
-    body: StoredMembers,
+    rule: Rule,
     rules: Rules,
     kind: str,
     key: str,
@@ -333,11 +337,11 @@ def _alert(
     namespace, customer, feature = moved.account.name
     balance, entitlement = moved.balance, moved.entitlement
     assert entitlement is not None
-    id = ulid.make(at.at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
+    id = ulid.make(at.at_ms, f"{namespace}/{rule.id}/{entitlement.id}/{key}")
     subject, holder = _subject(moved.windows), rules.customer(namespace, customer)
     data: dict[str, object] = {
         "entitlement": entitlement_json(entitlement, at.at_ms // 1000, holder, subject or None),
-        "feature": {"id": entitlement["featureId"], "key": feature},
+        "feature": {"id": entitlement.feature_id, "key": feature},
         "subject": {"key": subject} if subject else None,
         "customer": holder or {"id": customer},
         "value": {
@@ -355,9 +359,9 @@ def _alert(
         id=id,
         namespace=namespace,
         type=kind,
-        rule=str(body["id"]),
+        rule=rule.id,
         at_ms=at.at_ms,
-        endpoints=[str(one) for one in body["channels"]],  # type: ignore[attr-defined]
+        endpoints=rule.channels,
         payload=_json(payload).decode(),
         customer=customer,
         feature=feature,

@@ -13,8 +13,9 @@ import msgspec
 
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import CommandContext, Decided
-from pipeline.core.definitions.kinds import ENDPOINT, RULE
 from pipeline.core.notifications import sample_alert
+from pipeline.core.notifications.endpoint import Endpoint
+from pipeline.core.notifications.rule import Rule
 from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 from pipeline.records import DeliveryState, WebhookWork
@@ -53,7 +54,7 @@ def resend_event(context: CommandContext) -> Decided:
 def replay(context: CommandContext) -> Decided:
     """endpoint.replay {id, from, to, states?}: its deliveries of [from, to) in one of the states (FAILED)."""
     sent = BodyReader("replay", context.asked("id"), ("from", "to", "states"))
-    endpoint = context.living(ENDPOINT)
+    endpoint = context.existing(Endpoint)
     begin_ms, end_ms = sent.instant_ms("from"), sent.instant_ms("to")
     if begin_ms is None or end_ms is None:
         sent.refuse("from and to are required")
@@ -65,7 +66,7 @@ def replay(context: CommandContext) -> Decided:
     work = WebhookWork(
         "replay",
         context.namespace,
-        str(endpoint["id"]),
+        endpoint.id,
         "",
         context.at_ms,
         from_ms=_up_ms(context.body["from"]),
@@ -79,7 +80,7 @@ def replay(context: CommandContext) -> Decided:
 
 def try_rule(context: CommandContext) -> Decided:
     """rule.test {id}: a made-up event goes to its channels. The reply is the Alert."""
-    alert = sample_alert.alert(context.id(), context.namespace, context.living(RULE), context.at_ms)
+    alert = sample_alert.alert(context.id(), context.namespace, context.existing(Rule), context.at_ms)
     BodyReader("test", context.asked("id"), ())
     return Decided([], msgspec.to_builtins(alert), sends=(alert,))
 

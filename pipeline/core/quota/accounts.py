@@ -16,16 +16,15 @@ import msgspec
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter
-from pipeline.core.quota import entitlement_lookup
-from pipeline.core.quota.entitlement import terms_of
-from pipeline.core.quota.terms import Terms
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
+from pipeline.core.quota.grant import GrantDefinition
+from pipeline.core.quota.terms import Terms, counted, terms_of
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches
 from pipeline.records import Definition
 
 ACCOUNT = b"a"
 AccountName = tuple[str, str, str]  # namespace, customer, feature
-StoredMembers = Mapping[str, object]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,16 +35,25 @@ def account_key(name: AccountName) -> bytes:
 
 @dataclass
 class Account:
-    """entitlements, grants: bodies by id; revision: the newest of all of these. spans: of entitlements, by id."""
+    """A customer's feature: its entitlements, which follow one another.
+
+    Args:
+        name: namespace, customer and feature.
+        key: `account_key` of it.
+        entitlements: by id.
+        spans: of the entitlements by id, [start, end) in seconds since 1970.
+        grants: by id, for each entitlement's id.
+        revision: the newest of all of these definitions.
+    """
 
     name: AccountName
     key: bytes
-    entitlements: dict[str, StoredMembers] = field(default_factory=dict)
+    entitlements: dict[str, Entitlement] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    grants: dict[str, dict[str, StoredMembers]] = field(default_factory=dict)  # by entitlement
+    grants: dict[str, dict[str, GrantDefinition]] = field(default_factory=dict)
     revision: int = 0
 
-    def current(self, now_s: int) -> StoredMembers | None:
+    def current(self, now_s: int) -> Entitlement | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
         begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
         return self.entitlements[max(begun)[2]] if begun else None
@@ -114,38 +122,38 @@ class Accounts:
         return touched
 
     def _take_entitlement(self, definition: Definition) -> set[AccountName]:
-        body = definition.body
-        if body is None:
+        entitlement = Entitlement.of(definition)
+        if entitlement is None:
             return set()
-        name = (definition.namespace, str(body["customerId"]), str(body["featureKey"]))
+        name = (definition.namespace, entitlement.customer_id, entitlement.feature_key)
         account = self._accounts.get(name)
         if account is None:
             account = self._accounts[name] = Account(name, account_key(name))
             self._by_key[account.key] = account
             self._of_customer.setdefault(name[:2], {})[name[2]] = account
-        id = str(body["id"])
-        account.entitlements[id], account.spans[id] = body, entitlement_lookup.span(body)
+        id = entitlement.id
+        account.entitlements[id], account.spans[id] = entitlement, entitlement.span
         account.revision = max(account.revision, definition.revision)
         self._entitlement[id] = name
-        for grant in self._orphans.pop(id, {}).values():
-            self._take_grant(grant)
+        for orphan in self._orphans.pop(id, {}).values():
+            self._take_grant(orphan)
         return {name}
 
     def _take_grant(self, definition: Definition) -> set[AccountName]:
-        body = definition.body
-        if body is None:
+        grant = GrantDefinition.of(definition)
+        if grant is None:
             return set()
-        id = str(body["entitlementId"])
+        id = grant.entitlement_id
         name = self._entitlement.get(id)
         if name is None:
             self._orphans.setdefault(id, {})[definition.name] = definition
             return set()
         account = self._accounts[name]
-        account.grants.setdefault(id, {})[str(body["id"])] = body
+        account.grants.setdefault(id, {})[grant.id] = grant
         account.revision = max(account.revision, definition.revision)
         return {name}
 
-    def _take_feature(self, body: StoredMembers) -> None:
+    def _take_feature(self, body: Mapping[str, object]) -> None:
         slug = body.get("meterSlug")
         if not isinstance(slug, str):
             return
@@ -200,37 +208,39 @@ class Accounts:
         """The accounts of a customer."""
         return self._of_customer.get((namespace, customer), {}).values()
 
-    def use(self, entitlement: StoredMembers) -> Use | None:
-        """The usage that an entitlement's feature stands for."""
-        return self._uses.get(str(entitlement["featureId"]))
+    def use(self, entitlement: Entitlement) -> Use | None:
+        """Which usage is that of an entitlement's feature; None where the feature has no meter."""
+        return self._uses.get(entitlement.feature_id)
 
     def meter(self, namespace: str, slug: str) -> Meter | None:
         """The newest meter of the slug, deleted or not: what it counted stays counted."""
         return self._meters.get((namespace, slug))
 
-    def balance_key(self, account: Account, entitlement: StoredMembers) -> bytes:
+    def balance_key(self, account: Account, entitlement: Entitlement) -> bytes:
         """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
 
         A feature whose key another had before, and a meter whose slug another had, begin anew.
         """
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)
-        counted = (account.name, entitlement["featureId"], 0 if meter is None else meter.meter_id)
-        return ACCOUNT + blake2b(_encode(counted), digest_size=16).digest()
+        kept_for = (account.name, entitlement.feature_id, 0 if meter is None else meter.meter_id)
+        return ACCOUNT + blake2b(_encode(kept_for), digest_size=16).digest()
 
     def subjects(self, namespace: str, customer: str) -> dict[str, int]:
         """Every subject that the customer held at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
 
-    def terms(self, account: Account, entitlement: StoredMembers) -> Terms | None:
-        """The terms of a metered entitlement of the account; None for others."""
+    def terms(self, account: Account, entitlement: Entitlement) -> Terms | None:
+        """The terms of a metered entitlement of the account; None for others, and where no balance can be kept."""
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)
-        if entitlement["type"] != "metered" or meter is None:
+        if meter is None or not isinstance(entitlement, MeteredEntitlement):
             return None
-        id = str(entitlement["id"])
-        found = self._terms.get(id)
-        if found is None or found.revision != account.revision:
-            grants = account.grants.get(id, {}).values()
-            found = self._terms[id] = terms_of(entitlement, grants, meter.aggregation, account.revision)
-        return found
+        terms = self._terms.get(entitlement.id)
+        if terms is None or terms.revision != account.revision:
+            aggregation = counted(meter.aggregation)
+            if aggregation is None:
+                return None
+            grants = account.grants.get(entitlement.id, {}).values()
+            terms = self._terms[entitlement.id] = terms_of(entitlement, grants, aggregation, account.revision)
+        return terms

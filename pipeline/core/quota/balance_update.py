@@ -21,8 +21,9 @@ import msgspec
 
 from pipeline.core.quota import account_balance, balance
 from pipeline.core.quota.account_usage import UsageChange, change_of
-from pipeline.core.quota.accounts import Account, Accounts, StoredMembers
+from pipeline.core.quota.accounts import Account, Accounts
 from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
@@ -41,7 +42,7 @@ class BalanceMoved(NamedTuple):
     """
 
     account: Account
-    entitlement: StoredMembers | None
+    entitlement: Entitlement | None
     balance: Balance
     next_s: int
     before: BalanceStatus | None = None
@@ -64,7 +65,7 @@ def by_account(
 
 def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> bool:
     entitlement = account.current(now_s)
-    use = None if entitlement is None or entitlement["type"] != "metered" else accounts.use(entitlement)
+    use = accounts.use(entitlement) if isinstance(entitlement, MeteredEntitlement) else None
     if use is None or use.meter != window.meter or not use.takes(window.dimensions):
         return False
     meter = accounts.meter(window.namespace, window.meter)
@@ -89,7 +90,7 @@ def move(
     entitlement, now_s = _come_to(account, table, now_s)
     next_s = account.next_change_s(now_s)
     received_at_ms = max((window.received_at_ms for window in windows), default=0)
-    if entitlement is None or not account.in_force(str(entitlement["id"]), now_s):
+    if entitlement is None or not account.in_force(entitlement.id, now_s):
         nothing = account_balance.no_access(account, entitlement, position, now_s, next_s)
         return BalanceMoved(account, entitlement, nothing, next_s)
     terms = accounts.terms(account, entitlement)
@@ -106,12 +107,12 @@ def move(
     return BalanceMoved(account, entitlement, published, next_s, before, outcome, windows, terms)
 
 
-def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[StoredMembers | None, int]:
+def _come_to(account: Account, table: KeyedBytes, now_s: int) -> tuple[Entitlement | None, int]:
     """The entitlement at `now_s`, or the one that the account has come to, at its beginning, if that is later."""
     entitlement = account.current(now_s)
     if entitlement is None or len(account.entitlements) == 1:
         return entitlement, now_s
-    id = str(entitlement["id"])
+    id = entitlement.id
     (stored,) = table.get_many([LATEST + account.key])
     latest = "" if stored is None else stored.decode()
     if latest in account.spans and account.spans[latest][0] > account.spans[id][0]:
@@ -160,13 +161,13 @@ def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], f
         table.delete(key)
 
 
-def seed_key(accounts: Accounts, account: Account, entitlement: StoredMembers) -> str:
+def seed_key(accounts: Accounts, account: Account, entitlement: Entitlement) -> str:
     """Names the usage from before that an entitlement needs; another entitlement, meter or subject: another name."""
     subjects = accounts.subjects(account.name[0], account.name[1])
     use = accounts.use(entitlement)
     meter = None if use is None else accounts.meter(account.name[0], use.meter)
     meter_id = 0 if meter is None else meter.meter_id
-    return f"{entitlement['id']}/{meter_id}/{max(subjects.values(), default=0)}"
+    return f"{entitlement.id}/{meter_id}/{max(subjects.values(), default=0)}"
 
 
 def is_seeded(table: KeyedBytes, account: Account, mark: str) -> bool:

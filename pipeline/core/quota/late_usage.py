@@ -31,7 +31,7 @@ def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
             namespace,
             customer,
             feature,
-            str(moved.entitlement["id"]),
+            moved.entitlement.id,
             correction.minute_s,
             number.text(correction.change),
             at_ms,

@@ -6,19 +6,25 @@ burn-down (burndown), state (balance).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
 from pipeline.core.quota import burndown
 from pipeline.core.quota.burndown import Snapshot
-from pipeline.core.quota.grant import Grant
+from pipeline.core.quota.entitlement import MeteredEntitlement
+from pipeline.core.quota.grant import Grant, GrantDefinition, burn_order, grant_of
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import NEVER_S, Schedule
 
 Counted = Literal["SUM", "COUNT", "UNIQUE_COUNT", "LATEST"]
 COUNTED: tuple[Counted, ...] = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")
+
+
+def counted(aggregation: str) -> Counted | None:
+    """The aggregation of a meter of which a balance can be kept; None for the others."""
+    return next((one for one in COUNTED if one == aggregation), None)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -45,6 +51,33 @@ class Terms(msgspec.Struct, frozen=True):
     @property
     def latest(self) -> bool:
         return self.aggregation == "LATEST"
+
+
+def terms_of(
+    entitlement: MeteredEntitlement, grants: Iterable[GrantDefinition], aggregation: Counted, revision: int
+) -> Terms:
+    """Compile the terms of an entitlement.
+
+    Args:
+        entitlement: its definition.
+        grants: its own, in any order.
+        aggregation: of its meter.
+        revision: the newest of all of these definitions.
+    """
+    starts_at_s, ends_at_s = entitlement.span
+    return Terms(
+        entitlement=entitlement.id,
+        revision=revision,
+        aggregation=aggregation,
+        schedule=entitlement.schedule,
+        order=burn_order(map(grant_of, grants)),
+        preserve=entitlement.preserve_overage_at_reset,
+        soft=entitlement.is_soft_limit,
+        unlimited=bool(entitlement.is_unlimited),
+        grace_s=entitlement.grace_s,
+        starts_at_s=starts_at_s,
+        ends_at_s=ends_at_s,
+    )
 
 
 def begin(terms: Terms) -> Snapshot:

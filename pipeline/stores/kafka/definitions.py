@@ -21,19 +21,17 @@ from pipeline.core.definitions.kinds import (
     ATTRIBUTION_CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    ENDPOINT,
-    ENTITLEMENT,
     FEATURE_KEY,
     FEATURE_METER,
-    GRANT,
     GRANT_ENTITLEMENT,
     METER,
     METER_ULID,
-    RULE,
     SUBJECT_KEY,
 )
 from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
@@ -170,41 +168,35 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return self._catalog.find(PortalToken, namespace, id)
 
-    def entitlements(self, namespace: str) -> list[Body]:
-        """By time of creation, ended and deleted ones too."""
-        return self._bodies(namespace, ENTITLEMENT)
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The body of any definition by its name; None if there is none or it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.find(kind, namespace, name)
 
-    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """Those of a kind by name, so by time of creation where names are ULIDs; deleted ones too."""
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
         """Those of a customer (id), ended and deleted ones too, oldest first."""
         with self._changed:
             self._check()
             return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
-    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Entitlement:
         """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
             return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
-    def grants(self, namespace: str) -> list[Body]:
-        """By time of creation, voided ones too."""
-        return self._bodies(namespace, GRANT)
-
-    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
+    def grants_of(self, namespace: str, entitlement: str) -> list[GrantDefinition]:
         """Those of an entitlement (id), by time of creation, voided ones too."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
-            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
-        return [body for body in found if body is not None]
-
-    def rules(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too."""
-        return self._bodies(namespace, RULE)
-
-    def endpoints(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too; with their secrets, sealed or not."""
-        return self._bodies(namespace, ENDPOINT)
+            return self._catalog.having(GrantDefinition, namespace, GRANT_ENTITLEMENT, entitlement)
 
     def attributions(self, namespace: str, customer: str) -> list[Definition]:
         """The histories of all subjects that the customer (id) held at some time."""
