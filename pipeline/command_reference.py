@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, CommandShape] = {
     ),
     "meter.create": CommandShape("as for meter.apply", "{meters: [meter]}"),
     "meter.update": CommandShape(
-        "slug, name?, description?, groupBy?, metadata?; the other members, as for meter.apply, may be sent as they are",
+        "slug, name?, description?, groupBy?, metadata?; the others, as for meter.apply, may be sent as they are",
         "meter",
     ),
     "meter.delete": CommandShape("slug", "none"),
@@ -75,8 +75,8 @@ COMMANDS: Mapping[str, CommandShape] = {
     "entitlement.create": CommandShape(
         "customerId or subject, featureKey or featureId, type, activeFrom?, activeTo?, metadata?; static: config; "
         "metered: usagePeriod {interval, anchor?, timeZone?}, measureUsageFrom?, isSoftLimit?, isUnlimited? (false), "
-        "issueAfterReset?, issueAfterResetPriority?, issue? {amount, priority?}, preserveOverageAtReset?, gracePeriod?, "
-        "grants? [as for grant.create]",
+        "issueAfterReset?, issueAfterResetPriority?, issue? {amount, priority?}, preserveOverageAtReset?, "
+        "gracePeriod?, grants? [as for grant.create]",
         "entitlement",
     ),
     "entitlement.override": CommandShape(
