@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.core.metering.dedupe import pack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table
 from pipeline.core.notifications.threshold import WarnedGrants
-from pipeline.core.quota.balance_state import KeptSnapshot, Trail
+from pipeline.core.quota.balance_state import StoredSnapshot, Trail
 from pipeline.engine.table import Table
 from tests.upgrade.codecs import CODECS, kind_of, plain
 from tests.upgrade.record import COMMIT, HERE
@@ -25,7 +25,7 @@ FILE = HERE / "state.json"
 EACH = 3  # of a kind: the shortest, the longest and one between
 MADE: dict[str, Any] = {
     "alert trail": Trail(
-        [KeptSnapshot(1_795_882_140, {"01M8HEW1N79NFSPMR8AC8FPX53": "0.5"}, "0", 1_795_795_740, "7.25")]
+        [StoredSnapshot(1_795_882_140, {"01M8HEW1N79NFSPMR8AC8FPX53": "0.5"}, "0", 1_795_795_740, "7.25")]
     ),
     "alert latest": "01M8HGG8AYMG5RHT0HR3PMTY31",
     "aggregate refused": [0, 7, 65_536],
