@@ -59,7 +59,7 @@ def firings(story: Story) -> Counter[str]:
 
 
 @pytest.mark.timeout(400)
-def test_an_earlier_data_folder_goes_on_counting(story: Story, receiver: Receiver) -> None:
+def test_an_earlier_data_folder_continues_counting(story: Story, receiver: Receiver) -> None:
     base_s: int = KNOWN["base_s"]
     earlier, later = stream.before(base_s), stream.after(base_s)
     both = earlier + later
@@ -71,7 +71,7 @@ def test_an_earlier_data_folder_goes_on_counting(story: Story, receiver: Receive
     assert story.value("beta", "users")["usage"] == stream.users(earlier, BETA)
     assert {one["id"] for one in story.alerts()} <= set(KNOWN["alerts"])
 
-    # A delivery that was under way arrives; those that had arrived do not arrive again.
+    # A delivery that was in progress arrives; those that had arrived do not arrive again.
     wait_for(lambda: {one.id for one in receiver.messages} >= set(KNOWN["pending"]))
     assert {(one.path, one.id, one.refused) for one in receiver.messages} == {
         ("/down", id, "") for id in KNOWN["pending"]
