@@ -21,6 +21,7 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
 
@@ -220,7 +221,7 @@ def get_by_id(request: Request, entitlementId: str) -> Response:
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(one, lookup.now_s(), holder.customer.members, holder.subject)
+        entitlement_json(one, lookup.now_s(), holder.customer, holder.subject)
         for one in found
         if deleted or not one.is_deleted
     ]
@@ -251,13 +252,13 @@ def _all(
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
             and (not active or entitlement.in_force(now_s))
         ):
-            rows.append(entitlement_json(entitlement, now_s, None if customer is None else customer.members))
+            rows.append(entitlement_json(entitlement, now_s, customer))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
 def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
     entitlement = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer.members, holder.subject))
+    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer, holder.subject))
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
@@ -301,6 +302,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
     return Response(status_code=204)
 
 
-def _customer(request: Request, entitlement: Entitlement) -> lookup.StoredDefinition | None:
-    customer = definitions(request).customer(namespace_of(request), entitlement.customer_id)
-    return None if customer is None else customer.members
+def _customer(request: Request, entitlement: Entitlement) -> Customer | None:
+    return definitions(request).customer(namespace_of(request), entitlement.customer_id)

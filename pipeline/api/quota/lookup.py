@@ -6,8 +6,7 @@ Owns: customers by id, key or subject, entitlements by id or feature key, the pr
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import Request
 
@@ -16,8 +15,6 @@ from pipeline.api.http.submit import definitions
 from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.errors import Rejected
-
-StoredDefinition = Mapping[str, Any]
 
 
 class CustomerRef(NamedTuple):

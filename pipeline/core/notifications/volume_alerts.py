@@ -26,10 +26,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from pipeline.core.customers.customer import Customer
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import VOLUME as VOLUME_TYPE
 from pipeline.core.notifications.rule import Rule, VolumeRule
 from pipeline.core.notifications.threshold import Volume
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
@@ -44,8 +46,7 @@ VOLUME, PARTS, GONE = b"v", b"w", b"x"
 SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 SWEPT_ROWS = 2_000  # of a kind, at once
 AHEAD_S = 2 * DAY_S  # events may lie so far in the future
-StoredCustomer = Mapping[str, object]
-FindCustomer = Callable[[str, str], StoredCustomer | None]  # namespace, id -> its body
+FindCustomer = Callable[[str, str], Customer | None]  # by namespace and id
 
 _at = struct.Struct(">cI")
 _seconds = struct.Struct(">Q")
@@ -143,11 +144,11 @@ def watch_of(rule: VolumeRule) -> VolumeWatch:
 
 
 class _Group(NamedTuple):
-    """What a record brings to one window of a rule and customer. customer: its id; holder: its body."""
+    """What a record brings to one window of a rule and customer. customer: its id; holder: its definition."""
 
     watch: VolumeWatch
     customer: str
-    holder: StoredCustomer | None
+    holder: Customer | None
     start_s: int
     end_s: int
     windows: list[Window]
@@ -168,7 +169,7 @@ class _Group(NamedTuple):
 
     def customer_at(self) -> str:
         """When the customer was changed last, be it in another member than its zone."""
-        return "" if self.holder is None else str(self.holder["updatedAt"])
+        return "" if self.holder is None else self.holder.updated_at
 
     def is_doubtful(self, row: VolumeRow | None) -> bool:
         """Whether usage of its minutes may have been taken for a window of another zone since `row` was kept."""
@@ -207,8 +208,8 @@ def evaluate_volumes(
     return [alert for alert in found if alert is not None]
 
 
-def _zone(holder: StoredCustomer | None) -> str:
-    return str((holder or {}).get("timeZone") or zones.UTC)
+def _zone(holder: Customer | None) -> str:
+    return zones.UTC if holder is None or holder.time_zone is None else holder.time_zone
 
 
 def _evaluate(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
@@ -285,7 +286,7 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
     zone = {} if _zone(group.holder) == zones.UTC else {"timeZone": _zone(group.holder)}
     data: dict[str, Any] = {
         "meter": {"slug": watch.rule.meter_slug},
-        "customer": group.holder or {"id": customer},
+        "customer": {"id": customer} if group.holder is None else group.holder.members,
         "subject": {"key": row.subject},
         "window": {"size": watch.size, "from": from_, "to": to, **zone},
         "groupBy": dict(watch.group_by) or None,
@@ -293,7 +294,6 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
         "value": msgspec.Raw(row.value.encode()),
         "event": None if row.event is None else {"source": row.event[0], "id": row.event[1]},
     }
-    payload = {"id": id, "type": VOLUME_TYPE, "timestamp": timestamp.text_of(at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
@@ -301,7 +301,7 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
         rule=watch.id,
         at_ms=at_ms,
         endpoints=watch.rule.channels,
-        payload=_json(payload).decode(),
+        payload=payload(id, VOLUME_TYPE, at_ms, data),
         customer=customer,
         subject=row.subject,
         annotations={"window": from_},
