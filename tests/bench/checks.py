@@ -29,7 +29,7 @@ def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
 
 
 class _Asking(asyncio.Protocol):
-    """One keep-alive connection with one request under way at most."""
+    """One keep-alive connection with at most one request in progress."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None

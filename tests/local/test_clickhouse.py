@@ -73,7 +73,7 @@ def test_every_answered_insert_is_there_after_the_process_ends(server: ChDB, end
     server.start()
     count, distinct = store.query(COUNT)[0]
     assert count == distinct and count % 10 == 0  # each insert wholly or not at all
-    assert len(answered) * 10 <= count <= len(answered) * 10 + 20  # with the one under way, and its repeat
+    assert len(answered) * 10 <= count <= len(answered) * 10 + 20  # with the one in progress, and its retry
 
 
 def test_sigterm_ends_in_good_order_with_idle_connections(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_sigterm_ends_in_good_order_with_idle_connections(tmp_path: Path) -> Non
         server.kill()
 
 
-def test_a_store_goes_on_after_a_restart(server: ChDB) -> None:
+def test_a_store_continues_after_a_restart(server: ChDB) -> None:
     store = connect(server.url)
     store.ensure_schema()
     store.insert("uniques", rows(0, 1))

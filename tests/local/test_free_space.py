@@ -55,7 +55,7 @@ def test_all_that_was_proved_is_there_after_the_disk_was_full(tmp_path: Path) ->
 
         writer = threading.Thread(target=work)
         writer.start()
-        while len(proved) < 20:  # merges are under way
+        while len(proved) < 20:  # merges are in progress
             writer.join(0.01)
         ballast = fill(disk)
         writer.join()
