@@ -33,14 +33,13 @@ from pipeline.core.billing.stripe_outcome import Outcome
 from pipeline.core.billing.stripe_units import first_part
 
 HOUR_MS = 3_600_000
-SURE_MS = (
-    23 * HOUR_MS
-)  # for which Stripe certainly knows an identifier: 24 hours less one for clocks and queues
+# For which Stripe certainly knows an identifier: 24 hours, less one for clocks and queues.
+SURE_MS = (24 - 1) * HOUR_MS
 LOOK_AGAIN_MS = 600_000
-OLDEST_MS = (
-    35 * 24 * HOUR_MS - HOUR_MS
-)  # the age of a window that Stripe still takes, less an hour on the way
-PAUSE_MS, PAUSE_MOST_MS = 1_000, 600_000  # between attempts, doubled each time
+# The age of a window that Stripe still takes: 35 days, less an hour on the way.
+OLDEST_MS = (35 * 24 - 1) * HOUR_MS
+# Between attempts, doubled each time.
+PAUSE_MS, PAUSE_MOST_MS = 1_000, 600_000
 
 Cause = Literal["", "refused", "too_old", "blocked"]
 
