@@ -261,7 +261,7 @@ class Command(msgspec.Struct, omit_defaults=True):
     request: str = ""  # what is asked, as a digest; empty: the id is not used again
 
 
-class Definition(msgspec.Struct):
+class Definition(msgspec.Struct, dict=True):  # `__dict__`: its body as a typed value, see core.definitions
     """`control` (compacted), key `namespace/kind/name`: a definition in force. A deleted one has `body` null."""
 
     revision: int  # of the whole log; grows by one each change

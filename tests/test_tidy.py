@@ -41,7 +41,6 @@ TESTED_ELSEWHERE = {
     "access/key_text": "access/test_api_key.py",
     "definitions/attribution_history": "customers/test_attribution.py",
     "definitions/barrier": "metering/test_backfill.py",
-    "definitions/body": "test_inputs.py",
     "definitions/context": "test_control.py",
     "definitions/index": "test_control.py",
     "definitions/kinds": "test_control.py",

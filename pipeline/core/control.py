@@ -155,8 +155,16 @@ def decide(index: DefinitionIndex, command: Command, at_ms: int) -> Decision:
     except Rejected as refusal:
         return refused(command, revision, refusal)
     definitions = [
-        Definition(revision + number, kind, command.namespace, name, command.actor, at_ms, body)
-        for number, (kind, name, body) in enumerate(outcome.changes, 1)
+        Definition(
+            revision + number,
+            change.kind,
+            command.namespace,
+            change.name,
+            command.actor,
+            at_ms,
+            change.members,
+        )
+        for number, change in enumerate(outcome.changes, 1)
     ]
     before = tuple(index.get(one.namespace, one.kind, one.name) for one in definitions)
     revision += len(definitions)

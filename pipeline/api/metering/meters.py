@@ -17,8 +17,8 @@ from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.http.submit import body_of, definitions, submit
-from pipeline.core.metering.meter import Meter, meter_of
-from pipeline.core.metering.meter_commands import KIND, REVISION
+from pipeline.core.metering.meter import REVISION, Meter, meter_of
+from pipeline.core.metering.meter_commands import KIND
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S

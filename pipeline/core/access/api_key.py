@@ -42,6 +42,7 @@ OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says ot
 MOST_OVERLAP_S = 30 * 86_400
 
 ParsedKey = key_text.KeyText  # what `parse` gives
+_WRITTEN = ("namespace", "createdAt", "updatedAt", "revokedAt", "rotatedTo")
 _PUBLIC_BYTES = 6
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{key_text.PUBLIC_LENGTH}}}", re.ASCII).fullmatch
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
@@ -129,7 +130,7 @@ def shown(body: Mapping[str, object]) -> Body:
 
 def create(context: CommandContext) -> Decided:
     """key.create: the API made the secret; the command knows its hash."""
-    sent = BodyReader(KIND, context.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
+    sent = BodyReader(KIND, context.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"), _WRITTEN)
     public, hash, last4 = _identity(context, "id")
     scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
     if unknown := [scope for scope in scopes if scope not in SCOPES]:

@@ -25,7 +25,6 @@ def create(context: CommandContext) -> Decided:
     sent = BodyReader(
         KIND, context.body, ("subject", "allowedMeterSlugs", "expiresAt"), ("id", "createdAt", "expired")
     )
-    sent.check_written()
     body: Body = {"id": context.id(), "subject": sent.required("subject", MAX_SUBJECT)}
     slugs = sent.texts("allowedMeterSlugs", MAX_METERS, 64)
     if slugs:

@@ -26,7 +26,7 @@ TOKEN_TYPES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _MEMBERS = (
     "key", "name", "meterSlug", "meterGroupByFilters", "advancedMeterGroupByFilters", "metadata", "unitCost",
 )  # fmt: skip
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "archivedAt")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "archivedAt")
 _LLM = (
     "provider",
     "model",
@@ -36,8 +36,7 @@ _LLM = (
 
 def create(context: CommandContext) -> Decided:
     """feature.create. 409 while another has the key and is not archived."""
-    sent = BodyReader(KIND, context.body, _MEMBERS, _OURS)
-    sent.check_written()
+    sent = BodyReader(KIND, context.body, _MEMBERS, _WRITTEN)
     key = sent.slug("key", MAX_KEY)
     if ulid.is_ulid(key):
         sent.refuse("Feature key cannot be a valid ULID")

@@ -28,7 +28,15 @@ _MEMBERS = (
     "key", "name", "description", "usageAttribution", "primaryEmail", "currency", "billingAddress", "metadata",
     "timeZone",
 )  # fmt: skip
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentSubscriptionId", "subscriptions", "annotations")
+_WRITTEN = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "deletedAt",
+    "currentSubscriptionId",
+    "subscriptions",
+    "annotations",
+)
 _ADDRESS = ("country", "postalCode", "state", "city", "line1", "line2", "phoneNumber")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII).fullmatch
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
@@ -36,8 +44,7 @@ _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 def create(context: CommandContext) -> Decided:
     """customer.create. 409 if its key or one of its subjects is another's."""
-    id, sent = context.id(), BodyReader(KIND, context.body, _MEMBERS, _OURS)
-    sent.check_written()
+    id, sent = context.id(), BodyReader(KIND, context.body, _MEMBERS, _WRITTEN)
     body = {"id": id, **_read(sent), "createdAt": context.now, "updatedAt": context.now}
     _check_free(context, id, body)
     return Decided(
@@ -47,9 +54,8 @@ def create(context: CommandContext) -> Decided:
 
 def update(context: CommandContext) -> Decided:
     """customer.update replaces everything but id and createdAt. The same again changes nothing."""
-    sent = BodyReader(KIND, context.asked("id"), _MEMBERS, _OURS)
     id, old = _find(context)
-    sent.check_written(old)
+    sent = BodyReader(KIND, context.asked("id"), _MEMBERS, _WRITTEN, old)
     body = {"id": id, **_read(sent), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
     if body == old:
         return Decided([], old)

@@ -17,7 +17,7 @@ MAX_KEY = 1024
 MAX_LIST = 1000
 
 _MEMBERS = ("key", "displayName", "metadata", "stripeCustomerId")
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentPeriodStart", "currentPeriodEnd")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "currentPeriodStart", "currentPeriodEnd")
 
 
 def upsert(context: CommandContext) -> Decided:
@@ -52,11 +52,10 @@ def delete(context: CommandContext) -> Decided:
 
 def _merge(context: CommandContext, one: Mapping[str, object], number: int) -> tuple[Body | None, Body]:
     """The subject as it was, if it was, and as it will be."""
-    sent = BodyReader(KIND, one, _MEMBERS, _OURS)
-    key = sent.required("key", MAX_KEY)
+    key = BodyReader(KIND, {"key": one.get("key")}, ("key",)).required("key", MAX_KEY)
     id = context.index.one(context.namespace, SUBJECT_KEY, key)
     old = context.index.body(context.namespace, KIND, id) if id is not None else None
-    sent.check_written(old)
+    sent = BodyReader(KIND, one, _MEMBERS, _WRITTEN, old)
     first = old or {"id": context.id(number), "key": key, "createdAt": context.now}
     found = {
         "displayName": sent.text("displayName", 256),

@@ -34,6 +34,29 @@ class Minute(NamedTuple):
     zone: str
 
 
+def check_written(
+    kind: str, body: Mapping[str, object], written: Collection[str], stored: Mapping[str, object] | None
+) -> None:
+    """Refuse what a client writes into members that only the server writes.
+
+    Args:
+        kind: of the definition.
+        body: as sent.
+        written: the members that only the server writes.
+        stored: the definition that the body replaces, as answers show it; None for a new one.
+
+    Raises:
+        Rejected: `bad-<kind>` for a member that is neither null nor as `stored` has it.
+    """
+    for member in written:
+        value = body.get(member)
+        if value is not None and (stored or {}).get(member) != value:
+            raise Rejected(
+                f"bad-{kind}",
+                f"{kind} {member} is written by the server: leave it out, or send it back as it is",
+            )
+
+
 class BodyReader:
     """A command's body about a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
 
@@ -45,19 +68,21 @@ class BodyReader:
         kind: str,
         body: Mapping[str, object],
         known: Collection[str],
-        passed_over: Collection[str] = (),
+        written: Collection[str] = (),
+        stored: Mapping[str, object] | None = None,
         *,
-        ours: Collection[str] = (),
         inside: str = "",
     ) -> None:
-        """Check the names of the members.
+        """Check the names of the members, and the values of those that only the server writes.
+
+        What was read can be changed in one place and sent back whole, and nothing that is sent is without effect.
 
         Args:
             kind: of the definition; it names the members in refusals and gives their reason.
             body: as sent.
             known: the members that act.
-            passed_over: members that only the server writes and that may be sent back: see `check_written`.
-            ours: members that only the server writes: refused unless they are null.
+            written: members that only the server writes: null, or as `stored` has them.
+            stored: the definition that the body replaces, as answers show it; None for a new one.
             inside: the member of the definition that `body` is the value of; "" for the definition itself.
 
         Raises:
@@ -66,26 +91,11 @@ class BodyReader:
         self.kind = f"{kind} {inside}" if inside else kind
         self._reason = f"bad-{kind}"
         self._body = body
-        self._written = (*passed_over, *ours)
-        for member in ours:
-            if body.get(member) is not None:
-                self.refuse(f"{self.kind} {member} is written by the server: leave it out")
         for member in body:
-            if member not in known and member not in self._written:
+            if member not in known and member not in written:
                 listed = f"it may have {', '.join(known)}" if known else "it may have none"
                 self.refuse(f"{self.kind} has an unknown member {ascii(member)[:64]}: {listed}")
-
-    def check_written(self, stored: Mapping[str, object] | None = None) -> None:
-        """Refuse members that only the server writes, unless they are null or as `stored` has them.
-
-        So what was read can be changed in one place and sent back, and nothing that is sent is without effect.
-        """
-        for member in self._written:
-            value = self._body.get(member)
-            if value is not None and (stored or {}).get(member) != value:
-                self.refuse(
-                    f"{self.kind} {member} is written by the server: leave it out, or send it back as it is"
-                )
+        check_written(kind, body, written, stored)
 
     def refuse(self, detail: str) -> NoReturn:
         raise Rejected(self._reason, detail)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from heapq import heappop, heappush
-from typing import cast
+from typing import TypeVar, cast
 
 from pipeline.core.definitions.attribution_history import NOBODY, read
+from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
@@ -37,6 +38,7 @@ from pipeline.core.definitions.kinds import (
 from pipeline.core.values import timestamp
 from pipeline.records import Definition
 
+B = TypeVar("B", bound=DefinitionBody)
 Body = dict[str, object]
 Handle = tuple[str, str]  # what it is found by, and the value
 
@@ -79,6 +81,26 @@ class DefinitionIndex:
         """The newest body of the name; None if there is none or it is deleted for good."""
         found = self.get(namespace, kind, name)
         return None if found is None else found.body
+
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The newest body of the name, typed; None if there is none or it is deleted for good. Raises Broken."""
+        return kind.of(self.get(namespace, kind.kind, name))
+
+    def find_by(self, kind: type[B], namespace: str, by: str, wanted: str) -> B | None:
+        """The body of the name `wanted`, else of the one definition that has `wanted` as its handle `by`."""
+        found = self.find(kind, namespace, wanted)
+        if found is None and (name := self.one(namespace, by, wanted)) is not None:
+            found = self.find(kind, namespace, name)
+        return found
+
+    def having(self, kind: type[B], namespace: str, by: str, value: str) -> list[B]:
+        """The bodies of all definitions that share the handle `by`, by name."""
+        bodies = (self.find(kind, namespace, name) for name in self.many(namespace, by, value))
+        return [body for body in bodies if body is not None]
+
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """The bodies of a kind by name, deleted ones too that are kept to be read."""
+        return self.having(kind, namespace, kind.kind, "")
 
     def one(self, namespace: str, by: str, value: str) -> str | None:
         """The name of the one definition that holds `value`."""

@@ -36,6 +36,8 @@ MAX_EARLIER_CHARACTERS = 262_144  # of all their paths and names: a definition m
 METER_ID = "meterId"
 EARLIER = "earlierGroupBy"
 STORED = (METER_ID, "id", "createdAt", "updatedAt", EARLIER)  # what a stored meter has beside its definition
+REVISION = "revision"  # what answers show beside the stored meter: that of its definition
+WRITTEN = (*STORED, "deletedAt", REVISION)  # members that only the server writes
 RESERVED_DIMENSIONS = frozenset({"subject", "time", "value"})
 
 _SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
@@ -45,15 +47,6 @@ _MEMBERS = (
     "name", "description", "eventFrom", "metadata",
 )  # fmt: skip
 _CHANGEABLE = ("name", "description", "groupBy", "metadata")
-_PASSED_OVER = (
-    "id",
-    "meterId",
-    "createdAt",
-    "updatedAt",
-    "deletedAt",
-    "revision",
-    "earlierGroupBy",
-)  # ours, sent back by clients
 _ALWAYS_NS = -(10**30)
 
 
@@ -191,9 +184,7 @@ def with_update(old: Meter, wish: Mapping[str, object], revision: int) -> Meter:
     they got. revision: as for `change`. Raises Rejected `bad-meter`, or `meter-conflict` if one of them differs.
     """
     kept = {member: value for member, value in old.body().items() if member not in _CHANGEABLE}
-    sent = {
-        member: value for member, value in wish.items() if member not in _PASSED_OVER and value is not None
-    }
+    sent = {member: value for member, value in wish.items() if member not in WRITTEN and value is not None}
     sent.setdefault("name", old.name)
     return change(old, define({**kept, **sent}, old.meter_id, old.namespace), revision)
 

@@ -12,23 +12,26 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from pipeline.core.catalog import feature
+from pipeline.core.definitions.body import check_written
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.kinds import FEATURE_METER
 from pipeline.core.metering.meter import (
     EARLIER,
     METER_ID,
+    REVISION,
     STORED,
+    WRITTEN,
     Meter,
     change,
     define,
     meter_of,
     with_update,
 )
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 KIND = "meter"
 MAX_LIST = 1000
-REVISION = "revision"  # what a reply's meter has beside the stored one: that of its definition
 
 
 def apply(context: CommandContext) -> Decided:
@@ -45,7 +48,7 @@ def update(context: CommandContext) -> Decided:
     """meter.update: name, description, groupBy and metadata, as a whole."""
     slug = context.body.get("slug")
     old = _stored(context, slug)
-    _check_written(context, old.slug)
+    check_written(KIND, context.body, WRITTEN, _shown(context, old.slug))
     meter = with_update(old, context.body, context.index.revision + 1)
     body = _body(context, old, meter, 0)
     changes = [DefinitionChange(KIND, meter.slug, body)] if meter != old else []
@@ -69,7 +72,7 @@ def _apply(context: CommandContext, only_new: bool) -> Decided:
     sent = _meters(context.body)
     for number, one in enumerate(sent):
         following = context.index.revision + len(changes) + 1
-        wanted = _define(one, following, context.namespace, name_it=len(sent) > 1)
+        wanted = _define(context, one, following, name_it=len(sent) > 1)
         if wanted.slug in slugs:
             raise Rejected("meter-conflict", f"The list holds the meter {wanted.slug} twice.")
         slugs.add(wanted.slug)
@@ -85,19 +88,14 @@ def _apply(context: CommandContext, only_new: bool) -> Decided:
     return Decided(changes, {"meters": now})
 
 
-def _check_written(context: CommandContext, slug: str) -> None:
-    """Members that only the server writes may be sent back as they are."""
-    stored: Body = {
-        **(context.index.body(context.namespace, KIND, slug) or {}),
-        REVISION: _revision(context, slug, 0),
-    }
-    for member in (*STORED, "deletedAt", REVISION):
-        value = context.body.get(member)
-        if value is not None and stored.get(member) != value:
-            raise Rejected(
-                "bad-meter",
-                f"meter {member} is written by the server: leave it out, or send it back as it is",
-            )
+def _shown(context: CommandContext, slug: object) -> Body | None:
+    """The meter in force with a slug, as answers show it."""
+    stored = context.index.get(context.namespace, KIND, slug) if isinstance(slug, str) else None
+    if stored is None or stored.body is None:
+        return None
+    made = timestamp.text_of(stored.at_ms)  # answers fill in what older meters lack
+    lacking: Body = {"id": str(stored.body[METER_ID]), "createdAt": made, "updatedAt": made}
+    return {**lacking, **stored.body, REVISION: stored.revision}
 
 
 def _revision(context: CommandContext, slug: object, changed: int) -> int:
@@ -137,12 +135,14 @@ def _users(context: CommandContext, slug: str) -> Iterable[tuple[str, set[str]]]
             yield str(body["key"]), feature.columns_used(body)
 
 
-def _define(body: Body, meter_id: int, namespace: str, name_it: bool) -> Meter:
+def _define(context: CommandContext, body: Body, meter_id: int, name_it: bool) -> Meter:
     """As `define`; in a list the refusal has to name the meter."""
+    slug = body.get("slug")
     try:
-        return define(body, meter_id, namespace)
+        check_written(KIND, body, WRITTEN, _shown(context, slug))
+        sent = {member: value for member, value in body.items() if member not in WRITTEN}
+        return define(sent, meter_id, context.namespace)
     except Rejected as refusal:
-        slug = body.get("slug")
         if not name_it:
             raise
         raise Rejected(refusal.reason, f"meter {str(slug)[:64]}: {refusal.detail}") from None

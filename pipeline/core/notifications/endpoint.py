@@ -31,7 +31,7 @@ SECRETS = ("signingSecret", "previousSecret")
 
 _MEMBERS = ("type", "name", "url", "customHeaders", "signingSecret", "disabled", "metadata")
 _REFUSAL = "urlRefusal"
-_OURS = (
+_WRITTEN = (
     "id",
     "createdAt",
     "updatedAt",
@@ -58,8 +58,7 @@ def shown(body: Body) -> Body:
 
 def create(context: CommandContext) -> Decided:
     """endpoint.create. The secret is needed: who sends the command makes one, if the user gave none."""
-    sent = BodyReader(ENDPOINT, context.asked(_REFUSAL), _MEMBERS, _OURS)
-    sent.check_written()
+    sent = BodyReader(ENDPOINT, context.asked(_REFUSAL), _MEMBERS, _WRITTEN)
     secret = _secret(sent)
     if secret is None:
         sent.refuse("endpoint signingSecret is required")
@@ -76,8 +75,8 @@ def create(context: CommandContext) -> Decided:
 
 def update(context: CommandContext) -> Decided:
     """endpoint.update {id, as for create}: replaces all of it but the secret, which stays unless another is given."""
-    sent, old = BodyReader(ENDPOINT, context.asked("id", _REFUSAL), _MEMBERS, _OURS), context.living(ENDPOINT)
-    sent.check_written(shown(old))
+    old = context.living(ENDPOINT)
+    sent = BodyReader(ENDPOINT, context.asked("id", _REFUSAL), _MEMBERS, _WRITTEN, shown(old))
     kept = {name: old[name] for name in ("createdAt", *SECRETS) if name in old}
     body = {"id": old["id"], **_read(context, sent), **kept, "updatedAt": old["updatedAt"]}
     if body["disabled"] and old["disabled"]:

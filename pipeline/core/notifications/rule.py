@@ -44,7 +44,7 @@ INVOICE_TYPES = (
     "invoice.created",
     "invoice.updated",
 )  # OpenMeter's; there is no invoice yet that could fire them
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
 def create(context: CommandContext) -> Decided:
@@ -57,7 +57,7 @@ def create(context: CommandContext) -> Decided:
 def update(context: CommandContext) -> Decided:
     """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
     old = context.living(RULE)
-    new = _read(context, ("id",))
+    new = _read(context, old)
     if new["type"] != old["type"]:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
     body = {"id": old["id"], **new, "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
@@ -91,15 +91,15 @@ def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bo
     return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
 
 
-def _read(context: CommandContext, named: tuple[str, ...] = ()) -> Body:
-    """The definition that was sent. named: members that say which rule is meant."""
+def _read(context: CommandContext, old: Body | None = None) -> Body:
+    """The definition that was sent. old: the rule that it replaces."""
     sent_body = context.body
     kind = sent_body.get("type")
     if kind in INVOICE_TYPES:
         raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = BodyReader(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
+    sent = BodyReader(RULE, sent_body, (*_ANY, *_OF_TYPE[kind]), _WRITTEN, old)
     found: Body = {
         "type": kind,
         "name": sent.required("name", 256),

@@ -25,7 +25,7 @@ from pipeline.records import Definition
 
 ACCOUNT = b"a"
 AccountName = tuple[str, str, str]  # namespace, customer, feature
-DefinitionBody = Mapping[str, object]
+StoredMembers = Mapping[str, object]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,12 +40,12 @@ class Account:
 
     name: AccountName
     key: bytes
-    entitlements: dict[str, DefinitionBody] = field(default_factory=dict)
+    entitlements: dict[str, StoredMembers] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    grants: dict[str, dict[str, DefinitionBody]] = field(default_factory=dict)  # by entitlement
+    grants: dict[str, dict[str, StoredMembers]] = field(default_factory=dict)  # by entitlement
     revision: int = 0
 
-    def current(self, now_s: int) -> DefinitionBody | None:
+    def current(self, now_s: int) -> StoredMembers | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
         begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
         return self.entitlements[max(begun)[2]] if begun else None
@@ -145,7 +145,7 @@ class Accounts:
         account.revision = max(account.revision, definition.revision)
         return {name}
 
-    def _take_feature(self, body: DefinitionBody) -> None:
+    def _take_feature(self, body: StoredMembers) -> None:
         slug = body.get("meterSlug")
         if not isinstance(slug, str):
             return
@@ -199,7 +199,7 @@ class Accounts:
         """The accounts of a customer."""
         return self._of_customer.get((namespace, customer), {}).values()
 
-    def use(self, entitlement: DefinitionBody) -> Use | None:
+    def use(self, entitlement: StoredMembers) -> Use | None:
         """The usage that an entitlement's feature stands for."""
         return self._uses.get(str(entitlement["featureId"]))
 
@@ -207,7 +207,7 @@ class Accounts:
         """The newest meter of the slug, deleted or not: what it counted stays counted."""
         return self._meters.get((namespace, slug))
 
-    def balance_key(self, account: Account, entitlement: DefinitionBody) -> bytes:
+    def balance_key(self, account: Account, entitlement: StoredMembers) -> bytes:
         """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
 
         A feature whose key another had before, and a meter whose slug another had, begin anew.
@@ -221,7 +221,7 @@ class Accounts:
         """Every subject that the customer held at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
 
-    def terms(self, account: Account, entitlement: DefinitionBody) -> Terms | None:
+    def terms(self, account: Account, entitlement: StoredMembers) -> Terms | None:
         """The terms of a metered entitlement of the account; None for others."""
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)

@@ -13,9 +13,10 @@ from typing import cast
 
 from pipeline.core.definitions.body import BodyReader, Minute, seconds_of
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER
+from pipeline.core.definitions.kinds import CUSTOMER, ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER, SUBJECT
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.quota import grant as grant_
+from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.grant import burn_order, grant_of
 from pipeline.core.quota.terms import COUNTED, Counted, Terms
 from pipeline.core.values import calendar, json_value, number
@@ -48,7 +49,7 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
         "issue", "preserveOverageAtReset", "gracePeriod", "grants",
     ),
 }  # fmt: skip
-_OURS = (
+_WRITTEN = (
     "id", "createdAt", "updatedAt", "deletedAt", "annotations", "subjectKey", "customerKey", "currentUsagePeriod",
     "lastReset", "subscriptionId",
 )  # fmt: skip
@@ -156,7 +157,8 @@ def _create(context: CommandContext, sent_body: Mapping[str, object], replaces: 
     kind = sent_body.get("type")
     if kind not in TYPES:
         raise Rejected(f"bad-{ENTITLEMENT}", f"entitlement type must be one of {', '.join(TYPES)}")
-    sent = BodyReader(ENTITLEMENT, sent_body, (*_ANY, *_OF_TYPE[str(kind)]), ours=_OURS)
+    members, stored = (*_ANY, *_OF_TYPE[str(kind)]), _shown(context, replaces)
+    sent = BodyReader(ENTITLEMENT, sent_body, members, _WRITTEN, stored)
     now_s = calendar.floor_minute(context.at_ms // 1000)
     id, feature = context.id(), _feature(context, sent)
     starts, active_to_s = sent.minute("activeFrom") or Minute(now_s, zones.UTC), sent.minute_s("activeTo")
@@ -186,6 +188,18 @@ def _create(context: CommandContext, sent_body: Mapping[str, object], replaces: 
     changes = _ended(context, sent, replaces, body)
     _check_free(context, body, replaces)
     return Decided([*changes, DefinitionChange(ENTITLEMENT, id, body), *grants], body)
+
+
+def _shown(context: CommandContext, replaces: Body | None) -> Mapping[str, object] | None:
+    """The entitlement that an override replaces, as answers show it."""
+    if replaces is None:
+        return None
+    customer = context.index.body(context.namespace, CUSTOMER, str(replaces["customerId"]))
+    subject = context.body.get("subject")
+    if subject is not None:
+        known = context.index.body(context.namespace, SUBJECT, str(subject))
+        subject = str(subject if known is None else known["key"])
+    return entitlement_json(replaces, context.at_ms // 1000, customer, subject)
 
 
 def _ended(
@@ -346,7 +360,7 @@ def _grants(context: CommandContext, sent: BodyReader, body: Body) -> list[Defin
     first_s = max(from_s, seconds_of(body, "activeFrom") or 0)
     schedule = entitlement_lookup.schedule_of({**body, "resets": []})
     for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        sent_grant = BodyReader(GRANT, one, grant_.MEMBERS, ours=grant_.OURS)
+        sent_grant = BodyReader(GRANT, one, grant_.MEMBERS, grant_.WRITTEN)
         made = grant_.define(context, sent_grant, body, context.id(place), first_s)
         if (seconds_of(made, "effectiveAt") or 0) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")

@@ -33,7 +33,7 @@ MEMBERS = (
     "amount", "priority", "effectiveAt", "expiration", "recurrence", "minRolloverAmount", "maxRolloverAmount",
     "metadata",
 )  # fmt: skip
-OURS = (
+WRITTEN = (
     "id",
     "createdAt",
     "updatedAt",
@@ -128,7 +128,7 @@ def _recurrence_of(body: Mapping[str, object]) -> Recurrence:
 
 def create(context: CommandContext) -> Decided:
     """grant.create: to a metered entitlement, by its id or by customer and feature key."""
-    sent = BodyReader(GRANT, context.body, (*MEMBERS, "entitlementId", "customerId", "subject"), ours=OURS)
+    sent = BodyReader(GRANT, context.body, (*MEMBERS, "entitlementId", "customerId", "subject"), WRITTEN)
     at_s = context.at_ms // 1000
     entitlement = _entitlement(context, sent, at_s)
     schedule = entitlement_lookup.schedule_of(entitlement)

@@ -226,10 +226,8 @@ def test_delete_ends_it_and_frees_the_feature() -> None:
 
 def test_what_names_a_subscription_is_refused_and_what_is_stored_with_one_can_end() -> None:
     made = log()
-    reason, detail = made.refused("entitlement.create", {**METERED, "subscriptionId": "s"})
-    assert (reason, detail) == (
-        "bad-entitlement", "entitlement subscriptionId is written by the server: leave it out",
-    )  # fmt: skip
+    _, detail = made.refused("entitlement.create", {**METERED, "subscriptionId": "s"})
+    assert "entitlement subscriptionId is written by the server" in detail
     old = made.do("entitlement.create", METERED)
     made.body("entitlement", old["id"])["subscriptionId"] = "s"  # as an earlier release took it
     made.do("entitlement.override", {"id": old["id"], "entitlement": METERED}, at_ms=AT_MS + MINUTE_MS)
