@@ -10,9 +10,11 @@ from typing import Any
 from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
+from pipeline.api.metering.answers import BackfillAnswer
 from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
@@ -22,7 +24,12 @@ router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_kn
 NS_PER_MS = 1_000_000
 
 
-@router.get("/{slug}/backfill", summary="Progress of a backfill", dependencies=[Depends(needs("query"))])
+@router.get(
+    "/{slug}/backfill",
+    summary="Progress of a backfill",
+    dependencies=[Depends(needs("query"))],
+    **described(answer=BackfillAnswer, reasons=["bad-query"]),
+)
 def get_backfill(request: Request, slug: str) -> dict[str, Any]:
     """What the meter has counted of the events that were stored before it was made, in all and by shard.
 
