@@ -2,7 +2,7 @@
 
 Owns: each call, its time limit, and the shape in which an answer comes back. Does not own: what an answer means
 (core.billing.stripe_outcome), how often calls are made (agents.stripe_sync). The client makes no retries of its own:
-each outcome becomes a record, so that whoever owns the customer next goes on from it.
+each outcome becomes a record, so that the next owner of the customer continues from it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One window of usage on its way to Stripe: what is wanted, what is confirmed, what is under way.
+"""One window of usage on its way to Stripe: what is wanted, what is confirmed, what is in progress.
 
 Owns: the states of a window and what each event does to them; identifiers. Does not own: exact usage and the carry
 (stripe_units), where rows lie (stripe_table), what an answer means (stripe_outcome). Time is an argument, in ms.
@@ -8,7 +8,7 @@ so that a replay repeats it and no identifier ever has two bodies. The next requ
 before is known:
 
     wanted 5, confirmed 0   --prepare-->  request 1 of 5 units
-    late usage: wanted 8                  request 1 is under way and is not changed
+    late usage: wanted 8                  request 1 is in progress and is not changed
     answer 200              --settle-->   confirmed 5
                             --prepare-->  request 2 of 3 units
 

@@ -50,7 +50,7 @@ class Faults:
         self._random = Random(seed)
 
     def next(self, method: str, path: str, now_s: int) -> FaultKind | None:
-        """The fault of this call; None: it goes on as it should."""
+        """The fault of this call; None: it succeeds or fails by itself."""
         for place, rule in enumerate(self._rules):
             if not path.startswith(rule.path) or rule.method not in ("", method):
                 continue

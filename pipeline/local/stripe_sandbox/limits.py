@@ -20,7 +20,7 @@ METER_EVENT_PATH = "/v1/billing/meter_events"
 
 @dataclass(slots=True)
 class SandboxLimits:
-    """The buckets of one account, and what is under way. refused: how many requests were over a limit."""
+    """The buckets of one account, and the meter events in progress. refused: how many requests were over a limit."""
 
     whole: BucketPolicy = GLOBAL
     endpoint: BucketPolicy = ENDPOINT
