@@ -202,8 +202,8 @@ def _bounds(place: str, old: Schema, new: Schema) -> Iterator[str]:
     for word in _MOST:
         if word in new and new[word] < old.get(word, float("inf")):
             yield f"{place}: {word} is {new[word]}"
-    for word in _LEAST:
-        if word in new and new[word] > old.get(word, _LEAST[word]):
+    for word, usual in _LEAST.items():
+        if word in new and new[word] > old.get(word, usual):
             yield f"{place}: {word} is {new[word]}"
     if "pattern" in new and new["pattern"] != old.get("pattern"):
         yield f"{place}: the pattern is {new['pattern']}"

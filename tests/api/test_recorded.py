@@ -25,7 +25,16 @@ from pipeline.local.redis import is_available
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import direct_key
-from tests.api.recording import customers, metering, notifications, operation, quota, recorder, refusals
+from tests.api.recording import (
+    customers,
+    metering,
+    notifications,
+    operation,
+    parameters,
+    quota,
+    recorder,
+    refusals,
+)
 from tests.api.recording.recorder import Exchange, Recorder
 from tests.api.recording.world import World
 from tests.api.scope_table import NEEDED, NOBODY, PORTAL
@@ -37,6 +46,7 @@ from tests.fixtures.redis_server import running
 BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
 SCOPES = {"admin": ["admin"], "ingest": ["ingest"], "query": ["query"], "keys": ["keys:write"]}
 OPERATIONS = sorted(f"{method} {path}" for method, path in NEEDED)
+UNDESCRIBED = "no description has this"
 DOCUMENT = json.loads((ROOT / "schemas/openapi.json").read_text("utf-8"))
 
 
@@ -55,12 +65,12 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def exchanges(
+def world(
     served: Settings,
     store: ClickHouse,
     redis_url: str,
     clock: time_machine.Traveller,
-) -> Iterator[dict[str, list[Exchange]]]:
+) -> Iterator[World]:
     """Everything that is recorded, asked anew."""
     settings = served.model_copy(
         update={"auth": "on", "portal_secret": SecretStr(PORTAL_SECRET), "redis": redis_url}
@@ -81,8 +91,14 @@ def exchanges(
         keys = _keys(settings)
         asking = Recorder(served_apps["usual"], keys, lambda: clock.shift(1))
         admin = api_key.parse(keys["admin"]).public
-        _ask_all(World(asking, settings, store, decider, served_apps, keys, admin, clock.shift, DOCUMENT))
-        yield asking.exchanges
+        world = World(asking, settings, store, decider, served_apps, keys, admin, clock.shift, DOCUMENT)
+        _ask_all(world)
+        yield world
+
+
+@pytest.fixture(scope="module")
+def exchanges(world: World) -> dict[str, list[Exchange]]:
+    return world.recorder.exchanges
 
 
 def _keys(settings: Settings) -> dict[str, str]:
@@ -171,3 +187,22 @@ def test_the_refusals_that_an_operation_has_are_recorded(operation: str) -> None
     if any(one["name"] == "Idempotency-Key" for one in described.get("parameters", [])):
         wanted.add(422)
     assert wanted <= statuses
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "description"), list(parameters.query_parameters()), ids=lambda part: part[:40]
+)
+def test_every_query_parameter_acts(world: World, operation: str, name: str, description: str) -> None:
+    if name in parameters.ELSEWHERE and not operation.startswith("GET"):
+        assert f"{name}=" in (ROOT / parameters.ELSEWHERE[name]).read_text("utf-8")
+    elif name == "wait_s":
+        assert world.answer("GET", "/api/v1/reconcile?wait_s=-1", None)[0] == 400
+    else:
+        without = parameters.WITHOUT_EFFECT.get(name, UNDESCRIBED) in description
+        assert parameters.acts(world, operation, name, description) != without
+
+
+@pytest.mark.parametrize("name", list(parameters.question_members()))
+def test_every_member_of_a_question_acts(world: World, name: str) -> None:
+    if name not in parameters.WITHOUT_EFFECT:
+        assert parameters.question_acts(world, name)

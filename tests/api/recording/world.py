@@ -73,6 +73,12 @@ class World:
         found: list[dict[str, Any]] = self._document["paths"][path][method.lower()].get("parameters", [])
         return found
 
+    def answer(
+        self, method: str, path: str, body: object, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Status and body of an answer that is not recorded."""
+        return self.recorder.answer(method, path, body, headers or {})
+
     def publish(self, topic: str, key: str, record: object, partition: int = -1) -> None:
         producer = Producer(cluster.producer_config(self.settings))
         producer.produce(topic, msgspec.json.encode(record), key, partition)
