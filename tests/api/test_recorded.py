@@ -6,6 +6,8 @@ The sentence of a refusal (`detail`) is for people and may be reworded: only its
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 import time_machine
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
 from pydantic import SecretStr
 
 from pipeline.api.app import create_app
@@ -25,8 +29,10 @@ from pipeline.local.redis import is_available
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import direct_key
+from tests.api.openapi import wrong_answer
 from tests.api.recording import (
     customers,
+    generated,
     metering,
     notifications,
     operation,
@@ -46,6 +52,7 @@ from tests.fixtures.redis_server import running
 BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
 SCOPES = {"admin": ["admin"], "ingest": ["ingest"], "query": ["query"], "keys": ["keys:write"]}
 OPERATIONS = sorted(f"{method} {path}" for method, path in NEEDED)
+SENTENCE = re.compile(r"\S[^\n]*", re.DOTALL).fullmatch  # of one line
 UNDESCRIBED = "no description has this"
 DOCUMENT = json.loads((ROOT / "schemas/openapi.json").read_text("utf-8"))
 
@@ -206,3 +213,25 @@ def test_every_query_parameter_acts(world: World, operation: str, name: str, des
 def test_every_member_of_a_question_acts(world: World, name: str) -> None:
     if name not in parameters.WITHOUT_EFFECT:
         assert parameters.question_acts(world, name)
+
+
+def test_generated_requests_are_answered_or_refused_as_the_document_says(
+    world: World, clock: time_machine.Traveller
+) -> None:
+    clock.shift(3600)  # no worker is live any more: no change waits for one
+
+    @hypothesis(max_examples=300 if os.environ.get("CI") else 100, suppress_health_check=list(HealthCheck))
+    @given(generated.requests())
+    def ask(sent: generated.Sent) -> None:
+        clock.shift(1)
+        method = sent.operation.split()[0]
+        response = world.recorder.send(method, sent.path, sent.content_type, sent.body)
+        assert response.status_code < 500, response.text
+        content_type = response.headers.get("content-type", "")
+        body = recorder.exact(response.text) if "json" in content_type else response.text or None
+        why = wrong_answer(sent.operation, response.status_code, content_type, body)
+        assert not why, (response.status_code, why, response.text[:500])
+        if response.status_code >= 400:
+            assert content_type == MEDIA_TYPE and SENTENCE(body["detail"]), body
+
+    ask()

@@ -26,7 +26,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "includeDisabled": ("true",),
     "includeArchived": ("true",),
     "excludeInactive": ("true",),
-    "from": ("2026-01-15T12:31:00Z", "2026-01-15T13:05:00Z"),
+    "from": ("2026-01-15T12:31:00Z", "2026-01-15T13:05:00Z", "2026-01-16"),
     "to": ("2026-01-15T12:31:00Z", "2026-01-15T13:05:00Z"),
     "ingestedAtFrom": ("2026-12-01",),
     "ingestedAtTo": ("2026-12-01",),
@@ -43,7 +43,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "state": ("SUCCESS",),
     "entitlementType": ("boolean",),
     **dict.fromkeys(
-        ("id", "subject", "source", "type", "customerId", "filterCustomerId", "search", "key", "name", "primaryEmail",
+        ("clientId", "id", "subject", "source", "type", "customerId", "filterCustomerId", "search", "key", "name",
+         "primaryEmail",
          "feature", "rule", "channel", "endpoint", "event", "actor", "kind", "customer", "customerKeys", "customerIds",
          "meterSlug"),
         (UNKNOWN,),
