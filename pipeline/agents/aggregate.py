@@ -23,6 +23,7 @@ from pipeline.core.metering.backfill import is_mark
 from pipeline.core.metering.refusal import MeterTotal, total_of
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress, sweep
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import PACK_BYTES, arrays
@@ -149,7 +150,7 @@ class Closing:
 
     def __init__(self, age_s: int) -> None:
         self._age_s = age_s
-        self._done: dict[int, int] = {}  # partition -> the closing up to which everything expired is removed
+        self._progress = SweepProgress(rest=1)  # until windows are closed anew
 
     def before_s(self, table: Overlay) -> int:
         """Windows that start earlier have left the state."""
@@ -160,16 +161,14 @@ class Closing:
         """Close whole hours that are too old at `now_s`, the broker's time, and remove some of what is closed."""
         closed_s = self.before_s(table)
         wanted_s = (now_s - self._age_s) // HOUR_S * HOUR_S
-        closes = wanted_s > closed_s
-        if closes:
+        if wanted_s > closed_s:
+            # The windows that this chunk wrote are swept with the next, when they are committed.
             table.put(CLOSED_BEFORE, _instant.pack(wanted_s))
-            closed_s = wanted_s
-        if self._done.get(partition) == closed_s:
             return
-        rows = table.scan(b"", EXPIRED_KEYS)
-        expired = [key for key, _ in rows if key_start_s(key) < closed_s]
-        for key in expired:
-            table.delete(key)
-        # Done only when a scan finds nothing: it does not see what this chunk wrote, and the chunk may not commit.
-        if not expired and not closes:
-            self._done[partition] = closed_s
+
+        def is_open(key: bytes) -> bool:
+            return key_start_s(key) >= closed_s
+
+        self._progress.advance(
+            partition, closed_s, lambda start: sweep(table, EXPIRED_KEYS, start=start, is_young=is_open)
+        )

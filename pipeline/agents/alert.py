@@ -36,6 +36,7 @@ from pipeline.core.quota.accounts import Account, AccountName, Accounts
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition
@@ -97,7 +98,7 @@ class Timers:
     """When accounts of one partition are due. What the state says, in memory, in order."""
 
     def __init__(self) -> None:
-        self.swept_hour = -1  # up to which everything that is over has gone
+        self.sweeping = SweepProgress(rest=1)  # hours
         self._due: dict[bytes, int] = {}
         self._heap: list[tuple[int, bytes]] = []
 
@@ -195,10 +196,11 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
 
 
 def _sweep(transaction: Transaction, timers: Timers) -> None:
-    """Once an hour, until nothing is found that has to go."""
+    """Once an hour from front to end, a slice a chunk."""
     now_s = transaction.chunk.records[-1].timestamp // 1000
-    if now_s // HOUR_S > timers.swept_hour and sweep(transaction.table, now_s):
-        timers.swept_hour = now_s // HOUR_S
+    timers.sweeping.advance(
+        transaction.chunk.partition, now_s // HOUR_S, lambda start: sweep(transaction.table, now_s, start)
+    )
 
 
 class _Work:

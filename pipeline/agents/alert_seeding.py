@@ -18,23 +18,20 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
 
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.engine.packing import arrays
+from pipeline.engine.retry import Retry
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
-from pipeline.settings import Settings
 from pipeline.stores.clickhouse.backfill import landed
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.windows import stored_windows
-from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 LOOK_S = 0.2
-RETRY_S = 1.0  # until a neighbour that is away is asked again
-FLUSH_S = 10.0
 AHEAD_S = 2 * 86_400  # events may lie in the future
 
 log = logging.getLogger("tallymark.seeding")
@@ -61,14 +58,15 @@ class Seeding:
 
     def __init__(
         self,
-        settings: Settings,
+        writer: KafkaWriter,
         store: ClickHouse,
         holders: Holders,
         partitions: int,
         done: Callable[[int, bytes], None],
     ) -> None:
         """partitions: of `usage` and of `customer-usage`. done: told the job's partition and `said`."""
-        self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 5, "log_level": 0})
+        self._writer = writer
+        self._retry = Retry(log, "load stored usage")
         self._store = store
         self._holders = holders
         self._partitions = partitions
@@ -91,28 +89,29 @@ class Seeding:
     def _run(self) -> None:
         try:
             while True:
-                self.look()
+                self._retry.blocking(self.look)
                 time.sleep(LOOK_S)
         except BaseException as error:
             self._failed(error)
 
     def look(self) -> None:
-        """Does what there is to do; what could not be done waits for the next look."""
+        """Does the jobs that were added. Raises Unavailable; then all of them wait for the next call."""
         with self._lock:
             jobs, self._new = list(self._new.values()), {}
         if not jobs:
             return
         try:
             self._do(jobs)
-        except Unavailable as error:
-            log.warning("usage from before is not to be had, it is tried again: %s", error)
+        except Unavailable:
             with self._lock:
                 self._new = {job.done_record: job for job in jobs} | self._new
-            time.sleep(RETRY_S)
+            raise
 
     def _do(self, jobs: list[Job]) -> None:
         mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()
-        self._say("usage", [(partition, mark, b"[]") for partition in range(self._partitions)])
+        self._writer.write(
+            WrittenRecord("usage", b"[]", mark, partition) for partition in range(self._partitions)
+        )
         while landed(self._store, mark) < self._partitions:
             time.sleep(LOOK_S)
         for job in jobs:
@@ -129,27 +128,11 @@ class Seeding:
         for page in pages:
             mine = [one for one in attribute(page, self._holders) if one.customer == job.customer]
             windows += len(mine)
-            self._say("customer-usage", [(target, None, packed) for packed in _packed(mine)])
+            self._writer.write(
+                WrittenRecord("customer-usage", packed, partition=target) for packed in _packed(mine)
+            )
         self._done(target, job.done_record)
         log.info("%d windows said of the customer %s", windows, job.customer)
-
-    def _say(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
-        """Raises Unavailable."""
-        failed: list[object] = []
-        try:
-            for partition, key, value in records:
-                self._producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    on_delivery=lambda error, _: failed.append(error) if error else None,
-                )
-            left = self._producer.flush(FLUSH_S)
-        except (BufferError, KafkaException) as error:
-            raise Unavailable(f"Kafka did not take records for {topic}: {error}") from error
-        if left or failed:
-            raise Unavailable(f"Kafka did not take records for {topic}: {failed or 'no answer'}")
 
 
 def _packed(windows: list[CustomerWindow]) -> Iterable[bytes]:

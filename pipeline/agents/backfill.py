@@ -28,6 +28,7 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.packing import arrays
+from pipeline.engine.retry import Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
@@ -43,7 +44,6 @@ CHANGELOG = Changelog("backfill-changelog")
 PAGES = 2  # a chunk; other backfills of the partition wait for the next one
 LOOK_AGAIN_S = 0.05  # for marks
 HOLD_S = 0.5  # how long a chunk that only waits is kept before it is said again
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
 
 log = logging.getLogger("tallymark.backfill")
 _work = reader_of(Backfill)
@@ -69,16 +69,13 @@ async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: C
     If no step can go on yet it looks again for a while: to say a step again costs a transaction.
     """
     works = [None if record.value is None else read(chunk, record, _work) for record in chunk.records]
+    retry = Retry(log, "read from ClickHouse", lambda: stage.revoking)
     deadline_s = time.monotonic() + HOLD_S
-    pause_s = RETRY_FIRST_S
     while not stage.revoking:
         try:
-            found = await asyncio.to_thread(look, works, store, *meters())
-        except Unavailable as error:
-            log.warning("ClickHouse is away, next try in %.1f s: %s", pause_s, error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MOST_S)
-            continue
+            found = await retry.in_thread(lambda: look(works, store, *meters()))
+        except Unavailable:  # the partition is being revoked
+            break
         waiting = [one for one in zip(works, found, strict=True) if not _is_over(one[0])]
         if not waiting or any(_goes_on(*one) for one in waiting) or time.monotonic() > deadline_s:
             return found

@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaException, Producer
-
-from pipeline.settings import Settings
-from pipeline.stores.kafka import client as kafka
+from pipeline.errors import Unavailable
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 KEY = b"clock"
 TICK_S = 0.2
@@ -80,9 +78,9 @@ class Clock:
     """A thread that writes the agenda's records. encode: (now_ms, items) -> a record's value."""
 
     def __init__(
-        self, settings: Settings, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
+        self, writer: KafkaWriter, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
     ) -> None:
-        self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 0, "log_level": 0})
+        self._writer = writer
         self._topic = topic
         self._agenda = agenda
         self._encode = encode
@@ -95,14 +93,16 @@ class Clock:
     def _run(self) -> None:
         while True:
             time.sleep(TICK_S)
-            now_ms = time.time_ns() // 1_000_000
-            taken = self._agenda.take(now_ms)
-            try:
-                for partition, items in taken.items():
-                    self._producer.produce(self._topic, self._encode(now_ms, items), KEY, partition)
-                left = self._producer.flush(ASK_AGAIN_S)
-            except (BufferError, KafkaException) as error:
-                log.warning("the clock is not heard: %s", error)
-                left = 1
-            if left:
-                self._agenda.put_back(taken)
+            self.tick(time.time_ns() // 1_000_000)
+
+    def tick(self, now_ms: int) -> None:
+        """Writes the records that are due; what Kafka does not take is due again."""
+        taken = self._agenda.take(now_ms)
+        try:
+            self._writer.write(
+                WrittenRecord(self._topic, self._encode(now_ms, items), KEY, partition)
+                for partition, items in taken.items()
+            )
+        except Unavailable as error:
+            log.warning("cannot write clock records, retrying in %.1f s: %s", TICK_S, error)
+            self._agenda.put_back(taken)

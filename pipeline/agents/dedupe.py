@@ -16,6 +16,7 @@ import msgspec
 from pipeline.core.metering.dedupe import dedupe as decide
 from pipeline.core.metering.dedupe import expired, pack_entries, unpack_entries
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress, sweep
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import arrays, slices
@@ -53,18 +54,18 @@ def create(stage: Stage, partitions: int, lifetime_ms: int, lag_ms: int) -> None
 
     lag_ms: how long an event may wait in the input topics before ingest reads it: their retention.
     """
-    sweep = Sweep(lifetime_ms + lag_ms)
+    sweeping = Sweep(lifetime_ms + lag_ms)
 
     async def dedupe(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
-                fill(transaction, partitions, lifetime_ms, sweep)
+                fill(transaction, partitions, lifetime_ms, sweeping)
                 transaction.commit()
 
     stage.agent("events-accepted")(dedupe)
 
 
-def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Sweep) -> None:
+def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweeping: Sweep) -> None:
     """Decide each packed record of the chunk once."""
     chunk, table = transaction.chunk, transaction.table
     unique: defaultdict[int, list[bytes]] = defaultdict(list)
@@ -91,7 +92,7 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
             transaction.send("events-unique", packed, partition=target)
     for packed in arrays(repeats):
         transaction.send("duplicates", packed, partition=chunk.partition)
-    sweep.advance(table, chunk.partition, now_ms)
+    sweeping.advance(table, chunk.partition, now_ms)
 
 
 class Sweep:
@@ -103,19 +104,15 @@ class Sweep:
 
     def __init__(self, age_ms: int) -> None:
         self._age_ms = age_ms
-        self._next_key: dict[int, bytes] = {}  # partition -> where the sweep under way goes on
-        self._pause_until_ms: dict[int, int] = {}
+        self._progress = SweepProgress(SWEEP_EVERY_MS)
 
     def advance(self, table: Overlay, partition: int, now_ms: int) -> None:
         """Look at the next slice; `now_ms` is the broker's time."""
-        if now_ms < self._pause_until_ms.get(partition, 0):
-            return
-        rows = table.scan(self._next_key.get(partition, b""), SWEPT_ENTRIES)
-        for key, entry in rows:
-            if key not in table.changes and expired(entry, now_ms, self._age_ms):
-                table.delete(key)
-        if len(rows) < SWEPT_ENTRIES:
-            self._next_key[partition] = b""
-            self._pause_until_ms[partition] = now_ms + SWEEP_EVERY_MS
-        else:
-            self._next_key[partition] = rows[-1][0] + b"\x00"
+        changes, age_ms = table.changes, self._age_ms
+
+        def is_expired(key: bytes, entry: bytes) -> bool:
+            return key not in changes and expired(entry, now_ms, age_ms)
+
+        self._progress.advance(
+            partition, now_ms, lambda start: sweep(table, SWEPT_ENTRIES, is_expired, start=start)
+        )

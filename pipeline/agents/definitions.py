@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from pipeline.core.customers.attribution import Watched
 from pipeline.core.metering.extract import MeterIndex
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.records import Definition
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
@@ -63,7 +63,7 @@ class MetersFollower(DefinitionsFollower):
         before = (dict(self._meters), self._watched.meters)
         self._watched.update(changes)
         for key, definition in changes.items():
-            meter = meter_of(definition)
+            meter = Meter.of(definition)
             if meter is not None:
                 self._meters[key] = meter
             else:

@@ -21,6 +21,7 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.restore import Reader
+from pipeline.engine.retry import Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.unreadable import read
 from pipeline.errors import Rejected, Unavailable
@@ -31,7 +32,7 @@ NAME = "live"
 INPUT = "balances"
 
 LOOK_S = 1.0  # how often Redis is asked whether it was emptied
-RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+RETRY_FIRST_S = 0.1
 
 REBUILDS = Counter("tallymark_live_rebuilds_total", "partitions of the copy in Redis built from the topic")
 BALANCE_SECONDS = Histogram(
@@ -44,6 +45,7 @@ _balance = reader_of(Balance)
 
 def create(stage: Stage, store: BalanceWriter) -> None:
     """The agent, and the watch over Redis."""
+    retry = Retry(log, "write balances to Redis", lambda: stage.revoking, RETRY_FIRST_S)
 
     async def live(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -51,30 +53,17 @@ def create(stage: Stage, store: BalanceWriter) -> None:
                 continue
             found = [read(chunk, record, _balance) for record in chunk.records if record.value]
             balances = [balance for balance in found if balance is not None]
-            if await _write(stage, store, balances):
-                transaction.read(len(balances))
-                transaction.commit()
-                _observe(balances)
-            else:
+            try:
+                await retry.in_thread(store.write, balances)
+            except Unavailable:  # the partition is being revoked
                 transaction.abandon()
+                continue
+            transaction.read(len(balances))
+            transaction.commit()
+            _observe(balances)
 
     stage.agent(INPUT)(live)
     stage.app.timer(LOOK_S, name="whole")(RebuildWatch(stage, store).look)
-
-
-async def _write(stage: Stage, store: BalanceWriter, balances: list[Balance]) -> bool:
-    """Whether they are written; it is tried until they are, or until the partition is taken away."""
-    pause_s = RETRY_FIRST_S
-    while True:
-        try:
-            await asyncio.to_thread(store.write, balances)
-            return True
-        except Unavailable as error:
-            log.warning("next try in %.1f s: %s", pause_s, error)
-        if stage.revoking:
-            return False
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, RETRY_MOST_S)
 
 
 def _observe(balances: list[Balance]) -> None:

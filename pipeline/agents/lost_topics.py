@@ -9,10 +9,10 @@ A run that is cut short leaves a topic whose id is not known, which every stage 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import Message
 
 from pipeline.agents.decided_again import COMMANDS, decided_again
 from pipeline.engine.ledger import IDS_KEY, key_of
@@ -25,6 +25,7 @@ from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import META, Identity
 from pipeline.stores.kafka.topic_sentences import way_back
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 WRITE_S = 60.0
 
@@ -182,16 +183,5 @@ def _until_there(settings: Settings, name: str, identity: Identity) -> Identity:
 
 
 def _write(settings: Settings, records: Iterable[LostRecord]) -> None:
-    failed: list[object] = []
-    report: Callable[[object, object], None] = lambda error, _: failed.append(error) if error else None  # noqa: E731
-    producer = Producer(kafka.producer_config(settings) | {"log_level": 0})
-    try:
-        for topic, partition, key, value in records:
-            producer.produce(topic, value, key, partition, on_delivery=report)
-        left = producer.flush(WRITE_S)
-    except (BufferError, KafkaException) as error:
-        raise Unavailable(f"Kafka did not take the records of a lost topic: {error}") from error
-    if left or failed:
-        raise Unavailable(
-            f"Kafka did not take the records of a lost topic: {failed[0] if failed else 'no answer'}"
-        )
+    with KafkaWriter(settings, "records of lost topics", WRITE_S) as writer:
+        writer.write(WrittenRecord(topic, value, key, partition) for topic, partition, key, value in records)

@@ -17,6 +17,7 @@ from pipeline.agents.sink_rows import INPUTS, RowBatch
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import define
 from pipeline.engine.metrics import SECONDS
+from pipeline.engine.retry import FIRST_S, Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
@@ -31,7 +32,6 @@ POINTS = define("sink.before-insert", "sink.half-inserted", "sink.after-insert")
 
 LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
 FULL_ROWS = 20_000  # as many do not wait
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
 
 FATES = Counter("tallymark_fates_total", "events written with their fate", ["fate"])
 ROWS = Counter("tallymark_rows_total", "rows written to ClickHouse", ["table"])
@@ -87,9 +87,10 @@ def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
 class Rounds:
     """Chunks of all partitions, at most one of each, written together; committed only when they are written."""
 
-    def __init__(self, stage: Stage, store: ClickHouse) -> None:
+    def __init__(self, stage: Stage, store: ClickHouse, retry_first_s: float = FIRST_S) -> None:
         self._stage = stage
         self._store = store
+        self._retry = Retry(log, "write to ClickHouse", lambda: stage.revoking, retry_first_s)
         self._rows = RowBatch()
         self._waiting: dict[Position, Transaction] = {}  # for the next round
         self._writing: dict[Position, Transaction] = {}  # in the round under way
@@ -160,35 +161,32 @@ class Rounds:
         self._round_over.clear()
 
     async def _write(self, rows: RowBatch) -> bool:
-        """Whether everything is stored; it is tried until it is, or until the partitions are taken away."""
-        pause_s = RETRY_FIRST_S
-        while True:
-            began_s = time.perf_counter()
-            try:
-                written = await asyncio.to_thread(self._write_once, rows)
-            except Unavailable as error:
-                self._failed(error, pause_s)
-                if self._stage.revoking:
-                    return False
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
-                continue
-            INSERT_SECONDS.observe(time.perf_counter() - began_s)
-            observe(rows, written, _now_ms())
-            return True
+        """Whether everything is stored. It is retried until the partitions are revoked."""
+        try:
+            written = await self._retry.in_thread(self._write_once, rows)
+        except Unavailable:
+            return False
+        observe(rows, written, _now_ms())
+        return True
 
-    def _failed(self, error: Unavailable, pause_s: float) -> None:
+    def _write_once(self, rows: RowBatch) -> dict[str, int]:
+        began_s = time.perf_counter()
+        try:
+            if not self._ready:
+                self._store.ensure_schema()
+                self._ready = True
+            written = rows.write(self._store, _now_ms)
+        except Unavailable as error:
+            self._failed(error)
+            raise
+        INSERT_SECONDS.observe(time.perf_counter() - began_s)
+        return written
+
+    def _failed(self, error: Unavailable) -> None:
         INSERT_FAILURES.inc()
         if isinstance(error, NotStored):
             UNSTORED.inc()
-        self._ready = False  # a table may have been dropped: it is made again before the next try
-        log.warning("cannot write to ClickHouse, retrying in %.1f s: %s", pause_s, error)
-
-    def _write_once(self, rows: RowBatch) -> dict[str, int]:
-        if not self._ready:
-            self._store.ensure_schema()
-            self._ready = True
-        return rows.write(self._store, _now_ms)
+        self._ready = False  # a table may have been dropped: it is created again before the next attempt
 
 
 def _now_ms() -> int:

@@ -11,18 +11,17 @@ The HTTP requests are made outside of any transaction, by `agents.webhook_dispat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
 import faust
 import msgspec
 
-from pipeline.agents.webhook_attempts import AttemptWriter
 from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
-from pipeline.core.notifications.delivery_table import apply, forget, partition_of
+from pipeline.core.notifications.delivery_table import DELIVERY, apply, forget, partition_of
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
@@ -30,12 +29,14 @@ from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from pipeline.stores.webhook_http import Sender
 from pipeline.stores.webhook_policy import policy_of
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
 CHANGELOG = Changelog("webhook-changelog")
+ATTEMPT_WRITTEN_S = 300.0  # an attempt whose outcome is not written is made again, so Kafka is waited for
 FORGOTTEN_AT_ONCE = 500  # looked at a chunk
 FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked at again
 
@@ -50,13 +51,12 @@ def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoin
     """partitions: of `webhook-work`."""
     schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
     forgetting = Forgetting(settings.webhook_kept_s * 1_000)
-    sending = WebhookDispatcher(
-        stage,
-        endpoints,
-        lambda: _sender(settings),
-        AttemptWriter(settings, WORK).record,
-        settings.webhook_at_once,
-    )
+    writer = KafkaWriter(settings, "webhook attempts", ATTEMPT_WRITTEN_S)
+
+    async def record(partition: int, work: WebhookWork) -> None:
+        await writer.append(WrittenRecord(WORK, _encode(work), work.endpoint.encode(), partition))
+
+    sending = WebhookDispatcher(stage, endpoints, lambda: _sender(settings), record, settings.webhook_at_once)
     stage.after_assignment = sending.restart
     stage.before_revocation = sending.stop
 
@@ -121,29 +121,18 @@ def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forge
     return changed
 
 
-@dataclass
-class _Place:
-    start: bytes = b""
-    pause_until_ms: int = 0
-
-
 class Forgetting:
     """Removes what is too old, a few a chunk, from the oldest on; after the last again in an hour."""
 
     def __init__(self, kept_ms: int) -> None:
         self._kept_ms = kept_ms
-        self._places: dict[int, _Place] = {}
+        self._progress = SweepProgress(min(FORGET_EVERY_MS, kept_ms))
 
     def advance(self, transaction: Transaction, now_ms: int) -> None:
         """now_ms: the broker's time."""
-        partition = transaction.chunk.partition
-        place = self._places.setdefault(partition, _Place())
-        if now_ms < place.pause_until_ms:
-            return
-        removed, place.start = forget(
-            transaction.table, place.start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE
+        partition, table = transaction.chunk.partition, transaction.table
+        removed = self._progress.advance(
+            partition, now_ms, lambda start: forget(table, start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE)
         )
-        for id in removed:
-            transaction.send(DELIVERIES, None, key=id.encode(), partition=partition)
-        if not place.start:
-            place.pause_until_ms = now_ms + min(FORGET_EVERY_MS, self._kept_ms)
+        for key in removed:
+            transaction.send(DELIVERIES, None, key=key[len(DELIVERY) :], partition=partition)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from pipeline.agents.webhook_endpoints import Endpoint, Endpoints
+from pipeline.agents.webhook_endpoints import Endpoints, WebhookEndpoint
 from pipeline.core.notifications import delivery_table, standard_webhooks
 from pipeline.engine.crash_points import define, reach
 from pipeline.engine.partition import Partition
@@ -249,7 +249,9 @@ class WebhookDispatcher:
         work = WebhookWork("attempt", delivery.namespace, delivery.endpoint, id, _now_ms(), attempt=attempt)
         await asyncio.shield(asyncio.ensure_future(self._record(waiting.partition, work)))
 
-    async def _post(self, endpoint: Endpoint, delivery: Delivery, payload: bytes, at_ms: int) -> Answer:
+    async def _post(
+        self, endpoint: WebhookEndpoint, delivery: Delivery, payload: bytes, at_ms: int
+    ) -> Answer:
         if endpoint.problem:
             return Answer(0, 0, endpoint.problem)
         keys = endpoint.keys(at_ms // 1_000)

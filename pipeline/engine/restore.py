@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.engine.retry import within
 from pipeline.errors import Unavailable
 
 BATCH_RECORDS = 5_000
 BATCH_BYTES = 2 << 20  # about; dedupe's records hold a chunk each, so that a number alone would bound nothing
 FIRST_BATCH_RECORDS = 10
 SILENCE_S = 60  # longer than the transaction timeout of a dead producer that others left open
-
-AGAIN_S = 0.1
 
 _PASSING = {
     KafkaError.NOT_COORDINATOR,
@@ -138,18 +137,17 @@ def _patiently(ask: Callable[[], T], what: str, silence_s: float) -> T:
 
     librdkafka hands on what such a broker answers: that it does not coordinate the group (yet), for one.
     """
-    deadline = time.monotonic() + silence_s
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if time.monotonic() > deadline or not _passes(error.args[0]):
-                raise Unavailable(f"Kafka does not give {what}: {error.args[0].str()}") from error
-        time.sleep(AGAIN_S)
+    try:
+        return within(silence_s, ask, _passes)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not give {what}: {error.args[0].str()}") from error
 
 
-def _passes(error: KafkaError) -> bool:
-    return error.retriable() or error.code() in _PASSING
+def _passes(error: BaseException) -> bool:
+    if not isinstance(error, KafkaException):
+        return False
+    cause: KafkaError = error.args[0]
+    return cause.retriable() or cause.code() in _PASSING
 
 
 def _next_batch(batch: list[Message]) -> int:

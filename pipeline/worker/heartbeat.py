@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError
 
+from pipeline.errors import Unavailable
 from pipeline.records import Worker
-from pipeline.settings import Settings
-from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "workers"
 BEAT_S = 1.0
@@ -33,12 +33,12 @@ class Heartbeat:
     `report` fills in what changes: partitions, events_in and control_revision.
     """
 
-    def __init__(self, settings: Settings, worker: Worker, report: Callable[[Worker], Worker]) -> None:
+    def __init__(self, writer: KafkaWriter, worker: Worker, report: Callable[[Worker], Worker]) -> None:
         self._worker = worker
         self._report = report
-        self._producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
+        self._writer = writer
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = self._failing = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -52,25 +52,26 @@ class Heartbeat:
         self._closing = True
         self._wake.set()
         self._thread.join(FAREWELL_S)
-        with contextlib.suppress(BufferError, KafkaException):  # it leaves in any case
-            self._producer.produce(TOPIC, None, self._worker.id.encode(), 0)
-            self._producer.flush(FAREWELL_S)
+        self._publish(None)
+        self._writer.close(FAREWELL_S)
 
     def _run(self) -> None:
         while not self._closing:
             worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
-            self._beat(msgspec.json.encode(worker))
+            self._publish(msgspec.json.encode(worker))
             self._wake.wait(BEAT_S)
             self._wake.clear()
 
-    def _beat(self, encoded: bytes) -> None:
-        try:
-            self._producer.produce(TOPIC, encoded, self._worker.id.encode(), 0)
-            self._producer.poll(0)
-        except BufferError:
-            pass  # while the broker is away older beats wait: another one would say nothing more
-        except KafkaException as error:
-            log.warning("no heartbeat was published: %s", error)  # the worker works without one
+    def _publish(self, value: bytes | None) -> None:
+        # While the broker is away older heartbeats wait in the queue: another one would add nothing.
+        with contextlib.suppress(Unavailable):
+            self._writer.send(WrittenRecord(TOPIC, value, self._worker.id.encode(), 0), self._note)
+
+    def _note(self, error: KafkaError | None, _: object) -> None:
+        """One line in the log for a row of failures: the worker works without heartbeats."""
+        if error is not None and not self._failing:
+            log.warning("cannot publish a heartbeat: %s", error.str())
+        self._failing = error is not None
 
 
 def describe(stage: str, worker_id: str, metrics_url: str) -> Worker:

@@ -36,6 +36,7 @@ from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
+from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
 from pipeline.worker.wiring import StageWiring, wire
@@ -87,7 +88,8 @@ def main(stage: str, settings: Settings) -> None:
         settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring)
     )
     (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
-    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
+    beats = KafkaWriter(settings, "heartbeats")
+    heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
     made.on_owned = heartbeat.now
     if wiring.follows is not None:
         wiring.follows.start(heartbeat.now, made.fail)

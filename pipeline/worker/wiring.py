@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.topic import Topic
+from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
@@ -142,13 +143,13 @@ def _attribute(settings: Settings, declared: Declared) -> StageWiring:
 def _alert(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import alert
     from pipeline.agents.alert_seeding import Seeding
-    from pipeline.agents.clock import Agenda, Clock
+    from pipeline.agents.clock import ASK_AGAIN_S, Agenda, Clock
     from pipeline.stores.clickhouse.connect import connect
 
     agenda, partitions = Agenda(), declared[alert.INPUT].partitions
     known = alert.Known(agenda, partitions)
     seeding = Seeding(
-        settings,
+        KafkaWriter(settings, "windows"),
         connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()),
         known.holders,
         partitions,
@@ -157,7 +158,9 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
 
     def create(made: Stage) -> None:
         alert.create(made, known, seeding)
-        Clock(settings, alert.INPUT, agenda, alert.clock_value).start()
+        Clock(
+            KafkaWriter(settings, "clock records", ASK_AGAIN_S), alert.INPUT, agenda, alert.clock_value
+        ).start()
         seeding.start(made.fail)
 
     return StageWiring(

@@ -117,6 +117,8 @@ def test_what_is_old_goes_from_the_table_and_from_the_topic() -> None:
 
 
 def definition(body: dict[str, object] | None, id: str = "e1") -> dict[str, Definition | None]:
+    if body is not None:
+        body = {"id": id, "type": "WEBHOOK", "name": id, "url": "", "disabled": False, **body}
     return {f"acme/endpoint/{id}": Definition(1, "endpoint", "acme", id, "me", 1, body)}
 
 

@@ -21,7 +21,8 @@ from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit, with_id
 from pipeline.api.notifications.answers import ChannelAnswer, ChannelPage, NewChannelAnswer, ReplayAnswer
 from pipeline.api.notifications.bodies import ChannelBody, ReplayBody, SecretRotationBody
-from pipeline.core.notifications import endpoint as core_endpoint
+from pipeline.core.notifications.endpoint import Endpoint
+from pipeline.core.notifications.endpoint import place as place_of
 from pipeline.core.notifications.safe_address import target
 from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
 from pipeline.core.values.sealed import NONCE_BYTES, Seal
@@ -50,9 +51,9 @@ def list_channels(
 ) -> ChannelJson:
     """One page, oldest first, without secrets."""
     rows = [
-        core_endpoint.shown(body)
-        for body in definitions(request).endpoints(namespace_of(request))
-        if (includeDeleted or "deletedAt" not in body) and (includeDisabled or not body["disabled"])
+        endpoint.shown
+        for endpoint in definitions(request).all(Endpoint, namespace_of(request))
+        if (includeDeleted or not endpoint.is_deleted) and (includeDisabled or not endpoint.disabled)
     ]
     return paginated(ordered(rows, orderBy, ORDER_BY, page), page)
 
@@ -75,10 +76,10 @@ def create_channel(request: Request, response: Response, channel: ChannelRequest
 @router.get("/{channelId}", summary="One channel", **described(answer=ChannelAnswer))
 def get_channel(request: Request, channelId: str) -> ChannelJson:
     """Without its secret, also when it was deleted."""
-    found = definitions(request).body(namespace_of(request), "endpoint", channelId)
-    if found is None:
+    endpoint = definitions(request).find(Endpoint, namespace_of(request), channelId)
+    if endpoint is None:
         raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
-    return core_endpoint.shown(found)
+    return endpoint.shown
 
 
 @router.put(
@@ -172,7 +173,7 @@ def _sealed(request: Request, secret: object, id: str | None) -> object:
         signing_key(secret)
     except Rejected as refusal:
         raise Rejected("bad-endpoint", f"endpoint signingSecret is not valid: {refusal.detail}") from refusal
-    place, seal = core_endpoint.place(namespace_of(request)), _seal(request)
+    place, seal = place_of(namespace_of(request)), _seal(request)
     stored = _stored(request, id)
     if stored is not None and _opens_to(seal, stored, place, secret):
         return stored
@@ -180,8 +181,8 @@ def _sealed(request: Request, secret: object, id: str | None) -> object:
 
 
 def _stored(request: Request, id: str | None) -> str | None:
-    found = None if id is None else definitions(request).body(namespace_of(request), "endpoint", id)
-    return str(found["signingSecret"]) if found and found.get("signingSecret") else None
+    endpoint = None if id is None else definitions(request).find(Endpoint, namespace_of(request), id)
+    return None if endpoint is None else endpoint.signing_secret or None
 
 
 def _opens_to(seal: Seal, stored: str, place: str, secret: str) -> bool:

@@ -6,7 +6,6 @@ tells (threshold), the events that it made (events).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +23,7 @@ from pipeline.api.notifications.answers import RuleAnswer, RuleEventAnswer, Rule
 from pipeline.api.notifications.bodies import RuleBody
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
+from pipeline.core.notifications.rule import EntitlementRule, Rule
 from pipeline.errors import Rejected
 from pipeline.records import Alert
 
@@ -48,12 +48,12 @@ def list_rules(
     """One page, oldest first. `feature` (id or key) and `channel` select the rules that name one of them."""
     features, channels = split(feature), split(channel)
     rows = [
-        rule_json(body)
-        for body in definitions(request).rules(namespace_of(request))
-        if (includeDeleted or "deletedAt" not in body)
-        and (includeDisabled or not body["disabled"])
-        and (not features or features & _features(body))
-        and (not channels or channels & set(map(str, body["channels"])))  # type: ignore[call-overload]
+        rule_json(rule)
+        for rule in definitions(request).all(Rule, namespace_of(request))
+        if (includeDeleted or not rule.is_deleted)
+        and (includeDisabled or not rule.disabled)
+        and (not features or features & _features(rule))
+        and (not channels or channels & set(rule.channels))
     ]
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
@@ -74,7 +74,7 @@ def create_rule(request: Request, rule: RuleRequest) -> Response:
     `passed`: lower thresholds of the rule that were crossed at the same time, as `kind:value`; they send no event
     of their own; `event`: source and id of the event that crossed it; `period`: the usage period.
     """
-    return answer(rule_json(body_of(submit(request, "rule.create", rule))), 201)
+    return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 
 
 @router.get("/{ruleId}", summary="One rule", dependencies=READ, **described(answer=RuleAnswer))
@@ -91,7 +91,8 @@ def get_rule(request: Request, ruleId: str) -> Response:
 )
 def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
     """Replaces every member except the type, which cannot change."""
-    return answer(rule_json(body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))))
+    replaced = body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))
+    return answer(rule_json(Rule.read(replaced)))
 
 
 @router.delete(
@@ -123,12 +124,13 @@ def try_rule(request: Request, ruleId: str) -> Response:
     return answer(event_json(alert, definitions(request), []), 201)
 
 
-def _features(rule: Mapping[str, Any]) -> set[str]:
-    return {str(one[name]) for one in rule.get("features") or () for name in ("id", "key")}
+def _features(rule: Rule) -> set[str]:
+    features = rule.features if isinstance(rule, EntitlementRule) else None
+    return {name for one in features or () for name in (one.id, one.key)}
 
 
-def _find(request: Request, id: str) -> dict[str, Any]:
-    found = definitions(request).body(namespace_of(request), "rule", id)
-    if found is None:
+def _find(request: Request, id: str) -> Rule:
+    rule = definitions(request).find(Rule, namespace_of(request), id)
+    if rule is None:
         raise Rejected("not-found", f"There is no rule with the id {id[:64]}.")
-    return found
+    return rule

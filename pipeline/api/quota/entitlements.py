@@ -21,8 +21,9 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody
 from pipeline.api.quota.lookup import CustomerRef, HolderOf
+from pipeline.core.customers.customer import Customer
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.entitlement_lookup import in_force
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -232,16 +233,16 @@ def list_all_v2(
 @router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 def get_by_id(request: Request, entitlementId: str) -> Response:
     """By its id, also when it has ended or was deleted."""
-    body = lookup.by_id(request, entitlementId)
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body)))
+    entitlement = lookup.by_id(request, entitlementId)
+    return answer(entitlement_json(entitlement, lookup.now_s(), _customer(request, entitlement)))
 
 
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
-        for body in found
-        if deleted or "deletedAt" not in body
+        entitlement_json(one, lookup.now_s(), holder.customer, holder.subject)
+        for one in found
+        if deleted or not one.is_deleted
     ]
 
 
@@ -253,24 +254,24 @@ def _all(
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     if wanted.get("subject"):
         holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
-        mine = {str(body["id"]) for body in holders if body is not None}
+        mine = {customer.id for customer in holders if customer is not None}
     else:
         mine = None
     rows = []
-    for body in log.entitlements(namespace):
-        customer = log.customer(namespace, str(body["customerId"])) or {}
-        facts = {
-            "feature": {body["featureId"], body["featureKey"]},
-            "customer": {body["customerId"], customer.get("key")},
-            "type": {body["type"]},
+    for entitlement in log.all(Entitlement, namespace):
+        customer = log.customer(namespace, entitlement.customer_id)
+        facts: dict[str, set[object]] = {
+            "feature": {entitlement.feature_id, entitlement.feature_key},
+            "customer": {entitlement.customer_id, customer.key if customer is not None else None},
+            "type": {entitlement.type},
         }
         if (
-            "deletedAt" not in body
-            and (mine is None or body["customerId"] in mine)
+            not entitlement.is_deleted
+            and (mine is None or entitlement.customer_id in mine)
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
-            and (not active or in_force(body, now_s))
+            and (not active or entitlement.in_force(now_s))
         ):
-            rows.append(entitlement_json(body, now_s, customer))
+            rows.append(entitlement_json(entitlement, now_s, customer))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
@@ -289,10 +290,10 @@ def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
 
 
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
-    body = body_of(submit_and_wait_for_workers(request, kind, wish))
+    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, wish)))
     subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body), subject), 201)
+    return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
 
 
-def _customer(request: Request, body: lookup.StoredDefinition) -> lookup.StoredDefinition | None:
-    return definitions(request).customer(namespace_of(request), str(body["customerId"]))
+def _customer(request: Request, entitlement: Entitlement) -> Customer | None:
+    return definitions(request).customer(namespace_of(request), entitlement.customer_id)

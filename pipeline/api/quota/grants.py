@@ -21,7 +21,9 @@ from pipeline.api.quota.answers import GrantAnswer, GrantPage
 from pipeline.api.quota.bodies import GrantBody
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, with_rollover
 from pipeline.api.quota.lookup import CustomerRef, HolderOf
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import grant_json
+from pipeline.core.quota.grant import GrantDefinition
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -104,7 +106,7 @@ def create(
     """
     granted = with_rollover(grant) if holder.member == "customerId" else grant
     wish = addressed("grant", granted, entitlementId=entitlementIdOrFeatureKey, **holder.members)
-    made = body_of(submit_and_wait_for_workers(request, "grant.create", wish))
+    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
     return answer(grant_json(made, lookup.now_s()), 201)
 
 
@@ -127,7 +129,7 @@ def list_all(
     """A list by `offset` and `limit`; with `page` or `pageSize`, a page. Features are named by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(subject) else None)
     return answer(either(request, rows, page, offset, limit))
 
@@ -149,7 +151,7 @@ def list_all_v2(
     """One page. Features and customers are named by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(customer) else None)
     return answer(paginated(rows, page))
 
@@ -175,22 +177,22 @@ def void(
 
 def _of(request: Request, holder: CustomerRef, wanted: str) -> list[GrantJson]:
     entitlement = lookup.entitlement(request, holder, wanted)
-    found = definitions(request).grants_of(namespace_of(request), str(entitlement["id"]))
-    return [grant_json(body, lookup.now_s()) for body in found]
+    found = definitions(request).grants_of(namespace_of(request), entitlement.id)
+    return [grant_json(grant, lookup.now_s()) for grant in found]
 
 
 def _all(
     request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
 ) -> list[GrantJson]:
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
-    entitlements = {str(body["id"]): body for body in log.entitlements(namespace)}
+    entitlements = {one.id: one for one in log.all(Entitlement, namespace)}
     rows = []
-    for body in log.grants(namespace):
-        entitlement = entitlements.get(str(body["entitlementId"]))
+    for grant in log.all(GrantDefinition, namespace):
+        entitlement = entitlements.get(grant.entitlement_id)
         if entitlement is None:
             continue
-        if features and not features & {str(entitlement["featureId"]), str(entitlement["featureKey"])}:
+        if features and not features & {entitlement.feature_id, entitlement.feature_key}:
             continue
-        if customers is None or entitlement["customerId"] in customers:
-            rows.append(grant_json(body, now_s))
+        if customers is None or entitlement.customer_id in customers:
+            rows.append(grant_json(grant, now_s))
     return ordered(rows, order_by, ORDER_BY, page)

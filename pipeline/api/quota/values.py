@@ -23,11 +23,11 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import HistoryAnswer, ValueAnswer
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.live_values import value
-from pipeline.api.quota.lookup import CustomerRef, HolderOf, StoredDefinition
+from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.api.quota.recount import AHEAD_S, recount
 from pipeline.core.quota import history
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement, StaticEntitlement
 from pipeline.core.quota.entitlement_json import history_json, snapshot_json
-from pipeline.core.quota.entitlement_lookup import in_force, schedule_of, span
 from pipeline.core.quota.history import MAX_WINDOWS, HistorySize
 from pipeline.core.quota.late_usage import correction_of
 from pipeline.core.values import calendar
@@ -108,20 +108,21 @@ def get_history(
 async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | None) -> Response:
     entitlement = lookup.entitlement(request, holder, wanted)
     if at is None:
-        asked = [(holder.id, [str(entitlement["featureKey"])])]
+        asked = [(holder.id, [entitlement.feature_key])]
         ((balance,),) = await (await services_of(request).balances()).read(namespace_of(request), asked)
-        if balance is not None and balance.entitlement == entitlement["id"]:
+        if balance is not None and balance.entitlement == entitlement.id:
             return answer(value(balance))
     # Another time, an entitlement that is not in force, or one that is so new that no balance is there yet.
     at_s = lookup.now_s() if at is None else _seconds("time", at)
     return answer(await anyio.to_thread.run_sync(partial(_value_at, request, entitlement, at_s)))
 
 
-def _value_at(request: Request, entitlement: StoredDefinition, at_s: int) -> dict[str, Any]:
-    if entitlement["type"] != "metered":
-        has_access = in_force(entitlement, at_s)
-        config = {"config": entitlement["config"]} if "config" in entitlement and has_access else {}
-        return {"hasAccess": has_access, **config}
+def _value_at(request: Request, entitlement: Entitlement, at_s: int) -> dict[str, Any]:
+    if not isinstance(entitlement, MeteredEntitlement):
+        has_access = entitlement.in_force(at_s)
+        if isinstance(entitlement, StaticEntitlement) and has_access:
+            return {"hasAccess": True, "config": entitlement.config}
+        return {"hasAccess": has_access}
     counted = recount(services_of(request), namespace_of(request), entitlement)
     return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
 
@@ -138,7 +139,7 @@ def _history(
     entitlement = lookup.entitlement(request, holder, wanted)
     if size not in SIZES:
         raise Rejected("bad-query", f"windowSize must be one of {', '.join(SIZES)}")
-    if entitlement["type"] != "metered":
+    if not isinstance(entitlement, MeteredEntitlement):
         raise Rejected("bad-entitlement", "only metered entitlements have a history")
     _check_zone(zone)
     to_s = lookup.now_s() + 1 if to is None else _seconds("to", to, zone, up=True)
@@ -146,14 +147,14 @@ def _history(
     if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     terms, usage = recount(services_of(request), namespace_of(request), entitlement)
-    late = [correction_of(one) for one in services_of(request).late().of(str(entitlement["id"]))]
+    late = [correction_of(one) for one in services_of(request).late().of(entitlement.id)]
     found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), ZoneInfo(zone), late)
     return answer(history_json(found))
 
 
-def _last_reset_s(entitlement: StoredDefinition, to_s: int) -> int:
+def _last_reset_s(entitlement: MeteredEntitlement, to_s: int) -> int:
     """The last reset by now and before `to_s`, or when measuring began."""
-    schedule, (_, end_s) = schedule_of(entitlement), span(entitlement)
+    schedule, (_, end_s) = entitlement.schedule, entitlement.span
     at_s = max(min(lookup.now_s(), to_s - 1, end_s - calendar.MINUTE_S), schedule.start_s)
     return calendar.usage_period(schedule, at_s)[0]
 

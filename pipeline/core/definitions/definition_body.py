@@ -7,7 +7,7 @@ A kind declares its members in the order in which they are written. A member tha
 a member without a default is always written. Nothing that is stored is lost: members that this version does not know,
 in the order in which they lie, survive every change.
 
-    class Feature(DefinitionBody, kw_only=True):
+    class Feature(DefinitionBody, frozen=True, kw_only=True):
         kind = FEATURE
         id: str
         key: str
@@ -16,6 +16,7 @@ in the order in which they lie, survive every change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -24,6 +25,7 @@ import msgspec
 from pipeline.errors import Broken
 from pipeline.records import Definition
 
+BodyClass = type["DefinitionBody"]
 _encode = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -32,6 +34,7 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     """What the body of one kind of definition holds. Two are equal if the members that this version knows are."""
 
     kind: ClassVar[str]
+    outside: ClassVar[tuple[str, ...]] = ()  # fields that the definition around the body has, not the body
 
     @classmethod
     def of(cls, definition: Definition | None) -> Self | None:
@@ -50,17 +53,38 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
             return None
         decoded = definition.__dict__.get("decoded")
         if decoded is None:
-            decoded = definition.__dict__["decoded"] = cls._decoded(definition, definition.body)
+            decoded = definition.__dict__["decoded"] = cls.read(
+                definition.body, definition.name, {field: getattr(definition, field) for field in cls.outside}
+            )
         if not isinstance(decoded, cls):
             raise Broken(f"The {cls.kind} {definition.name} was decoded as {type(decoded).__name__}.")
         return decoded
 
     @classmethod
-    def _decoded(cls, definition: Definition, members: dict[str, object]) -> Self:
+    def shape(cls, members: Mapping[str, object]) -> BodyClass:
+        """The class that a stored body is read as: this one, or one below it that has the members of its type."""
+        return cls
+
+    @classmethod
+    def read(
+        cls, members: dict[str, object], name: str = "", around: Mapping[str, object] | None = None
+    ) -> Self:
+        """Decode a body.
+
+        Args:
+            members: its JSON, which must not be changed afterwards.
+            name: of the definition, for the error.
+            around: values of the fields in `outside`.
+
+        Raises:
+            Broken: it is not one of this kind.
+        """
         try:
-            body = msgspec.convert(members, cls)
+            body = msgspec.convert({**members, **around} if around else members, cls.shape(members))
         except msgspec.ValidationError as error:
-            raise Broken(f"The stored {cls.kind} {definition.name} cannot be read: {error}.") from error
+            raise Broken(f"The stored {cls.kind} {name} cannot be read: {error}.") from error
+        if not isinstance(body, cls):
+            raise Broken(f"The stored {cls.kind} {name} is read as {type(body).__name__}.")
         body.__dict__["members"] = members
         return body
 
@@ -110,8 +134,11 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
 
 def _members(body: DefinitionBody) -> dict[str, object]:
-    """The members as they are read back from JSON."""
-    return _read(_encode(body))
+    """The members of a body as they are read back from JSON."""
+    members = _read(_encode(body))
+    for field in body.outside:
+        members.pop(field, None)
+    return members
 
 
 def _names(body: DefinitionBody) -> dict[str, str]:

@@ -57,6 +57,15 @@ def offset_of(timestamp: str) -> str:
     return UTC if timestamp[-1] in "zZ" or offset[1:] == "00:00" else offset
 
 
+def named_or_offset(name: str | None, timestamp: str) -> str:
+    """The zone in which a calendar steps: the named one, else the offset of its first instant.
+
+    >>> named_or_offset(None, "2026-03-01T00:00:00+01:00"), named_or_offset("Asia/Tokyo", "2026-03-01T00:00:00Z")
+    ('+01:00', 'Asia/Tokyo')
+    """
+    return offset_of(timestamp) if name is None else name
+
+
 @lru_cache(maxsize=4096)
 def rules_of(zone: str) -> tzinfo:
     """The rules of a zone that was checked when it was stored."""

@@ -6,17 +6,17 @@ transactions and consuming (engine).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
+from pipeline.engine.retry import within
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 
-_SILENT = ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
+_SILENT = ("_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
 ConfigValue = str | int | float | bool
 
 
@@ -68,20 +68,12 @@ def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
         return client.list_topics(timeout=timeout_s)
     except KafkaException as error:
         client.poll(0)  # hands over what was noted meanwhile, such as a refused login
-        raise unavailable(settings, KafkaException(_most_telling(noted, error.args[0]))) from error
+        raise unavailable(settings, KafkaException(most_telling(noted, error.args[0]))) from error
 
 
 def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
     """Returns when a broker answers. Raises Unavailable after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            cluster(settings, timeout_s=1.0)
-            return
-        except Unavailable:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.1)
+    within(timeout_s, lambda: cluster(settings, timeout_s=1.0), lambda error: isinstance(error, Unavailable))
 
 
 def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
@@ -109,7 +101,7 @@ def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
     return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
 
 
-def _most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:
+def most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:
     """Of what a client met on its way: a refused login, else what became of the last connection, else the end."""
     refused = [one for one in noted if one.name() in ("_AUTHENTICATION", "_SSL")]
     connections = [one for one in noted if one.name() in ("_RESOLVE", "_TRANSPORT")]

@@ -23,7 +23,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import members
 from pipeline.stores.kafka.definitions import Replies, WorkersView
 from pipeline.stores.kafka.membership import Membership
-from pipeline.stores.kafka.writer import RecordWriter
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
@@ -37,7 +37,7 @@ class Commands:
         self._settings = settings
         self._replies = replies
         self._workers = workers
-        self._records = RecordWriter(settings, "command")
+        self._records = KafkaWriter(settings, "commands")
         self._admin: AdminClient | None = None
         self._membership = Membership(self._members)
 
@@ -72,7 +72,7 @@ class Commands:
         )
         self._replies.wait_loaded()
         self._replies.expect(attempt)
-        self._records.write([("commands", msgspec.json.encode(command), None, 0)])
+        self._records.write([WrittenRecord("commands", msgspec.json.encode(command), partition=0)])
         reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from pipeline.engine.retry import within
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
@@ -89,14 +90,14 @@ def _steadily(
     client: AdminClient, settings: Settings, places: Mapping[str, list[InputPartition]]
 ) -> dict[str, dict[InputPartition, int]]:
     """Asks again when a partition is just changing its leader."""
-    deadline = time.monotonic() + _STEADY_S
-    while True:
-        try:
-            return _unread(client, settings, places)
-        except KafkaException as error:
-            if time.monotonic() > deadline or not error.args[0].retriable():
-                raise kafka.unavailable(settings, error) from error
-            time.sleep(_AGAIN_S)
+    try:
+        return within(_STEADY_S, lambda: _unread(client, settings, places), _is_retriable, _AGAIN_S)
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+
+
+def _is_retriable(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and bool(error.args[0].retriable())
 
 
 def _unread(

@@ -1,15 +1,8 @@
 """What the compacted topics say now: definitions, counts, heartbeats, replies.
 
-Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who
-writes them.
-
-`Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
-key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
-`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`; `entitlements(ns)`,
-`entitlements_of(ns, customer id)`, `entitlement(ns, id or feature key, at_s, customer id)`; `grants(ns)`,
-`grants_of(ns, entitlement id)`; `rules(ns)`, `endpoints(ns)`; `attributions(ns, customer id)`. They give bodies
-(dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` core.meter.Meter, `meter` a pair of
-definition and Meter; `features_of(ns, meter slug)`. `wait_revision(revision, timeout_s)` reads one's own writes.
+Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who writes
+them. `Definitions` gives the typed body of a definition, whose `members` are its JSON, or None where there is none;
+`wait_revision` lets a process read its own changes.
 """
 
 from __future__ import annotations
@@ -17,31 +10,28 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from pipeline.core.access.api_key import ApiKey, key_of
-from pipeline.core.definitions.index import OWN, Body, DefinitionIndex
+from pipeline.core.access.api_key import ApiKey
+from pipeline.core.access.portal_token import PortalToken
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.customer import Customer
+from pipeline.core.customers.subject import Subject
+from pipeline.core.definitions.index import OWN, B, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
-    CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    ENDPOINT,
-    ENTITLEMENT,
-    FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
-    GRANT,
     GRANT_ENTITLEMENT,
-    KEY,
     METER,
     METER_ULID,
-    PORTAL_TOKEN,
-    RULE,
-    SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
@@ -105,111 +95,108 @@ class Definitions(CompactedView[Definition]):
         return [
             (definition, meter)
             for definition in found
-            if definition is not None and (meter := meter_of(definition)) is not None
+            if definition is not None and (meter := Meter.of(definition)) is not None
         ]
 
     def meter(self, namespace: str, id_or_slug: str) -> tuple[Definition, Meter] | None:
         """The meter in force with this slug or ULID, and its definition."""
-        definition = self._definition(namespace, METER, METER_ULID, id_or_slug)
-        meter = meter_of(definition)
-        return None if definition is None or meter is None else (definition, meter)
+        with self._changed:
+            self._check()
+            for slug in (id_or_slug, self._catalog.one(namespace, METER_ULID, id_or_slug)):
+                definition = None if slug is None else self._catalog.get(namespace, METER, slug)
+                meter = Meter.of(definition)
+                if definition is not None and meter is not None:
+                    return definition, meter
+        return None
 
-    def customers(self, namespace: str, deleted: bool = False) -> list[Body]:
+    def customers(self, namespace: str, deleted: bool = False) -> list[Customer]:
         """By time of creation, as ULIDs sort; with deleted ones or without."""
-        return [body for body in self._bodies(namespace, CUSTOMER) if deleted or "deletedAt" not in body]
+        found = self._all(Customer, namespace)
+        return [customer for customer in found if deleted or not customer.is_deleted]
 
-    def customer(self, namespace: str, id_or_key: str) -> Body | None:
+    def customer(self, namespace: str, id_or_key: str) -> Customer | None:
         """By its id, deleted or not, else by its key."""
-        return self._body(namespace, CUSTOMER, CUSTOMER_KEY, id_or_key)
+        return self._find_by(Customer, namespace, CUSTOMER_KEY, id_or_key)
 
-    def customer_of(self, namespace: str, subject: str) -> Body | None:
+    def customer_of(self, namespace: str, subject: str) -> Customer | None:
         """The customer whose usage the subject's is: one of its subjectKeys, or its own key."""
         with self._changed:
             self._check()
             id = self._catalog.one(namespace, CUSTOMER_SUBJECT, subject)
-            return None if id is None else self._catalog.body(namespace, CUSTOMER, id)
+            return None if id is None else self._catalog.find(Customer, namespace, id)
 
-    def subjects(self, namespace: str) -> list[Body]:
+    def subjects(self, namespace: str) -> list[Subject]:
         """By time of creation."""
-        return self._bodies(namespace, SUBJECT)
+        return self._all(Subject, namespace)
 
-    def subject(self, namespace: str, id_or_key: str) -> Body | None:
-        return self._body(namespace, SUBJECT, SUBJECT_KEY, id_or_key)
+    def subject(self, namespace: str, id_or_key: str) -> Subject | None:
+        """By its id, else by its key."""
+        return self._find_by(Subject, namespace, SUBJECT_KEY, id_or_key)
 
-    def features(self, namespace: str, archived: bool = False) -> list[Body]:
+    def features(self, namespace: str, archived: bool = False) -> list[Feature]:
         """By time of creation; with archived ones or without."""
-        return [body for body in self._bodies(namespace, FEATURE) if archived or "archivedAt" not in body]
+        found = self._all(Feature, namespace)
+        return [feature for feature in found if archived or feature.archived_at is None]
 
-    def feature(self, namespace: str, id_or_key: str) -> Body | None:
+    def feature(self, namespace: str, id_or_key: str) -> Feature | None:
         """By its id, archived or not, else the one in force with the key."""
-        return self._body(namespace, FEATURE, FEATURE_KEY, id_or_key)
+        return self._find_by(Feature, namespace, FEATURE_KEY, id_or_key)
 
-    def features_of(self, namespace: str, meter: str) -> list[Body]:
-        """The features in force that stand for usage of the meter with this slug."""
+    def features_of(self, namespace: str, meter: str) -> list[Feature]:
+        """The features in force whose usage is that of the meter with this slug, or a part of it."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, FEATURE_METER, meter)
-            found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
-        return [body for body in found if body is not None]
+            return self._catalog.having(Feature, namespace, FEATURE_METER, meter)
 
     def keys(self, namespace: str) -> list[ApiKey]:
         """All of a namespace, revoked and expired ones too, by public id."""
-        with self._changed:
-            self._check()
-            found = [self._catalog.get(namespace, KEY, id) for id in self._catalog.names(namespace, KEY)]
-        return sorted((key for one in found if (key := key_of(one)) is not None), key=lambda key: key.public)
+        return self._all(ApiKey, namespace)
 
     def key(self, public: str) -> ApiKey | None:
         """The key with this public id, of whatever namespace; ask it whether it `holds`."""
         with self._changed:
             self._check()
-            return key_of(self._catalog.key_definition(public))
+            return ApiKey.of(self._catalog.key_definition(public))
 
-    def portal_tokens(self, namespace: str) -> list[Body]:
+    def portal_tokens(self, namespace: str) -> list[PortalToken]:
         """By time of creation; ended and invalidated ones too, until they are forgotten."""
-        return self._bodies(namespace, PORTAL_TOKEN)
+        return self._all(PortalToken, namespace)
 
-    def portal_token(self, namespace: str, id: str) -> Body | None:
-        """The token with this jti; None says that it is not to be taken."""
+    def portal_token(self, namespace: str, id: str) -> PortalToken | None:
+        """The token with this jti; None: no request may use it."""
         with self._changed:
             self._check()
-            return self._catalog.body(namespace, PORTAL_TOKEN, id)
+            return self._catalog.find(PortalToken, namespace, id)
 
-    def entitlements(self, namespace: str) -> list[Body]:
-        """By time of creation, ended and deleted ones too."""
-        return self._bodies(namespace, ENTITLEMENT)
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The body of any definition by its name; None if there is none or it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.find(kind, namespace, name)
 
-    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """Those of a kind by name, so by time of creation where names are ULIDs; deleted ones too."""
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
         """Those of a customer (id), ended and deleted ones too, oldest first."""
         with self._changed:
             self._check()
             return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
-    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Entitlement:
         """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
             return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
-    def grants(self, namespace: str) -> list[Body]:
-        """By time of creation, voided ones too."""
-        return self._bodies(namespace, GRANT)
-
-    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
+    def grants_of(self, namespace: str, entitlement: str) -> list[GrantDefinition]:
         """Those of an entitlement (id), by time of creation, voided ones too."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
-            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
-        return [body for body in found if body is not None]
-
-    def rules(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too."""
-        return self._bodies(namespace, RULE)
-
-    def endpoints(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too; with their secrets, sealed or not."""
-        return self._bodies(namespace, ENDPOINT)
+            return self._catalog.having(GrantDefinition, namespace, GRANT_ENTITLEMENT, entitlement)
 
     def attributions(self, namespace: str, customer: str) -> list[Definition]:
         """The histories of all subjects that the customer (id) held at some time."""
@@ -231,18 +218,15 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return self._catalog.body(namespace, kind, name)
 
-    def _definition(self, namespace: str, kind: str, by: str, wanted: str) -> Definition | None:
+    def _find_by(self, kind: type[B], namespace: str, by: str, wanted: str) -> B | None:
         with self._changed:
             self._check()
-            for name in (wanted, self._catalog.one(namespace, by, wanted)):
-                found = None if name is None else self._catalog.get(namespace, kind, name)
-                if found is not None and found.body is not None:
-                    return found
-        return None
+            return self._catalog.find_by(kind, namespace, by, wanted)
 
-    def _body(self, namespace: str, kind: str, by: str, wanted: str) -> Body | None:
-        found = self._definition(namespace, kind, by, wanted)
-        return None if found is None else found.body
+    def _all(self, kind: type[B], namespace: str) -> list[B]:
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
 
     def _bodies(self, namespace: str, kind: str) -> list[Body]:
         with self._changed:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline.engine.ledger import IDS_KEY
@@ -26,6 +25,7 @@ from pipeline.errors import Unavailable
 from pipeline.records import TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
 META = "-meta"  # how the names of topics end in which a stage keeps its counts
@@ -174,22 +174,8 @@ def give_up(
 
 def write(settings: Settings, ids: Iterable[TopicId]) -> None:
     """Returns when the brokers hold these records. Raises Unavailable."""
-    failed: list[object] = []
-    producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
-    try:
-        for one in ids:
-            producer.produce(
-                TOPIC,
-                _encode(one),
-                one.topic.encode(),
-                0,
-                on_delivery=lambda error, _: failed.append(error) if error else None,
-            )
-        left = producer.flush(WRITE_S)
-    except (BufferError, KafkaException) as error:
-        raise Unavailable(f"Kafka did not take records for {TOPIC}: {error}") from error
-    if left or failed:
-        raise Unavailable(f"Kafka did not take records for {TOPIC}: {failed[0] if failed else 'no answer'}")
+    with KafkaWriter(settings, "topic ids", WRITE_S) as writer:
+        writer.write(WrittenRecord(TOPIC, _encode(one), one.topic.encode(), 0) for one in ids)
 
 
 class TopicWatch:

@@ -11,12 +11,13 @@ from pipeline.api.http.addressed import addressed
 from pipeline.api.notifications.bodies import RuleBody
 from pipeline.api.quota import bodies
 from pipeline.core.definitions.kinds import GRANT_ENTITLEMENT
-from pipeline.core.notifications import rule
-from pipeline.core.quota import entitlement, grant
-from pipeline.core.quota.entitlement import terms_of
-from pipeline.core.quota.grant import grant_of
+from pipeline.core.notifications import rule_commands
+from pipeline.core.quota import entitlement_commands, grant_commands
+from pipeline.core.quota.entitlement import MeteredEntitlement
+from pipeline.core.quota.grant import GrantDefinition, grant_of
+from pipeline.core.quota.terms import terms_of
 from pipeline.errors import Rejected
-from tests.core.quota.test_entitlement import METERED, log
+from tests.core.quota.test_entitlement_commands import METERED, log
 from tests.fixtures.control_log import AT_MS, Log
 
 Body = dict[str, Any]
@@ -27,19 +28,17 @@ def members(body: type[msgspec.Struct]) -> set[str]:
 
 
 def test_the_members_are_those_that_the_rules_take() -> None:
-    of_types = {name for names in entitlement._OF_TYPE.values() for name in names}
-    assert members(bodies.EntitlementBody) == of_types | set(entitlement._ANY)
-    assert members(bodies.GrantBody) == set(grant.MEMBERS)
-    of_rules = {name for names in rule._OF_TYPE.values() for name in names}
-    assert members(RuleBody) == of_rules | set(rule._ANY)
+    of_types = {name for names in entitlement_commands._OF_TYPE.values() for name in names}
+    assert members(bodies.EntitlementBody) == of_types | set(entitlement_commands._ANY)
+    assert members(bodies.GrantBody) == set(grant_commands.MEMBERS)
+    of_rules = {name for names in rule_commands._OF_TYPE.values() for name in names}
+    assert members(RuleBody) == of_rules | set(rule_commands._ANY)
 
 
 def outcome(made: Log, body: Body) -> object:
     """What an entitlement is to a balance."""
-    grants = [
-        made.body("grant", name) for name in made.catalog.many("default", GRANT_ENTITLEMENT, body["id"])
-    ]
-    terms = terms_of(body, grants, "SUM", 1)
+    grants = made.catalog.having(GrantDefinition, "default", GRANT_ENTITLEMENT, body["id"])
+    terms = terms_of(MeteredEntitlement.read(body), grants, "SUM", 1)
     order = [msgspec.structs.replace(one, id="") for one in terms.order]
     return msgspec.structs.replace(terms, entitlement="", order=tuple(order))
 
@@ -97,7 +96,8 @@ def test_each_member_of_a_grant_changes_how_it_burns(more: Body) -> None:
     made = log()
     made.do("entitlement.create", METERED)
     plain, other = (
-        grant_of(made.do("grant.create", body, at_ms=AT_MS)) for body in (GRANT, {**GRANT, **more})
+        grant_of(GrantDefinition.read(made.do("grant.create", body, at_ms=AT_MS)))
+        for body in (GRANT, {**GRANT, **more})
     )
     assert msgspec.structs.replace(plain, id="") != msgspec.structs.replace(other, id="")
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.body import BodyReader
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.errors import Rejected
 from tests.core.inputs import CUSTOMER, ENDPOINT, FEATURE, KEY, METER, SUBJECT
@@ -32,8 +34,8 @@ def log() -> tuple[Log, Body]:
     read["feature"] = made.do("feature.create", FEATURE)
     read["endpoint"] = made.do("endpoint.create", ENDPOINT)
     read["rule"] = made.do("rule.create", rule(read["endpoint"]["id"]))
-    entitlement = made.do("entitlement.create", ENTITLEMENT)
-    read["entitlement"] = entitlement_json(entitlement, AT_MS // 1000, read["customer"])
+    entitlement = Entitlement.read(made.do("entitlement.create", ENTITLEMENT))
+    read["entitlement"] = entitlement_json(entitlement, AT_MS // 1000, Customer.read(read["customer"]))
     return made, read
 
 
