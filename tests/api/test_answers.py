@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.api.http.problem import one_line
 from tests.api.openapi import DOCUMENT, OPERATIONS, resolved, wrong, wrong_answer
 from tests.api.recording import recorder
 
@@ -64,3 +65,7 @@ def test_every_object_of_an_answer_is_closed() -> None:
 def test_another_answer_is_not_valid(body: Any, why: str) -> None:
     assert why in wrong_answer("GET /api/v1/customers/{customerIdOrKey}", 200, "application/json", body)
     assert wrong_answer("GET /api/v1/customers/{customerIdOrKey}", 201, "application/json", body)
+
+
+def test_the_sentence_of_a_refusal_is_one_line() -> None:
+    assert one_line("There is no customer \n\x85\u2028é.") == "There is no customer \\n\\x85\\u2028é."

@@ -86,7 +86,7 @@ def world(
     apps = {
         "usual": settings,
         "without_redis": without,
-        "limited": without.model_copy(update={"rate_limit_events_s": 1, "rate_limit_requests_s": 1}),
+        "limited": without.model_copy(update={"rate_limit_events_s": 1, "rate_limit_requests_s": 0}),
         "without_kafka": without.model_copy(update={"kafka": "127.0.0.1:1"}),
     }
     with ExitStack() as stack:

@@ -6,7 +6,7 @@ Owns: the strategies. Does not own: what an answer has to be (tests/api/test_rec
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -20,6 +20,17 @@ Strategy = st.SearchStrategy[Any]
 KNOWN = ("acme", "acme-prod", "acme-test", "tokens", "calls", "users", "gpt_4_tokens", "seats", "sso", "model", "src",
          "id1",
          "prompt", "2026-01-15", "2026-01-15T13:30:00Z", "P1M", "MONTH", "Europe/Berlin", "10", "nothing")  # fmt: skip
+IN_PATH = {
+    "customerIdOrKey": ("acme",),
+    "subjectIdOrKey": ("acme-prod",),
+    "entitlementIdOrFeatureKey": ("gpt_4_tokens", "seats", "sso"),
+    "featureKey": ("gpt_4_tokens", "seats"),
+    "featureId": ("gpt_4_tokens", "sso"),
+    **dict.fromkeys(("idOrSlug", "meterIdOrSlug", "meterSlug", "slug"), ("tokens", "calls", "users")),
+    "key": ("model", "kind"),
+    "source": ("src",),
+    "id": ("id1", "id2", "broken"),
+}
 WRONG: tuple[Any, ...] = (None, True, -1, 1.5, "", "zz", [], {}, [None], {"zz": 1}, "\x00", "a" * 3000)
 WAITING = ("wait_s",)  # a request that waits for workers that there are not
 
@@ -41,7 +52,8 @@ def requests(draw: st.DrawFn) -> Sent:
     path, query = operation.split()[1], []
     for one in described.get("parameters", []):
         if one["in"] == "path":
-            path = path.replace("{" + one["name"] + "}", quote(draw(words()), safe=""))
+            known = IN_PATH.get(one["name"], KNOWN)
+            path = path.replace("{" + one["name"] + "}", quote(draw(words(known)), safe=""))
         elif one["in"] == "query" and (one["name"] in WAITING or draw(st.integers(0, 3)) == 0):
             value = "0" if one["name"] in WAITING else draw(parameter(one["name"], one["schema"]))
             query.append((one["name"], value))
@@ -55,9 +67,10 @@ def requests(draw: st.DrawFn) -> Sent:
     return Sent(operation, path + ("?" + urlencode(query) if query else ""), content_type, body)
 
 
-def words() -> Strategy:
+def words(known: Sequence[str] = KNOWN) -> Strategy:
     """A text of which much exists."""
-    return st.sampled_from(KNOWN) | st.text(min_size=1, max_size=8).filter(_encodes)
+    named = st.sampled_from(known)
+    return st.one_of(named, named, named, st.text(min_size=1, max_size=8).filter(_encodes))
 
 
 def parameter(name: str, schema: Mapping[str, Any]) -> Strategy:
@@ -132,5 +145,5 @@ def bent(draw: st.DrawFn, value: Any) -> Any:
 
 
 def _encodes(text: str) -> bool:
-    """Whether a text can be sent at all: half of a surrogate pair cannot."""
-    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
+    """Whether a text can be sent at all: half of a surrogate pair cannot, and clients take dots out of a path."""
+    return text not in (".", "..") and not any(0xD800 <= ord(character) < 0xE000 for character in text)
