@@ -24,7 +24,7 @@ def test_a_taken_metrics_port_does_not_stop_the_stage(fresh_topics: Settings) ->
             assert ingest.metrics_url() and str(port) not in ingest.metrics_url()
             send(fresh_topics, ["a"])
             counted.wait_for("ingest", read=1, accepted=1)
-            assert f"metrics are not served on 127.0.0.1:{port}" in ingest.log.read_text()
+            assert f"cannot serve metrics on 127.0.0.1:{port}" in ingest.log.read_text()
 
 
 @pytest.mark.timeout(400)

@@ -63,7 +63,7 @@ def test_stop_ends_it_in_good_order_and_leaves_nothing(tmp_path: Path, kafka_jar
 def test_a_taken_port_is_one_sentence(tmp_path: Path, kafka_jars: None) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
-        pytest.raises(Unavailable, match="another process has that port"),
+        pytest.raises(Unavailable, match="another process uses that port"),
     ):
         Kafka(tmp_path, other.getsockname()[1]).start()
 
@@ -78,7 +78,7 @@ def test_a_broker_that_cannot_start_says_why(tmp_path: Path, kafka_jars: None) -
     broker = Kafka(tmp_path, free_port(), heap_mb=1)
     broker.folder.joinpath("data").mkdir(parents=True)
     broker.folder.joinpath("data/meta.properties").write_text("version=7\n")
-    with pytest.raises(Unavailable, match=r"Kafka ended while it started(.|\n)*heap"):
+    with pytest.raises(Unavailable, match=r"Kafka exited during its start(.|\n)*heap"):
         broker.start()
 
 
@@ -90,9 +90,9 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(
     def no_network(_: str) -> None:
         raise OSError("no route to host")
 
-    said: list[str] = []
+    lines: list[str] = []
     monkeypatch.setattr(jgo, "build", no_network)
     monkeypatch.setattr(local, "CLASSPATH_FILE", tmp_path / "none")
-    with pytest.raises(Unavailable, match="fetched from Maven Central: no route to host"):
-        local.classpath(said.append)
-    assert said == ["fetching Kafka 4.1 (about 45 MB, once)"]
+    with pytest.raises(Unavailable, match="downloaded from Maven Central: no route to host"):
+        local.classpath(lines.append)
+    assert lines == ["downloading Kafka 4.1 (about 45 MB, once)"]

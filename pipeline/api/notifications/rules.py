@@ -71,8 +71,8 @@ def create_rule(request: Request, rule: RuleRequest) -> Response:
 
     The `data` of the event of a threshold has the members that OpenMeter has, and these:
     `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;
-    `passed`: lower thresholds of the rule that were crossed at the same time, as `kind:value`; they send no event
-    of their own; `event`: source and id of the event that crossed it; `period`: the usage period.
+    `passed`: lower thresholds of the rule that were crossed, or resolved, at the same time, as `kind:value`; they
+    send no event of their own; `event`: source and id of the event that crossed it; `period`: the usage period.
     """
     return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 
