@@ -26,7 +26,10 @@ def test_recorded_bodies_that_are_accepted_are_valid(operation: str) -> None:
     content = OPERATIONS[operation]["requestBody"]["content"]
     for exchange in RECORDED[operation]:
         asked = exchange["request"]
-        if exchange["answer"]["status"] < 300 and "body" in asked:
+        is_whole = "body" in asked and not isinstance(
+            asked["body"], str
+        )  # of a long body the record has its length
+        if exchange["answer"]["status"] < 300 and is_whole:
             schema = content[asked["headers"]["content-type"]]["schema"]
             assert not (why := wrong(schema, asked["body"])), (exchange["name"], why)
 
