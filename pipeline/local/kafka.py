@@ -156,6 +156,7 @@ class Kafka:
             f"-Xmx{self.heap_mb}m",
             "-XX:+UseSerialGC",
             "--sun-misc-unsafe-memory-access=allow",
+            f"-Djava.io.tmpdir={self.folder}",  # it unpacks a library there, and leaves it when it is killed
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",

@@ -19,6 +19,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import direct_key, topic_ids, topics
 from tests.fixtures.running_workers import Counted, Running, content, delete, send, wait_until, workers
 
+pytestmark = pytest.mark.own_broker  # it deletes topics under running workers
 METER = {"slug": "calls", "eventType": "call", "aggregation": "COUNT"}
 BROKEN = 4  # the exit code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from tests.engine.test_partition import World, commit, state, with_output
 
+pytestmark = pytest.mark.own_broker  # it deletes topics
 COUNTED = 4
 
 
@@ -56,7 +58,7 @@ def test_the_refusal_names_the_topic_and_both_ids(world: World) -> None:
     sentence = (
         f"{topic} was recreated: its id is {world.ids()[topic]}, but the state of stage was built with {lost}"
     )
-    with pytest.raises(LineageRefused, match=sentence):
+    with pytest.raises(LineageRefused, match=re.escape(sentence)):
         world.opened(followed=7)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as cluster
@@ -79,8 +78,8 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, kafka: Kafka) -> Iterator[Callable[[], Dev]]:
-    """Starts a dev on one and the same folder; the broker fixture makes sure that Kafka can be had."""
+def dev(tmp_path: Path, kafka_jars: None) -> Iterator[Callable[[], Dev]]:
+    """Starts a dev on one and the same folder."""
     started: list[Dev] = []
 
     def start() -> Dev:

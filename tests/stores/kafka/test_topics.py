@@ -17,6 +17,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
 
+pytestmark = pytest.mark.own_broker  # it enlarges and deletes topics
 DAY_MS = 86_400_000
 CONSUMERS = {*STAGES, "api"}
 DECLARED = topics.load(Settings.model_construct())
@@ -205,6 +206,9 @@ def test_too_few_replicas_are_named_and_left(fresh_topics: Settings) -> None:
 
 
 def test_a_topic_made_anew_has_another_id(fresh_topics: Settings, reset: Callable[[Settings], None]) -> None:
+    producer = Producer(kafka.producer_config(fresh_topics))
+    producer.produce("events", b"{}")
+    assert producer.flush(20) == 0
     before = kafka.topic_ids(fresh_topics, ["events", "no-such-topic"])
     reset(fresh_topics)
     after = kafka.topic_ids(fresh_topics, ["events"])
