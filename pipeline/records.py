@@ -144,7 +144,7 @@ class Backfill(msgspec.Struct):
 
 
 class CustomerWindow(msgspec.Struct, array_like=True, gc=False):
-    """`customer-usage` is a JSON array of these: a window of a watched meter, with the customer to whom it belongs."""
+    """`customer-usage` is a JSON array of these: a window of a watched meter, with its customer."""
 
     customer: str  # id
     window: Window

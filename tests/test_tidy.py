@@ -1,4 +1,4 @@
-"""Rules that keep the code readable: one meaning a name, short files, a pure core, tests, one list of stages.
+"""Rules that keep the code readable: plain words, one meaning per name, short files, a pure core, tests.
 
 What imports what is checked by `lint-imports`. An exception is named here with its reason.
 """
@@ -25,6 +25,15 @@ from pipeline.worker import wiring
 ROOT = Path(__file__).parent.parent
 PIPELINE = ROOT / "pipeline"
 CORE = PIPELINE / "core"
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "topics").glob("*.*"),
+    *PIPELINE.rglob("*.md"),
+    ROOT / "schemas" / "README.md",
+    *(ROOT / "deploy").glob("*.*"),
+    ROOT / "deploy" / "client-python" / "README.md",
+    ROOT / "docker-compose.yml",
+]
 SOURCES = sorted([*PIPELINE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 MOST_LINES = 400
@@ -71,6 +80,45 @@ TESTED_ELSEWHERE = {
     "values/user_time": "../api/metering/test_usage.py",
 }
 
+# Words that do not occur in prose and names of the code, and what to write in their place.
+PLAIN_WORDS = {
+    "told": "fired, sent, reported",
+    "tells": "reports, fires",
+    "said": "reported, published",
+    "heard": "received",
+    "hears": "receives",
+    "wish": "command, request",
+    "whom": "the customer",
+    "nobody": "no worker, no program",
+    "somebody": "another program, a caller",
+    "whoever": "the process that",
+    "anew": "again; to make anew is to recreate",
+    "afresh": "again",
+    "neighbour": "service",
+    "under way": "in progress",
+    "made true": "committed",
+    "becomes true": "is committed",
+    "what became of": "the result of",
+    "came of": "resulted from",
+    "to be had": "available",
+    "stands for": "means",
+    "comes to": "is",
+    "goes by": "uses",
+    "goes on": "continues",
+    "is away": "is unavailable",
+    "by chance": "random",
+    "passed over": "skipped",
+    "sign of life": "heartbeat",
+    "looked at": "checked",
+}
+# Packages whose prose still has such words. No package is added here.
+UNPLAIN = {"api", "core"}
+# Words that are stored or sent, and so stay.
+SENT_WORDS = {
+    ("pipeline/agents/alert.py", "told"): "the name of a count, in records of `counts`",
+    ("pipeline/cli/output.py", "neighbour"): "a member of the response of /status",
+}
+
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
@@ -78,6 +126,55 @@ def name_of(path: Path) -> str:
 
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
+
+
+def unplain_words(text: str) -> set[str]:
+    """The words of PLAIN_WORDS that occur in prose or in names such as `_told` and `WishList`."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower()
+    return {
+        word
+        for word in PLAIN_WORDS
+        if re.search(rf"(?<![a-z]){word.replace(' ', chr(92) + 's+')}(?:s|es|')?(?![a-z])", spaced)
+    }
+
+
+def test_prose_and_names_use_plain_words() -> None:
+    found = {
+        (name_of(path), word)
+        for path in PIPELINE.rglob("*.py")
+        for word in unplain_words(path.read_text("utf-8"))
+        if (path.relative_to(PIPELINE).parts[0] not in UNPLAIN)
+    }
+    assert found == set(SENT_WORDS), [f"{name}: {word}, use {PLAIN_WORDS[word]}" for name, word in found]
+
+
+def test_documents_use_plain_words() -> None:
+    found = {name_of(path): unplain_words(path.read_text("utf-8")) for path in DOCUMENTS}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_links_of_documents_lead_to_files() -> None:
+    documents = [path for path in DOCUMENTS if path.suffix == ".md"]
+    links = {
+        (path, link)
+        for path in documents
+        for link in re.findall(r"\]\((?!http)([^)#]+)", path.read_text("utf-8"))
+    }
+    assert [f"{name_of(path)}: {link}" for path, link in links if not (path.parent / link).exists()] == []
+
+
+def test_a_package_that_is_plain_is_off_the_list() -> None:
+    packages = {
+        path.relative_to(PIPELINE).parts[0]
+        for path in PIPELINE.rglob("*.py")
+        if unplain_words(path.read_text("utf-8")) and not any(name == name_of(path) for name, _ in SENT_WORDS)
+    }
+    assert packages == UNPLAIN
+
+
+@pytest.mark.parametrize("text", ["nobody knows", "def _told()", "class WishList", "what became\n    of it"])
+def test_an_unplain_word_is_seen(text: str) -> None:
+    assert unplain_words(text)
 
 
 def types_of(module: ast.Module) -> Iterator[str]:

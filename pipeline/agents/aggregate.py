@@ -149,7 +149,7 @@ class Closing:
 
     def __init__(self, age_s: int) -> None:
         self._age_s = age_s
-        self._progress = SweepProgress(rest=1)  # until windows are closed anew
+        self._progress = SweepProgress(rest=1)  # until more windows are closed
 
     def before_s(self, table: Overlay) -> int:
         """The instant: windows that start earlier have left the state."""
@@ -161,7 +161,7 @@ class Closing:
         closed_s = self.before_s(table)
         wanted_s = (now_s - self._age_s) // HOUR_S * HOUR_S
         if wanted_s > closed_s:
-            # The windows that this chunk wrote are swept with the next, when they are committed.
+            # The windows that this chunk wrote are swept with the next chunk, when they are committed.
             table.put(CLOSED_BEFORE, _instant.pack(wanted_s))
             return
 

@@ -142,11 +142,11 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
     def timers_of(transaction: Transaction) -> Timers:
         number = transaction.chunk.partition
         partition = stage.partitions[transaction.chunk.position]
-        held = owned.get(number)
-        if held is None or held[0] is not partition:
-            held = owned[number] = (partition, Timers())
-            held[1].load(transaction.table)
-        return held[1]
+        entry = owned.get(number)
+        if entry is None or entry[0] is not partition:
+            entry = owned[number] = (partition, Timers())
+            entry[1].load(transaction.table)
+        return entry[1]
 
     async def alert(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -195,7 +195,7 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
 
 
 def _sweep(transaction: Transaction, timers: Timers) -> None:
-    """Once an hour, remove expired entries, one slice per chunk."""
+    """Remove expired entries once an hour, from front to end, a slice per chunk."""
     now_s = transaction.chunk.records[-1].timestamp // 1000
     timers.sweeping.advance(
         transaction.chunk.partition, now_s // HOUR_S, lambda start: sweep(transaction.table, now_s, start)

@@ -99,7 +99,7 @@ def meters_delete(slug: str) -> None:
 @click.argument("slug")
 @format_option("table", "json")
 def meters_backfill(slug: str, form: str) -> None:
-    """Show how far SLUG has counted earlier events.
+    """Show how far SLUG has counted older stored events.
 
     A new meter counts stored events by itself; its usage is complete once the state is `done`.
 

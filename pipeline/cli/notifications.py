@@ -260,9 +260,8 @@ def _header(given: str) -> tuple[str, str]:
 def _condition(rule: OutputRow) -> str:
     """The condition of a rule, in a few words."""
     words = [f"{one['type']} {text(one['value'])}" for one in rule.get("thresholds", ())]
-    words += (
-        [f"{rule['meterSlug']} above {text(rule['limit'])} a {rule['windowSize']}"] if "limit" in rule else []
-    )
+    if "limit" in rule:
+        words.append(f"{rule['meterSlug']} reaches {text(rule['limit'])} a {rule['windowSize']}")
     words += [f"{rule['before']} before"] if "before" in rule else []
     words += [f"of {' '.join(one['key'] for one in rule['features'])}"] if "features" in rule else []
     return ", ".join(words)

@@ -48,7 +48,7 @@ class Restoration:
         return self.counts.offset != NOTHING_YET and self.lineage.is_given_up(self.changelog.topic, kept)
 
 
-def open_table(wanted: Restoration, reader: Reader) -> tuple[Table, int]:
+def open_table(restoration: Restoration, reader: Reader) -> tuple[Table, int]:
     """Open the table and bring it up to the end of its changelog.
 
     Returns:
@@ -58,49 +58,51 @@ def open_table(wanted: Restoration, reader: Reader) -> tuple[Table, int]:
         LineageRefused: Topic and table do not belong together.
         Unavailable: Kafka or the disk does not respond.
     """
-    span = reader.span(wanted.changelog.topic, wanted.shard)
-    if wanted.needs_refill:
-        return _whole(wanted), 0
-    if span.end < wanted.counts.changelog_end:
+    span = reader.span(restoration.changelog.topic, restoration.shard)
+    if restoration.needs_refill:
+        return _whole(restoration), 0
+    if span.end < restoration.counts.changelog_end:
         raise LineageRefused(
-            f"{wanted.changelog.topic}/{wanted.shard} ends at offset {span.end}, but it had reached "
-            f"{wanted.counts.changelog_end}: records are lost. Restore the topic from a backup of the cluster."
+            f"{restoration.changelog.topic}/{restoration.shard} ends at offset {span.end}, but it had reached "
+            f"{restoration.counts.changelog_end}: records are lost. Restore the topic from a backup of the cluster."
         )
-    table = _trusted(wanted, span)
-    records = _catch_up(wanted, reader, span, table)
-    if wanted.counts.offset == NOTHING_YET and (records or table.restored() is not None):
+    table = _trusted(restoration, span)
+    records = _catch_up(restoration, reader, span, table)
+    if restoration.counts.offset == NOTHING_YET and (records or table.restored() is not None):
         table.close()
         raise LineageRefused(
-            f"{wanted.changelog.topic}/{wanted.shard} holds state without counts: the meta topic of "
-            f"{wanted.counts.stage} was lost. `tallymark topics check` shows how to recover."
+            f"{restoration.changelog.topic}/{restoration.shard} holds state without counts: the meta topic of "
+            f"{restoration.counts.stage} was lost. `tallymark topics check` shows how to recover."
         )
     at = table.restored()
-    if at is not None and at.writes != wanted.counts.writes:
-        table.write((), Restored(at.changelog_id, at.next_offset, wanted.counts.writes))
+    if at is not None and at.writes != restoration.counts.writes:
+        table.write((), Restored(at.changelog_id, at.next_offset, restoration.counts.writes))
     return table, records
 
 
-def _whole(wanted: Restoration) -> Table:
+def _whole(restoration: Restoration) -> Table:
     """The table from which a lost changelog is rewritten. Raises LineageRefused unless it has every change."""
-    table = _open_or_remove(wanted.path)
+    table = _open_or_remove(restoration.path)
     local = table.restored()
-    topic = wanted.changelog.topic
+    topic = restoration.changelog.topic
     if (
         local is None
         or local.writes is None
-        or local.writes != wanted.counts.writes
-        or not wanted.lineage.is_given_up(topic, local.changelog_id)
+        or local.writes != restoration.counts.writes
+        or not restoration.lineage.is_given_up(topic, local.changelog_id)
     ):
         table.close()
         raise LineageRefused(
-            f"{topic} was recreated, and the table in {wanted.path} does not hold the whole state of partition "
-            f"{wanted.shard}. Start the worker whose state_dir holds it, or restore the topic from a backup."
+            f"{topic} was recreated, and the table in {restoration.path} does not hold the whole state of partition "
+            f"{restoration.shard}. Start the worker whose state_dir holds it, or restore the topic from a backup."
         )
-    log.warning("%s/%d was lost, rewriting it from the table in %s", topic, wanted.shard, wanted.path)
+    log.warning(
+        "%s/%d was lost, rewriting it from the table in %s", topic, restoration.shard, restoration.path
+    )
     return table
 
 
-def refill(wanted: Restoration, table: Table) -> Iterator[dict[bytes, bytes | None]]:
+def refill(restoration: Restoration, table: Table) -> Iterator[dict[bytes, bytes | None]]:
     """Every entry of the table, in portions for one transaction each."""
     portion: dict[bytes, bytes | None] = {}
     for key, value in table.items():
@@ -112,43 +114,44 @@ def refill(wanted: Restoration, table: Table) -> Iterator[dict[bytes, bytes | No
         yield portion
 
 
-def _trusted(wanted: Restoration, span: Span) -> Table:
+def _trusted(restoration: Restoration, span: Span) -> Table:
     """The local table if it belongs to the changelog, else an empty one."""
-    table = _open_or_remove(wanted.path)
+    table = _open_or_remove(restoration.path)
     local = table.restored()
     if local is None:
         return table
-    place = f"{wanted.changelog.topic}/{wanted.shard}"
-    if local.changelog_id == wanted.changelog_id:
+    place = f"{restoration.changelog.topic}/{restoration.shard}"
+    if local.changelog_id == restoration.changelog_id:
         if local.next_offset > span.end:
             table.close()
             raise LineageRefused(
-                f"{place} ends at offset {span.end}, but the table in {wanted.path} has read it up to "
+                f"{place} ends at offset {span.end}, but the table in {restoration.path} has read it up to "
                 f"{local.next_offset}: records are lost. Restore the topic from a backup of the cluster."
             )
         return table
     table.close()
-    if wanted.changelog.topic not in wanted.ids:
+    if restoration.changelog.topic not in restoration.ids:
         raise LineageRefused(
-            f"The table in {wanted.path} was built from another {wanted.changelog.topic} (id {local.changelog_id}, "
-            f"the cluster has {wanted.changelog_id}). Is this the right cluster? To start empty, remove the folder."
+            f"The table in {restoration.path} was built from another {restoration.changelog.topic} (id "
+            f"{local.changelog_id}, the cluster has {restoration.changelog_id}). Is this the right cluster? To start "
+            "empty, remove the folder."
         )
     log.warning(
         "the table in %s belongs to an earlier %s (id %s), removing it and restoring it from the topic",
-        wanted.path,
-        wanted.changelog.topic,
+        restoration.path,
+        restoration.changelog.topic,
         local.changelog_id,
     )
-    Table.remove(wanted.path)
-    return Table(wanted.path)
+    Table.remove(restoration.path)
+    return Table(restoration.path)
 
 
-def _catch_up(wanted: Restoration, reader: Reader, span: Span, table: Table) -> int:
+def _catch_up(restoration: Restoration, reader: Reader, span: Span, table: Table) -> int:
     local = table.restored()
     start = max(span.first, local.next_offset if local else 0)
     records = 0
-    for batch in reader.read(wanted.changelog.topic, wanted.shard, start, span.end):
-        table.write(_items(wanted.changelog, batch), Restored(wanted.changelog_id, _next(batch)))
+    for batch in reader.read(restoration.changelog.topic, restoration.shard, start, span.end):
+        table.write(_items(restoration.changelog, batch), Restored(restoration.changelog_id, _next(batch)))
         records += len(batch)
         reach("restore.half")
     return records

@@ -257,11 +257,11 @@ class Partition:
 
     def _require_definitions(self) -> None:
         """Raise LineageRefused if the loaded definitions are older than those with which the state was built."""
-        wanted, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
-        while self._cluster.followed() < wanted:
+        required, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
+        while self._cluster.followed() < required:
             if time.monotonic() > deadline:
                 raise LineageRefused(
-                    f"{self.spec.stage} has used revision {wanted} of the definitions, but the topic holds only "
+                    f"{self.spec.stage} has used revision {required} of the definitions, but the topic holds only "
                     f"{self._cluster.followed()}: definitions are lost. `tallymark topics check` shows how to "
                     "recover."
                 )
@@ -270,11 +270,13 @@ class Partition:
     def _restore(self, reader: Reader, kept: Kept) -> Restoration | None:
         if self._changelog is None:
             return None
-        wanted = Restoration(self._path, self._changelog, self._shard, self._lineage, self.counts, kept.ids)
-        self.table, self.restored_records = open_table(wanted, reader)
-        if not wanted.needs_refill and (at := self.table.restored()) is not None:
+        restoration = Restoration(
+            self._path, self._changelog, self._shard, self._lineage, self.counts, kept.ids
+        )
+        self.table, self.restored_records = open_table(restoration, reader)
+        if not restoration.needs_refill and (at := self.table.restored()) is not None:
             self._changelog_end = at.next_offset
-        return wanted
+        return restoration
 
     def _settle(self, kept: Kept, restoration: Restoration | None) -> None:
         """Write what the takeover has changed: a lost changelog, counts of a new input, the topic ids."""
@@ -290,9 +292,9 @@ class Partition:
         self._producer.produce(self.spec.meta, _encode(ids), ledger.IDS_KEY, self._shard)
         self._producer.commit(self.next_offset, self._cluster.group_metadata)
 
-    def _refill(self, wanted: Restoration) -> None:
+    def _refill(self, restoration: Restoration) -> None:
         assert self._producer is not None and self.table is not None
-        for portion in refill(wanted, self.table):
+        for portion in refill(restoration, self.table):
             self._producer.begin()
             delivered = self._produce_changes(portion)
             self._producer.commit(self.next_offset, self._cluster.group_metadata)

@@ -1,4 +1,4 @@
-"""Records that do not have the form of their topic: a stage or a view skips them and goes on.
+"""Records that do not have the form of their topic: a stage or a view skips them and continues.
 
 Owns: skipping such a record, its log line and its metric. Does not own: the form of a topic's records (the readers
 that core.json_value.reader_of makes).

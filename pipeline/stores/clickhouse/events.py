@@ -128,26 +128,26 @@ class EventFilter:
     limit: int = 100
 
 
-def events(store: ClickHouse, wanted: EventFilter) -> list[StoredEvent]:
+def events(store: ClickHouse, query: EventFilter) -> list[StoredEvent]:
     """The matching events, newest first by event time. Raises Unavailable, Broken."""
-    if wanted.subjects is not None and not wanted.subjects:
+    if query.subjects is not None and not query.subjects:
         return []
-    parameters: dict[str, Parameter] = {"namespace": wanted.namespace, "limit": wanted.limit}
+    parameters: dict[str, Parameter] = {"namespace": query.namespace, "limit": query.limit}
     conditions = ""
-    for name, filter_ in wanted.texts.items():
+    for name, filter_ in query.texts.items():
         conditions += _AND + text_condition(COLUMNS[name], filter_, parameters)
-    conditions += _AND + time_condition(TIME, wanted.time, parameters)
-    conditions += _AND + time_condition(RECEIVED, wanted.received_at, parameters)
-    if wanted.subjects is not None:
+    conditions += _AND + time_condition(TIME, query.time, parameters)
+    conditions += _AND + time_condition(RECEIVED, query.received_at, parameters)
+    if query.subjects is not None:
         conditions += _SUBJECTS
-        parameters["subjects"] = wanted.subjects
-    if wanted.counted_by is not None:
-        conditions += _AND + counted_condition(wanted.counted_by, parameters)
-    if wanted.refused is not None:
-        conditions += _AND + refused_condition(wanted.refused, parameters)
-    if wanted.after is not None:
+        parameters["subjects"] = query.subjects
+    if query.counted_by is not None:
+        conditions += _AND + counted_condition(query.counted_by, parameters)
+    if query.refused is not None:
+        conditions += _AND + refused_condition(query.refused, parameters)
+    if query.after is not None:
         conditions += _AFTER
-        parameters |= _after(wanted.after)
+        parameters |= _after(query.after)
     return [_event(row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
 
 

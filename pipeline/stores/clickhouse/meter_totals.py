@@ -47,24 +47,26 @@ _BY_BACKFILL = (
 )
 _COUNTED = (
     "SELECT of_meter, subject, minute, toUInt64(count()) AS stored, toUInt64(countIf(read_by > 0)) AS totalled,"
-    " toUInt64(0) AS held FROM (" + _AS_IT_CAME + " UNION ALL " + _BY_BACKFILL + ")"
+    " toUInt64(0) AS in_windows FROM (" + _AS_IT_CAME + " UNION ALL " + _BY_BACKFILL + ")"
     " GROUP BY of_meter, subject, minute"
 )
 _HELD = (
     "SELECT meter_id AS of_meter, subject, toUInt32(start) AS minute, toUInt64(0) AS stored,"
-    " toUInt64(0) AS totalled, toUInt64(sum(count)) AS held"
+    " toUInt64(0) AS totalled, toUInt64(sum(count)) AS in_windows"
     " FROM windows FINAL WHERE namespace = {namespace:String}"
     " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
     " GROUP BY of_meter, subject, minute"
 )
 _BOTH = " FROM (" + _COUNTED + " UNION ALL " + _HELD + ")"
 _METERS = (
-    "SELECT of_meter, sum(stored), sum(held), sum(totalled)" + _BOTH + " GROUP BY of_meter ORDER BY of_meter"
+    "SELECT of_meter, sum(stored), sum(in_windows), sum(totalled)"
+    + _BOTH
+    + " GROUP BY of_meter ORDER BY of_meter"
 )
 _DIFFERENCES = (
-    "SELECT of_meter, subject, minute, sum(stored) AS all_stored, sum(held) AS all_held"
+    "SELECT of_meter, subject, minute, sum(stored) AS all_stored, sum(in_windows) AS all_in_windows"
     + _BOTH
-    + " GROUP BY of_meter, subject, minute HAVING all_stored != all_held"
+    + " GROUP BY of_meter, subject, minute HAVING all_stored != all_in_windows"
     " ORDER BY of_meter, subject, minute LIMIT {limit:UInt32}"
 )
 _REFUSED = (
@@ -98,9 +100,9 @@ class MeterTotals:
             self._refused.setdefault(int(id), Counter())[str(reason)] += int(events)
         if most_differences > 0:
             asked = scope | self._slugs | {"limit": most_differences}
-            for id, subject, minute, events, held in self._store.query(_DIFFERENCES, asked):
+            for id, subject, minute, events, in_windows in self._store.query(_DIFFERENCES, asked):
                 start = instant_text(int(minute) * NS_PER_S)
-                yield WindowDifference(self._slug(id), int(id), subject, start, int(events), int(held))
+                yield WindowDifference(self._slug(id), int(id), subject, start, int(events), int(in_windows))
 
     def meters(self) -> tuple[MeterStored, ...]:
         """Every meter that has counted or refused an event, by slug and id."""

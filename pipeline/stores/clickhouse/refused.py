@@ -64,20 +64,20 @@ def counted_condition(meters: Sequence[MeterName], parameters: MutableMapping[st
     return "(" + _OR.join(found) + ")"
 
 
-def refused_condition(wanted: RefusedFilter, parameters: MutableMapping[str, Parameter]) -> str:
+def refused_condition(refusals: RefusedFilter, parameters: MutableMapping[str, Parameter]) -> str:
     """The SQL of the filter. Adds to `parameters`."""
-    if wanted.reasons is not None:
-        parameters["r"] = list(wanted.reasons)
+    if refusals.reasons is not None:
+        parameters["r"] = list(refusals.reasons)
     found = []
-    if wanted.meters is None:
-        found.append(_ANY if wanted.reasons is None else _ANY_REASON)
-    for meter in wanted.meters or ():
+    if refusals.meters is None:
+        found.append(_ANY if refusals.reasons is None else _ANY_REASON)
+    for meter in refusals.meters or ():
         place = str(len(parameters))
         parameters["m" + place] = meter.meter_id
         parameters["s" + place] = meter.slug + ": "
-        found.append((_BY if wanted.reasons is None else _BY_REASON).replace("#", place))
+        found.append((_BY if refusals.reasons is None else _BY_REASON).replace("#", place))
     condition = "(" + _OR.join(found) + ")"
-    return condition if wanted.refused else _NOT + condition
+    return condition if refusals.refused else _NOT + condition
 
 
 def refused_of(

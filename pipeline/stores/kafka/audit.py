@@ -101,7 +101,7 @@ class AuditLog:
         if self._thread is not None:
             self._thread.join(10)
 
-    def find(self, wanted: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
+    def find(self, filter_: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
         """The number of matching records, those after the newest `skip` of them, newest first, and the chain.
 
         It includes everything that was written before the call. Raises Unavailable.
@@ -110,7 +110,7 @@ class AuditLog:
         self._wait_read(self._end())
         with self._changed:
             entries, chain = list(self._entries), Chain(not self._broken, self._head.seq, self._broken)
-        found = [entry.offset for entry in reversed(entries) if wanted.has(entry)]
+        found = [entry.offset for entry in reversed(entries) if filter_.has(entry)]
         return len(found), self._records(found[skip : skip + most]), chain
 
     def _start(self) -> None:
@@ -147,18 +147,18 @@ class AuditLog:
 
     def _fetch(self, offsets: Sequence[int]) -> dict[int, Audit]:
         """The records at `offsets`, which must be sorted."""
-        consumer, found, wanted = self._consumer(), dict[int, Audit](), deque(offsets)
+        consumer, found, remaining = self._consumer(), dict[int, Audit](), deque(offsets)
         deadline, place = time.monotonic() + 4 * _ANSWER_S, -1
         try:
-            while wanted:
-                if place < 0 or not place <= wanted[0] < place + _NEAR:
-                    place = wanted[0]
+            while remaining:
+                if place < 0 or not place <= remaining[0] < place + _NEAR:
+                    place = remaining[0]
                     consumer.assign([TopicPartition(TOPIC, 0, place)])
                 for message in consumer.consume(_BATCH, _POLL_S):
                     if message.error() is None:
                         place = (message.offset() or 0) + 1
-                        if wanted and place - 1 == wanted[0]:
-                            found[wanted.popleft()] = _audit(message.value())
+                        if remaining and place - 1 == remaining[0]:
+                            found[remaining.popleft()] = _audit(message.value())
                 if time.monotonic() > deadline:
                     raise Unavailable("Kafka did not return the records of the audit log in time.")
         finally:

@@ -1,8 +1,8 @@
 """Views of compacted topics: definitions, counts, heartbeats, replies.
 
-Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who writes
-them. `Definitions` gives the typed body of a definition, whose `members` are its JSON, or None where there is none;
-`wait_revision` lets a process read its own changes.
+Owns: one typed view per topic. Does not own: following a topic (view), the meaning of the values (core), writing them.
+Start at `Definitions`: its methods look definitions up by kind and return typed bodies, whose `members` are the JSON;
+`wait_revision` waits for the caller's own writes.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Definitions(CompactedView[Definition]):
         ]
 
     def meter(self, namespace: str, id_or_slug: str) -> tuple[Definition, Meter] | None:
-        """The meter in force with this slug or ULID, and its definition."""
+        """The current meter with this slug or ULID, and its definition."""
         with self._changed:
             self._check()
             for slug in (id_or_slug, self._catalog.one(namespace, METER_ULID, id_or_slug)):
@@ -110,16 +110,16 @@ class Definitions(CompactedView[Definition]):
         return None
 
     def customers(self, namespace: str, deleted: bool = False) -> list[Customer]:
-        """By time of creation, as ULIDs sort; with deleted ones or without."""
+        """By time of creation (the order of ULIDs), with or without deleted ones."""
         found = self._all(Customer, namespace)
         return [customer for customer in found if deleted or not customer.is_deleted]
 
     def customer(self, namespace: str, id_or_key: str) -> Customer | None:
-        """By its id, deleted or not, else by its key."""
+        """By id, deleted or not, else by key."""
         return self._find_by(Customer, namespace, CUSTOMER_KEY, id_or_key)
 
     def customer_of(self, namespace: str, subject: str) -> Customer | None:
-        """The customer whose usage the subject's is: one of its subjectKeys, or its own key."""
+        """The customer to which a subject belongs: by its subjectKeys, or by its own key."""
         with self._changed:
             self._check()
             id = self._catalog.one(namespace, CUSTOMER_SUBJECT, subject)
@@ -130,26 +130,26 @@ class Definitions(CompactedView[Definition]):
         return self._all(Subject, namespace)
 
     def subject(self, namespace: str, id_or_key: str) -> Subject | None:
-        """By its id, else by its key."""
+        """By id, else by key."""
         return self._find_by(Subject, namespace, SUBJECT_KEY, id_or_key)
 
     def features(self, namespace: str, archived: bool = False) -> list[Feature]:
-        """By time of creation; with archived ones or without."""
+        """By time of creation, with or without archived ones."""
         found = self._all(Feature, namespace)
         return [feature for feature in found if archived or feature.archived_at is None]
 
     def feature(self, namespace: str, id_or_key: str) -> Feature | None:
-        """By its id, archived or not, else the one in force with the key."""
+        """By id, archived or not, else the current one with this key."""
         return self._find_by(Feature, namespace, FEATURE_KEY, id_or_key)
 
     def features_of(self, namespace: str, meter: str) -> list[Feature]:
-        """The features in force whose usage is that of the meter with this slug, or a part of it."""
+        """The current features of the meter with this slug."""
         with self._changed:
             self._check()
             return self._catalog.having(Feature, namespace, FEATURE_METER, meter)
 
     def keys(self, namespace: str) -> list[ApiKey]:
-        """All of a namespace, revoked and expired ones too, by public id."""
+        """All keys of a namespace, including revoked and expired ones, by public id."""
         return self._all(ApiKey, namespace)
 
     def key(self, public: str) -> ApiKey | None:
@@ -159,11 +159,11 @@ class Definitions(CompactedView[Definition]):
             return ApiKey.of(self._catalog.key_definition(public))
 
     def portal_tokens(self, namespace: str) -> list[PortalToken]:
-        """By time of creation; ended and invalidated ones too, until they are forgotten."""
+        """By time of creation, including expired and invalidated ones, until they are removed."""
         return self._all(PortalToken, namespace)
 
     def portal_token(self, namespace: str, id: str) -> PortalToken | None:
-        """The token with this jti; None: no request may use it."""
+        """The token with this jti; None: the token is invalid."""
         with self._changed:
             self._check()
             return self._catalog.find(PortalToken, namespace, id)

@@ -22,13 +22,13 @@ from pipeline.stores.kafka import client as kafka
 TIMEOUT_S = 30.0
 
 
-def create(settings: Settings, wanted: Sequence[NewTopic]) -> None:
+def create(settings: Settings, topics: Sequence[NewTopic]) -> None:
     """Create topics, and return when the controller has done it; existing ones stay. Raises Unavailable."""
-    if not wanted:
+    if not topics:
         return
     client = kafka.admin(settings)  # in a variable, since it must outlive its futures
     try:
-        for future in client.create_topics(list(wanted), operation_timeout=TIMEOUT_S).values():
+        for future in client.create_topics(list(topics), operation_timeout=TIMEOUT_S).values():
             try:
                 future.result()
             except KafkaException as error:
@@ -39,7 +39,7 @@ def create(settings: Settings, wanted: Sequence[NewTopic]) -> None:
         raise kafka.unavailable(settings, error) from error
 
 
-def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
+def alter(settings: Settings, changes: Mapping[str, Mapping[str, str]]) -> None:
     """Set configuration, by topic. Raises Unavailable."""
     resources = [
         ConfigResource(
@@ -50,7 +50,7 @@ def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
                 for name, value in config.items()
             ],
         )
-        for topic, config in wanted.items()
+        for topic, config in changes.items()
     ]
     if not resources:
         return

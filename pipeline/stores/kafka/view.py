@@ -113,7 +113,7 @@ class CompactedView(Generic[V]):
                 )
 
     def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
-        """Whether `predicate` of the values becomes true within `timeout_s`; it is evaluated after each change."""
+        """Whether `predicate` of the values holds within `timeout_s`; it is evaluated after each change."""
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None or predicate(self._values), timeout_s)
             self._check()

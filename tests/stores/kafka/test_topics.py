@@ -87,7 +87,7 @@ def test_the_readme_is_made_from_the_declarations() -> None:
         ({"cleanup": "both"}, "cleanup must be delete or compact"),
         ({"retention": "a week"}, "retention must be a number with s, m, h or d, or forever, or horizon"),
         ({"retention": "0d"}, "retention must be a number with s, m, h or d, or forever, or horizon"),
-        ({"cleanup": "compact"}, "a compacted topic has retention forever"),
+        ({"cleanup": "compact"}, "a compacted topic must have retention forever"),
         ({"producers": ["sinc"]}, "'sinc' is not a producer"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_smaller_inner_topic_names_a_recovery_that_works(fresh_topics: Setting
     wait_until(lambda: kafka.cluster(fresh_topics).topics.keys().isdisjoint({"usage", "topic-ids"}))
     (future,) = client.create_topics([NewTopic("usage", 2, 1)]).values()
     future.result()
-    with pytest.raises(Rejected, match=r"usage has 2 partitions .*: give it 4 with Kafka's own tools"):
+    with pytest.raises(Rejected, match=r"usage has 2 partitions.*: increase it to 4 with Kafka's tools"):
         topics.apply(fresh_topics)
     enlarge(fresh_topics, "usage", 4)
     topics.apply(fresh_topics)
