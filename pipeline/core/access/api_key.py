@@ -128,7 +128,7 @@ def shown(body: Mapping[str, object]) -> Body:
 
 
 def create(context: CommandContext) -> Decided:
-    """key.create: the API made the secret; the command has its hash.
+    """key.create: a new key; the API made its secret, the command has the hash.
 
     Raises:
         Rejected: `bad-key`; `forbidden` for scopes that the asking key lacks; `key-conflict` for a public id that is
