@@ -5,7 +5,8 @@ Reads `commands`. Writes `control`, which is its own state and the definitions o
 and resends. Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk
 (RocksDB; `control`); replies under idempotency keys (RocksDB; `control-changelog`).
 On replay: the transaction was aborted, so nothing has happened; if it was torn, a command at the same offset publishes
-the same records again. All commands of a chunk are decided in one transaction.
+the same records again. All commands of a chunk are decided in one transaction, and those that
+come while it commits in the next one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk, Record
+from pipeline.engine.group_commit import joined
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Item
@@ -68,7 +70,7 @@ def create(stage: Stage, partitions: Partitions, read_answers: ReadAnswers) -> N
         memory: Memory | None = None
         owner: Partition | None = None
         expiry = control_answers.Expiry()
-        async for chunk in chunks:
+        async for chunk in joined(aiter(chunks), stage.committing):
             if (transaction := await stage.begin(chunk)) is None:
                 continue
             # The previous chunk has committed, or the process would have ended. After a change of owner the
@@ -96,7 +98,7 @@ def fill(transaction: Transaction, memory: Memory, partitions: Partitions = NO_B
         if decided is not None:
             _send(transaction, command, decided)
         transaction.read(1)
-    memory.end_chunk()
+    memory.end_chunk(transaction.chunk.records[-1].offset)
 
 
 def _decide(

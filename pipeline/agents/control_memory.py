@@ -104,6 +104,7 @@ class Memory:
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest decided command
         self._again: dict[int, DecidedCommand] = {}  # by offset: the decisions of the newest chunk
+        self._places: dict[int, int] = {}  # by offset: the slot of each decision
         self._slot = 0  # of the next decision
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
@@ -113,7 +114,8 @@ class Memory:
         for place, slot in self._stored.own(_SLOTS):
             decided = msgspec.convert(slot.body, DecidedCommand)
             self._again[decided.offset] = decided
-            self._slots = max(self._slots, int(place.removeprefix(_SLOTS)) + 1)
+            self._places[decided.offset] = int(place.removeprefix(_SLOTS))
+            self._slots = max(self._slots, self._places[decided.offset] + 1)
 
     @property
     def table(self) -> Overlay:
@@ -129,7 +131,10 @@ class Memory:
         """The earlier decision of the command at `offset`, when it is read again after a torn transaction."""
         found = self._again.get(offset) if offset <= self._decided_to else None
         if found is not None:
-            self._slot += 1
+            if self._places[offset] != self._slot:
+                self._keep(found)
+            else:
+                self._slot += 1
         return found
 
     def is_decided(self, offset: int) -> bool:
@@ -139,16 +144,28 @@ class Memory:
     def note(self, decided: DecidedCommand) -> None:
         """Store the records of a decision until the next chunk, and advance the head of the audit log."""
         at_ms, audit = decided.audit.at_ms, decided.audit
-        self._own(f"reply/{self._slot % MOST_SLOTS}", at_ms, msgspec.to_builtins(decided))
-        self._slot += 1
+        self._keep(decided)
         self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
         self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
 
-    def end_chunk(self) -> None:
-        """Delete the records of the previous chunk that were not overwritten."""
+    def end_chunk(self, last_offset: int) -> None:
+        """Delete the records of earlier chunks that were not overwritten, once all of them were read again.
+
+        A chunk that is read again after a torn transaction may be cut shorter than it was.
+
+        Args:
+            last_offset: of the last record of this chunk.
+        """
+        if last_offset < self._decided_to:
+            return
         for slot in range(self._slot, self._slots):
             self._stored.table.delete(f"{_SLOTS}{slot}".encode())
         self._slots = min(self._slot, MOST_SLOTS)
+
+    def _keep(self, decided: DecidedCommand) -> None:
+        """Store a decision in the next slot."""
+        self._own(f"reply/{self._slot % MOST_SLOTS}", decided.audit.at_ms, msgspec.to_builtins(decided))
+        self._slot += 1
 
     def _own(self, name: str, at_ms: int, body: dict[str, object]) -> None:
         kind, _, last = name.partition("/")

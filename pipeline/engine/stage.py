@@ -155,6 +155,10 @@ class Stage:
         """Return when no commit and no replacement of a producer is in progress."""
         await asyncio.gather(*self._committing.values(), *self._renewing.values())
 
+    def committing(self, position: Position) -> asyncio.Task[None] | None:
+        """The commit of an input partition that is in progress, or None. It ends the process if it fails."""
+        return self._committing.get(position)
+
     def finish(
         self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -143,3 +144,17 @@ def test_settings_are_shown_with_their_origin_and_without_secrets() -> None:
     assert lines["api_port"] == ["8888", "default"]
     assert "hush" not in result.output
     assert result.stderr == "warning: TALLYMARK_TYPO is set, but there is no such setting.\n"
+
+
+def test_settings_as_json() -> None:
+    rows = json.loads(run("settings", "--format", "json", TALLYMARK_PARTITIONS="9").stdout)
+    assert {"setting": "partitions", "value": "9", "from": "env"}.items() <= next(
+        row.items() for row in rows if row["setting"] == "partitions"
+    )
+
+
+def test_differences_of_topics_as_json(settings: Settings) -> None:
+    result = run("topics", "check", "--format", "json", TALLYMARK_KAFKA=settings.kafka)
+    rows = json.loads(result.stdout)
+    assert result.exit_code == (1 if rows else 0)
+    assert all(row.keys() == {"topic", "kind", "detail"} for row in rows)

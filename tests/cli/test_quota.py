@@ -177,6 +177,20 @@ def test_rules(run: Run, endpoint: str) -> None:
     assert run("rules", "test", id, code=2).stderr == f"error: There is no rule with the id {id}.\n"
 
 
+def test_a_rule_about_a_volume_says_when_it_fires(run: Run, endpoint: str) -> None:
+    run("meters", "apply", "-", stdin=[{"slug": "busy_calls", "eventType": "call", "aggregation": "COUNT"}])
+    wanted = {
+        "type": "meter.volume.threshold",
+        "name": "busy",
+        "channels": [endpoint],
+        "meterSlug": "busy_calls",
+        "windowSize": "HOUR",
+        "limit": 5,
+    }
+    run("rules", "create", "-", stdin=wanted)
+    assert "busy_calls reaches 5 a HOUR" in run("rules", "list", "--endpoint", endpoint).stdout
+
+
 def test_deliveries(run: Run, served: Settings, endpoint: str) -> None:
     now_ms = time.time_ns() // 1_000_000
     made = begin(Alert("a1", "default", "webhook.test", "", now_ms, [endpoint], "{}"), endpoint, now_ms, (0,))

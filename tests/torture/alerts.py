@@ -260,18 +260,18 @@ def firings_differ(wanted: Expected, found: Found, plan: Plan) -> list[str]:
             continue
         named = [notes["threshold"], *data["passed"]]
         if fired.body["type"] == RESOLVED:
-            ended[fired.body["rule"], one.id, notes["threshold"]] -= 1
+            ended.subtract((fired.body["rule"], one.id, name) for name in named)
             continue
         since_s = _second(data["period"]["from"])
         facts.update(Fact(*who, since_s, name) for name in named)
         if since_s in (one.since_s, *one.resets)[: len(one.resets)]:
-            ended[fired.body["rule"], one.id, notes["threshold"]] += 1
+            ended.update((fired.body["rule"], one.id, name) for name in named)
     lines += [f"fired {count} times: {fact}" for fact, count in facts.items() if count > 1]
     lines += [f"never fired: {fact}" for fact in wanted.facts if fact not in facts]
     lines += [f"fired, but not crossed: {fact}" for fact in facts if fact not in wanted.facts]
     lines += [f"resolved {-count} times too often: {key}" for key, count in ended.items() if count < 0]
     lines += [f"not resolved: {key}" for key, count in ended.items() if count > 0]
-    lines += [f"the alert {id} stands {count} times on the topic" for id, count in _twice(found.fired)]
+    lines += [f"the alert {id} occurs {count} times on the topic" for id, count in _twice(found.fired)]
     return _short("firings", lines)
 
 

@@ -71,8 +71,9 @@ def create_rule(request: Request, rule: RuleRequest) -> Response:
 
     The `data` of a threshold's event has what OpenMeter's has, and
     `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;
-    `passed`: the lower thresholds of the rule that were crossed at once with it, as `kind:value`; they send no event
-    of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage period.
+    `passed`: the lower thresholds of the rule that were crossed, or resolved, at once with it, as `kind:value`; they
+    send no event of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage
+    period.
     """
     return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 

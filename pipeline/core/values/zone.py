@@ -23,8 +23,8 @@ _SECOND = timedelta(seconds=1)
 def named(name: str) -> str:
     """Check the name of a zone.
 
-    Only names of the IANA database count, so that a name means the same on every machine: `localtime` and other
-    files of a machine are refused.
+    Only names of the IANA database count, so that a name means the same on every machine: `localtime`, `posixrules`
+    and other files of a machine are refused, and so is `Factory`, which means that no zone is set.
 
     Args:
         name: as a user sent it.
@@ -33,11 +33,11 @@ def named(name: str) -> str:
         The name itself.
 
     Raises:
-        Rejected: `bad-zone`.
+        Rejected: `bad-zone`, with OpenMeter's sentence.
     """
     if name not in _names():
         shown = ascii(name)[1:-1][:64]
-        raise Rejected("bad-zone", f"{shown} is not a time zone of the IANA database such as Europe/Berlin")
+        raise Rejected("bad-zone", f"invalid time zone: {shown}")
     return name
 
 

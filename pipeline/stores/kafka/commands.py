@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 
 import msgspec
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
 from pipeline.errors import Rejected, Unavailable
@@ -39,6 +40,7 @@ class Commands:
         self._workers = workers
         self._records = KafkaWriter(settings, "commands")
         self._admin: AdminClient | None = None
+        self._admin_errors: list[KafkaError] = []
         self._membership = Membership(self._members)
 
     def run(
@@ -101,7 +103,13 @@ class Commands:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            owners = self._membership.now()
+            try:
+                owners = self._membership.now()
+            except Unavailable:  # for example while a broker starts
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+                continue
             late = behind(self._workers.snapshot().values(), self._workers.live(), owners, revision)
             if not late:
                 return
@@ -120,9 +128,21 @@ class Commands:
         self._records.close()
 
     def _members(self) -> set[str]:
-        if self._admin is None:
-            self._admin = kafka.admin(self._settings)
-        return members(self._admin, self._settings, READERS)
+        """The members of the readers' groups. Raises Unavailable.
+
+        A client that has lost a broker is replaced: librdkafka continues to ask the dropped broker for a group's
+        coordinator, so that no response would come even after the broker is back (see engine.producer).
+        """
+        if self._admin is not None:
+            self._admin.poll(0)  # delivers its errors
+        if self._admin is None or self._admin_errors:
+            self._admin_errors = []
+            self._admin = kafka.admin(self._settings, self._admin_errors.append)
+        try:
+            return members(self._admin, self._settings, READERS)
+        except Unavailable:
+            self._admin = None
+            raise
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:
