@@ -83,6 +83,8 @@ def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, for the token's subject whatever is asked; 401 for a meter that it is not for.
 
+    A meter that was deleted and made again is another one: a token that names the slug is for the one before.
+
     Takes a portal token as bearer, no API key. Browsers of any origin may ask.
     """
     who = principal(request)
@@ -92,6 +94,8 @@ def query_portal_meter(request: Request, meterSlug: str) -> Response:
     if asked.filter_customer_id:
         raise Rejected("bad-query", "A portal token is for one subject; filterCustomerId is not for it.")
     _, meter = find(services_of(request), who.namespace, meterSlug)
+    if who.meters is not None and meter.meter_id > who.named_at:
+        raise Rejected("unauthorized", "The portal token is for an earlier meter with this slug.")
     return answer(request, meter, asked, [who.subject])
 
 

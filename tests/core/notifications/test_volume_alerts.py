@@ -248,7 +248,6 @@ def test_customers_and_meters_are_apart() -> None:
     assert told.take(usage.event("a", AT_S, 6)) == []
     assert told.take(usage.event("b", AT_S, 6), customer="other") == []
     assert told.take(Usage(1, "others").event("b", AT_S, 6)) == []
-    assert len(told.take(Usage(7).event("a", AT_S, 6))) == 1  # the slug made anew: both count
 
 
 def test_a_limit_that_was_lowered_is_crossed_with_the_next_usage() -> None:
