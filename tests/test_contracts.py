@@ -16,7 +16,7 @@ from pipeline import contracts
 from pipeline.agents.ingest_rejects import dead_letter
 from pipeline.contracts import ROOT, WIRES
 from pipeline.core.metering.identity import CONTENT_BYTES, identity, subject_hash
-from pipeline.core.metering.meter import STORED, meter_of
+from pipeline.core.metering.meter import STORED, Meter
 from pipeline.core.metering.refusal import REASONS
 from pipeline.engine.chunk import Chunk
 from pipeline.errors import Rejected
@@ -84,7 +84,7 @@ def test_no_schema_lies_around_without_a_record() -> None:
 
 
 @every_record
-def test_a_schema_is_valid_and_tells_what_each_field_is(record: str) -> None:
+def test_a_schema_is_valid_and_describes_each_field(record: str) -> None:
     schema = contracts.schema(record)
     Draft202012Validator.check_schema(schema)
     kind = WIRES[record].record
@@ -187,7 +187,7 @@ def test_the_keys_of_a_batch_are_those_of_its_events(path: Path) -> None:
 @pytest.mark.parametrize("path", named("definition"), ids=lambda path: path.stem)
 def test_a_stored_meter_is_still_a_meter(path: Path) -> None:
     definition = msgspec.json.decode(path.read_bytes(), type=Definition)
-    meter = meter_of(definition)
+    meter = Meter.of(definition)
     if definition.body is None or definition.kind != "meter":
         assert meter is None
     else:

@@ -1,11 +1,11 @@
-"""Usage from before an entitlement: read from ClickHouse, written as windows to the alert stage's own input.
+"""Historical usage for a new entitlement: loaded from ClickHouse, published as windows to the alert stage's input.
 
-Owns: when stored windows are complete enough to be read, and saying them. Does not own: which account needs them
-(agents.alert), what they do to a balance (core.quota.balance).
+Owns: when stored windows are complete enough to be read, and publishing them. Does not own: which account needs them
+(agents.alert), their effect on a balance (core.quota.balance).
 
-A mark goes through each partition of `usage`. Attribute passes it only when it knows the definitions that the mark
-names, so what comes behind it reaches the account by itself; when ClickHouse has the mark of each partition, it has all
-that came before. Windows are absolute and carry a revision: one that comes both ways is counted once.
+A barrier is published to each partition of `usage`. Attribute processes it only once it has loaded the definitions that
+the barrier requires, so later usage reaches the account by itself; when ClickHouse has the barrier of each partition,
+it has all earlier usage. Windows are absolute and carry a revision, so one that arrives both ways is counted once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from pipeline.stores.clickhouse.windows import stored_windows
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 LOOK_S = 0.2
-AHEAD_S = 2 * 86_400  # events may lie in the future
+AHEAD_S = 2 * 86_400  # events may be in the future
 
 log = logging.getLogger("tallymark.seeding")
 _encode = msgspec.json.Encoder().encode
 
 
 class Job(NamedTuple):
-    """Usage of a customer's feature that is to be said: of its meter and subjects, from `since_s` on.
+    """Historical usage to publish: that of a customer's subjects for a meter, from `since_s` onwards.
 
-    revision: of the definitions that attribute must know. said: what follows on the topic once all is there.
+    revision: of the definitions that attribute must have loaded. done_record: an item of the next clock record.
     """
 
     namespace: str
@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
 
 class Seeding:
-    """A thread that does the jobs it is given. A job that is lost with the process is asked for again by the agent."""
+    """A thread that runs jobs. A job that is lost with the process is requested again by the agent."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Seeding:
         partitions: int,
         done: Callable[[int, bytes], None],
     ) -> None:
-        """partitions: of `usage` and of `customer-usage`. done: told the job's partition and `said`."""
+        """partitions: of `usage` and of `customer-usage`. done: called with a job's partition and `done_record`."""
         self._writer = writer
         self._retry = Retry(log, "load stored usage")
         self._store = store
@@ -73,16 +73,16 @@ class Seeding:
         self._done = done
         self._lock = threading.Lock()
         self._failed: Callable[[BaseException], None] = lambda _: None
-        self._new: dict[bytes, Job] = {}  # by `said`, so that a job asked for twice is done once
+        self._new: dict[bytes, Job] = {}  # by `done_record`, so that a job that is requested twice runs once
         self._thread = threading.Thread(target=self._run, name="seeding", daemon=True)
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
-        """failed: told of an error that is no neighbour's absence; the thread has ended then."""
+        """failed: called with any error other than Unavailable; the thread has ended then."""
         self._failed = failed
         self._thread.start()
 
     def add(self, job: Job) -> None:
-        """Does the job soon."""
+        """Queue a job."""
         with self._lock:
             self._new[job.done_record] = job
 
@@ -95,7 +95,7 @@ class Seeding:
             self._failed(error)
 
     def look(self) -> None:
-        """Does the jobs that were added. Raises Unavailable; then all of them wait for the next call."""
+        """Run the queued jobs. Raises Unavailable; all of them are queued again then."""
         with self._lock:
             jobs, self._new = list(self._new.values()), {}
         if not jobs:
@@ -132,7 +132,7 @@ class Seeding:
                 WrittenRecord("customer-usage", packed, partition=target) for packed in _packed(mine)
             )
         self._done(target, job.done_record)
-        log.info("%d windows said of the customer %s", windows, job.customer)
+        log.info("loaded %d historical windows for customer %s", windows, job.customer)
 
 
 def _packed(windows: list[CustomerWindow]) -> Iterable[bytes]:

@@ -1,7 +1,7 @@
-"""Time as records: what is due with no event is asked for on the stage's own input topic.
+"""Time as records: what is due without an event is published as a record on the stage's own input topic.
 
-Owns: when a partition is asked, and that it is asked again if no answer comes. Does not own: what is due (the agent).
-So an agent acts on records alone: a replay sees the same instants, and no timer runs beside a transaction.
+Owns: when a record is published to a partition, and again if no answer comes. Does not own: what is due (the agent).
+So an agent reacts to records alone: a replay sees the same instants, and no timer runs beside a transaction.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 KEY = b"clock"
 TICK_S = 0.2
-ASK_AGAIN_S = 5.0  # a record that was asked for is there long before
+ASK_AGAIN_S = 5.0  # a published record arrives long before that
 NEVER_MS = 1 << 62
-MOST_ITEMS = 1_000  # said in one record; the rest waits for the next, so that no record outgrows its topic
+MOST_ITEMS = (
+    1_000  # per record; the others go into the next record, so that no record exceeds its topic's limit
+)
 
 log = logging.getLogger("tallymark.clock")
 
 
 class Agenda:
-    """What is due in each partition that this worker owns. Thread-safe: the agent fills it, the clock empties it."""
+    """The due times of the partitions that this worker owns. Thread-safe: the agent fills it, the clock empties it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,27 +35,27 @@ class Agenda:
         self._items: dict[int, dict[bytes, None]] = {}
 
     def own(self, partitions: Iterable[int]) -> None:
-        """From now on exactly these partitions are this worker's; each is asked at once."""
+        """Replace the owned partitions; each is due at once."""
         with self._lock:
             self._next_ms = dict.fromkeys(partitions, 0)
             self._asked_ms = {}
             self._items = {partition: {} for partition in self._next_ms}
 
     def due(self, partition: int, next_ms: int) -> None:
-        """The partition has been asked; it is due again at `next_ms`."""
+        """The partition has processed a clock record; it is due again at `next_ms`."""
         with self._lock:
             if partition in self._next_ms:
                 self._next_ms[partition] = next_ms
                 self._asked_ms.pop(partition, None)
 
     def add(self, partition: int, item: bytes) -> None:
-        """Something to say in the next clock record of the partition, which becomes due."""
+        """Add an item for the next clock record of the partition, which becomes due."""
         with self._lock:
             if partition in self._next_ms:
                 self._items[partition][item] = None
 
     def take(self, now_ms: int) -> dict[int, list[bytes]]:
-        """Partitions to ask now, each with what is to be said there. Asked for, they are quiet for ASK_AGAIN_S."""
+        """The partitions that are due, with their items. A partition is then not due again for ASK_AGAIN_S."""
         with self._lock:
             found = {}
             for partition, next_ms in self._next_ms.items():
@@ -66,7 +68,7 @@ class Agenda:
             return found
 
     def put_back(self, taken: Mapping[int, Iterable[bytes]]) -> None:
-        """What was taken could not be said."""
+        """Return items that could not be published."""
         with self._lock:
             for partition, items in taken.items():
                 if partition in self._items:
@@ -75,7 +77,7 @@ class Agenda:
 
 
 class Clock:
-    """A thread that writes the agenda's records. encode: (now_ms, items) -> a record's value."""
+    """A thread that publishes the agenda's records. encode: (now_ms, items) -> a record's value."""
 
     def __init__(
         self, writer: KafkaWriter, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
@@ -87,7 +89,7 @@ class Clock:
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def start(self) -> None:
-        """Runs until the process ends: what is due then, the next owner asks for."""
+        """Run until the process ends; the next owner publishes what is due then."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -96,7 +98,7 @@ class Clock:
             self.tick(time.time_ns() // 1_000_000)
 
     def tick(self, now_ms: int) -> None:
-        """Writes the records that are due; what Kafka does not take is due again."""
+        """Publish the records that are due; those that Kafka does not accept stay due."""
         taken = self._agenda.take(now_ms)
         try:
             self._writer.write(

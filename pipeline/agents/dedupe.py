@@ -1,8 +1,8 @@
-"""DEDUPE: lets the first event of each identity pass and names each repeat: a duplicate or a conflict.
+"""DEDUPE: passes on the first event of each identity, and settles repeats as duplicate or conflict.
 
 Reads `events-accepted`. Writes `events-unique`, packed, partitioned by subject, and `duplicates`.
-Keeps: an entry an identity for horizon + future limit (RocksDB; `dedupe-changelog`, a record a chunk); counts.
-On replay: an identity first seen at the same place passes again, and its entry is written again.
+Keeps: an entry per identity for horizon + future limit (RocksDB; `dedupe-changelog`, a record per chunk); counts.
+On replay: an identity first seen at the same position passes again, and its entry is written again.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from pipeline.engine.unreadable import read
 from pipeline.records import AcceptedBatch
 
 NAME = "dedupe"
-SWEPT_ENTRIES = 1_000  # looked at a chunk
-SWEEP_EVERY_MS = 3_600_000  # of the broker's time; then the whole table is gone through again
-ENTRY_BYTES = 64  # about what an entry takes in a changelog record
+SWEPT_ENTRIES = 1_000  # checked per chunk
+SWEEP_EVERY_MS = 3_600_000  # of the broker's time: pause between two passes over the whole table
+ENTRY_BYTES = 64  # approximate size of an entry in a changelog record
 
 _batch = reader_of(AcceptedBatch)
 _encode = msgspec.json.Encoder().encode
 
 
 def _pack(changes: Mapping[bytes, bytes | None]) -> Iterable[Pair]:
-    """What expired is not written: the changelog's retention forgets it by itself."""
+    """Expired entries are not written: they also expire by the changelog's retention."""
     entries = [(key, value) for key, value in changes.items() if value is not None]
     for cut in slices([ENTRY_BYTES] * len(entries)):
         yield None, pack_entries(entries[cut])
@@ -50,7 +50,7 @@ CHANGELOG = Changelog("dedupe-changelog", _pack, _unpack)
 
 
 def create(stage: Stage, partitions: int, lifetime_ms: int, lag_ms: int) -> None:
-    """partitions: of `events-unique`. lifetime_ms: how long an identity is known.
+    """partitions: of `events-unique`. lifetime_ms: for how long an identity is recognised.
 
     lag_ms: how long an event may wait in the input topics before ingest reads it: their retention.
     """
@@ -96,10 +96,10 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweeping: 
 
 
 class Sweep:
-    """Removes what has expired, a slice of the table a chunk, front to end, and again after a pause.
+    """Removes expired entries, a slice of the table per chunk, front to end, and again after a pause.
 
-    A repeat is told by its own arrival, which lies up to the input's retention before `now_ms` when ingest lags: so
-    an entry is kept that much longer than it can matter, and what is removed can match nothing that still comes.
+    A repeat is compared by its own time of arrival, which is up to the input's retention before `now_ms` when ingest
+    lags. So an entry is kept longer by that time, and a removed entry cannot match an event that still arrives.
     """
 
     def __init__(self, age_ms: int) -> None:
@@ -107,7 +107,7 @@ class Sweep:
         self._progress = SweepProgress(SWEEP_EVERY_MS)
 
     def advance(self, table: Overlay, partition: int, now_ms: int) -> None:
-        """Look at the next slice; `now_ms` is the broker's time."""
+        """Check the next slice; `now_ms` is the broker's time."""
         changes, age_ms = table.changes, self._age_ms
 
         def is_expired(key: bytes, entry: bytes) -> bool:

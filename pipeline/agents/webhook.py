@@ -1,11 +1,11 @@
-"""WEBHOOK: brings alerts to endpoints.
+"""WEBHOOK: delivers alerts to endpoints.
 
-Reads `alerts`, and `webhook-work`: what is to be sent, what became of a try, what somebody wants sent again; `control`
-for the endpoints. Writes `webhook-work` (an alert's share of each endpoint, in the endpoint's partition), `deliveries`
-(each as it is now; a tombstone where it is forgotten) and `commands` (an endpoint is to be disabled).
+Reads `alerts`, and `webhook-work`: alerts to send, results of attempts, requests to send again; `control` for the
+endpoints. Writes `webhook-work` (an alert for each of its endpoints, in the endpoint's partition), `deliveries` (the
+current state; a tombstone when it expires) and `commands` (to disable an endpoint).
 Keeps: deliveries until `webhook_kept_s` after their alert (RocksDB; `webhook-changelog`), counts.
-On replay: a delivery that has taken a record is not changed by it again, and is written again.
-The HTTP requests are made outside of any transaction, by `agents.webhook_dispatch`; their outcome comes in as work.
+On replay: a delivery that includes a record is not changed by it again, and is published again.
+HTTP requests are made outside transactions, by `agents.webhook_dispatch`; their results are records of `webhook-work`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from pipeline.stores.webhook_policy import policy_of
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
 CHANGELOG = Changelog("webhook-changelog")
-ATTEMPT_WRITTEN_S = 300.0  # an attempt whose outcome is not written is made again, so Kafka is waited for
-FORGOTTEN_AT_ONCE = 500  # looked at a chunk
-FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked at again
+ATTEMPT_WRITTEN_S = 300.0  # an attempt whose result is not recorded is repeated, so this is long
+FORGOTTEN_AT_ONCE = 500  # checked per chunk
+FORGET_EVERY_MS = 3_600_000  # of the broker's time: pause between two checks of the oldest
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def _sender(settings: Settings) -> Sender:
 
 
 def share_out(transaction: Transaction, partitions: int) -> None:
-    """Give each endpoint's partition its work."""
+    """Publish an alert for each of its endpoints, to the endpoint's partition."""
     for record in transaction.chunk.records:
         alert = read(transaction.chunk, record, _alert)
         if alert is None:
@@ -97,7 +97,7 @@ def share_out(transaction: Transaction, partitions: int) -> None:
 
 
 def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forgetting) -> dict[str, Delivery]:
-    """Apply each piece of work. Gives the deliveries that it changed, as they are at the end of the chunk."""
+    """Apply each record of the chunk. Returns the changed deliveries in their state at the end of the chunk."""
     chunk, table = transaction.chunk, transaction.table
     changed: dict[str, Delivery] = {}
     now_ms = 0
@@ -122,7 +122,7 @@ def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forge
 
 
 class Forgetting:
-    """Removes what is too old, a few a chunk, from the oldest on; after the last again in an hour."""
+    """Removes expired deliveries, a few per chunk, oldest first, and again an hour after the last one."""
 
     def __init__(self, kept_ms: int) -> None:
         self._kept_ms = kept_ms

@@ -1,7 +1,7 @@
-"""The webhook endpoints in force, as a worker knows them: where each is and what it is signed with.
+"""The current webhook endpoints with their URLs and signing keys.
 
-Owns: reading an endpoint's definition, opening its sealed secrets. Does not own: the rules of a definition, or
-disabling one (control).
+Owns: reading an endpoint's definition, decrypting its secrets. Does not own: the rules of a definition, or disabling an
+endpoint (control).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.stores.webhook_http import custom_headers
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """An endpoint as webhooks are sent to it. problem: why nothing can be signed for it; then there are no keys."""
+    """An endpoint for sending. problem: why nothing can be signed for it; there are no keys then."""
 
     namespace: str
     id: str
@@ -34,7 +34,7 @@ class WebhookEndpoint:
     problem: str = ""
 
     def keys(self, now_s: int) -> list[SigningKey]:
-        """What a try is signed with now: the newest key first."""
+        """The keys that sign an attempt, newest first."""
         found = [self.key] if self.key is not None else []
         return found + (
             [self.previous] if self.previous is not None and now_s < self.previous_until_s else []
@@ -42,14 +42,14 @@ class WebhookEndpoint:
 
 
 class Endpoints:
-    """`update` is called from the thread that follows `control`; `get` from anywhere."""
+    """The endpoints. `update` is called from the thread that follows `control`; `get` from any thread."""
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
         self._by_key: dict[tuple[str, str], WebhookEndpoint] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Take changed definitions; those of other kinds mean nothing here."""
+        """Apply changed definitions; other kinds are ignored."""
         for name, definition in changes.items():
             if definition is None:
                 namespace, _, rest = name.partition(f"/{ENDPOINT}/")
@@ -58,7 +58,7 @@ class Endpoints:
                 self._take(definition)
 
     def get(self, namespace: str, id: str) -> WebhookEndpoint | None:
-        """The endpoint, be it disabled or not; None: there is none, or not any more."""
+        """The endpoint, disabled or not; None if it does not exist or was deleted."""
         return self._by_key.get((namespace, id))
 
     def _take(self, definition: Definition) -> None:
@@ -78,7 +78,7 @@ def _opened(namespace: str, endpoint: Endpoint, seal: Seal) -> WebhookEndpoint:
             previous = parse_key(seal.open(endpoint.previous_secret.secret, place(namespace)))
             until_s = ms_of(endpoint.previous_secret.until) // 1_000
     except Rejected as refusal:
-        problem = f"Nothing can be signed: {refusal.detail}"
+        problem = f"The webhook cannot be signed: {refusal.detail}"
     return WebhookEndpoint(
         namespace,
         endpoint.id,

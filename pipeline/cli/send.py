@@ -1,7 +1,7 @@
-"""Sends lines to an input topic as they are: one record a line, each acknowledged by the broker.
+"""Sends lines to an input topic unchanged: one record per line, each acknowledged by the broker.
 
-Owns: the record around the bytes (key, content type) and counting acknowledgements. Does not own: whether a
-line is a good event: the pipeline judges that, so broken lines are sent too.
+Owns: the key and the content type of the record, and counting acknowledgements. Does not own: validation, which ingest
+does, so broken lines are sent too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.stores.kafka.writer import Deliveries, KafkaWriter, WrittenRecord
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE.encode())]
 TIMEOUT_S = 120.0
-MAX_RECORD_BYTES = 2_097_152  # what the topic takes; ingest refuses less than that, and keeps the bytes
+MAX_RECORD_BYTES = 2_097_152  # the topic's limit; ingest's limit is lower, and it keeps the bytes
 
 
 class _Subject(msgspec.Struct):
@@ -31,7 +31,7 @@ _subject = reader_of(_Subject)
 
 
 class SentLines(Deliveries):
-    """How many lines were read and how many were acknowledged; `failures` counts others by the name of the error."""
+    """The number of lines that were read and acknowledged; `failures` counts the others by the error's name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class SentLines(Deliveries):
 
 
 def key_of(line: bytes) -> bytes | None:
-    """The subject's bytes; None, for any partition, where no subject can be read in the line."""
+    """The subject as bytes; None, for any partition, if the line has no readable subject."""
     try:
         subject = _subject(line).subject
     except Rejected:
@@ -58,9 +58,9 @@ def send(
     compression: str = "none",
     progress: Callable[[SentLines], Any] | None = None,
 ) -> SentLines:
-    """Sends every non-empty line to `topic` and waits for all acknowledgements; `progress` is called often.
+    """Send every non-empty line to `topic` and wait for all acknowledgements; `progress` is called often.
 
-    Raises Unavailable when no broker answers at the start, Rejected `unknown-topic` without such a topic.
+    Raises Unavailable when Kafka is down at the start, Rejected `unknown-topic` if the topic does not exist.
     """
     found = kafka.cluster(settings).topics
     if topic not in found:
@@ -83,13 +83,13 @@ def send(
 
 
 def check_complete(sent: SentLines, settings: Settings) -> None:
-    """Raises Unavailable with one sentence when the broker has not acknowledged every line."""
+    """Raise Unavailable with one sentence when the broker has not acknowledged every line."""
     if not sent.complete:
         causes = ", ".join(f"{count} {cause}" for cause, count in sent.failures.most_common())
         missing = sent.lines - sent.acknowledged
         raise Unavailable(
             f"Kafka at {settings.kafka} acknowledged {sent.acknowledged} of {sent.lines} events; "
-            f"{missing} are not known to be kept ({causes or 'no answer in time'}). Sending again is safe."
+            f"{missing} may be lost ({causes or 'no answer in time'}). Sending again is safe."
         )
 
 

@@ -80,7 +80,7 @@ class Retry:
 
     async def _sleep(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s
-        while not self.stop() and (left_s := until_s - time.monotonic()) > 0:  # noqa: ASYNC110 - no event tells it
+        while not self.stop() and (left_s := until_s - time.monotonic()) > 0:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(min(left_s, LOOK_S))
 
     def _sleep_blocking(self, pause_s: float) -> None:

@@ -1,7 +1,7 @@
-"""Whether the services that a process needs answer, asked with a time limit.
+"""Checks whether the services that a process needs are available, within a time limit.
 
-Owns: asking several at once, in threads, so that one that hangs delays nobody. Does not own: what is asked of a service
-(its store), who is shown the answer (agents.health, api.operation.status).
+Owns: checking several at once, in threads, so that a check that hangs delays no other. Does not own: the check of a
+service (its store), the response to the caller (agents.health, api.operation.status).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pipeline.errors import Broken, Unavailable
 
 LIMIT_S = 3.0
-FRESH_S = 1.0  # how long an answer holds, so that a check that is asked often costs nothing
+FRESH_S = 1.0  # for how long a result is reused, so that frequent checks cost nothing
 
 Ask = Callable[[], object]  # raises Unavailable, with the service's own message
 
 
 @dataclass(frozen=True)
 class ServiceAnswer:
-    """What became of one question. detail: why not, for a person. value: what `Ask` gave."""
+    """The result of one check. detail: the reason of a failure, for a person. value: the return value of `Ask`."""
 
     ok: bool
     detail: str = ""
@@ -29,18 +29,18 @@ class ServiceAnswer:
 
 
 class Probe:
-    """One service. While a question has no answer yet, no second one is asked."""
+    """One service. At most one check of it runs at a time."""
 
     def __init__(self, name: str, ask: Ask) -> None:
         self.name = name
         self._ask = ask
         self._changed = threading.Condition()
-        self._asked_s: float | None = None  # since when a question is under way
+        self._asked_s: float | None = None  # start of the check in progress
         self._answer: ServiceAnswer | None = None
         self._answered_s = 0.0
 
     def begin(self, fresh_s: float) -> None:
-        """Asks, unless a question is under way or the last answer is younger than `fresh_s`."""
+        """Start a check, unless one is in progress or the last result is younger than `fresh_s`."""
         with self._changed:
             now_s = time.monotonic()
             if self._asked_s is not None or (self._answer is not None and now_s - self._answered_s < fresh_s):
@@ -49,7 +49,7 @@ class Probe:
         threading.Thread(target=self._run, name=f"probe-{self.name}", daemon=True).start()
 
     def wait(self, deadline_s: float) -> ServiceAnswer:
-        """The answer, at the latest when `time.monotonic()` is `deadline_s`."""
+        """The result, at the latest when `time.monotonic()` is `deadline_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._answer is not None, max(0.0, deadline_s - time.monotonic()))
             if self._answer is not None:
@@ -58,7 +58,7 @@ class Probe:
             return ServiceAnswer(False, f"no answer for {since_s:.0f} s")
 
     def _run(self) -> None:
-        answer = ServiceAnswer(False, "the question failed; the log says why")
+        answer = ServiceAnswer(False, "the check failed unexpectedly, see the log")
         try:
             answer = ServiceAnswer(True, value=self._ask())
         except (Unavailable, Broken) as error:
@@ -72,7 +72,7 @@ class Probe:
 def ask(
     probes: Mapping[str, Probe], limit_s: float = LIMIT_S, fresh_s: float = FRESH_S
 ) -> dict[str, ServiceAnswer]:
-    """All answers by name, after at most `limit_s`; none is older than `fresh_s`."""
+    """All results by name, after at most `limit_s`; none is older than `fresh_s`."""
     for probe in probes.values():
         probe.begin(fresh_s)
     deadline_s = time.monotonic() + limit_s
@@ -80,5 +80,5 @@ def ask(
 
 
 def probes(asks: Mapping[str, Ask]) -> dict[str, Probe]:
-    """A probe for each question, by name."""
+    """A probe for each check, by name."""
     return {name: Probe(name, one) for name, one in asks.items()}

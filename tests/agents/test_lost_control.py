@@ -1,4 +1,4 @@
-"""The definitions are lost: nobody goes on as if there were none, and they come back as they were."""
+"""Lost definitions: no stage continues as if there were none, and they are recovered unchanged."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import direct_key, topic_ids, topics
 from tests.fixtures.running_workers import Counted, Running, content, delete, send, wait_until, workers
 
+pytestmark = pytest.mark.own_broker  # it deletes topics under running workers
 METER = {"slug": "calls", "eventType": "call", "aggregation": "COUNT"}
 BROKEN = 4  # the exit code
 
@@ -32,7 +33,7 @@ def api(settings: Settings, key: str) -> Iterator[TestClient]:
 
 
 def make_empty(settings: Settings, *names: str) -> None:
-    """As somebody who helps in a hurry makes them."""
+    """Create the topics without the declared configuration, as an operator in a hurry might."""
     client = kafka.admin(settings)
     for future in client.create_topics([NewTopic(name, 1, 1) for name in names]).values():
         future.result()
@@ -46,7 +47,7 @@ def refused(worker: Running) -> str:
 
 
 @pytest.mark.timeout(500)
-def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics: Settings) -> None:
+def test_no_stage_continues_without_the_definitions_and_they_are_recovered(fresh_topics: Settings) -> None:
     settings = fresh_topics
     made = direct_key.made("test")
     with (
@@ -63,26 +64,26 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
         delete(settings, "control")
         assert running["aggregate"].wait_until_ended() == BROKEN
         assert running["control"].wait_until_ended() == BROKEN
-        said = running["aggregate"].log.read_text()
-        assert "The topic control was deleted while this process ran." in said
-        with pytest.raises(Rejected, match=r"control is missing, and the state .* --recreate-lost control"):
+        log_text = running["aggregate"].log.read_text()
+        assert "The topic control was deleted while this process ran." in log_text
+        with pytest.raises(Rejected, match=r"control is missing, but the state .* --recreate-lost control"):
             topics.apply(settings)
         make_empty(settings, "control")
-        with pytest.raises(Rejected, match="control was made anew: its id is "):
+        with pytest.raises(Rejected, match="control was recreated: its id is "):
             topics.apply(settings)
         for stage in ("aggregate", "control"):
-            assert "control was made anew: its id is " in refused(running[stage])
+            assert "control was recreated: its id is " in refused(running[stage])
         send(settings, [f"b{number}" for number in range(10)])  # wait for aggregate, not for a wrong fate
         with api(settings, made.text) as client:
             for path in ("/meters", "/reconcile", "/status"):
                 answer = client.get(path)
                 assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable"), answer.text
-                assert "control was made anew" in answer.json()["detail"]
+                assert "control was recreated" in answer.json()["detail"]
             assert client.get("/ready").status_code == 503
 
         (sentence,) = lost_topics.recreate(settings, ["control"])
-        assert sentence.startswith("made control anew: its id is ")
-        topics.apply(settings)  # somebody made it with other configuration
+        assert sentence.startswith("recreated control: its id is ")
+        topics.apply(settings)  # it was created with other configuration
         assert topics.check(settings) == []
         held = {key: value for key, value in before.items() if not is_slot(key)}
         assert content(settings, "control") == held
@@ -108,11 +109,11 @@ def worked(fresh_topics: Settings) -> Settings:
 
 
 @pytest.mark.timeout(500)
-def test_definitions_that_cannot_be_proved_are_not_made_again(worked: Settings) -> None:
+def test_definitions_that_cannot_be_proved_are_not_recreated(worked: Settings) -> None:
     """A command that came after what was decided, in place of one that is gone."""
     delete(worked, "control", "audit")
     make_empty(worked, "audit")
-    with pytest.raises(Rejected, match="does not end as the audit log does"):
+    with pytest.raises(Rejected, match="does not end with the hash of the audit log"):
         lost_topics.recreate(worked, ["control"])
     assert "control" not in kafka.cluster(worked).topics
 
@@ -138,11 +139,11 @@ def test_what_is_kept_twice_is_filled_again(worked: Settings, lost: str) -> None
 
 
 @pytest.mark.timeout(500)
-def test_a_lost_input_goes_on_from_what_is_sent_again(worked: Settings) -> None:
+def test_a_lost_input_continues_with_what_is_sent_again(worked: Settings) -> None:
     """`events` is lost with ten events that ingest has not read."""
     send(worked, [f"unread-{number}" for number in range(10)])
     delete(worked, "events")
-    assert "events is missing, and the state" in refused(Running(worked, "ingest"))
+    assert "events is missing, but the state" in refused(Running(worked, "ingest"))
     lost_topics.recreate(worked, ["events"])
     with Counted(worked) as counted, workers(worked, "ingest"):
         send(worked, [f"unread-{number}" for number in range(10)])
@@ -152,14 +153,14 @@ def test_a_lost_input_goes_on_from_what_is_sent_again(worked: Settings) -> None:
 @pytest.mark.timeout(500)
 def test_two_lost_topics_that_fill_each_other_are_refused(worked: Settings) -> None:
     delete(worked, "counts", "ingest-meta")
-    with pytest.raises(Rejected, match="and that is lost too"):
+    with pytest.raises(Rejected, match="which is lost too"):
         lost_topics.recreate(worked, ["ingest-meta"])
 
 
 @pytest.mark.parametrize(
     ("name", "reason"), [("no-such", "unknown-topic"), ("balances", "topic-lost"), ("usage", "not-lost")]
 )
-def test_what_is_not_lost_or_cannot_be_made_anew_is_refused(
+def test_what_is_not_lost_or_cannot_be_recreated_is_refused(
     fresh_topics: Settings, name: str, reason: str
 ) -> None:
     with pytest.raises(Rejected) as caught:
@@ -183,7 +184,7 @@ def test_topics_of_a_version_that_noted_no_ids_are_adopted_once(worked: Settings
 def test_a_topic_that_such_a_version_has_lost_is_not_made_silently(worked: Settings) -> None:
     forget_ids(worked)
     delete(worked, "usage")
-    with pytest.raises(Rejected, match="usage is missing, and the state"):
+    with pytest.raises(Rejected, match="usage is missing, but the state"):
         topics.apply(worked)
 
 

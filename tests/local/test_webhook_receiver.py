@@ -10,13 +10,13 @@ import urllib.request
 
 import pytest
 
-from pipeline.core.notifications import standard_webhooks
+from pipeline.core.notifications import standard_webhooks, webhook_payload
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
 from tests.fixtures.hostile_json import TEXTS
 
 SECRET = new_secret()
-BODY = standard_webhooks.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
+BODY = webhook_payload.payload("m1", "a.b", 1_767_225_600_000, {"text": "ü"}).encode()
 
 
 def send(url: str, id: str = "m1", secret: str = SECRET, body: bytes = BODY) -> int:
@@ -71,7 +71,7 @@ def test_a_length_that_is_none_is_answered(length: str) -> None:
 def test_a_taken_port_is_one_sentence() -> None:
     with Receiver([SECRET]) as receiver:
         port = int(receiver.url.rstrip("/").rpartition(":")[2])
-        with pytest.raises(Unavailable, match="Nothing can listen"):
+        with pytest.raises(Unavailable, match="Cannot listen"):
             Receiver([SECRET], port)
 
 
@@ -83,19 +83,19 @@ def test_a_line_shows_what_came() -> None:
 
 
 def test_listen_makes_a_secret_says_it_and_ends_after_count() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     ready = threading.Event()
 
     def say(text: str) -> None:
-        said.append(text)
+        lines.append(text)
         if text.startswith("signing secret"):
             ready.set()
 
     running = threading.Thread(target=listen, args=(0, [], 200, 1, say))
     running.start()
     assert ready.wait(10)
-    url, secret = said[0].rpartition(" ")[2], said[1].rpartition(" ")[2]
+    url, secret = lines[0].rpartition(" ")[2], lines[1].rpartition(" ")[2]
     assert send(url, secret=secret) == 200
     running.join(10)
     assert not running.is_alive()
-    assert "verified  a.b  m1" in said[2]
+    assert "verified  a.b  m1" in lines[2]

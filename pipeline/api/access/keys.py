@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Body, Depends, Request, Response
 
 from pipeline.api.access.answers import KeyAnswer, KeyPage, NewKeyAnswer
@@ -26,10 +27,17 @@ ORDER_BY = ("createdAt", "name", "id")
 ENVIRONMENT = "live"
 
 
+class RotatedKeys(msgspec.Struct):
+    """The reply to key.rotate: the members of the new key and of the old one."""
+
+    key: dict[str, Any]
+    old: dict[str, Any]
+
+
 @router.get("", summary="Keys, also ended ones", **described(answer=KeyPage, reasons=["bad-query"]))
 def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict[str, Any]:
     """Without their secrets, of which only the last four characters are known."""
-    found = [_shown(row) for row in _bodies(request)]
+    found = [key.shown for key in definitions(request).keys(namespace_of(request))]
     return paginated(ordered(found, orderBy, ORDER_BY, page), page)
 
 
@@ -53,7 +61,10 @@ def create_key(
 @router.get("/{keyId}", summary="One key", **described(answer=KeyAnswer))
 def get_key(request: Request, keyId: str) -> dict[str, Any]:
     """By its public part. Answers 404 where this namespace has none."""
-    return _shown(_find(request, keyId))
+    for key in definitions(request).keys(namespace_of(request)):
+        if key.id == keyId:
+            return key.shown
+    raise Rejected("not-found", f"There is no key {keyId[:64]}.")
 
 
 @router.post(
@@ -99,24 +110,7 @@ def _made(
     reply = submit(request, kind, asked, added)
     body = body_of(reply)
     if kind == "key.rotate":
-        body, old = body["key"], body["old"]  # type: ignore[assignment]
-        body = {**body, "replaces": _shown(old)}  # type: ignore[arg-type]
+        rotated = msgspec.convert(body, RotatedKeys)
+        body = {**rotated.key, "replaces": api_key.shown(rotated.old)}
     response.headers["cache-control"] = "no-store"
     return body if reply.repeated else {**body, "key": made.text}
-
-
-def _bodies(request: Request) -> list[dict[str, Any]]:
-    log, namespace = definitions(request), namespace_of(request)
-    found = [log.body(namespace, api_key.KIND, key.public) for key in log.keys(namespace)]
-    return [dict(body) for body in found if body is not None]
-
-
-def _find(request: Request, id: str) -> dict[str, Any]:
-    for row in _bodies(request):
-        if row["id"] == id:
-            return row
-    raise Rejected("not-found", f"There is no key {id[:64]}.")
-
-
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    return api_key.shown(body)

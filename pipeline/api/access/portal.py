@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.access.answers import NewPortalTokenAnswer, PortalTokenAnswer
@@ -23,7 +24,7 @@ from pipeline.api.metering.answers import UsageAnswer
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage import answer
 from pipeline.api.metering.usage_params import from_url
-from pipeline.core.values import timestamp
+from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal", tags=["portal"])
@@ -47,9 +48,9 @@ def create_token(
     It opens `/portal/meters/{slug}/query` and nothing else. It is shown this once.
     """
     secret = _secret(request)
-    body = body_of(submit(request, "portal-token.create", wish))
+    token = msgspec.convert(body_of(submit(request, "portal-token.create", wish)), PortalToken)
     response.headers["cache-control"] = "no-store"
-    return {**_shown(body), "token": portal_jwt.sign(secret, namespace_of(request), body)}
+    return {**_shown(token), "token": portal_jwt.sign(secret, namespace_of(request), token)}
 
 
 @router.get(
@@ -58,7 +59,7 @@ def create_token(
 def list_tokens(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 25) -> list[dict[str, Any]]:
     """The newest first, without their text. A token that has ended is forgotten in time."""
     found = definitions(request).portal_tokens(namespace_of(request))
-    return [_shown(body) for body in sorted(found, key=lambda body: str(body["id"]), reverse=True)[:limit]]
+    return [_shown(token) for token in found[::-1][:limit]]
 
 
 @router.post(
@@ -106,6 +107,6 @@ def _secret(request: Request) -> str:
     return secret
 
 
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    ended = "invalidatedAt" in body or timestamp.ms_of(str(body["expiresAt"])) <= time.time() * 1000
-    return {name: body[name] for name in _SHOWN if name in body} | {"expired": ended}
+def _shown(token: PortalToken) -> dict[str, Any]:
+    members = {name: token.members[name] for name in _SHOWN if name in token.members}
+    return members | {"expired": not token.holds(int(time.time() * 1000))}

@@ -44,7 +44,7 @@ def list_features(
     """A list by offset and limit; asked with `page` or `pageSize`, a page with its total count."""
     found = definitions(request).features(namespace_of(request), archived=includeArchived)
     slugs = {slug for listed in meterSlug or () for slug in listed.split(",")}
-    kept = [row for row in found if not slugs or row.get("meterSlug") in slugs]
+    kept = [feature.members for feature in found if not slugs or feature.meter_slug in slugs]
     rows = ordered(kept, orderBy, ORDER_BY, page)
     if {"page", "pageSize"} & set(request.query_params):
         return paginated(rows, page)
@@ -69,7 +69,7 @@ def get_feature(request: Request, featureId: str) -> dict[str, Any]:
     found = definitions(request).feature(namespace_of(request), featureId)
     if found is None:
         raise Rejected("not-found", f"There is no feature {featureId[:256]}.")
-    return dict(found)
+    return found.members
 
 
 @router.delete(

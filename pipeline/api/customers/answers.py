@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipeline.api.customers.bodies import Address, UsageAttribution, ZoneText
+from pipeline.api.customers.bodies import Address, UsageAttributionBody, ZoneText
 from pipeline.api.http.members import Instant, Metadata, Ulid, page_of
 
 
@@ -19,7 +19,7 @@ class CustomerAnswer(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     createdAt: Instant
     updatedAt: Instant
-    usageAttribution: UsageAttribution
+    usageAttribution: UsageAttributionBody
     key: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     primaryEmail: str | UnsetType = UNSET

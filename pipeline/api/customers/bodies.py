@@ -15,7 +15,7 @@ from pipeline.api.http.members import Metadata, Written
 ZoneText = Annotated[str, Meta(description="IANA time zone", examples=["Europe/Berlin"])]
 
 
-class UsageAttribution(msgspec.Struct, forbid_unknown_fields=True):
+class UsageAttributionBody(msgspec.Struct, forbid_unknown_fields=True):
     """Whose usage is the customer's, beside that of its own key."""
 
     subjectKeys: Annotated[
@@ -42,7 +42,7 @@ class CustomerBody(msgspec.Struct, forbid_unknown_fields=True):
         str, Meta(max_length=256, description="yours, unique; a subject of the same name is its too")
     ] | (UnsetType | None) = UNSET
     description: str | UnsetType | None = UNSET
-    usageAttribution: UsageAttribution | UnsetType | None = UNSET
+    usageAttribution: UsageAttributionBody | UnsetType | None = UNSET
     primaryEmail: str | UnsetType | None = UNSET
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")] | UnsetType | None = UNSET
     billingAddress: Address | UnsetType | None = UNSET

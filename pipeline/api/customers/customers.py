@@ -42,12 +42,13 @@ def list_customers(
 ) -> dict[str, Any]:
     """By name, a page at a time."""
     found = definitions(request).customers(namespace_of(request), deleted=includeDeleted)
-    wanted = {"key": key, "name": name, "primaryEmail": primaryEmail}
     kept = [
-        row
-        for row in found
-        if all(_has(row.get(member), part) for member, part in wanted.items())
-        and (subject is None or any(_has(one, subject) for one in subject_keys(row)))
+        customer.members
+        for customer in found
+        if _has(customer.key, key)
+        and _has(customer.name, name)
+        and _has(customer.primary_email, primaryEmail)
+        and (subject is None or any(_has(one, subject) for one in customer.usage_attribution.subject_keys))
     ]
     return paginated(ordered(kept, orderBy, ORDER_BY, page), page)
 
@@ -76,7 +77,7 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
     found = definitions(request).customer(namespace_of(request), customerIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no customer {customerIdOrKey[:256]}.")
-    return dict(found)
+    return found.members
 
 
 @router.put(
@@ -88,7 +89,7 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
 def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRequest) -> dict[str, Any]:
     """All of it: a member that is absent is cleared. What was read can be sent back with changes."""
     stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
-    asked = with_id("customer", customer, customerIdOrKey, stored)
+    asked = with_id("customer", customer, customerIdOrKey, None if stored is None else stored.members)
     return body_of(submit_and_wait_for_workers(request, "customer.update", asked))
 
 
@@ -105,10 +106,5 @@ def delete_customer(request: Request, customerIdOrKey: str) -> Response:
     return Response(status_code=204)
 
 
-def subject_keys(customer: dict[str, Any]) -> list[str]:
-    """The subjects that a customer names; its own key counts too, without being named."""
-    return [str(key) for key in (customer.get("usageAttribution") or {}).get("subjectKeys", [])]
-
-
-def _has(text: object, part: str | None) -> bool:
-    return part is None or (text is not None and part.casefold() in str(text).casefold())
+def _has(text: str | None, part: str | None) -> bool:
+    return part is None or (text is not None and part.casefold() in text.casefold())

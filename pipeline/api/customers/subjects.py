@@ -27,7 +27,7 @@ WRITE = [Depends(needs("customers:write"))]
 def list_subjects(request: Request) -> list[dict[str, Any]]:
     """All that were made here, by key."""
     found = definitions(request).subjects(namespace_of(request))
-    return sorted(map(dict, found), key=lambda subject: str(subject["key"]))
+    return [subject.members for subject in sorted(found, key=lambda subject: subject.key)]
 
 
 @router.post(
@@ -51,7 +51,7 @@ def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
     found = definitions(request).subject(namespace_of(request), subjectIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no subject {subjectIdOrKey[:256]}.")
-    return dict(found)
+    return found.members
 
 
 @router.delete(

@@ -24,7 +24,7 @@ from pipeline.api.http import portal_jwt
 from pipeline.api.http.problem import REQUEST_ID, problem
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ADMIN, SCOPES
-from pipeline.core.definitions.kinds import PORTAL_TOKEN
+from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
@@ -125,7 +125,7 @@ def open_key(definitions: Definitions, text: str, now_ms: int) -> Principal | No
     fits = api_key.check(offered.secret, _NO_HASH if key is None else key.hash)
     if key is None or not fits or not key.holds(now_ms):
         return None
-    return Principal(key.namespace, key.public, key.scopes, key.public)
+    return Principal(key.namespace, key.id, frozenset(key.scopes), key.id)
 
 
 def open_portal(definitions: Definitions, secret: str, text: str) -> Principal | None:
@@ -140,8 +140,8 @@ def open_portal(definitions: Definitions, secret: str, text: str) -> Principal |
     place = (token.namespace, token.id)
     if definitions.portal_token(*place) is None:
         definitions.wait_for(lambda _: definitions.portal_token(*place) is not None, PORTAL_WAIT_S)
-    stored = definitions.definition(token.namespace, PORTAL_TOKEN, token.id)
-    if stored is None or not portal_jwt.matches(token, stored.body):
+    stored = definitions.definition(token.namespace, PortalToken.kind, token.id)
+    if stored is None or not portal_jwt.matches(token, PortalToken.of(stored)):
         return None
     scopes = frozenset({PORTAL})
     return Principal(

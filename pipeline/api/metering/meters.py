@@ -20,8 +20,8 @@ from pipeline.api.http.services import Services, services_of
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.metering.answers import AppliedMetersAnswer, MeterAnswer
 from pipeline.api.metering.bodies import MeterBody, MeterChangeBody
-from pipeline.core.metering.meter import REVISION, Meter, meter_of
-from pipeline.core.metering.meter_commands import KIND
+from pipeline.core.definitions.kinds import METER
+from pipeline.core.metering.meter import REVISION, Meter
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
@@ -144,8 +144,8 @@ def _decided(
 
 def _reply_json(namespace: str, replied: dict[str, Any]) -> dict[str, Any]:
     body = {name: value for name, value in replied.items() if name != REVISION}
-    definition = Definition(replied[REVISION], KIND, namespace, str(body["slug"]), "", 0, body)
-    meter = meter_of(definition)
+    definition = Definition(replied[REVISION], METER, namespace, str(body["slug"]), "", 0, body)
+    meter = Meter.of(definition)
     assert meter is not None
     return meter_json(definition, meter)
 
@@ -161,16 +161,14 @@ def find(services: Services, namespace: str, id_or_slug: str) -> tuple[Definitio
 
 def meter_json(definition: Definition, meter: Meter) -> dict[str, Any]:
     """A meter as the API shows it: its definition, `id`, `revision`, `createdAt` and `updatedAt`."""
-    body = definition.body or {}
     updated_at = datetime.fromtimestamp(definition.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     at = updated_at.replace("+00:00", "Z")
     return {
         **meter.body(),
-        "name": body.get("name") or meter.slug,
-        "id": body.get("id") or str(meter.meter_id),
+        "id": meter.id or str(meter.meter_id),
         "revision": definition.revision,
-        "createdAt": body.get("createdAt") or at,
-        "updatedAt": body.get("updatedAt") or at,
+        "createdAt": meter.created_at or at,
+        "updatedAt": meter.updated_at or at,
     }
 
 

@@ -5,7 +5,7 @@ Owns: the routes, the form of an event. Does not own: alerts (telling), deliveri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -22,6 +22,8 @@ from pipeline.api.notifications.answers import RuleEventAnswer, RuleEventPage
 from pipeline.api.notifications.bodies import ResendBody
 from pipeline.api.notifications.delivery_json import status_json
 from pipeline.api.notifications.rule_json import rule_json
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.subject import Subject
 from pipeline.core.notifications.delivery import delivery_id
 from pipeline.core.notifications.rule import Rule
 from pipeline.core.values import timestamp
@@ -57,8 +59,8 @@ def list_events(
     services, namespace, log = services_of(request), namespace_of(request), definitions(request)
     since_ms, until_ms = ms("from", from_), ms("to", to)
     wanted = {
-        "feature": _keys(log.feature(namespace, one) or {"key": one} for one in split(feature)),
-        "subject": _keys(log.subject(namespace, one) or {"key": one} for one in split(subject)),
+        "feature": _keys(split(feature), lambda one: log.feature(namespace, one)),
+        "subject": _keys(split(subject), lambda one: log.subject(namespace, one)),
         "rule": split(rule),
     }
     channels = split(channel)
@@ -141,5 +143,7 @@ def newest_first(request: Request) -> bool:
     return request.query_params.get("order") != "ASC"
 
 
-def _keys(bodies: Iterable[dict[str, Any]]) -> set[str]:
-    return {str(body["key"]) for body in bodies}
+def _keys(ids_or_keys: Iterable[str], find: Callable[[str], Feature | Subject | None]) -> set[str]:
+    """The key of each; one that names nothing is a key as it is."""
+    found = {one: find(one) for one in ids_or_keys}
+    return {one if body is None else body.key for one, body in found.items()}

@@ -21,6 +21,7 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
 
@@ -234,15 +235,15 @@ def _all(
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     if wanted.get("subject"):
         holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
-        mine = {str(body["id"]) for body in holders if body is not None}
+        mine = {customer.id for customer in holders if customer is not None}
     else:
         mine = None
     rows = []
     for entitlement in log.all(Entitlement, namespace):
-        customer = log.customer(namespace, entitlement.customer_id) or {}
+        customer = log.customer(namespace, entitlement.customer_id)
         facts: dict[str, set[object]] = {
             "feature": {entitlement.feature_id, entitlement.feature_key},
-            "customer": {entitlement.customer_id, customer.get("key")},
+            "customer": {entitlement.customer_id, customer.key if customer is not None else None},
             "type": {entitlement.type},
         }
         if (
@@ -301,5 +302,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
     return Response(status_code=204)
 
 
-def _customer(request: Request, entitlement: Entitlement) -> lookup.StoredDefinition | None:
+def _customer(request: Request, entitlement: Entitlement) -> Customer | None:
     return definitions(request).customer(namespace_of(request), entitlement.customer_id)

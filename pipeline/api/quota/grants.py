@@ -123,7 +123,7 @@ def list_all(
     """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     of = customers if split(subject) else None
     rows = ordered(_all(request, split(feature), of, includeDeleted), orderBy, ORDER_BY, page)
     return answer(either(request, rows, page, offset, limit))
@@ -146,7 +146,7 @@ def list_all_v2(
     """A page of them. Features and customers by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     of = customers if split(customer) else None
     rows = ordered(_all(request, split(feature), of, includeDeleted), orderBy, ORDER_BY, page)
     return answer(paginated(rows, page))

@@ -17,6 +17,7 @@ from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.quota.answers import AccessAnswer, ChecksAnswer, ValueAnswer
 from pipeline.api.quota.bodies import Check, Checks
+from pipeline.core.customers.customer import Customer
 from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 from pipeline.records import Balance
@@ -138,8 +139,8 @@ async def _customer(request: Request, name: str) -> str:
     return found
 
 
-def _id(customer: Any) -> str:
-    return "" if customer is None else str(customer["id"])
+def _id(customer: Customer | None) -> str:
+    return "" if customer is None else customer.id
 
 
 def _json(body: object) -> Response:

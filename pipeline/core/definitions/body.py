@@ -73,6 +73,7 @@ class BodyReader:
         stored: Mapping[str, object] | None = None,
         *,
         inside: str = "",
+        words: Mapping[str, str] = {},
     ) -> None:
         """Check the names of the members, and the values of those that only the server writes.
 
@@ -85,6 +86,7 @@ class BodyReader:
             written: members that only the server writes: null, or as `stored` has them.
             stored: the definition that the body replaces, as answers show it; None for a new one.
             inside: the member of the definition that `body` is the value of; "" for the definition itself.
+            words: how refusals name a member where they do not use its own name.
 
         Raises:
             Rejected: `bad-<kind>`.
@@ -92,6 +94,7 @@ class BodyReader:
         self.kind = f"{kind} {inside}" if inside else kind
         self._reason = f"bad-{kind}"
         self._body = body
+        self._words = words
         for member in body:
             if member not in known and member not in written:
                 listed = f"it may have {', '.join(known)}" if known else "it may have none"
@@ -101,6 +104,9 @@ class BodyReader:
     def refuse(self, detail: str) -> NoReturn:
         raise Rejected(self._reason, detail)
 
+    def _label(self, member: str) -> str:
+        return f"{self.kind} {self._words.get(member, member)}"
+
     def __contains__(self, member: str) -> bool:
         """Whether it was sent, be it as null."""
         return member in self._body
@@ -108,20 +114,24 @@ class BodyReader:
     def text(self, member: str, most: int, multiline: bool = False) -> str | None:
         """A text of 1 to `most` characters."""
         value = self._body.get(member)
-        return None if value is None else self._text(f"{self.kind} {member}", value, most, multiline)
+        return None if value is None else self._text(self._label(member), value, most, multiline)
 
     def required(self, member: str, most: int) -> str:
         value = self._body.get(member)
         if value is None or value == "":
-            self.refuse(f"{self.kind} {member} is required")
-        return self._text(f"{self.kind} {member}", value, most, False)
+            self.refuse(f"{self._label(member)} is required")
+        return self._text(self._label(member), value, most, False)
 
     def slug(self, member: str, most: int) -> str:
         """A required name of lower-case letters, digits and single _ between."""
-        value = self.required(member, most)
-        if not _SLUG(value):
+        value = self._body.get(member)
+        if value is None or value == "":
+            self.refuse(f"{self._label(member)} is required")
+        if not isinstance(value, str):
+            self.refuse(f"{self._label(member)} must be a string")
+        if len(value) > most or not _SLUG(value):
             self.refuse(
-                f"{self.kind} {member} must have 1 to {most} characters: lower-case letters, digits, "
+                f"{self._label(member)} must have 1 to {most} characters: lower-case letters, digits, "
                 "single _ between"
             )
         return value
@@ -131,7 +141,7 @@ class BodyReader:
         value = self._body.get(member)
         if value is None:
             return None
-        label = f"{self.kind} {member}"
+        label = self._label(member)
         if not isinstance(value, list) or len(value) > most_texts:
             self.refuse(f"{label} must be a list of at most {most_texts} strings")
         texts = [self._text(label, one, most, False) for one in value]
@@ -144,7 +154,7 @@ class BodyReader:
         if value is None:
             return None
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.refuse(f"{self.kind} {member} must be an integer from {least} to {most}")
+            self.refuse(f"{self._label(member)} must be an integer from {least} to {most}")
         return value
 
     def instant_ms(self, member: str) -> int | None:
@@ -153,13 +163,13 @@ class BodyReader:
         try:
             return None if value is None else timestamp.ms_of(value)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def nested(self, member: str) -> Mapping[str, object] | None:
         """A JSON object, as sent."""
         value = self._body.get(member)
         if value is not None and not isinstance(value, Mapping):
-            self.refuse(f"{self.kind} {member} must be an object")
+            self.refuse(f"{self._label(member)} must be an object")
         return value
 
     def json(self, member: str) -> Mapping[str, object] | None:
@@ -169,7 +179,7 @@ class BodyReader:
         for _ in range(MAX_DEPTH):
             level = [inner for one in level for inner in _inner(one)]
         if level:
-            self.refuse(f"{self.kind} {member} must not be nested deeper than {MAX_DEPTH} levels")
+            self.refuse(f"{self._label(member)} must not be nested deeper than {MAX_DEPTH} levels")
         return value
 
     def metadata(self, member: str = "metadata") -> dict[str, str] | None:
@@ -181,7 +191,7 @@ class BodyReader:
         value = self.nested(member)
         if value is None:
             return None
-        label = f"{self.kind} {member}"
+        label = self._label(member)
         if len(value) > most:
             self.refuse(f"{label} must have at most {most} members")
         for key, one in value.items():
@@ -194,7 +204,7 @@ class BodyReader:
     def flag(self, member: str) -> bool | None:
         value = self._body.get(member)
         if value is not None and not isinstance(value, bool):
-            self.refuse(f"{self.kind} {member} must be true or false")
+            self.refuse(f"{self._label(member)} must be true or false")
         return value
 
     def amount(self, member: str) -> int | None:
@@ -206,17 +216,17 @@ class BodyReader:
             value = repr(value)
             if sum(digit.isdigit() for digit in value.lower().partition("e")[0].strip("0.")) > FLOAT_DIGITS:
                 self.refuse(
-                    f"{self.kind} {member} has too many digits for a JSON number: send it as a string"
+                    f"{self._label(member)} has too many digits for a JSON number: send it as a string"
                 )
         try:
             return number.atto(value)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def at_least_zero(self, member: str) -> int | None:
         value = self.amount(member)
         if value is not None and value < 0:
-            self.refuse(f"{self.kind} {member} must not be negative")
+            self.refuse(f"{self._label(member)} must not be negative")
         return value
 
     def minute(self, member: str) -> Minute | None:
@@ -226,7 +236,7 @@ class BodyReader:
             return None
         at_s = at_ms // _MINUTE_MS * 60
         if not calendar.EARLIEST_S <= at_s < calendar.LATEST_S:
-            self.refuse(f"{self.kind} {member} must lie between the years 1 and 9998")
+            self.refuse(f"{self._label(member)} must lie between the years 1 and 9998")
         return Minute(at_s, zones.offset_of(text))
 
     def minute_s(self, member: str) -> int | None:
@@ -240,7 +250,7 @@ class BodyReader:
         try:
             return None if name is None else zones.named(name)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
         value = self._body.get(member)
@@ -249,7 +259,7 @@ class BodyReader:
         try:
             return calendar.parse(value, least_s)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def recurring(self) -> Interval | None:
         """The interval of a usage period or recurrence; `intervalISO` may repeat it."""
@@ -262,7 +272,7 @@ class BodyReader:
         value = self.text(member, 64)
         chosen = next((one for one in allowed if one == value), None)
         if value is not None and chosen is None:
-            self.refuse(f"{self.kind} {member} must be one of {', '.join(allowed)}")
+            self.refuse(f"{self._label(member)} must be one of {', '.join(allowed)}")
         return chosen
 
     def objects(self, member: str, least: int, most: int) -> list[Mapping[str, object]] | None:
@@ -275,7 +285,7 @@ class BodyReader:
             or not least <= len(value) <= most
             or not all(isinstance(one, Mapping) for one in value)
         ):
-            self.refuse(f"{self.kind} {member} must be a list of {least} to {most} objects")
+            self.refuse(f"{self._label(member)} must be a list of {least} to {most} objects")
         return value
 
     def _text(self, label: str, value: object, most: int, multiline: bool) -> str:

@@ -7,7 +7,7 @@ A kind declares its members in the order in which they are written. A member tha
 a member without a default is always written. Nothing that is stored is lost: members that this version does not know,
 in the order in which they lie, survive every change.
 
-    class Feature(DefinitionBody, kw_only=True):
+    class Feature(DefinitionBody, frozen=True, kw_only=True):
         kind = FEATURE
         id: str
         key: str
@@ -34,6 +34,7 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     """What the body of one kind of definition holds. Two are equal if the members that this version knows are."""
 
     kind: ClassVar[str]
+    outside: ClassVar[tuple[str, ...]] = ()  # fields that the definition around the body has, not the body
 
     @classmethod
     def of(cls, definition: Definition | None) -> Self | None:
@@ -52,7 +53,9 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
             return None
         decoded = definition.__dict__.get("decoded")
         if decoded is None:
-            decoded = definition.__dict__["decoded"] = cls.read(definition.body, definition.name)
+            decoded = definition.__dict__["decoded"] = cls.read(
+                definition.body, definition.name, {field: getattr(definition, field) for field in cls.outside}
+            )
         if not isinstance(decoded, cls):
             raise Broken(f"The {cls.kind} {definition.name} was decoded as {type(decoded).__name__}.")
         return decoded
@@ -63,18 +66,21 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
         return cls
 
     @classmethod
-    def read(cls, members: dict[str, object], name: str = "") -> Self:
+    def read(
+        cls, members: dict[str, object], name: str = "", around: Mapping[str, object] | None = None
+    ) -> Self:
         """Decode a body.
 
         Args:
             members: its JSON, which must not be changed afterwards.
             name: of the definition, for the error.
+            around: values of the fields in `outside`.
 
         Raises:
             Broken: it is not one of this kind.
         """
         try:
-            body = msgspec.convert(members, cls.shape(members))
+            body = msgspec.convert({**members, **around} if around else members, cls.shape(members))
         except msgspec.ValidationError as error:
             raise Broken(f"The stored {cls.kind} {name} cannot be read: {error}.") from error
         if not isinstance(body, cls):
@@ -128,8 +134,11 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
 
 def _members(body: DefinitionBody) -> dict[str, object]:
-    """The members as they are read back from JSON."""
-    return _read(_encode(body))
+    """The members of a body as they are read back from JSON."""
+    members = _read(_encode(body))
+    for field in body.outside:
+        members.pop(field, None)
+    return members
 
 
 def _names(body: DefinitionBody) -> dict[str, str]:

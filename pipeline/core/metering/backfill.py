@@ -29,7 +29,6 @@ from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import RULES, MeterIndex
 from pipeline.core.metering.meter import Meter, define
-from pipeline.core.metering.meter import meter_of as defined_meter
 from pipeline.core.metering.refusal import counted_name, refused_name
 from pipeline.core.values.sweep import sweep
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
@@ -105,7 +104,7 @@ class BackfillStep:
 
 def seeds(definition: Definition, shards: int) -> list[Backfill]:
     """The first step of each shard if the definition makes a new meter, else none."""
-    meter = defined_meter(definition)
+    meter = Meter.of(definition)
     if meter is None or meter.meter_id != definition.revision:
         return []
     namespace, at_ms = definition.namespace, definition.at_ms

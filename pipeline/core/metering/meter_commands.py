@@ -11,58 +11,71 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core.catalog import feature
+from pipeline.core.catalog.feature import Feature
 from pipeline.core.definitions.body import check_written
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE_METER
+from pipeline.core.definitions.kinds import FEATURE_METER, METER
 from pipeline.core.metering.meter import (
-    EARLIER,
     METER_ID,
     REVISION,
-    STORED,
     WRITTEN,
     Meter,
     change,
     define,
-    meter_of,
     with_update,
 )
 from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
-KIND = "meter"
 MAX_LIST = 1000
 
 
 def apply(context: CommandContext) -> Decided:
-    """meter.apply: one meter or a list, all or none; what exists is changed."""
+    """meter.apply: new meters, or other definitions of those in force; of a list all or none.
+
+    Raises:
+        Rejected: `bad-meter`; `meter-conflict` for a change of what a meter counts.
+    """
     return _apply(context, only_new=False)
 
 
 def create(context: CommandContext) -> Decided:
-    """meter.create: as apply, but 409 where the slug is taken."""
+    """meter.create: new meters, of a list all or none.
+
+    Raises:
+        Rejected: `bad-meter`; `meter-conflict` for a slug that is taken.
+    """
     return _apply(context, only_new=True)
 
 
 def update(context: CommandContext) -> Decided:
-    """meter.update: name, description, groupBy and metadata, as a whole."""
+    """meter.update: another name, description, groupBy and metadata; an absent name stays, the others are cleared.
+
+    Raises:
+        Rejected: `bad-meter`, `not-found`; `meter-conflict` for another member, or if a feature needs a dimension
+            that goes.
+    """
     slug = context.body.get("slug")
     old = _stored(context, slug)
-    check_written(KIND, context.body, WRITTEN, _shown(context, old.slug))
+    check_written(METER, context.body, WRITTEN, _shown(context, old.slug))
     meter = with_update(old, context.body, context.index.revision + 1)
-    body = _body(context, old, meter, 0)
-    changes = [DefinitionChange(KIND, meter.slug, body)] if meter != old else []
-    return Decided(changes, {**body, REVISION: _revision(context, slug, len(changes))})
+    stored = _stored_as(context, old, meter, 0)
+    changes = [] if stored is old else [DefinitionChange(METER, meter.slug, stored)]
+    return Decided(changes, {**stored.members, REVISION: _revision(context, slug, len(changes))})
 
 
 def delete(context: CommandContext) -> Decided:
-    """meter.delete: its usage stays stored but is no longer to be had."""
+    """meter.delete: its usage is kept but can no longer be queried; a new meter of the slug is another meter.
+
+    Raises:
+        Rejected: `not-found`; `meter-conflict` while a feature in force has the meter.
+    """
     old = _stored(context, context.body.get("slug"))
     for key, _ in _users(context, old.slug):
         raise Rejected(
             "meter-conflict", f"meter {old.slug} is used by the feature {key}: archive the feature first"
         )
-    return Decided([DefinitionChange(KIND, old.slug, None)])
+    return Decided([DefinitionChange(METER, old.slug, None)])
 
 
 def _apply(context: CommandContext, only_new: bool) -> Decided:
@@ -76,21 +89,21 @@ def _apply(context: CommandContext, only_new: bool) -> Decided:
         if wanted.slug in slugs:
             raise Rejected("meter-conflict", f"The list holds the meter {wanted.slug} twice.")
         slugs.add(wanted.slug)
-        old = meter_of(context.index.get(context.namespace, KIND, wanted.slug))
+        old = context.index.find(Meter, context.namespace, wanted.slug)
         if only_new and old is not None:
             raise Rejected("meter-conflict", f"A meter with the slug {wanted.slug} exists already.")
         meter = wanted if old is None else change(old, wanted, following)
-        body = _body(context, old, meter, number)
-        if meter != old:
-            changes.append(DefinitionChange(KIND, meter.slug, body))
-        changed = len(changes) if meter != old else 0
-        now.append({**body, REVISION: _revision(context, meter.slug, changed)})
+        stored = _stored_as(context, old, meter, number)
+        if stored is not old:
+            changes.append(DefinitionChange(METER, meter.slug, stored))
+        changed = len(changes) if stored is not old else 0
+        now.append({**stored.members, REVISION: _revision(context, meter.slug, changed)})
     return Decided(changes, {"meters": now})
 
 
 def _shown(context: CommandContext, slug: object) -> Body | None:
     """The meter in force with a slug, as answers show it."""
-    stored = context.index.get(context.namespace, KIND, slug) if isinstance(slug, str) else None
+    stored = context.index.get(context.namespace, METER, slug) if isinstance(slug, str) else None
     if stored is None or stored.body is None:
         return None
     made = timestamp.text_of(stored.at_ms)  # answers fill in what older meters lack
@@ -100,23 +113,20 @@ def _shown(context: CommandContext, slug: object) -> Body | None:
 
 def _revision(context: CommandContext, slug: object, changed: int) -> int:
     """The revision of a meter's definition. changed: its place among the changes, from 1; 0: it does not change."""
-    stored = context.index.get(context.namespace, KIND, str(slug))
+    stored = context.index.get(context.namespace, METER, str(slug))
     return stored.revision if stored is not None and not changed else context.index.revision + changed
 
 
-def _body(context: CommandContext, old: Meter | None, meter: Meter, number: int) -> Body:
-    """The meter as it is stored. Raises Rejected if a feature needs what goes."""
-    before = context.index.body(context.namespace, KIND, meter.slug)
-    if old is None or before is None:
-        ours: Body = {METER_ID: meter.meter_id, "id": context.id(number), "createdAt": context.now}
-        return {**meter.body(), **ours, "updatedAt": context.now}
+def _stored_as(context: CommandContext, old: Meter | None, meter: Meter, number: int) -> Meter:
+    """The meter as it is stored. Raises Rejected `meter-conflict` if a feature needs a dimension that goes."""
+    now = context.now
+    if old is None:
+        return msgspec.structs.replace(meter, id=context.id(number), created_at=now, updated_at=now)
     if meter == old:
-        return before
+        return old
     if gone := old.group_by.keys() - meter.group_by.keys():
         _check_unused(context, meter.slug, gone)
-    kept = {name: before[name] for name in STORED if name in before and name != EARLIER}
-    earlier = {EARLIER: msgspec.to_builtins(list(meter.earlier))} if meter.earlier else {}
-    return {**meter.body(), **kept, **earlier, "updatedAt": context.now}
+    return msgspec.structs.replace(meter, updated_at=now).in_place_of(old)
 
 
 def _check_unused(context: CommandContext, slug: str, gone: Iterable[str]) -> None:
@@ -130,16 +140,15 @@ def _check_unused(context: CommandContext, slug: str, gone: Iterable[str]) -> No
 
 def _users(context: CommandContext, slug: str) -> Iterable[tuple[str, set[str]]]:
     """The key of each feature in force with the meter, and the group-by keys that it needs."""
-    for id in context.index.many(context.namespace, FEATURE_METER, slug):
-        if (body := context.index.body(context.namespace, feature.KIND, id)) is not None:
-            yield str(body["key"]), feature.columns_used(body)
+    for feature in context.index.having(Feature, context.namespace, FEATURE_METER, slug):
+        yield feature.key, feature.columns_used
 
 
 def _define(context: CommandContext, body: Body, meter_id: int, name_it: bool) -> Meter:
     """As `define`; in a list the refusal has to name the meter."""
     slug = body.get("slug")
     try:
-        check_written(KIND, body, WRITTEN, _shown(context, slug))
+        check_written(METER, body, WRITTEN, _shown(context, slug))
         sent = {member: value for member, value in body.items() if member not in WRITTEN}
         return define(sent, meter_id, context.namespace)
     except Rejected as refusal:
@@ -158,7 +167,7 @@ def _meters(body: Mapping[str, object]) -> list[Body]:
 
 
 def _stored(context: CommandContext, slug: object) -> Meter:
-    found = meter_of(context.index.get(context.namespace, KIND, slug)) if isinstance(slug, str) else None
-    if found is None:
+    meter = context.index.find(Meter, context.namespace, slug) if isinstance(slug, str) else None
+    if meter is None:
         raise Rejected("not-found", f"There is no meter with the slug {str(slug)[:64]}.")
-    return found
+    return meter

@@ -3,7 +3,8 @@
 Owns: the Structs of a definition on `control`, one for each type of rule. Does not own: the commands (rule_commands),
 when something fires (threshold, balance_alerts, volume_alerts), endpoints (endpoint).
 
-Amounts are plain decimal text. Source: OpenMeter, openmeter/notification/rule.go; EXPIRING and VOLUME are ours.
+Amounts are plain decimal text. EXPIRING and VOLUME are ours.
+Source: OpenMeter, openmeter/notification/rule.go at commit 7e57a394.
 """
 
 from __future__ import annotations

@@ -3,18 +3,18 @@
 Owns: which rules may be made, deciding rule.*. Does not own: what a rule is (rule), when something fires (threshold),
 endpoints (endpoint).
 
-Limits: OpenMeter's, openmeter/notification/rule.go.
+Source of the limits: OpenMeter, openmeter/notification/rule.go at commit 7e57a394.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+from msgspec.structs import asdict
 
+from pipeline.core.catalog.feature import Feature
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE, FEATURE_KEY, METER, RULE
-from pipeline.core.metering.meter import meter_of
+from pipeline.core.definitions.kinds import FEATURE_KEY, RULE
+from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications.endpoint import Endpoint
 from pipeline.core.notifications.rule import (
     BALANCE,
@@ -54,7 +54,7 @@ _WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
 def create(context: CommandContext) -> Decided:
-    """rule.create."""
+    """rule.create: a new rule."""
     id = context.id()
     rule = _read(context, id).changed(created_at=context.now, updated_at=context.now)
     return Decided([DefinitionChange(RULE, id, rule)], rule.members)
@@ -79,7 +79,7 @@ def _check_meter(context: CommandContext, old: Rule, new: Rule) -> None:
     if not isinstance(old, VolumeRule) or not isinstance(new, VolumeRule) or old.meter_slug != new.meter_slug:
         return
     stored = context.index.get(context.namespace, RULE, old.id)
-    meter = meter_of(context.index.get(context.namespace, METER, new.meter_slug))
+    meter = context.index.find(Meter, context.namespace, new.meter_slug)
     if stored is not None and meter is not None and meter.meter_id > stored.revision:
         raise Rejected(
             f"bad-{RULE}",
@@ -93,17 +93,6 @@ def delete(context: CommandContext) -> Decided:
     return Decided([DefinitionChange(RULE, deleted.id, deleted)], deleted.members)
 
 
-class _Common(NamedTuple):
-    """The members of every type, as they were sent."""
-
-    id: str
-    type: str
-    name: str
-    channels: list[str]
-    disabled: bool
-    metadata: dict[str, str] | None
-
-
 def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     """The rule that was sent, without its dates. old: the rule that it replaces."""
     kind = context.body.get("type")
@@ -115,20 +104,21 @@ def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     sent = BodyReader(RULE, context.body, (*_ANY, *_OF_TYPE[kind]), _WRITTEN, stored)
     name = sent.required("name", 256)
     channels = _channels(context, sent)
-    common = _Common(id, kind, name, channels, sent.flag("disabled") or False, sent.metadata())
+    disabled, metadata = sent.flag("disabled") or False, sent.metadata()
+    common = Rule(id=id, type=kind, name=name, channels=channels, disabled=disabled, metadata=metadata)
     if kind == VOLUME:
         return _volume(context, sent, common)
     features = _features(context, sent)
     if kind == RESET:
-        return ResetRule(**common._asdict(), features=features)
+        return ResetRule(**asdict(common), features=features)
     if kind == EXPIRING:
         if sent.interval("before") is None:
             sent.refuse("rule before is required")
         before = sent.required("before", 64)
-        return ExpiringRule(**common._asdict(), features=features, before=before)
+        return ExpiringRule(**asdict(common), features=features, before=before)
     thresholds = _thresholds(sent)
     rearm = sent.one_of("rearm", REARM) or REARM[0]
-    return BalanceRule(**common._asdict(), features=features, thresholds=thresholds, rearm=rearm)
+    return BalanceRule(**asdict(common), features=features, thresholds=thresholds, rearm=rearm)
 
 
 def _channels(context: CommandContext, sent: BodyReader) -> list[str]:
@@ -167,35 +157,34 @@ def _features(context: CommandContext, sent: BodyReader) -> list[RuleFeature] | 
     features: list[RuleFeature] = []
     for one in wanted:
         id = context.index.one(context.namespace, FEATURE_KEY, one) or one
-        body = context.index.body(context.namespace, FEATURE, id)
-        if body is None:
+        feature = context.index.find(Feature, context.namespace, id)
+        if feature is None:
             sent.refuse(f"there is no feature with the id or key {one}")
-        features.append(RuleFeature(str(body["id"]), str(body["key"])))
+        features.append(RuleFeature(feature.id, feature.key))
     return features
 
 
-def _volume(context: CommandContext, sent: BodyReader, common: _Common) -> VolumeRule:
+def _volume(context: CommandContext, sent: BodyReader, common: Rule) -> VolumeRule:
     slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
-    meter = context.index.body(context.namespace, METER, slug)
+    meter = context.index.find(Meter, context.namespace, slug)
     if meter is None:
         sent.refuse(f"meter not found: {slug}")
-    if meter["aggregation"] not in VOLUMES:
+    if meter.aggregation not in VOLUMES:
         sent.refuse(f"rule meterSlug must be a meter that adds up: {' or '.join(VOLUMES)}")
     if limit is None:
         sent.refuse("rule limit is required")
     size = sent.one_of("windowSize", WINDOW_SIZES)
     if size is None:
         sent.refuse("rule windowSize is required")
-    columns = cast(Mapping[str, str], meter.get("groupBy") or {})
-    group_by = sent.strings("groupBy", len(columns) or 1, 64, 1024)
-    if unknown := [name for name in group_by or () if name not in columns]:
+    group_by = sent.strings("groupBy", len(meter.group_by) or 1, 64, 1024)
+    if unknown := [name for name in group_by or () if name not in meter.group_by]:
         sent.refuse(f"meter {slug} has no group-by key {ascii(unknown[0])[:64]}")
     customers = [
         entitlement_lookup.customer_id(context.index, context.namespace, one)
         for one in sent.texts("customers", MAX_LISTED, 256) or ()
     ]
     return VolumeRule(
-        **common._asdict(),
+        **asdict(common),
         meter_slug=slug,
         window_size=size,
         limit=number.text(limit),

@@ -1,13 +1,12 @@
-"""The made-up fact that a rule's test tells: the payload is as a real one, about nobody.
+"""The event of a rule's test: its payload has the members of a real one, with made-up values.
 
-Owns: what stands in it. Does not own: real payloads (balance_alerts), the alert that carries it.
+Owns: these values. Does not own: real payloads (balance_alerts, volume_alerts), their envelope (webhook_payload).
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, Rule, VolumeRule
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.values import timestamp
 from pipeline.core.values.json_number import plain
 from pipeline.records import Alert
@@ -15,7 +14,6 @@ from pipeline.records import Alert
 TEST = "notification.rule.test"  # the annotation
 _ID = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
 _DAY_MS = 86_400_000
-_encode = msgspec.json.Encoder().encode
 
 
 def alert(id: str, namespace: str, rule: Rule, at_ms: int) -> Alert:
@@ -27,12 +25,6 @@ def alert(id: str, namespace: str, rule: Rule, at_ms: int) -> Alert:
         rule: whose channels are tried.
         at_ms: milliseconds since 1970.
     """
-    payload = {
-        "id": id,
-        "type": rule.type,
-        "timestamp": timestamp.text_of(at_ms),
-        "data": _data(rule, at_ms),
-    }
     return Alert(
         id=id,
         namespace=namespace,
@@ -40,7 +32,7 @@ def alert(id: str, namespace: str, rule: Rule, at_ms: int) -> Alert:
         rule=rule.id,
         at_ms=at_ms,
         endpoints=rule.channels,
-        payload=_encode(payload).decode(),
+        payload=payload(id, rule.type, at_ms, _data(rule, at_ms)),
         annotations={TEST: "true"},
     )
 

@@ -22,10 +22,10 @@ def no_access(
     """The balance of an entitlement that is not in force, or of none.
 
     Args:
-        account: whose.
+        account: of the entitlement.
         entitlement: None where there is none.
-        position: offset of the record that made it so.
-        now_s: the broker's time, seconds since 1970.
+        position: offset of the record.
+        now_s: the broker's time, in seconds since 1970.
         next_s: when the account changes next without a record; NEVER_S if never.
     """
     namespace, customer, feature = account.name
@@ -55,7 +55,15 @@ def of_plain(account: Account, entitlement: Entitlement, position: int, now_s: i
 def of_metered(
     account: Account, status: BalanceStatus, position: int, next_s: int, received_at_ms: int
 ) -> Balance:
-    """The balance of a metered entitlement. received_at_ms: when its newest usage was received; else as `no_access`."""
+    """The balance of a metered entitlement.
+
+    Args:
+        account: of the entitlement.
+        status: its balance after the record.
+        position: offset of the record.
+        next_s: when the account changes next without a record; NEVER_S if never.
+        received_at_ms: when the newest usage in it was received, in milliseconds since 1970.
+    """
     namespace, customer, feature = account.name
     return Balance(
         namespace=namespace,

@@ -4,17 +4,21 @@ Owns: which entitlements may be given, deciding entitlement.*. Does not own: wha
 one a name means (entitlement_lookup), grants (grant_commands), balances (balance).
 
 One entitlement of a customer and feature key is in force at a time. Instants are truncated to the minute.
-Source: OpenMeter, openmeter/entitlement/metered; the grace period is ours.
+Source: OpenMeter, openmeter/entitlement/metered/reset.go and connector.go at commit 7e57a394; the grace period is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from msgspec.structs import asdict
+
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.body import BodyReader, Minute
-from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import CUSTOMER, ENTITLEMENT, FEATURE, FEATURE_KEY, GRANT, METER, SUBJECT
+from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
+from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE_KEY, GRANT
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup, grant_commands
 from pipeline.core.quota.entitlement import (
     METERED,
@@ -28,7 +32,7 @@ from pipeline.core.quota.entitlement import (
     grace_s,
 )
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.terms import COUNTED
+from pipeline.core.quota.terms import counted
 from pipeline.core.values import calendar, json_value, number, timestamp
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Recurrence
@@ -131,19 +135,6 @@ def _holder(context: CommandContext, sent_body: Mapping[str, object]) -> str | N
     )
 
 
-class _Common(NamedTuple):
-    """The members of every type, as they were sent."""
-
-    id: str
-    type: str
-    customer_id: str
-    feature_id: str
-    feature_key: str
-    active_from: str
-    active_to: str | None
-    metadata: dict[str, str] | None
-
-
 def _create(
     context: CommandContext, sent_body: Mapping[str, object], replaces: Entitlement | None
 ) -> Decided:
@@ -155,25 +146,23 @@ def _create(
     sent = BodyReader(ENTITLEMENT, sent_body, members, _WRITTEN, stored)
     feature = _feature(context, sent)
     starts, active_to_s = _active(sent, calendar.floor_minute(context.at_ms // 1000))
-    common = _Common(
-        context.id(),
-        str(kind),
-        holder or sent.required("customerId", 256),
-        str(feature["id"]),
-        str(feature["key"]),
-        zones.text_of(starts.at_s),
-        None if active_to_s is None else zones.text_of(active_to_s),
-        sent.metadata(),
+    new = Entitlement(
+        id=context.id(),
+        type=str(kind),
+        customer_id=holder or sent.required("customerId", 256),
+        feature_id=feature.id,
+        feature_key=feature.key,
+        active_from=zones.text_of(starts.at_s),
+        active_to=None if active_to_s is None else zones.text_of(active_to_s),
+        metadata=sent.metadata(),
     )
     grants: list[DefinitionChange] = []
     if kind == STATIC:
-        new: Entitlement = StaticEntitlement(**common._asdict(), config=_config(sent))
+        new = StaticEntitlement(**asdict(new), config=_config(sent))
     elif kind == METERED:
         _check_meter(context, sent, feature)
-        metered = _metered(context, sent, common, starts)
-        new, grants = metered, _grants(context, sent, metered)
-    else:
-        new = Entitlement(**common._asdict())
+        new = metered = _metered(context, sent, new, starts)
+        grants = _grants(context, sent, metered)
     new = new.changed(created_at=context.now, updated_at=context.now)
     changes = _ended(context, sent, replaces, new)
     _check_free(context, new, replaces)
@@ -184,11 +173,10 @@ def _shown(context: CommandContext, replaces: Entitlement | None) -> Mapping[str
     """The entitlement that an override replaces, as answers show it."""
     if replaces is None:
         return None
-    customer = context.index.body(context.namespace, CUSTOMER, replaces.customer_id)
+    customer = context.index.find(Customer, context.namespace, replaces.customer_id)
     subject = context.body.get("subject")
     if subject is not None:
-        known = context.index.body(context.namespace, SUBJECT, str(subject))
-        subject = str(subject if known is None else known["key"])
+        subject = entitlement_lookup.subject_key(context.index, context.namespace, str(subject))
     return entitlement_json(replaces, context.at_ms // 1000, customer, subject)
 
 
@@ -214,17 +202,17 @@ def _ended(
     return [DefinitionChange(ENTITLEMENT, replaces.id, ended)]
 
 
-def _feature(context: CommandContext, sent: BodyReader) -> Body:
+def _feature(context: CommandContext, sent: BodyReader) -> Feature:
     key, id = sent.text("featureKey", 256), sent.text("featureId", 256)
     if key is None and id is None:
         sent.refuse("either featureKey or featureId is required")
     wanted = context.index.one(context.namespace, FEATURE_KEY, key) if key is not None else id
-    body = context.index.body(context.namespace, FEATURE, wanted) if wanted is not None else None
-    if body is None or (id is not None and body["id"] != id):
+    feature = context.index.find(Feature, context.namespace, wanted) if wanted is not None else None
+    if feature is None or (id is not None and feature.id != id):
         raise Rejected("not-found", f"feature not found: {key or id}")
-    if "archivedAt" in body:
-        sent.refuse(f"feature {body['key']} is archived")
-    return body
+    if feature.archived_at is not None:
+        sent.refuse(f"feature {feature.key} is archived")
+    return feature
 
 
 def _check_free(context: CommandContext, new: Entitlement, replaces: Entitlement | None) -> None:
@@ -248,25 +236,23 @@ def _config(sent: BodyReader) -> str:
     if config is None:
         sent.refuse("config is required for static entitlements")
     try:
-        json_value.read_decimals(config)  # numbers are the reader's: the text goes out as it came
+        json_value.read_decimals(config)  # only checked: answers hold the text as it was sent
     except Rejected as refusal:
         sent.refuse(f"config must be valid JSON: {refusal.detail}")
     return config
 
 
-def _check_meter(context: CommandContext, sent: BodyReader, feature: Body) -> None:
-    slug = feature.get("meterSlug")
-    meter = context.index.body(context.namespace, METER, str(slug)) if slug is not None else None
+def _check_meter(context: CommandContext, sent: BodyReader, feature: Feature) -> None:
+    slug = feature.meter_slug
+    meter = context.index.find(Meter, context.namespace, slug) if slug is not None else None
     if meter is None:
-        sent.refuse(f"feature {feature['key']} has no meter: a metered entitlement needs one")
-    if meter["aggregation"] not in COUNTED:
-        sent.refuse(
-            f"meter {slug} has the aggregation {meter['aggregation']}, which no balance can be kept of"
-        )
+        sent.refuse(f"feature {feature.key} has no meter: a metered entitlement needs one")
+    if counted(meter.aggregation) is None:
+        sent.refuse(f"meter {slug} has the aggregation {meter.aggregation}, which no balance can be kept of")
 
 
 def _metered(
-    context: CommandContext, sent: BodyReader, common: _Common, starts: Minute
+    context: CommandContext, sent: BodyReader, common: Entitlement, starts: Minute
 ) -> MeteredEntitlement:
     zone = entitlement_lookup.zone_name(context.index, context.namespace, common.customer_id)
     recurrence, usage_period = _usage_period(sent, starts, zone)
@@ -275,7 +261,7 @@ def _metered(
     if grace is not None and (soft or unlimited):
         sent.refuse("entitlement gracePeriod has no effect with isSoftLimit or isUnlimited: leave it out")
     return MeteredEntitlement(
-        **common._asdict(),
+        **asdict(common),
         usage_period=usage_period,
         measure_usage_from=zones.text_of(_measured_from_s(sent, recurrence, starts.at_s)),
         is_soft_limit=soft or False,
@@ -364,10 +350,10 @@ def _grants(
         issue = grant_commands.define(context, reader, entitlement, context.id(1), from_s)
         changes.append(DefinitionChange(GRANT, issue.id, issue.changed(issued_after_reset=True)))
     first_s = max(from_s, entitlement.span[0])
-    for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        reader = BodyReader(GRANT, one, grant_commands.MEMBERS, grant_commands.WRITTEN)
-        made = grant_commands.define(context, reader, entitlement, context.id(place), first_s)
-        if timestamp.minute_s(made.effective_at) < calendar.usage_period(schedule, first_s)[0]:
+    for nth, sent_grant in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
+        reader = BodyReader(GRANT, sent_grant, grant_commands.MEMBERS, grant_commands.WRITTEN)
+        grant = grant_commands.define(context, reader, entitlement, context.id(nth), first_s)
+        if timestamp.minute_s(grant.effective_at) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
-        changes.append(DefinitionChange(GRANT, made.id, made))
+        changes.append(DefinitionChange(GRANT, grant.id, grant))
     return changes

@@ -7,11 +7,11 @@ in a history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement, UsagePeriod
 from pipeline.core.quota.grant import GrantDefinition, GrantRecurrence, grant_of
@@ -20,37 +20,33 @@ from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
 from pipeline.core.values.zone import text_of
 
-StoredJson = Mapping[str, Any]
 EntitlementJson = dict[str, Any]
 _HIDDEN = ("resets", "subscriptionId")
 
 
 def entitlement_json(
-    entitlement: Entitlement, now_s: int, customer: StoredJson | None, subject: str | None = None
+    entitlement: Entitlement, now_s: int, customer: Customer | None, subject: str | None = None
 ) -> EntitlementJson:
     """An entitlement, with the usage period in which it is.
 
     Args:
         entitlement: its definition.
         now_s: seconds since 1970.
-        customer: its customer, for the key; None where there is none.
+        customer: its customer; None where it is not defined any more.
         subject: under which it was asked for, as v1 does.
     """
     members = entitlement.members
     shown = {name: value for name, value in members.items() if name not in _HIDDEN and value is not None}
     shown["subjectKey"] = subject or _first_subject(customer)
-    if customer is not None and "key" in customer:
-        shown["customerKey"] = customer["key"]
+    if customer is not None:
+        shown["customerKey"] = customer.key
     if isinstance(entitlement, MeteredEntitlement):
         shown |= _metered(entitlement, now_s)
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _first_subject(customer: StoredJson | None) -> str | None:
-    if customer is None:
-        return None
-    keys = (customer.get("usageAttribution") or {}).get("subjectKeys") or []
-    return str(keys[0]) if keys else customer.get("key")
+def _first_subject(customer: Customer | None) -> str | None:
+    return None if customer is None else next(iter(customer.subjects), None)
 
 
 def _metered(entitlement: MeteredEntitlement, now_s: int) -> EntitlementJson:
@@ -58,15 +54,15 @@ def _metered(entitlement: MeteredEntitlement, now_s: int) -> EntitlementJson:
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
     period = msgspec.structs.replace(entitlement.usage_period, anchor=entitlement.anchor)
-    found: EntitlementJson = {
+    shown: EntitlementJson = {
         "usagePeriod": _recurring(period),
         "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
         "lastReset": text_of(since_s),
     }
     if (issued := entitlement.issue_after_reset) is not None:
         priority = entitlement.issue_after_reset_priority
-        found |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
-    return found
+        shown |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
+    return shown
 
 
 def grant_json(definition: GrantDefinition, now_s: int) -> EntitlementJson:

@@ -6,32 +6,36 @@ what an entitlement is (entitlement), the commands (entitlement_commands).
 
 from __future__ import annotations
 
+from pipeline.core.customers.customer import Customer
+from pipeline.core.customers.subject import Subject
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.index import DefinitionIndex
-from pipeline.core.definitions.kinds import (
-    CUSTOMER,
-    CUSTOMER_KEY,
-    CUSTOMER_SUBJECT,
-    ENTITLEMENT_CUSTOMER,
-    SUBJECT,
-)
+from pipeline.core.definitions.kinds import CUSTOMER_KEY, CUSTOMER_SUBJECT, ENTITLEMENT_CUSTOMER
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.errors import Rejected
 
 
 def customer_id(index: DefinitionIndex, namespace: str, wanted: str) -> str:
-    """The id of the living customer with this id or key. Raises Rejected `not-found`."""
-    for id in (wanted, index.one(namespace, CUSTOMER_KEY, wanted)):
-        body = index.body(namespace, CUSTOMER, id) if id is not None else None
-        if id is not None and body is not None and "deletedAt" not in body:
-            return id
-    raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+    """The id of the customer with this id or key. Raises Rejected `not-found`, also for a deleted one."""
+    customer = index.find_by(Customer, namespace, CUSTOMER_KEY, wanted, deleted=False)
+    if customer is None:
+        raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+    return customer.id
 
 
 def holder_id(index: DefinitionIndex, namespace: str, sent: BodyReader) -> str | None:
-    """The id of the customer that a command names, by `customerId` or as the holder of `subject`; None: neither.
+    """The id of the customer that a command names, by `customerId` or by one of its subjects.
 
-    Raises Rejected `not-found`.
+    Args:
+        index: the definitions.
+        namespace: of the customer.
+        sent: the command's body.
+
+    Returns:
+        None if the command names neither.
+
+    Raises:
+        Rejected: `not-found`.
     """
     customer, subject = sent.text("customerId", 256), sent.text("subject", 256)
     if customer is not None and subject is not None:
@@ -40,11 +44,16 @@ def holder_id(index: DefinitionIndex, namespace: str, sent: BodyReader) -> str |
         return customer_id(index, namespace, customer)
     if subject is None:
         return None
-    body = index.body(namespace, SUBJECT, subject)
-    key = subject if body is None else str(body["key"])
+    key = subject_key(index, namespace, subject)
     if (id := index.one(namespace, CUSTOMER_SUBJECT, key)) is None:
         raise Rejected("not-found", f"There is no customer with the subject {key}.")
     return id
+
+
+def subject_key(index: DefinitionIndex, namespace: str, id_or_key: str) -> str:
+    """The key of the subject with this id; what is no id is a key."""
+    subject = index.find(Subject, namespace, id_or_key)
+    return id_or_key if subject is None else subject.key
 
 
 def of_customer(index: DefinitionIndex, namespace: str, customer: str) -> list[Entitlement]:
@@ -67,25 +76,29 @@ def find(
     Raises:
         Rejected: `not-found`.
     """
-    found = index.find(Entitlement, namespace, wanted)
-    if found is not None and not found.is_deleted and customer in (None, found.customer_id):
-        return found
+    entitlement = index.find(Entitlement, namespace, wanted)
+    if entitlement is not None and not entitlement.is_deleted and customer in (None, entitlement.customer_id):
+        return entitlement
     if customer is not None:
-        for one in of_customer(index, namespace, customer):
-            if wanted == one.feature_key and not one.is_deleted and one.in_force(at_s):
-                return one
+        for entitlement in of_customer(index, namespace, customer):
+            if (
+                wanted == entitlement.feature_key
+                and not entitlement.is_deleted
+                and entitlement.in_force(at_s)
+            ):
+                return entitlement
     raise Rejected("not-found", f"There is no entitlement with the id or feature key {wanted}.")
 
 
 def zone_name(
-    index: DefinitionIndex, namespace: str, customer: str, time_zone: str | None = None
+    index: DefinitionIndex, namespace: str, customer_id: str, time_zone: str | None = None
 ) -> str | None:
     """The named zone in which calendars of an entitlement step unless they name their own.
 
     Args:
         index: the definitions.
         namespace: of the customer.
-        customer: its id.
+        customer_id: its id.
         time_zone: of the entitlement's usage period.
 
     Returns:
@@ -93,5 +106,5 @@ def zone_name(
     """
     if time_zone is not None:
         return time_zone
-    zone = (index.body(namespace, CUSTOMER, customer) or {}).get("timeZone")
-    return None if zone is None else str(zone)
+    customer = index.find(Customer, namespace, customer_id)
+    return None if customer is None else customer.time_zone

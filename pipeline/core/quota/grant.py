@@ -3,7 +3,7 @@
 Owns: the Structs of a definition on `control`, when a grant is active, when it is filled, the order of burning,
 rollover. Does not own: the commands (grant_commands), burning (burndown), calendars (values.calendar).
 
-Source: OpenMeter, openmeter/credit/grant; the zones are ours.
+Source: OpenMeter, openmeter/credit/grant/grant.go at commit 7e57a394; the zones are ours.
 """
 
 from __future__ import annotations
@@ -71,10 +71,15 @@ class GrantDefinition(DefinitionBody, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A grant as it burns. Active in [effective_at_s, ends_at_s).
+    """A grant as it burns, active in [effective_at_s, ends_at_s). Amounts are atto, instants seconds since 1970.
 
-    expires_at_s: by its expiration, NEVER_S without one; it orders the burning even where the grant was voided.
-    recurrence: at each tick the balance becomes the amount, whatever was left.
+    Args:
+        amount: its balance when it is filled.
+        priority: a lower one burns first.
+        expires_at_s: by its expiration, NEVER_S without one; it orders the burning even of a voided grant.
+        recurrence: at each tick the balance becomes the amount, whatever was left.
+        min_rollover, max_rollover: what a reset leaves at least and at most.
+        created_at_ms: milliseconds since 1970.
     """
 
     id: str
@@ -119,7 +124,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def burn_order(grants: Iterable[Grant]) -> tuple[Grant, ...]:
-    """In the order of burning: priority, then what expires first, then what was made first, then id."""
+    """Grants in the order of burning: by priority, then the first to expire, then the first created, then by id."""
     return tuple(sorted(grants, key=lambda g: (g.priority, g.expires_at_s, g.created_at_ms, g.id)))
 
 

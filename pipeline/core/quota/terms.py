@@ -1,7 +1,7 @@
-"""The terms of a metered entitlement: all that its balance depends on, but usage.
+"""The terms of a metered entitlement: all that its balance depends on, except usage.
 
-Owns: the compiled form, and the resets that follow from it. Does not own: the definitions (entitlement, grant), the
-burn-down (burndown), state (balance).
+Owns: the compiled form of its definitions, the resets that follow from it, access. Does not own: the definitions
+(entitlement, grant), the burn-down (burndown), state (balance).
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ def counted(aggregation: str) -> Counted | None:
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """A metered entitlement in force. order: its grants in burning order.
+    """A metered entitlement in force.
 
-    schedule: usage counts from its start on. preserve: overage outlives automatic resets.
-    soft, unlimited: access does not end with the balance; overage is counted all the same.
-    grace_s: how long access goes on once the balance is zero. ends_at_s: when the entitlement itself ends.
-    revision: of the control log; other terms have another one.
+    Args:
+        entitlement: its id.
+        revision: of the control log; other terms have another one.
+        aggregation: of its meter.
+        schedule: its usage periods; usage counts from their start on.
+        order: its grants in burning order.
+        preserve: whether the overage is carried over automatic resets.
+        soft, unlimited: access does not end with the balance; the overage is counted all the same.
+        grace_s: how long access goes on once the balance is zero, in seconds.
+        starts_at_s, ends_at_s: when the entitlement is in force, [start, end).
     """
 
     entitlement: str
@@ -81,7 +87,7 @@ def terms_of(
 
 
 def begin(terms: Terms) -> Snapshot:
-    """The state at which measuring begins."""
+    """The state with which measuring begins."""
     return burndown.begin(terms.order, terms.schedule.start_s)
 
 
@@ -100,7 +106,16 @@ def resets(terms: Terms, after_s: int, until_s: int) -> Iterator[tuple[int, bool
 
 
 def has_access(terms: Terms, balance: int, exhausted_at_s: int, at_s: int) -> bool:
-    """Whether the customer may go on at `at_s`: something is left, there is no hard limit, or in the grace period."""
+    """Whether a customer may go on: something is left, there is no hard limit, or the grace period is not over.
+
+    Args:
+        terms: of the entitlement.
+        balance: what is left, in atto.
+        exhausted_at_s: since when nothing is left; NEVER_S if something is.
+        at_s: the instant, in seconds since 1970.
+
+    Source: OpenMeter, openmeter/entitlement/metered/connector.go at commit 7e57a394; the grace period is ours.
+    """
     if not terms.starts_at_s <= at_s < terms.ends_at_s:
         return False
     if terms.soft or terms.unlimited or balance > 0:

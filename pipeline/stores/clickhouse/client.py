@@ -1,8 +1,8 @@
 """ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
-Owns: the interface, the list of tables and columns, what an error code means. Does not own: the wires
-(clickhouse.native, clickhouse.http), how tables are made (clickhouse.schema), the questions (clickhouse.usage,
-clickhouse.events, clickhouse.totals). SQL text is constant; values travel as parameters only, `{name:Type}` in the
+Owns: the interface, the list of tables and columns, the meaning of error codes. Does not own: the protocols
+(clickhouse.native, clickhouse.http), creating tables (clickhouse.schema), the queries (clickhouse.usage,
+clickhouse.events, clickhouse.totals). SQL text is constant; values are passed only as parameters, `{name:Type}` in the
 text.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import Broken, Rejected, Unavailable
 
-Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one length; decimals as plain text
+Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of the same length; decimals as plain text
 Parameter = str | int | Sequence[str] | Sequence[int]
 Parameters = Mapping[str, Parameter]
 Rows = list[tuple[Any, ...]]
@@ -25,7 +25,7 @@ _TIMES = ("received_at_ms", "stored_at_ms")
 _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
 _BACKFILL = ("decided", "fate_before", "backfilled", "backfilled_rules")
-INSERT_ID = "insert_id"  # of every table: which attempt to write brought the row (stores.clickhouse.proof)
+INSERT_ID = "insert_id"  # in every table: the attempt that wrote the row (stores.clickhouse.proof)
 _READ = ("rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details")
 TABLES: dict[str, frozenset[str]] = {
     "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_READ, *_TIMES)),
@@ -35,15 +35,15 @@ TABLES: dict[str, frozenset[str]] = {
 }
 DECIMAL_COLUMNS = frozenset({"value"})
 
-# Codes of ClickHouse that time can heal; every other one means that our statement is wrong.
+# Error codes of temporary failures; every other code means that our statement is wrong.
 _PASSING = frozenset(
     {159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999}
-    # Not let in, or refused by a constraint that is not ours: the operator can set that right while we wait.
+    # Access denied, or a constraint that is not ours: the operator can fix that while we retry.
     | {192, 193, 194, 516, 469}
     # The disk: full, read-only or failing. 1001 is any error of the C++ library, such as one of its file system.
     | {74, 75, 76, 77, 88, 172, 204, 294, 424, 458, 586, 641, 1001}
 )
-_TOO_LARGE = frozenset({158, 307, 396})  # only where a client asked for a limit
+_TOO_LARGE = frozenset({158, 307, 396})  # only when the client set a limit
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
 _NO_SUCH_COLUMN = frozenset({16, 47})
 _ADDED_LATER = re.compile(r"\b(?:backfilled_rules|refused_(?:ids|meters|reasons|details)|rules)\b")
@@ -53,10 +53,10 @@ _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and for how much a client waits.
+    """The limits of a client.
 
-    connect_s: for a connection. answer_s: for an answer's next bytes. answer_bytes: of the largest answer, before it
-    is written as text; 0: any. execution_s: after which the server gives a statement up; 0: never.
+    connect_s: timeout of a connection. answer_s: timeout for the next bytes of a response. answer_bytes: limit of a
+    response before it is encoded as text; 0: none. execution_s: limit of a statement on the server; 0: none.
     """
 
     connect_s: float = 5.0
@@ -71,40 +71,40 @@ class Patience:
 
 
 class NoSuchTable(Unavailable):
-    """A table or the database is not there (yet)."""
+    """A table or the database does not exist (yet)."""
 
 
-PATIENT = Patience()  # a stage's: it waits long and takes any answer
+PATIENT = Patience()  # for a stage: long timeouts, and no limit of a response
 
 
 class ClickHouse(Protocol):
     """One database on one server. Safe to use from several threads at once."""
 
     def insert(self, table: str, columns: Columns) -> None:
-        """Adds rows in one block; none if there are none. Raises Unavailable or Broken."""
+        """Insert rows in one block; nothing if there are none. Raises Unavailable or Broken."""
         ...
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """Runs one statement with `{name:Type}` parameters.
+        """Run one statement with `{name:Type}` parameters.
 
-        Raises Unavailable, Broken, and Rejected `answer-too-large` where `Patience` sets a limit.
+        Raises Unavailable, Broken, and Rejected `answer-too-large` when a limit of `Patience` is exceeded.
         """
         ...
 
     def ensure_schema(self) -> None:
-        """Makes the database and tables that are missing. Raises Unavailable or Broken."""
+        """Create the missing database and tables. Raises Unavailable or Broken."""
         ...
 
     def ping(self) -> None:
-        """Returns when the server answers. Raises Unavailable."""
+        """Return when the server responds. Raises Unavailable."""
         ...
 
     def interrupt(self) -> None:
-        """Cuts every connection that waits for an answer: whoever waits gets Unavailable at once."""
+        """Close every connection that waits for a response, so that its caller gets Unavailable at once."""
         ...
 
     def close(self) -> None:
-        """Gives up idle connections."""
+        """Close idle connections."""
         ...
 
 
@@ -112,11 +112,11 @@ def insert_statement(table: str, columns: Columns) -> str:
     """`INSERT INTO table (columns)`. Raises Broken for unknown names, unequal lengths and wrong decimals."""
     unknown = set(columns) - TABLES.get(table, frozenset()) - {INSERT_ID}
     if table not in TABLES or unknown:
-        raise Broken(f"no such table or columns: {table} {sorted(unknown)}")
+        raise Broken(f"unknown table or columns: {table} {sorted(unknown)}")
     if len({len(values) for values in columns.values()}) > 1:
-        raise Broken(f"columns of {table} differ in length")
+        raise Broken(f"the columns of {table} differ in length")
     for name in DECIMAL_COLUMNS & set(columns):
-        # Some servers read "" as 0 and store what is out of range, so it must not get there.
+        # Some servers read "" as 0 and store values out of range, so such a value must not reach them.
         wrong = next((value for value in columns[name] if not _DECIMAL.fullmatch(value)), None)
         if wrong is not None:
             raise Broken(f"{table}.{name} cannot hold {wrong!r}")
@@ -124,18 +124,18 @@ def insert_statement(table: str, columns: Columns) -> str:
 
 
 def create_database_statement(database: str) -> str:
-    """Raises Broken unless the name is a plain identifier."""
+    """`CREATE DATABASE`. Raises Broken unless the name is a plain identifier."""
     if not NAME.fullmatch(database):
         raise Broken(f"not a database name: {database!r}")
     return "CREATE DATABASE IF NOT EXISTS " + database
 
 
 def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | Rejected:
-    """What an error code of ClickHouse means for us. text: the server's own. patience: of the client that got it."""
+    """The exception for an error code of ClickHouse. text: the server's message. patience: the client's limits."""
     if code in _TOO_LARGE and patience.answer_bytes:
-        return Rejected("answer-too-large", f"The answer is too large: ask for less at once. {text.strip()}")
+        return Rejected("answer-too-large", f"The response is too large: narrow the query. {text.strip()}")
     message = f"ClickHouse refused (code {code}): {text.strip()}"
     if code in _NOT_MADE_YET or (code in _NO_SUCH_COLUMN and _ADDED_LATER.search(text)):
-        message += " Its tables are made when the sink starts, or by `tallymark rebuild clickhouse`."
+        message += " The tables are created when the sink starts, or by `tallymark rebuild clickhouse`."
         return NoSuchTable(message)
     return Unavailable(message) if code in _PASSING else Broken(message)

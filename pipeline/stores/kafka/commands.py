@@ -1,8 +1,8 @@
-"""Commands from the API to the control stage, and waiting until every worker knows the result.
+"""Commands from the API to the control stage, and waiting until every worker has loaded the result.
 
-Owns: one command's way there and back, and who must know a revision. Does not own: deciding (core.control).
-A worker counts as running while its heartbeat is live or Kafka has it as a member of its group, so that one
-which went silent but still owns partitions is waited for too.
+Owns: sending a command, its reply, and which workers must load a revision. Does not own: deciding (core.control).
+A worker counts as running while its heartbeat is live or it is a member of its consumer group, so that a worker without
+heartbeats that still owns partitions is waited for too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ASK_AGAIN_S = 0.5
 
 
 class Commands:
-    """Sends commands and awaits their replies."""
+    """Publishes commands and waits for their replies."""
 
     def __init__(self, settings: Settings, replies: Replies, workers: WorkersView) -> None:
         self._settings = settings
@@ -54,10 +54,21 @@ class Commands:
         id: str = "",
         request: str = "",
     ) -> Reply:
-        """The reply to one command. Raises Rejected as decided, Unavailable when nothing is decided in time.
+        """Publish one command and return its reply.
 
-        actor: who asks, a key's id; empty: this process. request_id, ip: of the HTTP request.
-        id, request: the same for a command that is sent again, so that it is done once (core.definitions.idempotency).
+        Args:
+            kind: One of the commands in core.control.
+            namespace: Of the definitions that it changes.
+            body: The command's body.
+            actor: Id of the caller's key; empty: this process.
+            request_id: Of the HTTP request.
+            ip: Of the HTTP client.
+            id: The same for a command that is sent again, so that it is applied once (core.definitions.idempotency).
+            request: Digest of the request, likewise.
+
+        Raises:
+            Rejected: As decided.
+            Unavailable: There is no decision in time.
         """
         attempt = str(uuid.uuid4())
         command = Command(
@@ -78,17 +89,17 @@ class Commands:
         reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(
-                f"The control stage did not answer in {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
-                "up? The command is kept and will be decided when it does."
+                f"The control stage did not answer within {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
+                "running? The command is stored, and will be decided when it is."
             )
         if reply.error:
             raise Rejected(reply.error, reply.detail)
         return reply
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
-        """Returns when every running reader of definitions has `revision`. Raises Unavailable, which names the others.
+        """Return when every running reader of definitions has loaded `revision`.
 
-        A reader that starts meanwhile reads all definitions first.
+        A reader that starts meanwhile loads all definitions first. Raises Unavailable, which names the late workers.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -105,15 +116,15 @@ class Commands:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unavailable(
-                    f"The definitions hold, but {_named(late)} did not say in {timeout_s:g} s that it "
-                    f"knows revision {revision}: events sent now may be counted by the definitions before."
+                    f"The change is stored, but {_named(late)} did not load revision {revision} within "
+                    f"{timeout_s:g} s: events sent now may be counted with the definitions before it."
                 )
             pause_s = min(left, _ASK_AGAIN_S)
             if self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s):  # noqa: B023
                 return
 
     def close(self) -> None:
-        """Gives up the connections."""
+        """Close the connections."""
         self._records.close()
 
     def _members(self) -> set[str]:
@@ -135,10 +146,10 @@ class Commands:
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:
-    """The workers that must know `revision` and have not said so.
+    """The workers that have to load `revision` and have not reported it.
 
-    seen: all heartbeats. live: the fresh ones; those of READERS must know. owners: ids of workers in the
-    group of a READERS stage by Kafka's word, heard of or not.
+    seen: all heartbeats. live: the recent ones; those of READERS count. owners: ids of the members of the consumer
+    groups of READERS, with heartbeats or without.
     """
     known = {worker.id for worker in seen if worker.control_revision >= revision}
     return ({worker.id for worker in live if worker.stage in READERS} | set(owners)) - known

@@ -1,10 +1,10 @@
-"""Appends requests' events to `events-http` and returns when the broker has them.
+"""Appends the events of requests to `events-http`, and returns when the broker has them.
 
-Owns: the partition of a record, and how many records may wait for Kafka. Does not own: the producer (writer), what is
-appended (core.metering.http_batch) or the response to the client (api.metering.ingest).
+Owns: the partition of a record, and how many records may wait for Kafka. Does not own: the producer (writer), the
+contents (core.metering.http_batch) or the response to the client (api.metering.ingest).
 
-A record that timed out may be in the log all the same: its outcome is unknown, and the client's repeat with the same
-ids counts once. So a failed append is always safe to repeat.
+A record that timed out may still be in the log: its outcome is unknown, and a retry of the client with the same ids
+counts once. So it is always safe to retry a failed append.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pipeline.stores.kafka.client import ConfigValue
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 DELIVERY_S = 5.0  # how long the broker may take, retries included
-WAITING_KBYTES = 64 << 10  # of records that wait for the broker; beyond that a request is refused at once
+WAITING_KBYTES = (
+    64 << 10
+)  # limit of records that wait for the broker; beyond it, requests are refused at once
 WAITING_RECORDS = 20_000
 
 _OPTIONS: dict[str, ConfigValue] = {
@@ -31,17 +33,17 @@ _OPTIONS: dict[str, ConfigValue] = {
 
 
 class EventLog:
-    """To be used from one event loop; `close` waits for what is under way."""
+    """Use it from one event loop; `close` waits for records in progress."""
 
     def __init__(self, settings: Settings) -> None:
         self._turns = itertools.cycle(range(topics.load(settings)[TOPIC].partitions))
         self._writer = KafkaWriter(settings, "events", DELIVERY_S, _OPTIONS)
 
     async def append(self, namespace: str, packed: bytes) -> None:
-        """Returns when the broker has the record for good. Raises Unavailable: not appended, or not known."""
+        """Return when the broker has stored the record. Raises Unavailable: it is not appended, or that is unknown."""
         headers = [(NAMESPACE_HEADER, namespace.encode())]
         await self._writer.append(WrittenRecord(TOPIC, packed, partition=next(self._turns), headers=headers))
 
     def close(self) -> None:
-        """Waits for the outcome of what is under way, then stops."""
+        """Wait for the outcome of records in progress, then stop."""
         self._writer.close()

@@ -1,11 +1,11 @@
-"""Writes records to Kafka outside of transactions: by API, clock, heartbeat, webhook attempts and commands alike.
+"""Publishes records outside transactions, for the API, clock, heartbeat, webhook attempts and commands.
 
-Owns: the idempotent producer, the thread that takes its acknowledgements, waiting for them from threads and from an
-event loop, and the error of a record that Kafka does not take. Does not own: what the records mean; the transactions of
-the stages (engine.producer).
+Owns: the idempotent producer, the thread that handles its acknowledgements, waiting for them from threads and from an
+event loop, and the error of a record that Kafka does not accept. Does not own: the contents of records; the
+transactions of the stages (engine.producer).
 
-A record whose acknowledgement did not come in time may be in the topic all the same: whoever writes it again must be
-able to bear it twice.
+A record whose acknowledgement did not arrive in time may still be in the topic: a caller that publishes it again must
+tolerate a duplicate.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 
 TIMEOUT_S = 10.0
-GRACE_S = 1.0  # librdkafka gives up a record a little later than its timeout
+GRACE_S = 1.0  # librdkafka drops a record a little later than its timeout
 NOTED_ERRORS = 8
 _POLL_S = 0.2
 
 RecordHeaderPairs = Sequence[tuple[str, str | bytes | None]]
-DeliveryReport = Callable[
-    [KafkaError | None, object], None
-]  # the error, None: acknowledged; librdkafka's message
+# Called with the error (None: acknowledged) and librdkafka's message.
+DeliveryReport = Callable[[KafkaError | None, object], None]
 Waiter = asyncio.Future[None]
 
 
 class WrittenRecord(NamedTuple):
-    """A record to write. value: None for a tombstone. partition: -1 as the partitioner decides by the key."""
+    """A record to write. value: None for a tombstone. partition: -1 lets the partitioner choose by the key."""
 
     topic: str
     value: bytes | None
@@ -55,7 +54,7 @@ class Deliveries:
         self._changed = threading.Condition()
 
     def report(self, error: KafkaError | None, _: object) -> None:
-        """To be handed to `KafkaWriter.send`."""
+        """The callback for `KafkaWriter.send`."""
         with self._changed:
             if error is None:
                 self.acknowledged += 1
@@ -78,10 +77,10 @@ class KafkaWriter:
     The producer is opened by the first record, and another one by the first record after a fatal error.
 
     Args:
-        settings: Where Kafka is.
+        settings: For the addresses of the brokers.
         what: The records in the plural, for errors: "Too many events wait for Kafka ...".
-        timeout_s: How long Kafka may take to acknowledge a record, librdkafka's retries included.
-        options: Further properties of librdkafka.
+        timeout_s: How long Kafka may take to acknowledge a record, including librdkafka's retries.
+        options: Additional properties of librdkafka.
     """
 
     def __init__(
@@ -101,20 +100,23 @@ class KafkaWriter:
         self._settled: deque[tuple[Waiter, KafkaError | None]] = deque()
 
     def write(self, records: Iterable[WrittenRecord]) -> None:
-        """Returns when Kafka has acknowledged all records; while the queue is full it waits. Raises Unavailable."""
+        """Publish all records and return when Kafka has acknowledged them. Waits while the queue is full.
+
+        Raises Unavailable.
+        """
         deliveries, sent = Deliveries(), 0
         for record in records:
             self.send(record, deliveries.report, self._timeout_s)
             sent += 1
         if not deliveries.wait(sent, self._timeout_s + GRACE_S):
             raise Unavailable(
-                f"Kafka at {self._settings.kafka} did not acknowledge the {self._what} in {self._timeout_s:g} s."
+                f"Kafka at {self._settings.kafka} did not acknowledge the {self._what} within {self._timeout_s:g} s."
             )
         if deliveries.first_error is not None:
             raise self._failure(deliveries.first_error)
 
     async def append(self, record: WrittenRecord) -> None:
-        """Returns when Kafka has acknowledged the record. Raises Unavailable, at once if the queue is full."""
+        """Return when Kafka has acknowledged the record. Raises Unavailable, at once if the queue is full."""
         self._loop = self._loop or asyncio.get_running_loop()
         waiter: Waiter = asyncio.get_running_loop().create_future()
         refused = self._produce(record, lambda error, _: self._settle(waiter, error), 0.0)
@@ -126,7 +128,7 @@ class KafkaWriter:
             raise self._failure(error.args[0]) from error
 
     def send(self, record: WrittenRecord, report: DeliveryReport | None = None, room_s: float = 0.0) -> None:
-        """Queues the record and returns.
+        """Queue the record and return.
 
         Args:
             record: What to write.
@@ -144,7 +146,7 @@ class KafkaWriter:
     def _produce(
         self, record: WrittenRecord, report: DeliveryReport | None, room_s: float
     ) -> KafkaError | None:
-        """Queues the record; gives the error of one that is refused at once. Raises Unavailable: the queue is full."""
+        """Queue the record; returns the error of one that is refused at once. Raises Unavailable: the queue is full."""
         opened, until_s = self._opened(), time.monotonic() + room_s
         topic, value, key, partition, headers = record
         options: dict[str, Any] = {"headers": headers} if headers else {}
@@ -170,7 +172,7 @@ class KafkaWriter:
         self.close(None if error is None else 0)
 
     def close(self, wait_s: float | None = None) -> None:
-        """Waits for the outcome of what was sent, at most `wait_s` (None: the writer's timeout), and stops."""
+        """Wait for the outcome of sent records, at most `wait_s` (None: the writer's timeout), and stop."""
         with self._lock:
             opened, self._open = self._open, None
         if opened is not None:
@@ -189,7 +191,7 @@ class KafkaWriter:
                 own: dict[str, Any] = {
                     "linger.ms": 0,
                     "delivery.timeout.ms": timeout_ms,
-                    # Then a topic counts as unknown: before the record times out, so that the error names the cause.
+                    # A missing topic is reported before the record times out, so that the error shows the cause.
                     "topic.metadata.propagation.max.ms": timeout_ms // 2,
                     "log_level": 0,
                 }
@@ -198,7 +200,7 @@ class KafkaWriter:
             return self._open
 
     def _failure(self, error: KafkaError) -> Unavailable:
-        """The error of a record that was not acknowledged, in Kafka's own words."""
+        """The error of a record that was not acknowledged, with Kafka's own message."""
         opened = self._open
         if opened is not None:
             opened.note(error)
@@ -210,7 +212,7 @@ class KafkaWriter:
         return kafka.unavailable(self._settings, KafkaException(error))
 
     def _settle(self, waiter: Waiter, error: KafkaError | None) -> None:
-        """From the one thread that polls: many acknowledgements wake the event loop once."""
+        """Called by the one thread that polls: many acknowledgements wake the event loop once."""
         assert self._loop is not None
         self._settled.append((waiter, error))
         if len(self._settled) == 1 and not self._loop.is_closed():
@@ -219,7 +221,7 @@ class KafkaWriter:
     def _hand_over(self) -> None:
         while self._settled:
             waiter, error = self._settled.popleft()
-            if waiter.done():  # its request was given up
+            if waiter.done():  # its request was cancelled
                 continue
             if error is None:
                 waiter.set_result(None)
@@ -228,7 +230,7 @@ class KafkaWriter:
 
 
 class _OpenProducer:
-    """A librdkafka producer and the thread that takes its acknowledgements."""
+    """A librdkafka producer and the thread that handles its acknowledgements."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.has_failed = False
@@ -239,7 +241,7 @@ class _OpenProducer:
         threading.Thread(target=self._poll, name="kafka-writer", daemon=True).start()
 
     def wait_for_room(self, timeout_s: float) -> None:
-        """Returns when some record has left the queue, or soon."""
+        """Return when a record has left the queue, or after _POLL_S."""
         self._room.clear()
         self._room.wait(min(timeout_s, _POLL_S))
 
@@ -248,11 +250,11 @@ class _OpenProducer:
         return [error for at_s, error in list(self._errors) if at_s >= since_s]
 
     def note(self, error: KafkaError) -> None:
-        """After a fatal error a producer never works again."""
+        """Remember a fatal error: the producer cannot be used any more."""
         self.has_failed = self.has_failed or error.fatal()
 
     def close(self, wait_s: float) -> None:
-        """Ends the thread as soon as every record has its outcome; returns then, or after `wait_s`."""
+        """End the thread once every record has its outcome; returns then, or after `wait_s`."""
         if wait_s:
             self.producer.flush(wait_s)
         self._closing.set()

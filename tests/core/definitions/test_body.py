@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
@@ -34,7 +35,7 @@ def log() -> tuple[Log, Body]:
     read["endpoint"] = made.do("endpoint.create", ENDPOINT)
     read["rule"] = made.do("rule.create", rule(read["endpoint"]["id"]))
     entitlement = Entitlement.read(made.do("entitlement.create", ENTITLEMENT))
-    read["entitlement"] = entitlement_json(entitlement, AT_MS // 1000, read["customer"])
+    read["entitlement"] = entitlement_json(entitlement, AT_MS // 1000, Customer.read(read["customer"]))
     return made, read
 
 

@@ -16,7 +16,7 @@ class Town(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
 
 
-class Shop(DefinitionBody, kw_only=True):
+class Shop(DefinitionBody, frozen=True, kw_only=True):
     kind = "shop"
     id: str
     key: str | None = None
@@ -27,7 +27,7 @@ class Shop(DefinitionBody, kw_only=True):
     deleted_at: str | None = None
 
 
-class Other(DefinitionBody, kw_only=True):
+class Other(DefinitionBody, frozen=True, kw_only=True):
     kind = "shop"
     id: str
 

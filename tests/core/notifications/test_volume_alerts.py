@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.agents.alert import Known
 from pipeline.agents.clock import Agenda
+from pipeline.core.customers.customer import Customer
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.rule import VolumeRule
 from pipeline.core.notifications.volume_alerts import (
@@ -52,12 +53,15 @@ class Told:
         watch = watch_of(VolumeRule.read(body), revision=100)
         self.rules._of_meter["default", "tokens"] = [watch]
         self.position = 0
-        self.customer: dict[str, object] | None = None
+        self.customer: Customer | None = None
 
     def zone(self, name: str, changed_s: int) -> None:
         """The customer is changed: it has another zone, or is the same otherwise."""
-        changed = {"id": "acme", "updatedAt": text(changed_s)}
-        self.customer = {**changed, "timeZone": name} if name else changed
+        changed: dict[str, object] = {
+            "id": "acme", "name": "Acme", "usageAttribution": {"subjectKeys": []}, "createdAt": AT,
+            "updatedAt": text(changed_s),
+        }  # fmt: skip
+        self.customer = Customer.read({**changed, "timeZone": name} if name else changed)
 
     def take(self, *windows: Window, at_s: int = AT_S, customer: str = "acme") -> list[Alert]:
         self.position += 1
