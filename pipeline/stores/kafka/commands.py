@@ -130,8 +130,8 @@ class Commands:
     def _members(self) -> set[str]:
         """The members of the readers' groups. Raises Unavailable.
 
-        A client that has seen a broker go is replaced: librdkafka continues to ask the one that it dropped for the
-        coordinator of a group, so that no answer would come even after the broker is back (as for engine.producer).
+        A client that has seen a broker go is replaced: librdkafka continues to ask the dropped one for a group's
+        coordinator, so that no answer would come even after the broker is back (as for engine.producer).
         """
         if self._admin is not None:
             self._admin.poll(0)  # hands over its errors
