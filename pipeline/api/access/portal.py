@@ -85,6 +85,8 @@ def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, always for the subject of the token. 401: the token is not for the meter.
 
+    A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
+
     The bearer is a portal token, not an API key. Browsers of any origin may send it.
     """
     who = principal(request)
@@ -94,6 +96,8 @@ def query_portal_meter(request: Request, meterSlug: str) -> Response:
     if asked.filter_customer_id:
         raise Rejected("bad-query", "A portal token is for one subject; filterCustomerId is not for it.")
     _, meter = find(services_of(request), who.namespace, meterSlug)
+    if who.meters is not None and meter.meter_id > who.named_at:
+        raise Rejected("unauthorized", "The portal token is for an earlier meter with this slug.")
     return answer(request, meter, asked, [who.subject])
 
 

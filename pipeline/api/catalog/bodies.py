@@ -52,7 +52,16 @@ class FeatureBody(msgspec.Struct, forbid_unknown_fields=True):
     meterGroupByFilters: PlainFilters | UnsetType | None = UNSET
     advancedMeterGroupByFilters: FeatureFilters | UnsetType | None = UNSET
     metadata: Metadata | UnsetType | None = UNSET
-    unitCost: ManualUnitCost | LlmUnitCost | UnsetType | None = UNSET
+    unitCost: (
+        Annotated[
+            ManualUnitCost | LlmUnitCost | None,
+            Meta(
+                description="What a unit costs its seller. It is checked, kept and shown, and changes no balance, no "
+                "access and no alert. OpenMeter reports costs by it; this version has no report of costs."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     id: Written | UnsetType = UNSET
     createdAt: Written | UnsetType = UNSET
     updatedAt: Written | UnsetType = UNSET

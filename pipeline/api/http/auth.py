@@ -24,6 +24,7 @@ from pipeline.api.http import portal_jwt
 from pipeline.api.http.problem import REQUEST_ID, problem
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ADMIN, SCOPES
+from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
@@ -57,6 +58,7 @@ class Principal:
     key_id: str | None = None
     subject: str | None = None
     meters: frozenset[str] | None = None  # None: all
+    named_at: int = 0  # revision of the definitions at which `meters` were named
 
     def may(self, scope: str) -> bool:
         """Whether one of its scopes allows what needs `scope`; admin allows all but a portal token's."""
@@ -138,10 +140,12 @@ def open_portal(definitions: Definitions, secret: str, text: str) -> Principal |
     place = (token.namespace, token.id)
     if definitions.portal_token(*place) is None:
         definitions.wait_for(lambda _: definitions.portal_token(*place) is not None, PORTAL_WAIT_S)
-    if not portal_jwt.matches(token, definitions.portal_token(*place)):
+    stored = definitions.definition(token.namespace, PortalToken.kind, token.id)
+    if stored is None or not portal_jwt.matches(token, PortalToken.of(stored)):
         return None
+    scopes = frozenset({PORTAL})
     return Principal(
-        token.namespace, f"portal:{token.id}", frozenset({PORTAL}), None, token.subject, token.meters
+        token.namespace, f"portal:{token.id}", scopes, None, token.subject, token.meters, stored.revision
     )
 
 

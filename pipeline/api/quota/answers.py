@@ -83,6 +83,9 @@ class GrantAnswer(msgspec.Struct, forbid_unknown_fields=True):
     recurrence: RecurringAnswer | UnsetType = UNSET
     nextRecurrence: Annotated[str, Meta(description="RFC 3339: when it is filled next")] | UnsetType = UNSET
     voidedAt: Instant | UnsetType = UNSET
+    deletedAt: Annotated[str, Meta(description="RFC 3339: when its entitlement was deleted")] | UnsetType = (
+        UNSET
+    )
     metadata: Metadata | UnsetType = UNSET
     issuedAfterReset: (
         Annotated[bool, Meta(description="true: made by the entitlement's `issueAfterReset`")] | UnsetType

@@ -38,7 +38,13 @@ router_v2 = Router(prefix="/grants", tags=["grants"])
 
 GrantRequest = Annotated[dict[str, Any], Body()]
 GrantOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
-Deleted = Annotated[bool, Query(description="without effect: grants are voided, not deleted")]
+Deleted = Annotated[
+    bool,
+    Query(
+        description="also the grants of entitlements that were deleted, each with `deletedAt`; an entitlement that was "
+        "deleted is named by its id. Voided grants are always listed."
+    ),
+]
 GrantJson = dict[str, Any]
 
 
@@ -57,7 +63,8 @@ def list_of_customer(
     orderBy: GrantOrder = None,
 ) -> Response:
     """One page, oldest first. It includes voided grants."""
-    rows = _of(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
+    holder = lookup.by_customer(request, customerIdOrKey)
+    rows = _of(request, holder, entitlementIdOrFeatureKey, includeDeleted)
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
@@ -76,7 +83,8 @@ def list_of_subject(
     order: Order = "ASC",
 ) -> Response:
     """All grants, oldest first. The list includes voided grants."""
-    rows = _of(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
+    holder = lookup.by_subject(request, subjectIdOrKey)
+    rows = _of(request, holder, entitlementIdOrFeatureKey, includeDeleted)
     return answer(ordered(rows, orderBy, ORDER_BY, Page(1, len(rows), order == "DESC")))
 
 
@@ -130,7 +138,8 @@ def list_all(
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
     customers = {customer.id for customer in holders if customer is not None}
-    rows = _all(request, page, orderBy, split(feature), customers if split(subject) else None)
+    of = customers if split(subject) else None
+    rows = ordered(_all(request, split(feature), of, includeDeleted), orderBy, ORDER_BY, page)
     return answer(either(request, rows, page, offset, limit))
 
 
@@ -152,7 +161,8 @@ def list_all_v2(
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
     customers = {customer.id for customer in holders if customer is not None}
-    rows = _all(request, page, orderBy, split(feature), customers if split(customer) else None)
+    of = customers if split(customer) else None
+    rows = ordered(_all(request, split(feature), of, includeDeleted), orderBy, ORDER_BY, page)
     return answer(paginated(rows, page))
 
 
@@ -175,24 +185,32 @@ def void(
     return Response(status_code=204)
 
 
-def _of(request: Request, holder: CustomerRef, wanted: str) -> list[GrantJson]:
-    entitlement = lookup.entitlement(request, holder, wanted)
-    found = definitions(request).grants_of(namespace_of(request), entitlement.id)
-    return [grant_json(grant, lookup.now_s()) for grant in found]
+def _of(request: Request, holder: CustomerRef, wanted: str, deleted: bool) -> list[GrantJson]:
+    """deleted: whether the entitlement may have been deleted."""
+    log, namespace = definitions(request), namespace_of(request)
+    entitlement = log.find(Entitlement, namespace, wanted) if deleted else None
+    if entitlement is None or entitlement.customer_id != holder.id:
+        entitlement = lookup.entitlement(request, holder, wanted)
+    return [_json(grant, entitlement) for grant in log.grants_of(namespace, entitlement.id)]
 
 
-def _all(
-    request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
-) -> list[GrantJson]:
-    log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
+def _json(grant: GrantDefinition, entitlement: Entitlement) -> GrantJson:
+    """A grant is deleted with its entitlement."""
+    shown = grant_json(grant, lookup.now_s())
+    return shown if entitlement.deleted_at is None else {**shown, "deletedAt": entitlement.deleted_at}
+
+
+def _all(request: Request, features: set[str], customers: set[str] | None, deleted: bool) -> list[GrantJson]:
+    """features: ids or keys; empty: all. customers: ids; None: all. deleted: those of deleted entitlements too."""
+    log, namespace = definitions(request), namespace_of(request)
     entitlements = {one.id: one for one in log.all(Entitlement, namespace)}
     rows = []
     for grant in log.all(GrantDefinition, namespace):
         entitlement = entitlements.get(grant.entitlement_id)
-        if entitlement is None:
+        if entitlement is None or (entitlement.deleted_at is not None and not deleted):
             continue
         if features and not features & {entitlement.feature_id, entitlement.feature_key}:
             continue
         if customers is None or entitlement.customer_id in customers:
-            rows.append(grant_json(grant, now_s))
-    return ordered(rows, order_by, ORDER_BY, page)
+            rows.append(_json(grant, entitlement))
+    return rows

@@ -66,11 +66,25 @@ def update(context: CommandContext) -> Decided:
     new = _read(context, old.id, old)
     if new.type != old.type:
         raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
+    _check_meter(context, old, new)
     rule = new.changed(created_at=old.created_at, updated_at=old.updated_at)
     if rule == old:
         return Decided([], old.members)
     rule = rule.changed(updated_at=context.now)
     return Decided([DefinitionChange(RULE, old.id, rule)], rule.members)
+
+
+def _check_meter(context: CommandContext, old: Rule, new: Rule) -> None:
+    """A rule stays with its meter: one that was made later with the same slug is another meter."""
+    if not isinstance(old, VolumeRule) or not isinstance(new, VolumeRule) or old.meter_slug != new.meter_slug:
+        return
+    stored = context.index.get(context.namespace, RULE, old.id)
+    meter = context.index.find(Meter, context.namespace, new.meter_slug)
+    if stored is not None and meter is not None and meter.meter_id > stored.revision:
+        raise Rejected(
+            f"bad-{RULE}",
+            f"the meter {new.meter_slug} of this rule was deleted and made again: create a new rule instead",
+        )
 
 
 def delete(context: CommandContext) -> Decided:

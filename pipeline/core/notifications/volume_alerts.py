@@ -28,6 +28,7 @@ import msgspec
 
 from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.changes import Changes
+from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import VOLUME as VOLUME_TYPE
 from pipeline.core.notifications.rule import Rule, VolumeRule
@@ -86,6 +87,7 @@ class VolumeWatch(NamedTuple):
         customers: ids; None for all.
         group_by: dimensions that usage must have.
         made_s: when it was created, in seconds since 1970: windows that had ended by then do not count.
+        revision: of its definition.
     """
 
     rule: VolumeRule
@@ -95,6 +97,16 @@ class VolumeWatch(NamedTuple):
     customers: frozenset[str] | None
     group_by: tuple[tuple[str, str], ...]
     made_s: int
+    revision: int
+
+    def is_about(self, meter_id: int, newest_id: int) -> bool:
+        """Whether a meter with the rule's slug is the one that had the slug when the rule was written.
+
+        Args:
+            meter_id: of the meter: the revision of the definitions at which its slug was made.
+            newest_id: of the newest meter with the slug, deleted or not.
+        """
+        return meter_id <= self.revision and not meter_id < newest_id <= self.revision
 
     def takes(self, customer: str, usage: Window) -> bool:
         """Whether a minute window of the rule's meter counts, by its customer (id) and dimensions."""
@@ -121,16 +133,20 @@ class VolumeRules:
     def __init__(self) -> None:
         self._rules: dict[tuple[str, str], VolumeWatch] = {}  # namespace, id
         self._of_meter: dict[tuple[str, str], list[VolumeWatch]] = {}  # namespace, slug
+        self._newest: dict[tuple[str, str], int] = {}  # namespace, slug -> id of its newest meter
 
     def update(self, changes: Changes) -> None:
         """Apply changes of definitions."""
         touched = False
-        for namespace, name, rule, _ in changes.of(Rule):
+        for meter in changes.of(Meter):
+            if meter.body is not None:
+                self._newest[meter.namespace, meter.body.slug] = meter.body.meter_id
+        for namespace, name, rule, revision in changes.of(Rule):
             if not isinstance(rule, VolumeRule):
                 continue
             touched = True
             if rule.is_on:
-                self._rules[namespace, name] = watch_of(rule)
+                self._rules[namespace, name] = watch_of(rule, revision)
             else:
                 self._rules.pop((namespace, name), None)
         if touched:
@@ -138,13 +154,15 @@ class VolumeRules:
             for (namespace, _), watch in sorted(self._rules.items(), key=lambda one: one[0]):
                 self._of_meter.setdefault((namespace, watch.rule.meter_slug), []).append(watch)
 
-    def of(self, namespace: str, meter: str) -> Sequence[VolumeWatch]:
-        """The rules about a meter (slug), by id."""
-        return self._of_meter.get((namespace, meter), ())
+    def of(self, namespace: str, slug: str, meter_id: int) -> Sequence[VolumeWatch]:
+        """The rules about a meter, by id. A rule is about one meter, and not about the next with the same slug."""
+        place = (namespace, slug)
+        watches, newest_id = self._of_meter.get(place, ()), self._newest.get(place, meter_id)
+        return [watch for watch in watches if watch.is_about(meter_id, newest_id)]
 
 
-def watch_of(rule: VolumeRule) -> VolumeWatch:
-    """A rule as it is evaluated."""
+def watch_of(rule: VolumeRule, revision: int) -> VolumeWatch:
+    """A rule as it is evaluated. revision: of its definition."""
     return VolumeWatch(
         rule,
         rule.id,
@@ -153,6 +171,7 @@ def watch_of(rule: VolumeRule) -> VolumeWatch:
         None if rule.customers is None else frozenset(rule.customers),
         tuple((rule.group_by or {}).items()),
         timestamp.ms_of(rule.created_at) // 1000,
+        revision,
     )
 
 
@@ -221,7 +240,7 @@ def evaluate_volumes(
     groups: dict[tuple[str, str, int], _Group] = {}
     gone_s: int | None = None
     for customer, usage in ((one.customer, one.window) for one in windows):
-        for watch in rules.of(usage.namespace, usage.meter):
+        for watch in rules.of(usage.namespace, usage.meter, usage.meter_id):
             if not watch.takes(customer, usage):
                 continue
             if gone_s is None:

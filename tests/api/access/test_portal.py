@@ -56,6 +56,23 @@ def test_what_a_token_is(guarded: TestClient, admin: dict[str, str]) -> None:
     assert listed == [{name: value for name, value in made.items() if name != "token"}]
 
 
+def test_a_meter_that_was_made_again_is_not_the_one_that_a_token_names(
+    guarded: TestClient, admin: dict[str, str]
+) -> None:
+    meter = {"slug": "brief", "eventType": "brief", "aggregation": "COUNT"}
+    assert guarded.post("/meters", json=meter, headers=admin).status_code == 201
+    named = bearer(token(guarded, admin, allowedMeterSlugs=["brief"]))
+    every = bearer(token(guarded, admin))
+    query = "/portal/meters/brief/query"
+    assert guarded.get(query, headers=named).status_code == 200
+    assert guarded.delete("/meters/brief", headers=admin).status_code == 204
+    assert guarded.post("/meters", json=meter, headers=admin).status_code == 201
+    refused = guarded.get(query, headers=named)
+    assert refused.status_code == 401 and "earlier meter" in refused.json()["detail"]
+    anew = bearer(token(guarded, admin, allowedMeterSlugs=["brief"]))
+    assert [guarded.get(query, headers=one).status_code for one in (anew, every)] == [200, 200]
+
+
 def test_wishes_that_are_refused(guarded: TestClient, admin: dict[str, str]) -> None:
     for wish in ({}, {"subject": ""}, {"subject": "a", "allowedMeterSlugs": ["nothing"]},
                  {"subject": "a", "expiresAt": "2099-01-01T00:00:00Z"}):  # fmt: skip

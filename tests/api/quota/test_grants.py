@@ -118,6 +118,33 @@ def test_grants_of_all(api: TestClient) -> None:
     assert len(api.get("/grants?limit=1").json()) == 1
 
 
+def test_grants_of_a_deleted_entitlement_are_listed_where_they_are_asked_for(api: TestClient) -> None:
+    assert api.post("/features", json={"key": "f2", "name": "F", "meterSlug": "calls"}).status_code == 201
+    wanted = {
+        "type": "metered", "featureKey": "f2", "usagePeriod": {"interval": "DAY"}, "grants": [{"amount": 3}],
+    }  # fmt: skip
+    id = api.post("/customers/acme/entitlements", json=wanted).json()["id"]
+    lists = (
+        "/grants", V2 + "/grants", f"/customers/acme/entitlements/{id}/grants",
+        f"{V2}/customers/acme/entitlements/{id}/grants", f"/subjects/prod/entitlements/{id}/grants",
+    )  # fmt: skip
+
+    def of_it(url: str) -> list[dict[str, Any]]:
+        found = api.get(url)
+        return [] if found.status_code == 404 else [one for one in rows(found) if one["entitlementId"] == id]
+
+    for url in lists:
+        (grant,) = of_it(url)
+        assert grant["amount"] == 3 and "deletedAt" not in grant
+    assert api.delete(f"/customers/acme/entitlements/{id}").status_code == 204
+    for url in lists:
+        assert of_it(url) == []
+        (shown,) = of_it(url + "?includeDeleted=true")
+        assert shown["id"] == grant["id"] and shown["deletedAt"] >= shown["createdAt"]
+    assert api.post("/customers", json={"key": "other", "name": "Other"}).status_code == 201
+    assert of_it(f"/customers/other/entitlements/{id}/grants?includeDeleted=true") == []
+
+
 def test_a_rollover_that_is_null_is_one_that_is_absent(api: TestClient) -> None:
     for path, kept in zip(PATHS, (3, 3, 0), strict=True):
         assert (

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.agents.alert import Known
+from pipeline.agents.clock import Agenda
 from pipeline.core.customers.customer import Customer
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.rule import VolumeRule
@@ -30,7 +32,7 @@ from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import timestamp
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, CustomerWindow, Window
-from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, MINUTE_S, Usage, data, desk, volume
+from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METER, MINUTE_S, Usage, data, desk, volume
 from tests.fixtures.control_log import AT
 from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable
@@ -49,7 +51,7 @@ class Told:
             "id": "r" * 26, "type": rule.VOLUME, "name": "n", "channels": ["c"], "meterSlug": "tokens",
             "windowSize": size, "limit": str(limit), "disabled": False, "createdAt": AT, **more,
         }  # fmt: skip
-        watch = watch_of(VolumeRule.read(body))
+        watch = watch_of(VolumeRule.read(body), revision=100)
         self.rules._of_meter["default", "tokens"] = [watch]
         self.position = 0
         self.customer: Customer | None = None
@@ -251,7 +253,6 @@ def test_customers_and_meters_are_apart() -> None:
     assert told.take(usage.event("a", AT_S, 6)) == []
     assert told.take(usage.event("b", AT_S, 6), customer="other") == []
     assert told.take(Usage(1, "others").event("b", AT_S, 6)) == []
-    assert len(told.take(Usage(7).event("a", AT_S, 6))) == 1  # the slug made anew: both count
 
 
 def test_a_limit_that_was_lowered_is_crossed_with_the_next_usage() -> None:
@@ -268,13 +269,34 @@ def test_rules_are_followed() -> None:
     made, _, endpoint = desk()
     body = made.do("rule.create", volume(endpoint, 5))
     rules = made.known.volumes
-    assert [one.id for one in rules.of("default", "tokens")] == [body["id"]]
-    assert not rules.of("default", "others") and not rules.of("other", "tokens")
+    assert [one.id for one in rules.of("default", "tokens", 1)] == [body["id"]]
+    assert not rules.of("default", "others", 1) and not rules.of("other", "tokens", 1)
     wish = {key: body[key] for key in ("id", "type", "name", "channels", "meterSlug", "windowSize")}
     made.do("rule.update", {**wish, "limit": 7})
-    assert [one.limit for one in rules.of("default", "tokens")] == [7 * SCALE]
+    assert [one.limit for one in rules.of("default", "tokens", 1)] == [7 * SCALE]
     made.do("rule.delete", {"id": body["id"]})
-    assert not rules.of("default", "tokens")
+    assert not rules.of("default", "tokens", 1)
+
+
+def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> None:
+    made, _, endpoint = desk()
+    old = made.do("rule.create", volume(endpoint, 5))
+    made.do("feature.archive", {"id": "gpt"})
+    made.do("meter.delete", {"slug": "tokens"})
+    made.do("meter.apply", METER)
+    meter_id = made.log.body("meter", "tokens")["meterId"]
+    new = made.do("rule.create", volume(endpoint, 5, name="new"))
+    restarted = Known(Agenda(), 1)
+    restarted.update(made.log.state)
+    for rules in (made.known.volumes, restarted.volumes):
+        assert [one.id for one in rules.of("default", "tokens", 1)] == [old["id"]]
+        assert [one.id for one in rules.of("default", "tokens", meter_id)] == [new["id"]]
+    told = made.use([Usage(meter_id).event("a", AT_S, 6)], AT_S + 1)
+    assert [one.rule for one in told] == [new["id"]]
+    late = made.use([Usage(1).event("a", AT_S, 7)], AT_S + 2)  # came before the meter was deleted
+    assert [one.rule for one in late] == [old["id"]]
+    reason, detail = made.log.refused("rule.update", {**volume(endpoint, 6), "id": old["id"]})
+    assert (reason, "create a new rule instead" in detail) == ("bad-rule", True)
 
 
 def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
