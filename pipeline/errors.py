@@ -17,5 +17,9 @@ class Unavailable(Exception):
     """A neighbour (broker, ClickHouse, Redis, Stripe) is down: retry with backoff and acknowledge nothing."""
 
 
+class NotAnswering(Unavailable):
+    """It gave no sign of life in the time that it has, or cannot be reached at all: asking again at once is no use."""
+
+
 class Broken(Exception):
     """Our own invariant does not hold: stop the process before a wrong number gets out."""

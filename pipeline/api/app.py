@@ -118,6 +118,7 @@ def _include(app: FastAPI) -> None:
         deliveries.router,
         keys.router,
         portal.router,
+        portal.usage,
         audit.router,
     ):
         api.include_router(router)

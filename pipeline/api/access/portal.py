@@ -13,7 +13,7 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.metering.meters import find
@@ -23,6 +23,7 @@ from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal", tags=["portal"])
+usage = Router(prefix="/portal", tags=["portal"], route_class=AsksClickHouse)
 TOKENS = [Depends(needs("query"))]
 EXAMPLE = {"subject": "acme-prod", "allowedMeterSlugs": ["tokens"]}
 _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
@@ -58,7 +59,7 @@ def invalidate_tokens(
     return Response(status_code=204)
 
 
-@router.get(
+@usage.get(
     "/meters/{meterSlug}/query",
     summary="Usage of a portal token's subject",
     dependencies=[Depends(needs(PORTAL))],

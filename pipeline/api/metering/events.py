@@ -17,7 +17,7 @@ from fastapi import Depends, Query, Request, Response
 from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.metering.event_json import cursor_of, event_detail, listed, place_of
 from pipeline.api.metering.meters import find
@@ -40,8 +40,8 @@ from pipeline.stores.clickhouse.events import EventFilter, events, versions
 from pipeline.stores.clickhouse.refused import MeterName, RefusedFilter
 
 QUERY = [Depends(needs("query"))]
-router = Router(prefix="/events", tags=["events"], dependencies=QUERY)
-router_v2 = Router(prefix="/events", tags=["events"], dependencies=QUERY)
+router = Router(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
+router_v2 = Router(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
 
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
 MAX_LIMIT = 100

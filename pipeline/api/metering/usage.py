@@ -16,7 +16,7 @@ from pipeline.api.customers.lookup import display_names
 from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import CSV, FORMS, JSON, as_json, csv_answer, json_answer
@@ -27,7 +27,9 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.usage import keys, usage
 
-router = Router(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
+router = Router(
+    prefix="/meters", tags=["usage"], route_class=AsksClickHouse, dependencies=[Depends(needs("query"))]
+)
 
 DAY_NS = 86_400 * NS_PER_S
 UsageTime = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]

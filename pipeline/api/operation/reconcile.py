@@ -15,17 +15,21 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
+from pipeline.api.http.bulkheads import KAFKA_SILENT_S
 from pipeline.api.http.parameters import only_known
-from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Services, services_of
+from pipeline.api.http.paths import Reconciles, Router
+from pipeline.api.http.services import TOPIC_READ_S, Services, services_of
 from pipeline.api.operation.status import require_topics
 from pipeline.core.metering.reconcile import Report, in_flight, meter_totals, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
 from pipeline.stores.clickhouse.client import NoSuchTable
+from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = Router(tags=["operation"], dependencies=[Depends(needs("admin")), Depends(only_known)])
+router = Router(
+    tags=["operation"], route_class=Reconciles, dependencies=[Depends(needs("admin")), Depends(only_known)]
+)
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
@@ -65,7 +69,8 @@ def only(report: Report, namespace: str) -> Report:
 
 def settle(services: Services, wait_s: float) -> tuple[Report, dict[str, int | None]]:
     """Reports as soon as all is quiet, or after `wait_s` what holds while events are in flight."""
-    services.counts.wait_loaded()
+    kafka.cluster(services.settings, KAFKA_SILENT_S)
+    services.counts.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
     require_topics(services)
     deadline = time.monotonic() + wait_s
     first_difference: float | None = None

@@ -55,11 +55,14 @@ _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 class Patience:
     """How long and for how much a client waits.
 
-    connect_s: for a connection. answer_s: for an answer's next bytes. answer_bytes: of the largest answer, before it
-    is written as text; 0: any. execution_s: after which the server gives a statement up; 0: never.
+    connect_s: for a connection. ping_s: for an idle connection to prove that it is still open. answer_s: for an
+    answer's next bytes; a server that works on a statement reports its progress meanwhile, so this limits silence and
+    not work. answer_bytes: of the largest answer, before it is written as text; 0: any. execution_s: after which the
+    server gives a statement up; 0: never.
     """
 
     connect_s: float = 5.0
+    ping_s: float = 5.0
     answer_s: float = 300.0
     answer_bytes: int = 0
     execution_s: int = 0
@@ -81,13 +84,14 @@ class ClickHouse(Protocol):
     """One database on one server. Safe to use from several threads at once."""
 
     def insert(self, table: str, columns: Columns) -> None:
-        """Adds rows in one block; none if there are none. Raises Unavailable or Broken."""
+        """Adds rows in one block; none if there are none. Raises Unavailable (NotAnswering) or Broken."""
         ...
 
     def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
         """Runs one statement with `{name:Type}` parameters.
 
-        Raises Unavailable, Broken, and Rejected `answer-too-large` where `Patience` sets a limit.
+        Raises Unavailable, of it NotAnswering where the server is silent for longer than `Patience` allows, Broken,
+        and Rejected `answer-too-large` where `Patience` sets a limit.
         """
         ...
 
@@ -96,7 +100,7 @@ class ClickHouse(Protocol):
         ...
 
     def ping(self) -> None:
-        """Returns when the server answers. Raises Unavailable."""
+        """Returns when the server answers. Raises Unavailable, NotAnswering."""
         ...
 
     def interrupt(self) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from pipeline.errors import Broken, Unavailable
+from pipeline.errors import Broken, NotAnswering, Unavailable
 from pipeline.stores.clickhouse import client as clickhouse
 from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameter, Parameters, Patience, Rows
 from pipeline.stores.clickhouse.pool import Pool
@@ -111,8 +111,13 @@ class HttpClickHouse:
                 self._pool.close()
                 status, headers, answer = self._once(path, body, content_type)
         except (OSError, http.client.HTTPException) as error:
-            message = f"ClickHouse (chDB) does not answer on {self._address}: {error or type(error).__name__}"
-            raise Unavailable(message) from error
+            silent = isinstance(error, TimeoutError)
+            why = (
+                f"it was silent for {self._patience.answer_s:g} s"
+                if silent
+                else error or type(error).__name__
+            )
+            raise NotAnswering(f"ClickHouse (chDB) does not answer on {self._address}: {why}") from error
         if status == http.client.OK:
             return answer
         text = answer.decode("utf-8", "replace")

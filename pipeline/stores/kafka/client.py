@@ -13,10 +13,10 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
-from pipeline.errors import Unavailable
+from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 
-_SILENT = ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
+_SILENT = ("_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
 ConfigValue = str | int | float | bool
 
 
@@ -105,7 +105,7 @@ def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
     """The one sentence for a cluster that does not answer, or does not do what was asked, with its own message."""
     cause = error.args[0]
     if cause.name() in _SILENT:
-        return Unavailable(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
+        return NotAnswering(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
     return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
 
 

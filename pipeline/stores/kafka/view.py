@@ -7,6 +7,7 @@ reads the whole topic.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -17,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.unreadable import pass_over
-from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.errors import Broken, NotAnswering, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids
@@ -60,6 +61,7 @@ class CompactedView(Generic[V]):
         self._callbacks: list[Changed[V]] = []
         self._on_failure: list[Callable[[BaseException], None]] = []
         self._changed = threading.Condition()
+        self._heard_s = time.monotonic()  # when Kafka last answered
         self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
         self._failure: BaseException | None = None
         self._guarded = guarded
@@ -94,18 +96,43 @@ class CompactedView(Generic[V]):
         """Calls `callback` once if the view stops: who only listens would go on with old values."""
         self._on_failure.append(callback)
 
-    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
-        """Returns when the topic was read to its end. Raises Unavailable after `timeout_s`."""
+    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S, silence_s: float = math.inf) -> None:
+        """Returns when the topic was read to its end.
+
+        Raises NotAnswering after `timeout_s`, or once Kafka was silent for `silence_s` of it.
+        """
+        began_s = time.monotonic()
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._unread == set() or self._failure is not None or self._refusal != "", timeout_s
-            )
+            while not self._is_decided():
+                now_s = time.monotonic()
+                left_s = began_s + timeout_s - now_s
+                silence_left_s = max(began_s, self._heard_s) + silence_s - now_s
+                if left_s <= 0 or silence_left_s <= 0:
+                    break
+                self._changed.wait(min(left_s, silence_left_s))
             self._check()
             if self._unread != set():
-                raise Unavailable(
-                    f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {timeout_s:g} s: "
-                    "is it running, and were the topics made?"
-                )
+                raise self.not_loaded(timeout_s if left_s <= 0 else silence_s)
+
+    def not_loaded(self, after_s: float) -> NotAnswering:
+        """The error where a topic was not read to its end in `after_s`."""
+        return NotAnswering(
+            f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {after_s:.3g} s: "
+            "is it running, and were the topics made?"
+        )
+
+    def is_decided(self) -> bool:
+        """Whether `wait_loaded` returns or raises at once."""
+        with self._changed:
+            return self._is_decided()
+
+    def silent_s(self) -> float:
+        """For how long Kafka has not answered, in seconds."""
+        with self._changed:
+            return time.monotonic() - self._heard_s
+
+    def _is_decided(self) -> bool:
+        return self._unread == set() or self._failure is not None or self._refusal != ""
 
     def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
         """Whether `predicate` of the values came true within `timeout_s`; asked again after each change."""
@@ -197,6 +224,7 @@ class CompactedView(Generic[V]):
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
+                self._heard_s = time.monotonic()
                 if self._is_right() and found.error is None and found.partitions:
                     begin = [
                         TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
@@ -227,6 +255,7 @@ class CompactedView(Generic[V]):
             elif error.code() in _FATAL or error.fatal():
                 raise KafkaException(error)
         with self._changed:
+            self._heard_s = time.monotonic()
             for key, new in changes.items():
                 self._keep(key, new)
             if self._unread:

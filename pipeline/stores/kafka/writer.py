@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline.errors import Unavailable
+from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 
@@ -45,7 +45,7 @@ class RecordWriter:
             self._give_up(polled, error.args[0])
             raise kafka.unavailable(self._settings, error) from error
         if not delivery.ended.wait(WAIT_S):
-            raise Unavailable(
+            raise NotAnswering(
                 f"Kafka at {self._settings.kafka} did not take the {self._what}; is it running?"
             )
         if delivery.error is not None:
