@@ -83,9 +83,10 @@ class Settings(BaseModel):
         default=60, ge=1, le=3_600, description="how long one query of the API may take ClickHouse"
     )
     clickhouse_answer_bytes: int = Field(
-        default=16_777_216,
+        default=33_554_432,
         ge=65_536,
-        description="largest answer of ClickHouse to one query of the API; a larger one is refused",
+        description="largest answer of ClickHouse to one query of the API, about the bytes of its JSON; "
+        "a larger one is refused",
     )
     redis: str = Field(
         default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL; empty: none"

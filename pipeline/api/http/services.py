@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
 from fastapi import Request
 
 from pipeline.api.http.bulkheads import KAFKA_SILENT_S, Bulkheads
+from pipeline.api.http.large_answers import LargeAnswers
 from pipeline.api.http.worker_rates import Rates
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -37,6 +39,7 @@ from pipeline.stores.kafka.metered_types import MeteredTypes
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 CONNECT_S = 0.5  # to ClickHouse, and for an idle connection to prove that it is open
+PAGE_S = 300  # for one page of a recount or a report
 PROBE_S = 1.5  # for ClickHouse to say that it is there: /status has its answer within 2 s
 TOPIC_READ_S = 30.0  # for a topic to be read to its end, as long as it makes progress
 
@@ -69,6 +72,11 @@ class Services:
         self.rates = Rates()
         password = settings.clickhouse_password.get_secret_value()
         self.clickhouse = clickhouse or connect(settings.clickhouse, password, patience(settings))
+        # For what reads page by page: pages have their own size.
+        self.clickhouse_pages = clickhouse or connect(
+            settings.clickhouse, password, replace(patience(settings), answer_bytes=0, execution_s=PAGE_S)
+        )
+        self.large_answers = LargeAnswers()
         self._clickhouse_probe = clickhouse or connect(
             settings.clickhouse, password, Patience(connect_s=CONNECT_S, ping_s=CONNECT_S, answer_s=PROBE_S)
         )
@@ -97,8 +105,9 @@ class Services:
         self.events.close()
         self.commands.close()
         self.audit.close()
-        self.clickhouse.interrupt()
-        self.clickhouse.close()
+        for store in (self.clickhouse, self.clickhouse_pages):
+            store.interrupt()
+            store.close()
         for view in self._views():
             view.close()
         for asked in (self._alerts, self._deliveries, self._late):

@@ -94,11 +94,11 @@ def settle(services: Services, wait_s: float) -> tuple[Report, dict[str, int | N
 def _quiet_report(services: Services, counts: list[Counts]) -> Report | None:
     """None if something moved while the rows were read."""
     try:
-        names = set(totals(counts)) | set(stored_totals.namespaces(services.clickhouse))
+        names = set(totals(counts)) | set(stored_totals.namespaces(services.clickhouse_pages))
         known = _known(services, counts)
         stored = {
             name: stored_totals.stored(
-                services.clickhouse, name, known.get(name, {}).items(), _unique_meters(services, name)
+                services.clickhouse_pages, name, known.get(name, {}).items(), _unique_meters(services, name)
             )
             for name in sorted(names)
         }

@@ -9,7 +9,7 @@ text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one lengt
 Parameter = str | int | Sequence[str] | Sequence[int]
 Parameters = Mapping[str, Parameter]
 Rows = list[tuple[Any, ...]]
+# Called with about how many bytes an answer has, before it becomes rows where the wire allows that.
+Sized = Callable[[int], None]
 
 _WINDOW = ("namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start")
 _TIMES = ("received_at_ms", "stored_at_ms")
@@ -44,6 +46,8 @@ _PASSING = frozenset(
     | {74, 75, 76, 77, 88, 172, 204, 294, 424, 458, 586, 641, 1001}
 )
 _TOO_LARGE = frozenset({158, 307, 396})  # only where a client asked for a limit
+TOO_LARGE = "answer-too-large"
+_TOO_SLOW = 159
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
 _NO_SUCH_COLUMN = frozenset({16, 47})
 _ADDED_LATER = re.compile(r"\b(?:backfilled_rules|refused_(?:ids|meters|reasons|details)|rules)\b")
@@ -80,19 +84,23 @@ class NoSuchTable(Unavailable):
 PATIENT = Patience()  # a stage's: it waits long and takes any answer
 
 
-class ClickHouse(Protocol):
-    """One database on one server. Safe to use from several threads at once."""
+class Queries(Protocol):
+    """What asks, of a database."""
 
-    def insert(self, table: str, columns: Columns) -> None:
-        """Adds rows in one block; none if there are none. Raises Unavailable (NotAnswering) or Broken."""
-        ...
-
-    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """Runs one statement with `{name:Type}` parameters.
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
+        """Runs one statement with `{name:Type}` parameters. sized: gets the size of the answer, see Sized.
 
         Raises Unavailable, of it NotAnswering where the server is silent for longer than `Patience` allows, Broken,
         and Rejected `answer-too-large` where `Patience` sets a limit.
         """
+        ...
+
+
+class ClickHouse(Queries, Protocol):
+    """One database on one server. Safe to use from several threads at once."""
+
+    def insert(self, table: str, columns: Columns) -> None:
+        """Adds rows in one block; none if there are none. Raises Unavailable (NotAnswering) or Broken."""
         ...
 
     def ensure_schema(self) -> None:
@@ -137,7 +145,15 @@ def create_database_statement(database: str) -> str:
 def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | Rejected:
     """What an error code of ClickHouse means for us. text: the server's own. patience: of the client that got it."""
     if code in _TOO_LARGE and patience.answer_bytes:
-        return Rejected("answer-too-large", f"The answer is too large: ask for less at once. {text.strip()}")
+        return Rejected(
+            TOO_LARGE,
+            f"The answer is too large, more than {patience.answer_bytes:,} bytes: ask for a shorter time, longer "
+            "windows, fewer groups, fewer subjects by a filter, or a lower limit.",
+        )
+    if code == _TOO_SLOW and patience.execution_s:
+        return Unavailable(
+            f"The query took ClickHouse more than {patience.execution_s} s: ask for a shorter time, or later."
+        )
     message = f"ClickHouse refused (code {code}): {text.strip()}"
     if code in _NOT_MADE_YET or (code in _NO_SUCH_COLUMN and _ADDED_LATER.search(text)):
         message += " Its tables are made when the sink starts, or by `tallymark rebuild clickhouse`."

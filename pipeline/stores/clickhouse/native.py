@@ -17,7 +17,7 @@ from clickhouse_driver import Client, errors  # type: ignore[import-untyped]
 
 from pipeline.errors import Broken, NotAnswering
 from pipeline.stores.clickhouse import client as clickhouse
-from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameters, Patience, Rows
+from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameters, Patience, Rows, Sized
 from pipeline.stores.clickhouse.pool import Pool
 from pipeline.stores.clickhouse.schema import ensure_tables
 
@@ -25,6 +25,7 @@ _LOST = (errors.NetworkError, errors.SocketTimeoutError, errors.PartiallyConsume
 _DRIVER_LOG = logging.getLogger("clickhouse_driver.connection")
 _DRIVER_LOG.addHandler(logging.NullHandler())
 _DRIVER_LOG.propagate = False  # it logs a traceback for each failure, which the errors raised here report
+_CELL_BYTES = 16  # of an answer, about
 _PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
 
 
@@ -67,8 +68,8 @@ class NativeClickHouse:
             with self._pool.connection() as connection, self._failures():
                 connection.client.execute(statement, values, columnar=True)
 
-    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """See ClickHouse.query."""
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
+        """See ClickHouse.query. The driver makes the rows while they come, so `sized` is called with them there."""
         # The driver takes a list for an array, a tuple for a tuple; without parameters it would leave %% alone.
         values = {
             name: value if isinstance(value, str | int) else list(value)
@@ -76,7 +77,10 @@ class NativeClickHouse:
         }
         with self._pool.connection() as connection, self._failures():
             found = connection.client.execute(_driver_text(sql), values)
-        return found if isinstance(found, list) else []
+        rows: Rows = found if isinstance(found, list) else []
+        if sized is not None and rows:
+            sized(len(rows) * len(rows[0]) * _CELL_BYTES)
+        return rows
 
     def ensure_schema(self) -> None:
         """See ClickHouse.ensure_schema."""
