@@ -6,10 +6,10 @@ Layers, each of which may import the ones below it (import-linter checks it):
     contracts           files generated from the code: schemas, OpenAPI, lists of metrics
     local, worker       the stack on one machine; one process with one stage
     agents, api         stages (Faust agents); HTTP
-    stores              Kafka, ClickHouse, Redis, webhook endpoints: one outside system each
+    stores              Kafka, ClickHouse, Redis, webhook endpoints: one external system each
     core, engine        pure rules; exactly-once chunks
-    records, settings   what travels on topics; what can be configured
+    records, settings   the records on topics; the configuration
 
 The same subject word (metering, quota, notifications, customers, catalog, access) names a folder in core, api and
-cli. Start reading at `stages.py` and then `agents/ingest.py`: one stage a file, in the order of the flow.
+cli. Start reading at `stages.py` and then `agents/ingest.py`: each stage is one file, in the order of the flow.
 """

@@ -1,10 +1,12 @@
-"""The three roots of every error, by what must be done about it. Nothing else is caught or raised on purpose."""
+"""The three roots of every error, by the reaction that they need. No other exception is raised or caught on purpose."""
 
 
 class Rejected(Exception):
-    """The input is wrong: dead-letter it (or answer 400) with `reason`, and go on.
+    """The input is wrong: dead-letter it, or respond with 400, and continue.
 
-    `reason` is a stable slug that operators count by (`bad-json`), `detail` one clear sentence for a person.
+    Args:
+        reason: A stable slug for programs and metrics, such as `bad-json`.
+        detail: One clear sentence for a person.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -14,7 +16,7 @@ class Rejected(Exception):
 
 
 class Unavailable(Exception):
-    """A neighbour (broker, ClickHouse, Redis, Stripe) is down: retry with backoff and acknowledge nothing."""
+    """A service (Kafka, ClickHouse, Redis) is down: retry with backoff, and acknowledge nothing."""
 
 
 class NotAnswering(Unavailable):
@@ -22,4 +24,4 @@ class NotAnswering(Unavailable):
 
 
 class Broken(Exception):
-    """Our own invariant does not hold: stop the process before a wrong number gets out."""
+    """An invariant of ours does not hold: stop the process before a wrong number is published."""

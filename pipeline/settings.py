@@ -1,7 +1,7 @@
-"""Every setting of Tallymark, each declared once: name, type, default and meaning.
+"""Every setting of Tallymark, declared once: its name, type, default and meaning.
 
-Owns: where a value comes from (the environment, then the file, then the default) and what values are allowed.
-Does not own: what a setting does. The file is `tallymark.toml` in the current directory, or the path in
+Owns: where a value comes from (the environment, then the file, then the default) and which values are allowed.
+Does not own: the effect of a setting. The file is `tallymark.toml` in the current directory, or the path in
 `TALLYMARK_CONFIG`; a variable is `TALLYMARK_` and the name in capitals. Durations are seconds.
 """
 
@@ -33,36 +33,40 @@ from pipeline.errors import Rejected
 CONFIG_VARIABLE = "TALLYMARK_CONFIG"
 PREFIX = "TALLYMARK_"
 DEFAULT_FILE = Path("tallymark.toml")
-LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` keeps its key
+LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` stores its key
 
 Origin = Literal["env", "file", "default"]
 
 
 class Settings(BaseModel):
-    """What one process runs with. Arguments win over the environment, the environment over the file."""
+    """The settings of one process. Arguments override the environment, which overrides the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    kafka: str = Field(default="127.0.0.1:9092", description="bootstrap servers, host:port, comma separated")
+    kafka: str = Field(
+        default="127.0.0.1:9092", description="Kafka bootstrap servers: host:port, comma separated"
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="how to speak to the brokers"
+        default="PLAINTEXT", description="security protocol of the connections to Kafka"
     )
     kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="", description="how to log in to the brokers; for SASL_* only"
+        default="", description="SASL mechanism; only with a SASL_* security protocol"
     )
-    kafka_username: str = Field(default="", description="user name for SASL")
-    kafka_password: SecretStr = Field(default=SecretStr(""), description="password for SASL")
+    kafka_username: str = Field(default="", description="SASL user name")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="SASL password")
     kafka_ca: str = Field(
-        default="", description="the brokers' CA certificate (PEM file); empty: the system's"
+        default="", description="CA certificates for Kafka (PEM file); empty: those of the system"
     )
-    kafka_cert: str = Field(default="", description="path of the client certificate (PEM), for mutual TLS")
-    kafka_cert_key: str = Field(default="", description="path of the client certificate's key (PEM)")
-    kafka_replicas: int = Field(default=1, ge=1, le=32767, description="copies of each topic at creation")
-    kafka_min_insync: int = Field(default=1, ge=1, le=32767, description="copies that must hold a record")
+    kafka_cert: str = Field(default="", description="client certificate for Kafka (PEM file), for mutual TLS")
+    kafka_cert_key: str = Field(default="", description="key of the client certificate (PEM file)")
+    kafka_replicas: int = Field(default=1, ge=1, le=32767, description="replication factor of created topics")
+    kafka_min_insync: int = Field(
+        default=1, ge=1, le=32767, description="min.insync.replicas of created topics"
+    )
 
     clickhouse: str = Field(
         default="clickhouse://127.0.0.1:9000/tallymark",
-        description="clickhouse://[user@]host:port/database",
+        description="ClickHouse URL: clickhouse://[user@]host:port/database",
     )
     clickhouse_password: SecretStr = Field(
         default=SecretStr(""), description="password of the ClickHouse user"
@@ -89,15 +93,18 @@ class Settings(BaseModel):
         "a larger one is refused",
     )
     redis: str = Field(
-        default="redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL; empty: none"
+        default="redis://127.0.0.1:6379/0",
+        description="Redis URL (redis://, rediss:// or unix://); empty: no Redis",
     )
     redis_password: SecretStr = Field(
-        default=SecretStr(""), description="password of Redis, when the URL has none"
+        default=SecretStr(""), description="Redis password, when the URL has none"
     )
 
-    api_url: str = Field(default="http://127.0.0.1:8888", description="where the commands find the API")
-    api_host: str = Field(default="127.0.0.1", description="address that `tallymark api` listens on")
-    api_port: int = Field(default=8888, ge=0, le=65535, description="port that `tallymark api` listens on")
+    api_url: str = Field(
+        default="http://127.0.0.1:8888", description="URL of the API, for the commands that call it"
+    )
+    api_host: str = Field(default="127.0.0.1", description="address on which `tallymark api` listens")
+    api_port: int = Field(default=8888, ge=0, le=65535, description="port on which `tallymark api` listens")
     api_turn_s: float = Field(
         default=2.5,
         gt=0,
@@ -105,71 +112,86 @@ class Settings(BaseModel):
         description="how long a request waits for its turn at a busy store; then 503",
     )
     api_connections_per_ip: int = Field(
-        default=1_000, ge=0, description="open connections from one address to one API process; 0: any number"
+        default=1_000,
+        ge=0,
+        description="limit of open connections from one IP address to one API process; 0: no limit",
     )
     rate_limit_events_s: int = Field(
-        default=0, ge=0, description="events a second that one API key may send; 0: any number"
+        default=0, ge=0, description="limit of events per second for one API key; 0: no limit"
     )
     rate_limit_requests_s: int = Field(
-        default=0, ge=0, description="requests a second that one API key may make; 0: any number"
+        default=0, ge=0, description="limit of requests per second for one API key; 0: no limit"
     )
 
     auth: Literal["on", "off"] = Field(
-        default="on", description="whether the API asks for keys; off only where api_host is loopback"
+        default="on",
+        description="whether the API requires keys; off is allowed only when api_host is a loopback address",
     )
-    api_key: SecretStr = Field(default=SecretStr(""), description="the key that the commands send to the API")
+    api_key: SecretStr = Field(default=SecretStr(""), description="API key that the commands send")
     api_key_file: str = Field(
-        default="", description="file with that key; empty: .tallymark/admin.key, if api_url is this machine"
+        default="",
+        description="file that holds that key; empty: .tallymark/admin.key, if api_url is this machine",
     )
     portal_secret: SecretStr = Field(
-        default=SecretStr(""), description="signs portal tokens, 32 characters or more; empty: no portal"
+        default=SecretStr(""),
+        description="secret that signs portal tokens, 32 characters or more; empty: no portal",
     )
 
     state_dir: Path = Field(
         default=Path(".tallymark/state"), description="folder of a worker's RocksDB tables"
     )
     partitions: int = Field(
-        default=4, ge=1, le=1024, description="partitions of sharded topics, fixed at creation"
+        default=4,
+        ge=1,
+        le=1024,
+        description="partitions of sharded topics; fixed when the topics are created",
     )
     session_timeout_s: float = Field(
-        default=10.0, ge=2, le=300, description="silence that costs a worker its partitions"
+        default=10.0,
+        ge=2,
+        le=300,
+        description="broker session timeout: a worker without a heartbeat for so long loses its partitions",
     )
 
-    horizon_s: int = Field(default=2_764_800, ge=1, description="how far back repeats are known")
-    future_limit_s: int = Field(default=86_400, ge=0, description="how far ahead an event's time may be")
+    horizon_s: int = Field(
+        default=2_764_800,
+        ge=1,
+        description="dedupe horizon: repeats are recognised for so long, and events that are later are rejected",
+    )
+    future_limit_s: int = Field(
+        default=86_400, ge=0, description="how far in the future the time of an event may be"
+    )
     max_event_bytes: int = Field(
-        default=1_048_576, ge=1_024, le=1_048_576, description="largest accepted event"
+        default=1_048_576, ge=1_024, le=1_048_576, description="size of the largest accepted event"
     )
 
     webhook_schedule_s: str = Field(
         default="0,5,300,1800,7200,18000,36000,50400,72000,86400",
-        description="seconds before each try of a webhook, from the try before",
+        description="delay before each attempt of a webhook, counted from the attempt before it",
     )
-    webhook_timeout_s: float = Field(
-        default=15.0, gt=0, le=60, description="how long a webhook's receiver may take to answer"
-    )
-    webhook_at_once: int = Field(
-        default=4, ge=1, le=1_000, description="webhooks under way to one endpoint at the same time"
-    )
+    webhook_timeout_s: float = Field(default=15.0, gt=0, le=60, description="timeout of one webhook attempt")
+    webhook_at_once: int = Field(default=4, ge=1, le=1_000, description="concurrent webhooks to one endpoint")
     webhook_kept_s: int = Field(
-        default=2_592_000, ge=1, description="how long a webhook that has ended can be seen and sent again"
+        default=2_592_000, ge=1, description="how long a finished delivery can be listed and sent again"
     )
     webhook_allow_hosts: str = Field(
         default="",
-        description="host:port of receivers that webhooks may reach at any address, comma separated; host:*: any port",
+        description="receivers allowed at any IP address: host:port, comma separated; host:* allows every port",
     )
-    webhook_allow_http: bool = Field(default=False, description="whether webhooks may go to http:// URLs")
+    webhook_allow_http: bool = Field(
+        default=False, description="whether webhooks may be sent to http:// URLs"
+    )
     webhook_ca: str = Field(
-        default="", description="further CA certificates for receivers of webhooks (PEM file)"
+        default="", description="additional CA certificates for webhook receivers (PEM file)"
     )
     secrets_key: SecretStr = Field(
         default=SecretStr(""),
-        description="encrypts stored secrets: base64 of 32 bytes; several, comma separated: the first encrypts",
+        description="keys for stored secrets: base64 of 32 bytes, comma separated; the first encrypts, all decrypt",
     )
 
-    metrics_host: str = Field(default="127.0.0.1", description="address of a worker's metrics")
+    metrics_host: str = Field(default="127.0.0.1", description="address on which a worker serves its metrics")
     metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="port of a worker's metrics; 0: a free one"
+        default=0, ge=0, le=65535, description="port on which a worker serves its metrics; 0: a free port"
     )
 
     def __init__(self, **arguments: Any) -> None:
@@ -201,7 +223,7 @@ class Settings(BaseModel):
                 + " or ".join(f"{name}://" for name in allowed)
             )
         if parts.scheme != "unix" and not parts.hostname:
-            raise ValueError(f"{_without_password(value)!r} names no host")
+            raise ValueError(f"{_without_password(value)!r} has no host")
         return value
 
     @field_validator("webhook_allow_hosts")
@@ -219,7 +241,7 @@ class Settings(BaseModel):
     @classmethod
     def _delays(cls, value: str) -> str:
         if not re.fullmatch(r"\d{1,7}(\.\d{1,3})?(,\d{1,7}(\.\d{1,3})?){0,31}", value):
-            raise ValueError(f"{value!r} is not 1 to 32 numbers of seconds with commas between them")
+            raise ValueError(f"{value!r} is not a list of 1 to 32 delays in seconds, comma separated")
         return value
 
     @field_validator("secrets_key")
@@ -227,7 +249,8 @@ class Settings(BaseModel):
     def _keys(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
         if text and not all(_is_key(one) for one in text.split(",")):
-            raise ValueError("it is not base64 of 32 bytes")  # without the value: it may be half right
+            # The message leaves out the value, which may be part of a real key.
+            raise ValueError("every key must be base64 of 32 bytes")
         return value
 
     @model_validator(mode="after")
@@ -241,13 +264,17 @@ class Settings(BaseModel):
         if self.kafka_sasl_mechanism and not sasl:
             raise ValueError("kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT")
         if bool(self.kafka_cert) != bool(self.kafka_cert_key):
-            raise ValueError("kafka_cert and kafka_cert_key go together")
+            raise ValueError("kafka_cert and kafka_cert_key must be set together")
         if self.auth == "off" and not is_loopback(self.api_host):
-            raise ValueError(f"auth is off, so api_host must be a loopback address, not {self.api_host}")
+            raise ValueError(
+                f"auth is off, so api_host must be a loopback address, but it is {self.api_host}"
+            )
         if 0 < len(self.portal_secret.get_secret_value()) < 32:
-            raise ValueError("portal_secret has fewer than 32 characters")
+            raise ValueError("portal_secret must have 32 characters or more")
         if self.kafka_min_insync > self.kafka_replicas:
-            raise ValueError("kafka_min_insync is larger than kafka_replicas, so nothing could be written")
+            raise ValueError(
+                "kafka_min_insync must not be larger than kafka_replicas: nothing could be written"
+            )
         return self
 
 
@@ -259,7 +286,7 @@ def _is_key(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; a name other than localhost is not resolved."""
+    """Whether only this machine can reach an address; a name other than localhost is not resolved."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -267,12 +294,12 @@ def is_loopback(host: str) -> bool:
 
 
 def config_path() -> Path | None:
-    """The settings file in use, or None. Raises Rejected when TALLYMARK_CONFIG names no file."""
+    """The settings file in use, or None. Raises Rejected when the file of TALLYMARK_CONFIG does not exist."""
     named = os.environ.get(CONFIG_VARIABLE, "")
     if not named:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
     if not Path(named).is_file():
-        raise Rejected("bad-setting", f"{CONFIG_VARIABLE} names {named}, and there is no such file.")
+        raise Rejected("bad-setting", f"{CONFIG_VARIABLE} is {named}, but there is no such file.")
     return Path(named)
 
 
@@ -288,7 +315,7 @@ def _file_values() -> dict[str, Any]:
         raise Rejected("bad-setting", f"{path} cannot be read: {error.strerror}.") from error
     for name in values:
         if name not in Settings.model_fields:
-            raise Rejected("bad-setting", f"{path} sets {name!r}, and there is no such setting{_near(name)}.")
+            raise Rejected("bad-setting", f"{path} sets {name!r}, but there is no such setting{_near(name)}.")
     return values
 
 
@@ -306,7 +333,7 @@ def _near(name: str) -> str:
 
 
 def load() -> Settings:
-    """The settings of this process. Raises Rejected with a sentence that names setting and origin."""
+    """The settings of this process. Raises Rejected with a sentence that names the setting and its origin."""
     try:
         return Settings()
     except ValidationError as error:
@@ -326,14 +353,14 @@ def _sentence(error: ValidationError) -> str:
 
 
 def origin(name: str) -> Origin:
-    """Where the value of a setting comes from now."""
+    """Where the value of a setting comes from."""
     if any(variable.upper() == PREFIX + name.upper() for variable in os.environ):
         return "env"
     return "file" if name in _file_values() else "default"
 
 
 def rows(settings: Settings) -> list[tuple[str, str, Origin, str]]:
-    """Name, value, origin and meaning of every setting, for people: no secret is in it."""
+    """Name, value, origin and meaning of every setting, for a person; secrets are masked."""
     return [
         (name, _shown(getattr(settings, name)), origin(name), str(field.description))
         for name, field in Settings.model_fields.items()
@@ -351,6 +378,6 @@ def _without_password(url: str) -> str:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """TALLYMARK_* variables that set nothing. Not an error: Kubernetes makes such names for its services."""
+    """TALLYMARK_* variables that match no setting. Not an error: Kubernetes sets such names for its services."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
     return sorted(name for name in environment if name.startswith(PREFIX) and name.upper() not in known)

@@ -14,15 +14,15 @@ STAGES = (
     "live",
     "webhook",
 )
-# Their work depends on definitions: a command is answered when they know it.
+# Stages that use definitions: a command is complete when their workers have loaded it.
 READERS = ("aggregate", "attribute", "alert")
-# Their effects are idempotent: they keep nothing and write no topic.
+# Stages with idempotent effects: they keep no state and write no topic.
 STATELESS = frozenset({"sink", "live"})
-# Their input has one partition, so a second worker would only wait.
+# Stages whose input has one partition, so that a second worker would be idle.
 SINGLE = frozenset({"control"})
 METRICS_FILE = "metrics"  # in a worker's folder: its process id and the address of its metrics
 
 
 def wanted(redis: str) -> tuple[str, ...]:
-    """The stages that have something to do; `live` has nothing where the setting `redis` is empty."""
+    """The stages to run: without the setting `redis`, `live` is left out."""
     return tuple(stage for stage in STAGES if redis or stage != "live")

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import settings as hypothesis
 
 from pipeline.settings import PREFIX
+from tests.fixtures import java_cache
 
 pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.api_services",
+    "tests.fixtures.worker_groups",
 ]
 
-# A broker of a test lives for a minute: the second compiler would cost more than it gains.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-STACKS = {"flow", "torture", "foreign", "local", "client"}
+os.environ.setdefault(java_cache.OPTIONS, java_cache.options())
 
 # A test needs a service when it is in one of these folders or uses one of these fixtures.
 ROOT = Path(__file__).parent
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="also run the tests that need Kafka, ClickHouse or Redis"
     )
+    parser.addoption("--record", action="store_true", help="write tests/api/recorded anew")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,8 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.load_profile("quick" if _is_quick(config) else "all")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are formed
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what needs a service, leaves it out of a quick run, and spreads the stacks over the others."""
+    """Marks what needs a service, and leaves it out of a quick run."""
     for item in items:
         if _needs_service(item):
             item.add_marker("services")
@@ -58,7 +60,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("services")]
         items[:] = [item for item in items if not item.get_closest_marker("services")]
         config.hook.pytest_deselected(items=left_out)
-    _spread_stacks(items)
 
 
 def _is_quick(config: pytest.Config) -> bool:
@@ -75,22 +76,6 @@ def _needs_service(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     marked = item.get_closest_marker("services") is not None
     return marked or not SERVICE_FOLDERS.isdisjoint(folders) or not SERVICE_FIXTURES.isdisjoint(fixtures)
-
-
-def _spread_stacks(items: list[pytest.Item]) -> None:
-    """Puts the files that run whole stacks among the others: they mostly wait, the others mostly compute."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    stacks = [found for path, found in files.items() if STACKS.intersection(path.parts)]
-    others = [found for path, found in files.items() if not STACKS.intersection(path.parts)]
-    ordered: list[list[pytest.Item]] = []
-    step = max(1, len(others) // (len(stacks) * 2 or 1))  # all stacks have begun by half of the way
-    for place, found in enumerate(others):
-        if place % step == 0 and stacks:
-            ordered.append(stacks.pop())
-        ordered.append(found)
-    items[:] = [item for found in ordered + stacks for item in found]
 
 
 @pytest.fixture(autouse=True)

@@ -56,8 +56,8 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("kafak = 1", "tallymark.toml sets 'kafak', and there is no such setting (did you mean 'kafka'?)."),
-        ("zzz = 1", "tallymark.toml sets 'zzz', and there is no such setting."),
+        ("kafak = 1", "tallymark.toml sets 'kafak', but there is no such setting (did you mean 'kafka'?)."),
+        ("zzz = 1", "tallymark.toml sets 'zzz', but there is no such setting."),
         ("kafka = ", "tallymark.toml is not TOML: Invalid value (at end of document)."),
         (
             "partitions = 0",
@@ -71,7 +71,7 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
         ),
         (
             'clickhouse = "clickhouse:///x"',
-            "'clickhouse' in tallymark.toml is wrong: 'clickhouse:///x' names no host.",
+            "'clickhouse' in tallymark.toml is wrong: 'clickhouse:///x' has no host.",
         ),
         (
             'kafka_security_protocol = "SASL_SSL"',
@@ -81,10 +81,10 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
             'kafka_sasl_mechanism = "PLAIN"',
             "kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT.",
         ),
-        ('kafka_cert = "a.pem"', "kafka_cert and kafka_cert_key go together."),
+        ('kafka_cert = "a.pem"', "kafka_cert and kafka_cert_key must be set together."),
         (
             "kafka_min_insync = 2",
-            "kafka_min_insync is larger than kafka_replicas, so nothing could be written.",
+            "kafka_min_insync must not be larger than kafka_replicas: nothing could be written.",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_wrong_variable_is_named(monkeypatch: Patch) -> None:
 
 def test_a_named_file_must_be_there(monkeypatch: Patch) -> None:
     monkeypatch.setenv("TALLYMARK_CONFIG", "/nowhere.toml")
-    with pytest.raises(Rejected, match=r"TALLYMARK_CONFIG names /nowhere.toml, and there is no such file\."):
+    with pytest.raises(Rejected, match=r"TALLYMARK_CONFIG is /nowhere.toml, but there is no such file\."):
         module.load()
 
 
@@ -158,7 +158,7 @@ def test_mutual_tls_needs_no_login() -> None:
     [
         ({"auth": "off", "api_host": "0.0.0.0"}, "auth is off, so api_host must be a loopback address"),
         ({"auth": "off", "api_host": "api.example"}, "auth is off, so api_host must be a loopback address"),
-        ({"portal_secret": "short"}, "portal_secret has fewer than 32 characters"),
+        ({"portal_secret": "short"}, "portal_secret must have 32 characters or more"),
     ],
 )
 def test_doors_are_not_left_open(values: dict[str, str], sentence: str) -> None:

@@ -2,9 +2,8 @@
 
 Reads `events-unique`; `control` for the meters. Writes `usage` and `events-settled`, packed, to the same partition.
 Keeps: windows and unique members until they can no longer change (RocksDB; `aggregate-changelog`), counts.
-On replay: a window that has taken a record is not changed by it again, and is emitted again.
-A record with a key is a mark (core.metering.backfill): it is passed on by who knows its control revision, and whoever
-owns the partition after it decides by no older definitions.
+On replay: a window that includes a record is not changed by it again, and is emitted again.
+A record with a key is a barrier (core.definitions.barrier, agents.barriers); it is passed on after the chunk's windows.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from pipeline.core.metering.backfill import is_mark
 from pipeline.core.metering.refusal import MeterTotal, total_of
 from pipeline.core.metering.window_state import key_start_s
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress, sweep
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import PACK_BYTES, arrays
@@ -36,18 +36,18 @@ NAME = "aggregate"
 CHANGELOG = Changelog("aggregate-changelog")
 
 HOUR_S = 3600
-LATENESS_S = 3 * 24 * HOUR_S  # how long an accepted event may be on its way before its window is closed
-EXPIRED_KEYS = 5_000  # removed a chunk
-RUN_ITEMS = 256  # encoded at once
-CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts behind every window, as marks.LEAST_REVISION does
+LATENESS_S = 3 * 24 * HOUR_S  # how long an accepted event may wait in topics before its window is closed
+EXPIRED_KEYS = 5_000  # removed per chunk
+RUN_ITEMS = 256  # encoded in one call
+CLOSED_BEFORE = b"\xff\xfeclosed-before"  # sorts after every window, like barriers.LEAST_REVISION
 
 RefusedEvents = tuple[str, MeterTotal, int]  # namespace, meter and reason, events
 
-MOST_METERS = 200  # that REFUSED names a process; events of others are under OTHER_METERS
+MOST_METERS = 200  # meters with their own label in REFUSED; events of others are under OTHER_METERS
 OTHER_METERS = "(other)"
 REFUSED = Counter(
     "tallymark_refused_total",
-    "events that a meter wanted and did not take: usage that is lost to it, whoever else counted the event",
+    "events that matched a meter but were refused by it, so that their usage is missing from that meter",
     ["namespace", "meter", "reason"],
 )
 
@@ -101,7 +101,7 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
         transaction.send("events-settled", packed, partition=chunk.partition)
     for packed in _packed(windows):
         transaction.send("usage", packed, partition=chunk.partition)
-    for mark in marks:  # behind what earlier chunks decided
+    for mark in marks:  # after the output of earlier chunks
         transaction.send("events-settled", b"[]", key=mark, partition=chunk.partition)
     if marks:
         keep(transaction)
@@ -111,13 +111,13 @@ def fill(transaction: Transaction, meters: MetersInForce, closing: Closing) -> N
 
 
 def refused_in(namespace: str, names: Mapping[str, int]) -> list[RefusedEvents]:
-    """What meters refused, of counts by name."""
+    """The refusals in a set of counts."""
     totals = [(total_of(name), events) for name, events in names.items()]
     return [(namespace, total, events) for total, events in totals if total is not None and total.reason]
 
 
 def observe_refused(refused: Sequence[RefusedEvents]) -> None:
-    """Count refused events of a committed chunk. At most MOST_METERS meters get labels of their own."""
+    """Count refused events of a committed chunk. At most MOST_METERS meters get their own labels."""
     for namespace, total, events in refused:
         meter = (namespace, total.slug)
         if meter not in _named and len(_named) >= MOST_METERS:
@@ -128,13 +128,13 @@ def observe_refused(refused: Sequence[RefusedEvents]) -> None:
 
 
 def _packed(items: Sequence[object]) -> Iterator[bytes]:
-    """Packed records of these items, in order. Runs of items are encoded at once: that takes half the time."""
+    """Packed records of these items, in order. Runs of items are encoded in one call, which takes half the time."""
     runs = (items[start : start + RUN_ITEMS] for start in range(0, len(items), RUN_ITEMS))
     return arrays([part for run in runs for part in _parts(run)])
 
 
 def _parts(items: Sequence[object]) -> Iterator[bytes]:
-    """The items as JSON with commas between them, cut where it gets too long for a record."""
+    """The items as JSON, comma separated, split where they are too long for a record."""
     encoded = _encode(items)
     if len(encoded) <= PACK_BYTES or len(items) == 1:
         yield encoded[1:-1]
@@ -145,31 +145,29 @@ def _parts(items: Sequence[object]) -> Iterator[bytes]:
 
 
 class Closing:
-    """When windows leave the state. The instant is state itself: a window that left must never begin anew from zero."""
+    """When windows leave the state. The instant is in the state: a window that left must never restart from zero."""
 
     def __init__(self, age_s: int) -> None:
         self._age_s = age_s
-        self._done: dict[int, int] = {}  # partition -> the closing up to which everything expired is removed
+        self._progress = SweepProgress(rest=1)  # until more windows are closed
 
     def before_s(self, table: Overlay) -> int:
-        """Windows that start earlier have left the state."""
+        """The instant: windows that start earlier have left the state."""
         (stored,) = table.get_many([CLOSED_BEFORE])
         return 0 if stored is None else int(_instant.unpack(stored)[0])
 
     def advance(self, table: Overlay, partition: int, now_s: int) -> None:
-        """Close whole hours that are too old at `now_s`, the broker's time, and remove some of what is closed."""
+        """Close whole hours that are too old at `now_s`, the broker's time, and remove some closed windows."""
         closed_s = self.before_s(table)
         wanted_s = (now_s - self._age_s) // HOUR_S * HOUR_S
-        closes = wanted_s > closed_s
-        if closes:
+        if wanted_s > closed_s:
+            # The windows that this chunk wrote are swept with the next chunk, when they are committed.
             table.put(CLOSED_BEFORE, _instant.pack(wanted_s))
-            closed_s = wanted_s
-        if self._done.get(partition) == closed_s:
             return
-        rows = table.scan(b"", EXPIRED_KEYS)
-        expired = [key for key, _ in rows if key_start_s(key) < closed_s]
-        for key in expired:
-            table.delete(key)
-        # Done only when a scan finds nothing: it does not see what this chunk wrote, and the chunk may not commit.
-        if not expired and not closes:
-            self._done[partition] = closed_s
+
+        def is_open(key: bytes) -> bool:
+            return key_start_s(key) >= closed_s
+
+        self._progress.advance(
+            partition, closed_s, lambda start: sweep(table, EXPIRED_KEYS, start=start, is_young=is_open)
+        )

@@ -1,10 +1,10 @@
 """ALERT: keeps the balance of every entitlement, and fires alerts in the same transaction.
 
-Reads `customer-usage`: windows by customer, and clock records for what is due with no event; `control` for
-entitlements, grants, features and rules. Writes `balances`, `alerts` and `late-usage`. Keeps: balances, volumes, what
-has fired, when each account is due, the definitions by which it decided (`alert-changelog`). What a record makes of an
-account is one step of the core (core.notifications.account_step); this module finds the accounts and sends what the
-step gives. On replay: a record that was taken changes nothing again and sends the same again.
+Reads `customer-usage`: windows by customer, and clock records for changes without an event; `control` for entitlements,
+grants, features and rules. Writes `balances`, `alerts` and `late-usage`. Keeps: balances, volumes, fired thresholds,
+when each account is due, the revision of the definitions (`alert-changelog`). A record changes an account in one step
+of the core (core.notifications.account_step); this module finds the accounts and publishes the results of the steps.
+On replay: a record that was applied changes nothing again, and produces the same output again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pipeline.core.quota.accounts import Account, AccountName, Accounts
 from pipeline.core.quota.balance_update import DUE, MOST_CALLED
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Partition
@@ -48,8 +49,8 @@ from pipeline.records import Alert, Balance, CustomerWindow, Definition, LateUsa
 NAME = "alert"
 INPUT = "customer-usage"
 CHANGELOG = Changelog("alert-changelog")
-DUE_ROWS = 10_000  # read at once when a partition is taken over
-ACCOUNT, SEEDED = "account", "seeded"  # what a clock record may say
+DUE_ROWS = 10_000  # read in one scan when a partition is taken over
+ACCOUNT, SEEDED = "account", "seeded"  # the kinds of items in a clock record
 
 _windows = reader_of(list[CustomerWindow])
 _items = reader_of(list[Annotated[list[str], msgspec.Meta(min_length=4)]])
@@ -57,12 +58,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def clock_value(_: int, items: list[bytes]) -> bytes:
-    """A clock record: what is said, each ["account", namespace, customer, feature] or ["seeded", ..., mark]."""
+    """A clock record: its items are ["account", namespace, customer, feature] or ["seeded", ..., mark]."""
     return b"[" + b",".join(items) + b"]"
 
 
 class Known:
-    """Definitions as this worker knows them. `update` runs in the thread that follows `control`."""
+    """The definitions that this worker has loaded. `update` runs in the thread that follows `control`."""
 
     def __init__(self, agenda: Agenda, partitions: int) -> None:
         self.accounts = Accounts()
@@ -75,13 +76,13 @@ class Known:
         self._partitions = partitions
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Takes changes; the accounts that they touch are looked at by a clock record."""
+        """Apply changes; a clock record is published for each account that they affect."""
         with self.lock:
             self.holders.update(changes)
             touched = self.accounts.update(changes)
             self.volumes.update(changes)
             namespaces = self.rules.update(changes)
-            if namespaces:  # a new rule looks at what is there already
+            if namespaces:  # a new rule applies to existing accounts
                 touched |= {name for name in self.accounts.names() if name[0] in namespaces}
             revisions = [one.revision for one in changes.values() if one is not None]
             self.revision = max([self.revision, *revisions])
@@ -89,20 +90,20 @@ class Known:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 
     def partition(self, name: AccountName) -> int:
-        """Where an account's usage comes."""
+        """The partition of an account's usage."""
         return customer_hash(name[0], name[1]) % self._partitions
 
 
 class Timers:
-    """When accounts of one partition are due. What the state says, in memory, in order."""
+    """When accounts of one partition are due: the entries of the state, in memory and sorted."""
 
     def __init__(self) -> None:
-        self.swept_hour = -1  # up to which everything that is over has gone
+        self.sweeping = SweepProgress(rest=1)  # hours
         self._due: dict[bytes, int] = {}
         self._heap: list[tuple[int, bytes]] = []
 
     def load(self, table: Overlay) -> None:
-        """Reads all of the state's."""
+        """Load all due times from the state."""
         start = DUE
         while rows := table.scan(start, DUE_ROWS):
             for key, value in rows:
@@ -119,7 +120,7 @@ class Timers:
             heapq.heappush(self._heap, (at_s, account))
 
     def take(self, now_s: int, most: int = MOST_CALLED) -> list[bytes]:
-        """The accounts that are due by `now_s`, the first `most` of them; they are not due any more."""
+        """Remove and return the accounts that are due at `now_s`, at most `most` of them."""
         found: list[bytes] = []
         while self._heap and self._heap[0][0] <= now_s and len(found) < most:
             at_s, account = heapq.heappop(self._heap)
@@ -129,7 +130,7 @@ class Timers:
         return found
 
     def next_s(self) -> int:
-        """When the first is due; NEVER_S if none."""
+        """When the first account is due; NEVER_S if none is."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else NEVER_S
@@ -142,11 +143,11 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
     def timers_of(transaction: Transaction) -> Timers:
         number = transaction.chunk.partition
         partition = stage.partitions[transaction.chunk.position]
-        held = owned.get(number)
-        if held is None or held[0] is not partition:
-            held = owned[number] = (partition, Timers())
-            held[1].load(transaction.table)
-        return held[1]
+        entry = owned.get(number)
+        if entry is None or entry[0] is not partition:
+            entry = owned[number] = (partition, Timers())
+            entry[1].load(transaction.table)
+        return entry[1]
 
     async def alert(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -164,7 +165,7 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
     seen: list[list[Partition]] = [[]]
 
     async def look() -> None:
-        """A change of owner: every account of a new partition is looked at, for definitions that came meanwhile."""
+        """After a rebalance: publish a clock record for every account, in case definitions have changed meanwhile."""
         now = list(stage.partitions.values())
         if now == seen[0]:
             return
@@ -179,7 +180,7 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
 
 
 def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
-    """Take each record of the chunk once; gives the usage from before that is to be read once it has committed."""
+    """Apply each record of the chunk once. Returns the jobs of loading historical usage, to start after the commit."""
     work = _Work(transaction, known, timers)
     with known.lock:
         for record in transaction.chunk.records:
@@ -195,14 +196,15 @@ def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
 
 
 def _sweep(transaction: Transaction, timers: Timers) -> None:
-    """Once an hour, until nothing is found that has to go."""
+    """Remove expired entries once an hour, from front to end, a slice per chunk."""
     now_s = transaction.chunk.records[-1].timestamp // 1000
-    if now_s // HOUR_S > timers.swept_hour and sweep(transaction.table, now_s):
-        timers.swept_hour = now_s // HOUR_S
+    timers.sweeping.advance(
+        transaction.chunk.partition, now_s // HOUR_S, lambda start: sweep(transaction.table, now_s, start)
+    )
 
 
 class _Work:
-    """One chunk. Balances are published once an account; alerts and late usage are sent record by record."""
+    """One chunk. A balance is published once per account; alerts and late usage are published for each record."""
 
     def __init__(self, transaction: Transaction, known: Known, timers: Timers) -> None:
         self._transaction = transaction
@@ -210,12 +212,12 @@ class _Work:
         self._timers = timers
         self._state = StepState(transaction.table, known.accounts, known.rules)
         self._balances: dict[bytes, Balance] = {}
-        self._alerts: list[tuple[int, Alert]] = []  # with the record's offset
-        self._late: list[tuple[int, LateUsage]] = []  # likewise
+        self._alerts: list[tuple[int, Alert]] = []  # with the offset of the record
+        self._late: list[tuple[int, LateUsage]] = []  # with the offset of the record
         self.jobs: list[Job] = []
 
     def take(self, windows: list[CustomerWindow], at_ms: int, position: int) -> None:
-        """Usage."""
+        """Apply usage."""
         self._transaction.read(len(windows))
         known, at = self._known, AlertAt(position, at_ms, self._transaction.chunk.start)
         for account, mine in balance_update.by_account(windows, known.accounts, at_ms // 1000):
@@ -225,7 +227,7 @@ class _Work:
         self._alerts += [(position, alert) for alert in alerts]
 
     def tick(self, items: list[list[str]], at_ms: int, position: int) -> None:
-        """Time, and definitions that changed."""
+        """Apply a clock record: elapsed time, and changed definitions."""
         accounts, table, now_s = self._known.accounts, self._transaction.table, at_ms // 1000
         touched: dict[bytes, Account] = {}
         for kind, namespace, customer, feature, *rest in items:
@@ -257,7 +259,7 @@ class _Work:
             self.jobs.append(_job(step.needs_history))
 
     def publish(self) -> None:
-        """The balances as the chunk leaves them, and everything that came of its records on the way."""
+        """Publish the final balances, and the alerts and late usage of all records."""
         counted = self._transaction.counted_offset
         for position, alert in self._alerts:
             self._transaction.send(

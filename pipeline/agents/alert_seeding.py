@@ -1,11 +1,11 @@
-"""Usage from before an entitlement: read from ClickHouse, written as windows to the alert stage's own input.
+"""Historical usage for a new entitlement: loaded from ClickHouse, published as windows to the alert stage's input.
 
-Owns: when stored windows are complete enough to be read, and saying them. Does not own: which account needs them
-(agents.alert), what they do to a balance (core.quota.balance).
+Owns: when stored windows are complete enough to be read, and publishing them. Does not own: which account needs them
+(agents.alert), their effect on a balance (core.quota.balance).
 
-A mark goes through each partition of `usage`. Attribute passes it only when it knows the definitions that the mark
-names, so what comes behind it reaches the account by itself; when ClickHouse has the mark of each partition, it has all
-that came before. Windows are absolute and carry a revision: one that comes both ways is counted once.
+A barrier is published to each partition of `usage`. Attribute processes it only once it has loaded the definitions that
+the barrier requires, so later usage reaches the account by itself; when ClickHouse has the barrier of each partition,
+it has all earlier usage. Windows are absolute and carry a revision, so one that arrives both ways is counted once.
 """
 
 from __future__ import annotations
@@ -18,33 +18,30 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
 
 from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.engine.packing import arrays
+from pipeline.engine.retry import Retry
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow
-from pipeline.settings import Settings
 from pipeline.stores.clickhouse.backfill import landed
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.windows import stored_windows
-from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 LOOK_S = 0.2
-RETRY_S = 1.0  # until a neighbour that is away is asked again
-FLUSH_S = 10.0
-AHEAD_S = 2 * 86_400  # events may lie in the future
+AHEAD_S = 2 * 86_400  # events may be in the future
 
 log = logging.getLogger("tallymark.seeding")
 _encode = msgspec.json.Encoder().encode
 
 
 class Job(NamedTuple):
-    """Usage of a customer's feature that is to be said: of its meter and subjects, from `since_s` on.
+    """Historical usage to publish: that of a customer's subjects for a meter, from `since_s` onwards.
 
-    revision: of the definitions that attribute must know. said: what follows on the topic once all is there.
+    revision: of the definitions that attribute must have loaded. done_record: an item of the next clock record.
     """
 
     namespace: str
@@ -57,62 +54,64 @@ class Job(NamedTuple):
 
 
 class Seeding:
-    """A thread that does the jobs it is given. A job that is lost with the process is asked for again by the agent."""
+    """A thread that runs jobs. A job that is lost with the process is requested again by the agent."""
 
     def __init__(
         self,
-        settings: Settings,
+        writer: KafkaWriter,
         store: ClickHouse,
         holders: Holders,
         partitions: int,
         done: Callable[[int, bytes], None],
     ) -> None:
-        """partitions: of `usage` and of `customer-usage`. done: told the job's partition and `said`."""
-        self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 5, "log_level": 0})
+        """partitions: of `usage` and of `customer-usage`. done: called with a job's partition and `done_record`."""
+        self._writer = writer
+        self._retry = Retry(log, "load stored usage")
         self._store = store
         self._holders = holders
         self._partitions = partitions
         self._done = done
         self._lock = threading.Lock()
         self._failed: Callable[[BaseException], None] = lambda _: None
-        self._new: dict[bytes, Job] = {}  # by `said`, so that a job asked for twice is done once
+        self._new: dict[bytes, Job] = {}  # by `done_record`, so that a job that is requested twice runs once
         self._thread = threading.Thread(target=self._run, name="seeding", daemon=True)
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
-        """failed: told of an error that is no neighbour's absence; the thread has ended then."""
+        """failed: called with any error other than Unavailable; the thread has ended then."""
         self._failed = failed
         self._thread.start()
 
     def add(self, job: Job) -> None:
-        """Does the job soon."""
+        """Queue a job."""
         with self._lock:
             self._new[job.done_record] = job
 
     def _run(self) -> None:
         try:
             while True:
-                self.look()
+                self._retry.blocking(self.look)
                 time.sleep(LOOK_S)
         except BaseException as error:
             self._failed(error)
 
     def look(self) -> None:
-        """Does what there is to do; what could not be done waits for the next look."""
+        """Run the queued jobs. Raises Unavailable; all of them are queued again then."""
         with self._lock:
             jobs, self._new = list(self._new.values()), {}
         if not jobs:
             return
         try:
             self._do(jobs)
-        except Unavailable as error:
-            log.warning("usage from before is not to be had, it is tried again: %s", error)
+        except Unavailable:
             with self._lock:
                 self._new = {job.done_record: job for job in jobs} | self._new
-            time.sleep(RETRY_S)
+            raise
 
     def _do(self, jobs: list[Job]) -> None:
         mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()
-        self._say("usage", [(partition, mark, b"[]") for partition in range(self._partitions)])
+        self._writer.write(
+            WrittenRecord("usage", b"[]", mark, partition) for partition in range(self._partitions)
+        )
         while landed(self._store, mark) < self._partitions:
             time.sleep(LOOK_S)
         for job in jobs:
@@ -129,27 +128,11 @@ class Seeding:
         for page in pages:
             mine = [one for one in attribute(page, self._holders) if one.customer == job.customer]
             windows += len(mine)
-            self._say("customer-usage", [(target, None, packed) for packed in _packed(mine)])
+            self._writer.write(
+                WrittenRecord("customer-usage", packed, partition=target) for packed in _packed(mine)
+            )
         self._done(target, job.done_record)
-        log.info("%d windows said of the customer %s", windows, job.customer)
-
-    def _say(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
-        """Raises Unavailable."""
-        failed: list[object] = []
-        try:
-            for partition, key, value in records:
-                self._producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    on_delivery=lambda error, _: failed.append(error) if error else None,
-                )
-            left = self._producer.flush(FLUSH_S)
-        except (BufferError, KafkaException) as error:
-            raise Unavailable(f"Kafka did not take records for {topic}: {error}") from error
-        if left or failed:
-            raise Unavailable(f"Kafka did not take records for {topic}: {failed or 'no answer'}")
+        log.info("loaded %d historical windows for customer %s", windows, job.customer)
 
 
 def _packed(windows: list[CustomerWindow]) -> Iterable[bytes]:

@@ -1,8 +1,8 @@
-"""ATTRIBUTE: brings the usage of a customer's subjects together.
+"""ATTRIBUTE: assigns the usage of subjects to customers.
 
-Reads `usage`; `control` for who holds a subject and which meters are watched. Writes `customer-usage`, packed,
-partitioned by customer. Keeps: counts, and the definitions that marks ask for (`attribute-changelog`).
-On replay: the same windows again; they are absolute, so the newest wins.
+Reads `usage`; `control` for the customer of each subject and the watched meters. Writes `customer-usage`, packed,
+partitioned by customer. Keeps: counts, and the newest revision that a barrier has required (`attribute-changelog`).
+On replay: the same windows again; they are absolute, so the newest one wins.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def create(stage: Stage, holders: Holders, revision: Callable[[], int], partitions: int) -> None:
-    """revision: of the definitions that `holders` has. partitions: of `customer-usage`."""
+    """revision: of the definitions in `holders`. partitions: of `customer-usage`."""
 
     async def attribute(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -46,7 +46,7 @@ def create(stage: Stage, holders: Holders, revision: Callable[[], int], partitio
 
 
 def fill(transaction: Transaction, holders: Holders, partitions: int) -> None:
-    """Re-key what belongs to a customer; the rest is the sink's alone."""
+    """Publish the windows that belong to a customer, by customer; the others are read only by sink."""
     targets: defaultdict[int, list[bytes]] = defaultdict(list)
     if marks_of(transaction.chunk):
         keep(transaction)

@@ -1,9 +1,10 @@
-"""BACKFILL: lets a meter that was made later count the events that are stored already.
+"""BACKFILL: lets a new meter count the events that are already stored.
 
 Reads `backfill-work`, stored events in ClickHouse, `control`. Writes windows to `usage` and changed fates to
-`events-settled`, packed, marks, and the next step to `backfill-work`: a chain, a step a transaction.
-Keeps: windows of the minutes at hand, the order of the meters, the step each is at (`backfill-changelog`); counts.
-On replay: a page is the same again and a window takes it once. ClickHouse away: it waits; live counting goes on.
+`events-settled`, packed, barriers, and the next step to `backfill-work`: one step per transaction.
+Keeps: windows of the minutes in progress, the order of the meters, the step of each (`backfill-changelog`); counts.
+On replay: a page is the same again, and a window includes it once. While ClickHouse is unavailable it retries; live
+counting continues.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.packing import arrays
+from pipeline.engine.retry import Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
@@ -40,10 +42,9 @@ NAME = "backfill"
 TOPIC = "backfill-work"
 CHANGELOG = Changelog("backfill-changelog")
 
-PAGES = 2  # a chunk; other backfills of the partition wait for the next one
-LOOK_AGAIN_S = 0.05  # for marks
-HOLD_S = 0.5  # how long a chunk that only waits is kept before it is said again
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
+PAGES = 2  # per chunk; other backfills of the partition wait for the next chunk
+LOOK_AGAIN_S = 0.05  # interval of the check of barriers
+HOLD_S = 0.5  # how long a chunk in which every step waits is held before the steps are published again
 
 log = logging.getLogger("tallymark.backfill")
 _work = reader_of(Backfill)
@@ -64,21 +65,18 @@ def create(stage: Stage, store: ClickHouse, meters: MetersInForce, partitions: i
 
 
 async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: Chunk) -> list[BackfillInput]:
-    """What each step of the chunk needs to know. Waits for ClickHouse; gives nothing if the partition goes meanwhile.
+    """The input of each step of the chunk. Waits for ClickHouse; empty if the partition is revoked meanwhile.
 
-    If no step can go on yet it looks again for a while: to say a step again costs a transaction.
+    If no step can continue yet, it checks again for a while, because publishing the steps again costs a transaction.
     """
     works = [None if record.value is None else read(chunk, record, _work) for record in chunk.records]
+    retry = Retry(log, "read from ClickHouse", lambda: stage.revoking)
     deadline_s = time.monotonic() + HOLD_S
-    pause_s = RETRY_FIRST_S
     while not stage.revoking:
         try:
-            found = await asyncio.to_thread(look, works, store, *meters())
-        except Unavailable as error:
-            log.warning("ClickHouse is away, next try in %.1f s: %s", pause_s, error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MOST_S)
-            continue
+            found = await retry.in_thread(lambda: look(works, store, *meters()))
+        except Unavailable:  # the partition is being revoked
+            break
         waiting = [one for one in zip(works, found, strict=True) if not _is_over(one[0])]
         if not waiting or any(_goes_on(*one) for one in waiting) or time.monotonic() > deadline_s:
             return found
@@ -89,7 +87,7 @@ async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: C
 def look(
     works: Sequence[Backfill | None], store: ClickHouse, index: MeterIndex, revision: int
 ) -> list[BackfillInput]:
-    """What each step needs to know. Blocks. index, revision: the meters in force. Raises Unavailable or Broken."""
+    """The input of each step. Blocks. index, revision: the current meters. Raises Unavailable or Broken."""
     found = []
     pages = 0
     for work in works:
@@ -117,7 +115,7 @@ def _is_over(work: Backfill | None) -> bool:
 
 
 def _goes_on(work: Backfill | None, found: BackfillInput) -> bool:
-    """Whether a step comes to something new."""
+    """Whether a step makes progress."""
     if work is None or work.state == "new":
         return found.known
     return found.landed or found.page is not None or (found.deleted and work.state != "landing")
@@ -129,7 +127,7 @@ def _in_force(work: Backfill, index: MeterIndex) -> bool:
 
 
 def _marks(work: Backfill) -> tuple[bytes, int]:
-    """The mark that the step waits for, and from how many partitions; 0: it waits for none."""
+    """The barrier for which the step waits, and in how many partitions; 0: it waits for none."""
     if work.state == "waiting":
         return start_barrier(work.meter_id), work.shards
     if work.state == "landing":
@@ -138,7 +136,7 @@ def _marks(work: Backfill) -> tuple[bytes, int]:
 
 
 def fill(transaction: Transaction, found: Sequence[BackfillInput], partitions: int) -> None:
-    """Take each step of the chunk once. found: of each record, see `look`."""
+    """Apply each step of the chunk once. found: the input of each record, see `look`."""
     refused: list[RefusedEvents] = []
     for record, known in zip(transaction.chunk.records, found, strict=True):
         work = _read(record)
@@ -181,7 +179,7 @@ def _packed(items: Sequence[Settled] | Sequence[Window]) -> Iterable[bytes]:
 
 
 def _read(record: Record) -> Backfill | None:
-    """The step; None for a tombstone, and for what `_look` has passed over."""
+    """The step; None for a tombstone, and for a record that `_look` has skipped."""
     with suppress(Rejected):
         return None if record.value is None else _work(record.value)
     return None

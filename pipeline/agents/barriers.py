@@ -1,8 +1,8 @@
-"""Marks: records with a key that say which definitions hold behind them.
+"""Barriers: records with a key, which carry the control revision that the records after them need.
 
-Owns: that a chunk is taken only by a worker that knows the definitions which its marks ask for, and that whoever
-owns the partition afterwards goes by no older ones. Does not own: who sets marks and why (core.metering.backfill,
-seeding). The stage needs a table: the least revision is part of a partition's state.
+Owns: a worker processes a chunk only once it has loaded the revision of its barriers, and later owners of the partition
+never use an older one. Does not own: who publishes barriers and why (core.metering.backfill, alert_seeding). The stage
+needs a table: the least revision is part of a partition's state.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
 
-LEAST_REVISION = b"\xff\xfeleast-revision"  # of the definitions that a partition may be decided by
-KNOWN_S = 30.0  # how long definitions may take to come here
+LEAST_REVISION = b"\xff\xfeleast-revision"  # of the definitions with which a partition may be processed
+KNOWN_S = 30.0  # how long definitions may take to arrive
 ASK_AGAIN_S = 0.01
 
 _revision = struct.Struct(">q")
 
 
 def kept_revision(transaction: Transaction) -> int:
-    """The control revision by which the partition's earlier chunks were decided."""
+    """The control revision with which earlier chunks of the partition were processed."""
     (stored,) = transaction.table.get_many([LEAST_REVISION])
     return 0 if stored is None else int(_revision.unpack(stored)[0])
 
 
 def least_revision(transaction: Transaction) -> int:
-    """The control revision that the chunk's marks, or marks before it, ask for."""
+    """The control revision that the barriers of the chunk, or earlier ones, require."""
     marks = marks_of(transaction.chunk)
     return max([kept_revision(transaction), *map(barrier_revision, marks)])
 
 
 def marks_of(chunk: Chunk) -> list[bytes]:
-    """The keys of the chunk's marks, in order; records with any other key are none."""
+    """The keys of the chunk's barriers, in order; records with other keys are not barriers."""
     return [record.key for record in chunk.records if record.key is not None and is_mark(record.key)]
 
 
@@ -49,9 +49,9 @@ async def begin(
     revision: Callable[[], int],
     wanted: Callable[[Transaction], int] = least_revision,
 ) -> Transaction | None:
-    """As Stage.begin, once this worker knows the definitions that the chunk must be decided by.
+    """Like Stage.begin, once this worker has loaded the definitions that the chunk requires.
 
-    revision: what this worker knows; wanted: what the chunk asks for. Raises Unavailable if that does not come soon.
+    revision: the loaded revision. wanted: the revision that the chunk requires. Raises Unavailable after KNOWN_S.
     """
     deadline_s = time.monotonic() + KNOWN_S
     while (transaction := await stage.begin(chunk)) is not None:
@@ -60,8 +60,8 @@ async def begin(
             return transaction
         if time.monotonic() > deadline_s:
             raise Unavailable(
-                f"{chunk.topic}/{chunk.partition} is to be decided by revision {least} of the definitions, and this "
-                f"worker knows {revision()}"
+                f"{chunk.topic}/{chunk.partition} requires revision {least} of the definitions, but this worker has "
+                f"loaded {revision()}"
             )
         transaction.abandon()
         await asyncio.sleep(ASK_AGAIN_S)
@@ -69,11 +69,11 @@ async def begin(
 
 
 def keep(transaction: Transaction) -> None:
-    """Keeps what the chunk's marks ask for; to be called once a chunk that has some."""
+    """Store the revision that the chunk's barriers require; to be called once for a chunk that has some."""
     transaction.table.put(LEAST_REVISION, _revision.pack(least_revision(transaction)))
 
 
 def keep_revision(transaction: Transaction, revision: int) -> None:
-    """Keeps what the chunk was decided by, so that nobody decides the next one by older definitions."""
+    """Store the revision with which the chunk was processed, so that no later chunk is processed with an older one."""
     if revision > kept_revision(transaction):
         transaction.table.put(LEAST_REVISION, _revision.pack(revision))

@@ -1,7 +1,7 @@
-"""Time as records: what is due with no event is asked for on the stage's own input topic.
+"""Time as records: what is due without an event is published as a record on the stage's own input topic.
 
-Owns: when a partition is asked, and that it is asked again if no answer comes. Does not own: what is due (the agent).
-So an agent acts on records alone: a replay sees the same instants, and no timer runs beside a transaction.
+Owns: when a record is published to a partition, and again if no answer comes. Does not own: what is due (the agent).
+So an agent reacts to records alone: a replay sees the same instants, and no timer runs beside a transaction.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaException, Producer
-
-from pipeline.settings import Settings
-from pipeline.stores.kafka import client as kafka
+from pipeline.errors import Unavailable
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 KEY = b"clock"
 TICK_S = 0.2
-ASK_AGAIN_S = 5.0  # a record that was asked for is there long before
+ASK_AGAIN_S = 5.0  # a published record arrives long before that
 NEVER_MS = 1 << 62
-MOST_ITEMS = 1_000  # said in one record; the rest waits for the next, so that no record outgrows its topic
+MOST_ITEMS = (
+    1_000  # per record; the others go into the next record, so that no record exceeds its topic's limit
+)
 
 log = logging.getLogger("tallymark.clock")
 
 
 class Agenda:
-    """What is due in each partition that this worker owns. Thread-safe: the agent fills it, the clock empties it."""
+    """The due times of the partitions that this worker owns. Thread-safe: the agent fills it, the clock empties it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,27 +35,27 @@ class Agenda:
         self._items: dict[int, dict[bytes, None]] = {}
 
     def own(self, partitions: Iterable[int]) -> None:
-        """From now on exactly these partitions are this worker's; each is asked at once."""
+        """Replace the owned partitions; each is due at once."""
         with self._lock:
             self._next_ms = dict.fromkeys(partitions, 0)
             self._asked_ms = {}
             self._items = {partition: {} for partition in self._next_ms}
 
     def due(self, partition: int, next_ms: int) -> None:
-        """The partition has been asked; it is due again at `next_ms`."""
+        """The partition has processed a clock record; it is due again at `next_ms`."""
         with self._lock:
             if partition in self._next_ms:
                 self._next_ms[partition] = next_ms
                 self._asked_ms.pop(partition, None)
 
     def add(self, partition: int, item: bytes) -> None:
-        """Something to say in the next clock record of the partition, which becomes due."""
+        """Add an item for the next clock record of the partition, which becomes due."""
         with self._lock:
             if partition in self._next_ms:
                 self._items[partition][item] = None
 
     def take(self, now_ms: int) -> dict[int, list[bytes]]:
-        """Partitions to ask now, each with what is to be said there. Asked for, they are quiet for ASK_AGAIN_S."""
+        """The partitions that are due, with their items. A partition is then not due again for ASK_AGAIN_S."""
         with self._lock:
             found = {}
             for partition, next_ms in self._next_ms.items():
@@ -68,7 +68,7 @@ class Agenda:
             return found
 
     def put_back(self, taken: Mapping[int, Iterable[bytes]]) -> None:
-        """What was taken could not be said."""
+        """Return items that could not be published."""
         with self._lock:
             for partition, items in taken.items():
                 if partition in self._items:
@@ -77,32 +77,34 @@ class Agenda:
 
 
 class Clock:
-    """A thread that writes the agenda's records. encode: (now_ms, items) -> a record's value."""
+    """A thread that publishes the agenda's records. encode: (now_ms, items) -> a record's value."""
 
     def __init__(
-        self, settings: Settings, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
+        self, writer: KafkaWriter, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
     ) -> None:
-        self._producer = Producer({**kafka.producer_config(settings), "linger.ms": 0, "log_level": 0})
+        self._writer = writer
         self._topic = topic
         self._agenda = agenda
         self._encode = encode
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def start(self) -> None:
-        """Runs until the process ends: what is due then, the next owner asks for."""
+        """Run until the process ends; the next owner publishes what is due then."""
         self._thread.start()
 
     def _run(self) -> None:
         while True:
             time.sleep(TICK_S)
-            now_ms = time.time_ns() // 1_000_000
-            taken = self._agenda.take(now_ms)
-            try:
-                for partition, items in taken.items():
-                    self._producer.produce(self._topic, self._encode(now_ms, items), KEY, partition)
-                left = self._producer.flush(ASK_AGAIN_S)
-            except (BufferError, KafkaException) as error:
-                log.warning("the clock is not heard: %s", error)
-                left = 1
-            if left:
-                self._agenda.put_back(taken)
+            self.tick(time.time_ns() // 1_000_000)
+
+    def tick(self, now_ms: int) -> None:
+        """Publish the records that are due; those that Kafka does not accept stay due."""
+        taken = self._agenda.take(now_ms)
+        try:
+            self._writer.write(
+                WrittenRecord(self._topic, self._encode(now_ms, items), KEY, partition)
+                for partition, items in taken.items()
+            )
+        except Unavailable as error:
+            log.warning("cannot write clock records, retrying in %.1f s: %s", TICK_S, error)
+            self._agenda.put_back(taken)

@@ -1,11 +1,12 @@
-"""CONTROL: decides commands, alone, in order.
+"""CONTROL: decides commands, one after the other.
 
-Reads `commands`. Writes `control`, which is its state as well as everybody's, `control-changelog`, `replies`, `audit`,
-and what decisions set off: `backfill-work` for a new meter, `alerts` and `webhook-work` for tests and resends.
-Keeps: the newest definition of each name, the audit log's head, what the newest chunk sent (RocksDB; `control`);
-answers under idempotency keys (RocksDB; `control-changelog`).
-On replay: nothing happened before, the transaction saw to it; should it have torn, a command at the same offset sends
-again what it sent. All commands of a chunk are decided in one transaction.
+Reads `commands`. Writes `control`, which is its own state and the definitions of every process, `control-changelog`,
+`replies`, `audit`, and the work of decisions: `backfill-work` for a new meter, `alerts` and `webhook-work` for tests
+and resends. Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk
+(RocksDB; `control`); replies under idempotency keys (RocksDB; `control-changelog`).
+On replay: the transaction was aborted, so nothing has happened; if it was torn, a command at the same offset publishes
+the same records again. All commands of a chunk are decided in one transaction, and those that
+come while it commits in the next one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk, Record
+from pipeline.engine.group_commit import joined
 from pipeline.engine.partition import Partition
 from pipeline.engine.stage import Stage
 from pipeline.engine.table import Item
@@ -35,7 +37,7 @@ from pipeline.errors import Broken, Rejected
 from pipeline.records import Alert, Command, Reply, WebhookWork
 
 NAME = "control"
-MOST_BYTES = 524_288  # of a command: its reply and its definitions have to fit a record
+MOST_BYTES = 524_288  # limit of a command: its reply and its definitions must fit into a record
 
 _command = reader_of(Command)
 _encode = msgspec.json.Encoder().encode
@@ -44,7 +46,7 @@ ReadAnswers = Callable[[int], Iterable[list[Item]]]  # see control_answers.fill
 
 
 def _pack(changes: Mapping[bytes, bytes | None]) -> Iterable[Pair]:
-    """What every process reads. Answers have a topic of their own."""
+    """The entries that every process reads. Replies have a topic of their own."""
     return [(key, value) for key, value in changes.items() if not control_answers.is_answer(key)]
 
 
@@ -52,7 +54,7 @@ CHANGELOG = Changelog("control", _pack)
 
 
 class Partitions(NamedTuple):
-    """How many partitions the topics have on which decisions put work. backfill 0: no backfills."""
+    """The partition counts of the topics on which decisions publish work. backfill 0: no backfills."""
 
     backfill: int = 0
     webhook: int = 1
@@ -68,11 +70,11 @@ def create(stage: Stage, partitions: Partitions, read_answers: ReadAnswers) -> N
         memory: Memory | None = None
         owner: Partition | None = None
         expiry = control_answers.Expiry()
-        async for chunk in chunks:
+        async for chunk in joined(aiter(chunks), stage.committing):
             if (transaction := await stage.begin(chunk)) is None:
                 continue
-            # The chunk before has committed, or the process would have ended. After a change of owner the
-            # partition is another object, and what this worker remembers may be old.
+            # The previous chunk has committed, or the process would have ended. After a change of owner the
+            # partition is another object, and the memory of this worker may be outdated.
             if memory is None or owner is not stage.partitions[chunk.position]:
                 owner = stage.partitions[chunk.position]
                 if owner.table is not None:
@@ -86,7 +88,7 @@ def create(stage: Stage, partitions: Partitions, read_answers: ReadAnswers) -> N
 
 
 def fill(transaction: Transaction, memory: Memory, partitions: Partitions = NO_BACKFILL) -> None:
-    """Decide each command of the chunk on what those before it left."""
+    """Decide each command of the chunk, on the state that the previous ones left."""
     memory.turn_to(transaction.table)
     for record in transaction.chunk.records:
         command, refusal = _read(record)
@@ -96,7 +98,7 @@ def fill(transaction: Transaction, memory: Memory, partitions: Partitions = NO_B
         if decided is not None:
             _send(transaction, command, decided)
         transaction.read(1)
-    memory.end_chunk()
+    memory.end_chunk(transaction.chunk.records[-1].offset)
 
 
 def _decide(
@@ -107,7 +109,7 @@ def _decide(
     refusal: str,
     partitions: Partitions,
 ) -> DecidedCommand | None:
-    """Decides and notes it; None for a command that was done before, which is only answered."""
+    """Decide a command and record it; None for a command that was applied before, which only gets a reply."""
     catalog = memory.catalog
     done = control_answers.find(transaction.table, command, record.offset, record.timestamp)
     try:
@@ -118,26 +120,26 @@ def _decide(
             return None
         if memory.is_decided(record.offset):
             raise Broken(
-                f"The state of control has the command at offset {record.offset}, and not what it sent."
+                f"The state of control includes the command at offset {record.offset}, but not its records."
             )
         decision = decide(catalog, command, record.timestamp)
     except Rejected as rejected:
         decision = refused(command, catalog.revision, rejected)
     take(catalog, decision)
     for definition in decision.definitions:
-        for work in backfill.seeds(definition, partitions.backfill):  # a new meter counts what is stored, too
+        for work in backfill.seeds(definition, partitions.backfill):  # a new meter also counts stored events
             transaction.send("backfill-work", _encode(work), key=backfill.key_of(work), partition=work.shard)
-    told = audit.following(
+    entry = audit.following(
         memory.head, command, record.timestamp, decision.reply, decision.before, decision.definitions
     )
     sent = [_sent(one, partitions.webhook) for one in decision.sends]
-    decided = DecidedCommand(command.namespace, record.offset, decision.reply, told, sent)
+    decided = DecidedCommand(command.namespace, record.offset, decision.reply, entry, sent)
     memory.note(decided)
     return decided
 
 
 def _send(transaction: Transaction, command: Command, decided: DecidedCommand) -> None:
-    """Everything that a decision sends, for the first time or again."""
+    """Publish the records of a decision, for the first time or again."""
     reply = decided.reply
     transaction.send("audit", _encode(decided.audit), partition=0)
     for one in decided.sent:
@@ -161,12 +163,12 @@ def _sent(one: Alert | WebhookWork, partitions: int) -> SentRecord:
 
 
 def _read(record: Record) -> tuple[Command, str]:
-    """The command, and why it cannot be decided; an empty one if it cannot be read either."""
+    """The command, and why it cannot be decided; an empty command if it cannot be decoded."""
     value = record.value or b""
     try:
         command = _command(value)
     except Rejected as error:
-        return Command("", "", "", "", record.timestamp, {}), f"The command cannot be read. {error.detail}"
+        return Command("", "", "", "", record.timestamp, {}), f"The command cannot be decoded. {error.detail}"
     if len(value) > MOST_BYTES:
-        return command, f"The command has {len(value)} bytes; {MOST_BYTES} are the most."
+        return command, f"The command has {len(value)} bytes, but the limit is {MOST_BYTES}."
     return command, ""

@@ -1,11 +1,11 @@
-"""What the control stage was asked under idempotency keys, and what it answered, for a day.
+"""The replies of the control stage under idempotency keys, for a day.
 
-Owns: where an answer lies in the table, its records on `control-changelog`, filling a table that has missed some,
-removing what no key holds any more. Does not own: when a request is the same (core.definitions.idempotency).
+Owns: the entries of replies in the table, their records on `control-changelog`, filling a table that has missed some,
+removing expired ones. Does not own: when two requests are the same (core.definitions.idempotency).
 
 The table's own changelog is `control`, which every process reads; these entries are left out of it (`is_answer`). A
-worker whose table missed a commit, or was lost, reads them from `control-changelog` before it decides anything.
-Keys begin with `/done/` and the time, in spans, so that the oldest come first and a key is looked for in three places.
+worker whose table was lost or has missed a commit reads them from `control-changelog` before it decides a command.
+Keys begin with `/done/` and a span of time, so that the oldest are first, and a look-up tries three keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.records import Command
 
 TOPIC = "control-changelog"
 SPAN_MS = KEPT_MS // 2
-REMOVED_AT_ONCE = 200  # a chunk: more than come, so that what is too old never gathers
+REMOVED_AT_ONCE = 200  # per chunk: more than are added, so that expired replies do not accumulate
 _PREFIX = b"/done/"
 _NEWEST = b"/newest-answer"  # the broker's time of the newest answer in the table
 _OVERLAP_MS = 60_000
@@ -35,12 +35,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def is_answer(key: bytes) -> bool:
-    """Whether an entry of the table is one of these, which are not written to `control`."""
+    """Whether an entry of the table belongs to this module, and so is not written to `control`."""
     return key.startswith(_PREFIX) or key == _NEWEST
 
 
 def find(table: Overlay, command: Command, offset: int, at_ms: int) -> DoneCommand | None:
-    """What was done under the command's id before it, while that holds. offset, at_ms: of the command's record."""
+    """The earlier result under the command's id, if it is still valid. offset, at_ms: of the command's record."""
     if not command.request:
         return None
     newest = at_ms // SPAN_MS
@@ -50,7 +50,7 @@ def find(table: Overlay, command: Command, offset: int, at_ms: int) -> DoneComma
 
 
 def keep(table: Overlay, command: Command, done: DoneCommand) -> tuple[bytes, bytes]:
-    """Puts an answer into the table. Gives the record of it for TOPIC: key and value."""
+    """Store a reply in the table. Returns key and value of its record for TOPIC."""
     place, value = _place(done.at_ms // SPAN_MS, command.namespace, command.id), _encode(done)
     table.put(place, value)
     table.put(_NEWEST, str(done.at_ms).encode())
@@ -58,7 +58,7 @@ def keep(table: Overlay, command: Command, done: DoneCommand) -> tuple[bytes, by
 
 
 class Expiry:
-    """Removes answers that no key holds any more, a few a chunk."""
+    """Removes expired replies, a few per chunk."""
 
     def __init__(self) -> None:
         self._start = _PREFIX
@@ -83,12 +83,12 @@ class Expiry:
 
 
 def fill(table: Table, read: Callable[[int], Iterable[list[Item]]]) -> int:
-    """Puts answers into a table that has missed some; gives how many were read. Blocks.
+    """Add missing replies to a table. Blocks. Returns how many were read.
 
-    read: batches of TOPIC's records from a broker's time (ms) on.
+    read: batches of TOPIC's records from a broker's time (ms) onwards.
     """
     at, (newest,), number = table.restored(), table.get_many([_NEWEST]), 0
-    if at is None:  # nothing was ever decided
+    if at is None:  # no command was ever decided
         return 0
     for batch in read(max(0, int(newest or 0) - _OVERLAP_MS)):
         items: list[Item] = [(key, value) for key, value in batch if value is not None]
@@ -99,7 +99,7 @@ def fill(table: Table, read: Callable[[int], Iterable[list[Item]]]) -> int:
 
 
 def reader(kafka: Mapping[str, Any], group: str) -> Callable[[int], Iterator[list[Item]]]:
-    """What `fill` reads with. kafka: librdkafka's configuration. Reading raises Unavailable."""
+    """The `read` of `fill`. kafka: librdkafka's configuration. Reading raises Unavailable."""
 
     def read(from_ms: int) -> Iterator[list[Item]]:
         start = _offset_at(kafka, group, from_ms)
@@ -112,12 +112,12 @@ def reader(kafka: Mapping[str, Any], group: str) -> Callable[[int], Iterator[lis
 
 
 def _offset_at(kafka: Mapping[str, Any], group: str, at_ms: int) -> int:
-    """The first offset at or after a time; -1 where there is none."""
+    """The first offset at or after a time; -1 if there is none."""
     consumer = Consumer({**kafka, **OPTIONS, "group.id": f"{group}-answers"})
     try:
         (found,) = consumer.offsets_for_times([TopicPartition(TOPIC, 0, at_ms)], timeout=_LOOK_UP_S)
     except KafkaException as error:
-        raise Unavailable(f"Kafka did not give the offsets of {TOPIC}: {error}") from error
+        raise Unavailable(f"cannot read the offsets of {TOPIC}: {error}") from error
     finally:
         consumer.close()
     return int(found.offset)
@@ -132,6 +132,6 @@ def _place(span: int, namespace: str, id: str) -> bytes:
 
 
 def _ends_ms(key: bytes) -> int:
-    """When the last key of a span ends."""
+    """When the last reply of a span expires."""
     span = int(key[len(_PREFIX) : len(_PREFIX) + 8], 16)
     return (span + 1) * SPAN_MS + KEPT_MS

@@ -1,11 +1,11 @@
-"""What the control stage knows between chunks: the definitions' indices, the audit log's head, what it sent last.
+"""The state of the control stage between chunks: indices of the definitions, head of the audit log, its last records.
 
-Owns: how these lie in the table, whose changelog is `control`. Does not own: deciding (core.control), the answers under
-idempotency keys (control_answers).
-Beside definitions the table holds entries of the stage's own, whose keys begin with `/`. `/audit/head` is the newest
-record of the audit log, with the offset of the newest command. `/reply/N` is what the Nth decision of the newest chunk
-sent: should its transaction tear, so that the state is there and the offset is not, the same is sent again. They are
-Definitions of kinds that nobody else knows.
+Owns: the entries of these in the table, whose changelog is `control`. Does not own: deciding (core.control), replies
+under idempotency keys (control_answers).
+Besides definitions the table holds internal entries, whose keys begin with `/`. `/audit/head` is the newest record of
+the audit log, with the offset of the newest command. `/reply/N` holds the records of the Nth decision of the newest
+chunk: if its transaction was torn, so that the state exists but the offset does not, the same records are published
+again. They are Definitions of kinds that no other process knows.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pipeline.core.definitions.index import OWN, DefinitionIndex
 from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Definition, Reply
 
-MOST_SLOTS = 8192  # commands that fit a fetch of 1 MiB
+MOST_SLOTS = 8192  # commands that fit into a fetch of 1 MiB
 NOTHING_YET = -1
 _SCANNED = 5000
-_DEFINITIONS = b"0"  # sorts behind everything that begins with `/`, and a namespace begins with no less
+_DEFINITIONS = b"0"  # sorts after every key that begins with `/`, and not after a namespace
 _HEAD = f"{OWN}audit/head"
 _SLOTS = f"{OWN}reply/"
 
@@ -31,12 +31,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def is_slot(key: bytes) -> bool:
-    """Whether the entry is what a decision of the newest chunk sent."""
+    """Whether the entry holds the records of a decision of the newest chunk."""
     return key.startswith(_SLOTS.encode())
 
 
 class SentRecord(msgspec.Struct, frozen=True):
-    """A record that a decision sent beside its reply and its audit record. partition -1: as its key says."""
+    """A record of a decision, other than its reply and its audit record. partition -1: chosen by the key."""
 
     topic: str
     key: str
@@ -45,7 +45,7 @@ class SentRecord(msgspec.Struct, frozen=True):
 
 
 class DecidedCommand(msgspec.Struct, frozen=True):
-    """A command that was decided: where it stands in `commands`, and all that was sent."""
+    """A decided command: its offset in `commands`, and all records of the decision."""
 
     namespace: str
     offset: int
@@ -55,7 +55,7 @@ class DecidedCommand(msgspec.Struct, frozen=True):
 
 
 class StoredDefinitions(MutableMapping[str, Definition]):
-    """The table as definitions by log key; going over it leaves out the stage's own entries. Writes go to the chunk."""
+    """The table as definitions by log key; iteration leaves out internal entries. Writes go to the chunk's overlay."""
 
     def __init__(self, table: Overlay) -> None:
         self.table = table
@@ -80,14 +80,14 @@ class StoredDefinitions(MutableMapping[str, Definition]):
         return (_definition(value) for _, value in self._scanned())
 
     def own(self, prefix: str) -> Iterator[tuple[str, Definition]]:
-        """The committed entries of the stage's own that begin so."""
+        """The committed internal entries with this prefix."""
         for key, value in _scan(self.table, prefix.encode()):
             if not (place := key.decode()).startswith(prefix):
                 return
             yield place, _definition(value)
 
     def _scanned(self) -> Iterator[tuple[str, bytes]]:
-        """What is committed, as `Overlay.scan`."""
+        """Committed entries, like `Overlay.scan`."""
         for key, value in _scan(self.table, _DEFINITIONS):
             yield key.decode(), value
 
@@ -96,14 +96,15 @@ class StoredDefinitions(MutableMapping[str, Definition]):
 
 
 class Memory:
-    """Reading it costs a pass over the table; it stays true while every chunk that it saw commits."""
+    """Creating it reads the whole table; it stays valid while every chunk that it was used for commits."""
 
     def __init__(self, table: Overlay) -> None:
         self._stored = StoredDefinitions(table)
         self.catalog = DefinitionIndex(self._stored, self._stored.committed())
         self.head = EMPTY
-        self._decided_to = NOTHING_YET  # offset of the newest command that was decided
-        self._again: dict[int, DecidedCommand] = {}  # by offset: what the newest chunk sent
+        self._decided_to = NOTHING_YET  # offset of the newest decided command
+        self._again: dict[int, DecidedCommand] = {}  # by offset: the decisions of the newest chunk
+        self._places: dict[int, int] = {}  # by offset: the slot of each of these
         self._slot = 0  # of the next decision
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
@@ -113,23 +114,27 @@ class Memory:
         for place, slot in self._stored.own(_SLOTS):
             decided = msgspec.convert(slot.body, DecidedCommand)
             self._again[decided.offset] = decided
-            self._slots = max(self._slots, int(place.removeprefix(_SLOTS)) + 1)
+            self._places[decided.offset] = int(place.removeprefix(_SLOTS))
+            self._slots = max(self._slots, self._places[decided.offset] + 1)
 
     @property
     def table(self) -> Overlay:
-        """The overlay of the chunk that is worked on."""
+        """The overlay of the current chunk."""
         return self._stored.table
 
     def turn_to(self, table: Overlay) -> None:
-        """Work on the next chunk's overlay."""
+        """Switch to the overlay of the next chunk."""
         self._stored.table = table
         self._slot = 0
 
     def again(self, offset: int) -> DecidedCommand | None:
-        """What was sent when the command at `offset` was decided, where it is read again after a torn transaction."""
+        """The earlier decision of the command at `offset`, when it is read again after a torn transaction."""
         found = self._again.get(offset) if offset <= self._decided_to else None
         if found is not None:
-            self._slot += 1
+            if self._places[offset] != self._slot:
+                self._keep(found)
+            else:
+                self._slot += 1
         return found
 
     def is_decided(self, offset: int) -> bool:
@@ -137,18 +142,30 @@ class Memory:
         return offset <= self._decided_to
 
     def note(self, decided: DecidedCommand) -> None:
-        """Keeps what a decision sent until the next chunk, and moves the audit log's head."""
+        """Store the records of a decision until the next chunk, and advance the head of the audit log."""
         at_ms, audit = decided.audit.at_ms, decided.audit
-        self._own(f"reply/{self._slot % MOST_SLOTS}", at_ms, msgspec.to_builtins(decided))
-        self._slot += 1
+        self._keep(decided)
         self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
         self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
 
-    def end_chunk(self) -> None:
-        """Drops what was sent by the chunk before and is not overwritten."""
+    def end_chunk(self, last_offset: int) -> None:
+        """Delete the records of earlier chunks that were not overwritten, once all of them were read again.
+
+        A chunk that is read again after a torn transaction may be cut shorter than it was.
+
+        Args:
+            last_offset: of the last record of this chunk.
+        """
+        if last_offset < self._decided_to:
+            return
         for slot in range(self._slot, self._slots):
             self._stored.table.delete(f"{_SLOTS}{slot}".encode())
         self._slots = min(self._slot, MOST_SLOTS)
+
+    def _keep(self, decided: DecidedCommand) -> None:
+        """Into the next slot."""
+        self._own(f"reply/{self._slot % MOST_SLOTS}", decided.audit.at_ms, msgspec.to_builtins(decided))
+        self._slot += 1
 
     def _own(self, name: str, at_ms: int, body: dict[str, object]) -> None:
         kind, _, last = name.partition("/")

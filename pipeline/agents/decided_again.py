@@ -1,7 +1,7 @@
-"""The definitions decided once more from `commands`, for when `control` was lost.
+"""Rebuilds the lost topic `control` by deciding `commands` again.
 
-Owns: that they are exactly those that were decided before: the audit log, which is chained by hashes, has to end the
-same. Does not own: deciding (control), writing `control` (lost_topics).
+Owns: the proof that the definitions are exactly those that were decided before: the audit log, a hash chain, must end
+with the same hash. Does not own: deciding (control), writing `control` (lost_topics).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 
 COMMANDS = Position("commands", 0)
-LOOK_BACK = 100  # records: the newest one of `audit` is among the last so many offsets, markers included
+LOOK_BACK = 100  # records: the newest one of `audit` is within so many offsets of the end, markers included
 
 _counts = msgspec.json.Decoder(Counts).decode
 _audit = msgspec.json.Decoder(Audit).decode
@@ -37,7 +37,7 @@ _audit = msgspec.json.Decoder(Audit).decode
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """A record of `commands`, as the control agent reads it."""
+    """A record of `commands`, in the form that the control agent reads."""
 
     offset: int
     timestamp: int
@@ -47,7 +47,7 @@ class _Command:
 
 
 class _Unsent:
-    """What the control agent asks of a transaction; nothing is sent."""
+    """The members of a transaction that the control agent uses; nothing is published."""
 
     def __init__(self, table: Overlay, records: Sequence[Record]) -> None:
         self.table = table
@@ -61,7 +61,7 @@ class _Unsent:
 
 
 def decided_again(settings: Settings) -> Mapping[bytes, bytes | None]:
-    """All that `control` held, by key. Raises Rejected `topic-lost` if it cannot be had, Unavailable."""
+    """All entries of `control`, by key. Raises Rejected `topic-lost` if they cannot be rebuilt, Unavailable."""
     with Reader(kafka.client_config(settings) | {"log_level": 0}, "decided-again") as reader:
         end, newest = _decided(reader), _newest_audit(reader)
         commands = list(_commands(reader, end))
@@ -76,16 +76,16 @@ def decided_again(settings: Settings) -> Mapping[bytes, bytes | None]:
     if newest is None or newest.hash != memory.head.hash:
         raise Rejected(
             "topic-lost",
-            f"`commands` holds {len(commands)} commands, and deciding them again does not end as the audit log does: "
-            "a part of either is lost, or this version decides otherwise. Bring control back from a copy of the "
-            "cluster.",
+            f"`commands` holds {len(commands)} commands, but deciding them again does not end with the hash of the "
+            "audit log: a part of either is lost, or this version decides differently. Restore control from a backup "
+            "of the cluster.",
         )
-    # Answers have a topic of their own, and nothing is under way that a chunk could have to send again.
+    # Replies have a topic of their own, and no chunk is in progress whose records could have to be published again.
     return {key: value for key, value in overlay.changes.items() if not (is_slot(key) or is_answer(key))}
 
 
 def _decided(reader: Reader) -> int:
-    """The offset behind the last command that was decided."""
+    """The offset after the last decided command."""
     newest: Counts | None = None
     for message in _all(reader, "control-meta"):
         if message.key() == key_of(COMMANDS):
@@ -93,7 +93,7 @@ def _decided(reader: Reader) -> int:
     if newest is None or newest.base:
         raise Rejected(
             "topic-lost",
-            "Which commands were decided is not known, so control cannot be made from them again.",
+            "The offset of the last decided command is unknown, so control cannot be rebuilt from commands.",
         )
     return newest.offset + 1
 
@@ -113,7 +113,7 @@ def _commands(reader: Reader, end: int) -> Iterator[Record]:
 
 
 def _all(reader: Reader, topic: str, last: int | None = None) -> Iterator[Message]:
-    """The records of a topic's first partition, or of its last so many offsets."""
+    """The records of a topic's first partition, or those of its last `last` offsets."""
     span = reader.span(topic, 0)
     start = span.first if last is None else max(span.first, span.end - last)
     for batch in reader.read(topic, 0, start, span.end):

@@ -1,8 +1,8 @@
-"""DEDUPE: lets the first event of each identity pass and names each repeat: a duplicate or a conflict.
+"""DEDUPE: passes on the first event of each identity, and settles repeats as duplicate or conflict.
 
 Reads `events-accepted`. Writes `events-unique`, packed, partitioned by subject, and `duplicates`.
-Keeps: an entry an identity for horizon + future limit (RocksDB; `dedupe-changelog`, a record a chunk); counts.
-On replay: an identity first seen at the same place passes again, and its entry is written again.
+Keeps: an entry per identity for horizon + future limit (RocksDB; `dedupe-changelog`, a record per chunk); counts.
+On replay: an identity first seen at the same position passes again, and its entry is written again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from pipeline.core.metering.dedupe import dedupe as decide
 from pipeline.core.metering.dedupe import expired, pack_entries, unpack_entries
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress, sweep
 from pipeline.engine.changelog import Changelog, Pair
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.packing import arrays, slices
@@ -26,16 +27,16 @@ from pipeline.engine.unreadable import read
 from pipeline.records import AcceptedBatch
 
 NAME = "dedupe"
-SWEPT_ENTRIES = 1_000  # looked at a chunk
-SWEEP_EVERY_MS = 3_600_000  # of the broker's time; then the whole table is gone through again
-ENTRY_BYTES = 64  # about what an entry takes in a changelog record
+SWEPT_ENTRIES = 1_000  # checked per chunk
+SWEEP_EVERY_MS = 3_600_000  # of the broker's time: pause between two passes over the whole table
+ENTRY_BYTES = 64  # approximate size of an entry in a changelog record
 
 _batch = reader_of(AcceptedBatch)
 _encode = msgspec.json.Encoder().encode
 
 
 def _pack(changes: Mapping[bytes, bytes | None]) -> Iterable[Pair]:
-    """What expired is not written: the changelog's retention forgets it by itself."""
+    """Expired entries are not written: they also expire by the changelog's retention."""
     entries = [(key, value) for key, value in changes.items() if value is not None]
     for cut in slices([ENTRY_BYTES] * len(entries)):
         yield None, pack_entries(entries[cut])
@@ -49,22 +50,22 @@ CHANGELOG = Changelog("dedupe-changelog", _pack, _unpack)
 
 
 def create(stage: Stage, partitions: int, lifetime_ms: int, lag_ms: int) -> None:
-    """partitions: of `events-unique`. lifetime_ms: how long an identity is known.
+    """partitions: of `events-unique`. lifetime_ms: for how long an identity is recognised.
 
     lag_ms: how long an event may wait in the input topics before ingest reads it: their retention.
     """
-    sweep = Sweep(lifetime_ms + lag_ms)
+    sweeping = Sweep(lifetime_ms + lag_ms)
 
     async def dedupe(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
-                fill(transaction, partitions, lifetime_ms, sweep)
+                fill(transaction, partitions, lifetime_ms, sweeping)
                 transaction.commit()
 
     stage.agent("events-accepted")(dedupe)
 
 
-def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Sweep) -> None:
+def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweeping: Sweep) -> None:
     """Decide each packed record of the chunk once."""
     chunk, table = transaction.chunk, transaction.table
     unique: defaultdict[int, list[bytes]] = defaultdict(list)
@@ -91,31 +92,27 @@ def fill(transaction: Transaction, partitions: int, lifetime_ms: int, sweep: Swe
             transaction.send("events-unique", packed, partition=target)
     for packed in arrays(repeats):
         transaction.send("duplicates", packed, partition=chunk.partition)
-    sweep.advance(table, chunk.partition, now_ms)
+    sweeping.advance(table, chunk.partition, now_ms)
 
 
 class Sweep:
-    """Removes what has expired, a slice of the table a chunk, front to end, and again after a pause.
+    """Removes expired entries, a slice of the table per chunk, front to end, and again after a pause.
 
-    A repeat is told by its own arrival, which lies up to the input's retention before `now_ms` when ingest lags: so
-    an entry is kept that much longer than it can matter, and what is removed can match nothing that still comes.
+    A repeat is compared by its own time of arrival, which is up to the input's retention before `now_ms` when ingest
+    lags. So an entry is kept longer by that time, and a removed entry cannot match an event that still arrives.
     """
 
     def __init__(self, age_ms: int) -> None:
         self._age_ms = age_ms
-        self._next_key: dict[int, bytes] = {}  # partition -> where the sweep under way goes on
-        self._pause_until_ms: dict[int, int] = {}
+        self._progress = SweepProgress(SWEEP_EVERY_MS)
 
     def advance(self, table: Overlay, partition: int, now_ms: int) -> None:
-        """Look at the next slice; `now_ms` is the broker's time."""
-        if now_ms < self._pause_until_ms.get(partition, 0):
-            return
-        rows = table.scan(self._next_key.get(partition, b""), SWEPT_ENTRIES)
-        for key, entry in rows:
-            if key not in table.changes and expired(entry, now_ms, self._age_ms):
-                table.delete(key)
-        if len(rows) < SWEPT_ENTRIES:
-            self._next_key[partition] = b""
-            self._pause_until_ms[partition] = now_ms + SWEEP_EVERY_MS
-        else:
-            self._next_key[partition] = rows[-1][0] + b"\x00"
+        """Check the next slice; `now_ms` is the broker's time."""
+        changes, age_ms = table.changes, self._age_ms
+
+        def is_expired(key: bytes, entry: bytes) -> bool:
+            return key not in changes and expired(entry, now_ms, age_ms)
+
+        self._progress.advance(
+            partition, now_ms, lambda start: sweep(table, SWEPT_ENTRIES, is_expired, start=start)
+        )

@@ -1,7 +1,7 @@
-"""Definitions that a worker goes by: followed on `control`, change by change; and the meters in force among them.
+"""The definitions of a worker, followed on `control` change by change, and the current meters among them.
 
-Owns: that every change reaches the follower, in order, which revision it has, that the index of meters and its
-revision always belong together. Does not own: what a follower keeps of them, or deciding definitions (core.control).
+Owns: that every change reaches the follower in order, the loaded revision, and that the index of meters and its
+revision always belong together. Does not own: what a follower keeps, or deciding definitions (core.control).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 
 from pipeline.core.customers.attribution import Watched
 from pipeline.core.metering.extract import MeterIndex
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.records import Definition
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
 
 Update = Callable[[Mapping[str, Definition | None]], None]
-MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision that they are from
+MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision of the index
 
 
 class DefinitionsFollower:
-    """Calls `update` with what changed, from the beginning of the log on. `revision` is cheap."""
+    """Calls `update` with changes, from the beginning of the log onwards. `revision` is cheap."""
 
     def __init__(self, settings: Settings, update: Update) -> None:
         self._definitions = Definitions(settings)
@@ -28,9 +28,10 @@ class DefinitionsFollower:
         self.revision = 0
 
     def start(self, changed: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        """Reads everything there is, then follows. Raises Unavailable.
+        """Load the whole log, then follow it. Raises Unavailable.
 
-        `changed` is called after each change, `failed` if following ends: a worker must not go by old definitions.
+        `changed` is called after each change; `failed` is called if following ends, since a worker must not use old
+        definitions.
         """
 
         def take(changes: Mapping[str, Definition | None]) -> None:
@@ -46,7 +47,7 @@ class DefinitionsFollower:
 
 
 class MetersFollower(DefinitionsFollower):
-    """`current()` is cheap and may be called for every chunk."""
+    """Follows meters. `current()` is cheap and may be called for every chunk."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, self._take)
@@ -55,7 +56,7 @@ class MetersFollower(DefinitionsFollower):
         self._current: tuple[MeterIndex, int] = (MeterIndex([]), 0)
 
     def current(self) -> tuple[MeterIndex, int]:
-        """The meters in force and the control revision that they are from."""
+        """The current meters, and the control revision of the index."""
         return self._current
 
     def _take(self, changes: Mapping[str, Definition | None]) -> None:
@@ -63,7 +64,7 @@ class MetersFollower(DefinitionsFollower):
         before = (dict(self._meters), self._watched.meters)
         self._watched.update(changes)
         for key, definition in changes.items():
-            meter = meter_of(definition)
+            meter = Meter.of(definition)
             if meter is not None:
                 self._meters[key] = meter
             else:

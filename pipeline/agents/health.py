@@ -1,7 +1,7 @@
-"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` for whoever starts and watches it.
+"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` for a supervisor or Kubernetes.
 
-Owns: the server and its port. Does not own: the metrics, what is asked of services (readiness).
-It is an auxiliary: without it the worker works all the same.
+Owns: the server and its port. Does not own: the metrics, the checks of services (readiness).
+It is auxiliary: a worker also works without it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ log = logging.getLogger("tallymark.worker")
 
 
 def serve(host: str, port: int, report: ReportReadiness) -> str:
-    """Starts the server; gives its address as others on the network see it, or "" if there is none.
+    """Start the server; returns its URL as other hosts see it, or "" if it cannot listen.
 
-    port: 0: a free one. One that is taken is replaced by a free one. report: what a worker needs, asked anew each time.
+    port: 0 selects a free one, and a taken port is replaced by a free one. report: checks the worker's services.
     """
     app = _app(report)
     try:
         server = _listen(host, port, app)
     except OSError as error:
-        log.warning("metrics are not served on %s:%d, but on a free port: %s", host, port, error)
+        log.warning("cannot serve metrics on %s:%d, using a free port: %s", host, port, error)
         try:
             server = _listen(host, 0, app)
         except OSError as again:
-            log.warning("metrics are not served at all on %s: %s", host, again)
+            log.warning("cannot serve metrics on %s: %s", host, again)
             return ""
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     seen = socket.gethostname() if host in EVERYWHERE else host
@@ -52,7 +52,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Without the name look-up of HTTPServer, which may take long."""
+        """Bind without the name look-up of HTTPServer, which may take long."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

@@ -1,9 +1,9 @@
-"""INGEST: checks and normalises what producers sent.
+"""INGEST: validates and normalises events.
 
-Reads `events` (any topic with a namespace): an event a record; and `events-http`: the events of one request a record,
-the namespace in a header. Event i of the record at offset o stands at the place o * MAX_EVENTS + i.
+Reads `events` (any topic with a namespace), one event per record; and `events-http`, the events of one request per
+record, with the namespace in a header. Event i of the record at offset o has the position o * MAX_EVENTS + i.
 Writes `events-accepted`, packed, partitioned by identity, and `rejected`.
-Keeps: counts. On replay: the same verdicts, since "now" is the broker's timestamp of the record.
+Keeps: counts. On replay: the same results, since the time of receipt is the broker's timestamp of the record.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def create(stage: Stage, namespaces: Mapping[str, str], partitions: int, limits:
 
 @dataclass(slots=True)
 class _Item:
-    """One event of a request as if it were a record of its own; `offset` is its place."""
+    """One event of a request in the form of a record; `offset` is its position."""
 
     offset: int
     timestamp: int
@@ -60,7 +60,7 @@ class _Item:
 
 
 def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limits) -> None:
-    """Judge each record of the chunk once."""
+    """Validate each record of the chunk once."""
     accepted: Sorted = defaultdict(list)
     records = transaction.chunk.records
     _judge(transaction, records, namespace, transaction.counted_offset, accepted, partitions, limits)
@@ -70,17 +70,17 @@ def fill(transaction: Transaction, namespace: str, partitions: int, limits: Limi
 
 
 def fill_from_http(transaction: Transaction, partitions: int, limits: Limits) -> None:
-    """Judge each event of each request in the chunk once."""
+    """Validate each event of each request in the chunk once."""
     accepted: Sorted = defaultdict(list)
     events = 0
-    counted = (transaction.counted_offset + 1) * MAX_EVENTS - 1  # the last place that is in the counts
+    counted = (transaction.counted_offset + 1) * MAX_EVENTS - 1  # position of the last event in the counts
     for record in transaction.chunk.records:
         first = record.offset * MAX_EVENTS
         namespace = NO_NAMESPACE
         try:
             namespace = _namespace(record)
             values = split(record.value or b"")
-        except Rejected as refusal:  # not written by the API, which alone writes this topic
+        except Rejected as refusal:  # not written by the API, which is the only producer of this topic
             whole = _Item(first, record.timestamp, record.value, tuple(record.headers), record.key)
             _reject(transaction, whole, namespace, refusal, counted, partitions)
             events += 1
@@ -94,14 +94,14 @@ def fill_from_http(transaction: Transaction, partitions: int, limits: Limits) ->
 
 
 def _namespace(record: Record) -> str:
-    """The namespace that the API wrote beside the request. Raises Rejected("no-namespace")."""
-    said = [content for name, content in record.headers if name == NAMESPACE_HEADER]
+    """The namespace in the header that the API writes. Raises Rejected("no-namespace")."""
+    contents = [content for name, content in record.headers if name == NAMESPACE_HEADER]
     try:
-        (namespace,) = [(content or b"").decode() for content in said]
+        (namespace,) = [(content or b"").decode() for content in contents]
     except ValueError:  # none, several, or not UTF-8
         namespace = ""
     if not namespace:
-        raise Rejected("no-namespace", f"The record has no single header {NAMESPACE_HEADER}.")
+        raise Rejected("no-namespace", f"The record must have exactly one header {NAMESPACE_HEADER}.")
     return namespace
 
 
@@ -118,7 +118,7 @@ def _judge(
     partitions: int,
     limits: Limits,
 ) -> None:
-    """Sort records of one namespace into accepted and rejected; those after `counted` are counted."""
+    """Sort records of one namespace into accepted and rejected; those after `counted` are added to the counts."""
     topic, partition = transaction.chunk.topic, transaction.chunk.partition
     uncounted = 0  # accepted events that are not in the counts yet
     for record in records:
@@ -164,7 +164,7 @@ def _reject(
     counted: int,
     partitions: int,
 ) -> None:
-    """Dead-letter a record and count it. An input may have more partitions than `rejected` has."""
+    """Dead-letter a record and count it. An input may have more partitions than `rejected`."""
     chunk = transaction.chunk
     key, value, headers = dead_letter(chunk, record, namespace, refusal)
     target = chunk.partition % partitions

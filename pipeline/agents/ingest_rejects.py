@@ -1,6 +1,6 @@
-"""A refused record as it goes to `rejected`: as it came, with headers that say why and from where.
+"""A rejected record for the topic `rejected`: unchanged, with additional headers for the reason and the origin.
 
-Owns: the `tallymark_*` headers, and what happens to a record too large for the topic. Does not own: verdicts (core).
+Owns: the `tallymark_*` headers, and truncating a record that is too large for the topic. Does not own: reasons (core).
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from pipeline.engine.chunk import Chunk, Record
 from pipeline.engine.producer import Headers
 from pipeline.errors import Rejected
 
-# A compressed record may be many times larger than what the topic takes, so it is cut; the whole of it stays in the
-# input topic at the position that the headers name, as long as that topic keeps it.
+# A compressed record may be many times larger than the limit of the topic, so it is truncated; the whole record stays
+# in the input topic, at the offset in the headers, until that topic's retention deletes it.
 KEPT_VALUE_BYTES = 2 << 20
 KEPT_KEY_BYTES = 256 << 10
-KEPT_HEADER_BYTES = 256 << 10  # all together; 2 MiB + 256 KiB + 256 KiB + our own < 4 MiB, the topic's limit
+KEPT_HEADER_BYTES = 256 << 10  # in total; 2 MiB + 256 KiB + 256 KiB + our own < 4 MiB, the topic's limit
 
 
 def dead_letter(
     chunk: Chunk, record: Record, namespace: str, refusal: Rejected
 ) -> tuple[bytes | None, bytes | None, Headers]:
-    """Key, value and headers for `rejected`. Ours stand last: a sender may use the same names, the last wins."""
+    """Key, value and headers for `rejected`. Our headers are last: a sender may use the same names, the last wins."""
     ours = {
         "tallymark_reason": refusal.reason,
         "tallymark_detail": refusal.detail,

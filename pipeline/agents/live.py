@@ -1,7 +1,7 @@
 """LIVE: keeps a copy of all balances in Redis, for reads in less than a millisecond.
 
-Reads `balances`. Writes to Redis, guarded by revision; keeps nothing.
-On replay: the same balances again; an older one overwrites nothing. Redis emptied: the copy is rebuilt from the topic.
+Reads `balances`. Writes to Redis, guarded by revision; keeps no state.
+On replay: the same balances again; an older one replaces nothing. If Redis was emptied, the copy is rebuilt.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pipeline.core.values.json_value import reader_of
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.metrics import SECONDS
 from pipeline.engine.restore import Reader
+from pipeline.engine.retry import Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.unreadable import read
 from pipeline.errors import Rejected, Unavailable
@@ -30,12 +31,16 @@ from pipeline.stores.redis_balances import BalanceWriter
 NAME = "live"
 INPUT = "balances"
 
-LOOK_S = 1.0  # how often Redis is asked whether it was emptied
-RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+LOOK_S = 1.0  # interval of the check whether Redis was emptied
+RETRY_FIRST_S = 0.1
 
-REBUILDS = Counter("tallymark_live_rebuilds_total", "partitions of the copy in Redis built from the topic")
+REBUILDS = Counter(
+    "tallymark_live_rebuilds_total", "rebuilds of a partition's balances in Redis from the topic"
+)
 BALANCE_SECONDS = Histogram(
-    "tallymark_balance_freshness_seconds", "event received to its balance in Redis", buckets=SECONDS
+    "tallymark_balance_freshness_seconds",
+    "time from the receipt of an event to its balance in Redis",
+    buckets=SECONDS,
 )
 
 log = logging.getLogger("tallymark.live")
@@ -43,7 +48,8 @@ _balance = reader_of(Balance)
 
 
 def create(stage: Stage, store: BalanceWriter) -> None:
-    """The agent, and the watch over Redis."""
+    """Add the agent, and the check of Redis."""
+    retry = Retry(log, "write balances to Redis", lambda: stage.revoking, RETRY_FIRST_S)
 
     async def live(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
@@ -51,30 +57,17 @@ def create(stage: Stage, store: BalanceWriter) -> None:
                 continue
             found = [read(chunk, record, _balance) for record in chunk.records if record.value]
             balances = [balance for balance in found if balance is not None]
-            if await _write(stage, store, balances):
-                transaction.read(len(balances))
-                transaction.commit()
-                _observe(balances)
-            else:
+            try:
+                await retry.in_thread(store.write, balances)
+            except Unavailable:  # the partition is being revoked
                 transaction.abandon()
+                continue
+            transaction.read(len(balances))
+            transaction.commit()
+            _observe(balances)
 
     stage.agent(INPUT)(live)
     stage.app.timer(LOOK_S, name="whole")(RebuildWatch(stage, store).look)
-
-
-async def _write(stage: Stage, store: BalanceWriter, balances: list[Balance]) -> bool:
-    """Whether they are written; it is tried until they are, or until the partition is taken away."""
-    pause_s = RETRY_FIRST_S
-    while True:
-        try:
-            await asyncio.to_thread(store.write, balances)
-            return True
-        except Unavailable as error:
-            log.warning("next try in %.1f s: %s", pause_s, error)
-        if stage.revoking:
-            return False
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, RETRY_MOST_S)
 
 
 def _observe(balances: list[Balance]) -> None:
@@ -85,7 +78,7 @@ def _observe(balances: list[Balance]) -> None:
 
 
 def _balances(batch: Iterable[Message]) -> Iterator[Balance]:
-    """What records of the topic say, without those that the agent passed over."""
+    """The balances of a batch, without records that the agent has skipped."""
     for message in batch:
         with suppress(Rejected):
             if value := message.value():
@@ -93,7 +86,7 @@ def _balances(batch: Iterable[Message]) -> Iterator[Balance]:
 
 
 class RebuildWatch:
-    """Rebuilds what Redis has lost. A partition counts as whole once all of it was written to this Redis."""
+    """Rebuilds the balances that Redis has lost. A partition is complete once all of it was written to this Redis."""
 
     def __init__(self, stage: Stage, store: BalanceWriter) -> None:
         self._stage = stage
@@ -101,7 +94,7 @@ class RebuildWatch:
         self._at_work = False
 
     async def look(self) -> None:
-        """Look at each partition that this worker owns, one round at a time."""
+        """Check each partition that this worker owns, one round at a time."""
         if self._at_work or self._stage.revoking:
             return
         self._at_work = True
@@ -109,7 +102,7 @@ class RebuildWatch:
             for position in sorted(self._stage.partitions):
                 await asyncio.to_thread(self._ensure, position)
         except Unavailable as error:
-            log.warning("%s", error)
+            log.warning("cannot rebuild balances in Redis, retrying in %.1f s: %s", LOOK_S, error)
         finally:
             self._at_work = False
 
@@ -125,4 +118,4 @@ class RebuildWatch:
                 self._store.write(_balances(batch))
         if self._store.finish(position.partition, token):
             REBUILDS.inc()
-            log.info("the copy of %s/%d is whole", *position)
+            log.info("rebuilt the balances of %s/%d in Redis", *position)

@@ -1,18 +1,18 @@
-"""A topic that was lost is made anew, on an operator's word: `tallymark topics apply --recreate-lost NAME`.
+"""Recreates a lost topic when an operator asks for it: `tallymark topics apply --recreate-lost NAME`.
 
-Owns: which lost topics can be filled again and from what, and that their new ids hold only when they are. Does not own:
-finding out what is lost (topics), what it costs (the declarations' `if_lost`), a changelog that a worker writes again
-from its table (engine.local_state).
-A run that is cut short leaves a topic whose id is not known, which every stage refuses; the next run does it all again.
+Owns: which lost topics can be refilled and from what, and that their new ids are valid only after that. Does not own:
+detecting a loss (topics), its cost (the declarations' `if_lost`), a changelog that a worker rewrites from its table
+(engine.local_state).
+An interrupted run leaves a topic whose id is not recorded, which every stage refuses; the next run starts over.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import Message
 
 from pipeline.agents.decided_again import COMMANDS, decided_again
 from pipeline.engine.ledger import IDS_KEY, key_of
@@ -24,7 +24,8 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.topic_ids import META, Identity
-from pipeline.stores.kafka.topic_sentences import way_back
+from pipeline.stores.kafka.topic_sentences import recovery
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 WRITE_S = 60.0
 
@@ -36,14 +37,14 @@ LostRecord = tuple[str, int, bytes, bytes]  # topic, partition, key, value
 
 
 def recreate(settings: Settings, names: Sequence[str]) -> list[str]:
-    """Makes these lost topics anew; a sentence for each. Raises Rejected, Unavailable."""
+    """Recreate these lost topics; returns a sentence for each. Raises Rejected, Unavailable."""
     declared = topics.load(settings)
     for name in names:
         if name not in declared:
             raise Rejected("unknown-topic", f"There is no topic {name!r} in topics/.")
         if not declared[name].if_lost:
-            raise Rejected("topic-lost", f"{name} cannot be made anew. {way_back(declared[name])}")
-    # What others are filled from comes first.
+            raise Rejected("topic-lost", f"{name} cannot be recreated on its own. {recovery(declared[name])}")
+    # Topics from which others are refilled come first.
     order = [topic_ids.TOPIC, "counts"]
     ordered = sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
     return [_recreate(settings, declared, name) for name in ordered]
@@ -55,10 +56,10 @@ def _recreate(settings: Settings, declared: Mapping[str, Topic], name: str) -> s
     if identity.is_lost(topic_ids.TOPIC) or identity.is_another(topic_ids.TOPIC):
         if name != topic_ids.TOPIC:
             raise Rejected(
-                "topic-lost", f"{topic_ids.TOPIC} is lost too: give --recreate-lost {topic_ids.TOPIC} first."
+                "topic-lost", f"{topic_ids.TOPIC} is lost too: use --recreate-lost {topic_ids.TOPIC} first."
             )
     elif topic_ids.TOPIC not in identity.actual:
-        topics.create(settings, [declared[topic_ids.TOPIC]])  # of a version that noted no ids
+        topics.create(settings, [declared[topic_ids.TOPIC]])  # created by a version that recorded no ids
         _until_there(settings, topic_ids.TOPIC, identity)
     written = list(_content(settings, declared, name, identity))
     earlier = _incarnations(settings, name, identity)
@@ -71,23 +72,23 @@ def _recreate(settings: Settings, declared: Mapping[str, Topic], name: str) -> s
         if name == "control":
             _write(settings, _without_end(settings, now))
         topic_ids.give_up(settings, now, name, topic.partitions, earlier)
-    return f"made {name} anew: its id is {now.actual[name]}."
+    return f"recreated {name}: its id is {now.actual[name]}."
 
 
 def _identity(settings: Settings, declared: Mapping[str, Topic], name: str) -> Identity:
-    """What is known of the topics. Raises Rejected unless this one is lost, or was made anew by somebody else."""
+    """The recorded and actual ids. Raises Rejected unless this topic is lost, or was recreated by another program."""
     partitions = {topic.name: topic.partitions for topic in declared.values()}
     identity, is_in_use = topic_ids.identify(settings, partitions, kafka.cluster(settings).topics)
-    was_never_noted = name not in identity.actual and name in topic_ids.BEFORE_IDS and is_in_use()
-    if not (identity.is_lost(name) or identity.is_another(name) or was_never_noted):
+    was_never_recorded = name not in identity.actual and name in topic_ids.BEFORE_IDS and is_in_use()
+    if not (identity.is_lost(name) or identity.is_another(name) or was_never_recorded):
         raise Rejected(
-            "not-lost", f"{name} is not lost: it is the topic that state was made with, or there is none."
+            "not-lost", f"{name} is not lost: it is the topic with which state was built, or no state exists."
         )
     return identity
 
 
 def _incarnations(settings: Settings, name: str, identity: Identity) -> set[str]:
-    """The ids of earlier topics of the name that counts were made from, where nobody noted them."""
+    """The ids of earlier topics of this name in the counts, if no id was recorded."""
     if name in identity.known or name in ("counts", topic_ids.TOPIC):
         return set()
     return {one.incarnation for one in _kept(settings, "counts", identity) if one.topic == name}
@@ -96,7 +97,7 @@ def _incarnations(settings: Settings, name: str, identity: Identity) -> set[str]
 def _content(
     settings: Settings, declared: Mapping[str, Topic], name: str, identity: Identity
 ) -> Iterator[LostRecord]:
-    """The records that the topic is to begin with."""
+    """The records with which the recreated topic starts."""
     if name == "control":
         for key, value in decided_again(settings).items():
             if value is not None:
@@ -117,9 +118,9 @@ def _name_on_counts(counts: Counts) -> bytes:
 
 
 def _kept(settings: Settings, source: str, identity: Identity) -> Iterable[Counts]:
-    """The newest counts of each partition in a topic that is not lost itself."""
+    """The newest counts of each partition, from a topic that is not lost itself."""
     if identity.is_another(source) or source not in identity.actual:
-        raise Rejected("topic-lost", f"It would be filled again from {source}, and that is lost too.")
+        raise Rejected("topic-lost", f"It can only be refilled from {source}, which is lost too.")
     found: dict[bytes, Counts] = {}
     for message in _records(settings, source):
         key, value = message.key() or b"", message.value()
@@ -138,7 +139,7 @@ def _records(settings: Settings, topic: str) -> Iterator[Message]:
 
 
 def _ids(identity: Identity, now: Identity) -> Iterator[LostRecord]:
-    """`topic-ids` as the stages' copies have it, but for its own id."""
+    """The records of `topic-ids` from the stages' copies, with its own new id."""
     now_ms = time.time_ns() // 1_000_000
     own = identity.known.get(topic_ids.TOPIC)
     replaced = [own.id] if own is not None else []
@@ -151,7 +152,7 @@ def _ids(identity: Identity, now: Identity) -> Iterator[LostRecord]:
 
 
 def _without_end(settings: Settings, now: Identity) -> Iterator[LostRecord]:
-    """The control stage's own notes, which are of the earlier `control`: its end, and its id."""
+    """The records of the control stage that refer to the lost `control`: its end, and its id."""
     ids: dict[str, str] = {}
     for message in _records(settings, "control-meta"):
         if message.key() == IDS_KEY:
@@ -164,7 +165,7 @@ def _without_end(settings: Settings, now: Identity) -> Iterator[LostRecord]:
 
 
 def _until_there(settings: Settings, name: str, identity: Identity) -> Identity:
-    """What the cluster has once the topic is there and has leaders."""
+    """Wait until the topic exists and has leaders; returns the ids then."""
     deadline = time.monotonic() + topics.TIMEOUT_S
     while True:
         found = kafka.cluster(settings).topics.get(name)
@@ -177,21 +178,10 @@ def _until_there(settings: Settings, name: str, identity: Identity) -> Identity:
         ):
             return Identity(identity.known, {**identity.actual, **ids})
         if time.monotonic() > deadline:
-            raise Unavailable(f"{name} was created and has no leader after {topics.TIMEOUT_S:g} s.")
+            raise Unavailable(f"{name} was created, but has no leader after {topics.TIMEOUT_S:g} s.")
         time.sleep(0.05)
 
 
 def _write(settings: Settings, records: Iterable[LostRecord]) -> None:
-    failed: list[object] = []
-    report: Callable[[object, object], None] = lambda error, _: failed.append(error) if error else None  # noqa: E731
-    producer = Producer(kafka.producer_config(settings) | {"log_level": 0})
-    try:
-        for topic, partition, key, value in records:
-            producer.produce(topic, value, key, partition, on_delivery=report)
-        left = producer.flush(WRITE_S)
-    except (BufferError, KafkaException) as error:
-        raise Unavailable(f"Kafka did not take the records of a lost topic: {error}") from error
-    if left or failed:
-        raise Unavailable(
-            f"Kafka did not take the records of a lost topic: {failed[0] if failed else 'no answer'}"
-        )
+    with KafkaWriter(settings, "records of lost topics", WRITE_S) as writer:
+        writer.write(WrittenRecord(topic, value, key, partition) for topic, partition, key, value in records)

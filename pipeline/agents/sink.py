@@ -1,6 +1,6 @@
-"""SINK: writes events with their fate, windows and unique members to ClickHouse.
+"""SINK: writes events with their fates, windows and unique members to ClickHouse.
 
-Reads `events-settled`, `duplicates`, `rejected`, `usage`. Writes rows; keeps nothing.
+Reads `events-settled`, `duplicates`, `rejected`, `usage`. Writes rows; keeps no state.
 On replay: the same rows again; they carry position and revision, and ClickHouse keeps one (ReplacingMergeTree).
 """
 
@@ -17,6 +17,7 @@ from pipeline.agents.sink_rows import INPUTS, RowBatch
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import define
 from pipeline.engine.metrics import SECONDS
+from pipeline.engine.retry import FIRST_S, Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Unavailable
@@ -29,20 +30,19 @@ NAME = "sink"
 
 POINTS = define("sink.before-insert", "sink.half-inserted", "sink.after-insert")
 
-LINGER_S = 0.1  # how long a few rows wait for company: ClickHouse likes large inserts
-FULL_ROWS = 20_000  # as many do not wait
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
+LINGER_S = 0.1  # how long a few rows wait for more: ClickHouse works best with large inserts
+FULL_ROWS = 20_000  # a batch of so many rows does not wait
 
-FATES = Counter("tallymark_fates_total", "events written with their fate", ["fate"])
+FATES = Counter("tallymark_fates_total", "events written to ClickHouse, by fate", ["fate"])
 ROWS = Counter("tallymark_rows_total", "rows written to ClickHouse", ["table"])
-INSERT_SECONDS = Histogram("tallymark_insert_seconds", "one round of inserts", buckets=SECONDS)
-INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that have to be tried again")
+INSERT_SECONDS = Histogram("tallymark_insert_seconds", "time of one round of inserts", buckets=SECONDS)
+INSERT_FAILURES = Counter("tallymark_insert_failures_total", "rounds of inserts that failed and are retried")
 UNSTORED = Counter(
-    "tallymark_unstored_rounds_total", "rounds of inserts that ClickHouse acknowledged and did not store"
+    "tallymark_unstored_rounds_total", "rounds of inserts that ClickHouse acknowledged but did not store"
 )
 FRESHNESS_SECONDS = Histogram(
     "tallymark_freshness_seconds",
-    "event received to usage written",
+    "time from the receipt of an event to its usage in ClickHouse",
     buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300, 3600),
 )
 
@@ -50,7 +50,7 @@ log = logging.getLogger("tallymark.sink")
 
 
 def create(stage: Stage, settings: Settings) -> None:
-    """Connects to the ClickHouse of the settings and makes its tables."""
+    """Connect to the ClickHouse of the settings, create its tables, and add the agents."""
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
     rounds = Rounds(stage, store)
     rounds.prepare()
@@ -71,12 +71,12 @@ def _agent(stage: Stage, rounds: Rounds, topic: str) -> None:
 
 
 def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
-    """Metrics of what is stored now. written: rows by table."""
+    """Update the metrics after a round. written: rows by table."""
     for table, number in written.items():
         if number:
             ROWS.labels(table).inc(number)
     for one in rows.settled:
-        if one.backfill is None:  # an event is written with its fate once
+        if one.backfill is None:  # a backfill writes an event again, which is not counted here
             FATES.labels(one.fate).inc()
     FATES.labels("rejected").inc(len(rows.rejected))
     for window in rows.windows:
@@ -85,29 +85,30 @@ def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
 
 
 class Rounds:
-    """Chunks of all partitions, at most one of each, written together; committed only when they are written."""
+    """Writes chunks of all partitions, at most one of each, in one round, and commits them after it."""
 
-    def __init__(self, stage: Stage, store: ClickHouse) -> None:
+    def __init__(self, stage: Stage, store: ClickHouse, retry_first_s: float = FIRST_S) -> None:
         self._stage = stage
         self._store = store
+        self._retry = Retry(log, "write to ClickHouse", lambda: stage.revoking, retry_first_s)
         self._rows = RowBatch()
         self._waiting: dict[Position, Transaction] = {}  # for the next round
-        self._writing: dict[Position, Transaction] = {}  # in the round under way
+        self._writing: dict[Position, Transaction] = {}  # in the current round
         self._hurry = asyncio.Event()
         self._round_over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ready = False
 
     def prepare(self) -> None:
-        """Make the tables, if ClickHouse is there; else the first round does it."""
+        """Create the tables if ClickHouse is available; otherwise the first round does it."""
         try:
             self._store.ensure_schema()
             self._ready = True
         except Unavailable as error:
-            log.warning("cannot make the tables of ClickHouse yet: %s", error)
+            log.warning("cannot create the tables of ClickHouse yet: %s", error)
 
     def add(self, transaction: Transaction) -> None:
-        """Take a chunk into the next round."""
+        """Add a chunk to the next round."""
         chunk = transaction.chunk
         transaction.read(self._rows.take(chunk.topic, chunk.partition, chunk.records))
         self._waiting[chunk.position] = transaction
@@ -117,13 +118,13 @@ class Rounds:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def done_with(self, position: Position) -> None:
-        """Returns when no chunk of this partition waits or is being written."""
+        """Return when no chunk of this partition waits or is being written."""
         while position in self._waiting or position in self._writing:
             self._hurry.set()
             await self._round_over.wait()
 
     async def drain(self) -> None:
-        """Before partitions go: write what waits, or give it up if ClickHouse is away."""
+        """Before revocation: write what waits, or abandon it if ClickHouse is unavailable."""
         self._hurry.set()
         if self._task is not None:
             await self._task
@@ -133,7 +134,7 @@ class Rounds:
             while self._waiting:
                 await self._linger()
                 await self._round()
-        except BaseException as error:  # the process must not go on without its round
+        except BaseException as error:  # the process must not continue without its rounds
             self._stage.fail(error)
             raise
         self._task = None
@@ -160,35 +161,32 @@ class Rounds:
         self._round_over.clear()
 
     async def _write(self, rows: RowBatch) -> bool:
-        """Whether everything is stored; it is tried until it is, or until the partitions are taken away."""
-        pause_s = RETRY_FIRST_S
-        while True:
-            began_s = time.perf_counter()
-            try:
-                written = await asyncio.to_thread(self._write_once, rows)
-            except Unavailable as error:
-                self._failed(error, pause_s)
-                if self._stage.revoking:
-                    return False
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
-                continue
-            INSERT_SECONDS.observe(time.perf_counter() - began_s)
-            observe(rows, written, _now_ms())
-            return True
+        """Whether everything is stored. It is retried until the partitions are revoked."""
+        try:
+            written = await self._retry.in_thread(self._write_once, rows)
+        except Unavailable:
+            return False
+        observe(rows, written, _now_ms())
+        return True
 
-    def _failed(self, error: Unavailable, pause_s: float) -> None:
+    def _write_once(self, rows: RowBatch) -> dict[str, int]:
+        began_s = time.perf_counter()
+        try:
+            if not self._ready:
+                self._store.ensure_schema()
+                self._ready = True
+            written = rows.write(self._store, _now_ms)
+        except Unavailable as error:
+            self._failed(error)
+            raise
+        INSERT_SECONDS.observe(time.perf_counter() - began_s)
+        return written
+
+    def _failed(self, error: Unavailable) -> None:
         INSERT_FAILURES.inc()
         if isinstance(error, NotStored):
             UNSTORED.inc()
-        self._ready = False  # a table may have been dropped: it is made again before the next try
-        log.warning("cannot write to ClickHouse, retrying in %.1f s: %s", pause_s, error)
-
-    def _write_once(self, rows: RowBatch) -> dict[str, int]:
-        if not self._ready:
-            self._store.ensure_schema()
-            self._ready = True
-        return rows.write(self._store, _now_ms)
+        self._ready = False  # a table may have been dropped: it is created again before the next attempt
 
 
 def _now_ms() -> int:

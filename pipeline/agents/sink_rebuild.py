@@ -1,7 +1,7 @@
 """Writes ClickHouse's rows again from the sink's input topics: `tallymark rebuild clickhouse`.
 
-Owns: what of the topics is read, and what they no longer hold. Does not own: rows and their proof (sink_rows), where
-the sink itself has got to: it may run meanwhile, since a row replaces itself and a newer one stands.
+Owns: which records are read, and which ones retention has deleted. Does not own: rows and their proof (sink_rows), the
+position of the sink, which may run at the same time, since rows replace themselves and the newest revision wins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWER_S = 30.0
 
 
 class RebuildPart(NamedTuple):
-    """What is read of one partition: offsets [start, end). `gone` are offsets that its retention has removed."""
+    """The offsets [start, end) to read from one partition. `gone`: first offset that retention has not deleted."""
 
     topic: str
     partition: int
@@ -39,7 +39,7 @@ class RebuildPart(NamedTuple):
 
 @dataclass
 class Rebuilt:
-    """records: read, by topic. rows: written, by table. gone_before_ms: by topic, up to when records are gone."""
+    """records: read, by topic. rows: written, by table. gone_before_ms: by topic, time of the first kept record."""
 
     records: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class _Record(NamedTuple):
 
 
 ReportRebuild = Callable[[int, int], object]
-"""Is given how many offsets are done, and how many there are."""
+"""Called with the number of offsets that are done, and their total."""
 
 
 def rebuild(
@@ -63,18 +63,18 @@ def rebuild(
     from_ms: int | None = None,
     progress: ReportRebuild = lambda done, of: None,
 ) -> Rebuilt:
-    """Writes the rows of every record that the topics hold now, and proves that they are stored.
+    """Write the rows of every record in the topics, and prove that they are stored.
 
-    It may be run again, and while the sink runs.
+    It may be repeated, and run while the sink runs.
 
     Args:
-        settings: where Kafka is and how many partitions the topics have.
-        store: where the rows go; missing tables are made.
-        from_ms: the broker's time of the first record to read; None: all that there is.
-        progress: called after each batch.
+        settings: For Kafka's address and the number of partitions.
+        store: Where to write; missing tables are created.
+        from_ms: The broker's time of the first record to read; None: all records.
+        progress: Called after each batch.
 
     Raises:
-        Unavailable: Kafka or ClickHouse does not answer, or did not store what it acknowledged. Run it again.
+        Unavailable: Kafka or ClickHouse is down, or ClickHouse did not store what it acknowledged. Run it again.
     """
     store.ensure_schema()
     done = Rebuilt()
@@ -104,7 +104,7 @@ def _write(store: ClickHouse, part: RebuildPart, batch: Iterable[Message], done:
 
 
 def _batches(reader: Reader, part: RebuildPart) -> Iterator[tuple[list[Message], int]]:
-    """Records that make about BATCH_ROWS rows, with the offset behind them."""
+    """Batches of records that make about BATCH_ROWS rows, with the offset after them."""
     rows, gathered = 0, list[Message]()
     for batch in reader.read(part.topic, part.partition, part.start, part.end):
         for message in batch:
@@ -118,7 +118,7 @@ def _batches(reader: Reader, part: RebuildPart) -> Iterator[tuple[list[Message],
 
 
 def _about_rows(message: Message) -> int:
-    """Inner records are packed: an event or a window takes some 250 bytes of one."""
+    """An estimate: inner records are packed, and an event or a window takes about 250 bytes."""
     return 1 + len(message.value() or b"") // 250
 
 
@@ -139,7 +139,7 @@ def _parts(settings: Settings, reader: Reader, from_ms: int | None) -> list[Rebu
 def _offsets_at(
     settings: Settings, places: Sequence[tuple[str, int]], at_ms: int
 ) -> dict[tuple[str, int], int]:
-    """Of each partition the offset of the first record that the broker got at `at_ms` or later."""
+    """For each partition, the offset of the first record that the broker received at `at_ms` or later."""
     consumer = Consumer(kafka.client_config(settings) | {"group.id": GROUP, "log_level": 0})
     try:
         asked = [TopicPartition(topic, number, at_ms) for topic, number in places]
@@ -149,13 +149,13 @@ def _offsets_at(
     finally:
         consumer.close()
     if wrong := next((one.error for one in found if one.error is not None), None):
-        raise Unavailable(f"Kafka at {settings.kafka} does not say what it held at that time: {wrong}.")
-    # -1: no record is as new as that.
+        raise Unavailable(f"Kafka at {settings.kafka} cannot look up offsets by time: {wrong}.")
+    # -1: no record is that new.
     return {(one.topic, one.partition): one.offset if one.offset >= 0 else 2**62 for one in found}
 
 
 def _first_ms(reader: Reader, part: RebuildPart) -> int:
-    """The broker's time of the first record that the partition holds; now, where it holds none."""
+    """The broker's time of the first record in the partition; the current time if it has none."""
     for batch in reader.read(part.topic, part.partition, part.gone, part.end):
         return int(batch[0].timestamp()[1])
     return time.time_ns() // 1_000_000

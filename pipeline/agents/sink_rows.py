@@ -1,4 +1,4 @@
-"""What the sink's input topics become in ClickHouse: records gathered, written and proved together.
+"""Rows of the sink's input topics for ClickHouse: records are collected, written and proved together.
 
 Owns: which topic's records become rows of which table, and the order in which tables are written.
 Does not own: a row's columns (stores.clickhouse.rows), the proof (stores.clickhouse.proof), when to write (sink,
@@ -14,7 +14,7 @@ from typing import Protocol
 from pipeline.core.metering.backfill import is_mark
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.crash_points import reach
-from pipeline.engine.unreadable import pass_over
+from pipeline.engine.unreadable import skip
 from pipeline.errors import Rejected
 from pipeline.records import Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -29,16 +29,15 @@ from pipeline.stores.clickhouse.rows import (
 )
 
 INPUTS = ("events-settled", "duplicates", "rejected", "usage")
-MARKED = frozenset(
-    {"events-settled", "usage"}
-)  # a record with a key is a mark there: see core.metering.backfill
+# In these topics, a record with a key is a barrier.
+MARKED = frozenset({"events-settled", "usage"})
 
 _settled = reader_of(list[Settled])
 _windows = reader_of(list[Window])
 
 
 class SinkRecord(Protocol):
-    """What is read of a Kafka record."""
+    """The members of a Kafka record that are read."""
 
     @property
     def offset(self) -> int: ...
@@ -52,7 +51,7 @@ class SinkRecord(Protocol):
 
 @dataclass
 class RowBatch:
-    """What is written together."""
+    """The rows of one write."""
 
     settled: list[Settled] = field(default_factory=list)
     rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
@@ -63,22 +62,22 @@ class RowBatch:
         return len(self.settled) + len(self.rejected) + len(self.windows)
 
     def take(self, topic: str, partition: int, records: Iterable[SinkRecord]) -> int:
-        """Adds records of one partition of INPUTS; gives how many events or windows they held."""
+        """Add records of one partition of INPUTS; returns how many events or windows they held."""
         before = len(self)
         for record in records:
             try:
                 self._take(topic, partition, record)
             except Rejected as refusal:
-                pass_over(topic, partition, record.offset, refusal)
+                skip(topic, partition, record.offset, refusal)
         return len(self) - before
 
     def _take(self, topic: str, partition: int, record: SinkRecord) -> None:
-        """Raises Rejected for a record that Tallymark did not write."""
+        """Add a record. Raises Rejected for one that Tallymark did not write."""
         if topic in MARKED and record.key is not None and is_mark(record.key):
             self.marks.append((record.key.decode(), topic, partition))
         elif topic == "rejected":
             if not is_rejected(record.headers):
-                raise Rejected("bad-record", "It has no headers of a refused record.")
+                raise Rejected("bad-record", "It lacks the headers of a rejected record.")
             self.rejected.append((record.value, tuple(record.headers)))
         elif topic == "usage":
             self.windows += _windows(record.value)
@@ -86,14 +85,17 @@ class RowBatch:
             self.settled += _settled(record.value)
 
     def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> dict[str, int]:
-        """Writes everything and proves that it is stored. Blocks.
+        """Write everything and prove that it is stored. Blocks.
 
-        Returns: rows by table.
-        Raises: Unavailable; then nothing, a part or all of it is stored, and it is to be written again.
+        Returns:
+            Rows by table.
+
+        Raises:
+            Unavailable: Nothing, a part or all of it is stored; write it again.
         """
         reach("sink.before-insert")
         stored_at_ms, insert_id = now_ms(), new_insert_id()
-        # Members come before their windows, which count their events: see stores.clickhouse.usage.
+        # Members are written before their windows, which count their events: see stores.clickhouse.usage.
         settled = settled_columns(self.settled, stored_at_ms)
         rejected = rejected_columns(self.rejected, stored_at_ms)
         first = {
@@ -105,7 +107,7 @@ class RowBatch:
         windows = {"windows": window_columns(self.windows, stored_at_ms)}
         insert(store, windows, insert_id)
         prove(store, first | windows, insert_id)
-        # A mark says that what stood before it is stored, so it waits for the proof.
+        # A stored barrier means that everything before it is stored, so it is written after the proof.
         marks = {"marks": mark_columns(self.marks)}
         insert(store, marks, insert_id)
         prove(store, marks, insert_id)

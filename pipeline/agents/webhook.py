@@ -1,28 +1,27 @@
-"""WEBHOOK: brings alerts to endpoints.
+"""WEBHOOK: delivers alerts to endpoints.
 
-Reads `alerts`, and `webhook-work`: what is to be sent, what became of a try, what somebody wants sent again; `control`
-for the endpoints. Writes `webhook-work` (an alert's share of each endpoint, in the endpoint's partition), `deliveries`
-(each as it is now; a tombstone where it is forgotten) and `commands` (an endpoint is to be disabled).
+Reads `alerts`, and `webhook-work`: alerts to send, results of attempts, requests to send again; `control` for the
+endpoints. Writes `webhook-work` (an alert for each of its endpoints, in the endpoint's partition), `deliveries` (the
+current state; a tombstone when it expires) and `commands` (to disable an endpoint).
 Keeps: deliveries until `webhook_kept_s` after their alert (RocksDB; `webhook-changelog`), counts.
-On replay: a delivery that has taken a record is not changed by it again, and is written again.
-The HTTP requests are made outside of any transaction, by `agents.webhook_dispatch`; their outcome comes in as work.
+On replay: a delivery that includes a record is not changed by it again, and is published again.
+HTTP requests are made outside transactions, by `agents.webhook_dispatch`; their results are records of `webhook-work`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
 import faust
 import msgspec
 
-from pipeline.agents.webhook_attempts import AttemptWriter
 from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
-from pipeline.core.notifications.delivery_table import apply, forget, partition_of
+from pipeline.core.notifications.delivery_table import DELIVERY, apply, forget, partition_of
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.stage import Stage
@@ -30,14 +29,16 @@ from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
 from pipeline.records import Alert, Delivery, WebhookWork
 from pipeline.settings import Settings
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from pipeline.stores.webhook_http import Sender
 from pipeline.stores.webhook_policy import policy_of
 
 NAME = "webhook"
 ALERTS, WORK, DELIVERIES, COMMANDS = "alerts", "webhook-work", "deliveries", "commands"
 CHANGELOG = Changelog("webhook-changelog")
-FORGOTTEN_AT_ONCE = 500  # looked at a chunk
-FORGET_EVERY_MS = 3_600_000  # of the broker's time; then the oldest are looked at again
+ATTEMPT_WRITTEN_S = 300.0  # an attempt whose result is not recorded is repeated, so this is long
+FORGOTTEN_AT_ONCE = 500  # checked per chunk
+FORGET_EVERY_MS = 3_600_000  # of the broker's time: pause between two checks of the oldest
 
 T = TypeVar("T")
 
@@ -50,13 +51,12 @@ def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoin
     """partitions: of `webhook-work`."""
     schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
     forgetting = Forgetting(settings.webhook_kept_s * 1_000)
-    sending = WebhookDispatcher(
-        stage,
-        endpoints,
-        lambda: _sender(settings),
-        AttemptWriter(settings, WORK).record,
-        settings.webhook_at_once,
-    )
+    writer = KafkaWriter(settings, "webhook attempts", ATTEMPT_WRITTEN_S)
+
+    async def record(partition: int, work: WebhookWork) -> None:
+        await writer.append(WrittenRecord(WORK, _encode(work), work.endpoint.encode(), partition))
+
+    sending = WebhookDispatcher(stage, endpoints, lambda: _sender(settings), record, settings.webhook_at_once)
     stage.after_assignment = sending.restart
     stage.before_revocation = sending.stop
 
@@ -82,7 +82,7 @@ def _sender(settings: Settings) -> Sender:
 
 
 def share_out(transaction: Transaction, partitions: int) -> None:
-    """Give each endpoint's partition its work."""
+    """Publish an alert for each of its endpoints, to the endpoint's partition."""
     for record in transaction.chunk.records:
         alert = read(transaction.chunk, record, _alert)
         if alert is None:
@@ -97,7 +97,7 @@ def share_out(transaction: Transaction, partitions: int) -> None:
 
 
 def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forgetting) -> dict[str, Delivery]:
-    """Apply each piece of work. Gives the deliveries that it changed, as they are at the end of the chunk."""
+    """Apply each record of the chunk. Returns the changed deliveries in their state at the end of the chunk."""
     chunk, table = transaction.chunk, transaction.table
     changed: dict[str, Delivery] = {}
     now_ms = 0
@@ -121,29 +121,18 @@ def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forge
     return changed
 
 
-@dataclass
-class _Place:
-    start: bytes = b""
-    pause_until_ms: int = 0
-
-
 class Forgetting:
-    """Removes what is too old, a few a chunk, from the oldest on; after the last again in an hour."""
+    """Removes expired deliveries, a few per chunk, oldest first, and again an hour after the last one."""
 
     def __init__(self, kept_ms: int) -> None:
         self._kept_ms = kept_ms
-        self._places: dict[int, _Place] = {}
+        self._progress = SweepProgress(min(FORGET_EVERY_MS, kept_ms))
 
     def advance(self, transaction: Transaction, now_ms: int) -> None:
         """now_ms: the broker's time."""
-        partition = transaction.chunk.partition
-        place = self._places.setdefault(partition, _Place())
-        if now_ms < place.pause_until_ms:
-            return
-        removed, place.start = forget(
-            transaction.table, place.start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE
+        partition, table = transaction.chunk.partition, transaction.table
+        removed = self._progress.advance(
+            partition, now_ms, lambda start: forget(table, start, now_ms - self._kept_ms, FORGOTTEN_AT_ONCE)
         )
-        for id in removed:
-            transaction.send(DELIVERIES, None, key=id.encode(), partition=partition)
-        if not place.start:
-            place.pause_until_ms = now_ms + min(FORGET_EVERY_MS, self._kept_ms)
+        for key in removed:
+            transaction.send(DELIVERIES, None, key=key[len(DELIVERY) :], partition=partition)

@@ -1,10 +1,10 @@
-"""Sends what is due: takes deliveries from the tables of the owned partitions, POSTs, and records what came of it.
+"""Sends what is due: takes deliveries from the tables of the owned partitions, POSTs them, and records the results.
 
-Owns: when a try begins, how many are under way to one endpoint, pauses that receivers ask for. Does not own: the states
-(core.notifications.delivery), which change only when the record of a try comes back through `webhook-work`; the request
-(stores). A worker that dies between a POST and its record leaves a delivery that is due: whoever owns it next tries
-again with the same `webhook-id`. Nothing here is state: `restart` finds it all again in the tables. Every endpoint has
-a lane of its own, so a slow one delays no other.
+Owns: when an attempt starts, the concurrent attempts to one endpoint, pauses that receivers request. Does not own: the
+states (core.notifications.delivery), which change only when the record of an attempt arrives on `webhook-work`; the
+request (stores). A worker that dies between a POST and its record leaves a delivery that is due: the next owner retries
+with the same `webhook-id`. Nothing here is state: `restart` loads everything from the tables. Every endpoint has its
+own lane, so that a slow one delays no other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from pipeline.agents.webhook_endpoints import Endpoint, Endpoints
+from pipeline.agents.webhook_endpoints import Endpoints, WebhookEndpoint
 from pipeline.core.notifications import delivery_table, standard_webhooks
 from pipeline.engine.crash_points import define, reach
 from pipeline.engine.partition import Partition
@@ -29,49 +29,47 @@ from pipeline.records import Attempt, Delivery, WebhookWork
 from pipeline.stores.webhook_http import Answer, Sender
 
 TOPIC = "webhook-work"
-UNKNOWN_S = 30  # how long an endpoint may be named by an alert before its definition has come here
+UNKNOWN_S = 30  # how long the definition of an endpoint may take to arrive after an alert for it
 UNKNOWN_AGAIN_MS = 1_000
-LEAVING_S = (
-    2.0  # what is under way may end in this time when partitions go; the rest is sent again by another
-)
-PAUSE_MS, PAUSE_MOST_MS = 5_000, 3_600_000  # of a lane whose receiver wants less
+LEAVING_S = 2.0  # grace period of attempts on revocation; the next owner repeats those that take longer
+PAUSE_MS, PAUSE_MOST_MS = 5_000, 3_600_000  # of a lane whose receiver throttles
 NO_ENDPOINT, DISABLED = "no-endpoint", "endpoint-disabled"
 CONTENT_TYPE = "application/json"
 
-ATTEMPTS = Counter("tallymark_webhook_attempts_total", "tries of webhooks", ["outcome"])
+ATTEMPTS = Counter("tallymark_webhook_attempts_total", "attempts to send a webhook, by outcome", ["outcome"])
 POINTS = define("webhook.posted")
 
-WAITING = Gauge("tallymark_webhooks_waiting", "webhooks that have not ended, of this worker's partitions")
+WAITING = Gauge("tallymark_webhooks_waiting", "deliveries in progress in this worker's partitions")
 TRY_SECONDS = Histogram(
     "tallymark_webhook_try_seconds",
-    "one POST and its answer",
+    "time of one attempt: the POST and its response",
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 20, 60),
 )
 DELIVERED_SECONDS = Histogram(
     "tallymark_webhook_delivered_seconds",
-    "alert to its webhook's delivery, where the first try did it",
+    "time from an alert to the delivery of its webhook, when the first attempt succeeded",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
 
 RecordAttempt = Callable[
     [int, WebhookWork], Awaitable[None]
-]  # partition of `webhook-work`, what is written there
+]  # partition and value of a `webhook-work` record
 EndpointName = tuple[str, str]  # namespace and id of an endpoint
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A delivery that has not ended."""
+    """A delivery in progress."""
 
     partition: int
     endpoint: EndpointName
     next_at_ms: int
-    flight: int = 0  # number of the try that is under way, or whose record is; 0: none
+    flight: int = 0  # number of the attempt in progress, or whose record is not read yet; 0: none
 
 
 @dataclass(slots=True)
 class Lane:
-    """What goes to one endpoint."""
+    """The deliveries to one endpoint."""
 
     ready: deque[str] = field(default_factory=deque)
     running: int = 0
@@ -79,7 +77,7 @@ class Lane:
 
 
 class WebhookDispatcher:
-    """All of it runs in the stage's event loop. at_once: tries under way to one endpoint."""
+    """Runs in the stage's event loop. at_once: limit of concurrent attempts to one endpoint."""
 
     def __init__(
         self,
@@ -98,20 +96,19 @@ class WebhookDispatcher:
         self._partitions: dict[int, Partition] = {}
         self._waiting: dict[str, Waiting] = {}
         self._lanes: dict[EndpointName, Lane] = {}
-        self._alarms: list[
-            tuple[int, str, EndpointName | None]
-        ] = []  # when, of which delivery, or of which lane
+        # When, and which delivery or lane.
+        self._alarms: list[tuple[int, str, EndpointName | None]] = []
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def after(self, transaction: Transaction, changed: Mapping[str, Delivery]) -> None:
-        """Go by these deliveries as soon as the transaction is committed."""
+        """Use the changed deliveries as soon as the transaction has committed."""
         partition = transaction.chunk.partition
         transaction.on_committed(lambda: self.note(partition, changed.values()))
 
     def restart(self) -> None:
-        """Begin with the partitions that the stage owns now."""
-        self._forget()
+        """Start with the partitions that the stage owns."""
+        self._clear()
         self._partitions = {
             position.partition: partition
             for position, partition in self._stage.partitions.items()
@@ -121,19 +118,19 @@ class WebhookDispatcher:
         self._start(self._run())
 
     async def stop(self) -> None:
-        """Begin no more tries; returns when none is under way."""
+        """Start no more attempts; returns when none is in progress, or after LEAVING_S."""
         self._partitions = {}
         self._lanes.clear()
         if flights := [task for task in self._tasks if task.get_name() == "flight"]:
             await asyncio.wait(flights, timeout=LEAVING_S)
-        self._forget()
+        self._clear()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
 
     def note(self, partition: int, changed: Iterable[Delivery]) -> None:
-        """Take deliveries as they are in the table now."""
+        """Take over the new state of deliveries in the table."""
         if partition not in self._partitions:
             return
         for delivery in changed:
@@ -141,7 +138,7 @@ class WebhookDispatcher:
             if not delivery.next_at_ms:
                 self._waiting.pop(delivery.id, None)
             elif before is not None and before.flight > delivery.tries:
-                continue  # its record is still to come, and decides
+                continue  # the record of its attempt has not arrived yet, and decides
             else:
                 name = (delivery.namespace, delivery.endpoint)
                 self._waiting[delivery.id] = Waiting(partition, name, delivery.next_at_ms)
@@ -149,7 +146,7 @@ class WebhookDispatcher:
         WAITING.set(len(self._waiting))
         self._changed.set()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         for task in self._tasks:
             task.cancel()
         self._partitions, self._waiting, self._lanes, self._alarms = {}, {}, {}, []
@@ -166,7 +163,7 @@ class WebhookDispatcher:
             self._stage.fail(error)
 
     async def _load(self) -> None:
-        """Find what has not ended. What changes meanwhile is noted, and a batch is read as it is then."""
+        """Load deliveries in progress. Changes meanwhile go through `note`, and each batch is read just before it."""
         for number, partition in list(self._partitions.items()):
             assert partition.table is not None
             for ids in delivery_table.active(partition.table.scan):
@@ -185,7 +182,7 @@ class WebhookDispatcher:
                 pass
 
     def _begin_due(self) -> float | None:
-        """Begin what is due; gives the seconds until more is, None: nothing is known."""
+        """Start what is due; returns the seconds until the next is due, None: nothing is."""
         now_ms = _now_ms()
         while self._alarms and self._alarms[0][0] <= now_ms:
             at_ms, id, name = heapq.heappop(self._alarms)
@@ -202,7 +199,7 @@ class WebhookDispatcher:
         heapq.heappush(self._alarms, (at_ms, id, name))
 
     def _pump(self, name: EndpointName) -> None:
-        """Begin as many tries to an endpoint as it may have."""
+        """Start as many attempts to an endpoint as are allowed."""
         lane = self._lanes.get(name)
         if lane is None or _now_ms() < lane.not_before_ms:
             return
@@ -249,7 +246,9 @@ class WebhookDispatcher:
         work = WebhookWork("attempt", delivery.namespace, delivery.endpoint, id, _now_ms(), attempt=attempt)
         await asyncio.shield(asyncio.ensure_future(self._record(waiting.partition, work)))
 
-    async def _post(self, endpoint: Endpoint, delivery: Delivery, payload: bytes, at_ms: int) -> Answer:
+    async def _post(
+        self, endpoint: WebhookEndpoint, delivery: Delivery, payload: bytes, at_ms: int
+    ) -> Answer:
         if endpoint.problem:
             return Answer(0, 0, endpoint.problem)
         keys = endpoint.keys(at_ms // 1_000)
@@ -268,7 +267,7 @@ class WebhookDispatcher:
         self._changed.set()
 
     def _throttle(self, name: EndpointName, lane: Lane, attempt: Attempt) -> None:
-        """A receiver that wants less gets nothing for a while."""
+        """Pause the lane of a receiver that throttles."""
         if attempt.status not in standard_webhooks.THROTTLES:
             return
         pause_ms = min(attempt.retry_after_ms or PAUSE_MS, PAUSE_MOST_MS)

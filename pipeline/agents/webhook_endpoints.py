@@ -1,32 +1,27 @@
-"""The webhook endpoints in force, as a worker knows them: where each is and what it is signed with.
+"""The current webhook endpoints with their URLs and signing keys.
 
-Owns: reading an endpoint's definition, opening its sealed secrets. Does not own: the rules of a definition, or
-disabling one (control).
-
-    body: {id, url, signingSecret, previousSecret?: {secret, until: RFC 3339}, customHeaders?: {name: value},
-           disabled?: bool, deletedAt?}; secrets as given or as core.values.sealed wrote them
+Owns: reading an endpoint's definition, decrypting its secrets. Does not own: the rules of a definition, or disabling an
+endpoint (control).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from pipeline.core.notifications.endpoint import place
+from pipeline.core.definitions.kinds import ENDPOINT
+from pipeline.core.notifications.endpoint import Endpoint, place
 from pipeline.core.notifications.standard_webhooks import SigningKey, parse_key
 from pipeline.core.values.sealed import Seal
-from pipeline.core.values.timestamp import parse_ns
+from pipeline.core.values.timestamp import ms_of
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.webhook_http import custom_headers
 
-KIND = "endpoint"
-
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """`problem` says why nothing can be signed for it; then there are no keys."""
+class WebhookEndpoint:
+    """An endpoint for sending. problem: why nothing can be signed for it; there are no keys then."""
 
     namespace: str
     id: str
@@ -39,7 +34,7 @@ class Endpoint:
     problem: str = ""
 
     def keys(self, now_s: int) -> list[SigningKey]:
-        """What a try is signed with now: the newest key first."""
+        """The keys that sign an attempt, newest first."""
         found = [self.key] if self.key is not None else []
         return found + (
             [self.previous] if self.previous is not None and now_s < self.previous_until_s else []
@@ -47,51 +42,49 @@ class Endpoint:
 
 
 class Endpoints:
-    """`update` is called from the thread that follows `control`; `get` from anywhere."""
+    """The endpoints. `update` is called from the thread that follows `control`; `get` from any thread."""
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
-        self._by_key: dict[tuple[str, str], Endpoint] = {}
+        self._by_key: dict[tuple[str, str], WebhookEndpoint] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Take changed definitions; those of other kinds mean nothing here."""
+        """Apply changed definitions; other kinds are ignored."""
         for name, definition in changes.items():
             if definition is None:
-                namespace, _, rest = name.partition(f"/{KIND}/")
+                namespace, _, rest = name.partition(f"/{ENDPOINT}/")
                 self._by_key.pop((namespace, rest), None)
-            elif definition.kind == KIND:
+            elif definition.kind == ENDPOINT:
                 self._take(definition)
 
-    def get(self, namespace: str, id: str) -> Endpoint | None:
-        """The endpoint, be it disabled or not; None: there is none, or not any more."""
+    def get(self, namespace: str, id: str) -> WebhookEndpoint | None:
+        """The endpoint, disabled or not; None if it does not exist or was deleted."""
         return self._by_key.get((namespace, id))
 
     def _take(self, definition: Definition) -> None:
-        place_of = (definition.namespace, definition.name)
-        if definition.body is None or definition.body.get("deletedAt"):
-            self._by_key.pop(place_of, None)
+        key, endpoint = (definition.namespace, definition.name), Endpoint.of(definition)
+        if endpoint is None or endpoint.is_deleted:
+            self._by_key.pop(key, None)
         else:
-            self._by_key[place_of] = _endpoint(
-                definition.namespace, definition.name, definition.body, self._seal
-            )
+            self._by_key[key] = _opened(definition.namespace, endpoint, self._seal)
 
 
-def _endpoint(namespace: str, id: str, body: Mapping[str, Any], seal: Seal) -> Endpoint:
+def _opened(namespace: str, endpoint: Endpoint, seal: Seal) -> WebhookEndpoint:
     key = previous = None
     until_s, problem = 0, ""
     try:
-        key = parse_key(seal.open(str(body.get("signingSecret", "")), place(namespace)))
-        if isinstance(older := body.get("previousSecret"), dict):
-            previous = parse_key(seal.open(str(older.get("secret")), place(namespace)))
-            until_s = parse_ns(str(older.get("until"))) // 1_000_000_000
+        key = parse_key(seal.open(endpoint.signing_secret or "", place(namespace)))
+        if endpoint.previous_secret is not None:
+            previous = parse_key(seal.open(endpoint.previous_secret.secret, place(namespace)))
+            until_s = ms_of(endpoint.previous_secret.until) // 1_000
     except Rejected as refusal:
-        problem = f"Nothing can be signed: {refusal.detail}"
-    return Endpoint(
+        problem = f"The webhook cannot be signed: {refusal.detail}"
+    return WebhookEndpoint(
         namespace,
-        id,
-        str(body.get("url", "")),
-        custom_headers(body.get("customHeaders") or {}),
-        bool(body.get("disabled")),
+        endpoint.id,
+        endpoint.url,
+        custom_headers(endpoint.custom_headers or {}),
+        endpoint.disabled,
         key if not problem else None,
         previous if not problem else None,
         until_s,

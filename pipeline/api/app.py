@@ -19,6 +19,7 @@ from pipeline.api.customers import customers, subjects
 from pipeline.api.http import docs, problem
 from pipeline.api.http.auth import Authentication
 from pipeline.api.http.body import Bodies
+from pipeline.api.http.described import described
 from pipeline.api.http.paths import CanonicalPath, Router
 from pipeline.api.http.rate_limits import RateLimits
 from pipeline.api.http.services import Services
@@ -26,7 +27,8 @@ from pipeline.api.metering import backfill, events, ingest, meters, usage
 from pipeline.api.notifications import channels, deliveries, rules
 from pipeline.api.notifications import events as alerts
 from pipeline.api.operation import audit, reconcile, status
-from pipeline.api.quota import bodies, entitlements, grants, live_values, values
+from pipeline.api.operation.answers import HealthAnswer
+from pipeline.api.quota import entitlements, grants, live_values, values
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 
@@ -83,7 +85,7 @@ def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> Fast
     _include(app)
     docs.add(app)
     made = app.openapi
-    app.openapi = cache(lambda: docs.completed(made(), bodies.schemas()))  # type: ignore[method-assign]
+    app.openapi = cache(lambda: docs.completed(made(), docs.examples()))  # type: ignore[method-assign]
     return app
 
 
@@ -122,7 +124,13 @@ def _include(app: FastAPI) -> None:
         audit.router,
     ):
         api.include_router(router)
-    api.add_api_route("/healthz", healthz, summary="Whether this process serves", tags=["operation"])
+    api.add_api_route(
+        "/healthz",
+        healthz,
+        summary="Whether this process serves",
+        tags=["operation"],
+        **described(answer=HealthAnswer),
+    )
     app.include_router(api)
     for router in (
         events.router_v2,

@@ -1,7 +1,7 @@
-"""What every command that asks the API shares.
+"""Functions shared by the commands that call the API.
 
-Owns: the settings of a command, one question with its JSON answer, a list over its pages. Does not own: HTTP
-(cli.http), what is printed (cli.output).
+Owns: the settings of a command, one request with its JSON response, reading all pages of a list. Does not own: HTTP
+(cli.http), printing (cli.output).
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ def load_settings() -> Settings:
 
 
 def ask(method: str, path: str, *, accept: str = "application/json", **request: Any) -> ApiAnswer:
-    """The API's answer. Arguments and errors are those of `http.ask`; Broken too where it has another type."""
+    """The API's response. Arguments and errors are those of `http.ask`; also Broken for another content type."""
     from pipeline.cli import http
 
     settings = load_settings()
     answer = http.ask(settings, method, path, accept=accept, **request)
     if answer.content and not answer.content_type.startswith(accept):
-        raise Broken(
-            f"{settings.api_url} answers, but not as Tallymark's API does: `api_url` is another server."
-        )
+        raise Broken(f"The server at {settings.api_url} is not Tallymark's API: check the setting `api_url`.")
     return answer
 
 
 def ask_json(method: str, path: str, **request: Any) -> Any:
-    """The JSON of the API's answer, fractions as Decimal."""
+    """The JSON of the API's response, fractions as Decimal."""
     answer = ask(method, path, **request)
     from pipeline.cli.http import json_of
 

@@ -1,6 +1,6 @@
-"""The commands of the control plane: keys, audit, customers, subjects, features. They ask the API.
+"""The commands for keys, audit, customers, subjects and features. They call the API.
 
-Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (main), meters (metering).
+Owns: their arguments and tables. Does not own: responses (api), exit codes of errors (main), meters (metering).
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ def keys() -> None:
 @keys.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
-              help="What it may do; repeat for several.")  # fmt: skip
-@click.option("--expires", "expires_at", metavar="TIME", help="When it ends: RFC 3339.  [default: never]")
-@click.option("--direct", is_flag=True, help="Ask Kafka instead of the API: needs no key, but Kafka.")
-@click.option("--namespace", default="default", show_default=True, help="Of the key; with --direct only.")
+              help="What the key may do; may be repeated.")  # fmt: skip
+@click.option("--expires", "expires_at", metavar="TIME", help="When it expires: RFC 3339.  [default: never]")
+@click.option("--direct", is_flag=True, help="Use Kafka instead of the API: no key is needed.")
+@click.option(
+    "--namespace", default="default", show_default=True, help="Namespace of the key; only with --direct."
+)
 def keys_create(
     name: str, scopes: tuple[str, ...], expires_at: str | None, direct: bool, namespace: str
 ) -> None:
-    """Create the key NAME and print it, this once.
+    """Create the key NAME. It is printed only once.
 
     Scopes: ingest, query, meters:write, customers:write, entitlements:write, webhooks:write, billing:write,
     keys:write, audit:read, admin (all of them).
@@ -57,18 +59,19 @@ def keys_create(
         return
     if namespace != "default":
         raise Rejected(
-            "bad-key", "--namespace goes with --direct; the API makes keys of the asking key's namespace."
+            "bad-key",
+            "--namespace requires --direct; the API creates keys in the namespace of the caller's key.",
         )
-    wish: OutputRow = {"name": name, "scopes": list(scopes)}
+    body: OutputRow = {"name": name, "scopes": list(scopes)}
     if expires_at is not None:
-        wish["expiresAt"] = expires_at
-    click.echo(ask_json("POST", "/keys", json=wish)["key"])
+        body["expiresAt"] = expires_at
+    click.echo(ask_json("POST", "/keys", json=body)["key"])
 
 
 @keys.command("list")
 @format_option("table", "json")
 def keys_list(form: str) -> None:
-    """List the keys of this namespace, also ended ones.
+    """List the keys of this namespace, also revoked ones.
 
     \b
     Example:
@@ -86,9 +89,9 @@ def keys_list(form: str) -> None:
 @keys.command("rotate")
 @click.argument("id")
 @click.option("--overlap", "overlap_s", type=click.IntRange(0, 2_592_000), default=86_400, show_default=True,
-              metavar="SECONDS", help="How long the old key goes on.")  # fmt: skip
+              metavar="SECONDS", help="How long the old key stays valid.")  # fmt: skip
 def keys_rotate(id: str, overlap_s: int) -> None:
-    """Replace the key ID by a new one, and print that, this once.
+    """Replace the key ID by a new one, which is printed only once.
 
     ID is the second part of a key: um_live_ID_...
 
@@ -101,11 +104,13 @@ def keys_rotate(id: str, overlap_s: int) -> None:
 
 @keys.command("revoke")
 @click.argument("id")
-@click.option("--direct", is_flag=True, help="Ask Kafka instead of the API: needs no key, but Kafka.")
-@click.option("--force", is_flag=True, help="Also the last admin key of the namespace; with --direct only.")
-@click.option("--namespace", default="default", show_default=True, help="Of the key; with --direct only.")
+@click.option("--direct", is_flag=True, help="Use Kafka instead of the API: no key is needed.")
+@click.option("--force", is_flag=True, help="Even the last admin key of the namespace; only with --direct.")
+@click.option(
+    "--namespace", default="default", show_default=True, help="Namespace of the key; only with --direct."
+)
 def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
-    """Revoke the key ID: it opens nothing any more.
+    """Revoke the key ID: the API refuses it from then on.
 
     \b
     Example:
@@ -116,25 +121,25 @@ def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
 
         direct_key.revoke(load_settings(), namespace, id, force)
     elif force or namespace != "default":
-        raise Rejected("bad-key", "--force and --namespace go with --direct.")
+        raise Rejected("bad-key", "--force and --namespace require --direct.")
     else:
         ask("DELETE", f"/keys/{segment(id)}")
     click.echo(f"{id} is revoked.")
 
 
 @click.command()
-@click.option("--from", "from_", metavar="TIME", help="First instant: RFC 3339, or a date in UTC.")
-@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
-@click.option("--actor", help="Only what this key (its public part) did.")
+@click.option("--from", "from_", metavar="TIME", help="Start, inclusive: RFC 3339, or a date in UTC.")
+@click.option("--to", metavar="TIME", help="End, exclusive.")
+@click.option("--actor", help="Only changes by this key (its public id).")
 @click.option("--kind", help="Only this kind of change, such as customer.create.")
-@click.option("--name", help="Only changes of the thing with this id or slug.")
+@click.option("--name", help="Only changes of the object with this id or slug.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @format_option("table", "json")
 @click.pass_context
 def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **asked: str | None) -> None:
     """Show who changed what and when, newest first.
 
-    Exit code 1 when an entry is not as it was written.
+    Exit code 1 when the hash chain is broken, so an entry was changed or removed.
 
     \b
     Example:
@@ -172,9 +177,9 @@ def customers() -> None:
 
 
 @customers.command("list")
-@click.option("--subject", help="Only those with a subject that has this in it.")
-@click.option("--name", help="Only those with this in their name.")
-@click.option("--deleted", is_flag=True, help="Deleted ones too.")
+@click.option("--subject", help="Only those with a subject that contains this text.")
+@click.option("--name", help="Only those whose name contains this text.")
+@click.option("--deleted", is_flag=True, help="Include deleted ones.")
 @format_option("table", "json")
 def customers_list(subject: str | None, name: str | None, deleted: bool, form: str) -> None:
     """List customers by name.
@@ -183,8 +188,8 @@ def customers_list(subject: str | None, name: str | None, deleted: bool, form: s
     Example:
       tallymark customers list --subject acme
     """
-    asked = {"subject": subject, "name": name, "includeDeleted": "true" if deleted else None}
-    rows = list(pages("/customers", [(key, text) for key, text in asked.items() if text is not None]))
+    params = {"subject": subject, "name": name, "includeDeleted": "true" if deleted else None}
+    rows = list(pages("/customers", [(key, text) for key, text in params.items() if text is not None]))
     cells = (
         (row["id"], row.get("key", ""), row["name"], row.get("currency", ""),
          " ".join((row.get("usageAttribution") or {}).get("subjectKeys", [])))
@@ -237,7 +242,7 @@ def subjects_list(form: str) -> None:
 def subjects_upsert(file: IO[bytes]) -> None:
     """Create or change a subject by its key.
 
-    FILE is a JSON object (- for standard input); what it leaves out stays.
+    FILE is a JSON object (- for standard input); members that it lacks keep their values.
 
     \b
     Example:
@@ -257,7 +262,7 @@ def features() -> None:
 
 
 @features.command("list")
-@click.option("--archived", is_flag=True, help="Archived ones too.")
+@click.option("--archived", is_flag=True, help="Include archived ones.")
 @format_option("table", "json")
 def features_list(archived: bool, form: str) -> None:
     """List features by name.
@@ -324,4 +329,4 @@ COMMANDS: list[click.Command] = [keys, audit, customers, subjects, features]
 def _state(key: OutputRow) -> str:
     if "revokedAt" in key:
         return "revoked"
-    return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "in force"
+    return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "active"

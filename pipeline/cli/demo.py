@@ -1,6 +1,6 @@
-"""`tallymark demo`: a fresh local stack, realistic events sent straight to Kafka, and what came out of them.
+"""`tallymark demo`: a fresh local stack, realistic events sent straight to Kafka, and their results.
 
-Owns: the order of the show. Does not own: the events (demo_events), the stack (local.stack), the commands
+Owns: the order of the steps. Does not own: the events (demo_events), the stack (local.stack), the commands
 whose output it shows: they run as a user would run them.
 """
 
@@ -47,8 +47,8 @@ TRY_NEXT = (
         "usage api_requests --subject acme --window HOUR --tz Europe/Berlin",
     ),
     ("the same as JSON lines", "usage llm_tokens --subject acme --group-by model --format jsonl"),
-    ("events that came twice with other content", "events --fate conflict"),
-    ("what was refused, and why", "events --fate rejected"),
+    ("events that were sent again with other content", "events --fate conflict"),
+    ("rejected events with their reasons", "events --fate rejected"),
     ("lag and rate of each stage", "status"),
 )
 OWN_EVENT = {
@@ -62,10 +62,10 @@ OWN_EVENT = {
 
 
 def run(data: Path | None, events: int, exit_after: bool = False) -> None:
-    """Runs the demo in `data` (new or empty; default: `.tallymark/demo`, wiped first).
+    """Run the demo in `data` (new or empty; default: `.tallymark/demo`, emptied first).
 
-    Stays up until Ctrl-C on a terminal, unless `exit_after`. Exits with 1 if the fates do not add up. Raises
-    Rejected for a folder with something in it, Unavailable when a part does not start or nothing moves.
+    On a terminal it stays up until Ctrl-C, unless `exit_after`. Exits with 1 if the fates do not add up. Raises
+    Rejected for a folder that is not empty, Unavailable when a process does not start or there is no progress.
     """
     console = Console(highlight=False)
     folder = _fresh(data)
@@ -91,7 +91,7 @@ def run(data: Path | None, events: int, exit_after: bool = False) -> None:
 
 
 def _show(stack: Stack, events: int, console: Console) -> bool:
-    """Whether reconcile adds up."""
+    """Run the steps. Returns whether reconcile adds up."""
     meters = stack.folder / "meters.json"
     meters.write_text(json.dumps(demo_events.METERS, indent=2))
     if _command(stack, ["meters", "apply", str(meters)], console) != 0:
@@ -103,7 +103,7 @@ def _show(stack: Stack, events: int, console: Console) -> bool:
 
 
 def _send_and_count(stack: Stack, events: int, console: Console) -> None:
-    """Returns when every event has its fate. Raises Unavailable when nothing moves for `STANDSTILL_S`."""
+    """Return when every event has its fate. Raises Unavailable without progress for `STANDSTILL_S`."""
     columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with CountsView(stack.settings) as counts, Progress(*columns, console=console) as progress:
         sent = progress.add_task("sent", total=events)
@@ -130,13 +130,13 @@ def _send_and_count(stack: Stack, events: int, console: Console) -> None:
 
 
 def _decided(counts: CountsView) -> int:
-    """Events that have their fate: read, and no longer between two stages."""
+    """The number of events that have a fate: read, and not between two stages."""
     records = list(counts.snapshot().values())
     return sum(report.read - report.pending for report in reconcile(records).namespaces)
 
 
 def _command(stack: Stack, words: Sequence[str], console: Console) -> int:
-    """Runs a command as a user would, with its line above its output; its exit code."""
+    """Print a command, run it as a user would, and return its exit code."""
     console.print(f"\n[bold]$ tallymark {shlex.join(words)}[/bold]")
     sys.stdout.flush()
     argv = [sys.executable, "-m", "pipeline.cli", *words]
@@ -148,15 +148,15 @@ def _command(stack: Stack, words: Sequence[str], console: Console) -> int:
 
 
 def _stay(stack: Stack, console: Console) -> None:
-    """Keeps the stack until Ctrl-C, having said what can be done with it."""
+    """Print what to try next, and keep the stack until Ctrl-C."""
     program = _program()
-    console.print("\n[bold]It stays up until Ctrl-C.[/bold] Try in another terminal:")
+    console.print("\n[bold]The stack stays up until Ctrl-C.[/bold] Try in another terminal:")
     if line := stack.export_line():
         console.print(f"  {line}", soft_wrap=True)
     for what, words in TRY_NEXT:
         console.print(f"\n  # {what}\n  {program} {words}", soft_wrap=True)
     event = json.dumps(OWN_EVENT, separators=(",", ":"))
-    console.print("\n  # an event of your own; send it twice, it counts once", soft_wrap=True)
+    console.print("\n  # your own event; send it twice, and it counts once", soft_wrap=True)
     console.print(f"  echo '{event}' | {program} send -", soft_wrap=True, markup=False)
     console.print(f"  {program} usage llm_tokens --subject me", soft_wrap=True)
     while True:
@@ -165,7 +165,7 @@ def _stay(stack: Stack, console: Console) -> None:
 
 
 def _program() -> str:
-    """How a person calls this very `tallymark` from the current directory."""
+    """The command that starts this `tallymark` from the current directory."""
     installed = Path(sys.executable).with_name("tallymark")
     if not installed.exists():
         return f"{shlex.quote(sys.executable)} -m pipeline.cli"
@@ -177,17 +177,17 @@ def _program() -> str:
 
 
 def _fresh(data: Path | None) -> Path:
-    """An empty folder. Only the demo's own default folder is ever wiped, never while something runs on it."""
+    """An empty folder. Only the default folder of the demo is emptied, and never while a stack runs on it."""
     if data is not None:
         if data.exists() and any(data.iterdir()):
-            raise Rejected("not-empty", f"{data} is not empty; the demo begins with a new folder.")
+            raise Rejected("not-empty", f"{data} is not empty; the demo needs a new folder.")
         return data
     if FOLDER.exists():
         lock = FOLDER / "lock"
         if lock.exists():
-            with lock.open("a") as held:
+            with lock.open("a") as file:
                 try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise Rejected("in-use", f"Another `tallymark demo` runs on {FOLDER}.") from None
         shutil.rmtree(FOLDER)

@@ -1,7 +1,7 @@
-"""What the demo sends: some hours of a small AI company's usage, as its services would report it.
+"""The events of the demo: some hours of usage of a small AI company, as its services would report it.
 
-Owns: the demo's meters and events. Does not own: sending and showing (demo). Same arguments, same events.
-Among them are repeats (a producer that retried), late ones, a few conflicts and broken ones, as in real life.
+Owns: the demo's meters and events. Does not own: sending and showing (demo). The same arguments give the same events.
+Among them are repeats (a producer that retried), late ones, and a few conflicts and broken ones.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _BROKEN = [
 
 
 def events(count: int, seed: int, now_ns: int) -> Iterator[bytes]:
-    """`count` lines, each what a producer would put in one Kafka record; their times end at `now_ns`."""
+    """`count` lines, each the value of one Kafka record; their times end at `now_ns`."""
     rng = Random(seed)
     recent: deque[bytes] = deque(maxlen=2000)
     for number in range(count):
@@ -144,5 +144,5 @@ def _usage(rng: Random, customer: str) -> tuple[str, str, dict[str, object]]:
             {"model": model, "kind": _KINDS[int(rng.random() * len(_KINDS))], "tokens": tokens},
         )
     region = _REGIONS[int(rng.random() * len(_REGIONS))]
-    # Text, because some producers write numbers so; it counts the same.
+    # Text, because some producers write numbers as text; the meter counts both alike.
     return "storage.sample", "/storage", {"region": region, "gib": f"{rng.uniform(1, 5000):.6f}"}

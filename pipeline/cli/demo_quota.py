@@ -1,7 +1,6 @@
-"""The demo's second act: a customer runs out of its quota, and a webhook says so.
+"""The second part of the demo: a customer uses up its quota, and webhooks report it.
 
-Owns: this customer, its usage and what is printed of it. Does not own: the stack, or anything that it shows.
-Everything is asked for over HTTP, as a user's program would.
+Owns: this customer, its usage and the output. Does not own: the stack. It uses HTTP, as a user's program would.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ WAIT_S = 30.0
 
 
 def show(settings: Settings, console: Console, tend: Callable[[], None], port: int) -> None:
-    """Prints how the balance falls and what arrives. Raises Unavailable if something does not come in WAIT_S.
+    """Print how the balance falls and which webhooks arrive. Raises Unavailable if one does not within WAIT_S.
 
-    port: for the receiver, one that webhooks may reach.
+    port: for the receiver, one to which webhooks may be sent.
     """
     secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
-    console.print("\n[bold]A customer runs out of its quota[/bold]")
+    console.print("\n[bold]A customer uses up its quota[/bold]")
     with Receiver(
-        [secret], port, heard=lambda message: console.print(_line(message), soft_wrap=True)
+        [secret], port, on_message=lambda message: console.print(_line(message), soft_wrap=True)
     ) as receiver:
         _define(settings, receiver.url, secret)
-        console.print(f"Initech may use {QUOTA:,} tokens a month; a webhook is to come at 50, 80 and 100 %.")
+        console.print(f"Initech may use {QUOTA:,} tokens a month; webhooks are due at 50, 80 and 100 %.")
         for number in range(1, REQUESTS + 1):
             _send(settings, number)
             _until(lambda used=number * TOKENS: _used(settings) >= used, "the balance", tend)  # type: ignore[misc]
             value = _value(settings)
             console.print(
                 f"  request {number:>2} of {TOKENS:,} tokens   balance {value['balance']:>6,}   "
-                f"{'goes on' if value['hasAccess'] else '[bold red]no access[/bold red]'}"
+                f"{'access' if value['hasAccess'] else '[bold red]no access[/bold red]'}"
             )
         _until(lambda: receiver.wait(len(THRESHOLDS), 0), "the webhooks", tend)
 
@@ -104,7 +103,7 @@ def _until(true: Callable[[], bool], what: str, tend: Callable[[], None]) -> Non
     deadline_s = time.monotonic() + WAIT_S
     while not true():
         if time.monotonic() > deadline_s:
-            raise Unavailable(f"After {WAIT_S:g} s {what} did not come.")
+            raise Unavailable(f"{what} did not arrive within {WAIT_S:g} s.")
         tend()
         time.sleep(0.02)
 

@@ -1,9 +1,9 @@
-"""How the commands ask the API.
+"""HTTP requests of the commands to the API.
 
-Owns: one HTTP request, what its failure means, the JSON of an answer with all its digits. Does not own: what is asked
-(cli.api), how it is shown (output).
+Owns: one request, the error for its failure, the JSON of a response with all digits. Does not own: which requests are
+made (cli.api), output (output).
 
-The standard library does it: importing a larger client takes longer than most answers.
+It uses the standard library: importing a larger client takes longer than most requests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class ApiAnswer(NamedTuple):
-    """A good answer of the API. content_type: as its header states it; content: the bytes of its body."""
+    """A successful response of the API. content_type: of its header. content: the bytes of its body."""
 
     content_type: str
     content: bytes
@@ -54,17 +54,21 @@ def ask(
     accept: str = "application/json",
     version: int = 1,
 ) -> ApiAnswer:
-    """The API's answer to one request, when it is a good one.
+    """Send one request and return the response if it is successful.
 
     Args:
-        path: below /api/v1, or below the prefix of another `version`; its segments are quoted.
-        params: of the query; a name may be repeated.
-        json: the body; Decimals are written with all their digits. None: no body.
+        settings: For the address of the API and the key.
+        method: Of the request.
+        path: Below /api/v1, or below the prefix of another `version`; its segments are quoted.
+        params: Of the query; a name may be repeated.
+        json: The body; Decimals are written with all their digits. None: no body.
+        accept: The content type to request.
+        version: Of the API.
 
     Raises:
-        Unavailable: the API cannot be reached, or a service that it needs is down.
-        Rejected: the API's own reason and sentence.
-        Broken: any other answer.
+        Unavailable: The API cannot be reached, or a service that it needs is down.
+        Rejected: The API's own reason and sentence.
+        Broken: Any other response.
     """
     url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
     if asked := urlencode([(name, _text(value)) for name, value in params]):
@@ -79,7 +83,7 @@ def ask(
         with _opener().open(request, timeout=CONNECT_S) as response:
             answer = ApiAnswer(response.headers.get("content-type", ""), response.read())
     except http.client.InvalidURL as error:
-        raise Rejected("bad-setting", f"api_url: {settings.api_url} is no URL: {error}.") from error
+        raise Rejected("bad-setting", f"api_url: {settings.api_url} is not a URL: {error}.") from error
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise Unavailable(
@@ -92,21 +96,21 @@ def ask(
 
 
 def json_of(answer: ApiAnswer) -> Any:
-    """The JSON of an answer, fractions as Decimal. Raises Broken where it is none of Tallymark's."""
+    """The JSON of a response, fractions as Decimal. Raises Broken if it is not valid."""
     try:
         return json_value.read_decimals(answer.content)
     except Rejected as error:
-        raise Broken(f"The API answered, but not as Tallymark's API does. {error.detail}") from error
+        raise Broken(f"The response is not that of Tallymark's API. {error.detail}") from error
 
 
 def authorization(settings: Settings) -> dict[str, str]:
-    """The header with the key of `settings`: api_key, else api_key_file; nothing where there is none.
+    """The header with the key of `settings`: api_key, else api_key_file; empty if there is none.
 
-    The key that `tallymark dev` keeps in this folder is sent to this machine alone. Raises Rejected `bad-setting`.
+    The key that `tallymark dev` stores in this folder is sent to this machine only. Raises Rejected `bad-setting`.
     """
     key = settings.api_key.get_secret_value() or _key_in_file(settings)
     if not (key.isascii() and key.isprintable()):
-        raise Rejected("bad-setting", "api_key: a key has letters, digits and _ only.")
+        raise Rejected("bad-setting", "api_key: a key consists of letters, digits and _.")
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -133,7 +137,7 @@ def _error(settings: Settings, status: int, content: bytes) -> Exception:
         body = json_value.read(content)
         reason, detail = str(body["reason"]), str(body["detail"])
     except (Rejected, KeyError, TypeError):
-        return Broken(f"{settings.api_url} answered {status}, and not as Tallymark's API does.")
+        return Broken(f"{settings.api_url} responded with {status}, but not as Tallymark's API does.")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return Unavailable(detail)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -142,7 +146,7 @@ def _error(settings: Settings, status: int, content: bytes) -> Exception:
 
 
 class _Patient(http.client.HTTPConnection):
-    """Connecting has a short limit, the answer a long one."""
+    """A connection with a short limit for connecting, and a long one for the response."""
 
     def connect(self) -> None:
         super().connect()
@@ -166,7 +170,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Proxies of the environment, and nothing else: no redirects, since the key must not go elsewhere."""
+    """An opener that uses the environment's proxies and follows no redirects, since the key must not go elsewhere."""
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), _Http(), _Https(), urllib.request.UnknownHandler()):
         opener.add_handler(handler)

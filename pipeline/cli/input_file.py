@@ -1,6 +1,6 @@
-"""The files that commands are given: JSON, or TOML where a command says so.
+"""The input files of commands: JSON, or TOML for some commands.
 
-Owns: reading one, and the sentence where it cannot be read. Does not own: what its members mean (the API).
+Owns: reading a file, and the sentence when that fails. Does not own: the meaning of its members (the API).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import IO, Any
 from pipeline.core.values import json_value, strict_toml
 from pipeline.errors import Rejected
 
-MAX_BYTES = 1 << 20  # as the API takes
+MAX_BYTES = 1 << 20  # the API's limit
 
 
 def read_object(file: IO[bytes]) -> dict[str, Any]:
-    """The JSON object of a file, fractions as Decimal. Raises Rejected `bad-request`, which names the file."""
+    """The JSON object in a file, fractions as Decimal. Raises Rejected `bad-request`, which names the file."""
     try:
         found = json_value.read_decimals(_content(file))
     except Rejected as error:
         raise Rejected("bad-request", json_value.sentence_about(name_of(file), error)) from error
     if not isinstance(found, dict):
-        raise Rejected("bad-request", f"{name_of(file)} holds no JSON object.")
+        raise Rejected("bad-request", f"{name_of(file)} must hold a JSON object.")
     return found
 
 
@@ -30,7 +30,7 @@ def read_meters(file: IO[bytes]) -> list[dict[str, Any]]:
 
 
 def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
-    """As `read_meters`, from its text. name: of the file, whose ending may say that it is JSON."""
+    """Like `read_meters`, from a text. name: of the file; with the ending .json it must be JSON."""
     found: Any
     try:
         found = json_value.read(text)
@@ -45,12 +45,12 @@ def parse_meters(text: bytes, name: str) -> list[dict[str, Any]]:
     if isinstance(found, dict):
         found = found.get("meters")
     if not isinstance(found, list) or not all(isinstance(meter, dict) for meter in found):
-        raise Rejected("bad-meter", f'{name} holds no list of meters: write [...] or {{"meters": [...]}}.')
+        raise Rejected("bad-meter", f'{name} must hold a list of meters: [...] or {{"meters": [...]}}.')
     return found
 
 
 def name_of(file: IO[bytes]) -> str:
-    """What to call the file in a sentence."""
+    """The name of the file in a sentence."""
     return str(getattr(file, "name", "<stdin>"))
 
 
@@ -60,5 +60,5 @@ def _content(file: IO[bytes]) -> bytes:
     except OSError as error:
         raise Rejected("bad-file", f"{name_of(file)} cannot be read: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
-        raise Rejected("too-large", f"{name_of(file)} has more than {MAX_BYTES} bytes; send it in parts.")
+        raise Rejected("too-large", f"{name_of(file)} has more than {MAX_BYTES} bytes; split it.")
     return content

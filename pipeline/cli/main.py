@@ -1,10 +1,10 @@
 """The command `tallymark`: every subcommand, its options and its exit codes.
 
-Owns: arguments, and what an error looks like. Does not own: what a command does; the module that does it is
-imported only when the command runs, so that `--help` is instant. The commands of users are in cli_user.
+Owns: arguments, and the output of errors. Does not own: the work of a command; its module is imported only when the
+command runs, so that `--help` is fast. The commands of each subject are in the other modules of this package.
 
-Exit codes: 0 done, 1 the answer is no (`topics check`, `reconcile`, `status`), 2 wrong input, 3 a neighbour
-(Kafka, ClickHouse, Redis, the API) does not answer, 4 a fault of Tallymark's own.
+Exit codes: 0 success, 1 a negative result (`topics check`, `reconcile`, `status`), 2 invalid input, 3 a service (Kafka,
+ClickHouse, Redis, the API) is unavailable, 4 an internal error of Tallymark.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
 EXIT_CODES = {Rejected: 2, Unavailable: 3, Broken: 4}
-PROCESSES = ("dev", "demo", "api", "worker")  # their logs keep the whole traceback
+PROCESSES = ("dev", "demo", "api", "worker")  # they log a whole traceback
 
 
 class Tallymark(click.Group):
-    """Turns every error into one sentence and its exit code."""
+    """Prints every error as one sentence, and ends with its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -42,8 +42,8 @@ class Tallymark(click.Group):
             what = f"{type(error).__name__}: {str(error)[:200]}"
             _fail(
                 ctx,
-                f"The command failed ({what}). The answer of a service is not what it should be, or this is a fault of "
-                "Tallymark's own; PYTHONDEVMODE=1 shows where.",
+                f"The command failed ({what}). A service sent an unexpected response, or this is a bug of Tallymark; "
+                "set PYTHONDEVMODE=1 to see the traceback.",
                 EXIT_CODES[Broken],
             )
 
@@ -55,7 +55,7 @@ def _fail(ctx: click.Context, sentence: str, code: int) -> NoReturn:
 
 _RECREATE = click.option(
     "--recreate-lost", "lost", multiple=True, metavar="NAME",
-    help="Make this lost topic anew; `topics check` says what that costs. May be given several times.",
+    help="Recreate this lost topic; `topics check` shows what that loses. May be repeated.",
 )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     Example:
       tallymark demo          see it work
       tallymark dev           the whole stack on this machine
-      tallymark COMMAND -h    what a command does
+      tallymark COMMAND -h    help for a command
     """
 
 
@@ -89,10 +89,10 @@ def main() -> None:
 )
 @_RECREATE
 def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
-    """Run Kafka, ClickHouse, Redis, every stage and the API here.
+    """Run Kafka, ClickHouse, Redis, all stages and the API here.
 
-    Everything is a process of its own; one that dies is started again. Ctrl-C stops all. The next run goes on
-    with the same data. A default port that is taken is replaced by a free one.
+    Each of them is a process of its own, which is restarted when it exits. Ctrl-C stops all of them. The next run
+    continues with the same data. A default port that is taken is replaced by a free one.
 
     \b
     Example:
@@ -108,20 +108,20 @@ def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="An empty folder for the demo's data.  [default: .tallymark/demo, emptied first]",
+    help="Empty folder for the demo's data.  [default: .tallymark/demo, emptied first]",
 )
 @click.option(
     "--events",
     type=click.IntRange(1_000, 100_000_000),
     default=300_000,
     show_default=True,
-    help="How many events to send.",
+    help="Number of events to send.",
 )
-@click.option("--exit", "exit_after", is_flag=True, help="Stop when everything was shown.")
+@click.option("--exit", "exit_after", is_flag=True, help="Stop after the last step.")
 def demo(data: Path | None, events: int, exit_after: bool) -> None:
     """Show the whole flow: a fresh local stack, events, results.
 
-    The events are realistic: repeats, late ones and broken ones are among them. Exit code 1 when the fates do
+    The events are realistic: repeats, late events and broken ones are among them. Exit code 1 when the fates do
     not add up.
 
     \b
@@ -139,7 +139,7 @@ def demo(data: Path | None, events: int, exit_after: bool) -> None:
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes that share the port; one that dies is started again.",
+    help="Processes that share the port; one that exits is restarted.",
 )
 def api(processes: int) -> None:
     """Serve the HTTP API on api_host:api_port.
@@ -155,8 +155,8 @@ def api(processes: int) -> None:
 
 _WORKER_HELP = f"""Run one worker of STAGE.
 
-STAGE is {", ".join(STAGES[:-1])} or {STAGES[-1]}. Workers of a stage share its partitions: start as many as you need,
-on as many machines as you like.
+STAGE is {", ".join(STAGES[:-1])} or {STAGES[-1]}. The workers of a stage share its partitions: start as many as you
+need, on as many machines as you need.
 
 \b
 Example:
@@ -177,17 +177,17 @@ def worker(stage: str) -> None:
     "--port", type=click.IntRange(0, 65535), default=8890, show_default=True, help="Port; 0: a free one."
 )
 @click.option(
-    "--secret", multiple=True, help="What is signed with; may be given twice.  [default: a new one]"
+    "--secret", multiple=True, help="Signing secret of the endpoint; may be repeated.  [default: a new one]"
 )
 @click.option(
-    "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="What to answer with."
+    "--status", type=click.IntRange(200, 599), default=200, show_default=True, help="Status of the responses."
 )
-@click.option("--count", type=click.IntRange(1), help="End after so many different webhooks.")
+@click.option("--count", type=click.IntRange(1), help="Stop after so many different webhooks.")
 def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -> None:
     """Receive webhooks on this machine and show them.
 
-    Each one's signature is checked. Tallymark sends to this machine only where webhook_allow_http is true and
-    webhook_allow_hosts names 127.0.0.1 with the port; `tallymark dev` allows 8890.
+    Each signature is verified. Tallymark sends webhooks to this machine only if webhook_allow_http is true and
+    webhook_allow_hosts has 127.0.0.1 with the port; `tallymark dev` allows 8890.
 
     \b
     Example:
@@ -200,7 +200,7 @@ def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -
 
 @main.group()
 def topics() -> None:
-    """Make or check the topics on the cluster.
+    """Create or check the topics on the cluster.
 
     \b
     Example:
@@ -213,8 +213,8 @@ def topics() -> None:
 def apply(lost: tuple[str, ...]) -> None:
     """Create missing topics and set configuration that differs.
 
-    A partition count is never changed; one that differs is an error. A topic that state was made with and that is
-    missing is an error too: made anew without a word it would make numbers wrong.
+    A partition count is never changed; one that differs is an error. So is a missing topic with which state was
+    built: recreating it silently would make numbers wrong.
 
     \b
     Example:
@@ -235,9 +235,9 @@ def apply(lost: tuple[str, ...]) -> None:
 
 @topics.command()
 def check() -> None:
-    """Say how the cluster's topics differ from the declared ones.
+    """Show how the cluster's topics differ from the declared ones.
 
-    Exit code 1 when they do.
+    Exit code 1 when they differ.
 
     \b
     Example:
@@ -274,7 +274,7 @@ def settings() -> None:
     for name, value, origin, meaning in rows:
         click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin:<7}  {meaning}")
     for variable in module.unknown_variables(os.environ):
-        click.echo(f"warning: {variable} is set and no setting has that name.", err=True)
+        click.echo(f"warning: {variable} is set, but there is no such setting.", err=True)
 
 
 for command in (

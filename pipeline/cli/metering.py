@@ -1,6 +1,6 @@
-"""The commands of users: meters, send, usage, events, reconcile, status. They ask the API; `send` asks Kafka.
+"""The commands meters, send, usage, events, reconcile and status. They call the API; `send` uses Kafka.
 
-Owns: their arguments. Does not own: answers (api), how they look (output), exit codes of errors (main).
+Owns: their arguments. Does not own: responses (api), output (output), exit codes of errors (main).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WINDOWS = ("MINUTE", "HOUR", "DAY", "MONTH")
 
 @click.group()
 def meters() -> None:
-    """Say what is counted: apply, list or delete meters.
+    """Define what is counted: apply, list or delete meters.
 
     \b
     Example:
@@ -40,12 +40,12 @@ def meters() -> None:
 @meters.command("apply")
 @click.argument("file", type=click.File("rb"))
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
-              help="Seconds to wait until every worker knows.")  # fmt: skip
+              help="Seconds to wait until every worker has loaded the meters.")  # fmt: skip
 def meters_apply(file: IO[bytes], wait_s: float) -> None:
     """Create or change the meters of FILE, all or none.
 
     FILE is JSON or TOML (- for standard input): a list of meters, or {"meters": [...]}. Returns when every
-    running worker knows them, so that events sent next are counted.
+    running worker has loaded them, so that events sent next are counted.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def meters_apply(file: IO[bytes], wait_s: float) -> None:
 @meters.command("list")
 @format_option("table", "json")
 def meters_list(form: str) -> None:
-    """List the meters in force.
+    """List the current meters.
 
     \b
     Example:
@@ -85,7 +85,7 @@ def meters_list(form: str) -> None:
 def meters_delete(slug: str) -> None:
     """Delete the meter SLUG.
 
-    Returns when every running worker has stopped counting by it.
+    Returns when no running worker counts events for it any more.
 
     \b
     Example:
@@ -99,9 +99,9 @@ def meters_delete(slug: str) -> None:
 @click.argument("slug")
 @format_option("table", "json")
 def meters_backfill(slug: str, form: str) -> None:
-    """Show how far SLUG has counted events stored before it.
+    """Show how far SLUG has counted older stored events.
 
-    A new meter counts stored events by itself; usage is whole once the state is `done`.
+    A new meter counts stored events by itself; its usage is complete once the state is `done`.
 
     \b
     Example:
@@ -121,9 +121,9 @@ def meters_backfill(slug: str, form: str) -> None:
 def send(file: IO[bytes], topic: str, compression: str) -> None:
     """Send every line of FILE to Kafka as one CloudEvent.
 
-    FILE may be - for standard input. Each line is sent as it is. Lines are not judged here: a broken one is
-    sent too, and is rejected later. Exit code 3 unless the broker acknowledged every line; sending the file
-    again is safe, since repeats are not counted.
+    FILE may be - for standard input. Each line is sent unchanged and is not validated: a broken line is sent too,
+    and ingest rejects it. Exit code 3 unless the broker acknowledged every line; sending the file again is safe,
+    since repeats are not counted.
 
     \b
     Example:
@@ -139,16 +139,20 @@ def send(file: IO[bytes], topic: str, compression: str) -> None:
 
 @click.command()
 @click.argument("slug")
-@click.option("--from", "from_", metavar="TIME", help="First instant: RFC 3339, or a date in the zone.")
-@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option("--from", "from_", metavar="TIME", help="Start, inclusive: RFC 3339, or a date in the zone.")
+@click.option("--to", metavar="TIME", help="End, exclusive.")
 @click.option(
-    "--window", type=click.Choice(WINDOWS, case_sensitive=False), help="Default: one total a group."
+    "--window", type=click.Choice(WINDOWS, case_sensitive=False), help="Default: one total per group."
 )
 @click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="IANA zone of the windows.")
-@click.option("--subject", "subjects", multiple=True, help="Only this subject; repeat for several.")
+@click.option("--subject", "subjects", multiple=True, help="Only this subject; may be repeated.")
 @click.option("--group-by", "group_by", metavar="A,B", help="Dimensions of the meter, or subject.")
 @click.option(
-    "--filter", "filters", multiple=True, metavar="K=V", help="Only this value; repeat for several."
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="K=V",
+    help="Only this value of a dimension; may be repeated.",
 )
 @click.option("--csv-safe", is_flag=True, help="With --format csv: safe to open in a spreadsheet.")
 @format_option("table", "json", "jsonl", "csv")
@@ -167,9 +171,9 @@ def usage(
 ) -> None:
     """Show the usage of the meter SLUG.
 
-    Only windows with events have rows; values are exact. The table shows times in the zone; other formats in
-    UTC. CSV has texts as they were sent: with --csv-safe one that a spreadsheet would take for a formula gets
-    an apostrophe in front.
+    Only windows with events have rows; values are exact. The table shows times in the zone; other formats in UTC.
+    CSV holds texts unchanged; with --csv-safe, a text that a spreadsheet would read as a formula gets an apostrophe
+    in front.
 
     \b
     Example:
@@ -177,7 +181,7 @@ def usage(
       tallymark usage tokens --subject acme --filter model=small --format jsonl
     """
     if csv_safe and form != "csv":
-        raise Rejected("bad-query", "--csv-safe is for --format csv.")
+        raise Rejected("bad-query", "--csv-safe requires --format csv.")
     params: list[tuple[str, str]] = [("windowTimeZone", tz)]
     if csv_safe:
         params.append(("csvSafe", "true"))
@@ -187,7 +191,7 @@ def usage(
     for filtered in filters:
         name, equals, value = filtered.partition("=")
         if not equals:
-            raise Rejected("bad-query", f"--filter {filtered} is not of the form k=v.")
+            raise Rejected("bad-query", f"--filter {filtered} does not have the form k=v.")
         params.append((f"filterGroupBy[{name}]", value))
     accept = "text/csv" if form == "csv" else "application/json"
     answer = ask("GET", f"/meters/{segment(slug)}/query", params=params, accept=accept)
@@ -204,14 +208,16 @@ def usage(
 @click.option("--type", help="Only events of this type.")
 @click.option("--fate", type=click.Choice(FATES), help="Only events with this fate.")
 @click.option(
-    "--meter", metavar="SLUG", help="Only events that this meter counted, or with --refused refused."
+    "--meter", metavar="SLUG", help="Only events that this meter counted, or with --refused that it refused."
 )
 @click.option(
-    "--refused", is_flag=True, help="Only events that a meter refused, also if another counted them."
+    "--refused", is_flag=True, help="Only events that a meter refused, even if another counted them."
 )
-@click.option("--reason", metavar="REASON", help="With --refused: only for this reason, as value-missing.")
-@click.option("--from", "from_", metavar="TIME", help="First instant of the event's time.")
-@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option(
+    "--reason", metavar="REASON", help="With --refused: only with this reason, such as value-missing."
+)
+@click.option("--from", "from_", metavar="TIME", help="Start of the event's time, inclusive.")
+@click.option("--to", metavar="TIME", help="End of the event's time, exclusive.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @format_option("table", "json", "jsonl")
 def events(
@@ -233,7 +239,7 @@ def events(
     from pipeline.core.values.user_time import instant_ns
 
     if reason is not None and not refused:
-        raise Rejected("bad-query", "--reason is for --refused.")
+        raise Rejected("bad-query", "--reason requires --refused.")
     span = (instant_ns("from", from_), instant_ns("to", to))
     filter_ = event_filter(texts, *span, refused, reason)
     content = event_rows(
@@ -244,14 +250,14 @@ def events(
 
 @click.command()
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
-              help="Seconds to wait until nothing is in flight.")  # fmt: skip
+              help="Seconds to wait until no events are in flight.")  # fmt: skip
 @format_option("table", "json")
 @click.pass_context
 def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
     """Check that every event has exactly one fate.
 
-    The counts of all stages are compared with each other and with what ClickHouse holds. Exit code 1 when it
-    does not add up; each difference is one sentence.
+    The counts of all stages are compared with each other and with the rows in ClickHouse. Exit code 1 when they
+    do not add up; each difference is one sentence.
 
     \b
     Example:
@@ -271,8 +277,8 @@ def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
 def status(ctx: click.Context, form: str) -> None:
     """Show workers, lag and rate of each stage.
 
-    And whether Kafka, ClickHouse and Redis answer. Exit code 0 only when every stage is up and every
-    neighbour answers; else 1.
+    It also shows whether Kafka, ClickHouse and Redis are available. Exit code 0 only when every stage is up and
+    every service is available; else 1.
 
     \b
     Example:

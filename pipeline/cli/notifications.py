@@ -1,6 +1,6 @@
-"""The commands about webhooks: rules, endpoints, deliveries. They ask the API.
+"""The commands for webhooks: rules, endpoints, deliveries. They call the API.
 
-Owns: their arguments and tables. Does not own: answers (api), receiving webhooks (cli's listen).
+Owns: their arguments and tables. Does not own: responses (api), receiving webhooks (cli's listen).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STATES = ("PENDING", "SENDING", "RESENDING", "SUCCESS", "FAILED")
 
 @click.group()
 def rules() -> None:
-    """Say what is to be told, and to which endpoints.
+    """Define which alerts fire, and where they are sent.
 
     \b
     Example:
@@ -34,8 +34,8 @@ def rules() -> None:
 def rules_create(file: IO[bytes]) -> None:
     """Create a rule from FILE.
 
-    FILE is a JSON object (- for standard input): type, name, channels (ids of endpoints), and what the type
-    needs. Types: entitlements.balance.threshold, entitlements.reset, entitlements.grant.expiring,
+    FILE is a JSON object (- for standard input): type, name, channels (ids of endpoints), and the members that
+    the type needs. Types: entitlements.balance.threshold, entitlements.reset, entitlements.grant.expiring,
     meter.volume.threshold.
 
     \b
@@ -47,30 +47,30 @@ def rules_create(file: IO[bytes]) -> None:
 
 
 @rules.command("list")
-@click.option("--feature", help="Only those that name this feature: an id or key.")
+@click.option("--feature", help="Only those for this feature: an id or key.")
 @click.option("--endpoint", help="Only those that send to this endpoint.")
 @format_option("table", "json")
 def rules_list(feature: str | None, endpoint: str | None, form: str) -> None:
-    """List rules, oldest first, disabled ones too.
+    """List rules, oldest first, including disabled ones.
 
     \b
     Example:
       tallymark rules list --feature tokens
     """
-    asked = {"includeDisabled": "true", "feature": feature, "channel": endpoint}
-    rows = list(pages(RULES, [(name, value) for name, value in asked.items() if value is not None]))
+    given = {"includeDisabled": "true", "feature": feature, "channel": endpoint}
+    rows = list(pages(RULES, [(name, value) for name, value in given.items() if value is not None]))
     cells = (
-        (row["id"], row["name"], row["type"], _told(row), " ".join(one["id"] for one in row["channels"]),
+        (row["id"], row["name"], row["type"], _condition(row), " ".join(one["id"] for one in row["channels"]),
          "disabled" if row["disabled"] else "on")
         for row in rows
     )  # fmt: skip
-    listed(rows, form, ("id", "name", "type", "tells of", "endpoints", "state"), cells)
+    listed(rows, form, ("id", "name", "type", "condition", "endpoints", "state"), cells)
 
 
 @rules.command("delete")
 @click.argument("id")
 def rules_delete(id: str) -> None:
-    """Delete the rule ID: it tells nothing more.
+    """Delete the rule ID: it does not fire any more.
 
     \b
     Example:
@@ -85,19 +85,19 @@ def rules_delete(id: str) -> None:
 def rules_test(id: str) -> None:
     """Send a test to all endpoints of the rule ID.
 
-    The event is real, its data is made up.
+    The alert is sent like any other; its data is invented.
 
     \b
     Example:
       tallymark rules test 01J8Z3V9T2M4K6P8R0S2V4X6Z8 && tallymark deliveries list
     """
     event = ask_json("POST", f"{RULES}/{segment(id)}/test")
-    click.echo(f"{event['id']} is on its way to {len(event['deliveryStatus'])} endpoint(s).")
+    click.echo(f"{event['id']} is being delivered to {len(event['deliveryStatus'])} endpoint(s).")
 
 
 @click.group()
 def endpoints() -> None:
-    """Say where webhooks go.
+    """Define where webhooks are sent.
 
     \b
     Example:
@@ -108,28 +108,28 @@ def endpoints() -> None:
 @endpoints.command("create")
 @click.argument("name")
 @click.argument("url")
-@click.option("--header", "headers", multiple=True, metavar="K=V", help="Send this too; repeat for several.")
-@click.option("--secret", metavar="SECRET", help="What is signed with: whsec_...  [default: a new one]")
+@click.option("--header", "headers", multiple=True, metavar="K=V", help="Additional header; may be repeated.")
+@click.option("--secret", metavar="SECRET", help="Signing secret: whsec_...  [default: a new one]")
 def endpoints_create(name: str, url: str, headers: tuple[str, ...], secret: str | None) -> None:
-    """Create the endpoint NAME at URL; print its id and its secret, this once.
+    """Create the endpoint NAME at URL. Its id and its secret are printed only once.
 
     \b
     Example:
       tallymark endpoints create billing https://example.com/webhooks --header x-team=billing
     """
-    wish: OutputRow = {"type": "WEBHOOK", "name": name, "url": url}
+    body: OutputRow = {"type": "WEBHOOK", "name": name, "url": url}
     if headers:
-        wish["customHeaders"] = dict(_header(one) for one in headers)
+        body["customHeaders"] = dict(_header(one) for one in headers)
     if secret is not None:
-        wish["signingSecret"] = secret
-    made = ask_json("POST", CHANNELS, json=wish)
+        body["signingSecret"] = secret
+    made = ask_json("POST", CHANNELS, json=body)
     click.echo(f"{made['id']}\n{made['signingSecret']}")
 
 
 @endpoints.command("list")
 @format_option("table", "json")
 def endpoints_list(form: str) -> None:
-    """List endpoints, oldest first, disabled ones too.
+    """List endpoints, oldest first, including disabled ones.
 
     \b
     Example:
@@ -147,9 +147,9 @@ def endpoints_list(form: str) -> None:
 @endpoints.command("rotate")
 @click.argument("id")
 @click.option("--overlap", "overlap_s", type=click.IntRange(0, 2_592_000), default=86_400, show_default=True,
-              metavar="SECONDS", help="How long the old secret signs along.")  # fmt: skip
+              metavar="SECONDS", help="How long the old secret signs too.")  # fmt: skip
 def endpoints_rotate(id: str, overlap_s: int) -> None:
-    """Replace the secret of the endpoint ID; print the new one, this once.
+    """Replace the secret of the endpoint ID. The new one is printed only once.
 
     \b
     Example:
@@ -174,7 +174,7 @@ def endpoints_delete(id: str) -> None:
 
 @click.group()
 def deliveries() -> None:
-    """See what became of webhooks, and send them again.
+    """List deliveries of webhooks, and send them again.
 
     \b
     Example:
@@ -184,12 +184,15 @@ def deliveries() -> None:
 
 @deliveries.command("list")
 @click.option("--endpoint", help="Only those to this endpoint.")
-@click.option("--event", help="Only those of this event.")
+@click.option("--event", help="Only those of this alert.")
 @click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only those in this state.")
 @click.option(
-    "--from", "from_", metavar="TIME", help="First instant of the event: RFC 3339, or a date in UTC."
+    "--from",
+    "from_",
+    metavar="TIME",
+    help="Start of the alert's time, inclusive: RFC 3339, or a date in UTC.",
 )
-@click.option("--to", metavar="TIME", help="First instant that is not in it any more.")
+@click.option("--to", metavar="TIME", help="End of the alert's time, exclusive.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @format_option("table", "json")
 def deliveries_list(form: str, limit: int, state: str | None, from_: str | None, **asked: str | None) -> None:
@@ -207,8 +210,8 @@ def deliveries_list(form: str, limit: int, state: str | None, from_: str | None,
          str(row["tries"]), _last(row), row.get("nextAttempt", ""))
         for row in rows
     )  # fmt: skip
-    columns = ("id", "event at", "type", "endpoint", "state", "tries", "last answer", "next try")
-    listed(rows, form, columns, cells, right=("tries",))
+    columns = ("id", "alert at", "type", "endpoint", "state", "attempts", "last response", "next attempt")
+    listed(rows, form, columns, cells, right=("attempts",))
 
 
 @deliveries.command("resend")
@@ -226,22 +229,24 @@ def deliveries_resend(id: str) -> None:
 
 @deliveries.command("replay")
 @click.argument("endpoint")
-@click.option("--from", "from_", metavar="TIME", required=True, help="RFC 3339, or a date in UTC.")
-@click.option("--to", metavar="TIME", required=True, help="First instant that is not in it any more.")
+@click.option(
+    "--from", "from_", metavar="TIME", required=True, help="Start, inclusive: RFC 3339, or a date in UTC."
+)
+@click.option("--to", metavar="TIME", required=True, help="End, exclusive.")
 @click.option("--state", "states", type=click.Choice(STATES, case_sensitive=False), multiple=True,
-              help="Those in this state; repeat for several.  [default: FAILED]")  # fmt: skip
+              help="Only those in this state; may be repeated.  [default: FAILED]")  # fmt: skip
 def deliveries_replay(endpoint: str, from_: str, to: str, states: tuple[str, ...]) -> None:
-    """Send what ENDPOINT was to get in a time range again.
+    """Send the deliveries to ENDPOINT of a time range again.
 
     \b
     Example:
       tallymark deliveries replay 01J8Z3V9T2M4K6P8R0S2V4X6Z8 --from 2026-01-01 --to 2026-01-02
     """
-    wish: OutputRow = {"from": from_, "to": to}
+    body: OutputRow = {"from": from_, "to": to}
     if states:
-        wish["states"] = [state.upper() for state in states]
-    wanted = ask_json("POST", f"/endpoints/{segment(endpoint)}/replay", json=wish)
-    click.echo(f"What is {' or '.join(wanted['states'])} is sent again.")
+        body["states"] = [state.upper() for state in states]
+    replay = ask_json("POST", f"/endpoints/{segment(endpoint)}/replay", json=body)
+    click.echo(f"Deliveries in the state {' or '.join(replay['states'])} are sent again.")
 
 
 COMMANDS: list[click.Command] = [rules, endpoints, deliveries]
@@ -250,16 +255,15 @@ COMMANDS: list[click.Command] = [rules, endpoints, deliveries]
 def _header(given: str) -> tuple[str, str]:
     name, equals, value = given.partition("=")
     if not equals:
-        raise Rejected("bad-endpoint", f"--header {given} is not of the form k=v.")
+        raise Rejected("bad-endpoint", f"--header {given} does not have the form k=v.")
     return name, value
 
 
-def _told(rule: OutputRow) -> str:
-    """What a rule is about, in a few words."""
+def _condition(rule: OutputRow) -> str:
+    """The condition of a rule, in a few words."""
     words = [f"{one['type']} {text(one['value'])}" for one in rule.get("thresholds", ())]
-    words += (
-        [f"{rule['meterSlug']} above {text(rule['limit'])} a {rule['windowSize']}"] if "limit" in rule else []
-    )
+    if "limit" in rule:
+        words.append(f"{rule['meterSlug']} reaches {text(rule['limit'])} a {rule['windowSize']}")
     words += [f"{rule['before']} before"] if "before" in rule else []
     words += [f"of {' '.join(one['key'] for one in rule['features'])}"] if "features" in rule else []
     return ", ".join(words)

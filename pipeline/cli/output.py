@@ -1,4 +1,4 @@
-"""What the API's answers become in the commands, and how they look: rows of usage, events page by page, tables.
+"""Output of the API's responses: rows of usage, events page by page, tables.
 
 Owns: rows with plain decimal text, columns, JSON on request. Does not own: arguments (metering, customers, quota,
 notifications), tables on a terminal (tables).
@@ -48,7 +48,7 @@ class _Page(msgspec.Struct, rename="camel"):
 
 
 def _strict(shape: type[T]) -> Callable[[bytes], T]:
-    """The reader of an answer. Raises Broken where it is none of Tallymark's."""
+    """The reader of a response. Raises Broken if it has another form."""
     read = reader_of(shape)
 
     def read_answer(content: bytes) -> T:
@@ -56,7 +56,7 @@ def _strict(shape: type[T]) -> Callable[[bytes], T]:
             parse(content)
             return read(content)
         except Rejected as error:
-            raise Broken(f"The API answered, but not as Tallymark's does. {error.detail}") from error
+            raise Broken(f"The response is not that of Tallymark's API. {error.detail}") from error
 
     return read_answer
 
@@ -89,21 +89,21 @@ def event_filter(
     refused: bool = False,
     reason: str | None = None,
 ) -> str:
-    """The filter of `/api/v2/events`: texts that are equal, a time in [from, to), refused by a meter (for a reason)."""
+    """The filter of `/api/v2/events`: equal texts, a time in [from, to), refused by a meter (for a reason)."""
     from pipeline.core.metering.usage_query import instant_text
 
-    said: dict[str, Any] = {name: {"$eq": text} for name, text in texts.items() if text is not None}
+    members: dict[str, Any] = {name: {"$eq": text} for name, text in texts.items() if text is not None}
     sides = (("$gte", from_ns), ("$lt", to_ns))
     bounds = [{op: instant_text(at_ns)} for op, at_ns in sides if at_ns is not None]
     if bounds:
-        said["time"] = {"$and": bounds}
+        members["time"] = {"$and": bounds}
     if refused:
-        said["refused"] = {"$exists": True} if reason is None else {"$eq": reason}
-    return json.dumps(said)
+        members["refused"] = {"$exists": True} if reason is None else {"$eq": reason}
+    return json.dumps(members)
 
 
 def event_rows(ask: Callable[[list[tuple[str, Any]]], bytes], filter_: str, limit: int) -> bytes:
-    """At most `limit` events as one JSON array, as many pages as that takes. ask: gives the page of parameters."""
+    """At most `limit` events as one JSON array, from as many pages as needed. ask: returns a page by parameters."""
     rows: list[Raw] = []
     cursor: str | None = None
     while len(rows) < limit:
@@ -118,12 +118,12 @@ def event_rows(ask: Callable[[list[tuple[str, Any]]], bytes], filter_: str, limi
 
 
 def format_option(*choices: str) -> Callable[[F], F]:
-    """The option `--format` of a command, which comes to it as `form`."""
+    """The option `--format` of a command, passed as the argument `form`."""
     return click.option("--format", "form", type=click.Choice(choices), default="table", show_default=True)
 
 
 def print_value(found: Any) -> None:
-    """Prints JSON; Decimals become numbers with all their digits."""
+    """Print JSON; Decimals become numbers with all their digits."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(found)
     click.echo(msgspec.json.format(encoded, indent=2).decode())
 
@@ -131,7 +131,7 @@ def print_value(found: Any) -> None:
 def listed(
     rows: Any, form: str, columns: Sequence[str], cells: Iterable[Sequence[str]], right: Sequence[str] = ()
 ) -> None:
-    """Prints a list as JSON (`rows`) or as a table (`cells`)."""
+    """Print a list as JSON (`rows`) or as a table (`cells`)."""
     if form == "json":
         print_value(rows)
     else:
@@ -139,7 +139,7 @@ def listed(
 
 
 def text(value: Any) -> str:
-    """A number or text for a table; nothing for nothing."""
+    """A number or text for a table; empty for None."""
     if value is None:
         return ""
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
@@ -164,14 +164,14 @@ def print_usage(rows: list[OutputRow], form: str) -> None:
 
 
 def _local(at: str | None, zone: str) -> str:
-    """An instant as the clock of the zone shows it."""
+    """An instant in the local time of the zone."""
     if at is None or zone == "UTC":
         return at or ""
     return datetime.fromisoformat(at).astimezone(ZoneInfo(zone)).isoformat()
 
 
 def print_events(content: bytes, form: str) -> None:
-    """Events from the JSON array that the API gave: numbers in their data keep their digits, from text to text."""
+    """Print events from a JSON array; numbers in their data keep their digits."""
     if form == "json":
         click.echo(msgspec.json.format(content, indent=2).decode())
     elif form == "jsonl":
@@ -192,7 +192,7 @@ def _event_cells(row: OutputRow) -> tuple[str, ...]:
 
 
 def print_backfill(found: OutputRow) -> None:
-    """Each shard of a backfill, then all together."""
+    """Print each shard of a backfill, then the total."""
     columns = ("shard", "state", "events", "read", "counted")
     rows = [*found["shards"], {**found, "shard": "all"}]
     print_table(
@@ -222,15 +222,13 @@ def print_reconcile(report: OutputRow) -> None:
             f"Events are still in flight, so stored rows were not compared. Unread records: {waiting}."
         )
     elif report["ok"]:
-        click.echo("Everything adds up, and ClickHouse holds the same.")
+        click.echo("Everything adds up, and the rows in ClickHouse agree.")
     else:
-        click.echo(
-            "Where rows are missing, `tallymark rebuild clickhouse` writes them again from the topics."
-        )
+        click.echo("If rows are missing, `tallymark rebuild clickhouse` writes them again from the topics.")
 
 
 def _print_meters(namespaces: list[OutputRow]) -> None:
-    """A row a meter; what it refused is usage that nobody is charged for."""
+    """Print a row per meter; refused events are usage that is not charged."""
     columns = ("namespace", "meter", "id", "counted", "refused", "reasons")
     rows = [
         (n["namespace"], m["meter"], str(m["meter_id"]), count(m["counted"]),
@@ -266,5 +264,5 @@ def _stage_cells(stage: OutputRow) -> tuple[str, ...]:
         str(len(stage["workers"])),
         "?" if stage["lag"] is None else count(stage["lag"]),
         count(round(stage["rate"])),
-        f"revision {revision}" if revision else "",  # only stages that use definitions say one
+        f"revision {revision}" if revision else "",  # only stages that use definitions report one
     )

@@ -1,4 +1,4 @@
-"""Keys and ids in the paths that commands ask for. Owns: their quoting. Does not own: asking (http)."""
+"""Keys and ids in the paths of requests. Owns: their quoting. Does not own: sending requests (http)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.errors import Rejected
 
 
 def segment(text: str) -> str:
-    """A key, id or slug as one segment of a path, so that none can leave its place.
+    """A key, id or slug as one segment of a path, which cannot become several.
 
     `.` and `..` are encoded too, since HTTP clients remove such segments. Raises Rejected for an empty text.
     """

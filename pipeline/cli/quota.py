@@ -1,6 +1,6 @@
-"""The commands about quotas: entitlements and grants. They ask the API.
+"""The commands for quotas: entitlements and grants. They call the API.
 
-Owns: their arguments and tables. Does not own: answers (api), exit codes of errors (main).
+Owns: their arguments and tables. Does not own: responses (api), exit codes of errors (main).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DURATIONS = ("HOUR", "DAY", "WEEK", "MONTH", "YEAR")
 
 @click.group()
 def entitlements() -> None:
-    """Say what customers may use, and see what is left.
+    """Define what customers may use, and show their balances.
 
     \b
     Example:
@@ -36,8 +36,8 @@ def entitlements() -> None:
 def entitlements_create(customer: str, file: IO[bytes]) -> None:
     """Entitle CUSTOMER, an id or key, to a feature.
 
-    FILE is a JSON object (- for standard input): type metered, static or boolean, featureKey, and for metered
-    ones usagePeriod and mostly issueAfterReset. Returns when every running worker knows.
+    FILE is a JSON object (- for standard input): type (metered, static or boolean), featureKey, and for metered
+    ones usagePeriod and usually issueAfterReset. Returns when every running worker has loaded it.
 
     \b
     Example:
@@ -48,9 +48,9 @@ def entitlements_create(customer: str, file: IO[bytes]) -> None:
 
 
 @entitlements.command("list")
-@click.option("--customer", help="Only this customer's: an id or key.")
-@click.option("--feature", help="Only those to this feature: an id or key.")
-@click.option("--active", is_flag=True, help="Only those in force now.")
+@click.option("--customer", help="Only those of this customer: an id or key.")
+@click.option("--feature", help="Only those for this feature: an id or key.")
+@click.option("--active", is_flag=True, help="Only current ones.")
 @format_option("table", "json")
 def entitlements_list(customer: str | None, feature: str | None, active: bool, form: str) -> None:
     """List entitlements, oldest first.
@@ -80,7 +80,7 @@ def entitlements_list(customer: str | None, feature: str | None, active: bool, f
 def entitlements_show(customer: str, feature: str) -> None:
     """Show CUSTOMER's entitlement to FEATURE as JSON.
 
-    CUSTOMER is an id or key, FEATURE the feature's key or the entitlement's id.
+    CUSTOMER is an id or key, FEATURE the key of the feature or the id of the entitlement.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def entitlements_delete(customer: str, feature: str) -> None:
       tallymark entitlements delete acme tokens
     """
     ask("DELETE", _path(customer, feature))
-    click.echo(f"{customer} is no longer entitled to {feature}.")
+    click.echo(f"{customer} is not entitled to {feature} any more.")
 
 
 @entitlements.command("value")
@@ -109,7 +109,7 @@ def entitlements_delete(customer: str, feature: str) -> None:
 @format_option("table", "json")
 @click.pass_context
 def entitlements_value(ctx: click.Context, customer: str, feature: str | None, form: str) -> None:
-    """Show what CUSTOMER may use, of FEATURE or of all, now.
+    """Show the current balance of CUSTOMER, for FEATURE or for all.
 
     Exit code 1 when FEATURE is given and there is no access.
 
@@ -136,13 +136,13 @@ def entitlements_value(ctx: click.Context, customer: str, feature: str | None, f
 @click.argument("feature")
 @click.argument("amount")
 @click.option("--priority", type=click.IntRange(1, 255), default=1, show_default=True,
-              help="Lower ones burn first.")  # fmt: skip
-@click.option("--from", "effective_at", metavar="TIME", help="When it begins: RFC 3339.  [default: now]")
+              help="Lower ones are used first.")  # fmt: skip
+@click.option("--from", "effective_at", metavar="TIME", help="When it starts: RFC 3339.  [default: now]")
 @click.option("--for", "expiration", metavar="N DURATION", nargs=2, type=str,
-              help=f"When it ends: a number and one of {', '.join(DURATIONS)}.  [default: never]")  # fmt: skip
-@click.option("--every", metavar="INTERVAL", help="Fill it again so often: DAY, WEEK, MONTH, YEAR or as P3D.")
-@click.option("--max-rollover", metavar="AMOUNT", help="What a reset leaves at most.  [default: all]")
-@click.option("--min-rollover", metavar="AMOUNT", help="What a reset leaves at least.  [default: 0]")
+              help=f"When it expires: a number and one of {', '.join(DURATIONS)}.  [default: never]")  # fmt: skip
+@click.option("--every", metavar="INTERVAL", help="Recurrence: DAY, WEEK, MONTH, YEAR or such as P3D.")
+@click.option("--max-rollover", metavar="AMOUNT", help="Limit of the rollover at a reset.  [default: all]")
+@click.option("--min-rollover", metavar="AMOUNT", help="Minimum after the rollover at a reset.  [default: 0]")
 def entitlements_grant(
     customer: str,
     feature: str,
@@ -160,20 +160,20 @@ def entitlements_grant(
     Example:
       tallymark entitlements grant acme tokens 100000 --for 3 MONTH --priority 2
     """
-    wish: OutputRow = {"amount": amount, "priority": priority}
+    body: OutputRow = {"amount": amount, "priority": priority}
     if expiration is not None:
         count, duration = expiration
         if not count.isascii() or not count.isdigit() or len(count) > 9:
             raise Rejected("bad-grant", f"--for {count} {duration} is not a number and a duration.")
-        wish["expiration"] = {"count": int(count), "duration": duration.upper()}
+        body["expiration"] = {"count": int(count), "duration": duration.upper()}
     more = {
         "effectiveAt": effective_at,
         "recurrence": {"interval": every} if every else None,
         "maxRolloverAmount": max_rollover,
         "minRolloverAmount": min_rollover,
     }
-    wish |= {name: value for name, value in more.items() if value is not None}
-    made = ask_json("POST", _path(customer, feature, "/grants"), json=wish)
+    body |= {name: value for name, value in more.items() if value is not None}
+    made = ask_json("POST", _path(customer, feature, "/grants"), json=body)
     ends = f", until {made['expiresAt']}" if "expiresAt" in made else ""
     click.echo(f"{made['id']}: {text(made['amount'])} of {feature} from {made['effectiveAt']}{ends}")
 
@@ -181,23 +181,23 @@ def entitlements_grant(
 @entitlements.command("reset")
 @click.argument("customer")
 @click.argument("feature")
-@click.option("--at", metavar="TIME", help="When the new usage period begins: RFC 3339.  [default: now]")
-@click.option("--keep-anchor", is_flag=True, help="The calendar of the periods stays.")
+@click.option("--at", metavar="TIME", help="When the new usage period starts: RFC 3339.  [default: now]")
+@click.option("--keep-anchor", is_flag=True, help="Keep the anchor of the usage periods.")
 @click.option("--keep-overage/--drop-overage", default=None,
-              help="Whether overage is taken along.  [default: as the entitlement says]")  # fmt: skip
+              help="Whether overage reduces the new period.  [default: as the entitlement defines]")  # fmt: skip
 def entitlements_reset(
     customer: str, feature: str, at: str | None, keep_anchor: bool, keep_overage: bool | None
 ) -> None:
-    """Begin a new usage period of CUSTOMER's FEATURE.
+    """Start a new usage period of CUSTOMER's FEATURE.
 
     \b
     Example:
       tallymark entitlements reset acme tokens --keep-anchor
     """
-    wish: OutputRow = {"retainAnchor": keep_anchor}
-    wish |= {} if at is None else {"effectiveAt": at}
-    wish |= {} if keep_overage is None else {"preserveOverage": keep_overage}
-    ask("POST", _path(customer, feature, "/reset"), json=wish)
+    body: OutputRow = {"retainAnchor": keep_anchor}
+    body |= {} if at is None else {"effectiveAt": at}
+    body |= {} if keep_overage is None else {"preserveOverage": keep_overage}
+    ask("POST", _path(customer, feature, "/reset"), json=body)
     period = ask_json("GET", _path(customer, feature))["currentUsagePeriod"]
     click.echo(f"The usage period is {_period(period)}.")
 
@@ -205,8 +205,10 @@ def entitlements_reset(
 @entitlements.command("history")
 @click.argument("customer")
 @click.argument("feature")
-@click.option("--from", "from_", metavar="TIME", help="RFC 3339, or a date.  [default: the last reset]")
-@click.option("--to", metavar="TIME", help="First instant that is not in it.  [default: now]")
+@click.option(
+    "--from", "from_", metavar="TIME", help="Start: RFC 3339, or a date.  [default: the last reset]"
+)
+@click.option("--to", metavar="TIME", help="End, exclusive.  [default: now]")
 @click.option("--window", type=click.Choice(WINDOWS, case_sensitive=False), default="DAY", show_default=True)
 @click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="IANA zone of the windows.")
 @click.option("--burndown", is_flag=True, help="Segments of the burn-down instead of windows.")
@@ -222,14 +224,14 @@ def entitlements_history(
     burndown: bool,
     form: str,
 ) -> None:
-    """Show how the balance of CUSTOMER's FEATURE came about.
+    """Show the history of the balance of CUSTOMER's FEATURE.
 
     \b
     Example:
       tallymark entitlements history acme tokens --window HOUR
     """
-    asked = {"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz}
-    params = [(name, value) for name, value in asked.items() if value is not None]
+    given = {"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz}
+    params = [(name, value) for name, value in given.items() if value is not None]
     found = ask_json("GET", _path(customer, feature, "/history"), params=params)
     if form == "json":
         print_value(found)
@@ -258,18 +260,18 @@ def grants() -> None:
 
 
 @grants.command("list")
-@click.option("--customer", help="Only this customer's: an id or key.")
-@click.option("--feature", help="Only of this feature: an id or key.")
+@click.option("--customer", help="Only those of this customer: an id or key.")
+@click.option("--feature", help="Only those for this feature: an id or key.")
 @format_option("table", "json")
 def grants_list(customer: str | None, feature: str | None, form: str) -> None:
-    """List grants, oldest first, voided ones too.
+    """List grants, oldest first, including voided ones.
 
     \b
     Example:
       tallymark grants list --customer acme
     """
-    asked = {"customer": customer, "feature": feature}
-    params = [(name, value) for name, value in asked.items() if value is not None]
+    given = {"customer": customer, "feature": feature}
+    params = [(name, value) for name, value in given.items() if value is not None]
     rows = list(pages("/grants", params, version=2))
     cells = (
         (row["id"], row["entitlementId"], text(row["amount"]), str(row["priority"]), row["effectiveAt"],
@@ -282,16 +284,16 @@ def grants_list(customer: str | None, feature: str | None, form: str) -> None:
 
 @grants.command("void")
 @click.argument("id")
-@click.option("--at", metavar="TIME", help="Since when: RFC 3339, not in the future.  [default: now]")
+@click.option("--at", metavar="TIME", help="Effective time: RFC 3339, not in the future.  [default: now]")
 def grants_void(id: str, at: str | None) -> None:
-    """Void the grant ID: what it paid for stays paid.
+    """Void the grant ID. Usage that it has covered stays covered.
 
     \b
     Example:
       tallymark grants void 01J8Z3V9T2M4K6P8R0S2V4X6Z8
     """
     ask("DELETE", f"/grants/{segment(id)}", params=[("at", at)] if at else [])
-    click.echo(f"{id} is void.")
+    click.echo(f"{id} is voided.")
 
 
 COMMANDS: list[click.Command] = [entitlements, grants]

@@ -1,6 +1,6 @@
-"""`tallymark rebuild`: what a store holds, written again from the topics.
+"""`tallymark rebuild`: writes the contents of a store again from the topics.
 
-Owns: its arguments and what it prints. Does not own: the work (agents.sink_rebuild).
+Owns: its arguments and its output. Does not own: the work (agents.sink_rebuild).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def rebuild() -> None:
     "--from",
     "from_",
     metavar="TIME",
-    help="Only what Kafka received since: RFC 3339, or a date in UTC.  [default: all that the topics hold]",
+    help="Only records that Kafka received since: RFC 3339, or a date in UTC.  [default: all in the topics]",
 )
 def rebuild_clickhouse(from_: str | None) -> None:
     """Write ClickHouse's rows again from Kafka.
 
-    Use it when `tallymark reconcile` says that rows are missing, or when a table was lost. Missing tables are made. The
-    sink may run meanwhile, and the command may be run again: a row replaces itself, and a newer one stays. What the
-    retention of a topic has removed cannot be written again; the command names the time before which rows may be
+    Use it when `tallymark reconcile` reports missing rows, or when a table was lost. Missing tables are created. The
+    sink may run meanwhile, and the command may be repeated: rows replace themselves, and the newest revision wins.
+    Records that retention has deleted cannot be written again; the command prints the time before which rows may be
     missing.
 
     \b
@@ -68,7 +68,7 @@ def rebuild_clickhouse(from_: str | None) -> None:
             datetime.fromtimestamp(before_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         )
         click.echo(
-            f"warning: the retention of {topic} has removed records from before {at}; their rows were not written.",
+            f"warning: the retention of {topic} has deleted records from before {at}; their rows were not written.",
             err=True,
         )
 

@@ -1,28 +1,26 @@
-"""Sends lines to an input topic as they are: one record a line, each acknowledged by the broker.
+"""Sends lines to an input topic unchanged: one record per line, each acknowledged by the broker.
 
-Owns: the record around the bytes (key, content type) and counting acknowledgements. Does not own: whether a
-line is a good event: the pipeline judges that, so broken lines are sent too.
+Owns: the key and the content type of the record, and counting acknowledgements. Does not own: validation, which ingest
+does, so broken lines are sent too.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import Deliveries, KafkaWriter, WrittenRecord
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE.encode())]
-FLUSH_TIMEOUT_S = 120.0
-MAX_RECORD_BYTES = 2_097_152  # what the topic takes; ingest refuses less than that, and keeps the bytes
+TIMEOUT_S = 120.0
+MAX_RECORD_BYTES = 2_097_152  # the topic's limit; ingest's limit is lower, and it keeps the bytes
 
 
 class _Subject(msgspec.Struct):
@@ -32,13 +30,12 @@ class _Subject(msgspec.Struct):
 _subject = reader_of(_Subject)
 
 
-@dataclass
-class SentLines:
-    """How many lines were read and how many were acknowledged; `failures` counts others by cause."""
+class SentLines(Deliveries):
+    """The number of lines that were read and acknowledged; `failures` counts the others by the error's name."""
 
-    lines: int = 0
-    acknowledged: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = 0
 
     @property
     def complete(self) -> bool:
@@ -46,7 +43,7 @@ class SentLines:
 
 
 def key_of(line: bytes) -> bytes | None:
-    """The subject's bytes; None, for any partition, where no subject can be read in the line."""
+    """The subject as bytes; None, for any partition, if the line has no readable subject."""
     try:
         subject = _subject(line).subject
     except Rejected:
@@ -61,68 +58,46 @@ def send(
     compression: str = "none",
     progress: Callable[[SentLines], Any] | None = None,
 ) -> SentLines:
-    """Sends every non-empty line to `topic` and waits for all acknowledgements; `progress` is called often.
+    """Send every non-empty line to `topic` and wait for all acknowledgements; `progress` is called often.
 
-    Raises Unavailable when no broker answers at the start, Rejected `unknown-topic` without such a topic.
+    Raises Unavailable when Kafka is down at the start, Rejected `unknown-topic` if the topic does not exist.
     """
     found = kafka.cluster(settings).topics
     if topic not in found:
         raise Rejected("unknown-topic", f"Kafka at {settings.kafka} has no topic {topic}.")
     sent = SentLines()
-    producer = Producer(_config(settings, compression))
-
-    def acknowledged(error: KafkaError | None, _: Message) -> None:
-        if error is None:
-            sent.acknowledged += 1
-        else:
-            sent.failures[error.name()] += 1
-
-    for line in lines:
-        content = line.rstrip(b"\r\n")
-        if not content.strip():
-            continue
-        sent.lines += 1
-        _produce(producer, topic, content, acknowledged, sent)
-        if sent.lines % 1000 == 0:
-            producer.poll(0)
-            if progress is not None:
+    with KafkaWriter(settings, "lines", TIMEOUT_S, _options(compression)) as writer:
+        for line in lines:
+            content = line.rstrip(b"\r\n")
+            if not content.strip():
+                continue
+            sent.lines += 1
+            writer.send(
+                WrittenRecord(topic, content, key_of(content), headers=HEADERS), sent.report, TIMEOUT_S
+            )
+            if sent.lines % 1000 == 0 and progress is not None:
                 progress(sent)
-    producer.flush(FLUSH_TIMEOUT_S)
     if progress is not None:
         progress(sent)
     return sent
 
 
 def check_complete(sent: SentLines, settings: Settings) -> None:
-    """Raises Unavailable with one sentence when the broker has not acknowledged every line."""
+    """Raise Unavailable with one sentence when the broker has not acknowledged every line."""
     if not sent.complete:
         causes = ", ".join(f"{count} {cause}" for cause, count in sent.failures.most_common())
         missing = sent.lines - sent.acknowledged
         raise Unavailable(
             f"Kafka at {settings.kafka} acknowledged {sent.acknowledged} of {sent.lines} events; "
-            f"{missing} are not known to be kept ({causes or 'no answer in time'}). Sending again is safe."
+            f"{missing} may be lost ({causes or 'no answer in time'}). Sending again is safe."
         )
 
 
-def _config(settings: Settings, compression: str) -> dict[str, kafka.ConfigValue]:
-    return kafka.producer_config(settings) | {
+def _options(compression: str) -> dict[str, kafka.ConfigValue]:
+    return {
         "compression.type": compression,
+        "linger.ms": 5,
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 262_144,
         "message.max.bytes": MAX_RECORD_BYTES,
-        "delivery.timeout.ms": int(FLUSH_TIMEOUT_S * 1000),
-        "log_level": 0,
     }
-
-
-def _produce(producer: Producer, topic: str, content: bytes, acknowledged: Any, sent: SentLines) -> None:
-    key = key_of(content)
-    while True:
-        try:
-            producer.produce(topic, content, key, on_delivery=acknowledged, headers=HEADERS)
-            return
-        except BufferError:
-            producer.poll(0.1)  # the queue is full: wait for acknowledgements
-        except KafkaException as error:
-            sent.failures[error.args[0].name()] += 1  # for instance larger than any record may be
-            return

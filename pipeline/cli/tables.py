@@ -1,7 +1,7 @@
-"""Tables on a terminal, and plain aligned text where the output goes elsewhere.
+"""Tables on a terminal, and plain aligned text if the output is redirected.
 
-Owns: how rows look. Does not own: what is in them. On a terminal a table is as wide as the terminal: long cells are
-folded, and cut off after a few lines. Piped text has one row a line and is never cut off.
+Owns: the layout of rows. Does not own: their contents. On a terminal a table is as wide as the terminal: long cells are
+folded, and cut off after a few lines. Redirected output has one row per line and is never cut off.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import IO
 import click
 
 GAP = "  "
-FOLDED_LINES = 3  # of one cell on a terminal
+FOLDED_LINES = 3  # limit of the lines of a cell on a terminal
 LEAST_WIDTH = 6  # of a folded column
-PADDED_WIDTH = 60  # of a column of piped text; a longer cell moves only the rest of its own row
+PADDED_WIDTH = 60  # of a column of redirected output; a longer cell moves only the rest of its own row
 
 
 def count(number: int) -> str:
-    """A number of things with thousands set apart: 1234567 as 1,234,567."""
+    """A number with thousands separated: 1234567 as 1,234,567."""
     return f"{number:,}"
 
 
@@ -31,7 +31,7 @@ def print_table(
     right: Sequence[str] = (),
     file: IO[str] | None = None,
 ) -> None:
-    """Prints rows under their columns' names; `right` names the columns that are set to the right."""
+    """Print rows below the names of their columns; `right` names the right-aligned columns."""
     out = file or click.get_text_stream("stdout")
     cells = [[_one_line(cell) for cell in row] for row in rows]
     if out.isatty():
@@ -44,7 +44,7 @@ def print_table(
 
 
 def plain(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> Iterator[str]:
-    """One line a row, the names first; every cell is whole."""
+    """One line per row, the names first; no cell is cut."""
     widths = [min(width, PADDED_WIDTH) for width in _widths(columns, cells)]
     for row in (columns, *cells):
         yield _line(columns, row, widths, right)
@@ -55,8 +55,8 @@ def fitted(
 ) -> Iterator[str]:
     """The lines of a table that is at most `width` wide, the names first.
 
-    The widest columns of text become narrower; those that are set to the right hold numbers and stay whole. More
-    columns than fit at LEAST_WIDTH make the table wider.
+    The widest text columns become narrower; right-aligned columns hold numbers and are never cut. If the columns do
+    not fit at LEAST_WIDTH, the table is wider.
     """
     widths = _shrunk(_widths(columns, cells), [name in right for name in columns], width)
     yield _line(
@@ -73,7 +73,7 @@ def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]
 
 
 def _shrunk(widths: list[int], whole: list[bool], width: int) -> list[int]:
-    """Widths that fit: the columns that may be folded get one common limit, as high as possible."""
+    """Widths that fit: the columns that can be folded get one common limit, as large as possible."""
     room = (
         width
         - len(GAP) * (len(widths) - 1)
@@ -91,7 +91,7 @@ def _shrunk(widths: list[int], whole: list[bool], width: int) -> list[int]:
 
 
 def _folded(cell: str, limit: int) -> list[str]:
-    """A cell in pieces of at most `limit`; the last one ends with … where not all fits into FOLDED_LINES."""
+    """A cell in pieces of at most `limit`; the last one ends with … if it does not fit into FOLDED_LINES."""
     pieces: list[str] = []
     while _width(cell) > limit and len(pieces) < FOLDED_LINES - 1:
         piece = _begin(cell, limit)
@@ -105,7 +105,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _begin(text: str, limit: int) -> str:
-    """As much of the text as `limit` places hold, at least one character."""
+    """The beginning of the text that fits into `limit` columns, at least one character."""
     used = 0
     for place, character in enumerate(text):
         used += _width(character)
@@ -115,7 +115,7 @@ def _begin(text: str, limit: int) -> str:
 
 
 def _width(text: str) -> int:
-    """How many places of a terminal a text takes."""
+    """The number of terminal columns of a text."""
     if text.isascii():
         return len(text)
     return sum(
@@ -132,5 +132,5 @@ def _line(columns: Sequence[str], row: Sequence[str], widths: Sequence[int], rig
 
 
 def _one_line(cell: str) -> str:
-    # What a producer wrote must not move the cursor or forge a row.
+    # Text from a producer must not move the cursor or forge a row.
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cell)

@@ -63,7 +63,7 @@ meters made before there were such members have createdAt and updatedAt:
                            rotated: + rotatedTo. Replies and audit leave `hash` out.
     portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
                            a day after expiresAt it is forgotten
-    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement_lookup, core.quota.grant,
+    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement, core.quota.grant,
                            core.notifications.rule, core.notifications.endpoint; deleted: + deletedAt,
                            voided: + voidedAt. Replies leave an endpoint's secrets out.
 
@@ -86,8 +86,8 @@ from pipeline.core.customers import customer, subject
 from pipeline.core.definitions.context import CommandContext, Decided
 from pipeline.core.definitions.index import DefinitionIndex
 from pipeline.core.metering import meter_commands
-from pipeline.core.notifications import delivery_commands, endpoint, rule
-from pipeline.core.quota import entitlement, grant
+from pipeline.core.notifications import delivery_commands, endpoint_commands, rule_commands
+from pipeline.core.quota import entitlement_commands, grant_commands
 from pipeline.errors import Rejected
 from pipeline.records import Alert, Command, Definition, Reply, WebhookWork
 
@@ -111,20 +111,20 @@ DECIDERS: Mapping[str, Callable[[CommandContext], Decided]] = {
     "key.revoke": api_key.revoke,
     "portal-token.create": portal_token.create,
     "portal-token.invalidate": portal_token.invalidate,
-    "entitlement.create": entitlement.create,
-    "entitlement.override": entitlement.override,
-    "entitlement.reset": entitlement.reset,
-    "entitlement.delete": entitlement.delete,
-    "grant.create": grant.create,
-    "grant.void": grant.void,
-    "rule.create": rule.create,
-    "rule.update": rule.update,
-    "rule.delete": rule.delete,
-    "endpoint.create": endpoint.create,
-    "endpoint.update": endpoint.update,
-    "endpoint.rotate": endpoint.rotate,
-    "endpoint.disable": endpoint.disable,
-    "endpoint.delete": endpoint.delete,
+    "entitlement.create": entitlement_commands.create,
+    "entitlement.override": entitlement_commands.override,
+    "entitlement.reset": entitlement_commands.reset,
+    "entitlement.delete": entitlement_commands.delete,
+    "grant.create": grant_commands.create,
+    "grant.void": grant_commands.void,
+    "rule.create": rule_commands.create,
+    "rule.update": rule_commands.update,
+    "rule.delete": rule_commands.delete,
+    "endpoint.create": endpoint_commands.create,
+    "endpoint.update": endpoint_commands.update,
+    "endpoint.rotate": endpoint_commands.rotate,
+    "endpoint.disable": endpoint_commands.disable,
+    "endpoint.delete": endpoint_commands.delete,
     "endpoint.replay": delivery_commands.replay,
     "rule.test": delivery_commands.try_rule,
     "event.resend": delivery_commands.resend_event,
@@ -155,8 +155,16 @@ def decide(index: DefinitionIndex, command: Command, at_ms: int) -> Decision:
     except Rejected as refusal:
         return refused(command, revision, refusal)
     definitions = [
-        Definition(revision + number, kind, command.namespace, name, command.actor, at_ms, body)
-        for number, (kind, name, body) in enumerate(outcome.changes, 1)
+        Definition(
+            revision + number,
+            change.kind,
+            command.namespace,
+            change.name,
+            command.actor,
+            at_ms,
+            change.members,
+        )
+        for number, change in enumerate(outcome.changes, 1)
     ]
     before = tuple(index.get(one.namespace, one.kind, one.name) for one in definitions)
     revision += len(definitions)

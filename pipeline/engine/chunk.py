@@ -1,6 +1,6 @@
-"""A chunk: the records of one fetch of one partition, handed to an agent as a single Faust message.
+"""A chunk: the records of one fetch of one partition, delivered to an agent as a single Faust message.
 
-Owns the shape of a chunk. Does not own fetching (transport) or what a chunk becomes (agents).
+Owns: the shape of a chunk. Does not own: fetching (transport) or processing a chunk (agents).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 
 
 class Record(Protocol):
-    """What the engine and the agents use of aiokafka's ConsumerRecord."""
+    """The members of aiokafka's ConsumerRecord that the engine and the agents use."""
 
     @property
     def offset(self) -> int: ...
     @property
-    def timestamp(self) -> int: ...  # ms, the broker's
+    def timestamp(self) -> int: ...  # ms, broker time
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -34,10 +34,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Records of one partition, in offset order, that came in one fetch.
+    """Records of one partition from one fetch, in offset order.
 
-    `start` is where the fetch began and `next` where the following one will: between them nothing else is readable,
-    so a chunk whose `start` is not the partition's position was fetched before a change of owner and is dropped.
+    The fetch covers the offsets [start, next). A chunk whose `start` is not the partition's position was fetched before
+    a change of owner and is dropped.
     """
 
     topic: str

@@ -1,10 +1,10 @@
-"""Named crash points: places where a stop is most likely to tear something, hit on purpose by the torture run.
+"""Named crash points: places where a crash is most likely to leave a torn state, for the torture run to hit.
 
 `CRASH_AT=name:nth` makes the process kill itself with SIGKILL when the point `name` is reached for the nth time.
-`CRASH_DIR=folder` arms running processes: whoever reaches `name` and removes the file `folder/name` first
-stops itself, with SIGKILL, or with SIGSTOP where the file says `stop`, after it has added a line to `folder/hits`.
-Owns: the engine's points, the registry and the stop. Does not own: the points of stages, which define theirs where
-they are reached, or what is right afterwards (tests).
+`CRASH_DIR=folder` arms running processes: the first process that reaches `name` and removes the file `folder/name` adds
+a line to `folder/hits` and stops itself, with SIGSTOP if the file contains `stop`, else with SIGKILL.
+Owns: the engine's points, the registry and the stop. Does not own: the points of stages, which are defined where they
+are reached, or the expected state after a crash (tests).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POINTS = (
     "markers.before",
     "markers.after",
 )
-HITS = "hits"  # in the folder: a line `name how pid` for each stop
+HITS = "hits"  # file in the folder: one line `name how pid` per stop
 
 _name, _, _nth = os.environ.get("CRASH_AT", "").partition(":")
 _left = int(_nth or 1)
@@ -39,19 +39,19 @@ _defined = list(POINTS)
 
 
 def define(*points: str) -> tuple[str, ...]:
-    """Makes points of a stage known, and gives them back."""
+    """Register the crash points of a stage, and return them."""
     _defined.extend(point for point in points if point not in _defined)
     return points
 
 
 def require_known() -> None:
-    """Ends a process whose CRASH_AT names no point; to be called when the stage's modules are imported."""
+    """Raise SystemExit if CRASH_AT names an unknown point. Call it after the stage's modules are imported."""
     if _name and _name not in _defined:
         raise SystemExit(f"CRASH_AT names {_name!r}; known crash points: {', '.join(_defined)}")
 
 
 def reach(point: str) -> None:
-    """Say that `point` is reached. Costs two comparisons unless a variable is set."""
+    """Mark that `point` is reached. It costs two comparisons unless a variable is set."""
     global _left  # noqa: PLW0603 - one process, one countdown
     if _folder:
         _stop_if_armed(point)
@@ -67,7 +67,7 @@ def _stop_if_armed(point: str) -> None:
     try:
         with open(path, encoding="ascii") as armed:
             how = armed.read().strip() or "kill"
-        os.unlink(path)  # of several that come here only one gets past
+        os.unlink(path)  # only one of several processes succeeds in this
     except FileNotFoundError:
         return
     line = f"{point} {how} {os.getpid()}\n".encode()

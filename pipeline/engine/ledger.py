@@ -1,7 +1,7 @@
-"""What a stage keeps of one input partition in its meta topic: the counts, and the ids of the topics it depends on.
+"""The meta topic's records of one input partition: its counts, and the ids of the topics that the stage depends on.
 
-Owns: reading both, and what the counts become with a commit. Does not own: writing them (partition), which ids are
-right (lineage). Offsets in the counts are those of the input plus `Counts.base`.
+Owns: reading both, and the counts after a commit. Does not own: writing them (partition), which ids are right
+(lineage). Offsets in the counts are those of the input plus `Counts.base`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pipeline.engine.chunk import Position
-from pipeline.engine.lineage import Lineage, made_anew
+from pipeline.engine.lineage import Lineage, recreated
 from pipeline.engine.restore import Reader
 from pipeline.records import Counts
 
@@ -25,9 +25,9 @@ _decode_ids = msgspec.json.Decoder(dict[str, str]).decode
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The newest counts of one input partition, and the ids that were written beside them; no ids: none were yet.
+    """The newest counts of one input partition, and the topic ids beside them, which are empty before the first write.
 
-    is_new_input: the input topic was lost, and the counts go on with another one, from its first record.
+    is_new_input: the input topic was lost, and the counts continue with its new topic, from the first record.
     """
 
     counts: Counts
@@ -41,14 +41,16 @@ def key_of(position: Position) -> bytes:
 
 
 def nothing(stage: str, position: Position, incarnation: str) -> Counts:
-    """Counts of a partition that was never read."""
+    """The counts of a partition that was never read."""
     return Counts(stage, position.topic, position.partition, NOTHING_YET, incarnation, {}, writes=0)
 
 
 def read(reader: Reader, stage: str, position: Position, meta: str, shard: int, lineage: Lineage) -> Kept:
-    """What partition `shard` of `meta` holds of an input partition.
+    """Read the counts and ids of an input partition from partition `shard` of `meta`.
 
-    Raises Refused when it comes from another topic, Unavailable.
+    Raises:
+        LineageRefused: The counts belong to another topic, and no operator has given that one up.
+        Unavailable: Kafka does not respond.
     """
     found: Counts | None = None
     ids: dict[str, str] = {}
@@ -67,12 +69,12 @@ def read(reader: Reader, stage: str, position: Position, meta: str, shard: int, 
     if found.incarnation == today:
         return Kept(found, ids)
     if not lineage.is_given_up(position.topic, found.incarnation):
-        raise made_anew(position.topic, today, found.incarnation, stage)
+        raise recreated(position.topic, today, found.incarnation, stage)
     return Kept(msgspec.structs.replace(found, incarnation=today, base=found.offset + 1), ids, True)
 
 
 def added(counts: Counts, more: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """The counts after a chunk that adds `more`."""
+    """The counts plus those of a chunk, `more`."""
     sums = {namespace: dict(names) for namespace, names in counts.counts.items()}
     for namespace, names in more.items():
         into = sums.setdefault(namespace, {})

@@ -1,7 +1,7 @@
-"""Which topics a stage's state was made with, by Kafka's topic ids.
+"""The topics with which a stage's state was built, by their Kafka topic ids.
 
-Owns: comparing ids that were kept with the state with those of today. Does not own: where today's come from (Cluster).
-A topic that was made anew has another id; its offsets begin at 0 and say nothing about older state.
+Owns: comparing the stored ids with those of the cluster. Does not own: where the cluster's ids come from (Cluster).
+A recreated topic has another id, and its offsets start at 0, so they cannot be compared with those in older state.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pipeline.errors import Broken
 
 
 class LineageRefused(Broken):
-    """State and topics do not belong together. The sentence is for an operator, and the process must not go on."""
+    """State and topics do not belong together. The message is for an operator, and the process must end."""
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """ids: of the topics that a stage depends on, today. replaced: ids that an operator has given up, by topic."""
+    """ids: the cluster's ids of the topics of a stage. replaced: ids that an operator has given up, by topic."""
 
     ids: Mapping[str, str]
     replaced: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def id_of(self, topic: str) -> str:
-        """The topic's id today; empty for a topic that the stage does not depend on."""
+        """The cluster's id of a topic; empty for a topic that the stage does not depend on."""
         return self.ids.get(topic, "")
 
     def is_given_up(self, topic: str, id: str) -> bool:
@@ -32,16 +32,16 @@ class Lineage:
         return id in self.replaced.get(topic, ())
 
     def require(self, kept: Mapping[str, str], stage: str) -> None:
-        """Raises Refused if a topic has neither the id that was kept with the state, nor replaced that one."""
+        """Raise LineageRefused if a topic has another id than the stored one, and the stored one is not given up."""
         for topic, id in sorted(kept.items()):
             today = self.ids.get(topic)
             if today is not None and today != id and not self.is_given_up(topic, id):
-                raise made_anew(topic, today, id, stage)
+                raise recreated(topic, today, id, stage)
 
 
-def made_anew(topic: str, today: str, kept: str, stage: str) -> LineageRefused:
-    """The refusal of a topic with another id."""
+def recreated(topic: str, today: str, kept: str, stage: str) -> LineageRefused:
+    """The error for a topic that has another id than the stored one."""
     return LineageRefused(
-        f"The topic {topic} was made anew: its id is {today}, and the state of {stage} was made with {kept}. "
-        f"`tallymark topics check` names the way back."
+        f"The topic {topic} was recreated: its id is {today}, but the state of {stage} was built with {kept}. "
+        f"`tallymark topics check` shows how to recover."
     )

@@ -1,7 +1,7 @@
-"""One partition's table on this machine: whether it can be trusted, and bringing it up to the end of its changelog.
+"""One partition's table on this machine: whether it can be trusted, and how it catches up with its changelog.
 
-Owns: what is done with a table that is damaged, of another changelog, or ahead of it, and a log line on each. Does not
-own: the database (table), how changes travel (changelog), reading a topic (restore).
+Owns: the treatment of a table that is damaged, belongs to another changelog, or is ahead of it, with a log line for
+each. Does not own: the database (table), the changelog's format (changelog), reading a topic (restore).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.records import Counts
 
 log = logging.getLogger("tallymark.engine")
 
-REFILL_KEYS = 5_000  # a transaction, when a changelog is written from a table
+REFILL_KEYS = 5_000  # keys per transaction when a lost changelog is rewritten from a table
 
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What the table of an input partition has to agree with. ids: those kept with the counts; shard: its partition."""
+    """What a table must agree with. ids: those stored with the counts. shard: the partition of the changelog."""
 
     path: Path
     changelog: Changelog
@@ -43,60 +43,67 @@ class Restoration:
 
     @property
     def needs_refill(self) -> bool:
-        """Whether the changelog was lost, and its new topic has not been written from a table yet."""
+        """Whether the changelog was lost and its new topic must be written from a table first."""
         kept = self.ids.get(self.changelog.topic, self.changelog_id)
         return self.counts.offset != NOTHING_YET and self.lineage.is_given_up(self.changelog.topic, kept)
 
 
-def open_table(wanted: Restoration, reader: Reader) -> tuple[Table, int]:
-    """The table as of the end of its changelog, and how many records that took.
+def open_table(restoration: Restoration, reader: Reader) -> tuple[Table, int]:
+    """Open the table and bring it up to the end of its changelog.
 
-    Raises Refused when topic and table do not belong together, Unavailable.
+    Returns:
+        The table, and the number of records that were read from the changelog.
+
+    Raises:
+        LineageRefused: Topic and table do not belong together.
+        Unavailable: Kafka or the disk does not respond.
     """
-    span = reader.span(wanted.changelog.topic, wanted.shard)
-    if wanted.needs_refill:
-        return _whole(wanted), 0
-    if span.end < wanted.counts.changelog_end:
+    span = reader.span(restoration.changelog.topic, restoration.shard)
+    if restoration.needs_refill:
+        return _whole(restoration), 0
+    if span.end < restoration.counts.changelog_end:
         raise LineageRefused(
-            f"{wanted.changelog.topic}/{wanted.shard} ends at offset {span.end}, and had reached "
-            f"{wanted.counts.changelog_end}: records of it are lost. Bring them back from a copy of the cluster."
+            f"{restoration.changelog.topic}/{restoration.shard} ends at offset {span.end}, but it had reached "
+            f"{restoration.counts.changelog_end}: records are lost. Restore the topic from a backup of the cluster."
         )
-    table = _trusted(wanted, span)
-    records = _catch_up(wanted, reader, span, table)
-    if wanted.counts.offset == NOTHING_YET and (records or table.restored() is not None):
+    table = _trusted(restoration, span)
+    records = _catch_up(restoration, reader, span, table)
+    if restoration.counts.offset == NOTHING_YET and (records or table.restored() is not None):
         table.close()
         raise LineageRefused(
-            f"{wanted.changelog.topic}/{wanted.shard} holds state, and there are no counts that belong to it: the "
-            f"meta topic of {wanted.counts.stage} was lost. `tallymark topics check` names the way back."
+            f"{restoration.changelog.topic}/{restoration.shard} holds state without counts: the meta topic of "
+            f"{restoration.counts.stage} was lost. `tallymark topics check` shows how to recover."
         )
     at = table.restored()
-    if at is not None and at.writes != wanted.counts.writes:
-        table.write((), Restored(at.changelog_id, at.next_offset, wanted.counts.writes))
+    if at is not None and at.writes != restoration.counts.writes:
+        table.write((), Restored(at.changelog_id, at.next_offset, restoration.counts.writes))
     return table, records
 
 
-def _whole(wanted: Restoration) -> Table:
-    """The table from which a lost changelog is written. Raises Refused unless it has every change."""
-    table = _open_or_remove(wanted.path)
+def _whole(restoration: Restoration) -> Table:
+    """The table from which a lost changelog is rewritten. Raises LineageRefused unless it has every change."""
+    table = _open_or_remove(restoration.path)
     local = table.restored()
-    topic = wanted.changelog.topic
+    topic = restoration.changelog.topic
     if (
         local is None
         or local.writes is None
-        or local.writes != wanted.counts.writes
-        or not wanted.lineage.is_given_up(topic, local.changelog_id)
+        or local.writes != restoration.counts.writes
+        or not restoration.lineage.is_given_up(topic, local.changelog_id)
     ):
         table.close()
         raise LineageRefused(
-            f"{topic} was made anew, and the table in {wanted.path} does not hold the whole state of partition "
-            f"{wanted.shard}. Start the worker that has it in its state_dir, or bring the topic back from a copy."
+            f"{topic} was recreated, and the table in {restoration.path} does not hold the whole state of partition "
+            f"{restoration.shard}. Start the worker whose state_dir holds it, or restore the topic from a backup."
         )
-    log.warning("%s/%d was lost: it is written again from the table in %s", topic, wanted.shard, wanted.path)
+    log.warning(
+        "%s/%d was lost, rewriting it from the table in %s", topic, restoration.shard, restoration.path
+    )
     return table
 
 
-def refill(wanted: Restoration, table: Table) -> Iterator[dict[bytes, bytes | None]]:
-    """All that the table holds, in portions for one transaction each."""
+def refill(restoration: Restoration, table: Table) -> Iterator[dict[bytes, bytes | None]]:
+    """Every entry of the table, in portions for one transaction each."""
     portion: dict[bytes, bytes | None] = {}
     for key, value in table.items():
         portion[key] = value
@@ -107,43 +114,44 @@ def refill(wanted: Restoration, table: Table) -> Iterator[dict[bytes, bytes | No
         yield portion
 
 
-def _trusted(wanted: Restoration, span: Span) -> Table:
-    """The table on this machine if it belongs to the changelog, else an empty one."""
-    table = _open_or_remove(wanted.path)
+def _trusted(restoration: Restoration, span: Span) -> Table:
+    """The local table if it belongs to the changelog, else an empty one."""
+    table = _open_or_remove(restoration.path)
     local = table.restored()
     if local is None:
         return table
-    place = f"{wanted.changelog.topic}/{wanted.shard}"
-    if local.changelog_id == wanted.changelog_id:
+    place = f"{restoration.changelog.topic}/{restoration.shard}"
+    if local.changelog_id == restoration.changelog_id:
         if local.next_offset > span.end:
             table.close()
             raise LineageRefused(
-                f"{place} ends at offset {span.end}, and the table in {wanted.path} has read it up to "
-                f"{local.next_offset}: records of it are lost. Bring them back from a copy of the cluster."
+                f"{place} ends at offset {span.end}, but the table in {restoration.path} has read it up to "
+                f"{local.next_offset}: records are lost. Restore the topic from a backup of the cluster."
             )
         return table
     table.close()
-    if wanted.changelog.topic not in wanted.ids:
+    if restoration.changelog.topic not in restoration.ids:
         raise LineageRefused(
-            f"The table in {wanted.path} was made from another {wanted.changelog.topic} (id {local.changelog_id}, "
-            f"the cluster has {wanted.changelog_id}). Is this the right cluster? To begin anew, remove the folder."
+            f"The table in {restoration.path} was built from another {restoration.changelog.topic} (id "
+            f"{local.changelog_id}, the cluster has {restoration.changelog_id}). Is this the right cluster? To start "
+            "empty, remove the folder."
         )
     log.warning(
-        "the table in %s belongs to an earlier %s (id %s): it is removed and made from the topic",
-        wanted.path,
-        wanted.changelog.topic,
+        "the table in %s belongs to an earlier %s (id %s), removing it and restoring it from the topic",
+        restoration.path,
+        restoration.changelog.topic,
         local.changelog_id,
     )
-    Table.remove(wanted.path)
-    return Table(wanted.path)
+    Table.remove(restoration.path)
+    return Table(restoration.path)
 
 
-def _catch_up(wanted: Restoration, reader: Reader, span: Span, table: Table) -> int:
+def _catch_up(restoration: Restoration, reader: Reader, span: Span, table: Table) -> int:
     local = table.restored()
     start = max(span.first, local.next_offset if local else 0)
     records = 0
-    for batch in reader.read(wanted.changelog.topic, wanted.shard, start, span.end):
-        table.write(_items(wanted.changelog, batch), Restored(wanted.changelog_id, _next(batch)))
+    for batch in reader.read(restoration.changelog.topic, restoration.shard, start, span.end):
+        table.write(_items(restoration.changelog, batch), Restored(restoration.changelog_id, _next(batch)))
         records += len(batch)
         reach("restore.half")
     return records
@@ -158,10 +166,10 @@ def _next(batch: list[Message]) -> int:
 
 
 def _open_or_remove(path: Path) -> Table:
-    """A damaged database is no loss: its changelog has everything."""
+    """Open the table; a damaged one is replaced by an empty one, since its changelog has every change."""
     try:
         return Table(path)
     except Damaged as error:
-        log.warning("%s; it is removed, and the state is restored from its changelog", error)
+        log.warning("%s; removing it and restoring the state from its changelog", error)
         Table.remove(path)
         return Table(path)

@@ -1,4 +1,4 @@
-"""The engine's Prometheus metrics: one increment a chunk, never one an event.
+"""The engine's Prometheus metrics. They are updated once per chunk, never once per event.
 
 Owns: metrics that every stage has. Does not own: fates and freshness (agents), or the port (worker/process).
 """
@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from pipeline.engine.partition import Output
 
-READ = "read"  # under this name a stage counts what it read: no outcome, but their sum
+READ = "read"  # the count of what a stage has read: the sum of the outcomes, not one of them
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -23,31 +23,33 @@ RECORDS_OUT = Counter(
 BYTES_OUT = Counter("tallymark_bytes_out_total", "bytes written by this stage", ["stage", "topic"])
 OUTCOMES = Counter(
     "tallymark_outcomes_total",
-    "events by what the stage made of them, under the names that it counts by",
+    "events by outcome; each stage has its own outcomes",
     ["stage", "namespace", "outcome"],
 )
-CHUNKS = Counter("tallymark_chunks_total", "chunks made true by this stage", ["stage"])
+CHUNKS = Counter("tallymark_chunks_total", "chunks committed by this stage", ["stage"])
 CHUNK_EVENTS = Histogram(
     "tallymark_chunk_events",
-    "events a chunk",
+    "events per chunk",
     ["stage"],
     buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 50000),
 )
 CHUNK_SECONDS = Histogram(
-    "tallymark_chunk_seconds", "a chunk from its start to its commit", ["stage"], buckets=SECONDS
+    "tallymark_chunk_seconds", "time from the start of a chunk to its commit", ["stage"], buckets=SECONDS
 )
 TRANSACTION_SECONDS = Histogram(
-    "tallymark_transaction_seconds", "committing a chunk", ["stage"], buckets=SECONDS
+    "tallymark_transaction_seconds", "time to commit the transaction of a chunk", ["stage"], buckets=SECONDS
 )
 RESTORE_SECONDS = Histogram(
     "tallymark_restore_seconds",
-    "taking over all assigned partitions",
+    "time to take over all assigned partitions after a rebalance",
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60),
 )
-STATE_KEYS = Gauge("tallymark_state_keys", "estimated keys in a partition's table", ["stage", "partition"])
+STATE_KEYS = Gauge(
+    "tallymark_state_keys", "estimated number of keys in the table of a partition", ["stage", "partition"]
+)
 LAG_RECORDS = Gauge(
     "tallymark_lag_records",
-    "offsets between what is committed and the end of a partition",
+    "consumer lag: offsets from the committed one to the end of the partition",
     ["stage", "partition"],
 )
 OWNED = Gauge("tallymark_owned_partitions", "input partitions that this worker owns", ["stage"])
@@ -56,7 +58,7 @@ OWNED = Gauge("tallymark_owned_partitions", "input partitions that this worker o
 def observe_chunk(
     stage: str, events: int, records: int, outputs: Sequence[Output], counts: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Count one committed chunk. A name that begins with `/` is a total that a stage keeps, and no outcome."""
+    """Count one committed chunk. A name that begins with `/` is a running total of the stage, not an outcome."""
     for namespace, names in counts.items():
         for name, number in names.items():
             if name != READ and not name.startswith("/"):
@@ -74,7 +76,7 @@ def observe_chunk(
         BYTES_OUT.labels(stage, topic).inc(size)
 
 
-def forget_partitions() -> None:
-    """After a change of owner: gauges of partitions that went would stand still for ever."""
+def clear_partitions() -> None:
+    """Remove the gauges of all partitions, since those of revoked partitions would never change again."""
     LAG_RECORDS.clear()
     STATE_KEYS.clear()

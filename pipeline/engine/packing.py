@@ -1,17 +1,17 @@
-"""Packed records: many events of one chunk that go to one partition, in one Kafka record.
+"""Packed records: many events of one chunk, for the same partition, in one Kafka record.
 
-Owns: how large a packed record may be and how its parts are joined. Does not own: what an event is (core, records).
+Owns: the size limit of a packed record, and how its parts are joined. Does not own: the form of an event (records).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-PACK_BYTES = 512 << 10  # a record; one event may be 1 MiB, and the topics allow 4 MiB
+PACK_BYTES = 512 << 10  # limit of a record; a single event may have 1 MiB, and the topics allow 4 MiB
 
 
 def slices(sizes: Sequence[int], limit: int = PACK_BYTES) -> Iterator[slice]:
-    """Cut parts of these sizes in order, so that each cut holds at most `limit` bytes, or one part.
+    """Cut a sequence of parts, given by their sizes, into slices of at most `limit` bytes or of one part.
 
     >>> [(cut.start, cut.stop) for cut in slices([3, 3, 3, 9, 1], limit=6)]
     [(0, 2), (2, 3), (3, 4), (4, 5)]

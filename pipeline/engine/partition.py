@@ -1,8 +1,8 @@
 """One input partition that this worker owns: its producer, its table, its counts and its position.
 
-Owns: the order on assignment (fence, restore, only then the position) and on commit (outputs, changelog, counts and
-offset in one transaction; RocksDB after it). Does not own: who is assigned (stage), what is counted (agents).
-Everything here blocks and runs in a thread, one at a time a partition.
+Owns: the order on assignment (fence, restore, and only then read the position) and on commit (outputs, changelog,
+counts and offset in one transaction, RocksDB after it). Does not own: which worker owns a partition (stage), what is
+counted (agents). Every call blocks and runs in a thread; a partition is used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from pipeline.engine.table import Restored, Table
 from pipeline.errors import Broken, Unavailable
 from pipeline.records import Counts
 
-FOLLOWED_S = 10.0  # a worker that takes over may be a moment behind the definitions of the one before
+FOLLOWED_S = 10.0  # a new owner may be a moment behind the definitions that the former owner had read
 FOLLOWED_POLL_S = 0.05
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a stage keeps: `meta` holds each partition's counts and offset, `changelog` its table, if it has one.
+    """What a stage stores and where: `meta` holds each partition's counts and offset, `changelog` its table, if any.
 
-    `counts` is the topic on which every stage publishes its counts. A stage without `meta` keeps nothing and commits
-    through the consumer: its effects are idempotent. `stateless` inputs have no table beside them. `gathers`: a fetch
-    waits a moment for further records, so that a transaction holds more.
+    `counts` is the topic on which every stage publishes its counts. A stage without `meta` stores nothing and commits
+    through the consumer: its effects are idempotent. `stateless` inputs have no table. `gathers`: a fetch waits a
+    moment for more records, so that a transaction holds more.
     `shards`: how many partitions of meta and changelog are used; 0: as many as the inputs have. Partitions of an input
-    beyond them are empty, unless it is one of `resizable`: those may have any number, and share the meta partitions.
+    beyond them stay empty, unless it is one of `resizable`: those have any number, and share the meta partitions.
     """
 
     stage: str
@@ -55,15 +55,15 @@ class Spec:
     resizable: tuple[str, ...] = ()
 
     def shard(self, position: Position) -> int:
-        """The partition of meta and changelog that an input partition has."""
+        """The partition of meta and changelog that belongs to an input partition."""
         return position.partition % self.shards if self.shards else position.partition
 
     def is_used(self, position: Position) -> bool:
-        """Whether records may come by this partition."""
+        """Whether this input partition may hold records."""
         return not self.shards or position.topic in self.resizable or position.partition < self.shards
 
     def changelog_of(self, topic: str) -> Changelog | None:
-        """Where the table beside this input is; None: it has none."""
+        """The changelog of the table of this input; None: it has no table."""
         return None if topic in self.stateless else self.changelog
 
 
@@ -78,22 +78,22 @@ class Output:
 
 @dataclass(slots=True)
 class Commit:
-    """All that one chunk becomes."""
+    """Everything that one chunk commits."""
 
     next_offset: int  # where the next chunk begins
     last_offset: int  # of the chunk's last record
     outputs: list[Output] = field(default_factory=list)
     changes: Mapping[bytes, bytes | None] = field(default_factory=dict)
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # to be added
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # increments
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What partitions need to know of the cluster: client configuration, group and the topics' ids.
+    """What partitions need to know about the cluster: client configuration, group and topic ids.
 
     replaced: ids of lost topics that an operator has given up, by topic. followed: the newest revision of the
-    definitions that this process has read; it only grows, and is 0 where the stage follows none. followed_s: how long
-    definitions that the state was made with are waited for.
+    definitions that this process has loaded; it only grows, and is 0 if the stage uses no definitions. followed_s: how
+    long to wait for the definitions with which the state was built.
     """
 
     kafka: Mapping[str, Any]
@@ -106,12 +106,12 @@ class Cluster:
 
     @property
     def lineage(self) -> Lineage:
-        """The topics' ids, to be compared with those that state was made with."""
+        """The topic ids, to compare with those with which state was built."""
         return Lineage(self.topic_ids, self.replaced)
 
 
 class Partition:
-    """State of one input partition. Create, then `open`, then `commit` chunk after chunk, then `close`."""
+    """One input partition. Create it, call `open`, then `commit` for each chunk, then `close`."""
 
     def __init__(self, spec: Spec, cluster: Cluster, position: Position, state_dir: Path) -> None:
         self.spec = spec
@@ -130,7 +130,7 @@ class Partition:
 
     @property
     def counted_offset(self) -> int:
-        """Records up to here are in the counts; the second lock for them."""
+        """Offset of the last record in the counts; a replayed record up to it is not counted twice."""
         return self.counts.offset
 
     def open(self) -> None:
@@ -154,7 +154,7 @@ class Partition:
             self._settle(kept, restoration)
 
     def commit(self, commit: Commit) -> None:
-        """Make a chunk true: one transaction, then the local state. Raises Unavailable; the process must end then."""
+        """Commit a chunk: one transaction, then the local state. Raises Unavailable; the process must end then."""
         if self._producer is None:
             raise Broken(f"{self.spec.stage} commits {self.position} without a transactional producer")
         counts = self._counts_after(commit)
@@ -173,7 +173,7 @@ class Partition:
         self.next_offset = commit.next_offset
 
     def commit_position(self, next_offset: int) -> None:
-        """Move past transaction markers that no chunk will ever bring."""
+        """Move past transaction markers at the end of the partition, which are never delivered in a chunk."""
         if self._producer is not None:
             reach("markers.before")
             self._producer.begin()
@@ -182,13 +182,13 @@ class Partition:
         self.next_offset = next_offset
 
     def has_lost_broker(self) -> bool:
-        """Whether `renew` is to be called before the next commit."""
+        """Whether to call `renew` before the next commit."""
         return self._producer is not None and self._producer.has_lost_broker()
 
     def renew(self) -> None:
-        """Replace the producer after a broker went away. Raises Unavailable, also if another worker was faster.
+        """Replace the producer after the loss of a broker. Raises Unavailable, also if another worker took over.
 
-        The new producer fences whoever else has one for this partition, so what is read after that holds.
+        The new producer fences every other producer of this partition, so what is read after it cannot change.
         """
         self._producer = TransactionalProducer(self._cluster.kafka, self._cluster.group, self.position)
         assert self.spec.meta is not None
@@ -199,7 +199,7 @@ class Partition:
             )
             committed = reader.committed(self._cluster.group, [place])[place]
         if kept.counts.offset != self.counts.offset or committed not in (None, self.next_offset):
-            raise Unavailable(f"{place[0]}/{place[1]} was taken over by another worker while Kafka was away")
+            raise Unavailable(f"another worker took over {place[0]}/{place[1]} while Kafka was unavailable")
 
     def close(self) -> None:
         if self.table is not None:
@@ -214,12 +214,12 @@ class Partition:
         self._producer.produce(self.spec.counts, encoded, f"{self.spec.stage}/{name.decode()}".encode(), 0)
 
     def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int] | None:
-        """Queue the changelog records; the list gets the last one's offset when it is delivered."""
+        """Queue the changelog records; the returned list receives the last one's offset on delivery."""
         assert self._producer is not None and self._changelog is not None
         last: list[int] = []
         topic = self._changelog.topic
         records = list(self._changelog.pack(changes))
-        if not records:  # only what expires with the changelog's own retention
+        if not records:  # only entries that expire with the retention of the changelog
             return None
         for key, value in records[:-1]:
             self._producer.produce(topic, value, key, self._shard)
@@ -256,28 +256,30 @@ class Partition:
         )
 
     def _require_definitions(self) -> None:
-        """Raises Refused if the definitions are older than those that this state was made with."""
-        wanted, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
-        while self._cluster.followed() < wanted:
+        """Raise LineageRefused if the loaded definitions are older than those with which the state was built."""
+        required, deadline = self.counts.control_revision, time.monotonic() + self._cluster.followed_s
+        while self._cluster.followed() < required:
             if time.monotonic() > deadline:
                 raise LineageRefused(
-                    f"{self.spec.stage} has worked with revision {wanted} of the definitions, and the topic holds "
-                    f"only {self._cluster.followed()}: definitions are lost. `tallymark topics check` names the way "
-                    "back."
+                    f"{self.spec.stage} has used revision {required} of the definitions, but the topic holds only "
+                    f"{self._cluster.followed()}: definitions are lost. `tallymark topics check` shows how to "
+                    "recover."
                 )
             time.sleep(FOLLOWED_POLL_S)
 
     def _restore(self, reader: Reader, kept: Kept) -> Restoration | None:
         if self._changelog is None:
             return None
-        wanted = Restoration(self._path, self._changelog, self._shard, self._lineage, self.counts, kept.ids)
-        self.table, self.restored_records = open_table(wanted, reader)
-        if not wanted.needs_refill and (at := self.table.restored()) is not None:
+        restoration = Restoration(
+            self._path, self._changelog, self._shard, self._lineage, self.counts, kept.ids
+        )
+        self.table, self.restored_records = open_table(restoration, reader)
+        if not restoration.needs_refill and (at := self.table.restored()) is not None:
             self._changelog_end = at.next_offset
-        return wanted
+        return restoration
 
     def _settle(self, kept: Kept, restoration: Restoration | None) -> None:
-        """Write what taking over has changed: a lost changelog, counts of a new input, the ids of the topics."""
+        """Write what the takeover has changed: a lost changelog, counts of a new input, the topic ids."""
         assert self._producer is not None and self.spec.meta is not None
         if restoration is not None and restoration.needs_refill:
             self._refill(restoration)
@@ -290,9 +292,9 @@ class Partition:
         self._producer.produce(self.spec.meta, _encode(ids), ledger.IDS_KEY, self._shard)
         self._producer.commit(self.next_offset, self._cluster.group_metadata)
 
-    def _refill(self, wanted: Restoration) -> None:
+    def _refill(self, restoration: Restoration) -> None:
         assert self._producer is not None and self.table is not None
-        for portion in refill(wanted, self.table):
+        for portion in refill(restoration, self.table):
             self._producer.begin()
             delivered = self._produce_changes(portion)
             self._producer.commit(self.next_offset, self._cluster.group_metadata)
@@ -302,7 +304,7 @@ class Partition:
         self.counts = msgspec.structs.replace(self.counts, changelog_end=self._changelog_end)
 
     def _start(self, reader: Reader, is_new_input: bool) -> int:
-        """Where to read on: the committed offset, else behind the counts, else the beginning."""
+        """Where to continue: the committed offset, else the offset after the counts, else the beginning."""
         position = (self.position.topic, self.position.partition)
         span = reader.span(*position)
         if is_new_input:
@@ -312,21 +314,21 @@ class Partition:
         start = next((one for one in (committed, counted) if one is not None), span.first)
         if not span.first <= start <= span.end:
             raise LineageRefused(
-                f"{self.position.topic}/{self.position.partition} holds offsets {span.first} to {span.end}, and "
-                f"{self.spec.stage} has read up to {start}: records went before they were counted."
+                f"{self.position.topic}/{self.position.partition} holds offsets {span.first} to {span.end}, but "
+                f"{self.spec.stage} has read up to {start}: records were deleted before they were counted."
             )
         if self.spec.meta is not None and committed is not None and committed > (counted or 0):
             self._require_counted(reader, max(span.first, counted or 0), committed)
         return start
 
     def _require_counted(self, reader: Reader, counted: int, committed: int) -> None:
-        """Raises Refused if a record lies behind the counts and before the committed offset: both go together."""
+        """Raise LineageRefused if records lie between the counts and the committed offset, which move together."""
         for batch in reader.read(self.position.topic, self.position.partition, counted, committed):
             if batch:
                 raise LineageRefused(
                     f"{self.spec.stage} has read {self.position.topic}/{self.position.partition} up to offset "
-                    f"{committed}, and its counts end at {counted}: records of {self.spec.meta} are lost. "
-                    "`tallymark topics check` names the way back."
+                    f"{committed}, but its counts end at {counted}: records of {self.spec.meta} are lost. "
+                    "`tallymark topics check` shows how to recover."
                 )
 
     def _changelog_id(self) -> str:

@@ -1,13 +1,13 @@
 """One partition's transactional producer: outputs, changelog and input offsets become visible together or not at all.
 
-Owns: the librdkafka producer with `transactional.id = <group>-<topic>-<partition>`, its five calls, and noticing that a
-broker went away. Does not own: what is produced, or state (partition). All calls block and are made from a thread.
+Owns: the librdkafka producer with `transactional.id = <group>-<topic>-<partition>`, its five calls, and detecting the
+loss of a broker. Does not own: what is produced, or state (partition). All calls block and are made from a thread.
 Any error leaves the outcome unknown: the producer is never used again and the process ends (KIP-447, KIP-890).
 
-librdkafka from 2.10 on drops a broker that metadata does not list, which is so while a broker starts. It goes on asking
-the dropped one for the group's coordinator, and send_offsets_to_transaction then never returns (librdkafka issues 5456
-and 5511). So a producer that has seen a broker go is replaced before its next transaction (`has_lost_broker`), and what
-it remembers of coordinators is forgotten after COORDINATOR_S without a transaction.
+librdkafka 2.10 and later drops a broker that metadata does not list, as happens while a broker starts. It continues to
+ask the dropped one for the group's coordinator, and send_offsets_to_transaction then never returns (librdkafka issues
+5456 and 5511). So a producer that has lost a broker is replaced before its next transaction (`has_lost_broker`), and
+its cached coordinator expires after COORDINATOR_S without a transaction.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pipeline.engine.chunk import Position
 from pipeline.engine.crash_points import reach
 from pipeline.errors import Unavailable
 
-INIT_TIMEOUT_S = 60  # waits for a dead owner's open transaction to be settled
+INIT_TIMEOUT_S = 60  # init waits until the open transaction of a dead owner has ended
 COMMIT_TIMEOUT_S = 15
-TRANSACTION_TIMEOUT_MS = 30_000  # > COMMIT_TIMEOUT_S; a dead producer holds readers back no longer than this
+TRANSACTION_TIMEOUT_MS = 30_000  # > COMMIT_TIMEOUT_S; a dead producer blocks readers no longer than this
 
 COORDINATOR_S = 10
 
 OPTIONS: Mapping[str, Any] = {
-    "metadata.max.age.ms": COORDINATOR_S * 1000,  # also how long the group's coordinator is remembered
+    "metadata.max.age.ms": COORDINATOR_S * 1000,  # also how long the group's coordinator is cached
     "topic.metadata.refresh.interval.ms": COORDINATOR_S * 800,  # so that topics never expire
     "enable.idempotence": True,
     "acks": "all",
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-    "retry.backoff.ms": 10,  # the default of 100 ms is paid once a small transaction
+    "retry.backoff.ms": 10,  # every small transaction would pay the default of 100 ms
     "linger.ms": 5,
     "batch.size": 1 << 20,
     "message.max.bytes": 4 << 20,
@@ -49,7 +49,7 @@ OnDelivery = Callable[[Any, Message], None]
 
 
 class TransactionalProducer:
-    """Creating one fences every earlier producer of the same input partition and settles its open transaction."""
+    """Creating one fences every earlier producer of the same input partition and ends its open transaction."""
 
     def __init__(self, kafka: Mapping[str, Any], group: str, position: Position) -> None:
         self.position = position
@@ -59,11 +59,11 @@ class TransactionalProducer:
             "error_cb": self._note_error,
         }
         self._producer = Producer({**kafka, **OPTIONS, **own})
-        with _as_unavailable(f"no transactional producer for {position.topic}/{position.partition}"):
+        with _as_unavailable(f"cannot initialise the producer of {position.topic}/{position.partition}"):
             self._producer.init_transactions(INIT_TIMEOUT_S)
 
     def has_lost_broker(self) -> bool:
-        """Whether a broker went away since this producer was created. Does not block."""
+        """Whether a broker connection was lost since this producer was created. Does not block."""
         self._producer.poll(0)
         return self._lost_broker
 
@@ -71,7 +71,7 @@ class TransactionalProducer:
         self._lost_broker = self._lost_broker or error.code() in _LOST
 
     def begin(self) -> None:
-        with _as_unavailable("a transaction could not begin"):
+        with _as_unavailable("cannot begin a transaction"):
             self._producer.begin_transaction()
 
     def produce(
@@ -83,7 +83,7 @@ class TransactionalProducer:
         headers: Headers | None = None,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Queue one record of the open transaction; a full queue waits for the broker."""
+        """Queue one record of the open transaction; waits for the broker when the queue is full."""
         options: dict[str, Any] = {"partition": partition} if partition >= 0 else {}
         if headers:
             options["headers"] = list(headers)
@@ -97,8 +97,8 @@ class TransactionalProducer:
                 self._producer.poll(0.1)
 
     def commit(self, next_offset: int, group_metadata: Any) -> None:
-        """Commit outputs together with the input position. Raises Unavailable; then the outcome is unknown."""
-        with _as_unavailable("a transaction did not commit"):
+        """Commit outputs together with the input offset. Raises Unavailable; the outcome is unknown then."""
+        with _as_unavailable("the commit of a transaction failed"):
             reach("offsets.before")
             self._producer.send_offsets_to_transaction(
                 [TopicPartition(self.position.topic, self.position.partition, next_offset)],

@@ -1,8 +1,8 @@
-"""Reads state back from its topics, in bulk, up to the end that the partition had when the reading began.
+"""Reads state back from its topics, in bulk, up to the end that the partition has when the read begins.
 
-Owns: the plain librdkafka consumer that does it. Does not own: what is done with the records (partition).
-It runs after the partition's transactional producer was initialised, so nothing of an earlier owner is still open
-and the end of the log is settled. Faust's own recovery does 15,000 records/s and waits for transaction markers.
+Owns: the plain librdkafka consumer for it. Does not own: processing the records (partition).
+It runs after the partition's transactional producer was initialised, so no transaction of an earlier owner is open and
+the end of the log is final. Faust's own recovery reads 15,000 records/s and waits for transaction markers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.engine.retry import within
 from pipeline.errors import Unavailable
 
 BATCH_RECORDS = 5_000
-BATCH_BYTES = 2 << 20  # about; dedupe's records hold a chunk each, so that a number alone would bound nothing
+BATCH_BYTES = 2 << 20  # approximate; dedupe's records hold a chunk each, so that a count alone is no limit
 FIRST_BATCH_RECORDS = 10
-SILENCE_S = 60  # longer than the transaction timeout of a dead producer that others left open
-
-AGAIN_S = 0.1
+SILENCE_S = 60  # longer than the transaction timeout of another, dead producer
 
 _PASSING = {
     KafkaError.NOT_COORDINATOR,
@@ -41,7 +40,7 @@ OPTIONS: Mapping[str, Any] = {
     "fetch.wait.max.ms": 10,
     "fetch.message.max.bytes": 8 << 20,
     "fetch.max.bytes": 16 << 20,
-    "queued.max.messages.kbytes": 16 << 10,  # a reader; a worker opens up to eight partitions at once
+    "queued.max.messages.kbytes": 16 << 10,  # per reader; a worker opens up to eight partitions at once
     "queued.min.messages": 20_000,
     "check.crcs": False,
 }
@@ -57,14 +56,14 @@ class Span:
 
 
 class Reader:
-    """Reads partitions of state topics. Blocking; one thread uses it. Raises Unavailable when the broker is silent."""
+    """Reads partitions of state topics, from one thread. Every call blocks and raises Unavailable after silence_s."""
 
     def __init__(self, kafka: Mapping[str, Any], group: str, *, silence_s: float = SILENCE_S) -> None:
         self._kafka = kafka
         self._silence_s = silence_s
         self._consumer = Consumer({**kafka, **OPTIONS, "group.id": f"{group}-restore"})
-        # A read_committed consumer takes the first record of any open transaction for the end: what this partition's
-        # former owner committed behind it would not be read.
+        # A read_committed consumer ends at the first record of any open transaction, so it would miss what the former
+        # owner of this partition has committed after that record.
         self._ends = Consumer({**kafka, **OPTIONS, **UNCOMMITTED, "group.id": f"{group}-restore"})
 
     def __enter__(self) -> Reader:
@@ -75,7 +74,7 @@ class Reader:
         self._ends.close()
 
     def span(self, topic: str, partition: int) -> Span:
-        """First and end offset, the end counting records of open transactions too."""
+        """First and end offset; the end includes records of open transactions."""
         place = TopicPartition(topic, partition)
         first, end = _patiently(
             lambda: self._ends.get_watermark_offsets(place, timeout=self._silence_s),
@@ -100,7 +99,7 @@ class Reader:
             if reached:
                 break
             if time.monotonic() - silent_since > self._silence_s:
-                raise Unavailable(f"{topic}/{partition} could not be read up to offset {end}")
+                raise Unavailable(f"cannot read {topic}/{partition} up to offset {end}")
         self._consumer.unassign()
 
     def committed(self, group: str, positions: list[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
@@ -129,30 +128,29 @@ class Reader:
             elif error.code() == KafkaError._PARTITION_EOF:
                 reached = reached or offset >= end
             elif not error.retriable() and error.fatal():
-                raise Unavailable(f"state could not be read: {error}")
+                raise Unavailable(f"cannot read state: {error}")
         return batch, reached
 
 
 def _patiently(ask: Callable[[], T], what: str, silence_s: float) -> T:
-    """Asks again while a broker that has just started is not ready. Raises Unavailable.
+    """Call `ask`, and retry while a broker that has just started is not ready. Raises Unavailable.
 
-    librdkafka hands on what such a broker answers: that it does not coordinate the group (yet), for one.
+    librdkafka passes on the errors of such a broker, for example that it is not the coordinator of the group.
     """
-    deadline = time.monotonic() + silence_s
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if time.monotonic() > deadline or not _passes(error.args[0]):
-                raise Unavailable(f"Kafka does not give {what}: {error.args[0].str()}") from error
-        time.sleep(AGAIN_S)
+    try:
+        return within(silence_s, ask, _passes)
+    except KafkaException as error:
+        raise Unavailable(f"cannot read {what}: {error.args[0].str()}") from error
 
 
-def _passes(error: KafkaError) -> bool:
-    return error.retriable() or error.code() in _PASSING
+def _passes(error: BaseException) -> bool:
+    if not isinstance(error, KafkaException):
+        return False
+    cause: KafkaError = error.args[0]
+    return cause.retriable() or cause.code() in _PASSING
 
 
 def _next_batch(batch: list[Message]) -> int:
-    """How many records like these make BATCH_BYTES."""
+    """How many records of this size make BATCH_BYTES."""
     size = sum(len(message.value() or b"") + len(message.key() or b"") for message in batch) // len(batch)
     return max(1, min(BATCH_RECORDS, BATCH_BYTES // max(size, 1)))

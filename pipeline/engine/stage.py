@@ -33,8 +33,8 @@ from pipeline.errors import Broken, Unavailable
 
 log = logging.getLogger("tallymark.engine")
 
-FETCH_BYTES = 1 << 20  # a partition and fetch: about 4,000 events of 254 bytes
-BUFFERED_CHUNKS = 1  # what waits here would be a transaction of its own
+FETCH_BYTES = 1 << 20  # per partition and fetch: about 4,000 events of 254 bytes
+BUFFERED_CHUNKS = 1  # each buffered chunk would be a transaction of its own
 OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
 REBALANCE_TIMEOUT_S = 60.0
@@ -50,9 +50,16 @@ Done = Callable[[], None]
 
 
 class Stage:
-    """Runs agents exactly once a chunk.
+    """Runs agents exactly once per chunk.
 
-    cluster: see partition.Cluster. security: aiokafka's credentials or None. state_dir: this worker's own folder.
+    Args:
+        spec: What the stage reads and stores.
+        cluster: See partition.Cluster.
+        worker_id: Client id of this worker in Kafka.
+        bootstrap: Kafka bootstrap servers, `a:9092,b:9092`.
+        state_dir: Folder of this worker alone.
+        session_timeout_s: After so long without a heartbeat the broker gives the partitions to other workers.
+        security: aiokafka's credentials, or None.
     """
 
     def __init__(
@@ -74,9 +81,11 @@ class Stage:
         self.records_in = 0
         self.events_in = 0
         self.revoking = False
-        self.has_taken_over = False  # every assigned partition is open
+        self.has_taken_over = False  # whether every assigned partition is open
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
-        self.after_assignment: Callable[[], None] | None = None  # `partitions` are open, nothing is read yet
+        self.after_assignment: Callable[[], None] | None = (
+            None  # partitions are open, and nothing is read yet
+        )
         self.on_owned: Callable[[], None] = lambda: None  # after every change of the owned partitions
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._busy: set[Position] = set()
@@ -106,14 +115,17 @@ class Stage:
         partition = self.partitions.get(chunk.position)
         if not self.spec.is_used(chunk.position):
             raise LineageRefused(
-                f"{chunk.topic}/{chunk.partition} holds records, and only the first {self.spec.shards} partitions of "
-                f"that topic are used. Who wrote them?"
+                f"{chunk.topic}/{chunk.partition} holds records, but only the first {self.spec.shards} partitions of "
+                f"that topic are used: another program has written them."
             )
         if partition is None or chunk.generation != self.app.consumer_generation_id:
             return None
         if chunk.start != partition.next_offset:
             log.warning(
-                "%s begins at %s, expected %s: read again", chunk.position, chunk.start, partition.next_offset
+                "%s starts at %s, expected %s, reading again",
+                chunk.position,
+                chunk.start,
+                partition.next_offset,
             )
             await self._consumer().seek_back(TP(*chunk.position))
             return None
@@ -121,7 +133,7 @@ class Stage:
         self._busy.add(chunk.position)
         if partition.has_lost_broker():
             await self._renew(partition)
-            if self.partitions.get(chunk.position) is not partition:  # it was given away meanwhile
+            if self.partitions.get(chunk.position) is not partition:  # a rebalance took it meanwhile
                 self._busy.discard(chunk.position)
                 return None
         if base := partition.counts.base:
@@ -137,18 +149,22 @@ class Stage:
             await self._renewing[partition.position]
         finally:
             del self._renewing[partition.position]
-        log.info("%s goes on with %s/%s: Kafka is back", self.spec.stage, *partition.position)
+        log.info("%s continues with %s/%s: Kafka is available again", self.spec.stage, *partition.position)
 
-    async def _under_way(self) -> None:
-        """Returns when no commit and no replacement of a producer is under way."""
+    async def _wait_for_commits(self) -> None:
+        """Return when no commit and no replacement of a producer is in progress."""
         await asyncio.gather(*self._committing.values(), *self._renewing.values())
+
+    def committing(self, position: Position) -> asyncio.Task[None] | None:
+        """The commit of an input partition that is under way; None: there is none. It ends the process if it fails."""
+        return self._committing.get(position)
 
     def finish(
         self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Done
     ) -> None:
         """Commit in the background, so that another partition's chunk is computed meanwhile.
 
-        commit: blocks, runs in a thread; without one the position is committed by the consumer. done: called after it.
+        commit: blocks and runs in a thread; if None, the consumer commits the position. done: called afterwards.
         """
         task = asyncio.get_running_loop().create_task(self._finish(chunk, partition, commit, done))
         self._committing[chunk.position] = task
@@ -170,15 +186,15 @@ class Stage:
         done()
 
     def abandon(self, chunk: Chunk) -> None:
-        """Leave a chunk undone: it is read again after the rebalance under way."""
+        """Leave a chunk uncommitted: it is read again after the rebalance in progress."""
         self._busy.discard(chunk.position)
 
     def fail(self, error: BaseException) -> None:
-        """End the process: whoever starts it again begins from what was committed."""
+        """End the process. The next process continues from the last commit."""
         code = EXIT_BROKEN if isinstance(error, Broken) else EXIT_UNEXPECTED
         if isinstance(error, Unavailable):
             code = EXIT_UNAVAILABLE
-            log.error("%s stops, to start afresh: %s", self.spec.stage, error)
+            log.error("%s stops and has to be restarted: %s", self.spec.stage, error)
         elif isinstance(error, LineageRefused | Damaged):
             log.critical("%s stops: %s", self.spec.stage, error)
         else:
@@ -194,10 +210,10 @@ class Stage:
             self.fail(error)
 
     async def _take_over(self) -> None:
-        """Fence, restore and find the position of every assigned partition, whether it was ours before or not."""
+        """Fence, restore and find the position of every assigned partition, also of those that were already open."""
         began = time.monotonic()
         consumer = self._consumer()
-        await self._under_way()
+        await self._wait_for_commits()
         every = {Position(tp.topic, tp.partition) for tp in consumer.assignment()}
         assigned = {position for position in every if self.spec.is_used(position)}
         self._close_all()
@@ -207,7 +223,7 @@ class Stage:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(self._threads, partition.open) for partition in opened))
         self.partitions = {partition.position: partition for partition in opened}
-        metrics.forget_partitions()
+        metrics.clear_partitions()
         consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
         consumer.start_offsets |= {TP(*position): 0 for position in every - assigned}
         self.revoking, self.has_taken_over = False, True
@@ -217,7 +233,7 @@ class Stage:
         seconds = time.monotonic() - began
         metrics.RESTORE_SECONDS.observe(seconds)
         self.on_owned()
-        names = ", ".join(f"{topic}/{number}" for topic, number in sorted(assigned)) or "nothing"
+        names = ", ".join(f"{topic}/{number}" for topic, number in sorted(assigned)) or "no partitions"
         log.info("%s owns %s (%d records restored in %.2f s)", self.spec.stage, names, restored, seconds)
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
@@ -225,7 +241,7 @@ class Stage:
         self.revoking, self.has_taken_over = True, False
         if self.before_revocation is not None:
             await self.before_revocation()
-        await self._under_way()
+        await self._wait_for_commits()
 
     async def _on_agent_error(self, _agent: Any, error: BaseException) -> None:
         self.fail(error)
@@ -240,7 +256,7 @@ class Stage:
         self._observe_partitions()
 
     def _observe_partitions(self) -> None:
-        """Lag and state size as metrics. The end of a partition is what the last fetch told."""
+        """Update the metrics of lag and state size. The end of a partition is that of its last fetch."""
         stage = self.spec.stage
         metrics.OWNED.labels(stage).set(len(self.partitions))
         for position, partition in self.partitions.items():
@@ -289,22 +305,22 @@ class Stage:
 async def in_time(
     threads: Executor, call: Callable[[], None], limit_s: float, what: str = "a transaction did not commit"
 ) -> None:
-    """Runs a blocking call in a thread. Raises Unavailable (`what` in so many seconds) when it takes longer.
+    """Run a blocking call in a thread. Raises Unavailable, with `what` and the limit, when it takes longer.
 
-    The thread is lost then, so the process has to end. librdkafka's send_offsets_to_transaction does not keep its own
-    timeout: a group coordinator that goes away within a transaction may leave it waiting for ever (producer).
+    The thread stays blocked then, so the process has to end. librdkafka's send_offsets_to_transaction can exceed its
+    own timeout: when the group coordinator goes away during a transaction, it may wait for ever (see producer).
     """
     try:
         async with asyncio.timeout(limit_s):
             await asyncio.get_running_loop().run_in_executor(threads, call)
     except TimeoutError as error:
-        raise Unavailable(f"{what} in {limit_s:g} s, so what became of it is not known") from error
+        raise Unavailable(f"{what} within {limit_s:g} s, so the outcome is unknown") from error
 
 
 def _app(
     group: str, worker_id: str, bootstrap: str, session_timeout_s: float, security: Any, state_dir: Path
 ) -> faust.App:
-    """A Faust app without what Tallymark replaces: tables, topic creation, commits, web server."""
+    """A Faust app without the parts that Tallymark replaces: tables, topic creation, commits, web server."""
     return faust.App(
         group,
         broker=brokers(bootstrap),
@@ -332,7 +348,7 @@ def _app(
 
 
 def credentials(kafka: Mapping[str, Any]) -> Any:
-    """Faust's credentials for librdkafka's login and TLS properties; None where there are none."""
+    """Faust's credentials for librdkafka's SASL and TLS properties; None if there are none."""
     protocol = kafka.get("security.protocol", "PLAINTEXT")
     if protocol == "PLAINTEXT":
         return None

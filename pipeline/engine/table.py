@@ -1,8 +1,8 @@
 """One partition's state in RocksDB, written only after its transaction has committed.
 
-Owns: the database, the overlay that a chunk works on, and the changelog position stored in the same atomic write as
-the state. Does not own: reading the changelog back (restore), or what keys and values mean.
-A crash before the write replays the chunk; a crash after the commit and before the write replays the changelog's tail.
+Owns: the database, the overlay of a chunk, and the changelog position, which is stored in the same atomic write as the
+state. Does not own: reading the changelog back (restore), or the meaning of keys and values.
+A crash before the commit replays the chunk; a crash between the commit and the write replays the changelog's tail.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pipeline.errors import Broken, Unavailable
 
 MEMTABLE_BYTES = 16 << 20
 MEMTABLES = 2
-BLOCK_CACHE_BYTES = 16 << 20  # a partition: MEMTABLES * MEMTABLE_BYTES + BLOCK_CACHE_BYTES = 48 MiB at most
+BLOCK_CACHE_BYTES = 16 << 20  # per partition: MEMTABLES * MEMTABLE_BYTES + BLOCK_CACHE_BYTES = 48 MiB at most
 MAX_OPEN_FILES = 128
-BLOOM_BITS = 10  # a key, 1 % false positives
+BLOOM_BITS = 10  # per key: 1 % false positives
 
-POSITION = b"\xff\xffposition"  # sorts behind every state key
-DAMAGED = "DAMAGED"  # a file in the database's folder: what was read from it was not what was written
+POSITION = b"\xff\xffposition"  # sorts after every state key
+DAMAGED = "DAMAGED"  # a file in the database's folder which marks that damage was detected
 
 Item = tuple[bytes, bytes | None]  # None: a tombstone
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How far the local state has read its changelog, and which topic that was (Kafka's topic id).
+    """How far the local state has read its changelog, and the Kafka topic id of that changelog.
 
-    writes: see records.Counts; None: not known, while the table is being restored.
+    writes: see records.Counts; None: unknown, while the table is being restored.
     """
 
     changelog_id: str
@@ -45,25 +45,25 @@ class Restored:
 
 
 class Damaged(Broken):
-    """The database cannot be read: its folder is to be removed and the state restored from the changelog."""
+    """The database cannot be read: remove its folder and restore the state from the changelog."""
 
 
 class Table:
     """The state of one input partition.
 
-    Opening raises Damaged, Broken while another process holds it, Unavailable when the disk does not do its work.
+    Opening raises Damaged, Broken while another process has it open, or Unavailable on an error of the disk.
 
-    Damage that shows only later raises Damaged there and is noted in the folder, so that opening it again does too.
+    Damage that is detected later raises Damaged and is recorded in the folder, so that the next opening raises it too.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if (path / DAMAGED).exists():
-            raise Damaged(f"the state in {path} was found damaged")
+            raise Damaged(f"the state in {path} is marked as damaged")
         try:
             self._db = Rdict(str(path), _options())
-        except Exception as error:  # rocksdict raises nothing narrower
+        except Exception as error:  # rocksdict raises no narrower class
             raise _opening(path, error) from error
 
     def restored(self) -> Restored | None:
@@ -79,7 +79,7 @@ class Table:
             return cast(list[bytes | None], self._db[cast(Any, keys)])
 
     def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """At most `limit` entries from `start` on, in key order."""
+        """At most `limit` entries from `start` onwards, in key order."""
         found: list[tuple[bytes, bytes]] = []
         with self._noting_damage():
             rows = self._db.iter()
@@ -90,7 +90,7 @@ class Table:
                     break
                 found.append((key, rows.value()))
                 rows.next()
-            rows.status()  # damage looks like the end of the table, but for this
+            rows.status()  # raises on damage, which otherwise looks like the end of the table
         return found
 
     def write(self, items: Iterable[Item], restored: Restored) -> None:
@@ -128,14 +128,14 @@ class Table:
     def _noting_damage(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # rocksdict raises nothing narrower
+        except Exception as error:  # rocksdict raises no narrower class
             if "Corruption" in str(error):
                 (self.path / DAMAGED).touch()
                 raise Damaged(
-                    f"the state in {self.path} is damaged and will be restored: {_one_line(error)}"
+                    f"the state in {self.path} is damaged and has to be restored: {_one_line(error)}"
                 ) from error
             if "IO error" in str(error):
-                raise Unavailable(f"the state in {self.path} is not usable: {_one_line(error)}") from error
+                raise Unavailable(f"cannot use the state in {self.path}: {_one_line(error)}") from error
             raise
 
     @staticmethod
@@ -144,15 +144,15 @@ class Table:
 
 
 def _opening(path: Path, error: Exception) -> Exception:
-    """What an error of opening the database means: only damage may cost the files."""
+    """The error for a failed opening. Only damage may remove the files."""
     text = _one_line(error)
     if "LOCK" in text:
-        return Broken(f"the state in {path} is held by another process: {text}")
+        return Broken(f"the state in {path} is open in another process: {text}")
     if "Corruption" in text or "No such file" in text:
         return Damaged(f"the state in {path} is damaged: {text}")
-    if "IO error" in text:  # no space, no permission, too many open files: the files are good
-        return Unavailable(f"the state in {path} cannot be opened: {text}")
-    return Damaged(f"the state in {path} cannot be opened: {text}")
+    if "IO error" in text:  # no space, no permission, too many open files: the files are intact
+        return Unavailable(f"cannot open the state in {path}: {text}")
+    return Damaged(f"cannot open the state in {path}: {text}")
 
 
 def _one_line(error: Exception) -> str:
@@ -160,7 +160,7 @@ def _one_line(error: Exception) -> str:
 
 
 class Overlay:
-    """What a chunk sees of a table: its own writes over the committed state. Lost unless the transaction commits."""
+    """A chunk's view of a table: its own writes over the committed state. Dropped unless the transaction commits."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -181,7 +181,7 @@ class Overlay:
         self.changes[key] = None
 
     def scan(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Committed entries only: good for finding what has expired, not for reading own writes."""
+        """Committed entries only: use it to find expired entries, not to read the chunk's own writes."""
         return self._table.scan(start, limit)
 
 
@@ -193,7 +193,7 @@ def _options() -> Options:
     options.set_max_open_files(MAX_OPEN_FILES)
     options.set_keep_log_file_num(2)
     options.set_max_total_wal_size(64 << 20)
-    # A log that a crash has cut is read up to the cut; a wrong byte before it is damage, and is reported.
+    # A log that was cut by a crash is read up to the cut; a wrong byte before it is damage, and raises.
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))

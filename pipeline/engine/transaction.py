@@ -1,6 +1,6 @@
-"""What an agent fills while it works on one chunk, and commits at its end.
+"""The outputs, state changes and counts of one chunk, which an agent fills and then commits.
 
-Owns: collecting outputs, state changes and counts. Does not own: committing them (partition).
+Owns: collecting them. Does not own: committing them (partition).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.errors import Broken
 
 
 class Owner(Protocol):
-    """What a transaction asks of its stage."""
+    """The members of a stage that a transaction uses."""
 
     events_in: int
 
@@ -28,16 +28,16 @@ class Owner(Protocol):
     def finish(
         self, chunk: Chunk, partition: Partition, commit: Callable[[], None] | None, done: Callable[[], None]
     ) -> None:
-        """Commits in the background; `done` is called after it."""
+        """Commit in the background; `done` is called afterwards."""
         ...
 
     def abandon(self, chunk: Chunk) -> None:
-        """Leaves the chunk undone, to be read again."""
+        """Leave the chunk uncommitted, to be read again."""
         ...
 
 
 class Transaction:
-    """One chunk's outputs, changes and counts; nothing of it exists before `commit` returns."""
+    """One chunk's outputs, changes and counts. None of them takes effect before `commit`."""
 
     def __init__(self, stage: Owner, partition: Partition, chunk: Chunk) -> None:
         self.chunk = chunk
@@ -52,7 +52,7 @@ class Transaction:
 
     @property
     def table(self) -> Overlay:
-        """The partition's state with this chunk's writes over it."""
+        """The partition's state, overlaid with the writes of this chunk."""
         if self._overlay is None:
             raise Broken(f"stage {self._stage.spec.stage} has no table")
         return self._overlay
@@ -66,29 +66,29 @@ class Transaction:
         partition: int = -1,
         headers: Headers | None = None,
     ) -> None:
-        """One record to a topic; partition -1 leaves the choice to the partitioner."""
+        """Add one record for a topic; partition -1 leaves the choice to the partitioner."""
         self._outputs.append(Output(topic, value, key, partition, headers))
 
     @property
     def counted_offset(self) -> int:
-        """Input records up to here are in the counts already; while they are replayed they are not counted again."""
+        """Offset of the last record in the counts; replayed records up to it are not counted again."""
         return self._partition.counted_offset
 
     def count(self, namespace: str, name: str, number: int = 1) -> None:
-        """Add to the counts that are kept with the offset."""
+        """Add to the counts that are committed with the offset."""
         into = self._counts.setdefault(namespace, {})
         into[name] = into.get(name, 0) + number
 
     def read(self, events: int) -> None:
-        """Say how many events the chunk held (a packed record holds many)."""
+        """Add to the number of events that the chunk held (a packed record holds many)."""
         self._events += events
 
     def on_committed(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the event loop when the chunk has become true, the table included; else never."""
+        """Call `callback` in the event loop after the transaction and the table write; never if they fail."""
         self._committed.append(callback)
 
     def commit(self) -> None:
-        """Make the chunk true, in the background; the partition's next chunk waits for it. Errors end the process."""
+        """Commit in the background; the partition's next chunk waits for it. Errors end the process."""
         changes = self._overlay.changes if self._overlay is not None else {}
         commit = Commit(self.chunk.next, self.chunk.records[-1].offset, self._outputs, changes, self._counts)
         partition = self._partition
@@ -109,5 +109,5 @@ class Transaction:
         metrics.TRANSACTION_SECONDS.labels(self._stage.spec.stage).observe(now_s - self._computed_s)
 
     def abandon(self) -> None:
-        """Leave the chunk undone, to be read again."""
+        """Leave the chunk uncommitted, to be read again."""
         self._stage.abandon(self.chunk)

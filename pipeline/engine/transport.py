@@ -1,7 +1,7 @@
 """A Faust transport driver that delivers chunks: `tallymark://host:port` in place of `kafka://host:port`.
 
-Owns: fetching whole chunks through Faust's aiokafka driver, and where each partition's fetch begins. Faust's work an
-event (four asyncio tasks a message) becomes work a chunk. Does not own: offsets (the transaction commits them), so
+Owns: fetching whole chunks through Faust's aiokafka driver, and where each partition's fetch starts. Faust's cost per
+event (four asyncio tasks a message) becomes a cost per chunk. Does not own: offsets, which the transaction commits, so
 Faust's own commit is off.
 """
 
@@ -20,20 +20,18 @@ from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
 
-# How long a fetch gathers for a stage with transactions: each costs the broker milliseconds, whatever it holds.
+# How long a fetch gathers records for a stage with transactions: each transaction costs the broker milliseconds.
 GATHER_MS = 100
-FETCH_MAX_WAIT_MS = (
-    500  # of other stages: how long the broker holds an empty fetch; a new record answers it at once
-)
-METADATA_MAX_AGE_MS = 10_000  # how late partitions are found that a topic has got
-FULL_POLL_S = 0.005  # how often to look again while every agent's buffer is full
-MAX_POLL_INTERVAL_MS = (
-    24 * 3_600_000
-)  # an agent may wait for a neighbour; liveness is the heartbeat's business
+# How long the broker holds an empty fetch of the other stages; a new record is returned at once.
+FETCH_MAX_WAIT_MS = 500
+METADATA_MAX_AGE_MS = 10_000  # new partitions of a topic are found within this time
+FULL_POLL_S = 0.005  # pause before the next look while every agent's buffer is full
+# An agent may wait for a service for long; liveness is checked by the heartbeat.
+MAX_POLL_INTERVAL_MS = 24 * 3_600_000
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread: read_committed, and a fetch returns {partition: [one Chunk]}."""
+    """The consumer's thread. It reads committed records, and a fetch returns {partition: [one Chunk]}."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +74,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                 consumer, active_partitions, timeout=timeout, max_records=None
             )
         except NoOffsetForPartitionError:
-            return {}  # a partition that nobody has read yet is assigned, and the engine has not sought it yet
+            return {}  # a partition without a committed offset is assigned, and the engine has not sought it yet
         return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items() if records}
 
     def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> Chunk:
@@ -87,7 +85,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return Chunk(tp.topic, tp.partition, start, following, records, self.app.consumer_generation_id)
 
     async def idle_position(self, tp: TP, processed: int) -> int | None:
-        """Where `tp` would be read next if all that was fetched is processed up to `processed`, else None."""
+        """Where the next fetch of `tp` starts if everything up to it is processed, else None."""
         result: int | None = await self.call_thread(self._idle_position, tp, processed)
         return result
 
@@ -102,7 +100,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return int(state.position)
 
     async def seek_to(self, offsets: Mapping[TP, int]) -> None:
-        """Fetch from `offsets` on; a fetch under way from elsewhere is thrown away by aiokafka."""
+        """Fetch from `offsets` onwards; aiokafka discards a fetch in progress from elsewhere."""
         await self.call_thread(self._seek_to, offsets)
 
     async def _seek_to(self, offsets: Mapping[TP, int]) -> None:
@@ -114,13 +112,13 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
 
 class ChunkConsumer(driver.Consumer):
-    """Faust's consumer without its own offset keeping: a message is a chunk, and nothing is committed here."""
+    """Faust's consumer without its offset tracking: a message is a chunk, and nothing is committed here."""
 
     _thread: ChunkThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Kept by the stage: where each assigned partition is to be read from.
+        #: Set by the stage: the start offset of each assigned partition.
         self.start_offsets: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -135,7 +133,7 @@ class ChunkConsumer(driver.Consumer):
         return make(*place, *content, generation_id=chunk.generation)
 
     async def perform_seek(self) -> None:
-        """Faust calls this just before it resumes the flow, and whenever it dropped what it fetched."""
+        """Seek to the start offsets. Faust calls it before it resumes the flow, and after it drops a fetch."""
         offsets = {tp: offset for tp, offset in self.start_offsets.items() if tp in self.assignment()}
         await self._thread.seek_to(offsets)
         self._read_offset.clear()
@@ -145,24 +143,24 @@ class ChunkConsumer(driver.Consumer):
         return await self._thread.idle_position(tp, processed)
 
     async def seek_back(self, tp: TP) -> None:
-        """Read `tp` again from its start offset, after a chunk that does not follow the one before."""
+        """Read `tp` again from its start offset, after a chunk that does not follow its predecessor."""
         await self._thread.seek_to({tp: self.start_offsets[tp]})
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit for a stage without a transaction; a stale generation is refused by the broker."""
+        """Commit for a stage without transactions; the broker refuses a stale generation."""
         return await self._thread.commit(offsets)
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Forget Faust's own bookkeeping; the transaction has committed the offsets."""
+        """Clear Faust's own bookkeeping; the transaction has committed the offsets."""
         self._acked.clear()
         self._acked_index.clear()
         return False
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Transaction markers leave gaps in the offsets that mean nothing."""
+        """Ignore gaps in the offsets: they are transaction markers."""
 
     async def verify_all_partitions_active(self) -> None:
-        """Faust's check assumes an offset a message; lag is watched from outside."""
+        """Skip Faust's check, which assumes one offset per message."""
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
         if self.flow_active and not self._get_active_partitions():
@@ -179,7 +177,7 @@ class Transport(driver.Transport):
 
 
 def require_compiled_stream() -> None:
-    """Faust's pure-Python stream acknowledges what it skips; only the compiled one is safe.
+    """Check for the compiled stream: Faust's pure-Python one acknowledges records that it skips.
 
     Raises RuntimeError if this build of Faust has no compiled stream.
     """
@@ -192,5 +190,5 @@ def require_compiled_stream() -> None:
 
 
 def brokers(bootstrap: str) -> Iterable[str]:
-    """The URLs that Faust wants for a librdkafka bootstrap list `a:9092,b:9092`."""
+    """The URLs that Faust needs for a librdkafka bootstrap list `a:9092,b:9092`."""
     return [f"tallymark://{one.strip()}" for one in bootstrap.split(",") if one.strip()]

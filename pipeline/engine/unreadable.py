@@ -1,10 +1,11 @@
-"""Records that are none of their topic's: no stage and no view stops for one.
+"""Records that do not have the form of their topic: a stage or a view skips them and continues.
 
-Owns: passing such a record over, the line in the log, the count. Does not own: what a record of a topic is (the readers
+Owns: skipping such a record, its log line and its metric. Does not own: the form of a topic's records (the readers
 that core.json_value.reader_of makes).
 
-Kafka checks every byte, and what Tallymark has written decodes for ever. So a record that does not decode was written
-by somebody else, and no number is wrong without it. It stays in its topic, at the place that the log names.
+Kafka checks every byte, and every record that Tallymark has written can be decoded for ever. So a record that cannot be
+decoded was written by another program, and skipping it makes no number wrong. It stays in its topic, and the log names
+its offset.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ T = TypeVar("T")
 
 UNREADABLE = Counter(
     "tallymark_unreadable_records_total",
-    "records of inner topics that Tallymark did not write and that were passed over",
+    "records of inner topics that were skipped because Tallymark cannot decode them",
     ["topic"],
 )
 log = logging.getLogger("tallymark.engine")
 
 
 def read(chunk: Chunk, record: Record, reader: Callable[[bytes | None], T]) -> T | None:
-    """What a record of the chunk says; None where `reader` refuses it, and it is passed over."""
+    """The decoded record of a chunk, or None when `reader` refuses it and it is skipped."""
     try:
         return reader(record.value)
     except Rejected as refusal:
-        pass_over(chunk.topic, chunk.partition, record.offset, refusal)
+        skip(chunk.topic, chunk.partition, record.offset, refusal)
         return None
 
 
-def pass_over(topic: str, partition: int, offset: int, refusal: Rejected) -> None:
-    """Notes that a record is left out, and why."""
+def skip(topic: str, partition: int, offset: int, refusal: Rejected) -> None:
+    """Count a record that is skipped, and log why."""
     UNREADABLE.labels(topic).inc()
-    log.error("the record %s/%d at offset %d is passed over. %s", topic, partition, offset, refusal.detail)
+    log.error("skipping the record of %s/%d at offset %d: %s", topic, partition, offset, refusal.detail)

@@ -1,6 +1,6 @@
-"""The whole stack on this machine, from package registries: no Docker, no Java to install.
+"""The whole stack on this machine, installed from package registries: no Docker, no Java installation.
 
-Owns: a Kafka broker, chDB as ClickHouse, Redis, every stage and the API as child processes (`stack.py`), restarting
-what dies (`supervisor.py`), the stack's own secrets. Does not own: what a stage does. A child never outlives
-its parent. Start at `stack.py`.
+Owns: Kafka, chDB as ClickHouse, Redis, every stage and the API as child processes (`stack.py`), restarting them
+(`supervisor.py`), the secrets of the stack. Does not own: the work of a stage. A child never outlives its parent.
+Start at `stack.py`.
 """

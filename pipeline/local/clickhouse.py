@@ -1,7 +1,7 @@
-"""ClickHouse of the local stack: one process that holds chDB and serves it on the loopback address.
+"""ClickHouse of the local stack: one process that runs chDB and serves it on the loopback address.
 
-Owns: the process, its secret, its start and end. Does not own: its HTTP interface (clickhouse_front), tables or
-questions (stores). chDB lets one process open its folder, so sink and API reach it over HTTP.
+Owns: the process, its secret, its start and stop. Does not own: its HTTP interface (clickhouse_front), tables or
+queries (stores). Only one process can open a chDB folder, so the sink and the API use it over HTTP.
 Run: python -m pipeline.local.clickhouse --data DIR --port N --secret FILE
 """
 
@@ -34,22 +34,22 @@ class ChDB:
 
     @property
     def password(self) -> str:
-        """What the process asks for: made at the first call, kept in a file for the owner alone."""
+        """The password of the process: created on the first call, stored in a file that only its owner can read."""
         self._secret.parent.mkdir(parents=True, exist_ok=True)
         return private.secret(self._secret, lambda: secrets.token_urlsafe(32))
 
     @property
     def url(self) -> str:
-        """For the setting `clickhouse`; it holds the password."""
+        """The value of the setting `clickhouse`, which includes the password."""
         return f"chdb+http://tallymark:{self.password}@{process.HOST}:{self.port}/tallymark"
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """Process id of the running process."""
         return self._process.pid if self._process else None
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Starts the process on the data that is there (or fresh) and returns at once."""
+        """Start the process on existing data or an empty folder, and return at once."""
         assert self.password, "the process reads it from the file"
         argv: list[str | Path] = [sys.executable, "-m", "pipeline.local.clickhouse"]
         argv += ["--data", self.folder, "--port", str(self.port), "--secret", self._secret]
@@ -57,13 +57,13 @@ class ChDB:
         return self._process
 
     def start(self, timeout_s: float = 60.0) -> ChDB:
-        """Starts the process and returns when it answers. Raises Unavailable with the end of its log."""
+        """Start the process and return when it responds. Raises Unavailable with the end of its log."""
         self.spawn()
         self.wait_until_up(timeout_s)
         return self
 
     def ping(self) -> None:
-        """Returns when the process answers. Raises Unavailable."""
+        """Return when the process responds. Raises Unavailable."""
         store = HttpClickHouse(process.HOST, self.port, "system", self.password)
         try:
             store.ping()
@@ -71,7 +71,7 @@ class ChDB:
             store.close()
 
     def is_up(self) -> bool:
-        """Whether the process answers."""
+        """Whether the process responds."""
         try:
             self.ping()
         except Unavailable:
@@ -79,12 +79,12 @@ class ChDB:
         return True
 
     def wait_until_up(self, timeout_s: float = 60.0) -> None:
-        """Returns when the process answers. Raises Unavailable when it died or the time is over."""
+        """Return when the process responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
             if self._process is None or self._process.poll() is not None:
                 raise Unavailable(
-                    f"ClickHouse (chDB) ended; {self.log} ends:\n{process.last_lines(self.log)}"
+                    f"ClickHouse (chDB) exited; {self.log} ends:\n{process.last_lines(self.log)}"
                 )
             try:
                 return self.ping()
@@ -94,13 +94,13 @@ class ChDB:
                 time.sleep(_PAUSE_S)
 
     def stop(self, timeout_s: float = 15.0) -> None:
-        """Ends the process in good order, or by force after `timeout_s`."""
+        """Stop the process gracefully, or by force after `timeout_s`."""
         if self._process is not None:
             process.stop(self._process, timeout_s)
             self._process = None
 
     def kill(self) -> None:
-        """kill -9: what a crash does."""
+        """Kill the process with SIGKILL, like a crash."""
         if self._process is not None:
             process.kill(self._process)
             self._process = None
@@ -111,11 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serves a chDB folder on the loopback address over HTTP.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
-    parser.add_argument("--secret", type=Path, required=True, help="file with the password to ask for")
+    parser.add_argument("--secret", type=Path, required=True, help="file with the required password")
     arguments = parser.parse_args()
     password = private.read(arguments.secret)
     if password is None:
-        raise Rejected("no-secret", f"There is no password in {arguments.secret}.")
+        raise Rejected("no-secret", f"{arguments.secret} holds no password.")
 
     from pipeline.local.clickhouse_front import serve
 

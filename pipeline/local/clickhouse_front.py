@@ -1,11 +1,10 @@
 """The HTTP front of the local chDB process: a small part of ClickHouse's own HTTP interface.
 
-Owns: who is let in, one statement a request, inserts that are answered only when they are stored, a clean end.
-Does not own: which statements run (statements), the process (clickhouse), tables or questions (stores).
-While a statement runs, its client gets `100 Continue` every ALIVE_S: the sign by which it tells work from a server that
-hangs, as the native protocol's progress is.
-It takes `query`, `database`, `default_format`, `param_*` and the settings of `LIMITS`, in the URL or a form, and the
-password in the header X-ClickHouse-Key. An answered insert outlives kill -9 of the process.
+Owns: authentication, one statement per request, acknowledging an insert only after it is stored, a graceful stop.
+Does not own: which statements are allowed (statements), the process (clickhouse), tables or queries (stores).
+While a statement runs, the client receives `100 Continue` every ALIVE_S, as the native protocol reports progress.
+It accepts `query`, `database`, `default_format`, `param_*` and the settings of `LIMITS`, in the URL or a form, and the
+password in the header X-ClickHouse-Key. An acknowledged insert survives kill -9 of the process.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ MAX_BODY_BYTES = 1 << 30
 DISCARD_BYTES = 1 << 16
 DRAIN_S = 30.0
 ALIVE_S = 0.5
-LIMITS = ("max_result_bytes", "max_execution_time")  # settings that a request may carry; 0: no limit
-# Where a request names no database. In chDB's own `default`, a table's name may be a path to any file.
+LIMITS = ("max_result_bytes", "max_execution_time")  # settings that a request may contain; 0: no limit
+# The database of requests without one. In chDB's own `default`, the name of a table may be a path to any file.
 NO_DATABASE = "system"
-# Codes of ClickHouse for errors that are found here.
+# ClickHouse's codes for errors that are detected here.
 AUTHENTICATION_FAILED, ACCESS_DENIED, UNKNOWN_DATABASE, NOT_ENOUGH_SPACE = 516, 497, 81, 243
 _INSERT = re.compile(r"\s*(INSERT\s+INTO\s+.*?)\s+FORMAT\s+(\w+)\s*", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r"Code: (\d+)")
@@ -46,7 +45,7 @@ _FUNCTIONS = "SELECT name FROM system.table_functions"
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # an idle connection must not hold up the end
+    daemon_threads = True  # an idle connection must not delay the stop
     request_queue_size = 128
 
     def __init__(self, port: int, folder: Path, password: str) -> None:
@@ -59,7 +58,7 @@ class _Server(ThreadingHTTPServer):
         self._change = threading.Condition()
         self._busy: dict[_Handler, float] = {}  # since when each runs a statement
         self._closing = False
-        first = self._open()  # holds the folder and keeps the engine warm
+        first = self._open()  # keeps the folder and the engine open
         self._sessions = {first}
         self.folder = folder
         self.password = password.encode()
@@ -69,7 +68,7 @@ class _Server(ThreadingHTTPServer):
 
     @contextmanager
     def statement(self, handler: _Handler) -> Iterator[None]:
-        """For the time of one statement and its answer. Raises Unavailable when the process is stopping."""
+        """The time of one statement and its response. Raises Unavailable when the process is stopping."""
         with self._change:
             if self._closing:
                 raise Unavailable("ClickHouse (chDB) is stopping.")
@@ -91,21 +90,21 @@ class _Server(ThreadingHTTPServer):
                 handler.show_life()
 
     def open(self) -> Any:
-        """A session for one thread; within `statement`."""
+        """A session for one thread, inside `statement`."""
         session = self._open()
         with self._change:
             self._sessions.add(session)
         return session
 
     def release(self, session: Any) -> None:
-        """Closes a session that is no longer needed."""
+        """Close a session that is not needed any more."""
         with self._change:
             if session in self._sessions:
                 self._sessions.remove(session)
                 session.close()
 
     def drain(self) -> None:
-        """Takes no more statements, waits for those under way, closes the folder."""
+        """Refuse new statements, wait for those in progress, close the folder."""
         with self._change:
             self._closing = True
             self._change.wait_for(lambda: not self._busy, DRAIN_S)
@@ -148,14 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
         key = self.headers.get(PASSWORD_HEADER, "").encode()
         if not hmac.compare_digest(key, self.server.password):
             self._discard(int(size))
-            text = (
-                f"Code: {AUTHENTICATION_FAILED}. {PASSWORD_HEADER} does not hold the password of this stack."
-            )
+            text = f"Code: {AUTHENTICATION_FAILED}. {PASSWORD_HEADER} is not the password of this stack."
             return self._answer(HTTPStatus.FORBIDDEN, text.encode(), str(AUTHENTICATION_FAILED))
         body = self.rfile.read(int(size))
-        # A page in the user's browser may reach this port too; browsers always send one of these.
+        # A page in the user's browser could reach this port; browsers always send one of these headers.
         if self.headers.get("Origin") or self.headers.get("Sec-Fetch-Mode"):
-            return self._answer(HTTPStatus.FORBIDDEN, b"Not for browsers.")
+            return self._answer(HTTPStatus.FORBIDDEN, b"Requests from browsers are refused.")
         try:
             with self.server.statement(self):
                 self._running = True
@@ -168,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode())
 
     def _discard(self, size: int) -> None:
-        """Reads a body and forgets it, so that the client gets to the answer."""
+        """Read and discard a body, so that the client gets the response."""
         while size > 0 and (read := len(self.rfile.read(min(size, DISCARD_BYTES)))):
             size -= read
 
@@ -207,11 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
         return bytes(answer.bytes() or b"")
 
     def _insert(self, statement: str, format_: str, body: bytes) -> None:
-        """Returns when the rows are stored.
+        """Return when the rows are stored.
 
-        chDB's streaming insert (`send_insert`) ends without an error, and with the number of rows given to it, when
-        the disk is full, a constraint is violated or there are too many parts. A statement that reads its rows from a
-        file raises; with the rows in its text it would cost twice the time.
+        chDB's streaming insert (`send_insert`) ends without an error, and with the number of given rows, when the disk
+        is full, a constraint is violated or there are too many parts. A statement that reads its rows from a file
+        raises; a statement with the rows in its text would take twice the time.
         """
         with _file_of(body, self.server.folder) as path:
             text = statement + " FROM INFILE '" + path + "' COMPRESSION 'none' FORMAT " + format_
@@ -222,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _use(self, database: str) -> None:
         if database != self._database:
             if not _NAME.fullmatch(database) or database == "default":
-                raise ValueError(f"Code: {UNKNOWN_DATABASE}. Not a database name that is allowed.")
+                raise ValueError(f"Code: {UNKNOWN_DATABASE}. This database name is not allowed.")
             statement = "USE " + database
             self._session.query(statement)
             self._database = database
@@ -231,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = tuple(asked.get(name, "0") for name in LIMITS)
         if wanted != self._limits:
             if not all(value.isascii() and value.isdigit() for value in wanted):
-                raise ValueError("Code: 72. A limit is a whole number.")
+                raise ValueError("Code: 72. A limit must be a whole number.")
             for name, value in zip(LIMITS, wanted, strict=True):
                 statement = "SET " + name + " = " + value
                 self._session.query(statement)
@@ -271,7 +268,7 @@ def _write(file_number: int, body: bytes) -> None:
 
 
 def serve(folder: Path, port: int, password: str) -> None:
-    """Serves the folder until SIGTERM or SIGINT; statements under way are finished first."""
+    """Serve the folder until SIGTERM or SIGINT; statements in progress are finished first."""
     folder.mkdir(parents=True, exist_ok=True)
     server = _Server(port, folder, password)
     watch = free_space.SpaceWatch(folder, lambda: free_space.end_process(folder))

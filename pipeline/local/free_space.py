@@ -1,10 +1,10 @@
-"""The free space under the local ClickHouse: kept by the engine, watched here.
+"""Free disk space of the local ClickHouse: reserved by the engine, watched here.
 
-Owns: how much stays free, and the end of the process when the disk is full all the same. Does not own: inserts.
-chDB ignores a failed write(2): a part or a table's definition that it writes on a full disk is damaged, and what it
-replaces is removed. So the engine leaves KEPT_BYTES alone; when others take those too, the process ends at once, like
-by kill -9. At its next start ClickHouse sets damaged parts aside and goes on with the parts that they were merged from,
-which it keeps for some minutes.
+Owns: how much stays free, and ending the process when the disk is full nevertheless. Does not own: inserts.
+chDB ignores a failed write(2): a part or a table's definition that it writes on a full disk is damaged, and the version
+that it replaces is removed. So the engine reserves KEPT_BYTES; when other programs use those too, the process ends at
+once, as if by kill -9. At its next start ClickHouse sets damaged parts aside and continues with the parts from which
+they were merged, which it keeps for some minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-KEPT_BYTES = 64 << 20  # the engine begins neither an insert nor a merge that would leave less
+KEPT_BYTES = 64 << 20  # the engine starts neither an insert nor a merge that would leave less
 FULL_BYTES = 8 << 20
 LOOK_EVERY_S = 0.05
 EXIT_FULL = 75  # EX_TEMPFAIL
@@ -26,33 +26,33 @@ CONFIG = (
 
 
 def config() -> str:
-    """The engine's configuration file that keeps KEPT_BYTES free."""
+    """The engine's configuration, which keeps KEPT_BYTES free."""
     return CONFIG.format(bytes=KEPT_BYTES)
 
 
 def is_full(folder: Path) -> bool:
-    """Whether so little is left that a write may have failed."""
+    """Whether so little space is left that a write may have failed."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize < FULL_BYTES
 
 
 class SpaceWatch:
-    """Looks at the folder's disk from a thread, and calls `when_full` each time that it becomes full."""
+    """Checks the folder's disk from a thread, and calls `when_full` each time that it becomes full."""
 
     def __init__(self, folder: Path, when_full: Callable[[], None]) -> None:
         self._folder = folder
         self._when_full = when_full
         self._over = threading.Event()
-        self._full = is_full(folder)  # nothing was written yet, so there is no harm done
+        self._full = is_full(folder)  # nothing is written yet, so no data is damaged
         threading.Thread(target=self._run, name="free-space", daemon=True).start()
 
     @property
     def has_room(self) -> bool:
-        """Whether the disk was not full at the last look."""
+        """Whether the disk was not full at the last check."""
         return not self._full
 
     def close(self) -> None:
-        """Stops to look."""
+        """Stop checking."""
         self._over.set()
 
     def _run(self) -> None:
@@ -64,10 +64,10 @@ class SpaceWatch:
 
 
 def end_process(folder: Path) -> None:
-    """Ends this process at once, without a clean end that would write."""
+    """End this process at once, since a clean shutdown would write."""
     print(
-        f"The disk of {folder} has less than {FULL_BYTES >> 20} MiB left. chDB ignores failed writes, so this process "
-        "ends; at its next start damaged parts are set aside. `tallymark reconcile` says whether rows are missing.",
+        f"The disk of {folder} has less than {FULL_BYTES >> 20} MiB free. chDB ignores failed writes, so this process "
+        "ends; its next start sets damaged parts aside. Run `tallymark reconcile` to see whether rows are missing.",
         file=sys.stderr,
         flush=True,
     )

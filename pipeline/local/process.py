@@ -1,6 +1,6 @@
-"""A child process of the local stack: starting it so that it cannot outlive its parent, and stopping it.
+"""A child process of the local stack, which cannot outlive its parent: starting and stopping it.
 
-Owns: process groups, the parent-death signal, log files, free ports. Does not own: which processes there are.
+Owns: process groups, the parent-death signal, log files, free ports. Does not own: the list of processes.
 On Linux the kernel kills a child when its parent dies, even by kill -9; elsewhere only a clean stop ends it.
 """
 
@@ -20,13 +20,13 @@ from pathlib import Path
 from pipeline.local.private import FILE_MODE, UMASK
 
 HOST = "127.0.0.1"
-LOG_BYTES = 16 * 1024 * 1024  # a log larger than this is put aside at the next start
+LOG_BYTES = 16 * 1024 * 1024  # a log larger than this is rotated at the next start
 
-LOOKED_AT_BYTES = 256 * 1024  # of the end of a log, where the reason of an end is looked for
+LOOKED_AT_BYTES = 256 * 1024  # end of a log that is searched for the reason of an exit
 LONGEST_LINE = 1_000
-# As Python's tracebacks, our own log, librdkafka, Java and ClickHouse write it.
+# The format of errors in Python's tracebacks, our own log, librdkafka, Java and ClickHouse.
 _ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|error)\b|\b\w*(Error|Exception)\b|<Error>|<Fatal>")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # what is for a terminal
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # terminal control sequences
 
 _PR_SET_PDEATHSIG = 1
 # Loaded here, not in the forked child, where no lock may be taken.
@@ -37,10 +37,10 @@ Process = subprocess.Popen[bytes]
 
 
 def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> Process:
-    """Starts `argv` in a process group of its own, its output appended to `log`.
+    """Start `argv` in its own process group, and append its output to `log`.
 
-    To be called from a thread that outlives the child: the kernel takes that thread for the parent.
-    What the child writes, only its owner may read.
+    The calling thread must outlive the child: the kernel treats that thread as the parent. Files that the child writes
+    are readable by their owner only.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
@@ -72,7 +72,7 @@ def _die_with(parent: int) -> Callable[[], None] | None:
 
 
 def stop(process: Process, timeout_s: float) -> None:
-    """Asks the process to end, waits, then kills its whole group. Returns when it is gone."""
+    """Terminate the process, wait, then kill its whole group. Returns when it has exited."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,7 +81,7 @@ def stop(process: Process, timeout_s: float) -> None:
 
 
 def kill(process: Process) -> None:
-    """Kills the process and what it started. Returns when the process is gone."""
+    """Kill the process and its children. Returns when the process has exited."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -109,7 +109,7 @@ def free_port(*preferred: int) -> int:
 
 
 def last_lines(log: Path, count: int = 5) -> str:
-    """The end of a log, to be shown when its process fails."""
+    """The end of a log, to show when its process fails."""
     try:
         return "\n".join(log.read_text("utf-8", "replace").splitlines()[-count:])
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def last_lines(log: Path, count: int = 5) -> str:
 
 
 def size(log: Path) -> int:
-    """How long a log is now; 0 if there is none."""
+    """The current size of a log; 0 if it does not exist."""
     try:
         return log.stat().st_size
     except FileNotFoundError:
@@ -125,9 +125,9 @@ def size(log: Path) -> int:
 
 
 def last_error(log: Path, since_bytes: int = 0) -> str:
-    """The last line of a log that tells of an error, else its last line; empty if there is none.
+    """The last line of a log that reports an error, else its last line; empty if there is none.
 
-    since_bytes: where the process that ended began to write.
+    since_bytes: the offset at which the process began to write.
     """
     try:
         with log.open("rb") as file:

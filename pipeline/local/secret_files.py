@@ -1,7 +1,7 @@
-"""The local stack's own secrets, kept in its folder: its admin key, what signs portal tokens, what seals secrets.
+"""The secrets of the local stack, in its folder: the admin key, the portal secret, the key for stored secrets.
 
-Owns: making each once, and that the API knows the admin key. Does not own: keys (core.access.api_key), the files'
-modes (private).
+Owns: creating each once, and making the admin key valid for the API. Does not own: keys (core.access.api_key), the
+modes of files (private).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _KNOWN_S = 10.0
 
 
 def portal_secret(folder: Path) -> str:
-    """What portal tokens are signed with: made at the first start, the same ever after."""
+    """The secret that signs portal tokens: created at the first start, the same ever after."""
     return private.secret(folder / PORTAL_SECRET, lambda: secrets.token_urlsafe(48))
 
 
 def secrets_key(folder: Path, own: str) -> str:
-    """What secrets on topics are sealed with: made at the first start, the same ever after.
+    """The keys for stored secrets. The stack's own is created at the first start, the same ever after.
 
     Args:
-        folder: of the stack.
-        own: the user's setting `secrets_key`; it comes first, so that it seals, and the stack's key still opens.
+        folder: Of the stack.
+        own: The user's setting `secrets_key`; it comes first, so that it encrypts, and the stack's key still decrypts.
     """
     made = private.secret(
         folder / SECRETS_KEY, lambda: base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
@@ -49,9 +49,9 @@ def secrets_key(folder: Path, own: str) -> str:
 
 
 def admin_key(folder: Path, settings: Settings, say: Say) -> None:
-    """Sees to it that the key in the folder opens the API: made and printed at the first start.
+    """Ensure that the API accepts the key in the folder; it is created and printed at the first start.
 
-    The file is written before anybody knows the key, so that a start cut short can be gone on with.
+    The file is written before the key is registered, so that an interrupted start can be continued.
     """
     path = folder / ADMIN_KEY
     text = private.secret(path, lambda: direct_key.made(ENVIRONMENT).text)
@@ -59,21 +59,21 @@ def admin_key(folder: Path, settings: Settings, say: Say) -> None:
         return
     parts = key_text.read(text)
     if parts is None:
-        raise Rejected("bad-key", f"{path} holds no API key; remove it, and the next start makes one.")
+        raise Rejected("bad-key", f"{path} holds no API key; remove it, and the next start creates one.")
     made = api_key.Made(text, parts.public, key_text.digest(parts.secret), parts.secret[-4:])
-    is_new = _told(settings, made)
+    is_new = _registered(settings, made)
     deadline = time.monotonic() + _KNOWN_S
     while not _opens(settings, text):
         if time.monotonic() > deadline:
-            say(f"The key in {path} opens nothing (any more); remove the file to get a new one.")
+            say(f"The API does not accept the key in {path}; remove the file to get a new one.")
             return
         time.sleep(0.05)
     if is_new:
         say(f"The admin key of this stack, also in {path}:\n  {text}")
 
 
-def _told(settings: Settings, made: api_key.Made) -> bool:
-    """Whether the control stage did not have the key before. It may still be starting, so it is asked again."""
+def _registered(settings: Settings, made: api_key.Made) -> bool:
+    """Register the key. Returns False if it existed before. Retries while the control stage is starting."""
     deadline = time.monotonic() + _DECIDED_S
     while True:
         try:
@@ -97,6 +97,6 @@ def _opens(settings: Settings, text: str) -> bool:
     except urllib.error.HTTPError as error:
         if error.code == 401:
             return False
-        raise Broken(f"{url} answered {error.code}.") from error
+        raise Broken(f"{url} responded with {error.code}.") from error
     except OSError as error:
         raise Unavailable(f"The API at {settings.api_url} does not answer: {error}.") from error

@@ -1,6 +1,6 @@
 """`tallymark dev`: Kafka, ClickHouse, Redis, every stage and the API on this machine, each its own process.
 
-Owns: which processes there are, their ports, folders and order, and the settings file that leads to them.
+Owns: the list of processes, their ports, folders and order, and the settings file for them.
 Does not own: keeping a process running (supervisor.py). Ports and data stay the same from run to run.
 """
 
@@ -37,7 +37,7 @@ FIRST_METRICS_PORT = 9101
 START_S = 60.0
 TICK_S = 0.1
 
-# What a process of the stack takes over from the settings of the person who starts it.
+# Settings of the user that the processes of the stack inherit.
 _KEPT = (
     "partitions",
     "session_timeout_s",
@@ -52,13 +52,12 @@ _KEPT = (
     "webhook_allow_http",
     "webhook_ca",
 )
-RECEIVER_PORT = (
-    8890  # where `tallymark listen` receives webhooks, and the one port of this machine that they may reach
-)
-# Folders that hold what only their owner may read; `logs` may show an event.
+# The port of `tallymark listen`, and the only port of this machine to which webhooks may be sent.
+RECEIVER_PORT = 8890
+# Folders that only their owner may read; `logs` may contain events.
 _FOLDERS = ("clickhouse", "kafka", "redis", "state", "logs")
 
-# Stages first, so that nothing is under way when a store goes; the broker last. Seconds to end in good order.
+# Order and grace period in seconds of a stop: stages first, so that no store stops under them; the broker last.
 _STAGE, _API, _STORE, _BROKER = (0, 6.0), (1, 2.0), (2, 4.0), (3, 3.0)
 
 CommandLine = Callable[[str], list[str]]
@@ -72,7 +71,7 @@ def own_command(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class StageProcess:
-    """One worker of one stage and where its metrics are."""
+    """One worker of one stage, and the port of its metrics."""
 
     name: str
     stage: str
@@ -80,16 +79,21 @@ class StageProcess:
 
     @property
     def metrics_url(self) -> str:
-        """Where it is to serve its metrics; a port that is taken meanwhile is replaced by another one."""
+        """The planned URL of its metrics; if the port is taken at the start, the worker uses another."""
         return f"http://{process.HOST}:{self.metrics_port}/metrics"
 
 
 class Stack:
-    """The local stack, its data under `folder`. A context manager; call `tend` often while inside.
+    """The local stack, its data under `folder`. It is a context manager; call `tend` often while inside.
 
-    workers: of each stage; `control` always has one, since its topic has one partition. receiver_port: of this machine,
-    that webhooks may reach unless the settings name others. recreate_lost: topics that were
-    lost and are to be made anew.
+    Args:
+        folder: Of the data, the logs, the secrets and the settings file.
+        workers: Per stage; `control` always has one, since its topic has one partition.
+        say: Prints a line for the user.
+        command: The command line of a stage or of the API.
+        wanted_ports: Preferred ports by name; 0: any free port.
+        receiver_port: The port of this machine to which webhooks may be sent, unless the settings allow others.
+        recreate_lost: Lost topics to recreate.
     """
 
     def __init__(
@@ -118,18 +122,18 @@ class Stack:
 
     @property
     def config(self) -> Path:
-        """The settings file that leads to this stack."""
+        """The settings file of this stack."""
         return self.folder / "tallymark.toml"
 
     @property
     def logs(self) -> Path:
-        """Where each process writes its log."""
+        """The folder of the processes' logs."""
         return self.folder / "logs"
 
     def start(self) -> Self:
-        """Returns when everything answers. After an error nothing is left running.
+        """Start everything, and return when it responds. After an error no process is left running.
 
-        Raises Rejected when the folder is in use, Unavailable when a part does not come up.
+        Raises Rejected when the folder is in use, Unavailable when a process does not start.
         """
         self._take_folder()
         try:
@@ -155,18 +159,18 @@ class Stack:
         topics.apply(self.settings)
 
     def tend(self) -> None:
-        """Starts again what has died."""
+        """Restart processes that have exited."""
         self._supervisor.tend()
 
     def stop(self) -> None:
-        """Stops stages, API, stores, broker, in this order. Returns when nothing is left."""
+        """Stop the stages, the API, the stores and the broker, in this order. Returns when all have exited."""
         self._supervisor.stop()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def kill(self) -> None:
-        """Ends everything at once; what was acknowledged is kept."""
+        """Kill all processes; acknowledged data is kept."""
         self._supervisor.kill()
 
     def __enter__(self) -> Self:
@@ -178,7 +182,7 @@ class Stack:
         self.stop()
 
     def addresses(self) -> list[tuple[str, str]]:
-        """What a person wants to know of a running stack: name and value."""
+        """The addresses and paths to show to the user: name and value."""
         lines = [
             ("broker", self.settings.kafka),
             ("api", self.settings.api_url),
@@ -200,7 +204,7 @@ class Stack:
         return lines + [(f"metrics {worker.name}", worker.metrics_url) for worker in self.workers]
 
     def export_line(self) -> str:
-        """The line that leads other commands here; empty when the defaults do."""
+        """The shell line that directs other commands to this stack; empty if the defaults do."""
         defaults = Settings.model_construct()
         same = all(getattr(self.settings, name) == getattr(defaults, name) for name in ("kafka", "api_url"))
         same = same and Path(self.settings.api_key_file) == LOCAL_KEY_FILE.absolute()
@@ -226,7 +230,7 @@ class Stack:
         self._lock = lock
 
     def _choose(self) -> None:
-        """Ports, workers and the settings file."""
+        """Choose ports and workers, and write the settings file."""
         last = _last_ports(self.config)
         self.ports = {
             name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
@@ -264,7 +268,7 @@ class Stack:
         self.settings = Settings.model_construct(**typed)
 
     def _receivers(self) -> dict[str, str | int | float]:
-        """Settings with which webhooks reach a receiver on this machine."""
+        """The settings that allow webhooks to a receiver on this machine."""
         hosts = ",".join(f"{host}:{self.receiver_port}" for host in (process.HOST, "localhost"))
         return {"webhook_allow_hosts": hosts, "webhook_allow_http": True}
 
@@ -309,13 +313,13 @@ class Stack:
         """This process's environment, with the stack's settings file as the only source of settings."""
         known = {PREFIX + name.upper() for name in Settings.model_fields}
         kept = {name: value for name, value in os.environ.items() if name.upper() not in known}
-        secret = {"secrets_key": self._secrets_key}  # it is not in the settings file
+        secret = {"secrets_key": self._secrets_key}  # not in the settings file
         extra = {PREFIX + name.upper(): value for name, value in (secret | more).items()}
         return kept | extra | {CONFIG_VARIABLE: str(self.config), "PYTHONUNBUFFERED": "1"}
 
 
 def run(stack: Stack) -> None:
-    """Starts the stack, says where it is, and keeps it until Ctrl-C or SIGTERM. A second Ctrl-C kills."""
+    """Start the stack, print its addresses, and run it until Ctrl-C or SIGTERM. A second Ctrl-C kills it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -325,7 +329,7 @@ def run(stack: Stack) -> None:
         for name, value in stack.addresses():
             stack.say(f"  {name:<20} {value}")
         if line := stack.export_line():
-            stack.say(f"Not the default addresses. For other commands:\n{line}")
+            stack.say(f"These are not the default addresses. To use other commands, run:\n{line}")
         while True:
             stack.tend()
             time.sleep(TICK_S)
@@ -335,7 +339,7 @@ def run(stack: Stack) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: stack.kill())
         stack.stop()
-    stack.say("stopped; nothing is left running")
+    stack.say("stopped; no process is left running")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -358,12 +362,12 @@ def _last_ports(config: Path) -> dict[str, int]:
 def _toml(values: Mapping[str, str | int | float]) -> str:
     import json
 
-    lines = ["# Written by `tallymark dev` at each start: where this stack is."]
+    lines = ["# Written by `tallymark dev` at each start: the addresses of this stack."]
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]) + "\n"
 
 
 def _metrics_url(state_dir: Path, worker: StageProcess, pid: int) -> str:
-    """Where a worker serves its metrics, as it wrote into its folder: "" nowhere. Until then, where it is to."""
+    """The URL of a worker's metrics from the file in its folder ("": none); before that, the planned one."""
     for file in state_dir.glob(f"{worker.stage}-*/{METRICS_FILE}"):
         wrote, _, url = file.read_text("utf-8").strip().partition(" ")
         if wrote == str(pid):

@@ -1,10 +1,10 @@
-"""Which SQL statements the local ClickHouse runs: one a request, on tables of its own data folder only.
+"""Which SQL statements the local ClickHouse accepts: one per request, on tables of its own data folder only.
 
-Owns: the check of a statement's text. Does not own: who may ask (clickhouse) or the engine's answer.
+Owns: the check of a statement's text. Does not own: authentication (clickhouse_front), the engine.
 The engine runs as the user who started the stack, so SQL could otherwise read and write any file of that user and
 reach other hosts: by table functions, engines, INTO OUTFILE, and by tables named like files in the database `default`.
-What this tokenizer does not know for certain (comments, quoted identifiers, heredocs) is refused, so that it and the
-engine cannot read one text in two ways.
+Syntax that this tokenizer cannot read with certainty (comments, quoted identifiers, heredocs) is refused, so that it
+and the engine cannot read a text in two ways.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import NamedTuple
 from pipeline.errors import Rejected
 
 REFUSED = "refused-statement"
-MOST_CHARACTERS = 65_536  # ours are shorter: values travel as parameters, rows behind the statement
+MOST_CHARACTERS = 65_536  # our statements are shorter: values are parameters, rows follow the statement
 _READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN")
 _WRITING = ("INSERT", "CREATE", "ALTER", "DROP", "TRUNCATE", "DELETE", "OPTIMIZE")
 STATEMENTS = frozenset((*_READING, *_WRITING))
 CREATABLE = frozenset(("TABLE", "DATABASE"))
-# These only make rows; every other table function reaches files, hosts or this process.
+# These only generate rows; every other table function reaches files, hosts or this process.
 HARMLESS_FUNCTIONS = frozenset(
     ("values", "numbers", "numbers_mt", "zeros", "zeros_mt", "generateseries", "generate_series")
 )
@@ -43,30 +43,30 @@ class Token(NamedTuple):
 
 
 def check(statement: str, table_functions: Collection[str]) -> None:
-    """Returns when the statement may run.
+    """Return if the statement is allowed.
 
     Args:
-        statement: the SQL text, without the rows of an insert.
-        table_functions: the names of all table functions that the engine has.
+        statement: The SQL text, without the rows of an insert.
+        table_functions: The names of all table functions of the engine.
 
     Raises:
-        Rejected: `refused-statement`, with a sentence that names what is not allowed.
+        Rejected: `refused-statement`, with a sentence that names the refused part.
     """
     if len(statement) > MOST_CHARACTERS:
-        raise Rejected(REFUSED, f"A statement has at most {MOST_CHARACTERS:,} characters.")
+        raise Rejected(REFUSED, f"A statement must have at most {MOST_CHARACTERS:,} characters.")
     tokens = list(_tokens(statement))
     while tokens and tokens[-1] == Token("sign", ";"):
         tokens.pop()
     if Token("sign", ";") in tokens:
-        raise Rejected(REFUSED, "A request takes one statement, and this is more than one.")
+        raise Rejected(REFUSED, "A request must contain one statement, but this one contains several.")
     words = [token.text.upper() for token in tokens if token.kind == "word"]
     if not words or tokens[0].kind != "word" or words[0] not in STATEMENTS:
-        raise Rejected(REFUSED, f"A statement begins with one of {', '.join(sorted(STATEMENTS))}.")
+        raise Rejected(REFUSED, f"A statement must begin with one of {', '.join(sorted(STATEMENTS))}.")
     if words[0] == "CREATE" and (len(words) < 2 or words[1] not in CREATABLE):
         raise Rejected(REFUSED, "Only tables and databases can be created.")
     if found := _WORDS.intersection(words):
-        raise Rejected(REFUSED, f"{min(found)} is not allowed: SQL reaches no files and no other host.")
-    _check_neighbours(tokens, {name.lower() for name in table_functions})
+        raise Rejected(REFUSED, f"{min(found)} is not allowed: SQL must not reach files or other hosts.")
+    _check_pairs(tokens, {name.lower() for name in table_functions})
 
 
 def _tokens(statement: str) -> Iterator[Token]:
@@ -76,20 +76,20 @@ def _tokens(statement: str) -> Iterator[Token]:
             raise Rejected(
                 REFUSED,
                 f"{match.group()!r} is not allowed at character {match.start()}: comments, quoted identifiers, "
-                "heredocs and letters outside ASCII are refused where they are not inside a '...' text.",
+                "heredocs and letters outside ASCII are refused unless they are inside a '...' text.",
             )
         if kind != "space":
             yield Token(kind, match.group())
 
 
-def _check_neighbours(tokens: list[Token], table_functions: set[str]) -> None:
-    """Checks each token together with the one behind it."""
+def _check_pairs(tokens: list[Token], table_functions: set[str]) -> None:
+    """Check each token together with its successor."""
     reaching = (table_functions | REACHING_FUNCTIONS) - HARMLESS_FUNCTIONS
     for place, (token, following) in enumerate(zip(tokens, [*tokens[1:], Token("sign", "")], strict=True)):
         name = token.text.lower()
         if following.text == "(" and token.kind == "word" and name in reaching:
             raise Rejected(
-                REFUSED, f"The function {token.text} is not allowed: SQL reaches no files and no hosts."
+                REFUSED, f"The function {token.text} is not allowed: SQL must not reach files or other hosts."
             )
         if following.text == "." and (name == "default" or token.kind == "text"):
             raise Rejected(REFUSED, "The database default is not allowed: its tables can be files.")
@@ -97,5 +97,5 @@ def _check_neighbours(tokens: list[Token], table_functions: set[str]) -> None:
             after = tokens[place + 2] if following.text == "=" and place + 2 < len(tokens) else following
             if not _ENGINES.fullmatch(after.text):
                 raise Rejected(
-                    REFUSED, f"The engine {after.text} is not allowed, only those of MergeTree are."
+                    REFUSED, f"The engine {after.text} is not allowed, only MergeTree engines and Memory are."
                 )

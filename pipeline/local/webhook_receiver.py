@@ -1,6 +1,6 @@
 """`tallymark listen`: a receiver of webhooks on this machine that checks signatures and shows what arrives.
 
-Owns: the small HTTP server and what is shown. Does not own: what makes a signature right
+Owns: the small HTTP server and its output. Does not own: verifying a signature
 (core.notifications.standard_webhooks). It listens on the loopback address only.
 """
 
@@ -21,14 +21,14 @@ from pipeline.errors import Rejected, Unavailable
 from pipeline.local.process import HOST
 
 MOST_BYTES = 1 << 20
-MOST_DIGITS = 18  # of a Content-Length
+MOST_DIGITS = 18  # limit of a Content-Length
 BAD_SIGNATURE, TOO_LARGE = 401, 413
 SHOWN_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One request. `refused` says what is wrong with it; empty: its signature is right. `seen`: its id came before."""
+    """One request. refused: why its signature is invalid; empty if it is valid. seen: its id arrived before."""
 
     at_s: float
     path: str
@@ -40,9 +40,9 @@ class Message:
 
 
 class Receiver:
-    """Collects webhooks in `messages`. A context manager; its threads end with it.
+    """Collects webhooks in `messages`. It is a context manager; its threads end with it.
 
-    keys: what senders may sign with. status: the answer to a message with a right signature.
+    keys: the keys with which senders may sign. status: the response to a message with a valid signature.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Receiver:
         keys: Sequence[str],
         port: int = 0,
         status: int = 200,
-        heard: Callable[[Message], None] = lambda message: None,
+        on_message: Callable[[Message], None] = lambda message: None,
     ) -> None:
         self.status = status
         self.messages: list[Message] = []
         self._keys = [standard_webhooks.parse_key(key) for key in keys]
-        self._heard = heard
+        self._on_message = on_message
         self._ids: set[str] = set()
         self._arrived = threading.Condition()
         try:
             self._server = ThreadingHTTPServer((HOST, port), _handler(self))
         except OSError as error:
-            raise Unavailable(f"Nothing can listen on {HOST}:{port}: {error.strerror}.") from error
+            raise Unavailable(f"Cannot listen on {HOST}:{port}: {error.strerror}.") from error
         self._server.daemon_threads = True
 
     @property
@@ -83,12 +83,12 @@ class Receiver:
         self._server.server_close()
 
     def wait(self, number: int, timeout_s: float | None = None) -> bool:
-        """Whether `number` messages with right signatures, each id counted once, have come in this time."""
+        """Whether `number` messages with valid signatures and different ids arrive within this time."""
         with self._arrived:
             return self._arrived.wait_for(lambda: len(self._ids) >= number, timeout_s)
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
-        """Note a request; gives the status to answer with."""
+        """Record a request; returns the status of the response."""
         id = headers.get(standard_webhooks.ID, "")
         refused = ""
         try:
@@ -101,17 +101,17 @@ class Receiver:
             if not refused:
                 self._ids.add(id)
             self._arrived.notify_all()
-            self._heard(message)
+            self._on_message(message)
         return BAD_SIGNATURE if refused else self.status
 
 
 def new_secret() -> str:
-    """A signing secret made by chance."""
+    """A random signing secret."""
     return standard_webhooks.secret_text(secrets.token_bytes(32))
 
 
 def line(message: Message) -> str:
-    """A message as one line for the terminal."""
+    """A message as lines for the terminal."""
     clock = time.strftime("%H:%M:%S", time.localtime(message.at_s)) + f".{int(message.at_s % 1 * 1000):03d}"
     if message.refused:
         return f"{clock}  REFUSED  {_shown(message.path)}  {message.refused}"
@@ -121,7 +121,7 @@ def line(message: Message) -> str:
 
 
 def _shown(text: str) -> str:
-    """The beginning of a text, without what would steer the terminal."""
+    """The beginning of a text, without terminal control characters."""
     cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
     return "".join(character if character.isprintable() else "?" for character in cut)
 
@@ -129,7 +129,7 @@ def _shown(text: str) -> str:
 def listen(
     port: int, keys: Sequence[str], status: int, count: int | None, say: Callable[[str], None]
 ) -> None:
-    """Show webhooks until Ctrl-C, or until `count` different ones have come. Without keys one is made and shown."""
+    """Show webhooks until Ctrl-C, or until `count` different ones arrive. Without keys, one is created and shown."""
     made = list(keys) or [new_secret()]
     with Receiver(made, port, status, lambda message: say(line(message))) as receiver:
         say(f"listening on {receiver.url}")
@@ -173,6 +173,6 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """`take` says what came."""
+            """Do nothing: `take` records each request."""
 
     return Handler

@@ -64,7 +64,7 @@ class Probe:
         return ServiceAnswer(False, f"no answer for {time.monotonic() - self._asked_s:.0f} s")
 
     def _run(self, coming: Future[ServiceAnswer]) -> None:
-        answer = ServiceAnswer(False, "the question failed; the log says why")
+        answer = ServiceAnswer(False, "the check failed unexpectedly, see the log")
         try:
             answer = ServiceAnswer(True, value=self._ask())
         except (Unavailable, Broken) as error:

@@ -1,8 +1,8 @@
-"""Balances in Redis: a copy for fast reads, never the truth.
+"""Balances in Redis: a copy for fast reads, never the source of truth.
 
-Owns: the keys, the guard that keeps an older balance from overwriting a newer one, and knowing whether the copy is
-whole. Does not own: what a balance is (core.quota.balance), filling the copy (agents.live).
-Keys begin with the id of the topic `balances`, so that a cluster made anew does not meet the copy of another.
+Owns: the keys, the guard that prevents an older balance from replacing a newer one, and whether the copy is complete.
+Does not own: the meaning of a balance (core.quota.balance), filling the copy (agents.live).
+Keys begin with the id of the topic `balances`, so that a recreated cluster never reads the copy of another.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pipeline.records import Balance
 TIMEOUT_S = 2.0
 READ_S = 1.0  # of a reader: for a free connection, for connecting and for an answer, each; 503 within 3 s
 _REVISION_DIGITS = 20
-# A field holds the revision, then the balance as JSON. Lua compares text of one length as it compares numbers.
+# A field holds the revision, then the balance as JSON. Revisions have equal length, so Lua compares them as text.
 _GUARD = """
 for i = 2, #ARGV, 2 do
-  local held = redis.call('HGET', KEYS[1], ARGV[i])
-  if not held or string.sub(held, 1, 20) <= string.sub(ARGV[i + 1], 1, 20) then
+  local stored = redis.call('HGET', KEYS[1], ARGV[i])
+  if not stored or string.sub(stored, 1, 20) <= string.sub(ARGV[i + 1], 1, 20) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   end
 end
@@ -53,20 +53,20 @@ class Keys:
         return f"{self._prefix}:balances:{namespace}/{customer}"
 
     def whole(self, partition: int) -> str:
-        """Exists while the copy of a partition of `balances` is whole."""
+        """The key that exists while the copy of a partition of `balances` is complete."""
         return f"{self._prefix}:whole:{partition}"
 
     def begun(self, partition: int) -> str:
-        """Holds the token of the newest attempt to write a whole partition."""
+        """The key with the token of the newest attempt to write a whole partition."""
         return f"{self._prefix}:begun:{partition}"
 
     def whole_of(self, namespace: str, customer: str) -> str:
-        """As `whole`, of the partition that has the customer."""
+        """The key `whole` of the partition that holds the customer."""
         return self.whole(customer_hash(namespace, customer) % self._partitions)
 
 
 class BalanceWriter:
-    """Blocking; the live stage uses it. Raises Unavailable."""
+    """Writes balances, for the live stage. Calls block and raise Unavailable."""
 
     def __init__(self, url: str, password: str | None, keys: Keys) -> None:
         options: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
@@ -78,36 +78,36 @@ class BalanceWriter:
         self._keys = keys
 
     def write(self, balances: Iterable[Balance]) -> None:
-        """Puts each balance in its place unless a newer one is there."""
+        """Store each balance unless Redis holds a newer one."""
         by_customer: dict[str, list[bytes]] = {}
         for balance in balances:
             fields = by_customer.setdefault(self._keys.customer(balance.namespace, balance.customer), [b""])
-            held = b"%0*d" % (_REVISION_DIGITS, balance.revision)
-            fields += [balance.feature.encode(), held + _encode(balance)]
+            revision = b"%0*d" % (_REVISION_DIGITS, balance.revision)
+            fields += [balance.feature.encode(), revision + _encode(balance)]
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for key, arguments in by_customer.items():
                     self._guard(keys=[key], args=arguments, client=pipe)
                 pipe.execute()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis did not take balances: {error}") from error
+            raise Unavailable(f"Redis refused to store balances: {error}") from error
 
     def is_whole(self, partition: int) -> bool:
-        """Whether everything of the partition was written since Redis was last emptied."""
+        """Whether every balance of the partition was written since Redis was last emptied."""
         try:
             return bool(self._redis.exists(self._keys.whole(partition)))
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
     def begin(self, partition: int, token: str) -> None:
-        """Says that the partition is being written from its beginning; `token` is the attempt's own."""
+        """Start to write the partition from its beginning. token: unique for this attempt."""
         try:
             self._redis.set(self._keys.begun(partition), token)
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
     def finish(self, partition: int, token: str) -> bool:
-        """Makes the copy whole, unless Redis was emptied since `begin` or another attempt began."""
+        """Mark the copy as complete. Returns False if Redis was emptied since `begin` or another attempt began."""
         keys = [self._keys.begun(partition), self._keys.whole(partition)]
         try:
             return bool(self._finish(keys=keys, args=[token]))
@@ -116,7 +116,7 @@ class BalanceWriter:
 
 
 class BalanceReader:
-    """For the API's event loop. Raises Unavailable when Redis is away or its copy is not whole."""
+    """Reads balances, for the API's event loop. Raises Unavailable when Redis is down or the copy is incomplete."""
 
     def __init__(self, url: str, password: str | None, keys: Keys, connections: int = 32) -> None:
         options: dict[str, Any] = {"socket_timeout": READ_S, "socket_connect_timeout": READ_S}
@@ -124,7 +124,7 @@ class BalanceReader:
             options["password"] = password
         # A connection that a restart cut is made again once; a server that is silent is not asked again.
         retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        # Who finds every connection in use waits for one.
+        # A caller waits for a connection when all are in use.
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             url, max_connections=connections, timeout=READ_S, retry=retry, **options
         )
@@ -134,17 +134,17 @@ class BalanceReader:
     async def read(
         self, namespace: str, wanted: Sequence[tuple[str, Sequence[str]]]
     ) -> list[list[Balance | None]]:
-        """The balances of (customer, features) pairs, in order; None where there never was an entitlement."""
+        """The balances of (customer, features) pairs, in order; None where no entitlement has ever existed."""
         whole = dict.fromkeys(self._keys.whole_of(namespace, customer) for customer, _ in wanted)
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for customer, features in wanted:
                     pipe.hmget(self._keys.customer(namespace, customer), list(features))
                 pipe.exists(*whole)
-                *held, found = await pipe.execute()
+                *stored, existing = await pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
-        return [_balances(one, found == len(whole)) for one in held]
+        return [_balances(one, existing == len(whole)) for one in stored]
 
     async def read_all(self, namespace: str, customer: str) -> list[Balance]:
         """Every balance of a customer, by feature."""
@@ -152,17 +152,17 @@ class BalanceReader:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hvals(self._keys.customer(namespace, customer))
                 pipe.exists(self._keys.whole_of(namespace, customer))
-                held, whole = await pipe.execute()
+                stored, whole = await pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
-        found = [one for one in _balances(held, bool(whole)) if one is not None]
-        return sorted(found, key=lambda one: one.feature)
+        balances = [one for one in _balances(stored, bool(whole)) if one is not None]
+        return sorted(balances, key=lambda one: one.feature)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
 
-def _balances(held: Sequence[bytes | None], whole: bool) -> list[Balance | None]:
+def _balances(stored: Sequence[bytes | None], whole: bool) -> list[Balance | None]:
     if not whole:
         raise Unavailable("The copy of the balances in Redis is being rebuilt.")
-    return [None if one is None else _decode(one[_REVISION_DIGITS:]) for one in held]
+    return [None if one is None else _decode(one[_REVISION_DIGITS:]) for one in stored]

@@ -1,6 +1,6 @@
-"""Whether Redis serves: a real command, since an open port and even a healthy process may refuse every one.
+"""Checks that Redis serves commands, since an open port and even a healthy process may refuse every command.
 
-Owns: the command and the server's message when it is refused. Does not own: what is kept in Redis (redis_balances).
+Owns: the command and the server's message on failure. Does not own: the data in Redis (redis_balances).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ KEPT_S = 60
 
 
 def reads(settings: Settings) -> None:
-    """Returns when Redis answers a read. Raises Unavailable with its message."""
+    """Return when Redis answers a read. Raises Unavailable with its message."""
     _run(settings, lambda client: client.get(KEY))
 
 
 def writes(settings: Settings) -> None:
-    """Returns when Redis takes a write. Raises Unavailable with its message."""
+    """Return when Redis accepts a write. Raises Unavailable with its message."""
     _run(settings, lambda client: client.set(KEY, "1", ex=KEPT_S))
 
 
@@ -43,6 +43,6 @@ def _run(settings: Settings, command: Callable[[redis.Redis], object]) -> None:
 
 
 def _place(url: str) -> str:
-    """Where it is, without the password."""
+    """The address of the server, without the password."""
     parts = urlsplit(url)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"

@@ -1,10 +1,10 @@
-"""Sends webhooks over HTTP: one POST, its answer, and no way to anything that only we can reach.
+"""Sends webhooks over HTTP: one POST and its response, never to an address that only this network can reach.
 
-Owns: the connections, which address is connected to, how long and how much is read. Does not own: what may be reached
-(core.notifications.safe_address), what is signed or what an answer means (core.notifications.standard_webhooks), when
-(agents.webhook_dispatch). A name is resolved once for a connection, all its addresses are checked, and the connection
-goes to one of those, with the name in SNI and Host. No redirects, no proxies of the environment, no cookies, nothing is
-decompressed.
+Owns: connections, the address of a connection, the limits of time and size. Does not own: which addresses are allowed
+(core.notifications.safe_address), the signature and the meaning of a response (core.notifications.standard_webhooks),
+when to send (agents.webhook_dispatch). A host name is resolved once per connection, all its addresses are checked, and
+the connection uses one of them, with the name in SNI and Host. Redirects, proxies of the environment, cookies and
+decompression are off.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from pipeline.core.notifications.safe_address import STRICT, AddressPolicy, check_addresses, target
 from pipeline.errors import Rejected
 
-ANSWER_BYTES = (
-    64 << 10
-)  # read of an answer's body, and thrown away: a connection can be used again only behind it
-ANSWER_S = 1.0  # waited for that, at most
+# The response body is read and discarded, up to these limits: a connection can only be reused after its end.
+ANSWER_BYTES = 64 << 10
+ANSWER_S = 1.0
 CONNECTIONS = 1_024
 CONNECT_S = 5.0
 KEPT_OPEN_S = 15.0
@@ -35,7 +34,7 @@ RESOLVING_THREADS = 32
 ERROR_CHARACTERS = 300
 USER_AGENT = "Tallymark"
 
-#: What endpoints cannot set by custom headers, beside everything that begins with `webhook-`.
+#: Headers that an endpoint cannot override, besides those that begin with `webhook-`.
 RESERVED = frozenset({
     "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive",
     "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
@@ -46,7 +45,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]  # host, port -> addresses
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one POST. status 0: no answer, and `error` says why. The body is nobody's business."""
+    """The result of one POST. status 0: no response, and `error` has the reason. The response body is discarded."""
 
     status: int
     duration_ms: int
@@ -55,9 +54,13 @@ class Answer:
 
 
 class Sender:
-    """A pool of connections for webhooks only. Use inside one event loop; `close` at the end.
+    """A pool of connections for webhooks only. Use it inside one event loop, and `close` it at the end.
 
-    resolve: for tests; by default the system's resolver. trusted: further CA certificates, a PEM file.
+    Args:
+        timeout_s: Limit of one POST, including name resolution.
+        policy: Which addresses are allowed.
+        resolve: For tests; the default is the system's resolver.
+        trusted: PEM file of additional CA certificates; empty: none.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """POST `body`. Never raises for what a receiver, its name or its URL does."""
+        """POST `body`. Failures of the receiver, its name or its URL are returned, never raised."""
         began_s = time.monotonic()
         status, error, retry_after = 0, "", None
         try:
@@ -88,11 +91,11 @@ class Sender:
                 ) as response,
             ):
                 status, retry_after = response.status, response.headers.get("Retry-After")
-                await _throw_away(response)
+                await _discard_body(response)
         except Rejected as refusal:
             error = refusal.detail
         except TimeoutError:
-            error = error if status else f"No answer within {self._timeout_s:g} s."
+            error = error if status else f"No response within {self._timeout_s:g} s."
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             error = "" if status else _sentence(failure)
         duration_ms = int((time.monotonic() - began_s) * 1_000)
@@ -124,7 +127,7 @@ class Sender:
         return self._session
 
     async def _by_system(self, host: str, port: int) -> list[str]:
-        """In threads of its own: a slow name server delays only who waits for it."""
+        """Resolve in separate threads, so that a slow name server delays only its own callers."""
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )
@@ -132,7 +135,7 @@ class Sender:
 
 
 class _Checked(AbstractResolver):
-    """What a connection is made to: every address of the name is allowed, or there is no connection."""
+    """A resolver that checks addresses: if one address of a name is not allowed, there is no connection."""
 
     def __init__(self, resolve: Resolve, policy: AddressPolicy) -> None:
         self._resolve = resolve
@@ -156,11 +159,11 @@ class _Checked(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources."""
 
 
 def custom_headers(wanted: Mapping[str, object]) -> dict[str, str]:
-    """An endpoint's own headers without those that are not its to set."""
+    """The custom headers of an endpoint, without reserved ones."""
     return {
         name: str(value)
         for name, value in wanted.items()
@@ -168,8 +171,8 @@ def custom_headers(wanted: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-async def _throw_away(response: aiohttp.ClientResponse) -> None:
-    """Read a short body, so that the connection can be used again; of a long or slow one, end the connection."""
+async def _discard_body(response: aiohttp.ClientResponse) -> None:
+    """Read a short body, so that the connection can be reused; close the connection of a long or slow one."""
     left = ANSWER_BYTES
     with contextlib.suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(ANSWER_S):
@@ -188,13 +191,13 @@ def _tls(trusted: str) -> ssl.SSLContext:
 
 
 def _sentence(failure: Exception) -> str:
-    """What an endpoint's owner can do something with."""
+    """A sentence that helps the owner of the endpoint."""
     if isinstance(failure, aiohttp.ClientConnectorDNSError | socket.gaierror):
         return "The name of the host cannot be resolved."
     if isinstance(failure, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return "The receiver's certificate is not trusted, or is for another name."
+        return "The certificate of the receiver is not trusted, or it is for another name."
     if isinstance(failure, aiohttp.ClientSSLError | ssl.SSLError):
-        return "No TLS connection came about."
+        return "The TLS handshake failed."
     if isinstance(failure, aiohttp.ClientConnectorError | ConnectionRefusedError):
-        return "Nobody answers at that address and port."
-    return f"The answer was not HTTP, or broke off ({type(failure).__name__})."
+        return "The connection was refused, or the host cannot be reached."
+    return f"The response was not valid HTTP, or the connection was closed early ({type(failure).__name__})."

@@ -1,6 +1,6 @@
-"""Where webhooks may go by the settings: asked when a channel is defined, and again by each connection.
+"""The settings on where webhooks may go, applied when a channel is defined and again on each connection.
 
-Owns: which settings say so, and which services are our own. Does not own: the rules (core.notifications.safe_address).
+Owns: which settings count, and the list of our own services. Does not own: the rules (core.notifications.safe_address).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _DEFAULT_PORTS = {
 
 
 def policy_of(settings: Settings) -> AddressPolicy:
-    """Raises Rejected `bad-setting` for a wrong webhook_allow_hosts."""
+    """The policy of the settings. Raises Rejected `bad-setting` if webhook_allow_hosts is invalid."""
     return AddressPolicy(
         settings.webhook_allow_http, allowed_hosts(settings.webhook_allow_hosts), frozenset(_own(settings))
     )
 
 
 def _own(settings: Settings) -> list[tuple[str, int]]:
-    """Host and port of each service of ours."""
+    """Host and port of each of our own services."""
     brokers = (one.strip().rpartition(":") for one in settings.kafka.split(","))
     found = [(host.strip("[]").lower(), int(port)) for host, _, port in brokers]
     for url in (settings.clickhouse, settings.redis, settings.api_url):

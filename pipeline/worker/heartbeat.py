@@ -1,6 +1,6 @@
-"""A worker's sign of life on `workers`: that it runs, what it owns and which definitions it knows.
+"""A worker's heartbeat on `workers`: that it runs, which partitions it owns, which definitions it has loaded.
 
-Owns: the beat and the farewell. Does not own: who reads it (status, meters apply).
+Owns: the heartbeat, and its tombstone when the worker stops. Does not own: the readers (status, meters apply).
 """
 
 from __future__ import annotations
@@ -14,66 +14,67 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError
 
+from pipeline.errors import Unavailable
 from pipeline.records import Worker
-from pipeline.settings import Settings
-from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "workers"
 BEAT_S = 1.0
-FAREWELL_S = 2.0
+STOP_S = 2.0
 
 log = logging.getLogger("tallymark.worker")
 
 
 class Heartbeat:
-    """Beats in a thread of its own, at once when `now()` is called, and says farewell on `close()`.
+    """Publishes a heartbeat from its own thread, every BEAT_S and on `now()`, and a tombstone on `close()`.
 
-    `report` fills in what changes: partitions, events_in and control_revision.
+    `report` fills in the fields that change: partitions, events_in and control_revision.
     """
 
-    def __init__(self, settings: Settings, worker: Worker, report: Callable[[Worker], Worker]) -> None:
+    def __init__(self, writer: KafkaWriter, worker: Worker, report: Callable[[Worker], Worker]) -> None:
         self._worker = worker
         self._report = report
-        self._producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
+        self._writer = writer
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = self._failing = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def now(self) -> None:
-        """Beat at once: something changed that somebody waits for."""
+        """Publish at once, after a change that another process waits for."""
         self._wake.set()
 
     def close(self) -> None:
         self._closing = True
         self._wake.set()
-        self._thread.join(FAREWELL_S)
-        with contextlib.suppress(BufferError, KafkaException):  # it leaves in any case
-            self._producer.produce(TOPIC, None, self._worker.id.encode(), 0)
-            self._producer.flush(FAREWELL_S)
+        self._thread.join(STOP_S)
+        self._publish(None)
+        self._writer.close(STOP_S)
 
     def _run(self) -> None:
         while not self._closing:
             worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
-            self._beat(msgspec.json.encode(worker))
+            self._publish(msgspec.json.encode(worker))
             self._wake.wait(BEAT_S)
             self._wake.clear()
 
-    def _beat(self, encoded: bytes) -> None:
-        try:
-            self._producer.produce(TOPIC, encoded, self._worker.id.encode(), 0)
-            self._producer.poll(0)
-        except BufferError:
-            pass  # while the broker is away older beats wait: another one would say nothing more
-        except KafkaException as error:
-            log.warning("no heartbeat was published: %s", error)  # the worker works without one
+    def _publish(self, value: bytes | None) -> None:
+        # While Kafka is unavailable, older heartbeats are queued: another one would add nothing.
+        with contextlib.suppress(Unavailable):
+            self._writer.send(WrittenRecord(TOPIC, value, self._worker.id.encode(), 0), self._note)
+
+    def _note(self, error: KafkaError | None, _: object) -> None:
+        """Log the first of several failures; the worker can work without heartbeats."""
+        if error is not None and not self._failing:
+            log.warning("cannot publish a heartbeat: %s", error.str())
+        self._failing = error is not None
 
 
 def describe(stage: str, worker_id: str, metrics_url: str) -> Worker:
-    """This process as a worker that has done nothing yet."""
+    """The heartbeat of this process before it has processed anything."""
     now_ms = time.time_ns() // 1_000_000
     return Worker(worker_id, stage, socket.gethostname(), os.getpid(), now_ms, now_ms, 0, [], 0, metrics_url)

@@ -1,7 +1,7 @@
 """`tallymark worker STAGE`: one process, one stage.
 
-Owns: its folder, its heartbeat, whether it is ready, and stopping on a signal.
-Does not own: what a stage is made of (worker.wiring), what it does (its agent) or how (engine).
+Owns: its folder, its heartbeat, its readiness, and stopping on a signal.
+Does not own: the parts of a stage (worker.wiring), its work (its agent), exactly-once processing (engine).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
+from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
 from pipeline.worker.wiring import StageWiring, wire
@@ -43,15 +44,15 @@ from pipeline.worker.wiring import StageWiring, wire
 log = logging.getLogger("tallymark.worker")
 
 GROUP_PREFIX = "tallymark-"
-LOOK_S = 5.0  # how often the topics' ids are looked at
+LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
-MOST_WORKERS = 1024  # of one stage that may share a state folder
+MOST_WORKERS = 1024  # workers of one stage that may share a state folder
 
 
 def main(stage: str, settings: Settings) -> None:
-    """Run until a signal. Raises Rejected for an unknown stage or topics that are not as declared."""
+    """Run until a signal. Raises Rejected for an unknown stage, Broken if topics differ from their declaration."""
     if stage not in STAGES:
-        raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(STAGES)}.")
+        raise Rejected("unknown-stage", f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
@@ -87,7 +88,8 @@ def main(stage: str, settings: Settings) -> None:
         settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring)
     )
     (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
-    heartbeat = Heartbeat(settings, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
+    beats = KafkaWriter(settings, "heartbeats")
+    heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
     made.on_owned = heartbeat.now
     if wiring.follows is not None:
         wiring.follows.start(heartbeat.now, made.fail)
@@ -125,10 +127,10 @@ def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Work
 
 
 def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic]) -> Lineage:
-    """The ids of the topics that the stage depends on.
+    """Check the topics, and return the ids of those that the stage depends on.
 
-    Raises Broken when topics are missing, have another number of partitions, or are not those that the stage's state
-    was made with; Unavailable.
+    Raises Broken when topics are missing, have another number of partitions, or are not those with which the stage's
+    state was built. Raises Unavailable.
     """
     own = topics.of_stage(declared, stage)
     wrong = [
@@ -138,7 +140,7 @@ def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic
         or (one.kind in ("lost", "another", "unknown") and one.topic.name in own)
     ]
     if wrong:
-        raise Broken(" ".join(wrong) + " `tallymark topics apply` makes what is missing.")
+        raise Broken(" ".join(wrong) + " `tallymark topics apply` creates missing topics.")
     return topic_ids.read(settings, own).lineage(own)
 
 
@@ -147,20 +149,20 @@ def _followed(follows: DefinitionsFollower | None) -> Callable[[], int]:
 
 
 def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> None:
-    """Ends the process when a topic that its state was made with is not there any more."""
+    """End the process when a topic with which its state was built does not exist any more."""
     watch = topic_ids.TopicWatch(settings, ids)
 
     def look() -> None:
         while True:
             time.sleep(LOOK_S)
             if sentence := watch.look():
-                stage.fail(LineageRefused(f"{sentence} `tallymark topics check` names the way back."))
+                stage.fail(LineageRefused(f"{sentence} `tallymark topics check` shows how to recover."))
 
     threading.Thread(target=look, name="topics", daemon=True).start()
 
 
 def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
-    """The first folder `stage-N` that no running worker holds, and its lock."""
+    """The first folder `stage-N` that no running worker uses, and its lock."""
     for number in range(MOST_WORKERS):
         folder = state_dir / f"{stage}-{number}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,16 +173,17 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
             lock.close()
             continue
         return folder, lock
-    raise Broken(f"{MOST_WORKERS} workers of {stage} hold folders in {state_dir}.")
+    raise Broken(f"{MOST_WORKERS} workers of {stage} use folders in {state_dir}, and that is the limit.")
 
 
 def _readiness(settings: Settings, stage: Stage, wiring: StageWiring) -> health.ReportReadiness:
-    """Whether the stage can work: Kafka, what else it needs, and that its partitions are open."""
+    """Whether the stage can work: Kafka and its other services are available, and its partitions are open."""
     probes = readiness.probes({"kafka": lambda: kafka.cluster(settings, ASK_S), **wiring.needs})
 
     def report() -> dict[str, ServiceAnswer]:
         opened = ServiceAnswer(
-            stage.has_taken_over, "" if stage.has_taken_over else "partitions are being taken over"
+            stage.has_taken_over,
+            "" if stage.has_taken_over else "partitions are still being assigned or restored",
         )
         return {**readiness.ask(probes), "partitions": opened}
 

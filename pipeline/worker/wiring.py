@@ -1,7 +1,7 @@
-"""What each stage is made of: the only place that knows what a stage needs.
+"""The parts of each stage: the only place that knows what a stage needs.
 
-Owns: one function a stage. Does not own: running it (worker.process), what it does (its agent). A stage's modules are
-imported only by the process that runs it, so that no worker carries another's libraries.
+Owns: one function per stage. Does not own: running it (worker.process), its work (its agent). A stage's modules are
+imported only by the process that runs it, so that no worker loads the libraries of another stage.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.topic import Topic
+from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import Ask
 
-FOREVER_MS = 1 << 62  # an input that is kept for ever may be read at any time: nothing is swept
+FOREVER_MS = 1 << 62  # an input without retention may be read again at any time: nothing is swept
 Declared = Mapping[str, Topic]
 
 
 @dataclass(frozen=True)
 class StageWiring:
-    """What a stage is made of: its spec, what makes its agents, and which definitions it follows.
+    """The parts of a stage.
 
-    needs: services without which it cannot work, beside Kafka: how to find out whether each answers.
+    spec: what it reads and stores. create: adds its agents. follows: the definitions that it uses. needs: checks of the
+    services that it needs besides Kafka.
     """
 
     spec: Spec
@@ -39,10 +41,10 @@ class StageWiring:
 
 
 def wire(stage: str, settings: Settings, declared: Declared) -> StageWiring:
-    """The parts of a stage. Raises Rejected if there is no such stage, or a setting that it needs is empty."""
+    """The parts of a stage. Raises Rejected if there is no such stage, or if a setting that it needs is empty."""
     made = _STAGES.get(stage)
     if made is None:
-        raise Rejected("unknown-stage", f"There is no stage {stage!r}; there are {', '.join(_STAGES)}.")
+        raise Rejected("unknown-stage", f"There is no stage {stage!r}; the stages are {', '.join(_STAGES)}.")
     parts = made(settings, declared)
     if parts.spec.meta is None:
         return parts
@@ -54,7 +56,7 @@ def _namespaces(declared: Declared) -> dict[str, str]:
 
 
 def _clickhouse(settings: Settings) -> Ask:
-    """Whether ClickHouse answers, on a connection of its own."""
+    """A check of ClickHouse, on a connection of its own."""
     from pipeline.stores.clickhouse.connect import connect
 
     return connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()).ping
@@ -142,13 +144,13 @@ def _attribute(settings: Settings, declared: Declared) -> StageWiring:
 def _alert(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import alert
     from pipeline.agents.alert_seeding import Seeding
-    from pipeline.agents.clock import Agenda, Clock
+    from pipeline.agents.clock import ASK_AGAIN_S, Agenda, Clock
     from pipeline.stores.clickhouse.connect import connect
 
     agenda, partitions = Agenda(), declared[alert.INPUT].partitions
     known = alert.Known(agenda, partitions)
     seeding = Seeding(
-        settings,
+        KafkaWriter(settings, "windows"),
         connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()),
         known.holders,
         partitions,
@@ -157,7 +159,9 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
 
     def create(made: Stage) -> None:
         alert.create(made, known, seeding)
-        Clock(settings, alert.INPUT, agenda, alert.clock_value).start()
+        Clock(
+            KafkaWriter(settings, "clock records", ASK_AGAIN_S), alert.INPUT, agenda, alert.clock_value
+        ).start()
         seeding.start(made.fail)
 
     return StageWiring(
@@ -169,7 +173,7 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
 
 def _live(settings: Settings, declared: Declared) -> StageWiring:
     if not settings.redis:
-        raise Rejected("no-redis", "The stage live copies balances to Redis, and the setting redis is empty.")
+        raise Rejected("no-redis", "The stage live copies balances to Redis, but the setting redis is empty.")
     from pipeline.agents import live
     from pipeline.stores import redis_probe
     from pipeline.stores.redis_balances import BalanceWriter, Keys
@@ -205,7 +209,7 @@ def _control(settings: Settings, declared: Declared) -> StageWiring:
     config = kafka.client_config(settings) | {"log_level": 0}
     read_answers = control_answers.reader(config, "tallymark-control")
     return StageWiring(
-        # Somebody waits for each command; what comes while one is committed is decided together.
+        # A caller waits for each command; commands that arrive during a commit are decided together.
         Spec("control", ("commands",), "control-meta", control.CHANGELOG, gathers=False),
         lambda made: control.create(made, partitions, read_answers),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,27 +15,25 @@ from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.records import CustomerWindow, Window
-from pipeline.settings import Settings
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from tests.fixtures.alert_desk import AT_S, METERED, MINUTE_S, Usage, desk
 
 PARTITIONS = 4
 SAID = b'["seeded","default","c","gpt","m"]'
 
 
-class Producer:
-    """Takes records; `away` makes it lose them."""
+class Writer:
+    """Kafka, which may be `away`."""
 
-    def __init__(self, _: Any = None) -> None:
-        self.records: list[tuple[str, bytes | None, bytes, int]] = []
+    def __init__(self) -> None:
+        self.records: list[WrittenRecord] = []
         self.away = False
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, partition: int, on_delivery: Any) -> None:
-        if not self.away:
-            self.records.append((topic, key, value, partition))
-        on_delivery("away" if self.away else None, None)
-
-    def flush(self, _: float) -> int:
-        return 0
+    def write(self, records: Iterable[WrittenRecord]) -> None:
+        if self.away:
+            raise Unavailable("Kafka does not answer.")
+        self.records += records
 
 
 class Store:
@@ -65,48 +63,51 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
         yield mine[:1]
         yield mine[1:]
 
-    monkeypatch.setattr(module, "Producer", Producer)
     monkeypatch.setattr(module, "landed", landed)
     monkeypatch.setattr(module, "stored_windows", stored)
     monkeypatch.setattr(module, "LOOK_S", 0)
-    monkeypatch.setattr(module, "RETRY_S", 0)
     return found
 
 
-def make(store: Store, holders: Holders) -> tuple[Seeding, Producer, list[tuple[int, bytes]]]:
+def make(store: Store, holders: Holders) -> tuple[Seeding, Writer, list[tuple[int, bytes]]]:
     done: list[tuple[int, bytes]] = []
+    writer = Writer()
     made = Seeding(
-        Settings.model_construct(), store, holders, PARTITIONS, lambda *one: done.append(one)  # type: ignore[arg-type]
-    )  # fmt: skip
-    return made, made._producer, done  # type: ignore[return-value]
+        cast(KafkaWriter, writer),
+        cast(ClickHouse, store),
+        holders,
+        PARTITIONS,
+        lambda partition, record: done.append((partition, record)),
+    )
+    return made, writer, done
 
 
 def job(customer: str, **more: Any) -> Job:
     return Job("default", customer, 1, ("a", "b"), AT_S + 30, 17, SAID)._replace(**more)
 
 
-def windows(producer: Producer) -> list[tuple[int, CustomerWindow]]:
+def windows(writer: Writer) -> list[tuple[int, CustomerWindow]]:
     return [
         (partition, one)
-        for topic, _, value, partition in producer.records
+        for topic, value, _, partition, _ in writer.records
         if topic == "customer-usage"
-        for one in msgspec.json.decode(value, type=list[CustomerWindow])
+        for one in msgspec.json.decode(value or b"", type=list[CustomerWindow])
     ]
 
 
 def test_marks_go_first_and_what_is_stored_is_said_to_the_customers_partition(store: Store) -> None:
     desk_, customer, _ = desk()
-    made, producer, done = make(store, desk_.known.holders)
+    made, writer, done = make(store, desk_.known.holders)
     made.add(job(customer))
     made.add(job(customer))  # asked for twice, done once
     made.look()
-    marks = producer.records[:PARTITIONS]
-    assert [(topic, value, partition) for topic, _, value, partition in marks] == [
+    marks = writer.records[:PARTITIONS]
+    assert [(one.topic, one.value, one.partition) for one in marks] == [
         ("usage", b"[]", partition) for partition in range(PARTITIONS)
     ]
-    assert {barrier_revision(key or b"") for _, key, _, _ in marks} == {17}
+    assert {barrier_revision(cast(bytes, one.key)) for one in marks} == {17}
     target = customer_hash("default", customer) % PARTITIONS
-    found = windows(producer)
+    found = windows(writer)
     assert {partition for partition, _ in found} == {target}
     assert [(one.customer, one.window.subject, one.window.value) for _, one in found] == [
         (customer, "a", "5"), (customer, "a", "5"), (customer, "b", "5")
@@ -122,23 +123,24 @@ def test_minutes_in_which_another_held_the_subject_are_left_out(store: Store) ->
     desk_, customer, _ = desk()
     moved = {"id": "acme", "key": "acme", "name": "Acme", "usageAttribution": {"subjectKeys": ["b"]}}
     desk_.do("customer.update", moved, AT_S + 90)
-    made, producer, _ = make(store, desk_.known.holders)
+    made, writer, _ = make(store, desk_.known.holders)
     made.add(job(customer))
     made.look()
-    found = [(one.window.subject, one.window.start_s - AT_S) for _, one in windows(producer)]
+    found = [(one.window.subject, one.window.start_s - AT_S) for _, one in windows(writer)]
     assert found == [("a", 0), ("b", MINUTE_S)]
 
 
 def test_what_could_not_be_done_is_done_at_the_next_look(store: Store) -> None:
     desk_, customer, _ = desk()
-    made, producer, done = make(store, desk_.known.holders)
+    made, writer, done = make(store, desk_.known.holders)
     made.add(job(customer))
-    producer.away = True
-    made.look()
+    writer.away = True
+    with pytest.raises(Unavailable):
+        made.look()
     assert not done
-    producer.away = False
+    writer.away = False
     made.look()
-    assert len(done) == 1 and len(windows(producer)) == 3
+    assert len(done) == 1 and len(windows(writer)) == 3
 
 
 def test_an_error_that_is_no_absence_ends_the_worker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,21 +157,14 @@ def test_an_error_that_is_no_absence_ends_the_worker(store: Store, monkeypatch: 
     assert [type(error) for error in failed] == [ValueError]
 
 
-def test_a_broker_that_takes_nothing_is_unavailable(store: Store) -> None:
-    made, producer, _ = make(store, Holders())
-    producer.away = True
-    with pytest.raises(Unavailable, match="did not take records for usage"):
-        made._do([job("c")])
-
-
 def test_the_job_that_an_entitlement_needs_brings_all_of_its_usage(store: Store) -> None:
     """The agent's job, done, and what was said read by the agent."""
     desk_, customer, _ = desk()
     desk_.do("entitlement.create", METERED)
-    made, producer, done = make(store, desk_.known.holders)
+    made, writer, done = make(store, desk_.known.holders)
     made.add(desk_.jobs[-1])
     made.look()
-    desk_.use([one.window for _, one in windows(producer)], AT_S + 300, customer)
+    desk_.use([one.window for _, one in windows(writer)], AT_S + 300, customer)
     ((_, said),) = done
     desk_.known.agenda._items[0][said] = None
     desk_.clock(AT_S + 301)

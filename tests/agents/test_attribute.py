@@ -6,8 +6,7 @@ import msgspec
 
 from pipeline.agents.attribute import fill
 from pipeline.agents.barriers import least_revision
-from pipeline.core.customers.attribution import Holders
-from pipeline.core.definitions.attribution_history import Holding
+from pipeline.core.customers.attribution import Holders, Holding
 from pipeline.core.metering.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
 from tests.core.customers.test_attribution import definition, window

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents.clock import ASK_AGAIN_S, NEVER_MS, Agenda
+from pipeline.agents.clock import ASK_AGAIN_S, KEY, NEVER_MS, Agenda, Clock
+from pipeline.errors import Unavailable
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 AGAIN_MS = int(ASK_AGAIN_S * 1000)
 
@@ -71,3 +77,35 @@ def test_every_item_is_said_once_unless_it_was_put_back(acts: list[tuple[str, in
                 agenda.put_back(taken)
     said += [item for items in agenda.take(len(acts)).values() for item in items]
     assert sorted(said) == sorted(added)
+
+
+class Writer:
+    """Kafka, which may be `away`."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.records: list[WrittenRecord] = []
+
+    def write(self, records: Iterable[WrittenRecord]) -> None:
+        found = list(records)
+        if self.away:
+            raise Unavailable("Kafka does not answer.")
+        self.records += found
+
+
+def test_the_clock_writes_what_is_due_and_asks_again_after_a_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    agenda, writer = Agenda(), Writer()
+    clock = Clock(
+        cast(KafkaWriter, writer), "t", agenda, lambda now_ms, items: b"%d:" % now_ms + b",".join(items)
+    )
+    agenda.own([1])
+    agenda.add(1, b"x")
+    writer.away = True
+    clock.tick(1000)
+    assert "cannot write clock records, retrying in 0.2 s: Kafka does not answer." in caplog.text
+    writer.away = False
+    clock.tick(1001)
+    clock.tick(1002)
+    assert writer.records == [WrittenRecord("t", b"1001:x", KEY, 1)]

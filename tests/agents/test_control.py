@@ -211,6 +211,22 @@ def test_a_command_read_again_sends_again_what_it_sent() -> None:
     assert verify([*audits(first), *audits(second)[1:]]).seq == 2
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_torn_chunk_may_be_read_again_in_parts_and_each_part_may_tear(cut: int) -> None:
+    """Every part is decided by a worker that knows only the table, twice, and sends what the whole chunk sent."""
+    chunk = (apply("1", "a"), command("2", "meter.delete", slug="b"), apply("3", "b"), apply("4", "c"))
+    first = run(*chunk)
+    whole = [(one.topic, one.key, one.value) for one in first.sent]
+    parts = [chunk[:cut], (*chunk[cut:], apply("5", "d"))]
+    found = []
+    for start, part in zip((0, cut), parts, strict=True):
+        run(*part, table=first.table, offset=start)
+        again = run(*part, table=first.table, offset=start)
+        found += [(one.topic, one.key, one.value) for one in again.sent]
+    assert found[: len(whole)] == whole
+    assert sum(key.startswith(b"/reply/") for key in first.table.rows) == len(parts[1])
+
+
 def test_a_torn_transaction_is_mended_whichever_part_of_it_is_there() -> None:
     """The definitions without the answers; the answers without the definitions."""
     chunk = (apply_keyed("k", "1", "a"), apply_keyed("k", "2", "a"))

@@ -49,7 +49,7 @@ def test_a_port_that_is_taken_is_replaced_with_one_sentence(caplog: pytest.LogCa
     assert ready(url)[0] == 200 and str(port) not in url
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"metrics are not served on 127.0.0.1:{port}, but on a free port: [Errno 98] Address already in use"
+        f"cannot serve metrics on 127.0.0.1:{port}, using a free port: [Errno 98] Address already in use"
     )
 
 
@@ -57,7 +57,7 @@ def test_an_address_that_is_not_ours_leaves_the_worker_without_metrics(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert health.serve("192.0.2.1", 0, lambda: GOOD) == ""
-    assert "metrics are not served at all on 192.0.2.1: [Errno 99]" in caplog.text
+    assert "cannot serve metrics on 192.0.2.1: [Errno 99]" in caplog.text
 
 
 def test_ipv6_has_brackets() -> None:

@@ -19,6 +19,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import direct_key, topic_ids, topics
 from tests.fixtures.running_workers import Counted, Running, content, delete, send, wait_until, workers
 
+pytestmark = pytest.mark.own_broker  # it deletes topics under running workers
 METER = {"slug": "calls", "eventType": "call", "aggregation": "COUNT"}
 BROKEN = 4  # the exit code
 
@@ -65,23 +66,23 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
         assert running["control"].wait_until_ended() == BROKEN
         said = running["aggregate"].log.read_text()
         assert "The topic control was deleted while this process ran." in said
-        with pytest.raises(Rejected, match=r"control is missing, and the state .* --recreate-lost control"):
+        with pytest.raises(Rejected, match=r"control is missing, but the state .* --recreate-lost control"):
             topics.apply(settings)
         make_empty(settings, "control")
-        with pytest.raises(Rejected, match="control was made anew: its id is "):
+        with pytest.raises(Rejected, match="control was recreated: its id is "):
             topics.apply(settings)
         for stage in ("aggregate", "control"):
-            assert "control was made anew: its id is " in refused(running[stage])
+            assert "control was recreated: its id is " in refused(running[stage])
         send(settings, [f"b{number}" for number in range(10)])  # wait for aggregate, not for a wrong fate
         with api(settings, made.text) as client:
             for path in ("/meters", "/reconcile", "/status"):
                 answer = client.get(path)
                 assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable"), answer.text
-                assert "control was made anew" in answer.json()["detail"]
+                assert "control was recreated" in answer.json()["detail"]
             assert client.get("/ready").status_code == 503
 
         (sentence,) = lost_topics.recreate(settings, ["control"])
-        assert sentence.startswith("made control anew: its id is ")
+        assert sentence.startswith("recreated control: its id is ")
         topics.apply(settings)  # somebody made it with other configuration
         assert topics.check(settings) == []
         held = {key: value for key, value in before.items() if not is_slot(key)}
@@ -112,7 +113,7 @@ def test_definitions_that_cannot_be_proved_are_not_made_again(worked: Settings) 
     """A command that came after what was decided, in place of one that is gone."""
     delete(worked, "control", "audit")
     make_empty(worked, "audit")
-    with pytest.raises(Rejected, match="does not end as the audit log does"):
+    with pytest.raises(Rejected, match="does not end with the hash of the audit log"):
         lost_topics.recreate(worked, ["control"])
     assert "control" not in kafka.cluster(worked).topics
 
@@ -142,7 +143,7 @@ def test_a_lost_input_goes_on_from_what_is_sent_again(worked: Settings) -> None:
     """`events` is lost with ten events that ingest has not read."""
     send(worked, [f"unread-{number}" for number in range(10)])
     delete(worked, "events")
-    assert "events is missing, and the state" in refused(Running(worked, "ingest"))
+    assert "events is missing, but the state" in refused(Running(worked, "ingest"))
     lost_topics.recreate(worked, ["events"])
     with Counted(worked) as counted, workers(worked, "ingest"):
         send(worked, [f"unread-{number}" for number in range(10)])
@@ -152,7 +153,7 @@ def test_a_lost_input_goes_on_from_what_is_sent_again(worked: Settings) -> None:
 @pytest.mark.timeout(500)
 def test_two_lost_topics_that_fill_each_other_are_refused(worked: Settings) -> None:
     delete(worked, "counts", "ingest-meta")
-    with pytest.raises(Rejected, match="and that is lost too"):
+    with pytest.raises(Rejected, match="which is lost too"):
         lost_topics.recreate(worked, ["ingest-meta"])
 
 
@@ -183,7 +184,7 @@ def test_topics_of_a_version_that_noted_no_ids_are_adopted_once(worked: Settings
 def test_a_topic_that_such_a_version_has_lost_is_not_made_silently(worked: Settings) -> None:
     forget_ids(worked)
     delete(worked, "usage")
-    with pytest.raises(Rejected, match="usage is missing, and the state"):
+    with pytest.raises(Rejected, match="usage is missing, but the state"):
         topics.apply(worked)
 
 

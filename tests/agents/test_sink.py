@@ -89,7 +89,6 @@ class Worker:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "RETRY_FIRST_S", 0.001)
     monkeypatch.setattr(sink, "LINGER_S", 0.01)
 
 
@@ -109,7 +108,7 @@ def usage(value: str = "1") -> Chunk:
 
 def world(away: int = 0, lost: int = 0) -> tuple[Store, Worker, sink.Rounds]:
     store, worker = Store(away, lost), Worker()
-    return store, worker, sink.Rounds(cast(Stage, worker), cast(ClickHouse, store))
+    return store, worker, sink.Rounds(cast(Stage, worker), cast(ClickHouse, store), retry_first_s=0.001)
 
 
 def add(rounds: sink.Rounds, store: Store, *chunks: Chunk) -> list[Pending]:

@@ -117,6 +117,8 @@ def test_what_is_old_goes_from_the_table_and_from_the_topic() -> None:
 
 
 def definition(body: dict[str, object] | None, id: str = "e1") -> dict[str, Definition | None]:
+    if body is not None:
+        body = {"id": id, "type": "WEBHOOK", "name": id, "url": "", "disabled": False, **body}
     return {f"acme/endpoint/{id}": Definition(1, "endpoint", "acme", id, "me", 1, body)}
 
 
@@ -156,7 +158,7 @@ def test_while_a_secret_rotates_both_sign() -> None:
 def test_sealed_secrets_are_opened_and_what_does_not_open_is_a_problem() -> None:
     seal = Seal.of(base64.b64encode(bytes(32)).decode())
     sealed = seal.close(SECRET, place("acme"), bytes(12))
-    for setting, problem in ((seal, ""), (Seal.of(""), "Nothing can be signed")):
+    for setting, problem in ((seal, ""), (Seal.of(""), "The webhook cannot be signed")):
         known = Endpoints(setting)
         known.update(definition({"url": "", "signingSecret": sealed}))
         found = known.get("acme", "e1")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from pipeline.local.kafka import Kafka
-from pipeline.local.process import free_port
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topics
 from tests.fixtures.running_workers import Counted, Running, send, workers
+
+pytestmark = pytest.mark.own_broker  # it restarts it, and enlarges topics
 
 
 def test_a_taken_metrics_port_does_not_stop_the_stage(fresh_topics: Settings) -> None:
@@ -24,31 +24,22 @@ def test_a_taken_metrics_port_does_not_stop_the_stage(fresh_topics: Settings) ->
             assert ingest.metrics_url() and str(port) not in ingest.metrics_url()
             send(fresh_topics, ["a"])
             counted.wait_for("ingest", read=1, accepted=1)
-            assert f"metrics are not served on 127.0.0.1:{port}" in ingest.log.read_text()
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path, kafka: Kafka) -> Iterator[Kafka]:
-    """A broker that a test may restart; `kafka` only makes sure that there can be one."""
-    broker = Kafka(tmp_path, free_port()).start()
-    yield broker
-    broker.kill()
+            assert f"cannot serve metrics on 127.0.0.1:{port}" in ingest.log.read_text()
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("end", [Kafka.kill, Kafka.stop])
 def test_idle_workers_survive_a_broker_that_restarts(
-    own_broker: Kafka, tmp_path: Path, end: Callable[[Kafka], None]
+    kafka: Kafka, fresh_topics: Settings, end: Callable[[Kafka], None]
 ) -> None:
     """Their first transaction after it is the one that must not hang."""
-    settings = Settings.model_construct(kafka=own_broker.address, state_dir=tmp_path / "state")
-    topics.apply(settings)
+    settings = fresh_topics
     with Counted(settings) as counted, workers(settings, "ingest", "dedupe", "aggregate") as running:
         pids = {stage: one.process.pid for stage, one in running.items() if one.process is not None}
         send(settings, [f"before-{place}" for place in range(16)])  # every partition has worked
         counted.wait_for("aggregate", read=16, unmetered=16)
-        end(own_broker)
-        own_broker.start()
+        end(kafka)
+        kafka.start()
         send(settings, [f"after-{place}" for place in range(16)])
         counted.wait_for("aggregate", read=32, unmetered=32)
         for stage, one in running.items():

@@ -16,7 +16,7 @@ import msgspec
 from confluent_kafka import Producer
 from fastapi.testclient import TestClient
 
-from pipeline.api.http.docs import ASKING
+from pipeline.api.http.described import ASKING
 from pipeline.core.notifications.delivery import begin
 from pipeline.core.values import timestamp
 from pipeline.records import Alert

@@ -18,6 +18,7 @@ from pipeline.api.http.auth import PUBLIC, PUBLIC_FILES
 from pipeline.api.http.bulkheads import Bulkheads
 from pipeline.api.http.services import Services
 from pipeline.core.access.api_key import SCOPES, ApiKey, Made
+from pipeline.core.access.portal_token import PortalToken
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -33,7 +34,7 @@ class Log:
 
     def __init__(self) -> None:
         self.keys_by_id: dict[str, ApiKey] = {}
-        self.tokens: dict[tuple[str, str], dict[str, Any]] = {}
+        self.tokens: dict[tuple[str, str], PortalToken] = {}
 
     def is_decided(self) -> bool:
         return True
@@ -44,7 +45,7 @@ class Log:
     def key(self, public: str) -> ApiKey | None:
         return self.keys_by_id.get(public)
 
-    def portal_token(self, namespace: str, id: str) -> dict[str, Any] | None:
+    def portal_token(self, namespace: str, id: str) -> PortalToken | None:
         return self.tokens.get((namespace, id))
 
     def wait_for(self, *_: object) -> bool:
@@ -88,8 +89,10 @@ def known(log: Log, scopes: list[str], expires_at_ms: int | None = None, revoked
     made = direct_key.made("test")
     hash = "" if revoked else made.hash
     log.keys_by_id[made.public] = ApiKey(
-        made.public, "a", "test", frozenset(scopes), hash, made.last4, expires_at_ms, revoked
-    )
+        id=made.public, namespace="a", name="test", scopes=scopes, hash=hash, last4=made.last4,
+        expires_at=None if expires_at_ms is None else timestamp.text_of(expires_at_ms),
+        revoked_at="2026-01-01T00:00:00.000Z" if revoked else None,
+    )  # fmt: skip
     return made
 
 
@@ -154,15 +157,16 @@ def portal(log: Log, **changes: Any) -> str:
 
 def claims(log: Log) -> dict[str, Any]:
     now_ms = time.time_ns() // 1_000_000
-    body = {
-        "id": "01M7ZBE9NHXWNTG23BVHC9YKW5",
-        "subject": "acme",
-        "allowedMeterSlugs": ["tokens"],
-        "createdAt": timestamp.text_of(now_ms),
-        "expiresAt": timestamp.text_of(now_ms + 1000 * HOUR_S),
-    }
-    log.tokens["a", str(body["id"])] = body
-    text = portal_jwt.sign(PORTAL_SECRET, "a", body)
+    token = PortalToken(
+        id="01M7ZBE9NHXWNTG23BVHC9YKW5",
+        subject="acme",
+        allowed_meter_slugs=["tokens"],
+        expires_at=timestamp.text_of(now_ms + 1000 * HOUR_S),
+        created_at=timestamp.text_of(now_ms),
+        updated_at=timestamp.text_of(now_ms),
+    )
+    log.tokens["a", token.id] = token
+    text = portal_jwt.sign(PORTAL_SECRET, "a", token)
     found: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
     return found
 
@@ -236,8 +240,8 @@ def test_no_attack_on_a_portal_token_works(client: TestClient, log: Log, name: s
 
 def test_an_invalidated_portal_token_opens_nothing(client: TestClient, log: Log) -> None:
     text = portal(log)
-    for body in log.tokens.values():
-        body["invalidatedAt"] = body["createdAt"]
+    for place, token in list(log.tokens.items()):
+        log.tokens[place] = token.changed(invalidated_at=token.created_at)
     assert client.get("/api/v1/portal/meters/tokens/query", headers=bearer(text)).status_code == 401
 
 

@@ -97,7 +97,7 @@ def test_an_answer_keeps_every_digit() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"[" * 100_000, b'{"a": NaN}'])
 def test_what_is_no_json_is_broken(content: bytes) -> None:
-    with pytest.raises(Broken, match="not as Tallymark's API does"):
+    with pytest.raises(Broken, match="not that of Tallymark's API"):
         json_of(ApiAnswer("application/json", content))
 
 

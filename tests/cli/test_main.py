@@ -117,16 +117,14 @@ def test_a_lost_topic_is_named_refused_and_made_anew_on_a_word(fresh_topics: Set
     there = {"TALLYMARK_KAFKA": fresh_topics.kafka}
     missing = run("topics", "check", **there)
     assert missing.exit_code == 1
-    assert "usage is missing, and the state of this installation was made with it." in missing.stdout
-    assert (
-        "`tallymark topics apply --recreate-lost usage` make it anew, which costs: windows" in missing.stdout
-    )
+    assert "usage is missing, but the state of this installation was built with it." in missing.stdout
+    assert "`tallymark topics apply --recreate-lost usage`. That loses: windows" in missing.stdout
     refused = run("topics", "apply", **there)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "usage is missing" in refused.stderr
     made = run("topics", "apply", "--recreate-lost", "usage", **there)
     assert made.exit_code == 0, made.stderr
-    assert "made usage anew: its id is " in made.stdout
+    assert "recreated usage: its id is " in made.stdout
     again = run("topics", "check", **there)
     assert (again.exit_code, again.stdout.split(" ", 1)[1]) == (
         0,
@@ -144,4 +142,4 @@ def test_settings_are_shown_with_their_origin_and_without_secrets() -> None:
     assert lines["redis_password"] == ["***", "file"]
     assert lines["api_port"] == ["8888", "default"]
     assert "hush" not in result.output
-    assert result.stderr == "warning: TALLYMARK_TYPO is set and no setting has that name.\n"
+    assert result.stderr == "warning: TALLYMARK_TYPO is set, but there is no such setting.\n"

@@ -156,7 +156,7 @@ def test_usage_of_nothing(tokens: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--filter", "model"), "--filter model is not of the form k=v."),
+        (("--filter", "model"), "--filter model does not have the form k=v."),
         (("--group-by", "kind"), "invalid group by: kind"),
         (("--tz", "Mars/Base"), "invalid time zone: Mars/Base"),
     ],
@@ -211,9 +211,9 @@ def test_events_that_a_meter_refused(tokens: Run, store: ClickHouse) -> None:
     ("arguments", "said"),
     [
         ("events --meter none", "There is no meter with the slug none."),
-        ("events --reason value-null", "--reason is for --refused."),
+        ("events --reason value-null", "--reason requires --refused."),
         ("events --refused --reason because", "refused: a reason must be one of no-data"),
-        ("usage tokens --csv-safe", "--csv-safe is for --format csv."),
+        ("usage tokens --csv-safe", "--csv-safe requires --format csv."),
     ],
 )
 def test_options_that_do_not_fit(tokens: Run, arguments: str, said: str) -> None:

@@ -94,7 +94,7 @@ def test_grants(run: Run, entitled: dict[str, Any]) -> None:
     (row,) = [row for row in rows if row[0] == id]
     assert row[1:4] == [entitled["id"], "123456789012345.000000000000000001", "2"] and "WEEK" in row
     assert "123456789012345.000000000000000001," in run("grants", "list", "--format", "json").stdout
-    assert run("grants", "void", id).stdout == f"{id} is void.\n"
+    assert run("grants", "void", id).stdout == f"{id} is voided.\n"
     assert run("grants", "void", id, code=2).stderr == f"error: grant {id} is already voided\n"
     wrong = run("entitlements", "grant", "acme", "f1", "1", "--for", "x", "MONTH", code=2)
     assert wrong.stderr == "error: --for x MONTH is not a number and a duration.\n"
@@ -156,7 +156,7 @@ def test_endpoints(run: Run, endpoint: str) -> None:
     assert run("endpoints", "delete", endpoint).stdout == f"{endpoint} is deleted.\n"
     assert endpoint not in run("endpoints", "list", "--format", "json").stdout
     wrong = run("endpoints", "create", "x", "https://example.com/", "--header", "x", code=2)
-    assert wrong.stderr == "error: --header x is not of the form k=v.\n"
+    assert wrong.stderr == "error: --header x does not have the form k=v.\n"
     assert "url must begin with" in run("endpoints", "create", "x", "ftp://example.com/", code=2).stderr
 
 
@@ -170,11 +170,25 @@ def test_rules(run: Run, endpoint: str) -> None:
     id = json.loads(run("rules", "create", "-", stdin=wanted).stdout)["id"]
     (row,) = columns(run("rules", "list", "--endpoint", endpoint))[1:]
     assert row == [id, "most", wanted["type"], "usage_percentage", "80", endpoint, "on"]
-    assert run("rules", "test", id).stdout.endswith("is on its way to 1 endpoint(s).\n")
+    assert run("rules", "test", id).stdout.endswith("is being delivered to 1 endpoint(s).\n")
     refused = run("endpoints", "delete", endpoint, code=2)
     assert refused.stderr == f"error: the rule most ({id}) sends to endpoint {endpoint}\n"
     assert run("rules", "delete", id).stdout == f"{id} is deleted.\n"
     assert run("rules", "test", id, code=2).stderr == f"error: There is no rule with the id {id}.\n"
+
+
+def test_a_rule_about_a_volume_says_when_it_fires(run: Run, endpoint: str) -> None:
+    run("meters", "apply", "-", stdin=[{"slug": "busy_calls", "eventType": "call", "aggregation": "COUNT"}])
+    wanted = {
+        "type": "meter.volume.threshold",
+        "name": "busy",
+        "channels": [endpoint],
+        "meterSlug": "busy_calls",
+        "windowSize": "HOUR",
+        "limit": 5,
+    }
+    run("rules", "create", "-", stdin=wanted)
+    assert "busy_calls reaches 5 a HOUR" in run("rules", "list", "--endpoint", endpoint).stdout
 
 
 def test_deliveries(run: Run, served: Settings, endpoint: str) -> None:
@@ -193,9 +207,9 @@ def test_deliveries(run: Run, served: Settings, endpoint: str) -> None:
     assert json.loads(run(*asked, "--state", "SUCCESS", "--format", "json").stdout) == []
     assert run("deliveries", "resend", made.id).stdout == f"{made.id} is sent again.\n"
     replay = ("deliveries", "replay", endpoint, "--from", "2020-01-01", "--to", "2030-01-01")
-    assert run(*replay).stdout == "What is FAILED is sent again.\n"
+    assert run(*replay).stdout == "Deliveries in the state FAILED are sent again.\n"
     both = run(*replay, "--state", "failed", "--state", "SUCCESS").stdout
-    assert both == "What is FAILED or SUCCESS is sent again.\n"
+    assert both == "Deliveries in the state FAILED or SUCCESS are sent again.\n"
     assert "no delivery" in run("deliveries", "resend", "x", code=2).stderr
     assert "no endpoint" in run("deliveries", "replay", "x", *replay[3:], code=2).stderr
 

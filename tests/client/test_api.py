@@ -99,7 +99,7 @@ def test_a_time_without_zone_is_not_guessed(ask: Ask, server: Server, named: dic
 )
 def test_an_answer_that_is_none(ask: Ask, server: Server, body: object) -> None:
     server.then(Turn(200, body))
-    with pytest.raises(Broken, match="not an answer of Tallymark"):
+    with pytest.raises(Broken, match="not a response of Tallymark"):
         ask("query", "tokens")
 
 
@@ -137,7 +137,7 @@ def test_meters(ask: Ask, server: Server) -> None:
 
 def test_a_create_is_not_done_twice(ask: Ask, server: Server) -> None:
     server.then(Turn(cut=True))
-    with pytest.raises(Unavailable, match="not known whether it was done"):
+    with pytest.raises(Unavailable, match="unknown whether it was applied"):
         ask("meters.create", "tokens", "prompt", "COUNT")
     server.then(problem(429, "slow-down", "Wait."), problem(409, "meter-conflict", "It exists."))
     with pytest.raises(Conflict):

@@ -57,13 +57,15 @@ def test_passing_answers_pass(status: int) -> None:
 
 
 def test_the_deadline_ends_it_with_the_last_word() -> None:
-    with pytest.raises(Unavailable, match=r"GET /meters: \d+ tries in 6.3 s; the last: 503: away") as caught:
+    with pytest.raises(
+        Unavailable, match=r"GET /meters: \d+ attempts in 6.3 s; the last: 503: away"
+    ) as caught:
         run(READ, [Answer(503, {}, b'{"reason": "broker", "detail": "away"}')])
     assert caught.value.unaccepted == ()
 
 
 def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
-    with pytest.raises(Unavailable, match=r"1 tries in 0\.0 s"):
+    with pytest.raises(Unavailable, match=r"1 attempts in 0\.0 s"):
         run(READ, [Answer(503, {"retry-after": "11"}, b"")])
 
 
@@ -82,7 +84,7 @@ def test_what_is_no_repeat_is_only_tried_again_when_nothing_was_done(
 ) -> None:
     assert may_repeat(CREATE, outcome) is repeats
     if not repeats:
-        with pytest.raises(Unavailable, match="not known whether it was done"):
+        with pytest.raises(Unavailable, match="unknown whether it was applied"):
             run(CREATE, [outcome])
 
 
@@ -136,9 +138,9 @@ def test_errors_are_typed_and_survive_pickle(status: int, kind: type[Refused]) -
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(500, {}, b"<html>"), "500: answered 500"),
+        (Answer(500, {}, b"<html>"), "500: status 500"),
         (Answer(302, {"location": "/login"}, b""), "redirects to /login"),
-        (Answer(400, {}, b"[]"), "400 http-400: answered 400"),
+        (Answer(400, {}, b"[]"), "400 http-400: status 400"),
     ],
 )
 def test_other_answers(answer: Answer, says: str) -> None:

@@ -13,11 +13,12 @@ import msgspec
 
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.access import api_key
+from pipeline.core.access.api_key import ApiKey
 from pipeline.core.control import Decision
-from pipeline.core.definitions.attribution_history import read
-from pipeline.core.definitions.index import subjects_of
+from pipeline.core.customers.attribution import Attribution
+from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.kinds import ATTRIBUTION
-from pipeline.core.metering.meter import meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.values.sealed import Seal
 from pipeline.records import Definition
 from tests.fixtures.control_log import AT_MS, Log
@@ -202,11 +203,11 @@ def shown(decision: Decision) -> object:
 def _seen(definition: Definition) -> object:
     body: Mapping[str, Any] = definition.body or {}
     if definition.kind == "meter":
-        meter = meter_of(definition)
+        meter = Meter.of(definition)
         return None if meter is None else msgspec.structs.replace(meter, name="", description="", metadata={})
     if definition.kind == "key":
-        found = api_key.key_of(definition)
-        return None if found is None else msgspec.structs.replace(found, name="")
+        key = ApiKey.of(definition)
+        return None if key is None else msgspec.structs.replace(key, name="")
     if definition.kind == "endpoint":
         endpoints = Endpoints(Seal())
         endpoints.update({"": definition})
@@ -214,9 +215,11 @@ def _seen(definition: Definition) -> object:
         keys = [] if found_one is None else [*found_one.keys(AT_MS // 1000), found_one.previous_until_s]
         return found_one, [getattr(one, "private", one) for one in keys]
     if definition.kind == "customer":
-        return subjects_of(dict(body))
+        customer = Customer.of(definition)
+        return None if customer is None else customer.subjects
     if definition.kind == ATTRIBUTION:
-        return definition.name, read(definition)
+        attribution = Attribution.of(definition)
+        return definition.name, None if attribution is None else attribution.holders
     if definition.kind == "feature":
         members = ("key", "meterSlug", "meterGroupByFilters", "advancedMeterGroupByFilters")
         return {name: body[name] for name in members if name in body}

@@ -1,4 +1,4 @@
-"""Every case of "What is refused, and with which reason" in schemas/README.md, by its number there."""
+"""Every case of "Rejected events and their reasons" in schemas/README.md, by its number there."""
 
 # ruff: noqa: E501 - a case a line
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.control import Decision
 from pipeline.core.definitions.index import key
-from pipeline.core.metering.meter import meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.values.ulid import is_ulid
 from pipeline.errors import Broken
 from pipeline.records import Command, Definition
@@ -40,7 +40,7 @@ class Log(Deciding):
         return self.run(self.command("meter.delete", {"slug": slug}))
 
     def meter_id(self, slug: str) -> int | None:
-        meter = meter_of(self.state.get(key("default", "meter", slug)))
+        meter = Meter.of(self.state.get(key("default", "meter", slug)))
         return None if meter is None else meter.meter_id
 
 
@@ -196,15 +196,15 @@ def test_an_unknown_kind_is_refused() -> None:
     assert log.run(log.command("meter.rename", {})).reply.error == "bad-command"
 
 
-def test_meter_of_nothing_of_other_kinds_and_of_deleted_ones() -> None:
-    assert meter_of(None) is None
-    assert meter_of(Definition(1, "plan", "default", "pro", "ann", 0, {"a": 1})) is None
-    assert meter_of(Definition(1, "meter", "default", "tokens", "ann", 0, None)) is None
+def test_there_is_no_meter_of_nothing_of_other_kinds_and_of_deleted_ones() -> None:
+    assert Meter.of(None) is None
+    assert Meter.of(Definition(1, "plan", "default", "pro", "ann", 0, {"a": 1})) is None
+    assert Meter.of(Definition(1, "meter", "default", "tokens", "ann", 0, None)) is None
 
 
 def test_a_stored_meter_without_its_id_stops_us() -> None:
     with pytest.raises(Broken):
-        meter_of(Definition(1, "meter", "default", "tokens", "ann", 0, {**TOKENS, "meterId": "1"}))
+        Meter.of(Definition(1, "meter", "default", "tokens", "ann", 0, {**TOKENS, "meterId": "1"}))
 
 
 commands = st.one_of(

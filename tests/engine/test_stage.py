@@ -22,7 +22,7 @@ def test_a_call_that_ends_has_ended() -> None:
 def test_a_call_that_never_ends_is_given_up() -> None:
     release = threading.Event()
     with ThreadPoolExecutor() as threads:
-        with pytest.raises(Unavailable, match=r"did not commit in 0\.05 s"):
+        with pytest.raises(Unavailable, match=r"did not commit within 0\.05 s"):
             asyncio.run(in_time(threads, lambda: assert_set(release), 0.05))
         release.set()
 

@@ -145,7 +145,7 @@ def test_damage_found_while_reading_is_remembered(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="is damaged"):
         table.get_many([b"00000000"])
     table.close()
-    with pytest.raises(Damaged, match="was found damaged"):
+    with pytest.raises(Damaged, match="is marked as damaged"):
         Table(tmp_path / "state")
 
 

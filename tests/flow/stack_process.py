@@ -111,6 +111,13 @@ class StackProcess:
         assert self._process is not None
         return [pid for pid, words in _children(self._process.pid) if words[-2:] == ["worker", stage]]
 
+    def kill_broker(self) -> int:
+        """kill -9 to the broker, which the stack starts again; its pid."""
+        assert self._process is not None
+        (pid,) = [pid for pid, words in _children(self._process.pid) if "kafka.Kafka" in words]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     def signal(self, stage: str, number: signal.Signals, place: int = 0) -> int | None:
         """Sends a signal to one worker of the stage; its pid, or None where none runs just now."""
         pids = self.workers(stage)

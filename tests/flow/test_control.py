@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from confluent_kafka import Producer
 
 from pipeline.contracts import ROOT
@@ -24,6 +25,7 @@ from pipeline.stores.kafka.definitions import Definitions
 from tests.fixtures.control_log import Log
 from tests.flow.accepted_events import read
 
+pytestmark = pytest.mark.own_broker  # workers run for a minute
 COMMANDS = 300
 CRASHES = ("produce.before", "produce.after", "commit.after", "table.after")
 CRASH_S, DONE_S = 60, 60

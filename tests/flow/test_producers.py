@@ -33,6 +33,7 @@ from tests.fixtures.absent import absent
 from tests.fixtures.broker import reset_topics
 from tests.flow.accepted_events import Headers, Ingest
 
+pytestmark = pytest.mark.own_broker  # a worker runs all the time
 STRUCTURED = b"application/cloudevents+json; charset=UTF-8"
 NOW = datetime.now(UTC).replace(microsecond=123456)
 AT_US_NS = int(NOW.timestamp()) * 1_000_000_000 + 123456_000

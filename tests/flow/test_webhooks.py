@@ -14,6 +14,7 @@ from pipeline.records import Delivery, WebhookWork
 from pipeline.settings import Settings
 from tests.flow.webhooks import NAMESPACE, Receiver, Webhooks, receiving
 
+pytestmark = pytest.mark.own_broker  # workers run for a minute
 QUICK = "0,0.2,0.2,0.2,0.2,0.2"
 
 

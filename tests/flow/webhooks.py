@@ -25,7 +25,8 @@ from standardwebhooks import Webhook
 from pipeline.contracts import ROOT
 from pipeline.core.definitions.index import key
 from pipeline.core.notifications.delivery_table import partition_of
-from pipeline.core.notifications.standard_webhooks import payload, secret_text
+from pipeline.core.notifications.standard_webhooks import secret_text
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.local import process
 from pipeline.records import Alert, Command, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
@@ -145,7 +146,7 @@ class Webhooks:
 
     def alert(self, *endpoints: str, id: str, at_ms: int | None = None) -> Alert:
         at_ms = at_ms or int(time.time() * 1000)
-        text = payload(id, TYPE, "2026-01-01T00:00:00Z", {"number": id, "text": "ü"})
+        text = payload(id, TYPE, 1_767_225_600_000, {"number": id, "text": "ü"})
         made = Alert(id, NAMESPACE, TYPE, "rule", at_ms, list(endpoints), text)
         self._producer.produce("alerts", msgspec.json.encode(made), id)
         self._producer.poll(0)

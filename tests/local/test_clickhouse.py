@@ -1,4 +1,4 @@
-"""The chDB process: what it keeps over kill -9 and a stop, what it answers, whom it refuses."""
+"""The chDB process: what it keeps over kill -9 and a stop, what it responds, what it refuses."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_store_goes_on_after_a_restart(server: ChDB) -> None:
 
 
 def test_two_processes_cannot_share_a_folder(server: ChDB, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="ended"):
+    with pytest.raises(Unavailable, match="exited"):
         ChDB(tmp_path, process.free_port()).start()
     connect(server.url).ensure_schema()
 

@@ -60,7 +60,7 @@ def test_all_that_was_proved_is_there_after_the_disk_was_full(tmp_path: Path) ->
         ballast = fill(disk)
         writer.join()
         assert running.wait(30) == EXIT_FULL
-        assert "has less than 8 MiB left" in server.log.read_text()
+        assert "has less than 8 MiB free" in server.log.read_text()
 
         server.start()  # the disk is still full: what is stored can be read, nothing can be written
         rows, distinct, letters = connect(server.url).query(COUNT)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def read_all(settings: Settings, topic: str, count: int) -> list[bytes]:
     return got
 
 
-def test_records_and_topics_survive_kill_9_on_the_same_port(tmp_path: Path, kafka: Kafka) -> None:
+def test_records_and_topics_survive_kill_9_on_the_same_port(tmp_path: Path, kafka_jars: None) -> None:
     broker = Kafka(tmp_path, free_port()).start()
     try:
         settings = Settings.model_construct(kafka=broker.address)
@@ -51,7 +52,7 @@ def test_records_and_topics_survive_kill_9_on_the_same_port(tmp_path: Path, kafk
         broker.kill()
 
 
-def test_stop_ends_it_in_good_order_and_leaves_nothing(tmp_path: Path, kafka: Kafka) -> None:
+def test_stop_ends_it_in_good_order_and_leaves_nothing(tmp_path: Path, kafka_jars: None) -> None:
     broker = Kafka(tmp_path, free_port()).start()
     pid = broker.pid
     broker.stop()
@@ -59,27 +60,30 @@ def test_stop_ends_it_in_good_order_and_leaves_nothing(tmp_path: Path, kafka: Ka
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_taken_port_is_one_sentence(tmp_path: Path, kafka: Kafka) -> None:
-    with pytest.raises(Unavailable, match="another process has that port"):
-        Kafka(tmp_path, kafka.port).start()
+def test_a_taken_port_is_one_sentence(tmp_path: Path, kafka_jars: None) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(Unavailable, match="another process uses that port"),
+    ):
+        Kafka(tmp_path, other.getsockname()[1]).start()
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path, kafka: Kafka) -> None:
+def test_a_full_disk_is_one_sentence(tmp_path: Path, kafka_jars: None) -> None:
     broker = Kafka(tmp_path, free_port(), least_free_mb=1 << 40)
     with pytest.raises(Unavailable, match=r"^Kafka cannot start: the disk of .* has \d+ MB free"):
         broker.start()
 
 
-def test_a_broker_that_cannot_start_says_why(tmp_path: Path, kafka: Kafka) -> None:
+def test_a_broker_that_cannot_start_says_why(tmp_path: Path, kafka_jars: None) -> None:
     broker = Kafka(tmp_path, free_port(), heap_mb=1)
     broker.folder.joinpath("data").mkdir(parents=True)
     broker.folder.joinpath("data/meta.properties").write_text("version=7\n")
-    with pytest.raises(Unavailable, match=r"Kafka ended while it started(.|\n)*heap"):
+    with pytest.raises(Unavailable, match=r"Kafka exited during its start(.|\n)*heap"):
         broker.start()
 
 
 def test_jars_that_cannot_be_fetched_are_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka: Kafka
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_jars: None
 ) -> None:
     import jgo
 
@@ -89,6 +93,6 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(
     said: list[str] = []
     monkeypatch.setattr(jgo, "build", no_network)
     monkeypatch.setattr(local, "CLASSPATH_FILE", tmp_path / "none")
-    with pytest.raises(Unavailable, match="fetched from Maven Central: no route to host"):
+    with pytest.raises(Unavailable, match="downloaded from Maven Central: no route to host"):
         local.classpath(said.append)
-    assert said == ["fetching Kafka 4.1 (about 45 MB, once)"]
+    assert said == ["downloading Kafka 4.1 (about 45 MB, once)"]

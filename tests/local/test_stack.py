@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as cluster
@@ -79,8 +78,8 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.fixture
-def dev(tmp_path: Path, kafka: Kafka) -> Iterator[Callable[[], Dev]]:
-    """Starts a dev on one and the same folder; the broker fixture makes sure that Kafka can be had."""
+def dev(tmp_path: Path, kafka_jars: None) -> Iterator[Callable[[], Dev]]:
+    """Starts a dev on one and the same folder."""
     started: list[Dev] = []
 
     def start() -> Dev:
@@ -120,7 +119,7 @@ def test_dev_comes_up_heals_stops_and_goes_on(dev: Callable[[], Dev]) -> None:
     assert f"Another `tallymark dev` (process {pid}) runs on {first.folder}." in second.text()
 
     os.kill(one(pid, "dummy.py dedupe"), signal.SIGKILL)
-    first.wait_for(r"dedupe-0 ended \(killed by SIGKILL\); starting it again in 0.2 s")
+    first.wait_for(r"dedupe-0 exited \(killed by SIGKILL\); restarting it in 0.2 s")
     os.kill(one(pid, "kafka.Kafka"), signal.SIGKILL)
     first.wait_for(r"kafka ended \(killed by SIGKILL\)")
     wait_until(lambda: any("kafka.Kafka" in line for line in descendants(pid).values()), 20)

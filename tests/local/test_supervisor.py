@@ -47,7 +47,7 @@ def test_a_process_that_keeps_dying_is_started_with_longer_and_longer_pauses(tmp
     supervisor.stop()
     log = tmp_path / "flaky.log"
     assert said == [
-        f"flaky ended (exit code 3): oh; starting it again in {pause} s; its log: {log}"
+        f"flaky exited (exit code 3): oh; restarting it in {pause} s; its log is {log}"
         for pause in ("0.2", "0.4", "0.8")
     ]
     assert log.read_text() == "oh\n" * 3
@@ -72,7 +72,7 @@ def test_the_last_error_of_a_process_that_ended_is_shown(tmp_path: Path) -> None
     tend_until(supervisor, lambda: len(said) == 1)
     supervisor.stop()
     reason = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"
-    assert said[0].startswith(f"flaky ended (exit code 1): {reason}; starting it again")
+    assert said[0].startswith(f"flaky exited (exit code 1): {reason}; restarting it")
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_lower_ranks_stop_first_and_the_deaf_are_killed(tmp_path: Path) -> None:
 def test_one_that_dies_at_the_start_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     supervisor = Supervisor(print)
     supervisor.start([service(tmp_path, "broken", "print('no heap'); raise SystemExit(1)")])
-    with pytest.raises(Unavailable, match=r"broken ended while it started(.|\n)*no heap"):
+    with pytest.raises(Unavailable, match=r"broken exited during its start(.|\n)*no heap"):
         supervisor.wait_until_up(["broken"], 20, may_restart=False)
 
 
 def test_one_that_never_answers_is_named_with_its_log(tmp_path: Path) -> None:
     supervisor = Supervisor(print)
     supervisor.start([service(tmp_path, "mute", "import time; time.sleep(600)")])
-    with pytest.raises(Unavailable, match=r"do not answer: mute \(log: .*mute\.log\)"):
+    with pytest.raises(Unavailable, match=r"No response within .* from: mute \(log: .*mute\.log\)"):
         supervisor.wait_until_up(["mute"], 0.2, may_restart=True)
     supervisor.stop()
 

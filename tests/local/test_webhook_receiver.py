@@ -10,13 +10,13 @@ import urllib.request
 
 import pytest
 
-from pipeline.core.notifications import standard_webhooks
+from pipeline.core.notifications import standard_webhooks, webhook_payload
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
 from tests.fixtures.hostile_json import TEXTS
 
 SECRET = new_secret()
-BODY = standard_webhooks.payload("m1", "a.b", "2026-01-01T00:00:00Z", {"text": "ü"}).encode()
+BODY = webhook_payload.payload("m1", "a.b", 1_767_225_600_000, {"text": "ü"}).encode()
 
 
 def send(url: str, id: str = "m1", secret: str = SECRET, body: bytes = BODY) -> int:
@@ -71,7 +71,7 @@ def test_a_length_that_is_none_is_answered(length: str) -> None:
 def test_a_taken_port_is_one_sentence() -> None:
     with Receiver([SECRET]) as receiver:
         port = int(receiver.url.rstrip("/").rpartition(":")[2])
-        with pytest.raises(Unavailable, match="Nothing can listen"):
+        with pytest.raises(Unavailable, match="Cannot listen"):
             Receiver([SECRET], port)
 
 

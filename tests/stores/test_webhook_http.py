@@ -150,7 +150,7 @@ def test_a_name_that_turns_bad_is_refused_at_its_next_connection(monkeypatch: py
         first = await sender.post(f"https://{HOST}/", {}, b"")
         second = await sender.post(f"https://{HOST}/", {}, b"")
         await sender.close()
-        assert first.error == "Nobody answers at that address and port."
+        assert first.error == "The connection was refused, or the host cannot be reached."
         assert "127.0.0.1" in second.error
         assert len(asked) == 2
 
@@ -231,7 +231,7 @@ def test_silence_ends_with_the_timeout(said: bytes) -> None:
             await writer.drain()
 
     answer = asyncio.run(post(serve, timeout_s=0.5))
-    assert (answer.status, answer.error) == (0, "No answer within 0.5 s.")
+    assert (answer.status, answer.error) == (0, "No response within 0.5 s.")
     assert 400 <= answer.duration_ms < 2_000
 
 
@@ -358,7 +358,7 @@ def test_a_slow_name_server_delays_only_its_own() -> None:
             slow = asyncio.create_task(sender.post("http://slow.example.com/", {}, b""))
             quick = await sender.post(f"http://{HOST}:{port}/", {}, b"")
             assert quick.status == 200 and quick.duration_ms < 500
-            assert (await slow).error == "No answer within 1 s."
+            assert (await slow).error == "No response within 1 s."
             await sender.close()
 
     asyncio.run(scenario())

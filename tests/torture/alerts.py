@@ -258,12 +258,12 @@ def firings_differ(wanted: Expected, found: Found, plan: Plan) -> list[str]:
             continue
         named = [notes["threshold"], *data["passed"]]
         if told.body["type"] == RESOLVED:
-            ended[told.body["rule"], one.id, notes["threshold"]] -= 1
+            ended.subtract((told.body["rule"], one.id, name) for name in named)
             continue
         since_s = _second(data["period"]["from"])
         facts.update(Fact(*who, since_s, name) for name in named)
         if since_s in (one.since_s, *one.resets)[: len(one.resets)]:
-            ended[told.body["rule"], one.id, notes["threshold"]] += 1
+            ended.update((told.body["rule"], one.id, name) for name in named)
     lines += [f"told {count} times: {fact}" for fact, count in facts.items() if count > 1]
     lines += [f"never told: {fact}" for fact in wanted.facts if fact not in facts]
     lines += [f"told, but not crossed: {fact}" for fact in facts if fact not in wanted.facts]

@@ -5,22 +5,27 @@ Owns: which kind a key of a stage's table is, and the codec of a kind. Does not 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.agents.aggregate import CLOSED_BEFORE
+from pipeline.agents.barriers import LEAST_REVISION
+from pipeline.core.definitions.idempotency import DoneCommand
 from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
+from pipeline.core.metering.identity import IDENTITY_BYTES
 from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
 from pipeline.core.notifications.threshold import FiredThresholds, WarnedGrants
-from pipeline.core.quota import balance, balance_update
+from pipeline.core.quota import balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
-from pipeline.core.quota.balance_state import BalanceHead, Trail
+from pipeline.core.quota.balance_state import HEAD, TRAIL_KEY, BalanceHead, Trail
 from pipeline.records import Definition, Delivery
 
 ACCOUNT_BYTES = 17  # of the keys of an account
-FUNCTIONS = b"\xff"  # keys that begin so hold what the agents themselves keep of a partition
+LOCK_KEY_BYTES = 9  # of a backfill's own keys: a letter and its meter's id
 
 
 class Codec(NamedTuple):
@@ -40,11 +45,36 @@ def _entries(pairs: Any) -> bytes:
     return pack_entries([(bytes(identity), bytes(entry)) for identity, entry in pairs])
 
 
+def _packed(format: str) -> Codec:
+    """A row of fixed places. What reads them is private to its module, so their layout is repeated here."""
+    layout = struct.Struct(format)
+    return Codec(layout.unpack, lambda values: layout.pack(*values))
+
+
+def _packed_each(format: str) -> Codec:
+    """Rows of fixed places, one after the other."""
+    layout = struct.Struct(format)
+    return Codec(
+        lambda value: list(layout.iter_unpack(value)),
+        lambda rows: b"".join(layout.pack(*row) for row in rows),
+    )
+
+
 TEXT = Codec(bytes.decode, str.encode)
+INSTANT, EMPTY = _packed(">Q"), _packed("")
 CODECS: Mapping[str, Codec] = {
     "aggregate window": Codec(window_state.decode_state, window_state.encode_state),
     "aggregate member": Codec(window_state.decode_first, window_state.encode_first),
     "aggregate refused": Codec(window_state.decode_places, window_state.encode_places),
+    "aggregate closed-before": _packed(">q"),
+    "aggregate least-revision": _packed(">q"),
+    "alert least-revision": _packed(">q"),
+    "attribute least-revision": _packed(">q"),
+    "dedupe entry": _packed(">qI8sq"),
+    "alert due": INSTANT,
+    "alert called": EMPTY,
+    "alert gone": INSTANT,
+    "alert log": _packed_each(">B16s"),
     "alert head": _msgpack(BalanceHead),
     "alert trail": _msgpack(Trail),
     "alert minute": _msgpack(MinuteRow),
@@ -60,43 +90,87 @@ CODECS: Mapping[str, Codec] = {
     "alert parts": _msgpack(dict[bytes, tuple[int, str]]),
     "webhook delivery": _json(Delivery),
     "webhook endpoint": _json(delivery_table.Health),
+    "webhook message": TEXT,
+    "webhook active": TEXT,
     "control definition": _json(Definition),
     "control own": _json(Definition),
+    "control answer": _json(DoneCommand),
+    "control newest-answer": TEXT,
     "backfill lock": _msgpack(tuple[int, int]),
     "backfill queue": _msgpack(list[tuple[int, bytes]]),
+    "backfill window": Codec(window_state.decode_state, window_state.encode_state),
+    "backfill member": Codec(window_state.decode_first, window_state.encode_first),
+    "backfill refused": Codec(window_state.decode_places, window_state.encode_places),
     "dedupe changelog": Codec(lambda value: list(unpack_entries(value)), _entries),
 }
-_OF_ACCOUNT = {balance.HEAD: "head", balance.TRAIL_KEY: "trail", b"m": "minute", b"h": "hour", b"u": "member"}
+_OF_WINDOW = {b"w": "window", b"m": "member", b"r": "refused"}
+_OF_ACCOUNT = {
+    HEAD: "head",
+    TRAIL_KEY: "trail",
+    b"m": "minute",
+    b"h": "hour",
+    b"u": "member",
+    b"l": "log",
+}
 _OF_ALERT = {
+    balance_update.DUE: "due",
     balance_update.SEEDED: "seeded",
     balance_update.LATEST: "latest",
+    balance_update.CALLED: "called",
     balance_alerts.MARKS: "thresholds",
     balance_alerts.WARNED: "warned",
     balance_alerts.OPEN: "open",
     balance_alerts.RESETS: "resets",
     volume_alerts.VOLUME: "volume",
     volume_alerts.PARTS: "parts",
+    volume_alerts.GONE: "gone",
+}
+_OF_WEBHOOK = {
+    delivery_table.DELIVERY: "delivery",
+    delivery_table.MESSAGE: "message",
+    delivery_table.ACTIVE: "active",
+    delivery_table.ENDPOINT: "endpoint",
+}
+_OF_AGENT = {CLOSED_BEFORE: "closed-before", LEAST_REVISION: "least-revision"}
+
+
+def _of_alert(key: bytes) -> str | None:
+    if key[:1] == b"a":
+        return _OF_ACCOUNT.get(key[ACCOUNT_BYTES : ACCOUNT_BYTES + 1])
+    return _OF_ALERT.get(key[:1])
+
+
+def _of_control(key: bytes) -> str:
+    if key.startswith(b"/done/"):
+        return "answer"
+    if key == b"/newest-answer":
+        return "newest-answer"
+    return "own" if key[:1] == b"/" else "definition"
+
+
+def _of_backfill(key: bytes) -> str | None:
+    if key[:1] == b"W":
+        return _OF_WINDOW.get(key[LOCK_KEY_BYTES + 4 : LOCK_KEY_BYTES + 5])
+    return {b"L": "lock", b"Q": "queue"}.get(key[:1])
+
+
+_OF_STAGE: Mapping[str, Callable[[bytes], str | None]] = {
+    "dedupe": lambda key: "entry" if len(key) == IDENTITY_BYTES else None,
+    "aggregate": lambda key: _OF_WINDOW.get(key[4:5]),
+    "alert": _of_alert,
+    "webhook": lambda key: _OF_WEBHOOK.get(key[:2]),
+    "control": _of_control,
+    "backfill": _of_backfill,
 }
 
 
 def kind_of(stage: str, key: bytes) -> str:
-    """The kind of a stored value by its key; empty where it has no codec of its own."""
-    if key[:1] == FUNCTIONS:
-        return ""
-    found: str | None = None
-    if stage == "aggregate":
-        found = {b"w": "window", b"m": "member", b"r": "refused"}.get(key[4:5])
-    elif stage == "alert" and key[:1] == b"a":
-        found = _OF_ACCOUNT.get(key[ACCOUNT_BYTES : ACCOUNT_BYTES + 1])
-    elif stage == "alert":
-        found = _OF_ALERT.get(key[:1])
-    elif stage == "webhook":
-        found = {delivery_table.DELIVERY: "delivery", delivery_table.ENDPOINT: "endpoint"}.get(key[:2])
-    elif stage == "control":
-        found = "own" if key[:1] == b"/" else "definition"
-    elif stage == "backfill":
-        found = {b"L": "lock", b"Q": "queue"}.get(key[:1])
-    return f"{stage} {found}" if found else ""
+    """The kind of a stored value by its key. Raises LookupError where it has none: give it one, and a golden."""
+    found = _OF_AGENT.get(key) or _OF_STAGE.get(stage, lambda _: None)(key)
+    kind = f"{stage} {found}"
+    if found is None or kind not in CODECS:
+        raise LookupError(f"a value of the table of {stage} is of no known kind; its key is {key!r}")
+    return kind
 
 
 def plain(value: Any) -> Any:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Body, Depends, Request, Response
 
+from pipeline.api.access.answers import KeyAnswer, KeyPage, NewKeyAnswer
+from pipeline.api.access.bodies import KeyBody, KeyRotationBody
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit, with_id
@@ -21,19 +25,30 @@ from pipeline.errors import Rejected
 router = Router(prefix="/keys", tags=["keys"], dependencies=[Depends(needs("keys:write"))])
 ORDER_BY = ("createdAt", "name", "id")
 ENVIRONMENT = "live"
-CREATE = {"name": "gateway", "scopes": ["ingest"], "expiresAt": "2030-01-01T00:00:00Z"}
 
 
-@router.get("", summary="Keys, also ended ones")
+class RotatedKeys(msgspec.Struct):
+    """The reply to key.rotate: the members of the new key and of the old one."""
+
+    key: dict[str, Any]
+    old: dict[str, Any]
+
+
+@router.get("", summary="Keys, also ended ones", **described(answer=KeyPage, reasons=["bad-query"]))
 def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict[str, Any]:
     """Without their secrets, of which only the last four characters are known."""
-    found = [_shown(row) for row in _bodies(request)]
+    found = [key.shown for key in definitions(request).keys(namespace_of(request))]
     return paginated(ordered(found, orderBy, ORDER_BY, page), page)
 
 
-@router.post("", status_code=201, summary="Create a key")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a key",
+    **described(KeyBody, NewKeyAnswer, status=201, reasons=["bad-key", "key-conflict"]),
+)
 def create_key(
-    request: Request, response: Response, wish: Annotated[dict[str, Any], Body(examples=[CREATE])]
+    request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """`key` in the answer is the key itself, shown this once. It can have only scopes that the asking key has.
 
@@ -43,24 +58,39 @@ def create_key(
     return _made(request, response, "key.create", wish, "id")
 
 
-@router.get("/{keyId}", summary="One key")
+@router.get("/{keyId}", summary="One key", **described(answer=KeyAnswer))
 def get_key(request: Request, keyId: str) -> dict[str, Any]:
     """By its public part. Answers 404 where this namespace has none."""
-    return _shown(_find(request, keyId))
+    for key in definitions(request).keys(namespace_of(request)):
+        if key.id == keyId:
+            return key.shown
+    raise Rejected("not-found", f"There is no key {keyId[:64]}.")
 
 
-@router.post("/{keyId}/rotate", status_code=201, summary="Replace a key by a new one")
+@router.post(
+    "/{keyId}/rotate",
+    status_code=201,
+    summary="Replace a key by a new one",
+    **described(
+        KeyRotationBody, NewKeyAnswer, status=201, reasons=["bad-key", "key-conflict"], optional=True
+    ),
+)
 def rotate_key(
     request: Request,
     response: Response,
     keyId: str,
-    wish: Annotated[dict[str, Any] | None, Body(examples=[{"overlapS": 3600}])] = None,
+    wish: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> dict[str, Any]:
     """The new key has the same name, scopes and end. The old one goes on for `overlapS` seconds (a day)."""
     return _made(request, response, "key.rotate", with_id("key", wish or {}, keyId), "newId")
 
 
-@router.delete("/{keyId}", status_code=204, summary="Revoke a key")
+@router.delete(
+    "/{keyId}",
+    status_code=204,
+    summary="Revoke a key",
+    **described(status=204, reasons=["bad-key", "key-conflict"]),
+)
 def revoke_key(request: Request, keyId: str) -> Response:
     """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`.
 
@@ -80,24 +110,7 @@ def _made(
     reply = submit(request, kind, asked, added)
     body = body_of(reply)
     if kind == "key.rotate":
-        body, old = body["key"], body["old"]  # type: ignore[assignment]
-        body = {**body, "replaces": _shown(old)}  # type: ignore[arg-type]
+        rotated = msgspec.convert(body, RotatedKeys)
+        body = {**rotated.key, "replaces": api_key.shown(rotated.old)}
     response.headers["cache-control"] = "no-store"
     return body if reply.repeated else {**body, "key": made.text}
-
-
-def _bodies(request: Request) -> list[dict[str, Any]]:
-    log, namespace = definitions(request), namespace_of(request)
-    found = [log.body(namespace, api_key.KIND, key.public) for key in log.keys(namespace)]
-    return [dict(body) for body in found if body is not None]
-
-
-def _find(request: Request, id: str) -> dict[str, Any]:
-    for row in _bodies(request):
-        if row["id"] == id:
-            return row
-    raise Rejected("not-found", f"There is no key {id[:64]}.")
-
-
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    return api_key.shown(body)

@@ -9,51 +9,68 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Body, Depends, Query, Request, Response
 
+from pipeline.api.access.answers import NewPortalTokenAnswer, PortalTokenAnswer
+from pipeline.api.access.bodies import InvalidationBody, PortalTokenBody
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
+from pipeline.api.http.described import described
 from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit
+from pipeline.api.metering.answers import UsageAnswer
 from pipeline.api.metering.meters import find
-from pipeline.api.metering.usage import ANSWER, answer
+from pipeline.api.metering.usage import answer
 from pipeline.api.metering.usage_params import from_url
-from pipeline.core.values import timestamp
+from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal", tags=["portal"])
 usage = Router(prefix="/portal", tags=["portal"], route_class=AsksClickHouse)
 TOKENS = [Depends(needs("query"))]
-EXAMPLE = {"subject": "acme-prod", "allowedMeterSlugs": ["tokens"]}
 _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
 
 
-@router.post("/tokens", summary="Create a portal token", dependencies=TOKENS)
+@router.post(
+    "/tokens",
+    summary="Create a portal token",
+    dependencies=TOKENS,
+    **described(
+        PortalTokenBody, NewPortalTokenAnswer, reasons=["bad-portal-token", "not-found", "portal-off"]
+    ),
+)
 def create_token(
-    request: Request, response: Response, wish: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+    request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """`token` in the answer reads the usage of one subject, by the allowed meters or all, for an hour at most.
 
     It opens `/portal/meters/{slug}/query` and nothing else. It is shown this once.
     """
     secret = _secret(request)
-    body = body_of(submit(request, "portal-token.create", wish))
+    token = msgspec.convert(body_of(submit(request, "portal-token.create", wish)), PortalToken)
     response.headers["cache-control"] = "no-store"
-    return {**_shown(body), "token": portal_jwt.sign(secret, namespace_of(request), body)}
+    return {**_shown(token), "token": portal_jwt.sign(secret, namespace_of(request), token)}
 
 
-@router.get("/tokens", summary="Portal tokens", dependencies=TOKENS)
+@router.get(
+    "/tokens", summary="Portal tokens", dependencies=TOKENS, **described(answer=list[PortalTokenAnswer])
+)
 def list_tokens(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 25) -> list[dict[str, Any]]:
     """The newest first, without their text. A token that has ended is forgotten in time."""
     found = definitions(request).portal_tokens(namespace_of(request))
-    return [_shown(body) for body in sorted(found, key=lambda body: str(body["id"]), reverse=True)[:limit]]
+    return [_shown(token) for token in found[::-1][:limit]]
 
 
-@router.post("/tokens/invalidate", status_code=204, summary="Invalidate portal tokens", dependencies=TOKENS)
-def invalidate_tokens(
-    request: Request, which: Annotated[dict[str, Any], Body(examples=[{"subject": "acme-prod"}])]
-) -> Response:
+@router.post(
+    "/tokens/invalidate",
+    status_code=204,
+    summary="Invalidate portal tokens",
+    dependencies=TOKENS,
+    **described(InvalidationBody, status=204, reasons=["bad-portal-token", "not-found"]),
+)
+def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]) -> Response:
     """One by its `id`, or all of a `subject`. They open nothing any more, at once."""
     submit(request, "portal-token.invalidate", which)
     return Response(status_code=204)
@@ -63,7 +80,7 @@ def invalidate_tokens(
     "/meters/{meterSlug}/query",
     summary="Usage of a portal token's subject",
     dependencies=[Depends(needs(PORTAL))],
-    responses=ANSWER,
+    **described(answer=UsageAnswer, reasons=["bad-query"], csv=True),
 )
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, for the token's subject whatever is asked; 401 for a meter that it is not for.
@@ -87,6 +104,6 @@ def _secret(request: Request) -> str:
     return secret
 
 
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    ended = "invalidatedAt" in body or timestamp.ms_of(str(body["expiresAt"])) <= time.time() * 1000
-    return {name: body[name] for name in _SHOWN if name in body} | {"expired": ended}
+def _shown(token: PortalToken) -> dict[str, Any]:
+    members = {name: token.members[name] for name in _SHOWN if name in token.members}
+    return members | {"expired": not token.holds(int(time.time() * 1000))}

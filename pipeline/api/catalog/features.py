@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Query, Request, Response
 
+from pipeline.api.catalog.answers import FeatureAnswer, FeaturePage
+from pipeline.api.catalog.bodies import FeatureBody
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit
@@ -20,15 +23,15 @@ READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
 ORDER_BY = ("name", "id", "key", "createdAt", "updatedAt")
 LIMIT = 100
-EXAMPLE = {
-    "key": "gpt_4_tokens",
-    "name": "Tokens of GPT-4",
-    "meterSlug": "tokens",
-    "advancedMeterGroupByFilters": {"model": {"$in": ["gpt-4", "gpt-4o"]}},
-}
 
 
-@router.get("", summary="Features", dependencies=READ, response_model=None)
+@router.get(
+    "",
+    summary="Features",
+    dependencies=READ,
+    **described(answer=FeaturePage | list[FeatureAnswer], reasons=["bad-query"]),
+    response_model=None,
+)
 def list_features(
     request: Request,
     page: Paged,
@@ -41,31 +44,41 @@ def list_features(
     """A list by offset and limit; asked with `page` or `pageSize`, a page with its total count."""
     found = definitions(request).features(namespace_of(request), archived=includeArchived)
     slugs = {slug for listed in meterSlug or () for slug in listed.split(",")}
-    kept = [row for row in found if not slugs or row.get("meterSlug") in slugs]
+    kept = [feature.members for feature in found if not slugs or feature.meter_slug in slugs]
     rows = ordered(kept, orderBy, ORDER_BY, page)
     if {"page", "pageSize"} & set(request.query_params):
         return paginated(rows, page)
     return rows[offset : offset + limit]
 
 
-@router.post("", status_code=201, summary="Create a feature", dependencies=WRITE)
-def create_feature(
-    request: Request, feature: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-) -> dict[str, Any]:
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a feature",
+    dependencies=WRITE,
+    **described(FeatureBody, FeatureAnswer, status=201, reasons=["bad-feature", "feature-conflict"]),
+)
+def create_feature(request: Request, feature: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
     """Its key is unique among features that are not archived: 409 otherwise."""
     return body_of(submit(request, "feature.create", feature))
 
 
-@router.get("/{featureId}", summary="One feature", dependencies=READ)
+@router.get("/{featureId}", summary="One feature", dependencies=READ, **described(answer=FeatureAnswer))
 def get_feature(request: Request, featureId: str) -> dict[str, Any]:
     """By id or key; an archived one by id. Answers 404 where this namespace has none."""
     found = definitions(request).feature(namespace_of(request), featureId)
     if found is None:
         raise Rejected("not-found", f"There is no feature {featureId[:256]}.")
-    return dict(found)
+    return found.members
 
 
-@router.delete("/{featureId}", status_code=204, summary="Archive a feature", dependencies=WRITE)
+@router.delete(
+    "/{featureId}",
+    status_code=204,
+    summary="Archive a feature",
+    dependencies=WRITE,
+    **described(status=204, reasons=["bad-feature"]),
+)
 def archive_feature(request: Request, featureId: str) -> Response:
     """One way: what is entitled to it goes on, nothing new may be; its key is free again."""
     submit(request, "feature.archive", {"id": featureId})

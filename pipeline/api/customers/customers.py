@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Query, Request, Response
 
+from pipeline.api.customers.answers import CustomerAnswer, CustomerPage
+from pipeline.api.customers.bodies import CustomerBody
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers, with_id
@@ -19,18 +22,14 @@ router = Router(prefix="/customers", tags=["customers"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("customers:write"))]
 ORDER_BY = ("name", "id", "createdAt")
-EXAMPLE = {
-    "key": "acme",
-    "name": "ACME Inc.",
-    "usageAttribution": {"subjectKeys": ["acme-prod", "acme-test"]},
-    "currency": "EUR",
-    "timeZone": "Europe/Berlin",
-}
-CustomerRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+CONFLICTS = ("bad-customer", "customer-conflict", "subject-conflict")
+CustomerRequest = Annotated[dict[str, Any], Body()]
 Substring = Annotated[str | None, Query(description="a part of it, in any case")]
 
 
-@router.get("", summary="Customers", dependencies=READ)
+@router.get(
+    "", summary="Customers", dependencies=READ, **described(answer=CustomerPage, reasons=["bad-query"])
+)
 def list_customers(
     request: Request,
     page: Paged,
@@ -43,17 +42,24 @@ def list_customers(
 ) -> dict[str, Any]:
     """By name, a page at a time."""
     found = definitions(request).customers(namespace_of(request), deleted=includeDeleted)
-    wanted = {"key": key, "name": name, "primaryEmail": primaryEmail}
     kept = [
-        row
-        for row in found
-        if all(_has(row.get(member), part) for member, part in wanted.items())
-        and (subject is None or any(_has(one, subject) for one in subject_keys(row)))
+        customer.members
+        for customer in found
+        if _has(customer.key, key)
+        and _has(customer.name, name)
+        and _has(customer.primary_email, primaryEmail)
+        and (subject is None or any(_has(one, subject) for one in customer.usage_attribution.subject_keys))
     ]
     return paginated(ordered(kept, orderBy, ORDER_BY, page), page)
 
 
-@router.post("", status_code=201, summary="Create a customer", dependencies=WRITE)
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a customer",
+    dependencies=WRITE,
+    **described(CustomerBody, CustomerAnswer, status=201, reasons=CONFLICTS),
+)
 def create_customer(request: Request, customer: CustomerRequest) -> dict[str, Any]:
     """A subject belongs to one customer at most, and a key is unique: 409 otherwise.
 
@@ -63,34 +69,42 @@ def create_customer(request: Request, customer: CustomerRequest) -> dict[str, An
     return body_of(submit_and_wait_for_workers(request, "customer.create", customer))
 
 
-@router.get("/{customerIdOrKey}", summary="One customer", dependencies=READ)
+@router.get(
+    "/{customerIdOrKey}", summary="One customer", dependencies=READ, **described(answer=CustomerAnswer)
+)
 def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
     """By id or key. Answers 404 where this namespace has none."""
     found = definitions(request).customer(namespace_of(request), customerIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no customer {customerIdOrKey[:256]}.")
-    return dict(found)
+    return found.members
 
 
-@router.put("/{customerIdOrKey}", summary="Replace a customer", dependencies=WRITE)
+@router.put(
+    "/{customerIdOrKey}",
+    summary="Replace a customer",
+    dependencies=WRITE,
+    **described(CustomerBody, CustomerAnswer, reasons=CONFLICTS),
+)
 def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRequest) -> dict[str, Any]:
     """All of it: a member that is absent is cleared. What was read can be sent back with changes."""
     stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
-    asked = with_id("customer", customer, customerIdOrKey, stored)
+    asked = with_id("customer", customer, customerIdOrKey, None if stored is None else stored.members)
     return body_of(submit_and_wait_for_workers(request, "customer.update", asked))
 
 
-@router.delete("/{customerIdOrKey}", status_code=204, summary="Delete a customer", dependencies=WRITE)
+@router.delete(
+    "/{customerIdOrKey}",
+    status_code=204,
+    summary="Delete a customer",
+    dependencies=WRITE,
+    **described(status=204, reasons=["bad-customer"]),
+)
 def delete_customer(request: Request, customerIdOrKey: str) -> Response:
     """Its subjects are free then; it stays readable by id, with `deletedAt`."""
     submit_and_wait_for_workers(request, "customer.delete", {"id": customerIdOrKey})
     return Response(status_code=204)
 
 
-def subject_keys(customer: dict[str, Any]) -> list[str]:
-    """The subjects that a customer names; its own key counts too, without being named."""
-    return [str(key) for key in (customer.get("usageAttribution") or {}).get("subjectKeys", [])]
-
-
-def _has(text: object, part: str | None) -> bool:
-    return part is None or (text is not None and part.casefold() in str(text).casefold())
+def _has(text: str | None, part: str | None) -> bool:
+    return part is None or (text is not None and part.casefold() in text.casefold())

@@ -20,23 +20,20 @@ def subjects_of(services: Services, namespace: str, customers: Sequence[str]) ->
     services.definitions.wait_loaded()
     found: dict[str, list[str]] = {}
     for asked in dict.fromkeys(customers):
-        body = services.definitions.customer(namespace, asked)
-        if body is None or "deletedAt" in body:
+        customer = services.definitions.customer(namespace, asked)
+        if customer is None or customer.is_deleted:
             raise Rejected("not-found", f"customer with id {asked[:256]} not found")
-        attribution = body.get("usageAttribution")
-        keys = attribution.get("subjectKeys") if isinstance(attribution, dict) else None
-        subjects = [*(keys if isinstance(keys, list) else ()), body.get("key")]
-        found[str(body["id"])] = list(dict.fromkeys(str(key) for key in subjects if key))
+        found[customer.id] = customer.subjects
     return found
 
 
 def customer_of(services: Services, namespace: str, subject: str) -> str | None:
     """The id of the customer whose usage the subject's is now, or None."""
-    body = services.definitions.customer_of(namespace, subject)
-    return None if body is None else str(body["id"])
+    customer = services.definitions.customer_of(namespace, subject)
+    return None if customer is None else customer.id
 
 
 def display_names(services: Services, namespace: str, subjects: Iterable[str]) -> dict[str, str]:
     """Of those subjects that are defined, the name to show, which may be empty."""
     found = {key: services.definitions.subject(namespace, key) for key in set(subjects)}
-    return {key: str(body.get("displayName") or "") for key, body in found.items() if body is not None}
+    return {key: subject.display_name or "" for key, subject in found.items() if subject is not None}

@@ -10,7 +10,10 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Request, Response
 
+from pipeline.api.customers.answers import SubjectAnswer
+from pipeline.api.customers.bodies import SubjectBody
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.errors import Rejected
@@ -18,19 +21,23 @@ from pipeline.errors import Rejected
 router = Router(prefix="/subjects", tags=["subjects"])
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("customers:write"))]
-EXAMPLE = [{"key": "acme-prod", "displayName": "ACME, production", "metadata": {"plan": "gold"}}]
 
 
-@router.get("", summary="Subjects", dependencies=READ)
+@router.get("", summary="Subjects", dependencies=READ, **described(answer=list[SubjectAnswer]))
 def list_subjects(request: Request) -> list[dict[str, Any]]:
     """All that were made here, by key."""
     found = definitions(request).subjects(namespace_of(request))
-    return sorted(map(dict, found), key=lambda subject: str(subject["key"]))
+    return [subject.members for subject in sorted(found, key=lambda subject: subject.key)]
 
 
-@router.post("", summary="Create or change subjects, all or none", dependencies=WRITE)
+@router.post(
+    "",
+    summary="Create or change subjects, all or none",
+    dependencies=WRITE,
+    **described(list[SubjectBody], list[SubjectAnswer], reasons=["bad-subject"]),
+)
 def upsert_subjects(
-    request: Request, subjects: Annotated[list[dict[str, Any]], Body(examples=[EXAMPLE])]
+    request: Request, subjects: Annotated[list[dict[str, Any]], Body()]
 ) -> list[dict[str, Any]]:
     """By key. A member that is absent stays as it is; null clears it."""
     found = body_of(submit(request, "subject.upsert", {"subjects": subjects}))["subjects"]
@@ -38,16 +45,22 @@ def upsert_subjects(
     return found
 
 
-@router.get("/{subjectIdOrKey}", summary="One subject", dependencies=READ)
+@router.get("/{subjectIdOrKey}", summary="One subject", dependencies=READ, **described(answer=SubjectAnswer))
 def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
     """By id or key. Answers 404 where this namespace has none."""
     found = definitions(request).subject(namespace_of(request), subjectIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no subject {subjectIdOrKey[:256]}.")
-    return dict(found)
+    return found.members
 
 
-@router.delete("/{subjectIdOrKey}", status_code=204, summary="Delete a subject", dependencies=WRITE)
+@router.delete(
+    "/{subjectIdOrKey}",
+    status_code=204,
+    summary="Delete a subject",
+    dependencies=WRITE,
+    **described(status=204, reasons=["bad-subject"]),
+)
 def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
     """Its name and metadata go; usage under its key stays."""
     submit(request, "subject.delete", {"id": subjectIdOrKey})

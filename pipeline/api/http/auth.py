@@ -123,7 +123,7 @@ def open_key(definitions: Definitions, text: str, now_ms: int) -> Principal | No
     fits = api_key.check(offered.secret, _NO_HASH if key is None else key.hash)
     if key is None or not fits or not key.holds(now_ms):
         return None
-    return Principal(key.namespace, key.public, key.scopes, key.public)
+    return Principal(key.namespace, key.id, frozenset(key.scopes), key.id)
 
 
 def open_portal(definitions: Definitions, secret: str, text: str) -> Principal | None:

@@ -1,13 +1,15 @@
-"""`/docs`: the API's page for a browser, from this process alone.
+"""`/docs`: the API's page for a browser, from this process alone; the OpenAPI document as it is served.
 
-Owns: the page and its files. Does not own: the OpenAPI document (the routes).
+Owns: the page and its files, what all operations have. Does not own: what one operation declares (the routes).
 Swagger UI comes with the package fastapi-offline, so that the page works without the internet and no other host's
 script ever runs beside a key.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import fastapi_offline
 from fastapi import FastAPI, Response
 from starlette.responses import FileResponse
 
+from pipeline.api.http.described import ASKING, CHANGING, write
 from pipeline.errors import Rejected
 
 PAGE, FILES = "/docs", "/docs/"
 _STATIC = Path(fastapi_offline.__file__).parent / "static"
 _NAMES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 _START = "start.js"
+_EXAMPLES = Path(__file__).parents[1] / "examples.json"
 _SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
@@ -44,12 +48,6 @@ _SCRIPT = (
 )
 
 
-# Their bodies are questions or events; they change nothing that an Idempotency-Key could repeat.
-ASKING = frozenset({
-    ("post", "/api/v1/events"),
-    ("post", "/api/v1/entitlements/check"),
-    ("post", "/api/v1/meters/{idOrSlug}/query"),
-})  # fmt: skip
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -79,21 +77,27 @@ async def file(name: str) -> Response:
     return FileResponse(_STATIC / name, headers=_SECURITY)
 
 
-def completed(document: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with what all routes have: an API key, and at each that changes something the header.
+@cache
+def examples() -> dict[str, Any]:
+    """True requests and answers, by operation. `python -m tests.api.recording --record` writes them."""
+    found: dict[str, Any] = json.loads(_EXAMPLES.read_text("utf-8"))
+    return found
+
+
+def completed(document: dict[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with what the routes declare, and with what all of them have.
+
+    That is: an API key, and the header `Idempotency-Key` where something changes.
 
     Args:
         document: as FastAPI makes it.
-        schemas: of bodies that routes name, by name.
+        shown: examples by operation.
     """
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            if method in ("post", "put", "delete") and (method, path) not in ASKING:
+            if method in CHANGING and (method, path) not in ASKING:
                 operation["parameters"] = [*operation.get("parameters", []), _IDEMPOTENCY_KEY]
-                operation["responses"]["422"] = {
-                    "description": "The Idempotency-Key was used for another request"
-                }
-    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    write(document, shown)
     return _with_keys(document)
 
 

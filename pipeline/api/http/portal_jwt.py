@@ -6,12 +6,11 @@ Owns: signing and checking the JWT (RFC 7519, HS256 alone). Does not own: the to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jwt
 
-from pipeline.core.access.portal_token import CLOCK_SKEW_S, LIFETIME_S
+from pipeline.core.access.portal_token import CLOCK_SKEW_S, LIFETIME_S, PortalToken
 from pipeline.core.values import timestamp
 
 ISSUER = "tallymark"
@@ -22,8 +21,8 @@ _REQUIRED = ["iss", "aud", "sub", "exp", "nbf", "jti", "ns"]
 _HEADER = {"alg": ALGORITHM, "typ": "JWT"}
 
 
-class PortalToken(NamedTuple):
-    """What a token says: whose usage, by which meters (None: all), of which namespace."""
+class PortalClaims(NamedTuple):
+    """What a token claims: whose usage, by which meters (None: all), of which namespace."""
 
     id: str
     namespace: str
@@ -31,24 +30,24 @@ class PortalToken(NamedTuple):
     meters: frozenset[str] | None
 
 
-def sign(secret: str, namespace: str, body: Mapping[str, object]) -> str:
+def sign(secret: str, namespace: str, token: PortalToken) -> str:
     """The JWT of a portal token's record on the control log."""
-    made_at_s = timestamp.ms_of(str(body["createdAt"])) // 1000
+    made_at_s = timestamp.ms_of(token.created_at) // 1000
     claims: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "jti": body["id"],
+        "jti": token.id,
         "ns": namespace,
-        "sub": body["subject"],
+        "sub": token.subject,
         "nbf": made_at_s - CLOCK_SKEW_S,  # createdAt is by the broker's clock, which may be ahead of ours
-        "exp": timestamp.ms_of(str(body["expiresAt"])) // 1000,
+        "exp": token.expires_at_ms // 1000,
     }
-    if body.get("allowedMeterSlugs"):
-        claims["meters"] = body["allowedMeterSlugs"]
+    if token.allowed_meter_slugs:
+        claims["meters"] = token.allowed_meter_slugs
     return jwt.encode(claims, secret, ALGORITHM)
 
 
-def read(secret: str, text: str) -> PortalToken | None:
+def read(secret: str, text: str) -> PortalClaims | None:
     """What a token says, if it is ours and in time; None for any other. The control log must be asked too.
 
     Its header must be exactly ours: nothing in a token chooses a key or an algorithm.
@@ -75,12 +74,12 @@ def read(secret: str, text: str) -> PortalToken | None:
     texts = [claims["jti"], claims["ns"], claims["sub"], *(meters or [])]
     if not isinstance(meters, list | None) or not all(isinstance(text, str) for text in texts):
         return None
-    return PortalToken(claims["jti"], claims["ns"], claims["sub"], frozenset(meters) if meters else None)
+    return PortalClaims(claims["jti"], claims["ns"], claims["sub"], frozenset(meters) if meters else None)
 
 
-def matches(token: PortalToken, body: Mapping[str, object] | None) -> bool:
-    """Whether the record of the control log is the token's, and not invalidated."""
-    if body is None or "invalidatedAt" in body or body.get("subject") != token.subject:
+def matches(claims: PortalClaims, token: PortalToken | None) -> bool:
+    """Whether the record of the control log is the claimed token's, and not invalidated."""
+    if token is None or token.invalidated_at is not None or token.subject != claims.subject:
         return False
-    slugs = body.get("allowedMeterSlugs")
-    return (frozenset(map(str, slugs)) if isinstance(slugs, list) else None) == token.meters
+    slugs = token.allowed_meter_slugs
+    return (None if slugs is None else frozenset(slugs)) == claims.meters

@@ -11,9 +11,11 @@ from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import KAFKA_SILENT_S
+from pipeline.api.http.described import described
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import TOPIC_READ_S, services_of
+from pipeline.api.metering.answers import BackfillAnswer
 from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
@@ -23,7 +25,12 @@ router = Router(prefix="/meters", tags=["meters"], route_class=AsksKafka, depend
 NS_PER_MS = 1_000_000
 
 
-@router.get("/{slug}/backfill", summary="Progress of a backfill", dependencies=[Depends(needs("query"))])
+@router.get(
+    "/{slug}/backfill",
+    summary="Progress of a backfill",
+    dependencies=[Depends(needs("query"))],
+    **described(answer=BackfillAnswer, reasons=["bad-query"]),
+)
 def get_backfill(request: Request, slug: str) -> dict[str, Any]:
     """What the meter has counted of the events that were stored before it was made, in all and by shard.
 

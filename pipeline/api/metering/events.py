@@ -16,9 +16,11 @@ from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.api.metering.answers import EventAnswer, EventCursorPage, StoredEventAnswer
 from pipeline.api.metering.event_json import cursor_of, event_detail, listed, place_of
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import as_json
@@ -43,6 +45,7 @@ QUERY = [Depends(needs("query"))]
 router = Router(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
 router_v2 = Router(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
 
+REFUSED = ("bad-query", "not-found")  # not-found: an unknown customer or meter
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
 MAX_LIMIT = 100
 LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 looks back unless it is told
@@ -56,7 +59,9 @@ ClientId = Annotated[
 ]
 
 
-@router.get("", summary="Stored events with their fate")
+@router.get(
+    "", summary="Stored events with their fate", **described(answer=list[StoredEventAnswer], reasons=REFUSED)
+)
 def list_events(
     request: Request,
     id: Annotated[str | None, Query(description="a part of the id")] = None,
@@ -120,7 +125,11 @@ _V1 = frozenset(
 )
 
 
-@router_v2.get("", summary="Stored events, filtered and page by page")
+@router_v2.get(
+    "",
+    summary="Stored events, filtered and page by page",
+    **described(answer=EventCursorPage, reasons=REFUSED),
+)
 def list_events_v2(
     request: Request,
     filter: Annotated[
@@ -154,7 +163,7 @@ def list_events_v2(
     return as_json(answer)
 
 
-@router.get("/{source}/{id}", summary="One event and what became of it")
+@router.get("/{source}/{id}", summary="One event and what became of it", **described(answer=EventAnswer))
 def get_event(request: Request, source: str, id: str) -> Response:
     """Its fate; for each meter that counted it the window, the dimensions and the value; records that repeat it.
 

@@ -22,86 +22,44 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.body import read_body
+from pipeline.api.http.described import OtherAnswer, described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.problem import answer, problem
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
 from pipeline.api.http.services import services_of
+from pipeline.api.metering.answers import AcceptedAnswer
+from pipeline.api.metering.bodies import CloudEventBody, EventBatch
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.foreseen import refusals
 from pipeline.core.metering.http_batch import InvalidEvent, RequestWarning, read, warnings
-from pipeline.core.metering.refusal import REASONS
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings
 
 WARNINGS_HEADER = "Tallymark-Warnings"
 MAX_HEADER_CHARS = 4096
 
-_EVENT = {
-    "type": "object",
-    "required": ["specversion", "id", "source", "type", "subject"],
-    "properties": {
-        "specversion": {"type": "string", "const": "1.0"},
-        "id": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "source": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "type": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "subject": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "time": {"type": ["string", "null"], "format": "date-time"},
-        "datacontenttype": {"type": ["string", "null"]},
-        "dataschema": {"type": ["string", "null"]},
-        "data": {"type": ["object", "null"]},
+DESCRIBED = described(
+    contents={
+        "application/cloudevents+json": CloudEventBody,
+        "application/cloudevents-batch+json": EventBatch,
+        "application/json": CloudEventBody | EventBatch,
     },
-}
-_BATCH = {"type": "array", "maxItems": 1000, "items": _EVENT}
-_WARNING = {
-    "type": "object",
-    "properties": {
-        "code": {"type": "string", "enum": ["no-meter", "refused", "beyond-horizon", "future"]},
-        "detail": {"type": "string"},
-        "events": {"type": "integer", "description": "how many events"},
-        "first": {"type": "integer", "description": "the place of one of them, from 0"},
-        "meter": {
-            "type": "string",
-            "description": "of `refused`: the slug of the meter that will not count them",
-        },
-        "reason": {"type": "string", "enum": list(REASONS), "description": "of `refused`: why"},
+    status=204,
+    meaning="The events are accepted",
+    reasons=["body-too-large", "too-many-events"],
+    any_reason=True,
+    more={
+        200: OtherAnswer(
+            "The events are accepted; requested by `Prefer: return=representation`", AcceptedAnswer
+        ),
     },
-}
-_TAKEN = {
-    "type": "object",
-    "properties": {"accepted": {"type": "integer"}, "warnings": {"type": "array", "items": _WARNING}},
-}
-_OPENAPI = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/cloudevents+json": {"schema": _EVENT},
-            "application/cloudevents-batch+json": {"schema": _BATCH},
-            "application/json": {"schema": {"oneOf": [_EVENT, _BATCH]}},
-        },
-    }
-}
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Taken; asked for by `Prefer: return=representation`",
-        "content": {"application/json": {"schema": _TAKEN}},
+    headers={
+        WARNINGS_HEADER: {
+            "description": "JSON array of warnings, if there are any, each with the members that the answer 200 shows",
+            "schema": {"type": "string"},
+        }
     },
-    204: {
-        "description": "Taken",
-        "headers": {
-            WARNINGS_HEADER: {
-                "description": "a JSON array of warnings, if there are any, each with the members that the "
-                "answer 200 shows: `no-meter`, `refused` (a meter will not count the events, though another may), "
-                "`beyond-horizon`, `future`",
-                "schema": {"type": "string"},
-            }
-        },
-    },
-    400: {"description": "Something of the request is wrong: none of its events is taken"},
-    413: {"description": "More than 1 MiB (also when unpacked) or than 1,000 events"},
-    415: {"description": "A content-encoding other than gzip"},
-    429: {"description": "Beyond the key's rate; see Retry-After"},
-    503: {"description": "The broker did not say that it has the events: send the same again"},
-}
+)
 
 
 router = Router(tags=["events"])
@@ -113,9 +71,8 @@ _may_ingest = needs("ingest")
     summary="Send events",
     status_code=204,
     response_class=Response,
-    responses=_RESPONSES,
-    openapi_extra=_OPENAPI,
     dependencies=[Depends(_may_ingest)],
+    **DESCRIBED,
 )
 async def post_events(request: Request) -> Response:
     """CloudEvents 1.0 in JSON: one, a batch of up to 1,000, or one in binary mode (`ce-` headers).

@@ -12,13 +12,16 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, cut, ordered
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.http.submit import body_of, definitions, submit
-from pipeline.core.metering.meter import Meter, meter_of
-from pipeline.core.metering.meter_commands import KIND, REVISION
+from pipeline.api.metering.answers import AppliedMetersAnswer, MeterAnswer
+from pipeline.api.metering.bodies import MeterBody, MeterChangeBody
+from pipeline.core.definitions.kinds import METER
+from pipeline.core.metering.meter import REVISION, Meter
 from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
@@ -27,23 +30,21 @@ router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_kn
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("meters:write"))]
+CHANGED = ("bad-meter", "bad-query", "meter-conflict")
 ORDER_BY = ("key", "slug", "name", "aggregation", "createdAt", "updatedAt")
-EXAMPLE = {
-    "slug": "tokens",
-    "eventType": "prompt",
-    "aggregation": "SUM",
-    "valueProperty": "$.tokens",
-    "groupBy": {"model": "$.model"},
-}
-CHANGE = {"name": "Tokens", "groupBy": {"model": "$.model", "kind": "$.kind"}}
 WaitS = Annotated[
     float, Query(ge=0, le=600, description="how long to wait until every worker knows, in seconds")
 ]
-MeterRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-MeterListRequest = Annotated[list[dict[str, Any]], Body(examples=[[EXAMPLE]])]
+MeterRequest = Annotated[dict[str, Any], Body()]
+MeterListRequest = Annotated[list[dict[str, Any]], Body()]
 
 
-@router.get("", summary="The meters in force", dependencies=READ)
+@router.get(
+    "",
+    summary="The meters in force",
+    dependencies=READ,
+    **described(answer=list[MeterAnswer], reasons=["bad-query"]),
+)
 def list_meters(
     request: Request,
     page: Paged,
@@ -58,20 +59,31 @@ def list_meters(
     ]
 
 
-@router.get("/{meterIdOrSlug}", summary="One meter", dependencies=READ)
+@router.get("/{meterIdOrSlug}", summary="One meter", dependencies=READ, **described(answer=MeterAnswer))
 def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
     """By id or slug. Answers 404 where this namespace has none."""
     definition, meter = find(services_of(request), namespace_of(request), meterIdOrSlug)
     return meter_json(definition, meter)
 
 
-@router.post("", status_code=201, summary="Create a meter", dependencies=WRITE)
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a meter",
+    dependencies=WRITE,
+    **described(MeterBody, MeterAnswer, status=201, reasons=CHANGED),
+)
 def create_meter(request: Request, meter: MeterRequest, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
     """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
     return _decided(request, "meter.create", {"meters": [meter]}, wait_s)[0]
 
 
-@router.post("/apply", summary="Create or change several meters, all or none", dependencies=WRITE)
+@router.post(
+    "/apply",
+    summary="Create or change several meters, all or none",
+    dependencies=WRITE,
+    **described(list[MeterBody], AppliedMetersAnswer, reasons=CHANGED),
+)
 def apply_meters(
     request: Request, meters: MeterListRequest, wait_s: WaitS = KNOWN_TIMEOUT_S
 ) -> dict[str, Any]:
@@ -83,11 +95,16 @@ def apply_meters(
     return {"revision": max((meter["revision"] for meter in found), default=0), "meters": found}
 
 
-@router.put("/{meterIdOrSlug}", summary="Change a meter", dependencies=WRITE)
+@router.put(
+    "/{meterIdOrSlug}",
+    summary="Change a meter",
+    dependencies=WRITE,
+    **described(MeterChangeBody, MeterAnswer, reasons=CHANGED),
+)
 def update_meter(
     request: Request,
     meterIdOrSlug: str,
-    change: Annotated[dict[str, Any], Body(examples=[CHANGE])],
+    change: Annotated[dict[str, Any], Body()],
     wait_s: WaitS = KNOWN_TIMEOUT_S,
 ) -> dict[str, Any]:
     """name, description, groupBy and metadata; one that is absent is cleared. What it counts never changes."""
@@ -98,7 +115,13 @@ def update_meter(
     return _decided(request, "meter.update", asked, wait_s, named)[0]
 
 
-@router.delete("/{meterIdOrSlug}", status_code=204, summary="Delete a meter", dependencies=WRITE)
+@router.delete(
+    "/{meterIdOrSlug}",
+    status_code=204,
+    summary="Delete a meter",
+    dependencies=WRITE,
+    **described(status=204, reasons=CHANGED),
+)
 def delete_meter(request: Request, meterIdOrSlug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
     """Its usage stays stored but is no longer to be had; the slug made anew is another meter."""
     named = {"slug": _slug(request, meterIdOrSlug)}
@@ -121,8 +144,8 @@ def _decided(
 
 def _reply_json(namespace: str, replied: dict[str, Any]) -> dict[str, Any]:
     body = {name: value for name, value in replied.items() if name != REVISION}
-    definition = Definition(replied[REVISION], KIND, namespace, str(body["slug"]), "", 0, body)
-    meter = meter_of(definition)
+    definition = Definition(replied[REVISION], METER, namespace, str(body["slug"]), "", 0, body)
+    meter = Meter.of(definition)
     assert meter is not None
     return meter_json(definition, meter)
 
@@ -138,16 +161,14 @@ def find(services: Services, namespace: str, id_or_slug: str) -> tuple[Definitio
 
 def meter_json(definition: Definition, meter: Meter) -> dict[str, Any]:
     """A meter as the API shows it: its definition, `id`, `revision`, `createdAt` and `updatedAt`."""
-    body = definition.body or {}
     updated_at = datetime.fromtimestamp(definition.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     at = updated_at.replace("+00:00", "Z")
     return {
         **meter.body(),
-        "name": body.get("name") or meter.slug,
-        "id": body.get("id") or str(meter.meter_id),
+        "id": meter.id or str(meter.meter_id),
         "revision": definition.revision,
-        "createdAt": body.get("createdAt") or at,
-        "updatedAt": body.get("updatedAt") or at,
+        "createdAt": meter.created_at or at,
+        "updatedAt": meter.updated_at or at,
     }
 
 

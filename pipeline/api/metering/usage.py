@@ -15,9 +15,12 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.customers.lookup import display_names
 from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
 from pipeline.api.http.paths import AsksClickHouse, Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.api.metering.answers import UsageAnswer
+from pipeline.api.metering.bodies import UsageQueryBody
 from pipeline.api.metering.meters import find
 from pipeline.api.metering.usage_json import CSV, FORMS, JSON, as_json, csv_answer, json_answer
 from pipeline.api.metering.usage_params import UsageParams, from_body, from_url, usage_query_of
@@ -43,61 +46,13 @@ CsvSafe = Annotated[
     ),
 ]
 UsageValues = Annotated[list[str] | None, Query(description="repeated; at most 100")]
-ROW: dict[str, Any] = {
-    "type": "object",
-    "required": ["value", "windowStart", "windowEnd", "subject", "groupBy"],
-    "properties": {
-        "value": {
-            "type": "number",
-            "description": "Exact, with all its digits (up to 38, 18 after the point): read it as a decimal.",
-        },
-        "count": {"type": "integer", "description": "how many events"},
-        "windowStart": {"type": "string", "format": "date-time", "nullable": True},
-        "windowEnd": {"type": "string", "format": "date-time", "nullable": True},
-        "subject": {"type": "string", "nullable": True},
-        "customerId": {"type": "string"},
-        "groupBy": {"type": "object", "additionalProperties": {"type": "string"}},
-    },
-}
-ANSWER: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The rows, by window, customer, subject and dimensions",
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["data"],
-                    "properties": {
-                        "from": {"type": "string", "format": "date-time"},
-                        "to": {"type": "string", "format": "date-time"},
-                        "windowSize": {"type": "string", "enum": ["MINUTE", "HOUR", "DAY", "MONTH"]},
-                        "windowTimeZone": {"type": "string"},
-                        "data": {"type": "array", "items": ROW},
-                    },
-                }
-            },
-            CSV: {"schema": {"type": "string"}},
-        },
-    }
-}
-LIST: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Sorted, each once",
-        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "string"}}}},
-    }
-}
-EXAMPLE = {
-    "from": "2026-01-01T00:00:00Z",
-    "to": "2026-02-01T00:00:00Z",
-    "windowSize": "DAY",
-    "windowTimeZone": "Europe/Berlin",
-    "subject": ["acme"],
-    "advancedMeterGroupByFilters": {"model": {"$like": "gpt-%"}},
-    "groupBy": ["model"],
-}
 
 
-@router.get("/{idOrSlug}/query", summary="Usage of a meter", responses=ANSWER)
+@router.get(
+    "/{idOrSlug}/query",
+    summary="Usage of a meter",
+    **described(answer=UsageAnswer, reasons=["bad-query"], csv=True),
+)
 def query_meter(
     request: Request,
     idOrSlug: str,
@@ -128,15 +83,21 @@ def query_meter(
     return _answer(request, idOrSlug, from_url(request))
 
 
-@router.post("/{idOrSlug}/query", summary="Usage of a meter, asked by a body", responses=ANSWER)
-def query_meter_by_body(
-    request: Request, idOrSlug: str, body: Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-) -> Response:
+@router.post(
+    "/{idOrSlug}/query",
+    summary="Usage of a meter, asked by a body",
+    **described(UsageQueryBody, UsageAnswer, reasons=["bad-query"], csv=True),
+)
+def query_meter_by_body(request: Request, idOrSlug: str, body: Annotated[dict[str, Any], Body()]) -> Response:
     """As by GET, with the same names; in `filterGroupBy` a dimension has a list of values."""
     return _answer(request, idOrSlug, from_body(body))
 
 
-@router.get("/{idOrSlug}/subjects", summary="Subjects that have usage", responses=LIST)
+@router.get(
+    "/{idOrSlug}/subjects",
+    summary="Subjects that have usage",
+    **described(answer=list[str], reasons=["bad-query"]),
+)
 def list_subjects(
     request: Request,
     idOrSlug: str,
@@ -150,7 +111,11 @@ def list_subjects(
     return as_json(sorted(key.subject for key in _keys(request, query)))
 
 
-@router.get("/{idOrSlug}/group-by/{key}/values", summary="Values of a dimension", responses=LIST)
+@router.get(
+    "/{idOrSlug}/group-by/{key}/values",
+    summary="Values of a dimension",
+    **described(answer=list[str], reasons=["bad-query"]),
+)
 def list_values(
     request: Request,
     idOrSlug: str,

@@ -14,11 +14,15 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit, with_id
-from pipeline.core.notifications import endpoint as core_endpoint
+from pipeline.api.notifications.answers import ChannelAnswer, ChannelPage, NewChannelAnswer, ReplayAnswer
+from pipeline.api.notifications.bodies import ChannelBody, ReplayBody, SecretRotationBody
+from pipeline.core.notifications.endpoint import Endpoint
+from pipeline.core.notifications.endpoint import place as place_of
 from pipeline.core.notifications.safe_address import target
 from pipeline.core.notifications.standard_webhooks import secret_text, signing_key
 from pipeline.core.values.sealed import NONCE_BYTES, Seal
@@ -33,19 +37,11 @@ ours = Router(prefix="/endpoints", tags=["notifications"], dependencies=[Depends
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
 SECRET_BYTES = 32
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
-EXAMPLE = {
-    "type": "WEBHOOK",
-    "name": "billing",
-    "url": "https://example.com/webhooks",
-    "customHeaders": {"x-team": "billing"},
-}
-REPLAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "states": ["FAILED"]}
-ROTATE = {"overlapS": 3600}
-ChannelRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+ChannelRequest = Annotated[dict[str, Any], Body()]
 ChannelJson = dict[str, Any]
 
 
-@router.get("", summary="Channels")
+@router.get("", summary="Channels", **described(answer=ChannelPage, reasons=["bad-query"]))
 def list_channels(
     request: Request,
     page: Paged,
@@ -55,14 +51,19 @@ def list_channels(
 ) -> ChannelJson:
     """A page of them, oldest first, without their secrets."""
     rows = [
-        core_endpoint.shown(body)
-        for body in definitions(request).endpoints(namespace_of(request))
-        if (includeDeleted or "deletedAt" not in body) and (includeDisabled or not body["disabled"])
+        endpoint.shown
+        for endpoint in definitions(request).all(Endpoint, namespace_of(request))
+        if (includeDeleted or not endpoint.is_deleted) and (includeDisabled or not endpoint.disabled)
     ]
     return paginated(ordered(rows, orderBy, ORDER_BY, page), page)
 
 
-@router.post("", status_code=201, summary="Create a channel")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a channel",
+    **described(ChannelBody, NewChannelAnswer, status=201, reasons=["bad-endpoint"]),
+)
 def create_channel(request: Request, response: Response, channel: ChannelRequest) -> ChannelJson:
     """`signingSecret` is made here if it is not given, and shown this once.
 
@@ -72,16 +73,20 @@ def create_channel(request: Request, response: Response, channel: ChannelRequest
     return _with_secret(request, response, "endpoint.create", channel)
 
 
-@router.get("/{channelId}", summary="One channel")
+@router.get("/{channelId}", summary="One channel", **described(answer=ChannelAnswer))
 def get_channel(request: Request, channelId: str) -> ChannelJson:
     """Without its secret; also a deleted one."""
-    found = definitions(request).body(namespace_of(request), "endpoint", channelId)
-    if found is None:
+    endpoint = definitions(request).find(Endpoint, namespace_of(request), channelId)
+    if endpoint is None:
         raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
-    return core_endpoint.shown(found)
+    return endpoint.shown
 
 
-@router.put("/{channelId}", summary="Replace a channel")
+@router.put(
+    "/{channelId}",
+    summary="Replace a channel",
+    **described(ChannelBody, ChannelAnswer, reasons=["bad-endpoint"]),
+)
 def update_channel(request: Request, channelId: str, channel: ChannelRequest) -> ChannelJson:
     """All of it but the secret, which stays unless another is given; then both sign for a day."""
     asked, secret = with_id("endpoint", channel, channelId), channel.get("signingSecret")
@@ -91,28 +96,41 @@ def update_channel(request: Request, channelId: str, channel: ChannelRequest) ->
     return body_of(submit(request, "endpoint.update", asked, added))
 
 
-@router.delete("/{channelId}", status_code=204, summary="Delete a channel")
+@router.delete(
+    "/{channelId}",
+    status_code=204,
+    summary="Delete a channel",
+    **described(status=204, reasons=["bad-endpoint", "endpoint-conflict"]),
+)
 def delete_channel(request: Request, channelId: str) -> Response:
     """409 while a rule sends to it. What is under way to it ends as failed."""
     submit(request, "endpoint.delete", {"id": channelId})
     return Response(status_code=204)
 
 
-@ours.post("/{channelId}/rotate", status_code=201, summary="Replace a channel's secret")
+@ours.post(
+    "/{channelId}/rotate",
+    status_code=201,
+    summary="Replace a channel's secret",
+    **described(SecretRotationBody, NewChannelAnswer, status=201, reasons=["bad-endpoint"], optional=True),
+)
 def rotate(
     request: Request,
     response: Response,
     channelId: str,
-    wish: Annotated[ChannelJson | None, Body(examples=[ROTATE])] = None,
+    wish: Annotated[ChannelJson | None, Body()] = None,
 ) -> ChannelJson:
     """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
     return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
 
 
-@ours.post("/{channelId}/replay", status_code=202, summary="Send deliveries of a time range again")
-def replay(
-    request: Request, channelId: str, wish: Annotated[ChannelJson, Body(examples=[REPLAY])]
-) -> ChannelJson:
+@ours.post(
+    "/{channelId}/replay",
+    status_code=202,
+    summary="Send deliveries of a time range again",
+    **described(ReplayBody, ReplayAnswer, status=202, reasons=["bad-replay"]),
+)
+def replay(request: Request, channelId: str, wish: Annotated[ChannelJson, Body()]) -> ChannelJson:
     """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
     instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
     replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId)))
@@ -155,7 +173,7 @@ def _sealed(request: Request, secret: object, id: str | None) -> object:
         signing_key(secret)
     except Rejected as refusal:
         raise Rejected("bad-endpoint", f"endpoint signingSecret is not valid: {refusal.detail}") from refusal
-    place, seal = core_endpoint.place(namespace_of(request)), _seal(request)
+    place, seal = place_of(namespace_of(request)), _seal(request)
     stored = _stored(request, id)
     if stored is not None and _opens_to(seal, stored, place, secret):
         return stored
@@ -163,8 +181,8 @@ def _sealed(request: Request, secret: object, id: str | None) -> object:
 
 
 def _stored(request: Request, id: str | None) -> str | None:
-    found = None if id is None else definitions(request).body(namespace_of(request), "endpoint", id)
-    return str(found["signingSecret"]) if found and found.get("signingSecret") else None
+    endpoint = None if id is None else definitions(request).find(Endpoint, namespace_of(request), id)
+    return None if endpoint is None else endpoint.signing_secret or None
 
 
 def _opens_to(seal: Seal, stored: str, place: str, secret: str) -> bool:

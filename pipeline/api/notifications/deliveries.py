@@ -10,11 +10,13 @@ from typing import Annotated, get_args
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
 from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import submit
+from pipeline.api.notifications.answers import DeliveryAnswer, DeliveryPage
 from pipeline.api.notifications.delivery_json import delivery_json
 from pipeline.api.notifications.events import AlertTime, ms, newest_first
 from pipeline.errors import Rejected
@@ -26,7 +28,9 @@ WRITE = [Depends(needs("webhooks:write"))]
 STATES = get_args(DeliveryState)
 
 
-@router.get("", summary="Deliveries", dependencies=READ)
+@router.get(
+    "", summary="Deliveries", dependencies=READ, **described(answer=DeliveryPage, reasons=["bad-query"])
+)
 def list_deliveries(
     request: Request,
     page: Paged,
@@ -58,7 +62,7 @@ def list_deliveries(
     return answer({"totalCount": len(found), "page": page.number, "pageSize": page.size, "items": items})
 
 
-@router.get("/{deliveryId}", summary="One delivery", dependencies=READ)
+@router.get("/{deliveryId}", summary="One delivery", dependencies=READ, **described(answer=DeliveryAnswer))
 def get_delivery(request: Request, deliveryId: str) -> Response:
     """With its newest 50 tries, newest first."""
     if (found := _found(request, deliveryId)) is None:
@@ -66,7 +70,13 @@ def get_delivery(request: Request, deliveryId: str) -> Response:
     return answer(delivery_json(found))
 
 
-@router.post("/{deliveryId}/resend", status_code=202, summary="Send a delivery again", dependencies=WRITE)
+@router.post(
+    "/{deliveryId}/resend",
+    status_code=202,
+    summary="Send a delivery again",
+    dependencies=WRITE,
+    **described(status=202, reasons=["bad-resend"]),
+)
 def resend_delivery(request: Request, deliveryId: str) -> Response:
     """With the same `webhook-id`; one that is under way is tried at once."""
     found = _found(request, deliveryId)

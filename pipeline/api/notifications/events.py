@@ -5,21 +5,27 @@ Owns: the routes, the form of an event. Does not own: alerts (telling), deliveri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
 from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import definitions, submit, with_id
+from pipeline.api.notifications.answers import RuleEventAnswer, RuleEventPage
+from pipeline.api.notifications.bodies import ResendBody
 from pipeline.api.notifications.delivery_json import status_json
 from pipeline.api.notifications.rule_json import rule_json
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.subject import Subject
 from pipeline.core.notifications.delivery import delivery_id
+from pipeline.core.notifications.rule import Rule
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
@@ -33,7 +39,12 @@ NS_PER_MS = 1_000_000
 AlertTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 
-@router.get("", summary="What rules have told", dependencies=READ)
+@router.get(
+    "",
+    summary="What rules have told",
+    dependencies=READ,
+    **described(answer=RuleEventPage, reasons=["bad-query"]),
+)
 def list_events(
     request: Request,
     page: Paged,
@@ -48,8 +59,8 @@ def list_events(
     services, namespace, log = services_of(request), namespace_of(request), definitions(request)
     since_ms, until_ms = ms("from", from_), ms("to", to)
     wanted = {
-        "feature": _keys(log.feature(namespace, one) or {"key": one} for one in split(feature)),
-        "subject": _keys(log.subject(namespace, one) or {"key": one} for one in split(subject)),
+        "feature": _keys(split(feature), lambda one: log.feature(namespace, one)),
+        "subject": _keys(split(subject), lambda one: log.subject(namespace, one)),
         "rule": split(rule),
     }
     channels = split(channel)
@@ -68,7 +79,7 @@ def list_events(
     return answer({"totalCount": len(found), "page": page.number, "pageSize": page.size, "items": items})
 
 
-@router.get("/{eventId}", summary="One event", dependencies=READ)
+@router.get("/{eventId}", summary="One event", dependencies=READ, **described(answer=RuleEventAnswer))
 def get_event(request: Request, eventId: str) -> Response:
     """With its payload, byte for byte as it was sent, and its delivery to each channel."""
     alert = _found(request, eventId)
@@ -78,11 +89,17 @@ def get_event(request: Request, eventId: str) -> Response:
     return answer(event_json(alert, definitions(request), deliveries))
 
 
-@router.post("/{eventId}/resend", status_code=202, summary="Send an event again", dependencies=WRITE)
+@router.post(
+    "/{eventId}/resend",
+    status_code=202,
+    summary="Send an event again",
+    dependencies=WRITE,
+    **described(ResendBody, status=202, reasons=["bad-resend"], optional=True),
+)
 def resend_event(
     request: Request,
     eventId: str,
-    wish: Annotated[dict[str, Any] | None, Body(examples=[{"channels": []}])] = None,
+    wish: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> Response:
     """To all its channels, or to those of its channels that are named; with the same `webhook-id` as before."""
     alert = _found(request, eventId)
@@ -100,7 +117,7 @@ def _found(request: Request, id: str) -> Alert | None:
 
 def event_json(alert: Alert, log: Definitions, deliveries: Iterable[Delivery]) -> dict[str, Any]:
     """An event. A channel to which nothing was begun yet is PENDING."""
-    rule = log.body(alert.namespace, "rule", alert.rule)
+    rule = log.find(Rule, alert.namespace, alert.rule)
     by_endpoint = {one.endpoint: one for one in deliveries}
     return {
         "id": alert.id,
@@ -126,5 +143,7 @@ def newest_first(request: Request) -> bool:
     return request.query_params.get("order") != "ASC"
 
 
-def _keys(bodies: Iterable[dict[str, Any]]) -> set[str]:
-    return {str(body["key"]) for body in bodies}
+def _keys(ids_or_keys: Iterable[str], find: Callable[[str], Feature | Subject | None]) -> set[str]:
+    """The key of each; one that names nothing is a key as it is."""
+    found = {one: find(one) for one in ids_or_keys}
+    return {one if body is None else body.key for one, body in found.items()}

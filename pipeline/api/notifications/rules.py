@@ -6,7 +6,6 @@ tells (threshold), the events that it made (events).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -14,14 +13,17 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, ordered, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit
+from pipeline.api.notifications.answers import RuleAnswer, RuleEventAnswer, RulePage
+from pipeline.api.notifications.bodies import RuleBody
 from pipeline.api.notifications.events import event_json
 from pipeline.api.notifications.rule_json import rule_json
-from pipeline.api.quota.bodies import RuleBody, documented
+from pipeline.core.notifications.rule import EntitlementRule, Rule
 from pipeline.errors import Rejected
 from pipeline.records import Alert
 
@@ -30,18 +32,10 @@ READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 ORDER_BY = ("id", "type", "name", "createdAt", "updatedAt")
 SEEN_S = 5.0
-EXAMPLE = {
-    "type": "entitlements.balance.threshold",
-    "name": "80 % and all of the quota",
-    "channels": ["01J5Z5Z5Z5Z5Z5Z5Z5Z5Z5Z5Z5"],
-    "features": ["gpt_4_tokens"],
-    "thresholds": [{"type": "usage_percentage", "value": 80}, {"type": "usage_percentage", "value": 100}],
-}
-RULE = documented(RuleBody)
-RuleRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+RuleRequest = Annotated[dict[str, Any], Body()]
 
 
-@router.get("", summary="Rules", dependencies=READ)
+@router.get("", summary="Rules", dependencies=READ, **described(answer=RulePage, reasons=["bad-query"]))
 def list_rules(
     request: Request,
     page: Paged,
@@ -54,49 +48,74 @@ def list_rules(
     """A page of them, oldest first. `feature` (id or key) and `channel` keep those that name one."""
     features, channels = split(feature), split(channel)
     rows = [
-        rule_json(body)
-        for body in definitions(request).rules(namespace_of(request))
-        if (includeDeleted or "deletedAt" not in body)
-        and (includeDisabled or not body["disabled"])
-        and (not features or features & _features(body))
-        and (not channels or channels & set(map(str, body["channels"])))  # type: ignore[call-overload]
+        rule_json(rule)
+        for rule in definitions(request).all(Rule, namespace_of(request))
+        if (includeDeleted or not rule.is_deleted)
+        and (includeDisabled or not rule.disabled)
+        and (not features or features & _features(rule))
+        and (not channels or channels & set(rule.channels))
     ]
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@router.post("", status_code=201, summary="Create a rule", dependencies=WRITE, openapi_extra=RULE)
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a rule",
+    dependencies=WRITE,
+    **described(RuleBody, RuleAnswer, status=201, reasons=["bad-rule", "not-found"]),
+)
 def create_rule(request: Request, rule: RuleRequest) -> Response:
     """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter; entitlements.grant.expiring and
     meter.volume.threshold are added. The types of invoices are refused: this version has no invoices.
 
     The `data` of a threshold's event has what OpenMeter's has, and
     `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;
-    `passed`: the lower thresholds of the rule that were crossed at once with it, as `kind:value`; they send no event
-    of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage period.
+    `passed`: the lower thresholds of the rule that were crossed, or resolved, at once with it, as `kind:value`; they
+    send no event of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage
+    period.
     """
-    return answer(rule_json(body_of(submit(request, "rule.create", rule))), 201)
+    return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 
 
-@router.get("/{ruleId}", summary="One rule", dependencies=READ)
+@router.get("/{ruleId}", summary="One rule", dependencies=READ, **described(answer=RuleAnswer))
 def get_rule(request: Request, ruleId: str) -> Response:
     """Also a deleted one."""
     return answer(rule_json(_find(request, ruleId)))
 
 
-@router.put("/{ruleId}", summary="Replace a rule", dependencies=WRITE, openapi_extra=RULE)
+@router.put(
+    "/{ruleId}",
+    summary="Replace a rule",
+    dependencies=WRITE,
+    **described(RuleBody, RuleAnswer, reasons=["bad-rule"]),
+)
 def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
     """All of it but its type."""
-    return answer(rule_json(body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))))
+    replaced = body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))
+    return answer(rule_json(Rule.read(replaced)))
 
 
-@router.delete("/{ruleId}", status_code=204, summary="Delete a rule", dependencies=WRITE)
+@router.delete(
+    "/{ruleId}",
+    status_code=204,
+    summary="Delete a rule",
+    dependencies=WRITE,
+    **described(status=204, reasons=["bad-rule"]),
+)
 def delete_rule(request: Request, ruleId: str) -> Response:
     """It tells nothing more, and stays readable by its id."""
     submit(request, "rule.delete", {"id": ruleId})
     return Response(status_code=204)
 
 
-@router.post("/{ruleId}/test", status_code=201, summary="Try a rule's channels", dependencies=WRITE)
+@router.post(
+    "/{ruleId}/test",
+    status_code=201,
+    summary="Try a rule's channels",
+    dependencies=WRITE,
+    **described(answer=RuleEventAnswer, status=201, reasons=["bad-rule"]),
+)
 def try_rule(request: Request, ruleId: str) -> Response:
     """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
     alert = msgspec.convert(body_of(submit(request, "rule.test", {"id": ruleId})), Alert)
@@ -106,12 +125,13 @@ def try_rule(request: Request, ruleId: str) -> Response:
     return answer(event_json(alert, definitions(request), []), 201)
 
 
-def _features(rule: Mapping[str, Any]) -> set[str]:
-    return {str(one[name]) for one in rule.get("features") or () for name in ("id", "key")}
+def _features(rule: Rule) -> set[str]:
+    features = rule.features if isinstance(rule, EntitlementRule) else None
+    return {name for one in features or () for name in (one.id, one.key)}
 
 
-def _find(request: Request, id: str) -> dict[str, Any]:
-    found = definitions(request).body(namespace_of(request), "rule", id)
-    if found is None:
+def _find(request: Request, id: str) -> Rule:
+    rule = definitions(request).find(Rule, namespace_of(request), id)
+    if rule is None:
         raise Rejected("not-found", f"There is no rule with the id {id[:64]}.")
-    return found
+    return rule

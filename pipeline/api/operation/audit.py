@@ -10,9 +10,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.paging import MOST_PAGE_SIZE, PAGE_SIZE
 from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
+from pipeline.api.operation.answers import AuditPage
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
@@ -24,7 +26,7 @@ router = Router(
 AuditTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 
-@router.get("", summary="The audit log, newest first")
+@router.get("", summary="The audit log, newest first", **described(answer=AuditPage, reasons=["bad-query"]))
 def list_audit(
     request: Request,
     *,

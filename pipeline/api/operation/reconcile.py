@@ -16,9 +16,11 @@ from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
 from pipeline.api.http.bulkheads import KAFKA_SILENT_S
+from pipeline.api.http.described import described
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Reconciles, Router
 from pipeline.api.http.services import TOPIC_READ_S, Services, services_of
+from pipeline.api.operation.answers import ReconcileAnswer
 from pipeline.api.operation.status import require_topics
 from pipeline.core.metering.reconcile import Report, in_flight, meter_totals, reconcile, totals
 from pipeline.records import Counts
@@ -37,7 +39,11 @@ _ASK_AGAIN_S = 0.3
 _SURE_AFTER_S = 3.0  # a difference that stays so long is one: counts and rows reach this process by two ways
 
 
-@router.get("/reconcile", summary="Whether all events are accounted for")
+@router.get(
+    "/reconcile",
+    summary="Whether all events are accounted for",
+    **described(answer=ReconcileAnswer, reasons=["bad-query"]),
+)
 def get_reconcile(
     request: Request,
     wait_s: Annotated[

@@ -17,8 +17,10 @@ from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import needs
 from pipeline.api.http.bulkheads import loaded
+from pipeline.api.http.described import OtherAnswer, described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.api.operation.answers import ReadyAnswer, StatusAnswer
 from pipeline.core.metering.reconcile import meter_totals
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
@@ -39,7 +41,7 @@ READY_S = 3.0
 LAG = "lag"  # asked beside the neighbours, since it may take as long
 
 
-@router.get("/status", summary="Whether all is up, lag and rate by stage")
+@router.get("/status", summary="Whether all is up, lag and rate by stage", **described(answer=StatusAnswer))
 async def status(request: Request) -> dict[str, Any]:
     """`ok` is true only when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic was lost.
 
@@ -88,7 +90,11 @@ def _refused_by_meter(services: Services) -> list[dict[str, Any]]:
     ]
 
 
-@public.get("/ready", summary="Whether this process can serve")
+@public.get(
+    "/ready",
+    summary="Whether this process can serve",
+    **described(answer=ReadyAnswer, more={503: OtherAnswer("It cannot serve yet", ReadyAnswer)}),
+)
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     """200 when Kafka answers and the definitions were read, else 503: without them no request can be served.
 

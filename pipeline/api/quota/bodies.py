@@ -1,23 +1,23 @@
-"""What requests about entitlements, grants and rules hold, as OpenAPI shows it.
+"""Bodies of requests about entitlements and grants, as OpenAPI shows them.
 
 Owns: the members, their forms and what they mean to a user. Does not own: the rules (core.quota.entitlement,
-core.quota.grant, core.notifications.rule), which decide; a test holds both together.
+core.quota.grant), which decide; a test holds both together.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-_REF = "#/components/schemas/{name}"
+from pipeline.api.http.members import Metadata
+
 MinuteText = Annotated[str, Meta(description="RFC 3339; cut down to the minute")]
 Amount = Annotated[
     int | float | str, Meta(description="a decimal of at most 18 digits before and 18 after the point")
 ]
 Priority = Annotated[int, Meta(ge=1, le=255)]
-Metadata = Annotated[dict[str, str], Meta(description="kept and shown, and otherwise without meaning")]
 PeriodLength = Annotated[
     str,
     Meta(
@@ -172,111 +172,12 @@ class ResetBody(msgspec.Struct, forbid_unknown_fields=True):
     ) = UNSET
 
 
-class ThresholdBody(msgspec.Struct, forbid_unknown_fields=True):
-    """It fires at its value: usage of exactly 100 % is 100 %. OpenMeter's thresholds fire above their value."""
+class Check(msgspec.Struct, forbid_unknown_fields=True):
+    """One question: may the customer (id or key) use the feature (key)?"""
 
-    type: Annotated[
-        Literal["balance_value", "usage_percentage", "usage_value", "PERCENT", "NUMBER"],
-        Meta(
-            description="usage_value and usage_percentage (of what grants give in the usage period) fire at or above "
-            "the value, balance_value at or below it; a usage of 0 is reached when a usage period begins. PERCENT "
-            "and NUMBER are old names of usage_percentage and usage_value."
-        ),
-    ]
-    value: Amount
+    customer: str
+    feature: str
 
 
-class RuleBody(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal[
-        "entitlements.balance.threshold", "entitlements.reset", "entitlements.grant.expiring",
-        "meter.volume.threshold",
-    ]  # fmt: skip
-    name: str
-    channels: Annotated[list[str], Meta(min_length=1, max_length=5, description="ids of channels")]
-    disabled: bool | UnsetType = UNSET
-    metadata: Metadata | UnsetType = UNSET
-    features: (
-        Annotated[
-            list[str],
-            Meta(max_length=100, description="of entitlements.*: ids or keys; all features by default"),
-        ]
-        | UnsetType
-    ) = UNSET
-    thresholds: (
-        Annotated[
-            list[ThresholdBody],
-            Meta(min_length=1, max_length=10, description="of entitlements.balance.threshold"),
-        ]
-        | UnsetType
-    ) = UNSET
-    rearm: (
-        Annotated[
-            Literal["period", "resolved"],
-            Meta(
-                description="Of entitlements.balance.threshold: when a threshold may fire again. `period`, by default: "
-                "in the next usage period. `resolved`: also in this one, once it was no longer met, as after a top-up."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    before: (
-        Annotated[
-            str,
-            Meta(
-                description="Of entitlements.grant.expiring: how long before its end, an interval as of usage periods; "
-                "months are those of the calendar."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    meterSlug: (
-        Annotated[str, Meta(description="of meter.volume.threshold: a meter that adds up (SUM or COUNT)")]
-        | UnsetType
-    ) = UNSET
-    windowSize: (
-        Annotated[
-            Literal["MINUTE", "HOUR", "DAY"],
-            Meta(
-                description="of meter.volume.threshold; hours and days are those of the customer's `timeZone`"
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    limit: (
-        Annotated[
-            int | float | str,
-            Meta(
-                description="of meter.volume.threshold: fires when a customer's volume in a window reaches it"
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    customers: (
-        Annotated[
-            list[str],
-            Meta(max_length=100, description="of meter.volume.threshold: ids or keys; all by default"),
-        ]
-        | UnsetType
-    ) = UNSET
-    groupBy: (
-        Annotated[
-            dict[str, str], Meta(description="of meter.volume.threshold: only usage with these dimensions")
-        ]
-        | UnsetType
-    ) = UNSET
-
-
-BODIES = (EntitlementBody, ResetBody, GrantBody, RuleBody)
-
-
-def documented(body: type[msgspec.Struct]) -> dict[str, Any]:
-    """The part of an operation's OpenAPI that names the schema of its request body, for `openapi_extra`."""
-    schema = {"$ref": _REF.format(name=body.__name__)}
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
-
-
-def schemas() -> dict[str, Any]:
-    """The schemas that `documented` names, by their names."""
-    _, found = msgspec.json.schema_components(BODIES, ref_template=_REF)
-    del found[ResetBody.__name__]["type"]  # the whole body may be absent or null
-    return dict(found)
+class Checks(msgspec.Struct, forbid_unknown_fields=True):
+    checks: Annotated[list[Check], Meta(extra_json_schema={"maxItems": 1000})]

@@ -12,15 +12,18 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
 from pipeline.api.quota import lookup
-from pipeline.api.quota.bodies import EntitlementBody, ResetBody, documented
+from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
+from pipeline.api.quota.bodies import EntitlementBody, ResetBody
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.customers.customer import Customer
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.entitlement_lookup import in_force
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -29,29 +32,33 @@ BY_SUBJECT = "/subjects/{subjectIdOrKey}/entitlements"
 ONE = "/{entitlementIdOrFeatureKey}"
 ORDER_BY = ("createdAt", "updatedAt", "id", "featureKey")
 LIMIT = 100
-EXAMPLE = {
-    "type": "metered",
-    "featureKey": "gpt_4_tokens",
-    "usagePeriod": {"interval": "MONTH", "anchor": "2026-01-01T00:00:00+01:00", "timeZone": "Europe/Berlin"},
-    "issueAfterReset": 1000000,
-    "isSoftLimit": False,
-    "gracePeriod": "PT1H",
-}
-ENTITLEMENT, RESETTING = documented(EntitlementBody), documented(ResetBody)
-RESET = {"effectiveAt": "2026-01-15T12:00:00Z", "retainAnchor": True, "preserveOverage": False}
+CREATE = described(
+    EntitlementBody,
+    EntitlementAnswer,
+    status=201,
+    reasons=["bad-entitlement", "bad-grant", "entitlement-conflict"],
+)
+ONE_ENTITLEMENT = described(answer=EntitlementAnswer)
+END = described(status=204, reasons=["bad-entitlement"])
+RESETTING = described(ResetBody, status=204, reasons=["bad-entitlement"], optional=True)
 
 customers = Router(prefix=BY_CUSTOMER, tags=["entitlements"])  # of v1 and v2
 subjects = Router(prefix=BY_SUBJECT, tags=["entitlements"])  # of v1
 router = Router(prefix="/entitlements", tags=["entitlements"])
 router_v2 = Router(prefix="/entitlements", tags=["entitlements"])
 
-EntitlementRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
-ResetRequest = Annotated[dict[str, Any], Body(examples=[RESET])]
+EntitlementRequest = Annotated[dict[str, Any], Body()]
+ResetRequest = Annotated[dict[str, Any], Body()]
 EntitlementOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
 Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
 
 
-@customers.get("", summary="A customer's entitlements", dependencies=READ)
+@customers.get(
+    "",
+    summary="A customer's entitlements",
+    dependencies=READ,
+    **described(answer=EntitlementPage, reasons=["bad-query"]),
+)
 def list_of_customer(
     request: Request,
     page: Paged,
@@ -64,13 +71,7 @@ def list_of_customer(
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@customers.post(
-    "",
-    status_code=201,
-    summary="Entitle a customer to a feature",
-    dependencies=WRITE,
-    openapi_extra=ENTITLEMENT,
-)
+@customers.post("", status_code=201, summary="Entitle a customer to a feature", dependencies=WRITE, **CREATE)
 def create_for_customer(request: Request, customerIdOrKey: str, entitlement: EntitlementRequest) -> Response:
     """`type` is metered, static (with `config`) or boolean; grants can be sent along.
 
@@ -79,24 +80,20 @@ def create_for_customer(request: Request, customerIdOrKey: str, entitlement: Ent
     return _created(request, addressed("entitlement", entitlement, customerId=customerIdOrKey))
 
 
-@customers.get(ONE, summary="One entitlement", dependencies=READ)
+@customers.get(ONE, summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 def get_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """By id, or the one in force by the feature's key."""
     return _one(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
 
 
-@customers.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
+@customers.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE, **END)
 def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """Now; it stays readable by its id, with `deletedAt`."""
     return _deleted(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey)
 
 
 @customers.put(
-    ONE + "/override",
-    status_code=201,
-    summary="Replace an entitlement",
-    dependencies=WRITE,
-    openapi_extra=ENTITLEMENT,
+    ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE, **CREATE
 )
 def override_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
@@ -106,11 +103,7 @@ def override_of_customer(
 
 
 @customers.post(
-    ONE + "/reset",
-    status_code=204,
-    summary="Begin a new usage period",
-    dependencies=WRITE,
-    openapi_extra=RESETTING,
+    ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE, **RESETTING
 )
 def reset_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
@@ -119,42 +112,39 @@ def reset_of_customer(
     return _reset(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, reset)
 
 
-@subjects.get("", summary="Entitlements of a subject's customer", dependencies=READ)
+@subjects.get(
+    "",
+    summary="Entitlements of a subject's customer",
+    dependencies=READ,
+    **described(answer=list[EntitlementAnswer]),
+)
 def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool = False) -> Response:
     """All of them, oldest first. 404 where no customer has the subject."""
     return answer(_of(request, lookup.by_subject(request, subjectIdOrKey), includeDeleted))
 
 
 @subjects.post(
-    "",
-    status_code=201,
-    summary="Entitle a subject's customer to a feature",
-    dependencies=WRITE,
-    openapi_extra=ENTITLEMENT,
+    "", status_code=201, summary="Entitle a subject's customer to a feature", dependencies=WRITE, **CREATE
 )
 def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: EntitlementRequest) -> Response:
     """As by customer. 404 where no customer has the subject."""
     return _created(request, addressed("entitlement", entitlement, subject=subjectIdOrKey))
 
 
-@subjects.get(ONE, summary="One entitlement", dependencies=READ)
+@subjects.get(ONE, summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 def get_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """By id, or the one in force by the feature's key."""
     return _one(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
 
 
-@subjects.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE)
+@subjects.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE, **END)
 def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
     """Now; it stays readable by its id, with `deletedAt`."""
     return _deleted(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey)
 
 
 @subjects.put(
-    ONE + "/override",
-    status_code=201,
-    summary="Replace an entitlement",
-    dependencies=WRITE,
-    openapi_extra=ENTITLEMENT,
+    ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE, **CREATE
 )
 def override_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
@@ -164,11 +154,7 @@ def override_of_subject(
 
 
 @subjects.post(
-    ONE + "/reset",
-    status_code=204,
-    summary="Begin a new usage period",
-    dependencies=WRITE,
-    openapi_extra=RESETTING,
+    ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE, **RESETTING
 )
 def reset_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
@@ -177,7 +163,12 @@ def reset_of_subject(
     return _reset(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, reset)
 
 
-@router.get("", summary="Entitlements of all customers", dependencies=READ)
+@router.get(
+    "",
+    summary="Entitlements of all customers",
+    dependencies=READ,
+    **described(answer=EntitlementPage | list[EntitlementAnswer], reasons=["bad-query"]),
+)
 def list_all(
     request: Request,
     page: Paged,
@@ -197,7 +188,12 @@ def list_all(
     return answer(either(request, rows, page, offset, limit))
 
 
-@router_v2.get("", summary="Entitlements of all customers", dependencies=READ)
+@router_v2.get(
+    "",
+    summary="Entitlements of all customers",
+    dependencies=READ,
+    **described(answer=EntitlementPage, reasons=["bad-query"]),
+)
 def list_all_v2(
     request: Request,
     page: Paged,
@@ -214,20 +210,20 @@ def list_all_v2(
     return answer(paginated(rows, page))
 
 
-@router.get("/{entitlementId}", summary="One entitlement", dependencies=READ)
-@router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ)
+@router.get("/{entitlementId}", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
+@router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 def get_by_id(request: Request, entitlementId: str) -> Response:
     """By its id; also one that ended or was deleted."""
-    body = lookup.by_id(request, entitlementId)
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body)))
+    entitlement = lookup.by_id(request, entitlementId)
+    return answer(entitlement_json(entitlement, lookup.now_s(), _customer(request, entitlement)))
 
 
 def _of(request: Request, holder: CustomerRef, deleted: bool) -> list[dict[str, Any]]:
     found = definitions(request).entitlements_of(namespace_of(request), holder.id)
     return [
-        entitlement_json(body, lookup.now_s(), holder.customer, holder.subject)
-        for body in found
-        if deleted or "deletedAt" not in body
+        entitlement_json(one, lookup.now_s(), holder.customer, holder.subject)
+        for one in found
+        if deleted or not one.is_deleted
     ]
 
 
@@ -239,30 +235,30 @@ def _all(
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
     if wanted.get("subject"):
         holders = (log.customer_of(namespace, subject) for subject in wanted["subject"])
-        mine = {str(body["id"]) for body in holders if body is not None}
+        mine = {customer.id for customer in holders if customer is not None}
     else:
         mine = None
     rows = []
-    for body in log.entitlements(namespace):
-        customer = log.customer(namespace, str(body["customerId"])) or {}
-        facts = {
-            "feature": {body["featureId"], body["featureKey"]},
-            "customer": {body["customerId"], customer.get("key")},
-            "type": {body["type"]},
+    for entitlement in log.all(Entitlement, namespace):
+        customer = log.customer(namespace, entitlement.customer_id)
+        facts: dict[str, set[object]] = {
+            "feature": {entitlement.feature_id, entitlement.feature_key},
+            "customer": {entitlement.customer_id, customer.key if customer is not None else None},
+            "type": {entitlement.type},
         }
         if (
-            "deletedAt" not in body
-            and (mine is None or body["customerId"] in mine)
+            not entitlement.is_deleted
+            and (mine is None or entitlement.customer_id in mine)
             and all(not wanted.get(name) or wanted[name] & has for name, has in facts.items())
-            and (not active or in_force(body, now_s))
+            and (not active or entitlement.in_force(now_s))
         ):
-            rows.append(entitlement_json(body, now_s, customer))
+            rows.append(entitlement_json(entitlement, now_s, customer))
     return ordered(rows, order_by, ORDER_BY, page)
 
 
 def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
-    body = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(body, lookup.now_s(), holder.customer, holder.subject))
+    entitlement = lookup.entitlement(request, holder, wanted)
+    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer, holder.subject))
 
 
 def _created(request: Request, wish: dict[str, Any]) -> Response:
@@ -294,9 +290,9 @@ def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, An
 
 
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
-    body = body_of(submit_and_wait_for_workers(request, kind, wish))
+    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, wish)))
     subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
-    return answer(entitlement_json(body, lookup.now_s(), _customer(request, body), subject), 201)
+    return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
 
 
 def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
@@ -306,5 +302,5 @@ def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) 
     return Response(status_code=204)
 
 
-def _customer(request: Request, body: lookup.StoredDefinition) -> lookup.StoredDefinition | None:
-    return definitions(request).customer(namespace_of(request), str(body["customerId"]))
+def _customer(request: Request, entitlement: Entitlement) -> Customer | None:
+    return definitions(request).customer(namespace_of(request), entitlement.customer_id)

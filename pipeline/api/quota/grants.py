@@ -11,43 +11,43 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
 from pipeline.api.quota import lookup
-from pipeline.api.quota.bodies import GrantBody, documented
+from pipeline.api.quota.answers import GrantAnswer, GrantPage
+from pipeline.api.quota.bodies import GrantBody
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
 from pipeline.api.quota.lookup import CustomerRef
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import grant_json
+from pipeline.core.quota.grant import GrantDefinition
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
 ORDER_BY = ("createdAt", "updatedAt", "id")
 LIMIT = 100
-EXAMPLE = {
-    "amount": 100000,
-    "priority": 1,
-    "effectiveAt": "2026-01-01T00:00:00Z",
-    "expiration": {"duration": "MONTH", "count": 3},
-    "recurrence": {"interval": "MONTH"},
-    "minRolloverAmount": 0,
-    "maxRolloverAmount": 100000,
-}
-GRANT = documented(GrantBody)
+CREATE = described(GrantBody, GrantAnswer, status=201, reasons=["bad-grant"])
 
 customers = Router(prefix=BY_CUSTOMER, tags=["grants"])  # of v1 and v2
 subjects = Router(prefix=BY_SUBJECT, tags=["grants"])
 router = Router(prefix="/grants", tags=["grants"])
 router_v2 = Router(prefix="/grants", tags=["grants"])
 
-GrantRequest = Annotated[dict[str, Any], Body(examples=[EXAMPLE])]
+GrantRequest = Annotated[dict[str, Any], Body()]
 GrantOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
 Deleted = Annotated[bool, Query(description="without effect: grants are voided, not deleted")]
 GrantJson = dict[str, Any]
 
 
-@customers.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
+@customers.get(
+    ONE + "/grants",
+    summary="An entitlement's grants",
+    dependencies=READ,
+    **described(answer=GrantPage, reasons=["bad-query"]),
+)
 def list_of_customer(
     request: Request,
     page: Paged,
@@ -61,9 +61,7 @@ def list_of_customer(
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
 
 
-@customers.post(
-    ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
-)
+@customers.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, **CREATE)
 def create_for_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
@@ -71,7 +69,12 @@ def create_for_customer(
     return _created(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, with_rollover(grant))
 
 
-@subjects.get(ONE + "/grants", summary="An entitlement's grants", dependencies=READ)
+@subjects.get(
+    ONE + "/grants",
+    summary="An entitlement's grants",
+    dependencies=READ,
+    **described(answer=list[GrantAnswer], reasons=["bad-query"]),
+)
 def list_of_subject(
     request: Request,
     page: Paged,
@@ -85,9 +88,7 @@ def list_of_subject(
     return answer(ordered(rows, orderBy, ORDER_BY, page))
 
 
-@subjects.post(
-    ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, openapi_extra=GRANT
-)
+@subjects.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, **CREATE)
 def create_for_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
@@ -95,7 +96,12 @@ def create_for_subject(
     return _created(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, grant)
 
 
-@router.get("", summary="Grants of all entitlements", dependencies=READ)
+@router.get(
+    "",
+    summary="Grants of all entitlements",
+    dependencies=READ,
+    **described(answer=GrantPage | list[GrantAnswer], reasons=["bad-query"]),
+)
 def list_all(
     request: Request,
     page: Paged,
@@ -109,12 +115,17 @@ def list_all(
     """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(subject) else None)
     return answer(either(request, rows, page, offset, limit))
 
 
-@router_v2.get("", summary="Grants of all entitlements", dependencies=READ)
+@router_v2.get(
+    "",
+    summary="Grants of all entitlements",
+    dependencies=READ,
+    **described(answer=GrantPage, reasons=["bad-query"]),
+)
 def list_all_v2(
     request: Request,
     page: Paged,
@@ -126,12 +137,18 @@ def list_all_v2(
     """A page of them. Features and customers by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
-    customers = {str(body["id"]) for body in holders if body is not None}
+    customers = {customer.id for customer in holders if customer is not None}
     rows = _all(request, page, orderBy, split(feature), customers if split(customer) else None)
     return answer(paginated(rows, page))
 
 
-@router.delete("/{grantId}", status_code=204, summary="Void a grant", dependencies=WRITE)
+@router.delete(
+    "/{grantId}",
+    status_code=204,
+    summary="Void a grant",
+    dependencies=WRITE,
+    **described(status=204, reasons=["bad-grant", "grant-conflict"]),
+)
 def void(
     request: Request,
     grantId: str,
@@ -146,29 +163,28 @@ def void(
 
 def _of(request: Request, holder: CustomerRef, wanted: str) -> list[GrantJson]:
     entitlement = lookup.entitlement(request, holder, wanted)
-    found = definitions(request).grants_of(namespace_of(request), str(entitlement["id"]))
-    return [grant_json(body, lookup.now_s()) for body in found]
+    found = definitions(request).grants_of(namespace_of(request), entitlement.id)
+    return [grant_json(grant, lookup.now_s()) for grant in found]
 
 
 def _created(request: Request, of: Of, wanted: str, grant: GrantJson) -> Response:
     wish = addressed("grant", grant, entitlementId=wanted, **of)
-    return answer(
-        grant_json(body_of(submit_and_wait_for_workers(request, "grant.create", wish)), lookup.now_s()), 201
-    )
+    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
+    return answer(grant_json(made, lookup.now_s()), 201)
 
 
 def _all(
     request: Request, page: Page, order_by: str | None, features: set[str], customers: set[str] | None
 ) -> list[GrantJson]:
     log, namespace, now_s = definitions(request), namespace_of(request), lookup.now_s()
-    entitlements = {str(body["id"]): body for body in log.entitlements(namespace)}
+    entitlements = {one.id: one for one in log.all(Entitlement, namespace)}
     rows = []
-    for body in log.grants(namespace):
-        entitlement = entitlements.get(str(body["entitlementId"]))
+    for grant in log.all(GrantDefinition, namespace):
+        entitlement = entitlements.get(grant.entitlement_id)
         if entitlement is None:
             continue
-        if features and not features & {str(entitlement["featureId"]), str(entitlement["featureKey"])}:
+        if features and not features & {entitlement.feature_id, entitlement.feature_key}:
             continue
-        if customers is None or entitlement["customerId"] in customers:
-            rows.append(grant_json(body, now_s))
+        if customers is None or entitlement.customer_id in customers:
+            rows.append(grant_json(grant, now_s))
     return ordered(rows, order_by, ORDER_BY, page)

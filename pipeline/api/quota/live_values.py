@@ -13,8 +13,12 @@ from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import loaded
+from pipeline.api.http.described import described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.api.quota.answers import AccessAnswer, ChecksAnswer, ValueAnswer
+from pipeline.api.quota.bodies import Check, Checks
+from pipeline.core.customers.customer import Customer
 from pipeline.core.values import json_value
 from pipeline.errors import Rejected
 from pipeline.records import Balance
@@ -25,48 +29,11 @@ MOST_CHECKS = 1_000
 Balances = dict[tuple[str, str], Balance | None]  # by id of the customer and key of the feature
 
 
-class Check(msgspec.Struct, forbid_unknown_fields=True):
-    """One question: may the customer (id or key) use the feature (key)?"""
-
-    customer: str
-    feature: str
-
-
-class Checks(msgspec.Struct, forbid_unknown_fields=True):
-    checks: list[Check]
-
-
-_CHECKS_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["checks"],
-                    "properties": {
-                        "checks": {
-                            "type": "array",
-                            "maxItems": MOST_CHECKS,
-                            "items": {
-                                "type": "object",
-                                "required": ["customer", "feature"],
-                                "properties": {"customer": {"type": "string"}, "feature": {"type": "string"}},
-                            },
-                        }
-                    },
-                },
-                "example": {"checks": [{"customer": "acme", "feature": "tokens"}]},
-            }
-        },
-    }
-}
-
-
 @router.get(
     "/customers/{customerIdOrKey}/entitlements/{featureKey}/value",
     summary="What a customer may use of a feature, now",
     dependencies=READ,
+    **described(answer=ValueAnswer),
 )
 async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> Response:
     """`hasAccess`, and of metered entitlements `balance`, `usage`, `overage` and `totalAvailableGrantAmount`.
@@ -84,7 +51,10 @@ async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> 
 
 
 @router.get(
-    "/customers/{customerIdOrKey}/access", summary="All that a customer may use, now", dependencies=READ
+    "/customers/{customerIdOrKey}/access",
+    summary="All that a customer may use, now",
+    dependencies=READ,
+    **described(answer=AccessAnswer),
 )
 async def get_access(request: Request, customerIdOrKey: str) -> Response:
     """The value of each entitlement by feature key."""
@@ -97,7 +67,7 @@ async def get_access(request: Request, customerIdOrKey: str) -> Response:
     "/entitlements/check",
     summary="Many questions at once: may a customer use a feature?",
     dependencies=READ,
-    openapi_extra=_CHECKS_BODY,
+    **described(Checks, ChecksAnswer),
 )
 async def check(request: Request) -> Response:
     """One answer a question, in order.
@@ -170,8 +140,8 @@ async def _customer(request: Request, name: str) -> str:
     return found
 
 
-def _id(customer: Any) -> str:
-    return "" if customer is None else str(customer["id"])
+def _id(customer: Customer | None) -> str:
+    return "" if customer is None else customer.id
 
 
 def _json(body: object) -> Response:

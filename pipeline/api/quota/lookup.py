@@ -6,27 +6,26 @@ Owns: customers by id, key or subject, entitlements by id or feature key, the pr
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import Request
 
 from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.submit import definitions
+from pipeline.core.customers.customer import Customer
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.errors import Rejected
-
-StoredDefinition = Mapping[str, Any]
 
 
 class CustomerRef(NamedTuple):
     """A customer, and the subject by which it was asked for, if it was."""
 
-    customer: StoredDefinition
+    customer: Customer
     subject: str | None = None
 
     @property
     def id(self) -> str:
-        return str(self.customer["id"])
+        return self.customer.id
 
 
 def now_s() -> int:
@@ -54,19 +53,19 @@ def by_subject(request: Request, id_or_key: str) -> CustomerRef:
 def subject_key(request: Request, id_or_key: str) -> str:
     """The key of the subject with this id; whatever is no id is a key."""
     subject = definitions(request).subject(namespace_of(request), id_or_key)
-    return id_or_key if subject is None else str(subject["key"])
+    return id_or_key if subject is None else subject.key
 
 
-def entitlement(request: Request, holder: CustomerRef, id_or_feature_key: str) -> StoredDefinition:
+def entitlement(request: Request, holder: CustomerRef, id_or_feature_key: str) -> Entitlement:
     """By id, or the one in force by feature key. Raises Rejected `not-found`."""
     return definitions(request).entitlement(
         namespace_of(request), id_or_feature_key[:256], now_s(), holder.id
     )
 
 
-def by_id(request: Request, id: str) -> StoredDefinition:
+def by_id(request: Request, id: str) -> Entitlement:
     """An entitlement by its id alone, deleted or not. Raises Rejected `not-found`."""
-    found = definitions(request).body(namespace_of(request), "entitlement", id)
+    found = definitions(request).find(Entitlement, namespace_of(request), id)
     if found is None:
         raise Rejected("not-found", f"There is no entitlement with the id {id[:64]}.")
     return found

@@ -7,8 +7,7 @@ live balance.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.api.http.services import Services
 from pipeline.core.customers.attribution import Holders, attribute
@@ -17,6 +16,7 @@ from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import history
 from pipeline.core.quota.accounts import Accounts, Use
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
 from pipeline.core.quota.history import MinuteUsage
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import number
@@ -43,9 +43,9 @@ class _Source(NamedTuple):
     holders: Holders
 
 
-def recount(services: Services, namespace: str, entitlement: Mapping[str, Any]) -> Recount:
+def recount(services: Services, namespace: str, entitlement: Entitlement) -> Recount:
     """The terms and all usage by minute. Raises Rejected `bad-entitlement` unless it is metered, Unavailable."""
-    if entitlement["type"] != "metered":
+    if not isinstance(entitlement, MeteredEntitlement):
         raise Rejected("bad-entitlement", "only metered entitlements have a history")
     source = _source(services.definitions, namespace, entitlement)
     until_s = int(time.time()) // 60 * 60 + 2 * AHEAD_S
@@ -57,7 +57,7 @@ def recount(services: Services, namespace: str, entitlement: Mapping[str, Any]) 
         services.clickhouse_pages, namespace, source.meter.meter_id, source.subjects, from_s, until_s
     )
     for page in pages if source.subjects else ():
-        for window in _mine(page, source, str(entitlement["customerId"])):
+        for window in _mine(page, source, entitlement.customer_id):
             if terms.aggregation == "UNIQUE_COUNT":
                 seen += [(window.start_s, member) for member in window.members]
             else:
@@ -73,26 +73,26 @@ def _mine(page: list[Window], source: _Source, customer: str) -> list[Window]:
     ]
 
 
-def _source(definitions: Definitions, namespace: str, entitlement: Mapping[str, Any]) -> _Source:
+def _source(definitions: Definitions, namespace: str, entitlement: Entitlement) -> _Source:
     """As the stages build it, from those definitions alone that matter."""
-    customer, id = str(entitlement["customerId"]), str(entitlement["id"])
-    feature = definitions.definition(namespace, FEATURE, str(entitlement["featureId"]))
+    customer, id = entitlement.customer_id, entitlement.id
+    feature = definitions.definition(namespace, FEATURE, entitlement.feature_id)
     slug = None if feature is None or feature.body is None else feature.body.get("meterSlug")
     attributions = definitions.attributions(namespace, customer)
     found: list[Definition | None] = [
         feature,
         None if slug is None else definitions.definition(namespace, METER, str(slug)),
         definitions.definition(namespace, ENTITLEMENT, id),
-        *(definitions.definition(namespace, GRANT, str(one["id"])) for one in definitions.grants_of(namespace, id)),
+        *(definitions.definition(namespace, GRANT, one.id) for one in definitions.grants_of(namespace, id)),
         *attributions,
     ]  # fmt: skip
     changes = {key_of(one): one for one in found if one is not None}
     accounts, holders = Accounts(), Holders()
     accounts.update(changes)
     holders.update(changes)
-    account = accounts.get((namespace, customer, str(entitlement["featureKey"])))
+    account = accounts.get((namespace, customer, entitlement.feature_key))
     terms = None if account is None else accounts.terms(account, entitlement)
     use, meter = accounts.use(entitlement), accounts.meter(namespace, str(slug))
     if terms is None or use is None or meter is None:
-        raise Rejected("not-found", f"The meter of the feature {entitlement['featureKey']} was deleted.")
+        raise Rejected("not-found", f"The meter of the feature {entitlement.feature_key} was deleted.")
     return _Source(terms, use, meter, sorted(one.name for one in attributions), holders)

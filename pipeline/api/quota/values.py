@@ -15,17 +15,19 @@ from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import loaded
+from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.quota import lookup
+from pipeline.api.quota.answers import HistoryAnswer, ValueAnswer
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.live_values import value
-from pipeline.api.quota.lookup import CustomerRef, StoredDefinition
+from pipeline.api.quota.lookup import CustomerRef
 from pipeline.api.quota.recount import AHEAD_S, recount
 from pipeline.core.quota import history
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement, StaticEntitlement
 from pipeline.core.quota.entitlement_json import history_json, snapshot_json
-from pipeline.core.quota.entitlement_lookup import in_force, schedule_of, span
 from pipeline.core.quota.history import MAX_WINDOWS, HistorySize
 from pipeline.core.quota.late_usage import correction_of
 from pipeline.core.values import calendar
@@ -34,6 +36,8 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 
 READ = [Depends(needs("query"))]
+VALUE = described(answer=ValueAnswer, reasons=["bad-query"])
+HISTORY = described(answer=HistoryAnswer, reasons=["bad-entitlement", "bad-query"])
 SIZES = get_args(HistorySize)
 SECONDS = {"MINUTE": 60, "HOUR": 3600, "DAY": 82_800, "MONTH": 28 * 86_400}  # at least
 NS_PER_S = 1_000_000_000
@@ -47,7 +51,7 @@ HistorySizeParam = Annotated[str, Query(description=", ".join(SIZES))]
 Zone = Annotated[str, Query(description="an IANA zone")]
 
 
-@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ)
+@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ, **VALUE)
 async def get_value_of_customer(
     request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
@@ -57,7 +61,9 @@ async def get_value_of_customer(
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
 
-@subjects.get(ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ)
+@subjects.get(
+    ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ, **VALUE
+)
 async def get_value_of_subject(
     request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
@@ -67,7 +73,7 @@ async def get_value_of_subject(
     return await _value(request, holder, entitlementIdOrFeatureKey, time)
 
 
-@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
 async def get_history_of_customer(
     request: Request,
     customerIdOrKey: str,
@@ -87,7 +93,7 @@ async def get_history_of_customer(
     return await _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
 
-@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ)
+@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
 async def get_history_of_subject(
     request: Request,
     subjectIdOrKey: str,
@@ -109,9 +115,9 @@ async def get_history_of_subject(
 async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | None) -> Response:
     entitlement = lookup.entitlement(request, holder, wanted)
     if at is None:
-        asked = [(holder.id, [str(entitlement["featureKey"])])]
+        asked = [(holder.id, [entitlement.feature_key])]
         ((balance,),) = await (await services_of(request).balances()).read(namespace_of(request), asked)
-        if balance is not None and balance.entitlement == entitlement["id"]:
+        if balance is not None and balance.entitlement == entitlement.id:
             return answer(value(balance))
     # Another time, an entitlement that is not in force, or one that is so new that no balance is there yet.
     at_s = lookup.now_s() if at is None else _seconds("time", at)
@@ -119,11 +125,12 @@ async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | N
     return answer(await clickhouse.run(partial(_value_at, request, entitlement, at_s)))
 
 
-def _value_at(request: Request, entitlement: StoredDefinition, at_s: int) -> dict[str, Any]:
-    if entitlement["type"] != "metered":
-        has_access = in_force(entitlement, at_s)
-        config = {"config": entitlement["config"]} if "config" in entitlement and has_access else {}
-        return {"hasAccess": has_access, **config}
+def _value_at(request: Request, entitlement: Entitlement, at_s: int) -> dict[str, Any]:
+    if not isinstance(entitlement, MeteredEntitlement):
+        has_access = entitlement.in_force(at_s)
+        if isinstance(entitlement, StaticEntitlement) and has_access:
+            return {"hasAccess": True, "config": entitlement.config}
+        return {"hasAccess": has_access}
     counted = recount(services_of(request), namespace_of(request), entitlement)
     return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
 
@@ -140,7 +147,7 @@ async def _history(
     entitlement = lookup.entitlement(request, holder, wanted)
     if size not in SIZES:
         raise Rejected("bad-query", f"windowSize must be one of {', '.join(SIZES)}")
-    if entitlement["type"] != "metered":
+    if not isinstance(entitlement, MeteredEntitlement):
         raise Rejected("bad-entitlement", "only metered entitlements have a history")
     _check_zone(zone)
     to_s = lookup.now_s() + 1 if to is None else _seconds("to", to, zone, up=True)
@@ -149,7 +156,7 @@ async def _history(
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
     services = services_of(request)
     late_log = await services.bulkheads.kafka.run(services.late)
-    late = [correction_of(one) for one in late_log.of(str(entitlement["id"]))]
+    late = [correction_of(one) for one in late_log.of(entitlement.id)]
 
     def counted() -> dict[str, Any]:
         terms, usage = recount(services, namespace_of(request), entitlement)
@@ -160,9 +167,9 @@ async def _history(
     return answer(await services.bulkheads.clickhouse.run(counted))
 
 
-def _last_reset_s(entitlement: StoredDefinition, to_s: int) -> int:
+def _last_reset_s(entitlement: MeteredEntitlement, to_s: int) -> int:
     """The last reset by now and before `to_s`, or when measuring began."""
-    schedule, (_, end_s) = schedule_of(entitlement), span(entitlement)
+    schedule, (_, end_s) = entitlement.schedule, entitlement.span
     at_s = max(min(lookup.now_s(), to_s - 1, end_s - calendar.MINUTE_S), schedule.start_s)
     return calendar.usage_period(schedule, at_s)[0]
 

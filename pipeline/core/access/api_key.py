@@ -12,18 +12,17 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
-
-import msgspec
+from functools import cached_property
+from typing import NamedTuple
 
 from pipeline.core.access import key_text
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.kinds import KEY
 from pipeline.core.values import timestamp
 from pipeline.errors import Broken, Rejected
-from pipeline.records import Definition
 
-KIND = "key"
 ADMIN = "admin"  # holds every other scope
 SCOPES = (
     "ingest",
@@ -42,6 +41,7 @@ OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says ot
 MOST_OVERLAP_S = 30 * 86_400
 
 ParsedKey = key_text.KeyText  # what `parse` gives
+_WRITTEN = ("namespace", "createdAt", "updatedAt", "revokedAt", "rotatedTo")
 _PUBLIC_BYTES = 6
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{key_text.PUBLIC_LENGTH}}}", re.ASCII).fullmatch
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
@@ -60,24 +60,44 @@ class Made(NamedTuple):
         return f"Made({self.public}, ***{self.last4})"
 
 
-class ApiKey(msgspec.Struct, frozen=True):
-    """A key on the log, revoked and expired ones too: `holds` says whether it opens anything."""
+class ApiKey(DefinitionBody, frozen=True, kw_only=True):
+    """A key, revoked and expired ones too: `holds` says whether it opens anything.
 
-    public: str
+    id: its public part, also the definition's name. name: for people. hash: hex SHA-256 of the secret, empty once it is
+    revoked. rotated_to: the id of the key that follows it. Instants are RFC 3339 in UTC with milliseconds.
+    """
+
+    kind = KEY
+
+    id: str
     namespace: str
     name: str
-    scopes: frozenset[str]
-    hash: str  # hex SHA-256 of the secret; empty when revoked
+    scopes: list[str]
+    hash: str
     last4: str
-    expires_at_ms: int | None
-    revoked: bool
+    created_at: str | None = None
+    updated_at: str | None = None
+    expires_at: str | None = None
+    rotated_to: str | None = None
+    revoked_at: str | None = None
+
+    @cached_property
+    def expires_at_ms(self) -> int | None:
+        """Its end in ms since 1970; None: it has none."""
+        return None if self.expires_at is None else timestamp.ms_of(self.expires_at)
 
     def holds(self, now_ms: int) -> bool:
-        """Whether it is neither revoked nor expired at `now_ms`."""
-        return not self.revoked and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
+        """Whether it is neither revoked nor expired at `now_ms` (ms since 1970)."""
+        return self.revoked_at is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
 
     def allows(self, scope: str) -> bool:
+        """Whether it has a scope, itself or by `admin`."""
         return scope in self.scopes or ADMIN in self.scopes
+
+    @property
+    def shown(self) -> Body:
+        """Its JSON members without the hash, as replies and answers show it."""
+        return shown(self.members)
 
 
 def make(environment: str, random: bytes) -> Made:
@@ -102,98 +122,84 @@ def check(secret: str, hash: str) -> bool:
     return hmac.compare_digest(key_text.digest(secret), hash)
 
 
-def key_of(definition: Definition | None) -> ApiKey | None:
-    """The key that a definition on the log holds; None for another kind or none at all."""
-    if definition is None or definition.kind != KIND or definition.body is None:
-        return None
-    body = definition.body
-    scopes, expires_at = body["scopes"], body.get("expiresAt")
-    if not isinstance(scopes, list):
-        raise Broken(f"The definition of the key {definition.name} has no scopes.")
-    return ApiKey(
-        public=definition.name,
-        namespace=definition.namespace,
-        name=str(body["name"]),
-        scopes=frozenset(scopes),
-        hash=str(body["hash"]),
-        last4=str(body["last4"]),
-        expires_at_ms=None if expires_at is None else timestamp.ms_of(str(expires_at)),
-        revoked="revokedAt" in body,
-    )
-
-
 def shown(body: Mapping[str, object]) -> Body:
-    """A key's body without its hash, for everybody's eyes."""
+    """A key's JSON members without its hash."""
     return {name: value for name, value in body.items() if name != "hash"}
 
 
 def create(context: CommandContext) -> Decided:
-    """key.create: the API made the secret; the command knows its hash."""
-    sent = BodyReader(KIND, context.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"))
+    """key.create: the API made the secret; the command has its hash.
+
+    Raises:
+        Rejected: `bad-key`; `forbidden` for scopes that the asking key lacks; `key-conflict` for a public id that is
+            taken.
+    """
+    sent = BodyReader(KEY, context.asked("id", "hash", "last4"), ("name", "scopes", "expiresAt"), _WRITTEN)
     public, hash, last4 = _identity(context, "id")
     scopes = sent.texts("scopes", len(SCOPES), 64) or sent.refuse("key scopes are required")
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         sent.refuse(f"there is no scope {unknown[0]!a}; there are {', '.join(SCOPES)}")
     _check_reach(context, scopes)
-    body: Body = {
-        "id": public,
-        "namespace": context.namespace,
-        "name": sent.text("name", 256) or sent.refuse("key name is required"),
-        "scopes": [scope for scope in SCOPES if scope in scopes],
-        "hash": hash,
-        "last4": last4,
-        "createdAt": context.now,
-        "updatedAt": context.now,
-    }
-    if (expires_at_ms := _expiry(context, sent)) is not None:
-        body["expiresAt"] = timestamp.text_of(expires_at_ms)
-    return Decided([DefinitionChange(KIND, public, body)], shown(body))
+    name = sent.text("name", 256) or sent.refuse("key name is required")
+    expires_at_ms = _expiry(context, sent)
+    key = ApiKey(
+        id=public,
+        namespace=context.namespace,
+        name=name,
+        scopes=[scope for scope in SCOPES if scope in scopes],
+        hash=hash,
+        last4=last4,
+        created_at=context.now,
+        updated_at=context.now,
+        expires_at=None if expires_at_ms is None else timestamp.text_of(expires_at_ms),
+    )
+    return Decided([DefinitionChange(KEY, public, key)], key.shown)
 
 
 def rotate(context: CommandContext) -> Decided:
-    """key.rotate: a new key with the same rights and end; the old one goes on for `overlapS` at most."""
-    sent = BodyReader(KIND, context.asked("id", "newId", "hash", "last4"), ("overlapS",))
-    old = _living(context)
-    _check_reach(context, _scopes_of(old))
+    """key.rotate: a new key with the same scopes and end; the old one goes on for `overlapS` seconds at most.
+
+    Raises:
+        Rejected: `bad-key`, `not-found`; `key-conflict` for a key that has ended or was rotated already; `forbidden`.
+    """
+    sent = BodyReader(KEY, context.asked("id", "newId", "hash", "last4"), ("overlapS",))
+    old = _in_force(context)
+    _check_reach(context, old.scopes)
     overlap_s = sent.integer("overlapS", 0, MOST_OVERLAP_S)
     public, hash, last4 = _identity(context, "newId")
     end_ms = context.at_ms + 1000 * (OVERLAP_S if overlap_s is None else overlap_s)
-    if (expires_at := old.get("expiresAt")) is not None:
-        end_ms = min(end_ms, timestamp.ms_of(str(expires_at)))
-    ending = {**old, "expiresAt": timestamp.text_of(end_ms), "rotatedTo": public, "updatedAt": context.now}
-    new = {
-        **old,
-        "id": public,
-        "hash": hash,
-        "last4": last4,
-        "createdAt": context.now,
-        "updatedAt": context.now,
-    }
-    changes = [DefinitionChange(KIND, str(old["id"]), ending), DefinitionChange(KIND, public, new)]
-    return Decided(changes, {"key": shown(new), "old": shown(ending)})
+    if old.expires_at_ms is not None:
+        end_ms = min(end_ms, old.expires_at_ms)
+    ending = old.changed(expires_at=timestamp.text_of(end_ms), rotated_to=public, updated_at=context.now)
+    new = old.changed(id=public, hash=hash, last4=last4, created_at=context.now, updated_at=context.now)
+    changes = [DefinitionChange(KEY, old.id, ending), DefinitionChange(KEY, public, new)]
+    return Decided(changes, {"key": new.shown, "old": ending.shown})
 
 
 def revoke(context: CommandContext) -> Decided:
-    """key.revoke {id, force?}: it opens nothing any more; its hash is dropped. Revoking twice changes nothing.
+    """key.revoke {id, force?}: the key opens nothing from now on; its hash is dropped. Revoking twice changes nothing.
 
-    409 for the last admin key of a namespace, but for `force`, which no API key may use.
+    force: revoke even the last admin key; no API key may use it.
+
+    Raises:
+        Rejected: `not-found`, `forbidden`; `key-conflict` for the last admin key of a namespace.
     """
-    sent = BodyReader(KIND, context.asked("id"), ("force",))
-    old, force = _found(context), sent.flag("force") or False
-    _check_reach(context, _scopes_of(old))
+    sent = BodyReader(KEY, context.asked("id"), ("force",))
+    old, force = _existing(context), sent.flag("force") or False
+    _check_reach(context, old.scopes)
     if force and _asking(context) is not None:
         raise Rejected("forbidden", "Only `tallymark keys revoke --direct` may force it.")
-    if "revokedAt" in old:
-        return Decided([], shown(old))
+    if old.revoked_at is not None:
+        return Decided([], old.shown)
     if not force:
-        _check_admin_left(context, str(old["id"]))
-    body = {**old, "hash": "", "revokedAt": context.now, "updatedAt": context.now}
-    return Decided([DefinitionChange(KIND, str(old["id"]), body)], shown(body))
+        _check_admin_left(context, old)
+    revoked = old.changed(hash="", revoked_at=context.now, updated_at=context.now)
+    return Decided([DefinitionChange(KEY, old.id, revoked)], revoked.shown)
 
 
 def _asking(context: CommandContext) -> ApiKey | None:
     """The API key that sent the command; None where none did."""
-    return key_of(context.index.key_definition(context.command.actor))
+    return ApiKey.of(context.index.key_definition(context.command.actor))
 
 
 def _check_reach(context: CommandContext, scopes: Iterable[str]) -> None:
@@ -202,7 +208,7 @@ def _check_reach(context: CommandContext, scopes: Iterable[str]) -> None:
     if asking is None:
         return
     if not asking.holds(context.at_ms):
-        raise Rejected("forbidden", f"The key {asking.public}, which asks for it, has ended.")
+        raise Rejected("forbidden", f"The key {asking.id}, which asks for it, has ended.")
     if lacking := [scope for scope in scopes if not asking.allows(scope)]:
         raise Rejected(
             "forbidden",
@@ -210,41 +216,30 @@ def _check_reach(context: CommandContext, scopes: Iterable[str]) -> None:
         )
 
 
-def _check_admin_left(context: CommandContext, public: str) -> None:
-    """Raises Rejected `key-conflict` if no other admin key lasts as long as this one, which is to go."""
-    bodies = (
-        context.index.get(context.namespace, KIND, name)
-        for name in context.index.names(context.namespace, KIND)
-    )
-    admins = {
-        key.public: key
-        for body in bodies
-        if (key := key_of(body)) is not None and ADMIN in key.scopes and key.holds(context.at_ms)
-    }
-    going = admins.pop(public, None)
-    if going is not None and not any(_lasts(key, going) for key in admins.values()):
+def _check_admin_left(context: CommandContext, revoked: ApiKey) -> None:
+    """Raises Rejected `key-conflict` if no other admin key lasts as long as the one that is revoked."""
+    if ADMIN not in revoked.scopes or not revoked.holds(context.at_ms):
+        return
+    others = (key for key in context.index.all(ApiKey, context.namespace) if key.id != revoked.id)
+    if not any(ADMIN in key.scopes and key.holds(context.at_ms) and _lasts(key, revoked) for key in others):
         raise Rejected(
             "key-conflict",
-            f"The key {public} is the last admin key of {context.namespace} that lasts so long: create another one "
-            f"first. `tallymark keys revoke {public} --direct --force` revokes it all the same.",
+            f"The key {revoked.id} is the last admin key of {context.namespace} that lasts so long: create another one "
+            f"first. `tallymark keys revoke {revoked.id} --direct --force` revokes it all the same.",
         )
 
 
-def _lasts(key: ApiKey, going: ApiKey) -> bool:
-    """Whether a key ends no sooner than the one that goes."""
-    if key.expires_at_ms is None or going.expires_at_ms is None:
+def _lasts(key: ApiKey, revoked: ApiKey) -> bool:
+    """Whether a key ends no sooner than the one that is revoked."""
+    if key.expires_at_ms is None or revoked.expires_at_ms is None:
         return key.expires_at_ms is None
-    return key.expires_at_ms >= going.expires_at_ms
-
-
-def _scopes_of(body: Body) -> list[str]:
-    return [str(scope) for scope in cast(list[object], body["scopes"])]
+    return key.expires_at_ms >= revoked.expires_at_ms
 
 
 def _identity(context: CommandContext, member: str) -> tuple[str, str, str]:
     """The public id, hash and last characters of a key that the sender of the command has made."""
     members = (member, "hash", "last4")
-    sent = BodyReader(KIND, {name: context.body.get(name) for name in members}, members)
+    sent = BodyReader(KEY, {name: context.body.get(name) for name in members}, members)
     public, hash, last4 = (sent.text(name, 64) or "" for name in (member, "hash", "last4"))
     if not _PUBLIC_ID(public):
         sent.refuse(f"key {member} must be {key_text.PUBLIC_LENGTH} letters and digits")
@@ -262,22 +257,23 @@ def _expiry(context: CommandContext, sent: BodyReader) -> int | None:
     return expires_at_ms
 
 
-def _found(context: CommandContext) -> Body:
-    public = BodyReader(KIND, {"id": context.body.get("id")}, ("id",)).text("id", 64) or ""
-    body = context.index.body(context.namespace, KIND, public)
-    if body is None:
+def _existing(context: CommandContext) -> ApiKey:
+    """The key that the body's `id` names, ended ones too."""
+    public = BodyReader(KEY, {"id": context.body.get("id")}, ("id",)).text("id", 64) or ""
+    key = context.index.find(ApiKey, context.namespace, public)
+    if key is None:
         raise Rejected("not-found", f"There is no key {public}.")
-    return body
+    return key
 
 
-def _living(context: CommandContext) -> Body:
-    body = _found(context)
-    key = key_of(context.index.get(context.namespace, KIND, str(body["id"])))
-    if key is None or not key.holds(context.at_ms):
-        raise Rejected("key-conflict", f"The key {body['id']} has ended: create a new one.")
-    if "rotatedTo" in body:
-        raise Rejected("key-conflict", f"The key {body['id']} was rotated already, to {body['rotatedTo']}.")
-    return body
+def _in_force(context: CommandContext) -> ApiKey:
+    """As `_existing`; one that has ended or was rotated is a conflict."""
+    key = _existing(context)
+    if not key.holds(context.at_ms):
+        raise Rejected("key-conflict", f"The key {key.id} has ended: create a new one.")
+    if key.rotated_to is not None:
+        raise Rejected("key-conflict", f"The key {key.id} was rotated already, to {key.rotated_to}.")
+    return key
 
 
 def _base62(number: int, digits: int) -> str:

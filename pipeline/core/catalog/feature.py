@@ -1,23 +1,28 @@
-"""Features: what is sold, and which usage of which meter it stands for.
+"""Features: what is sold, and which usage of which meter is a feature's usage.
 
-Owns: a feature's rules, deciding feature.*. Does not own: who is entitled to it (quota.entitlement), its cost
-(billing). A feature never changes but for its end: archiving is one-way, and frees its key. Rules and texts:
-OpenMeter's.
+Owns: what the definition of a feature holds, deciding feature.*. Does not own: who is entitled to it
+(quota.entitlement), its cost (billing). A feature never changes but for its end: archiving cannot be undone, and frees
+its key.
+
+Source: openmeterio/openmeter at 7e57a394, `api/openapi.yaml` FeatureCreateInputs, `openmeter/productcatalog/feature`
+for the sentences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal
+
+import msgspec
 
 from pipeline.core.definitions.body import BodyReader
-from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE_KEY
+from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.kinds import FEATURE, FEATURE_KEY, METER
 from pipeline.core.values import number, ulid
 from pipeline.core.values.filters import filter_string
 from pipeline.errors import Rejected
 
-KIND = "feature"
 MAX_KEY = 64
 MAX_FILTERS = 50
 AGGREGATIONS = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")  # of meters that a feature may have
@@ -26,7 +31,7 @@ TOKEN_TYPES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _MEMBERS = (
     "key", "name", "meterSlug", "meterGroupByFilters", "advancedMeterGroupByFilters", "metadata", "unitCost",
 )  # fmt: skip
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "archivedAt")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "archivedAt")
 _LLM = (
     "provider",
     "model",
@@ -34,75 +39,140 @@ _LLM = (
 )  # each static, or read from the group-by key that `...Property` names
 
 
+class UnitCost(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a unit of usage costs: manual: `amount`, plain decimal text; llm: by provider, model and token type.
+
+    Each of these three is either fixed or read from the group-by key that `..._property` names.
+    """
+
+    type: Literal["manual", "llm"]
+    amount: str | None = None
+    provider: str | None = None
+    provider_property: str | None = None
+    model: str | None = None
+    model_property: str | None = None
+    token_type: str | None = None
+    token_type_property: str | None = None
+
+    @property
+    def columns(self) -> set[str]:
+        """The group-by keys that it reads."""
+        columns = (self.provider_property, self.model_property, self.token_type_property)
+        return {column for column in columns if column is not None}
+
+
+class Feature(DefinitionBody, frozen=True, kw_only=True):
+    """A feature, archived ones too. id: a ULID. Instants are RFC 3339 in UTC with milliseconds.
+
+    meter_slug: of its meter; None: it is a flag. At most one form of the filters is there: plain {group-by key: value},
+    or advanced {group-by key: FilterString} (see values.filters).
+    """
+
+    kind = FEATURE
+
+    id: str
+    key: str
+    name: str
+    meter_slug: str | None = None
+    meter_group_by_filters: dict[str, str] | None = None
+    advanced_meter_group_by_filters: dict[str, object] | None = None
+    metadata: dict[str, str] | None = None
+    unit_cost: UnitCost | None = None
+    created_at: str
+    updated_at: str
+    archived_at: str | None = None
+
+    @property
+    def filters(self) -> Mapping[str, object]:
+        """The FilterString of each group-by key that has one: a plain filter is `$eq`."""
+        if self.meter_group_by_filters is not None:
+            return {name: {"$eq": value} for name, value in self.meter_group_by_filters.items()}
+        return self.advanced_meter_group_by_filters or {}
+
+    @property
+    def columns_used(self) -> set[str]:
+        """The group-by keys of its meter that the feature cannot do without."""
+        return set(self.filters) | (set() if self.unit_cost is None else self.unit_cost.columns)
+
+
+class _Meter(msgspec.Struct, frozen=True, rename="camel"):
+    """What a feature asks of a stored meter, whose package is above this one."""
+
+    slug: str
+    aggregation: str
+    group_by: dict[str, str] = {}
+
+
 def create(context: CommandContext) -> Decided:
-    """feature.create. 409 while another has the key and is not archived."""
-    sent = BodyReader(KIND, context.body, _MEMBERS, _OURS)
-    sent.check_written()
+    """feature.create.
+
+    Raises:
+        Rejected: `bad-feature`; `feature-conflict` while another feature has the key and is not archived.
+    """
+    sent = BodyReader(FEATURE, context.body, _MEMBERS, _WRITTEN)
     key = sent.slug("key", MAX_KEY)
     if ulid.is_ulid(key):
         sent.refuse("Feature key cannot be a valid ULID")
     meter = _meter(context, sent)
-    found = {
-        "key": key,
-        "name": sent.required("name", 256),
-        "meterSlug": None if meter is None else meter["slug"],
-        **_filters(sent, meter),
-        "metadata": sent.metadata(),
-        "unitCost": _unit_cost(sent, _columns(meter)),
-    }
-    if (holder := context.index.one(context.namespace, FEATURE_KEY, key)) is not None:
-        raise Rejected("feature-conflict", f"feature {holder} with key {key} already exists")
-    members = {name: value for name, value in found.items() if value is not None}
-    body = {"id": context.id(), **members, "createdAt": context.now, "updatedAt": context.now}
-    return Decided([DefinitionChange(KIND, str(body["id"]), body)], body)
+    name = sent.required("name", 256)
+    plain, advanced = _filters(sent, meter)
+    feature = Feature(
+        id=context.id(),
+        key=key,
+        name=name,
+        meter_slug=None if meter is None else meter.slug,
+        meter_group_by_filters=plain,
+        advanced_meter_group_by_filters=advanced,
+        metadata=sent.metadata(),
+        unit_cost=_unit_cost(sent, _columns(meter)),
+        created_at=context.now,
+        updated_at=context.now,
+    )
+    if (other := context.index.one(context.namespace, FEATURE_KEY, key)) is not None:
+        raise Rejected("feature-conflict", f"feature {other} with key {key} already exists")
+    return Decided([DefinitionChange(FEATURE, feature.id, feature)], feature.members)
 
 
 def archive(context: CommandContext) -> Decided:
-    """feature.archive: what exists by it goes on, nothing new comes by it. Archiving twice changes nothing."""
-    wanted = BodyReader(KIND, context.body, ("id",)).required("id", 256)
-    for id in (wanted, context.index.one(context.namespace, FEATURE_KEY, wanted)):
-        body = context.index.body(context.namespace, KIND, id) if id is not None else None
-        if id is not None and body is not None:
-            if "archivedAt" in body:
-                return Decided([], body)
-            archived = {**body, "archivedAt": context.now, "updatedAt": context.now}
-            return Decided([DefinitionChange(KIND, id, archived)], archived)
-    raise Rejected("not-found", f"feature not found: {wanted}")
+    """feature.archive: existing entitlements to it go on, new ones are refused. Archiving twice changes nothing.
+
+    Raises:
+        Rejected: `not-found`.
+    """
+    wanted = BodyReader(FEATURE, context.body, ("id",)).required("id", 256)
+    feature = context.index.find_by(Feature, context.namespace, FEATURE_KEY, wanted)
+    if feature is None:
+        raise Rejected("not-found", f"feature not found: {wanted}")
+    if feature.archived_at is not None:
+        return Decided([], feature.members)
+    archived = feature.changed(archived_at=context.now, updated_at=context.now)
+    return Decided([DefinitionChange(FEATURE, feature.id, archived)], archived.members)
 
 
-def columns_used(body: Body) -> set[str]:
-    """The group-by keys of its meter that a feature cannot do without."""
-    used: set[str] = set()
-    for member in ("meterGroupByFilters", "advancedMeterGroupByFilters"):
-        if isinstance(filters := body.get(member), dict):
-            used |= set(filters)
-    if isinstance(cost := body.get("unitCost"), dict):
-        used |= {str(cost[f"{name}Property"]) for name in _LLM if f"{name}Property" in cost}
-    return used
-
-
-def _meter(context: CommandContext, sent: BodyReader) -> Body | None:
+def _meter(context: CommandContext, sent: BodyReader) -> _Meter | None:
     slug = sent.text("meterSlug", 64)
     if slug is None:
         return None
-    meter = context.index.body(context.namespace, "meter", slug)
-    if meter is None:
+    body = context.index.body(context.namespace, METER, slug)
+    if body is None:
         sent.refuse(f"meter not found: {slug}")
-    if meter["aggregation"] not in AGGREGATIONS:
+    meter = msgspec.convert(body, _Meter)
+    if meter.aggregation not in AGGREGATIONS:
         sent.refuse(
-            f"meter {slug}'s aggregation is {meter['aggregation']} but features can only be created for "
+            f"meter {slug}'s aggregation is {meter.aggregation} but features can only be created for "
             f"{', '.join(AGGREGATIONS)}"
         )
     return meter
 
 
-def _columns(meter: Body | None) -> list[str]:
-    group_by = None if meter is None else meter.get("groupBy")
-    return sorted(cast(Mapping[str, str], group_by)) if isinstance(group_by, Mapping) else []
+def _columns(meter: _Meter | None) -> list[str]:
+    return [] if meter is None else sorted(meter.group_by)
 
 
-def _filters(sent: BodyReader, meter: Body | None) -> Body:
-    """Either form of the filters, as sent. Empty ones are none."""
+def _filters(
+    sent: BodyReader, meter: _Meter | None
+) -> tuple[dict[str, str] | None, dict[str, object] | None]:
+    """The plain and the advanced filters, of which one at most is set. Empty ones are none."""
     plain = sent.strings("meterGroupByFilters", MAX_FILTERS, 64, 1024)
     advanced = sent.nested("advancedMeterGroupByFilters")
     if plain and advanced:
@@ -119,38 +189,34 @@ def _filters(sent: BodyReader, meter: Body | None) -> Body:
             filter_string(f"feature advancedMeterGroupByFilters {key}", body)
         except Rejected as refusal:
             sent.refuse(refusal.detail)
-    found: Body = {}
-    if plain:
-        found["meterGroupByFilters"] = plain
-    if advanced:
-        found["advancedMeterGroupByFilters"] = dict(advanced)
-    return found
+    return plain or None, dict(advanced) if advanced else None
 
 
-def _unit_cost(sent: BodyReader, columns: list[str]) -> Body | None:
+def _unit_cost(sent: BodyReader, columns: list[str]) -> UnitCost | None:
     nested = sent.nested("unitCost")
     if nested is None:
         return None
     kind = nested.get("type")
     if kind == "manual":
-        parts = BodyReader(KIND, nested, ("type", "amount"))
-        return {"type": kind, "amount": _amount(parts)}
+        return UnitCost("manual", _amount(BodyReader(FEATURE, nested, ("type", "amount"))))
     if kind != "llm":
         sent.refuse(f"invalid unit cost type: {ascii(kind)[:64]}")
-    parts = BodyReader(KIND, nested, ("type", *_LLM, *(f"{name}Property" for name in _LLM)))
-    found: Body = {"type": kind}
-    for name in _LLM:
-        fixed, column = parts.text(name, 256), parts.text(f"{name}Property", 64)
-        if fixed is None and column is None:
-            sent.refuse(f"either {name}Property or {name} is required for LLM unit cost")
-        if fixed is not None and column is not None:
-            sent.refuse(f"{name}Property and {name} are mutually exclusive")
-        if column is not None and column not in columns:
-            sent.refuse(f"{name}Property {column!a} not found in meter group-by keys")
-        if name == "tokenType" and fixed is not None and fixed not in TOKEN_TYPES:
-            sent.refuse(f"invalid tokenType {fixed!a}: expected one of {', '.join(TOKEN_TYPES)}")
-        found[name if column is None else f"{name}Property"] = fixed if column is None else column
-    return found
+    parts = BodyReader(FEATURE, nested, ("type", *_LLM, *(f"{name}Property" for name in _LLM)))
+    return UnitCost("llm", None, *(value for name in _LLM for value in _part(parts, name, columns)))
+
+
+def _part(parts: BodyReader, name: str, columns: list[str]) -> tuple[str | None, str | None]:
+    """The fixed value of a part of an LLM's unit cost, or the group-by key that it is read from."""
+    fixed, column = parts.text(name, 256), parts.text(f"{name}Property", 64)
+    if fixed is None and column is None:
+        parts.refuse(f"either {name}Property or {name} is required for LLM unit cost")
+    if fixed is not None and column is not None:
+        parts.refuse(f"{name}Property and {name} are mutually exclusive")
+    if column is not None and column not in columns:
+        parts.refuse(f"{name}Property {column!a} not found in meter group-by keys")
+    if name == "tokenType" and fixed is not None and fixed not in TOKEN_TYPES:
+        parts.refuse(f"invalid tokenType {fixed!a}: expected one of {', '.join(TOKEN_TYPES)}")
+    return fixed, column
 
 
 def _amount(parts: BodyReader) -> str:

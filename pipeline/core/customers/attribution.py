@@ -1,47 +1,83 @@
-"""Whose usage it is: which customer held a subject at the start of a minute.
+"""Whose usage it is: which customer had a subject at the start of a minute.
 
-Owns: the rule, and the history of a subject's holders. Does not own: customers (core.customers.customer), the stage
-(agents).
+Owns: the rule, and the definition that keeps which customers had a subject from when on. Does not own: customers
+(core.customers.customer), the stage (agents).
 
-Usage of a minute belongs to the customer that held its subject when the minute began. The first customer that ever
-held a subject has all of its usage from the beginning; who takes it over has it from the next full minute on. So a
-late event of an earlier minute goes to the earlier holder, whenever it arrives, and a replay attributes alike.
+Usage of a minute belongs to the customer that had its subject when the minute began. The first customer that ever had
+a subject has all of its usage from the beginning; the next one has it from the next full minute on. So a late event of
+an earlier minute goes to the earlier customer, whenever it arrives, and a replay attributes alike.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from pipeline.core.definitions.attribution_history import NOBODY, Holding, read
+from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import CustomerWindow, Definition, Window
 
+NOBODY = ""
 FROM_EVER_S = 0
 _MINUTE_MS = MINUTE_S * 1000
 
 
-def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Holding]:
-    """The history after the subject went to `customer` at `at_ms`.
+class Holding(NamedTuple):
+    """`customer` (id, or NOBODY) has the subject from the minute `from_s` (seconds since 1970) to the next holding."""
 
-    >>> once = hand_over([], "a", 90_000)
-    >>> hand_over(once, "b", 90_000)
+    from_s: int
+    customer: str
+
+
+class Attribution(DefinitionBody, frozen=True, kw_only=True):
+    """Which customer had a subject when. subject: its key, which is also the definition's name.
+
+    holders: oldest first. No command is about it: customer.* change it.
+    """
+
+    kind = ATTRIBUTION
+
+    subject: str
+    holders: list[Holding]
+
+
+def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Holding]:
+    """The holdings after the subject went to another customer.
+
+    Args:
+        holdings: before, oldest first.
+        customer: the id of the one that has it now, or NOBODY.
+        at_ms: when it went, in ms since 1970: the change counts from the next full minute on.
+
+    >>> first = hand_over([], "a", 90_000)
+    >>> hand_over(first, "b", 90_000)
     [Holding(from_s=0, customer='a'), Holding(from_s=120, customer='b')]
+
+    Back to the same customer before the minute is over is no change:
+
+    >>> hand_over(hand_over(first, "b", 90_000), "a", 100_000)
+    [Holding(from_s=0, customer='a')]
     """
     if not holdings:
         return [Holding(FROM_EVER_S, customer)] if customer else []
     if holdings[-1].customer == customer:
         return list(holdings)
     from_s = -(-at_ms // _MINUTE_MS) * MINUTE_S
-    kept = [one for one in holdings if one.from_s < from_s]
-    if kept and kept[-1].customer == customer:  # back within the same minute
-        return kept
-    return [*kept, Holding(max(from_s, FROM_EVER_S), customer)]
+    earlier = [one for one in holdings if one.from_s < from_s]
+    if earlier and earlier[-1].customer == customer:
+        return earlier
+    return [*earlier, Holding(max(from_s, FROM_EVER_S), customer)]
 
 
 def holder(holdings: Sequence[Holding], start_s: int) -> str:
-    """The customer that held the subject at `start_s`, or NOBODY."""
+    """The customer (id) that had the subject at `start_s` (seconds since 1970), or NOBODY.
+
+    >>> holdings = [Holding(0, "a"), Holding(120, "b"), Holding(300, NOBODY)]
+    >>> [holder(holdings, start_s) for start_s in (60, 120, 240, 300)]
+    ['a', 'b', 'b', '']
+    """
     place = bisect_right(holdings, start_s, key=lambda one: one.from_s)
     return holdings[place - 1].customer if place else NOBODY
 
@@ -82,8 +118,9 @@ class Holders:
     def update(self, changes: Mapping[str, Definition | None]) -> None:
         """Takes what was read from `control`, by its key there."""
         for definition in changes.values():
-            if definition is not None and definition.kind == ATTRIBUTION:
-                self._holdings[definition.namespace, definition.name] = read(definition)
+            attribution = Attribution.of(definition)
+            if definition is not None and attribution is not None:
+                self._holdings[definition.namespace, definition.name] = attribution.holders
         self._watched.update(changes)
 
     def of(self, namespace: str, subject: str, start_s: int) -> str:

@@ -1,24 +1,26 @@
 """Customers: who pays, and whose usage is whose.
 
-Owns: a customer's rules, deciding customer.*. Does not own: usage (metering.aggregate), subjects' own data (subject).
-A subject belongs to one customer of a namespace at most. An event whose subject equals a customer's key is that
-customer's too, so keys and subjectKeys share one space. Rules and texts: OpenMeter's CustomerCreate.
+Owns: what the definition of a customer holds, deciding customer.*. Does not own: usage (metering.aggregate), subjects'
+own data (subject). A subject belongs to one customer of a namespace at most. An event whose subject equals a customer's
+key is that customer's too, so keys and subjectKeys share one space.
+
+Source: openmeterio/openmeter at 7e57a394, `api/openapi.yaml` CustomerCreate, `openmeter/customer` for the sentences.
+`timeZone` is ours.
 """
 
 from __future__ import annotations
 
 import re
 
-from pipeline.core.customers import attribution
-from pipeline.core.definitions import attribution_history
+import msgspec
+
+from pipeline.core.customers.attribution import NOBODY, Attribution, hand_over
 from pipeline.core.definitions.body import BodyReader
-from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.index import subjects_of
-from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER_KEY, CUSTOMER_SUBJECT
-from pipeline.core.values import zone
+from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.kinds import ATTRIBUTION, CUSTOMER, CUSTOMER_KEY, CUSTOMER_SUBJECT
 from pipeline.errors import Rejected
 
-KIND = "customer"
 MAX_KEY = 256
 MAX_NAME = 256
 MAX_SUBJECTS = 1000
@@ -28,124 +30,190 @@ _MEMBERS = (
     "key", "name", "description", "usageAttribution", "primaryEmail", "currency", "billingAddress", "metadata",
     "timeZone",
 )  # fmt: skip
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentSubscriptionId", "subscriptions", "annotations")
-_ADDRESS = ("country", "postalCode", "state", "city", "line1", "line2", "phoneNumber")
+_WRITTEN = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "deletedAt",
+    "currentSubscriptionId",
+    "subscriptions",
+    "annotations",
+)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII).fullmatch
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 
+class UsageAttribution(msgspec.Struct, frozen=True, rename="camel"):
+    """The subjects whose usage is the customer's; its own key is one without being listed."""
+
+    subject_keys: list[str]
+
+
+class BillingAddress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """country: ISO 3166-1 alpha-2."""
+
+    country: str | None = None
+    postal_code: str | None = None
+    state: str | None = None
+    city: str | None = None
+    line1: str | None = None
+    line2: str | None = None
+    phone_number: str | None = None
+
+
+class Customer(DefinitionBody, frozen=True, kw_only=True):
+    """A customer, deleted ones too. id: a ULID. Instants are RFC 3339 in UTC with milliseconds.
+
+    currency: ISO 4217. time_zone: of the IANA database; calendars of its entitlements step in it.
+    """
+
+    kind = CUSTOMER
+
+    id: str
+    key: str | None = None
+    name: str
+    description: str | None = None
+    usage_attribution: UsageAttribution
+    primary_email: str | None = None
+    currency: str | None = None
+    billing_address: BillingAddress | None = None
+    time_zone: str | None = None
+    metadata: dict[str, str] | None = None
+    created_at: str
+    updated_at: str
+    deleted_at: str | None = None
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects whose usage is the customer's: its subjectKeys, then its own key, each once."""
+        own = [] if self.key is None else [self.key]
+        return list(dict.fromkeys([*self.usage_attribution.subject_keys, *own]))
+
+
 def create(context: CommandContext) -> Decided:
-    """customer.create. 409 if its key or one of its subjects is another's."""
-    id, sent = context.id(), BodyReader(KIND, context.body, _MEMBERS, _OURS)
-    sent.check_written()
-    body = {"id": id, **_read(sent), "createdAt": context.now, "updatedAt": context.now}
-    _check_free(context, id, body)
-    return Decided(
-        [DefinitionChange(KIND, id, body), *_handed_over(context, id, [], subjects_of(body))], body
-    )
+    """customer.create.
+
+    Raises:
+        Rejected: `bad-customer`; `customer-conflict` or `subject-conflict` if another customer has the key or a
+            subject.
+    """
+    sent = BodyReader(CUSTOMER, context.body, _MEMBERS, _WRITTEN)
+    customer = _read(sent, context.id(), context.now, context.now)
+    _check_free(context, customer)
+    moved = _moved_subjects(context, customer.id, [], customer.subjects)
+    return Decided([DefinitionChange(CUSTOMER, customer.id, customer), *moved], customer.members)
 
 
 def update(context: CommandContext) -> Decided:
-    """customer.update replaces everything but id and createdAt. The same again changes nothing."""
-    sent = BodyReader(KIND, context.asked("id"), _MEMBERS, _OURS)
-    id, old = _find(context)
-    sent.check_written(old)
-    body = {"id": id, **_read(sent), "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
-    if body == old:
-        return Decided([], old)
-    _check_free(context, id, body)
-    body["updatedAt"] = context.now
-    handed_over = _handed_over(context, id, subjects_of(old), subjects_of(body))
-    return Decided([DefinitionChange(KIND, id, body), *handed_over], body)
+    """customer.update: replaces everything but id and createdAt. The same again changes nothing.
+
+    Raises:
+        Rejected: as for `create`; `not-found`.
+    """
+    old = _existing(context)
+    sent = BodyReader(CUSTOMER, context.asked("id"), _MEMBERS, _WRITTEN, old.members)
+    new = _read(sent, old.id, old.created_at, old.updated_at)
+    if new == old:
+        return Decided([], old.members)
+    _check_free(context, new)
+    new = new.in_place_of(old).changed(updated_at=context.now)
+    moved = _moved_subjects(context, old.id, old.subjects, new.subjects)
+    return Decided([DefinitionChange(CUSTOMER, old.id, new), *moved], new.members)
 
 
 def delete(context: CommandContext) -> Decided:
-    """customer.delete: it stays readable by its id; its key and subjects are free again."""
-    BodyReader(KIND, context.body, ("id",))
-    id, old = _find(context)
-    gone = {**old, "deletedAt": context.now, "updatedAt": context.now}
-    return Decided([DefinitionChange(KIND, id, gone), *_handed_over(context, id, subjects_of(old), [])])
+    """customer.delete: the customer can still be read by its id; its key and subjects are free again.
+
+    Raises:
+        Rejected: `not-found`.
+    """
+    BodyReader(CUSTOMER, context.body, ("id",))
+    old = _existing(context)
+    deleted = old.changed(deleted_at=context.now, updated_at=context.now)
+    moved = _moved_subjects(context, old.id, old.subjects, [])
+    return Decided([DefinitionChange(CUSTOMER, old.id, deleted), *moved])
 
 
-def _handed_over(
+def _moved_subjects(
     context: CommandContext, id: str, before: list[str], after: list[str]
 ) -> list[DefinitionChange]:
-    """The histories of the subjects that come to the customer or leave it."""
-    holders = {subject: attribution_history.NOBODY for subject in before if subject not in after}
-    holders |= {subject: id for subject in after if subject not in before}
+    """The new attribution of each subject that the customer gets or gives up."""
+    owners = {subject: NOBODY for subject in before if subject not in after}
+    owners |= {subject: id for subject in after if subject not in before}
     changes = []
-    for subject, holder in holders.items():
-        known = context.index.get(context.namespace, ATTRIBUTION, subject)
-        earlier = [] if known is None else attribution_history.read(known)
-        later = attribution.hand_over(earlier, holder, context.at_ms)
+    for subject, owner in owners.items():
+        stored = context.index.find(Attribution, context.namespace, subject)
+        earlier = [] if stored is None else stored.holders
+        later = hand_over(earlier, owner, context.at_ms)
         if later != earlier:
-            changes.append(DefinitionChange(ATTRIBUTION, subject, attribution_history.body(subject, later)))
+            attribution = (
+                Attribution(subject=subject, holders=later)
+                if stored is None
+                else stored.changed(holders=later)
+            )
+            changes.append(DefinitionChange(ATTRIBUTION, subject, attribution))
     return changes
 
 
-def _find(context: CommandContext) -> tuple[str, Body]:
-    wanted = BodyReader(KIND, {"id": context.body.get("id")}, ("id",)).required("id", MAX_KEY)
-    for id in (wanted, context.index.one(context.namespace, CUSTOMER_KEY, wanted)):
-        body = context.index.body(context.namespace, KIND, id) if id is not None else None
-        if id is not None and body is not None and "deletedAt" not in body:
-            return id, body
-    raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+def _existing(context: CommandContext) -> Customer:
+    """The customer that the body's `id` names by id or key."""
+    wanted = BodyReader(CUSTOMER, {"id": context.body.get("id")}, ("id",)).required("id", MAX_KEY)
+    customer = context.index.find_by(Customer, context.namespace, CUSTOMER_KEY, wanted, deleted=False)
+    if customer is None:
+        raise Rejected("not-found", f"There is no customer with the id or key {wanted}.")
+    return customer
 
 
-def _read(sent: BodyReader) -> Body:
-    attributed = BodyReader(KIND, sent.nested("usageAttribution") or {}, ("subjectKeys",))
+def _read(sent: BodyReader, id: str, created_at: str, updated_at: str) -> Customer:
+    attribution = BodyReader(CUSTOMER, sent.nested("usageAttribution") or {}, ("subjectKeys",))
     currency = sent.text("currency", 3)
     if currency is not None and not _CURRENCY(currency):
         sent.refuse("customer currency must be three capital letters, as ISO 4217 has it")
-    found = {
-        "key": sent.text("key", MAX_KEY),
-        "name": sent.required("name", MAX_NAME),
-        "description": sent.text("description", 1024, multiline=True),
-        "usageAttribution": {"subjectKeys": attributed.texts("subjectKeys", MAX_SUBJECTS, MAX_SUBJECT) or []},
-        "primaryEmail": sent.text("primaryEmail", 256),
-        "currency": currency,
-        "billingAddress": _address(sent),
-        "timeZone": _time_zone(sent),
-        "metadata": sent.metadata(),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    return Customer(
+        id=id,
+        key=sent.text("key", MAX_KEY),
+        name=sent.required("name", MAX_NAME),
+        description=sent.text("description", 1024, multiline=True),
+        usage_attribution=UsageAttribution(attribution.texts("subjectKeys", MAX_SUBJECTS, MAX_SUBJECT) or []),
+        primary_email=sent.text("primaryEmail", 256),
+        currency=currency,
+        billing_address=_address(sent),
+        time_zone=sent.zone("timeZone"),
+        metadata=sent.metadata(),
+        created_at=created_at,
+        updated_at=updated_at,
+    )
 
 
-def _time_zone(sent: BodyReader) -> str | None:
-    name = sent.text("timeZone", 64)
-    try:
-        return None if name is None else zone.named(name)
-    except Rejected as refusal:
-        sent.refuse(f"customer timeZone is not valid: {refusal.detail}")
-
-
-def _address(sent: BodyReader) -> Body | None:
+def _address(sent: BodyReader) -> BillingAddress | None:
     nested = sent.nested("billingAddress")
     if nested is None:
         return None
-    parts = BodyReader(KIND, nested, _ADDRESS)
+    parts = BodyReader(CUSTOMER, nested, BillingAddress.__struct_encode_fields__)
     country = parts.text("country", 2)
     if country is not None and not _COUNTRY(country):
         sent.refuse("customer country must be two capital letters, as ISO 3166 has it")
-    return {part: text for part in _ADDRESS if (text := parts.text(part, 256)) is not None}
+    return BillingAddress(
+        country, *(parts.text(part, 256) for part in BillingAddress.__struct_encode_fields__[1:])
+    )
 
 
-def _check_free(context: CommandContext, id: str, body: Body) -> None:
-    """Raises Rejected in OpenMeter's words."""
-    key = body.get("key")
-    if isinstance(key, str) and context.index.one(context.namespace, CUSTOMER_KEY, key) not in (None, id):
+def _check_free(context: CommandContext, customer: Customer) -> None:
+    """Raises Rejected, in OpenMeter's words, if another customer has the key or one of the subjects."""
+    index, namespace, key = context.index, context.namespace, customer.key
+    if key is not None and index.one(namespace, CUSTOMER_KEY, key) not in (None, customer.id):
         raise Rejected(
             "customer-conflict",
-            f'key "{key}" is already used by an another customer in the namespace {context.namespace}',
+            f'key "{key}" is already used by an another customer in the namespace {namespace}',
         )
     taken = [
         subject
-        for subject in subjects_of(body)
-        if context.index.one(context.namespace, CUSTOMER_SUBJECT, subject) not in (None, id)
+        for subject in customer.subjects
+        if index.one(namespace, CUSTOMER_SUBJECT, subject) not in (None, customer.id)
     ]
     if taken:
         raise Rejected(
             "subject-conflict",
             f"one or multiple subject keys of [{', '.join(taken)[:1024]}] are already associated with an "
-            f"different customer in the namespace {context.namespace}",
+            f"different customer in the namespace {namespace}",
         )

@@ -1,68 +1,91 @@
-"""Subjects: what is known of an event's subject beside its events. An event needs no such entry.
+"""Subjects: a name and metadata for the subject of events. An event needs no such entry.
 
-Owns: a subject's rules, deciding subject.*. Does not own: which customer it belongs to (customer).
+Owns: what the definition of a subject holds, deciding subject.*. Does not own: which customer it belongs to (customer).
+
+Source: openmeterio/openmeter at 7e57a394, `api/openapi.yaml` SubjectUpsert.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import SUBJECT_KEY
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.kinds import SUBJECT, SUBJECT_KEY
 from pipeline.errors import Rejected
 
-KIND = "subject"
 MAX_KEY = 1024
 MAX_LIST = 1000
 
 _MEMBERS = ("key", "displayName", "metadata", "stripeCustomerId")
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "currentPeriodStart", "currentPeriodEnd")
+_WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "currentPeriodStart", "currentPeriodEnd")
+
+
+class Subject(DefinitionBody, frozen=True, kw_only=True):
+    """A subject. id: a ULID; key: the `subject` of its events. Instants are RFC 3339 in UTC with milliseconds."""
+
+    kind = SUBJECT
+
+    id: str
+    key: str
+    created_at: str
+    display_name: str | None = None
+    metadata: Mapping[str, object] | None = None
+    stripe_customer_id: str | None = None
+    updated_at: str
 
 
 def upsert(context: CommandContext) -> Decided:
-    """subject.upsert: one or a list, all or none. An absent member stays as it is, null clears it."""
+    """subject.upsert: one or a list, all or none. An absent member keeps its value, null clears it.
+
+    Raises:
+        Rejected: `bad-subject`.
+    """
     sent = context.body.get("subjects", [context.body])
     if not isinstance(sent, list) or len(sent) > MAX_LIST or not all(isinstance(one, dict) for one in sent):
         raise Rejected("bad-subject", f"`subjects` must be a list of at most {MAX_LIST} subjects.")
     changes: list[DefinitionChange] = []
-    now: list[Body] = []
-    keys: set[str] = set()
+    subjects: dict[str, Body] = {}
     for number, one in enumerate(sent):
-        old, new = _merge(context, one, number)
-        if str(new["key"]) in keys:
-            raise Rejected("bad-subject", f"the list holds the subject {new['key']} twice")
-        keys.add(str(new["key"]))
-        if old is not None and {**new, "updatedAt": old["updatedAt"]} == old:
-            new = old
-        else:
-            changes.append(DefinitionChange(KIND, str(new["id"]), new))
-        now.append(new)
-    return Decided(changes, {"subjects": now})
+        old, subject = _merge(context, one, number)
+        if subject.key in subjects:
+            raise Rejected("bad-subject", f"the list holds the subject {subject.key} twice")
+        if subject != old:
+            subject = subject.changed(updated_at=context.now)
+            changes.append(DefinitionChange(SUBJECT, subject.id, subject))
+        subjects[subject.key] = subject.members
+    return Decided(changes, {"subjects": list(subjects.values())})
 
 
 def delete(context: CommandContext) -> Decided:
-    """subject.delete: its events and its customer stay."""
-    wanted = BodyReader(KIND, context.body, ("id",)).required("id", MAX_KEY)
-    for id in (wanted, context.index.one(context.namespace, SUBJECT_KEY, wanted)):
-        if id is not None and context.index.body(context.namespace, KIND, id) is not None:
-            return Decided([DefinitionChange(KIND, id, None)])
-    raise Rejected("not-found", f"There is no subject with the id or key {wanted}.")
+    """subject.delete: its events and its customer stay.
+
+    Raises:
+        Rejected: `not-found`.
+    """
+    wanted = BodyReader(SUBJECT, context.body, ("id",)).required("id", MAX_KEY)
+    subject = context.index.find_by(Subject, context.namespace, SUBJECT_KEY, wanted)
+    if subject is None:
+        raise Rejected("not-found", f"There is no subject with the id or key {wanted}.")
+    return Decided([DefinitionChange(SUBJECT, subject.id, None)])
 
 
-def _merge(context: CommandContext, one: Mapping[str, object], number: int) -> tuple[Body | None, Body]:
-    """The subject as it was, if it was, and as it will be."""
-    sent = BodyReader(KIND, one, _MEMBERS, _OURS)
-    key = sent.required("key", MAX_KEY)
+def _merge(context: CommandContext, one: Mapping[str, object], number: int) -> tuple[Subject | None, Subject]:
+    """The subject as it is stored, if it is, and with what was sent."""
+    key = BodyReader(SUBJECT, {"key": one.get("key")}, ("key",)).required("key", MAX_KEY)
     id = context.index.one(context.namespace, SUBJECT_KEY, key)
-    old = context.index.body(context.namespace, KIND, id) if id is not None else None
-    sent.check_written(old)
-    first = old or {"id": context.id(number), "key": key, "createdAt": context.now}
-    found = {
-        "displayName": sent.text("displayName", 256),
+    old = None if id is None else context.index.find(Subject, context.namespace, id)
+    sent = BodyReader(SUBJECT, one, _MEMBERS, _WRITTEN, None if old is None else old.members)
+    values: dict[str, object] = {
+        "display_name": sent.text("displayName", 256),
         "metadata": sent.json("metadata"),
-        "stripeCustomerId": sent.text("stripeCustomerId", 256),
+        "stripe_customer_id": sent.text("stripeCustomerId", 256),
     }
-    body = first | {name: value for name, value in found.items() if name in sent}
-    body["updatedAt"] = context.now
-    return old, {name: value for name, value in body.items() if value is not None}
+    if old is not None:
+        names = dict(zip(Subject.__struct_fields__, Subject.__struct_encode_fields__, strict=True))
+        return old, old.changed(**{field: value for field, value in values.items() if names[field] in sent})
+    made = Subject(id=context.id(number), key=key, created_at=context.now, updated_at=context.now)
+    return None, msgspec.structs.replace(made, **values)

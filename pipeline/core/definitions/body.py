@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from pipeline.core.values import calendar, number, timestamp
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Interval
 from pipeline.errors import Rejected
 
+T = TypeVar("T", bound=str)
 MAX_METADATA = 50
 MAX_METADATA_KEY = 256
 MAX_METADATA_VALUE = 1024
@@ -34,6 +35,29 @@ class Minute(NamedTuple):
     zone: str
 
 
+def check_written(
+    kind: str, body: Mapping[str, object], written: Collection[str], stored: Mapping[str, object] | None
+) -> None:
+    """Refuse what a client writes into members that only the server writes.
+
+    Args:
+        kind: of the definition.
+        body: as sent.
+        written: the members that only the server writes.
+        stored: the definition that the body replaces, as answers show it; None for a new one.
+
+    Raises:
+        Rejected: `bad-<kind>` for a member that is neither null nor as `stored` has it.
+    """
+    for member in written:
+        value = body.get(member)
+        if value is not None and (stored or {}).get(member) != value:
+            raise Rejected(
+                f"bad-{kind}",
+                f"{kind} {member} is written by the server: leave it out, or send it back as it is",
+            )
+
+
 class BodyReader:
     """A command's body about a `kind`: whatever is wrong with it is Rejected `bad-<kind>`.
 
@@ -45,20 +69,24 @@ class BodyReader:
         kind: str,
         body: Mapping[str, object],
         known: Collection[str],
-        passed_over: Collection[str] = (),
+        written: Collection[str] = (),
+        stored: Mapping[str, object] | None = None,
         *,
-        ours: Collection[str] = (),
         inside: str = "",
+        words: Mapping[str, str] = {},
     ) -> None:
-        """Check the names of the members.
+        """Check the names of the members, and the values of those that only the server writes.
+
+        What was read can be changed in one place and sent back whole, and nothing that is sent is without effect.
 
         Args:
             kind: of the definition; it names the members in refusals and gives their reason.
             body: as sent.
             known: the members that act.
-            passed_over: members that only the server writes and that may be sent back: see `check_written`.
-            ours: members that only the server writes: refused unless they are null.
+            written: members that only the server writes: null, or as `stored` has them.
+            stored: the definition that the body replaces, as answers show it; None for a new one.
             inside: the member of the definition that `body` is the value of; "" for the definition itself.
+            words: how refusals name a member where they do not use its own name.
 
         Raises:
             Rejected: `bad-<kind>`.
@@ -66,29 +94,18 @@ class BodyReader:
         self.kind = f"{kind} {inside}" if inside else kind
         self._reason = f"bad-{kind}"
         self._body = body
-        self._written = (*passed_over, *ours)
-        for member in ours:
-            if body.get(member) is not None:
-                self.refuse(f"{self.kind} {member} is written by the server: leave it out")
+        self._words = words
         for member in body:
-            if member not in known and member not in self._written:
+            if member not in known and member not in written:
                 listed = f"it may have {', '.join(known)}" if known else "it may have none"
                 self.refuse(f"{self.kind} has an unknown member {ascii(member)[:64]}: {listed}")
-
-    def check_written(self, stored: Mapping[str, object] | None = None) -> None:
-        """Refuse members that only the server writes, unless they are null or as `stored` has them.
-
-        So what was read can be changed in one place and sent back, and nothing that is sent is without effect.
-        """
-        for member in self._written:
-            value = self._body.get(member)
-            if value is not None and (stored or {}).get(member) != value:
-                self.refuse(
-                    f"{self.kind} {member} is written by the server: leave it out, or send it back as it is"
-                )
+        check_written(kind, body, written, stored)
 
     def refuse(self, detail: str) -> NoReturn:
         raise Rejected(self._reason, detail)
+
+    def _label(self, member: str) -> str:
+        return f"{self.kind} {self._words.get(member, member)}"
 
     def __contains__(self, member: str) -> bool:
         """Whether it was sent, be it as null."""
@@ -97,20 +114,24 @@ class BodyReader:
     def text(self, member: str, most: int, multiline: bool = False) -> str | None:
         """A text of 1 to `most` characters."""
         value = self._body.get(member)
-        return None if value is None else self._text(f"{self.kind} {member}", value, most, multiline)
+        return None if value is None else self._text(self._label(member), value, most, multiline)
 
     def required(self, member: str, most: int) -> str:
         value = self._body.get(member)
         if value is None or value == "":
-            self.refuse(f"{self.kind} {member} is required")
-        return self._text(f"{self.kind} {member}", value, most, False)
+            self.refuse(f"{self._label(member)} is required")
+        return self._text(self._label(member), value, most, False)
 
     def slug(self, member: str, most: int) -> str:
         """A required name of lower-case letters, digits and single _ between."""
-        value = self.required(member, most)
-        if not _SLUG(value):
+        value = self._body.get(member)
+        if value is None or value == "":
+            self.refuse(f"{self._label(member)} is required")
+        if not isinstance(value, str):
+            self.refuse(f"{self._label(member)} must be a string")
+        if len(value) > most or not _SLUG(value):
             self.refuse(
-                f"{self.kind} {member} must have 1 to {most} characters: lower-case letters, digits, "
+                f"{self._label(member)} must have 1 to {most} characters: lower-case letters, digits, "
                 "single _ between"
             )
         return value
@@ -120,7 +141,7 @@ class BodyReader:
         value = self._body.get(member)
         if value is None:
             return None
-        label = f"{self.kind} {member}"
+        label = self._label(member)
         if not isinstance(value, list) or len(value) > most_texts:
             self.refuse(f"{label} must be a list of at most {most_texts} strings")
         texts = [self._text(label, one, most, False) for one in value]
@@ -133,7 +154,7 @@ class BodyReader:
         if value is None:
             return None
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.refuse(f"{self.kind} {member} must be an integer from {least} to {most}")
+            self.refuse(f"{self._label(member)} must be an integer from {least} to {most}")
         return value
 
     def instant_ms(self, member: str) -> int | None:
@@ -142,13 +163,13 @@ class BodyReader:
         try:
             return None if value is None else timestamp.ms_of(value)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def nested(self, member: str) -> Mapping[str, object] | None:
         """A JSON object, as sent."""
         value = self._body.get(member)
         if value is not None and not isinstance(value, Mapping):
-            self.refuse(f"{self.kind} {member} must be an object")
+            self.refuse(f"{self._label(member)} must be an object")
         return value
 
     def json(self, member: str) -> Mapping[str, object] | None:
@@ -158,7 +179,7 @@ class BodyReader:
         for _ in range(MAX_DEPTH):
             level = [inner for one in level for inner in _inner(one)]
         if level:
-            self.refuse(f"{self.kind} {member} must not be nested deeper than {MAX_DEPTH} levels")
+            self.refuse(f"{self._label(member)} must not be nested deeper than {MAX_DEPTH} levels")
         return value
 
     def metadata(self, member: str = "metadata") -> dict[str, str] | None:
@@ -170,7 +191,7 @@ class BodyReader:
         value = self.nested(member)
         if value is None:
             return None
-        label = f"{self.kind} {member}"
+        label = self._label(member)
         if len(value) > most:
             self.refuse(f"{label} must have at most {most} members")
         for key, one in value.items():
@@ -183,7 +204,7 @@ class BodyReader:
     def flag(self, member: str) -> bool | None:
         value = self._body.get(member)
         if value is not None and not isinstance(value, bool):
-            self.refuse(f"{self.kind} {member} must be true or false")
+            self.refuse(f"{self._label(member)} must be true or false")
         return value
 
     def amount(self, member: str) -> int | None:
@@ -195,17 +216,17 @@ class BodyReader:
             value = repr(value)
             if sum(digit.isdigit() for digit in value.lower().partition("e")[0].strip("0.")) > FLOAT_DIGITS:
                 self.refuse(
-                    f"{self.kind} {member} has too many digits for a JSON number: send it as a string"
+                    f"{self._label(member)} has too many digits for a JSON number: send it as a string"
                 )
         try:
             return number.atto(value)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def at_least_zero(self, member: str) -> int | None:
         value = self.amount(member)
         if value is not None and value < 0:
-            self.refuse(f"{self.kind} {member} must not be negative")
+            self.refuse(f"{self._label(member)} must not be negative")
         return value
 
     def minute(self, member: str) -> Minute | None:
@@ -215,7 +236,7 @@ class BodyReader:
             return None
         at_s = at_ms // _MINUTE_MS * 60
         if not calendar.EARLIEST_S <= at_s < calendar.LATEST_S:
-            self.refuse(f"{self.kind} {member} must lie between the years 1 and 9998")
+            self.refuse(f"{self._label(member)} must lie between the years 1 and 9998")
         return Minute(at_s, zones.offset_of(text))
 
     def minute_s(self, member: str) -> int | None:
@@ -229,7 +250,7 @@ class BodyReader:
         try:
             return None if name is None else zones.named(name)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def interval(self, member: str, least_s: int = calendar.HOUR_S) -> Interval | None:
         value = self._body.get(member)
@@ -238,7 +259,7 @@ class BodyReader:
         try:
             return calendar.parse(value, least_s)
         except Rejected as refusal:
-            self.refuse(f"{self.kind} {member} is not valid: {refusal.detail}")
+            self.refuse(f"{self._label(member)} is not valid: {refusal.detail}")
 
     def recurring(self) -> Interval | None:
         """The interval of a usage period or recurrence; `intervalISO` may repeat it."""
@@ -247,11 +268,12 @@ class BodyReader:
             self.refuse(f"{self.kind} intervalISO must be the interval in ISO 8601, or absent")
         return interval
 
-    def one_of(self, member: str, allowed: Collection[str]) -> str | None:
+    def one_of(self, member: str, allowed: Collection[T]) -> T | None:
         value = self.text(member, 64)
-        if value is not None and value not in allowed:
-            self.refuse(f"{self.kind} {member} must be one of {', '.join(allowed)}")
-        return value
+        chosen = next((one for one in allowed if one == value), None)
+        if value is not None and chosen is None:
+            self.refuse(f"{self._label(member)} must be one of {', '.join(allowed)}")
+        return chosen
 
     def objects(self, member: str, least: int, most: int) -> list[Mapping[str, object]] | None:
         """A list of JSON objects."""
@@ -263,7 +285,7 @@ class BodyReader:
             or not least <= len(value) <= most
             or not all(isinstance(one, Mapping) for one in value)
         ):
-            self.refuse(f"{self.kind} {member} must be a list of {least} to {most} objects")
+            self.refuse(f"{self._label(member)} must be a list of {least} to {most} objects")
         return value
 
     def _text(self, label: str, value: object, most: int, multiline: bool) -> str:
@@ -282,15 +304,3 @@ def _inner(value: object) -> Collection[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
-
-
-def seconds_of(body: Mapping[str, object], member: str) -> int | None:
-    """An instant that a definition holds, truncated to the minute; None if it holds none."""
-    value = body.get(member)
-    return None if value is None else timestamp.ms_of(str(value)) // _MINUTE_MS * 60
-
-
-def zone_of(body: Mapping[str, object]) -> str:
-    """In which zone a usage period or a recurrence that a definition holds steps: its own, else its anchor's offset."""
-    zone = body.get("timeZone")
-    return str(zone) if zone is not None else zones.offset_of(str(body["anchor"]))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.core.definitions.index import Body, DefinitionIndex
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.index import B, Body, DefinitionIndex
 from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
 from pipeline.records import Alert, Command, WebhookWork
@@ -54,13 +55,26 @@ class CommandContext:
             raise Rejected("not-found", f"There is no {kind} with the id {str(id)[:64]}.")
         return body
 
+    def existing(self, kind: type[B]) -> B:
+        """The definition of a kind that the body's `id` names. Raises Rejected `not-found`, also for a deleted one."""
+        id = self.body.get("id")
+        body = self.index.find(kind, self.namespace, id) if isinstance(id, str) else None
+        if body is None or body.is_deleted:
+            raise Rejected("not-found", f"There is no {kind.kind} with the id {str(id)[:64]}.")
+        return body
+
 
 class DefinitionChange(NamedTuple):
-    """A definition as it will be; `body` None deletes it."""
+    """A definition as it will be; `body` None deletes it for good."""
 
     kind: str
     name: str
-    body: Body | None
+    body: DefinitionBody | Body | None
+
+    @property
+    def members(self) -> Body | None:
+        """The JSON members of the body, as they are stored."""
+        return self.body.members if isinstance(self.body, DefinitionBody) else self.body
 
 
 class Decided(NamedTuple):

@@ -6,39 +6,17 @@ makes a definition valid, or where definitions lie (`definitions` may be a dict 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from heapq import heappop, heappush
-from typing import cast
+from typing import TypeVar
 
-from pipeline.core.definitions.attribution_history import NOBODY, read
-from pipeline.core.definitions.kinds import (
-    ATTRIBUTION,
-    ATTRIBUTION_CUSTOMER,
-    CUSTOMER,
-    CUSTOMER_KEY,
-    CUSTOMER_SUBJECT,
-    ENTITLEMENT,
-    ENTITLEMENT_CUSTOMER,
-    FEATURE,
-    FEATURE_KEY,
-    FEATURE_METER,
-    GRANT,
-    GRANT_ENTITLEMENT,
-    KEY,
-    METER,
-    METER_ULID,
-    PORTAL_TOKEN,
-    RULE,
-    RULE_ENDPOINT,
-    SUBJECT,
-    SUBJECT_KEY,
-    TOKEN_SUBJECT,
-)
+from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.definitions.kinds import KEY, PORTAL_TOKEN, SHARED, UNIQUE, Handle, handles
 from pipeline.core.values import timestamp
 from pipeline.records import Definition
 
+B = TypeVar("B", bound=DefinitionBody)
 Body = dict[str, object]
-Handle = tuple[str, str]  # what it is found by, and the value
 
 OWN = "/"  # log keys that begin so are the control stage's own, no definitions
 FORGET_AFTER_MS = 86_400_000  # a portal token, after its end
@@ -79,6 +57,30 @@ class DefinitionIndex:
         """The newest body of the name; None if there is none or it is deleted for good."""
         found = self.get(namespace, kind, name)
         return None if found is None else found.body
+
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The newest body of the name, typed; None if there is none or it is deleted for good. Raises Broken."""
+        return kind.of(self.get(namespace, kind.kind, name))
+
+    def find_by(self, kind: type[B], namespace: str, by: str, wanted: str, deleted: bool = True) -> B | None:
+        """The body of the name `wanted`, else of the one definition that has `wanted` as its handle `by`.
+
+        deleted: whether one that is deleted and kept to be read may be returned.
+        """
+        for name in (wanted, self.one(namespace, by, wanted)):
+            body = None if name is None else self.find(kind, namespace, name)
+            if body is not None and (deleted or not body.is_deleted):
+                return body
+        return None
+
+    def having(self, kind: type[B], namespace: str, by: str, value: str) -> list[B]:
+        """The bodies of all definitions that share the handle `by`, by name."""
+        bodies = (self.find(kind, namespace, name) for name in self.many(namespace, by, value))
+        return [body for body in bodies if body is not None]
+
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """The bodies of a kind by name, deleted ones too that are kept to be read."""
+        return self.having(kind, namespace, kind.kind, "")
 
     def one(self, namespace: str, by: str, value: str) -> str | None:
         """The name of the one definition that holds `value`."""
@@ -133,73 +135,35 @@ class DefinitionIndex:
             self._remove(old)
 
     def _add(self, definition: Definition, known: bool) -> None:
+        """Adds the handles of a definition. known: the name had a definition before."""
         self.revision = max(self.revision, definition.revision)
-        name, namespace = definition.name, definition.namespace
-        for by, value in _unique(definition):
+        kind, name, namespace, body = definition.kind, definition.name, definition.namespace, definition.body
+        if body is None:
+            return
+        for by, value in handles(UNIQUE, kind, body):
             self._one.setdefault((namespace, by), {})[value] = name
-        for by, value in _shared(definition):
+        for by, value in (_all_of(kind), *handles(SHARED, kind, body)):
             self._many.setdefault((namespace, by), {}).setdefault(value, {})[name] = None
-        if definition.kind == KEY and definition.body is not None:
+        if kind == KEY:
             self._one.setdefault(("", KEY), {})[name] = namespace
-        if definition.kind == PORTAL_TOKEN and definition.body is not None and not known:
-            heappush(self._ends, (timestamp.ms_of(str(definition.body["expiresAt"])), key_of(definition)))
+        if kind == PORTAL_TOKEN and not known:
+            heappush(self._ends, (timestamp.ms_of(str(body["expiresAt"])), key_of(definition)))
 
     def _remove(self, definition: Definition) -> None:
-        for by, value in _unique(definition):
-            held = self._one[definition.namespace, by]
-            if held.get(value) == definition.name:  # a reader of the compacted log may meet the taker first
-                del held[value]
-        for by, value in _shared(definition):
-            names = self._many[definition.namespace, by]
-            names[value].pop(definition.name, None)
-            if not names[value]:
+        kind, name, namespace, body = definition.kind, definition.name, definition.namespace, definition.body
+        if body is None:
+            return
+        for by, value in handles(UNIQUE, kind, body):
+            names = self._one[namespace, by]
+            if names.get(value) == name:  # a reader of the compacted log may meet the next owner first
                 del names[value]
+        for by, value in (_all_of(kind), *handles(SHARED, kind, body)):
+            sharing = self._many[namespace, by]
+            sharing[value].pop(name, None)
+            if not sharing[value]:
+                del sharing[value]
 
 
-def subjects_of(body: Body) -> list[str]:
-    """The subjects whose usage is a customer's: its subjectKeys, then its own key."""
-    attribution = body.get("usageAttribution")
-    keys = attribution.get("subjectKeys") if isinstance(attribution, dict) else None
-    found = dict.fromkeys(keys if isinstance(keys, list) else [])
-    if isinstance(own := body.get("key"), str):
-        found[own] = None
-    return list(found)
-
-
-def _unique(definition: Definition) -> Iterator[Handle]:
-    """What nobody else of the namespace may hold, while this definition lives."""
-    body = definition.body
-    if body is None:
-        return
-    if definition.kind == METER and "id" in body:
-        yield METER_ULID, str(body["id"])
-    elif definition.kind == CUSTOMER and "deletedAt" not in body:
-        if "key" in body:
-            yield CUSTOMER_KEY, str(body["key"])
-        for subject in subjects_of(body):
-            yield CUSTOMER_SUBJECT, subject
-    elif definition.kind == SUBJECT:
-        yield SUBJECT_KEY, str(body["key"])
-    elif definition.kind == FEATURE and "archivedAt" not in body:
-        yield FEATURE_KEY, str(body["key"])
-
-
-def _shared(definition: Definition) -> Iterator[Handle]:
-    body = definition.body
-    if body is None:
-        return
-    yield definition.kind, ""
-    if definition.kind == FEATURE and "archivedAt" not in body and "meterSlug" in body:
-        yield FEATURE_METER, str(body["meterSlug"])
-    elif definition.kind == PORTAL_TOKEN:
-        yield TOKEN_SUBJECT, str(body["subject"])
-    elif definition.kind == ENTITLEMENT:
-        yield ENTITLEMENT_CUSTOMER, str(body["customerId"])
-    elif definition.kind == GRANT:
-        yield GRANT_ENTITLEMENT, str(body["entitlementId"])
-    elif definition.kind == RULE and "deletedAt" not in body:
-        for endpoint in cast(list[str], body["channels"]):
-            yield RULE_ENDPOINT, endpoint
-    elif definition.kind == ATTRIBUTION:
-        for customer in {one.customer for one in read(definition)} - {NOBODY}:
-            yield ATTRIBUTION_CUSTOMER, customer
+def _all_of(kind: str) -> Handle:
+    """The handle that every definition of a kind has while it has a body."""
+    return kind, ""

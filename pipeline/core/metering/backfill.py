@@ -29,8 +29,8 @@ from pipeline.core.metering import window_state
 from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import RULES, MeterIndex
 from pipeline.core.metering.meter import Meter, define
-from pipeline.core.metering.meter import meter_of as defined_meter
 from pipeline.core.metering.refusal import counted_name, refused_name
+from pipeline.core.values.sweep import sweep
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Refused, Settled, Window
@@ -104,7 +104,7 @@ class BackfillStep:
 
 def seeds(definition: Definition, shards: int) -> list[Backfill]:
     """The first step of each shard if the definition makes a new meter, else none."""
-    meter = defined_meter(definition)
+    meter = Meter.of(definition)
     if meter is None or meter.meter_id != definition.revision:
         return []
     namespace, at_ms = definition.namespace, definition.at_ms
@@ -319,13 +319,13 @@ def _clear(work: Backfill, table: ScannedBytes, before_minute: int | None) -> No
     could be taken again. None: whatever the backfill has kept.
     """
     prefix = _lock_key.pack(b"W", work.meter_id)
-    end_s = None if before_minute is None else before_minute * MINUTE_S
-    for key, _ in table.scan(prefix, CLEARED_KEYS):
-        if not key.startswith(prefix):
-            break
-        if end_s is not None and window_state.key_start_s(key[len(prefix) :]) >= end_s:
-            break
-        table.delete(key)
+
+    def is_reachable(key: bytes) -> bool:
+        if before_minute is None:
+            return False
+        return window_state.key_start_s(key[len(prefix) :]) >= before_minute * MINUTE_S
+
+    sweep(table, CLEARED_KEYS, prefix=prefix, is_young=is_reachable)
 
 
 def _queue_key(work: Backfill) -> bytes:

@@ -2,7 +2,9 @@
 
 Owns: the definition's rules and texts, which change of a live meter is allowed, the dimensions that were in force at a
 control revision. Does not own: what a meter reads from an event (extract), paths (values.jsonpath), totals (aggregate).
-Source of rules and texts: OpenMeter's MeterCreate and event parsing.
+
+Source: openmeterio/openmeter at 7e57a394, `api/openapi.yaml` MeterCreate, `openmeter/meter/meter.go` for rules and
+sentences, `openmeter/meter/parse.go` for reading an event.
 
 An event keeps the dimensions that were in force when it was counted: its minute's window has them, and whoever reads
 the event again asks the meter for its dimensions at the revision by which the event was decided.
@@ -12,48 +14,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NoReturn, cast, get_args
+from typing import Literal, get_args
 
 import msgspec
 
+from pipeline.core.definitions.body import BodyReader
+from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.core.definitions.kinds import METER
 from pipeline.core.values import jsonpath, timestamp
-from pipeline.errors import Broken, Rejected
-from pipeline.records import Definition
+from pipeline.errors import Rejected
 
 Aggregation = Literal["SUM", "COUNT", "AVG", "MIN", "MAX", "UNIQUE_COUNT", "LATEST"]
-AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
+AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 
 MAX_SLUG = 64
 MAX_NAME = 256
 MAX_DESCRIPTION = 1024
 MAX_EVENT_TYPE = 1024
 MAX_DIMENSIONS = 50
-MAX_METADATA = 50
 MAX_DIMENSIONS_CHARACTERS = 4096  # all together: they are part of a state key, which must fit a Kafka record
 MAX_EARLIER = 200  # changes of the dimensions, which a definition holds for ever
 MAX_EARLIER_CHARACTERS = 262_144  # of all their paths and names: a definition must fit a Kafka record
 METER_ID = "meterId"
 EARLIER = "earlierGroupBy"
 STORED = (METER_ID, "id", "createdAt", "updatedAt", EARLIER)  # what a stored meter has beside its definition
+REVISION = "revision"  # what answers show beside the stored meter: that of its definition
+WRITTEN = (*STORED, "deletedAt", REVISION)  # members that only the server writes
 RESERVED_DIMENSIONS = frozenset({"subject", "time", "value"})
 
-_SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 _DIMENSION = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MEMBERS = (
     "slug", "eventType", "aggregation", "valueProperty", "groupBy",
     "name", "description", "eventFrom", "metadata",
 )  # fmt: skip
+_WORDS = {
+    "eventType": "event type", "valueProperty": "value property", "groupBy": "group by", "eventFrom": "event from",
+}  # fmt: skip
 _CHANGEABLE = ("name", "description", "groupBy", "metadata")
-_PASSED_OVER = (
-    "id",
-    "meterId",
-    "createdAt",
-    "updatedAt",
-    "deletedAt",
-    "revision",
-    "earlierGroupBy",
-)  # ours, sent back by clients
+_MAY_BE_EMPTY = ("name", "description", "eventFrom")  # an empty text is the same as none
 _ALWAYS_NS = -(10**30)
 
 
@@ -64,24 +62,37 @@ class Earlier(msgspec.Struct, frozen=True, rename="camel"):
     group_by: dict[str, str]
 
 
-class Meter(msgspec.Struct, frozen=True, rename="camel"):
-    """A meter in force. `meter_id` is the control revision at which its slug was made; it never changes.
+class Meter(DefinitionBody, frozen=True, kw_only=True):
+    """A meter in force. Instants are RFC 3339; `created_at` and `updated_at` in UTC with milliseconds.
 
-    earlier: dimensions before the ones in force, oldest first.
+    group_by: dimension -> JSONPath, sorted by name. event_from: earlier events are not for this meter. meter_id: the
+    control revision at which its slug was made; it never changes. id: a ULID; absent, as the two instants, in meters
+    that are older than these members. earlier: dimensions before the ones in force, oldest first. namespace: of the
+    definition, it is not in the body.
     """
+
+    kind = METER
+    outside = ("namespace",)
 
     slug: str
     event_type: str
     aggregation: Aggregation
-    value_property: str | None
-    group_by: dict[str, str]  # sorted by name
-    name: str
-    description: str
-    event_from: str | None  # RFC 3339; earlier events are not for this meter
-    metadata: dict[str, str]
+    value_property: str | None = None
+    group_by: dict[str, str] = msgspec.field(default_factory=dict)
+    name: str = ""  # a stored meter without one has its slug
+    description: str = ""
+    event_from: str | None = None
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
     meter_id: int
+    id: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    earlier: tuple[Earlier, ...] = msgspec.field(default=(), name=EARLIER)
     namespace: str
-    earlier: tuple[Earlier, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", self.slug)
 
     def group_by_at(self, revision: int) -> dict[str, str]:
         """The dimensions with which an event is counted that was decided at a control revision.
@@ -95,53 +106,42 @@ class Meter(msgspec.Struct, frozen=True, rename="camel"):
         return msgspec.structs.replace(self, group_by=self.group_by_at(revision), earlier=())
 
     def body(self) -> dict[str, object]:
-        """The definition as JSON members, with defaults filled in and absent ones left out."""
-        members = cast(dict[str, object], msgspec.to_builtins(self))
-        return {name: members[name] for name in _MEMBERS if members[name] not in (None, "", {})}
-
-
-def meter_of(definition: Definition | None) -> Meter | None:
-    """The meter that a definition on the log holds; None for a deleted one, another kind, or none at all."""
-    if definition is None or definition.kind != METER or definition.body is None:
-        return None
-    meter_id = definition.body.get(METER_ID)
-    if not isinstance(meter_id, int):
-        raise Broken(f"The definition of the meter {definition.name} has no {METER_ID}.")
-    members = {name: value for name, value in definition.body.items() if name not in STORED}
-    earlier = msgspec.convert(definition.body.get(EARLIER, ()), tuple[Earlier, ...])
-    return define(members, meter_id, definition.namespace, earlier)
+        """The members that a client may send, as they are stored: absent and empty ones are left out."""
+        return {name: self.members[name] for name in _MEMBERS if name in self.members} | {"name": self.name}
 
 
 def define(
     body: Mapping[str, object], meter_id: int, namespace: str = "default", earlier: tuple[Earlier, ...] = ()
 ) -> Meter:
-    """The meter that `body` (JSON members) defines. Raises Rejected `bad-meter` with OpenMeter's text."""
-    for member in body:
-        if member not in _MEMBERS:
-            _refuse(f"meter has an unknown member {_shown(member)}: it may have {', '.join(_MEMBERS)}")
-    aggregation = _text(body, "aggregation", "meter aggregation", MAX_NAME)
-    slug = _slug(body)
-    event_type = _text(body, "eventType", "meter event type", MAX_EVENT_TYPE)
-    if not event_type:
-        _refuse("meter event type is required")
-    if not aggregation:
-        _refuse("meter aggregation is required")
-    if aggregation not in AGGREGATIONS:
-        _refuse(f"meter aggregation must be one of {' '.join(AGGREGATIONS)}")
-    value_property = _value_property(body, aggregation)
-    event_from = _text(body, "eventFrom", "meter event from", MAX_NAME) or None
-    if event_from is not None:
-        _check_instant(event_from)
+    """The meter that a client defines.
+
+    Args:
+        body: JSON members as sent.
+        meter_id: the control revision at which the slug is made.
+        namespace: of the definition.
+        earlier: dimensions before those of `body`.
+
+    Raises:
+        Rejected: `bad-meter`, in OpenMeter's words where it has some.
+    """
+    given = {member: value for member, value in body.items() if value != "" or member not in _MAY_BE_EMPTY}
+    sent = BodyReader(METER, given, _MEMBERS, words=_WORDS)
+    slug = sent.slug("slug", MAX_SLUG)
+    event_type = sent.required("eventType", MAX_EVENT_TYPE)
+    sent.required("aggregation", MAX_NAME)
+    aggregation = sent.one_of("aggregation", AGGREGATIONS) or sent.refuse("meter aggregation is required")
+    value_property = _value_property(sent, body.get("valueProperty"), aggregation)
+    sent.instant_ms("eventFrom")
     return Meter(
         slug=slug,
         event_type=event_type,
-        aggregation=cast(Aggregation, aggregation),
+        aggregation=aggregation,
         value_property=value_property,
-        group_by=_group_by(body, value_property),
-        name=_text(body, "name", "meter name", MAX_NAME) or slug,
-        description=_text(body, "description", "meter description", MAX_DESCRIPTION),
-        event_from=event_from,
-        metadata=_metadata(body),
+        group_by=_group_by(sent, body.get("groupBy"), value_property),
+        name=sent.text("name", MAX_NAME) or slug,
+        description=sent.text("description", MAX_DESCRIPTION, multiline=True) or "",
+        event_from=sent.text("eventFrom", MAX_NAME),
+        metadata=sent.metadata() or {},
         meter_id=meter_id,
         namespace=namespace,
         earlier=earlier,
@@ -149,10 +149,17 @@ def define(
 
 
 def change(old: Meter, new: Meter, revision: int) -> Meter:
-    """`new` under the identity of `old`, in force from a control revision on.
+    """`new` under the identity of `old`.
 
-    Events that are decided before it keep the dimensions that `old` has. Raises Rejected `meter-conflict` if the
-    change would alter what is counted, or if the dimensions have changed too often.
+    Args:
+        old: the meter in force.
+        new: as defined.
+        revision: the control revision from which the change is in force: events that are decided before it keep the
+            dimensions that `old` has.
+
+    Raises:
+        Rejected: `meter-conflict` if the change would alter what is counted, or if the dimensions have changed too
+            often.
     """
     for label, field in (
         ("slug", "slug"),
@@ -167,7 +174,14 @@ def change(old: Meter, new: Meter, revision: int) -> Meter:
                 "meter-conflict",
                 f"the {label} of meter {old.slug} cannot be changed: create a new meter instead",
             )
-    return msgspec.structs.replace(new, meter_id=old.meter_id, earlier=_earlier(old, new, revision))
+    return msgspec.structs.replace(
+        new,
+        meter_id=old.meter_id,
+        id=old.id,
+        created_at=old.created_at,
+        updated_at=old.updated_at,
+        earlier=_earlier(old, new, revision),
+    )
 
 
 def _earlier(old: Meter, new: Meter, revision: int) -> tuple[Earlier, ...]:
@@ -184,18 +198,24 @@ def _earlier(old: Meter, new: Meter, revision: int) -> tuple[Earlier, ...]:
     return found
 
 
-def with_update(old: Meter, wish: Mapping[str, object], revision: int) -> Meter:
-    """`old` with the `name`, `description`, `groupBy` and `metadata` of `wish`: all that an update may say.
+def with_update(old: Meter, sent: Mapping[str, object], revision: int) -> Meter:
+    """`old` with the `name`, `description`, `groupBy` and `metadata` that were sent: all that an update may change.
 
-    An absent name stays, the others are cleared. Other members may stand there as they are: clients send back what
-    they got. revision: as for `change`. Raises Rejected `bad-meter`, or `meter-conflict` if one of them differs.
+    An absent name stays, the others are cleared. Other members may be sent as they are: clients send back what they
+    got.
+
+    Args:
+        old: the meter in force.
+        sent: JSON members.
+        revision: as for `change`.
+
+    Raises:
+        Rejected: `bad-meter`, or `meter-conflict` if one of the other members differs.
     """
     kept = {member: value for member, value in old.body().items() if member not in _CHANGEABLE}
-    sent = {
-        member: value for member, value in wish.items() if member not in _PASSED_OVER and value is not None
-    }
-    sent.setdefault("name", old.name)
-    return change(old, define({**kept, **sent}, old.meter_id, old.namespace), revision)
+    named = {member: value for member, value in sent.items() if member not in WRITTEN and value is not None}
+    named.setdefault("name", old.name)
+    return change(old, define({**kept, **named}, old.meter_id, old.namespace), revision)
 
 
 def event_from_ns(meter: Meter) -> int:
@@ -203,111 +223,56 @@ def event_from_ns(meter: Meter) -> int:
     return _ALWAYS_NS if meter.event_from is None else timestamp.parse_ns(meter.event_from)
 
 
-def _refuse(detail: str) -> NoReturn:
-    raise Rejected("bad-meter", detail)
-
-
-def _shown(text: object) -> str:
-    return ascii(text)[:MAX_SLUG]
-
-
-def _text(body: Mapping[str, object], member: str, label: str, most: int) -> str:
-    value = body.get(member)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        _refuse(f"{label} must be a string")
-    if len(value) > most:
-        _refuse(f"{label} must have at most {most} characters")
-    if not value.isprintable() and member != "description":
-        _refuse(f"{label} must not contain control characters")
-    return value
-
-
-def _slug(body: Mapping[str, object]) -> str:
-    slug = body.get("slug")
-    if slug is None or slug == "":
-        _refuse("meter slug is required")
-    if not isinstance(slug, str) or len(slug) > MAX_SLUG or not _SLUG.fullmatch(slug):
-        _refuse(
-            f"meter slug must have 1 to {MAX_SLUG} characters: lower-case letters, digits, single _ between"
-        )
-    return slug
-
-
-def _value_property(body: Mapping[str, object], aggregation: str) -> str | None:
-    value = body.get("valueProperty")
+def _value_property(sent: BodyReader, value: object, aggregation: str) -> str | None:
     if aggregation == "COUNT":
         if value is not None:
-            _refuse("meter value property is not allowed when the aggregation is count")
+            sent.refuse("meter value property is not allowed when the aggregation is count")
         return None
     if value is None:
-        _refuse("meter value property is required when the aggregation is not count")
+        sent.refuse("meter value property is required when the aggregation is not count")
     if value == "":
-        _refuse("meter value property cannot be empty when the aggregation is not count")
+        sent.refuse("meter value property cannot be empty when the aggregation is not count")
     if not isinstance(value, str) or not value.startswith("$"):
-        _refuse("meter value property must start with $")
-    _path(value, "meter value property")
+        sent.refuse("meter value property must start with $")
+    _path(sent, value, "meter value property")
     return value
 
 
-def _group_by(body: Mapping[str, object], value_property: str | None) -> dict[str, str]:
-    group_by = body.get("groupBy")
+def _group_by(sent: BodyReader, group_by: object, value_property: str | None) -> dict[str, str]:
     if group_by is None:
         return {}
     if not isinstance(group_by, Mapping):
-        _refuse("meter group by must be an object of names and JSONPaths")
+        sent.refuse("meter group by must be an object of names and JSONPaths")
     if len(group_by) > MAX_DIMENSIONS:
-        _refuse(f"meter group by must have at most {MAX_DIMENSIONS} keys")
+        sent.refuse(f"meter group by must have at most {MAX_DIMENSIONS} keys")
     taken = {} if value_property is None else {jsonpath.parse(value_property): ""}
     for key, path in group_by.items():
-        _dimension_name(key)
+        _check_dimension_name(sent, key)
         if not isinstance(path, str) or not path.startswith("$"):
-            _refuse(f"meter group by value must start with $ for key {key}")
-        steps = _path(path, f"meter group by value {key}")
+            sent.refuse(f"meter group by value must start with $ for key {key}")
+        steps = _path(sent, path, f"meter group by value {key}")
         if steps in taken:
             other = taken[steps]
             same = f"that of {other}" if other else "value property"
-            _refuse(f"meter group by value {key} cannot be the same as {same}")
+            sent.refuse(f"meter group by value {key} cannot be the same as {same}")
         taken[steps] = key
     return dict(sorted(group_by.items()))
 
 
-def _dimension_name(key: object) -> None:
+def _check_dimension_name(sent: BodyReader, key: object) -> None:
     if not isinstance(key, str) or not key.strip():
-        _refuse("meter group by key cannot be empty")
+        sent.refuse("meter group by key cannot be empty")
     if len(key) > MAX_SLUG:
-        _refuse(f"meter group by key must have at most {MAX_SLUG} characters")
+        sent.refuse(f"meter group by key must have at most {MAX_SLUG} characters")
     if not _DIMENSION.fullmatch(key):
         allowed = "only alphanumeric and underscore characters are allowed"
-        _refuse(f"meter group by key {key if key.isprintable() else ascii(key)} is invalid, {allowed}")
+        sent.refuse(f"meter group by key {key if key.isprintable() else ascii(key)} is invalid, {allowed}")
     if key in RESERVED_DIMENSIONS:
-        _refuse(f"meter group by key {key} is reserved")
+        sent.refuse(f"meter group by key {key} is reserved")
 
 
-def _path(text: str, label: str) -> jsonpath.Path:
+def _path(sent: BodyReader, text: str, label: str) -> jsonpath.Path:
     try:
         return jsonpath.parse(text)
     except Rejected as refusal:
-        _refuse(f"{label} is not valid: {refusal.detail}")
-
-
-def _metadata(body: Mapping[str, object]) -> dict[str, str]:
-    metadata = body.get("metadata")
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping) or len(metadata) > MAX_METADATA:
-        _refuse(f"meter metadata must be an object of at most {MAX_METADATA} strings")
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            _refuse("meter metadata must be an object of strings")
-        if len(key) > MAX_NAME or len(value) > MAX_DESCRIPTION:
-            _refuse(f"meter metadata keys must have at most {MAX_NAME} characters, values {MAX_DESCRIPTION}")
-    return dict(metadata)
-
-
-def _check_instant(text: str) -> None:
-    try:
-        timestamp.parse_ns(text)
-    except Rejected as refusal:
-        _refuse(f"meter event from is not valid: {refusal.detail}")
+        sent.refuse(f"{label} is not valid: {refusal.detail}")

@@ -11,24 +11,23 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.core.catalog import feature
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.definitions.body import check_written
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE_METER
+from pipeline.core.definitions.kinds import FEATURE_METER, METER
 from pipeline.core.metering.meter import (
-    EARLIER,
     METER_ID,
-    STORED,
+    REVISION,
+    WRITTEN,
     Meter,
     change,
     define,
-    meter_of,
     with_update,
 )
+from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
-KIND = "meter"
 MAX_LIST = 1000
-REVISION = "revision"  # what a reply's meter has beside the stored one: that of its definition
 
 
 def apply(context: CommandContext) -> Decided:
@@ -45,11 +44,11 @@ def update(context: CommandContext) -> Decided:
     """meter.update: name, description, groupBy and metadata, as a whole."""
     slug = context.body.get("slug")
     old = _stored(context, slug)
-    _check_written(context, old.slug)
+    check_written(METER, context.body, WRITTEN, _shown(context, old.slug))
     meter = with_update(old, context.body, context.index.revision + 1)
-    body = _body(context, old, meter, 0)
-    changes = [DefinitionChange(KIND, meter.slug, body)] if meter != old else []
-    return Decided(changes, {**body, REVISION: _revision(context, slug, len(changes))})
+    stored = _stored_as(context, old, meter, 0)
+    changes = [] if stored is old else [DefinitionChange(METER, meter.slug, stored)]
+    return Decided(changes, {**stored.members, REVISION: _revision(context, slug, len(changes))})
 
 
 def delete(context: CommandContext) -> Decided:
@@ -59,7 +58,7 @@ def delete(context: CommandContext) -> Decided:
         raise Rejected(
             "meter-conflict", f"meter {old.slug} is used by the feature {key}: archive the feature first"
         )
-    return Decided([DefinitionChange(KIND, old.slug, None)])
+    return Decided([DefinitionChange(METER, old.slug, None)])
 
 
 def _apply(context: CommandContext, only_new: bool) -> Decided:
@@ -69,56 +68,48 @@ def _apply(context: CommandContext, only_new: bool) -> Decided:
     sent = _meters(context.body)
     for number, one in enumerate(sent):
         following = context.index.revision + len(changes) + 1
-        wanted = _define(one, following, context.namespace, name_it=len(sent) > 1)
+        wanted = _define(context, one, following, name_it=len(sent) > 1)
         if wanted.slug in slugs:
             raise Rejected("meter-conflict", f"The list holds the meter {wanted.slug} twice.")
         slugs.add(wanted.slug)
-        old = meter_of(context.index.get(context.namespace, KIND, wanted.slug))
+        old = context.index.find(Meter, context.namespace, wanted.slug)
         if only_new and old is not None:
             raise Rejected("meter-conflict", f"A meter with the slug {wanted.slug} exists already.")
         meter = wanted if old is None else change(old, wanted, following)
-        body = _body(context, old, meter, number)
-        if meter != old:
-            changes.append(DefinitionChange(KIND, meter.slug, body))
-        changed = len(changes) if meter != old else 0
-        now.append({**body, REVISION: _revision(context, meter.slug, changed)})
+        stored = _stored_as(context, old, meter, number)
+        if stored is not old:
+            changes.append(DefinitionChange(METER, meter.slug, stored))
+        changed = len(changes) if stored is not old else 0
+        now.append({**stored.members, REVISION: _revision(context, meter.slug, changed)})
     return Decided(changes, {"meters": now})
 
 
-def _check_written(context: CommandContext, slug: str) -> None:
-    """Members that only the server writes may be sent back as they are."""
-    stored: Body = {
-        **(context.index.body(context.namespace, KIND, slug) or {}),
-        REVISION: _revision(context, slug, 0),
-    }
-    for member in (*STORED, "deletedAt", REVISION):
-        value = context.body.get(member)
-        if value is not None and stored.get(member) != value:
-            raise Rejected(
-                "bad-meter",
-                f"meter {member} is written by the server: leave it out, or send it back as it is",
-            )
+def _shown(context: CommandContext, slug: object) -> Body | None:
+    """The meter in force with a slug, as answers show it."""
+    stored = context.index.get(context.namespace, METER, slug) if isinstance(slug, str) else None
+    if stored is None or stored.body is None:
+        return None
+    made = timestamp.text_of(stored.at_ms)  # answers fill in what older meters lack
+    lacking: Body = {"id": str(stored.body[METER_ID]), "createdAt": made, "updatedAt": made}
+    return {**lacking, **stored.body, REVISION: stored.revision}
 
 
 def _revision(context: CommandContext, slug: object, changed: int) -> int:
     """The revision of a meter's definition. changed: its place among the changes, from 1; 0: it does not change."""
-    stored = context.index.get(context.namespace, KIND, str(slug))
+    stored = context.index.get(context.namespace, METER, str(slug))
     return stored.revision if stored is not None and not changed else context.index.revision + changed
 
 
-def _body(context: CommandContext, old: Meter | None, meter: Meter, number: int) -> Body:
-    """The meter as it is stored. Raises Rejected if a feature needs what goes."""
-    before = context.index.body(context.namespace, KIND, meter.slug)
-    if old is None or before is None:
-        ours: Body = {METER_ID: meter.meter_id, "id": context.id(number), "createdAt": context.now}
-        return {**meter.body(), **ours, "updatedAt": context.now}
+def _stored_as(context: CommandContext, old: Meter | None, meter: Meter, number: int) -> Meter:
+    """The meter as it is stored. Raises Rejected `meter-conflict` if a feature needs a dimension that goes."""
+    now = context.now
+    if old is None:
+        return msgspec.structs.replace(meter, id=context.id(number), created_at=now, updated_at=now)
     if meter == old:
-        return before
+        return old
     if gone := old.group_by.keys() - meter.group_by.keys():
         _check_unused(context, meter.slug, gone)
-    kept = {name: before[name] for name in STORED if name in before and name != EARLIER}
-    earlier = {EARLIER: msgspec.to_builtins(list(meter.earlier))} if meter.earlier else {}
-    return {**meter.body(), **kept, **earlier, "updatedAt": context.now}
+    return msgspec.structs.replace(meter, updated_at=now).in_place_of(old)
 
 
 def _check_unused(context: CommandContext, slug: str, gone: Iterable[str]) -> None:
@@ -132,17 +123,18 @@ def _check_unused(context: CommandContext, slug: str, gone: Iterable[str]) -> No
 
 def _users(context: CommandContext, slug: str) -> Iterable[tuple[str, set[str]]]:
     """The key of each feature in force with the meter, and the group-by keys that it needs."""
-    for id in context.index.many(context.namespace, FEATURE_METER, slug):
-        if (body := context.index.body(context.namespace, feature.KIND, id)) is not None:
-            yield str(body["key"]), feature.columns_used(body)
+    for feature in context.index.having(Feature, context.namespace, FEATURE_METER, slug):
+        yield feature.key, feature.columns_used
 
 
-def _define(body: Body, meter_id: int, namespace: str, name_it: bool) -> Meter:
+def _define(context: CommandContext, body: Body, meter_id: int, name_it: bool) -> Meter:
     """As `define`; in a list the refusal has to name the meter."""
+    slug = body.get("slug")
     try:
-        return define(body, meter_id, namespace)
+        check_written(METER, body, WRITTEN, _shown(context, slug))
+        sent = {member: value for member, value in body.items() if member not in WRITTEN}
+        return define(sent, meter_id, context.namespace)
     except Rejected as refusal:
-        slug = body.get("slug")
         if not name_it:
             raise
         raise Rejected(refusal.reason, f"meter {str(slug)[:64]}: {refusal.detail}") from None
@@ -158,7 +150,7 @@ def _meters(body: Mapping[str, object]) -> list[Body]:
 
 
 def _stored(context: CommandContext, slug: object) -> Meter:
-    found = meter_of(context.index.get(context.namespace, KIND, slug)) if isinstance(slug, str) else None
-    if found is None:
+    meter = context.index.find(Meter, context.namespace, slug) if isinstance(slug, str) else None
+    if meter is None:
         raise Rejected("not-found", f"There is no meter with the slug {str(slug)[:64]}.")
-    return found
+    return meter

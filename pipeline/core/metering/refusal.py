@@ -64,7 +64,7 @@ class MeterTotal(NamedTuple):
 def counted_name(meter: Meter) -> str:
     """The name in Counts of the events that a meter counted.
 
-    >>> counted_name(Meter("bill", "t", "COUNT", None, {}, "Bill", "", None, {}, 7, "default"))
+    >>> counted_name(Meter(slug="bill", event_type="t", aggregation="COUNT", meter_id=7, namespace="default"))
     '/meter/bill/7/counted'
     """
     return f"{_PREFIX}{meter.slug}/{meter.meter_id}/{_COUNTED}"

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 
 from pipeline.core.metering.meter import Meter
 from pipeline.core.values.filters import Filter, filter_string
-from pipeline.core.values.time_window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s, zone_of
+from pipeline.core.values.time_window import MINUTE_NS, MINUTE_S, SIZES, Size, minute_s
+from pipeline.core.values.zone import named
 from pipeline.errors import Rejected
 
 MAX_LIST = 100  # subjects, dimensions to group by, values of one filter
@@ -209,6 +210,6 @@ def _check_texts(label: str, texts: Sequence[str]) -> None:
 
 def _zone(tz: str) -> ZoneInfo:
     try:
-        return zone_of(tz)
+        return ZoneInfo(named(tz))
     except Rejected as refusal:
         _refuse(refusal.detail)

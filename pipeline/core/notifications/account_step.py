@@ -1,7 +1,7 @@
-"""What one record does to one account: its balance moves, and everything that follows from that, in one step.
+"""What one record changes of one account: its balance moves, and all that follows from it, in one step.
 
-Owns: the order of it, and when usage from before is missing. Does not own: the balance (quota.balance_update), what
-fires (balance_alerts), what is late (quota.late_usage), writing any of it (agents.alert).
+Owns: the order of these changes, and when stored usage is missing. Does not own: the balance (quota.balance_update),
+what fires (balance_alerts), what is late (quota.late_usage), sending any of it (agents.alert).
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from pipeline.records import Alert, Balance, LateUsage, Window
 
 
 class AccountRecord(NamedTuple):
-    """What a record of `customer-usage` brings to an account. windows: in order; none where only time passes."""
+    """What a record of `customer-usage` brings to an account.
+
+    Args:
+        at: the record.
+        windows: usage, in order; none where only time passes.
+    """
 
     at: AlertAt
     windows: Sequence[Window] = ()
 
 
 class StepState(NamedTuple):
-    """What a step reads and writes, and the definitions by which it decides."""
+    """The state that a step reads and writes, and the definitions by which it decides."""
 
     table: KeyedBytes
     accounts: Accounts
@@ -34,10 +39,15 @@ class StepState(NamedTuple):
 
 
 class MissingHistory(NamedTuple):
-    """Stored usage that an account lacks: of its meter and these subjects, from the minute `since_s` on.
+    """Stored usage that an account lacks.
 
-    revision: of the newest definition that attribution must know to give it to the account. mark: names it; a clock
-    record carries it once the usage is in.
+    Args:
+        account: namespace, customer and feature.
+        meter_id: of its meter.
+        subjects: whose usage it is.
+        since_s: from this minute on, in seconds since 1970.
+        revision: of the newest definition that attribution must have to attribute the usage to the account.
+        mark: names the usage; a clock record carries it once the usage was loaded.
     """
 
     account: AccountName
@@ -49,10 +59,13 @@ class MissingHistory(NamedTuple):
 
 
 class AccountStep(NamedTuple):
-    """What a record made of an account. The state has it already; the rest is to be sent.
+    """The result of a record for an account. The state is changed already; this is to be sent.
 
-    balance: to be published. alerts, late: to be sent. due_s: when the account changes next without a record, in
-    seconds; NEVER_S if never. needs_history: None where no stored usage is missing.
+    Args:
+        balance: to be published.
+        alerts, late: to be sent.
+        due_s: when the account changes next without a record, in seconds since 1970; NEVER_S if never.
+        needs_history: None where no stored usage is missing.
     """
 
     balance: Balance
@@ -63,18 +76,15 @@ class AccountStep(NamedTuple):
 
 
 def update(account: Account, record: AccountRecord, state: StepState) -> AccountStep:
-    """Take a record into an account.
+    """Apply a record to an account.
 
-    A record that was taken before changes nothing, and gives the same alerts again. Records are given in the order
+    A record that was applied before changes nothing, and gives the same alerts again. Records are given in the order
     of their positions, except those that are read again.
 
     Args:
         account: of the customer that the record is about.
         record: with its offset and the broker's time.
         state: of the partition; the account's rows in it are changed.
-
-    Returns:
-        What is to be sent.
     """
     table, accounts, rules = state
     at, now_s = record.at, record.at.at_ms // 1000
@@ -82,13 +92,10 @@ def update(account: Account, record: AccountRecord, state: StepState) -> Account
     alerts = evaluate(table, moved, rules, at)
     due_s = min(moved.next_s, next_warning_s(moved, rules, now_s))
     balance_update.keep_due(table, account, due_s)
-    begun_early = (
-        moved.outcome is not None and moved.before is None
-    )  # usage came before the clock record of its beginning
-    looks = not record.windows or begun_early
-    return AccountStep(
-        moved.balance, alerts, late_usage(moved, at.at_ms), due_s, _missing(moved, state) if looks else None
-    )
+    # Usage may come before the clock record with which an entitlement begins.
+    is_first = moved.outcome is not None and moved.before is None
+    missing = _missing(moved, state) if is_first or not record.windows else None
+    return AccountStep(moved.balance, alerts, late_usage(moved, at.at_ms), due_s, missing)
 
 
 def _missing(moved: BalanceMoved, state: StepState) -> MissingHistory | None:

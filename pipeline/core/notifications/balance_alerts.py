@@ -1,60 +1,64 @@
-"""What is told of a balance: from rules and an account that moved, to alerts with their payloads.
+"""Alerts about balances: from rules and an account that moved, to alerts with their payloads.
 
-Owns: which rules look at an account, the alert's id, payload and the event that it names, what is kept of it. Does not
-own: when a threshold is met (threshold), rules' definitions (rule), sending (the webhook stage).
-Payloads: OpenMeter's `{id, type, timestamp, data}`; `state`, `event`, `passed` and `period` in `data` are ours.
+Owns: which rules are about an account, what fires with a record, what is stored of it. Does not own: when a threshold
+is met (threshold), what a rule is (rule), events and their alerts (balance_events), sending (the webhook stage).
 
-An alert belongs to an entitlement: the next one of the same account is told of anew, and what was told of the one
-before is told as resolved when it ends.
+An alert belongs to an entitlement. For the next entitlement of the same account all thresholds are armed again, and
+what has fired for the one before resolves when it ends.
 
 In the state (ids have 26 characters):
-    m + account + rule + entitlement   what the rule told of the entitlement (threshold.FiredThresholds)
-    e + account + rule                 grants of which it told that they end (threshold.WarnedGrants)
-    o + account                        the entitlements of which anything was told, the newest last
-    r + account                        the newest resets, each with the position of the record that told it
+    m + account + rule + entitlement   what has fired for the entitlement (threshold.FiredThresholds)
+    e + account + rule                 grants for which the rule has fired (threshold.WarnedGrants)
+    o + account                        the entitlements for which anything has fired, the newest last
+    r + account                        the newest resets, each with the position of the record that fired it
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core.definitions.kinds import CUSTOMER, RULE
-from pipeline.core.notifications import rule, threshold
+from pipeline.core.customers.customer import Customer
+from pipeline.core.notifications import threshold
+from pipeline.core.notifications.balance_events import alert, expiring_event, reset_event, threshold_event
+from pipeline.core.notifications.rule import (
+    BalanceRule,
+    EntitlementRule,
+    ExpiringRule,
+    ResetRule,
+    Rule,
+)
 from pipeline.core.notifications.threshold import (
     FiredThresholds,
     Firing,
     Lead,
     Level,
-    Threshold,
     WarnedGrants,
 )
 from pipeline.core.quota import account_balance
-from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.accounts import Account
 from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved
-from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.grant import grant_of
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.quota.terms import Terms
-from pipeline.core.values import number, timestamp, ulid
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import KeyedBytes
-from pipeline.records import Alert, Definition, Window
+from pipeline.records import Alert, Definition
 
+R = TypeVar("R", bound=EntitlementRule)
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
-KEPT = 16  # entitlements of an account: those before have ended long ago
-RESOLVED = f"{rule.BALANCE}.resolved"
+MOST_OPEN = 16  # entitlements of an account; the ones before have ended long ago
 _encode = msgspec.msgpack.Encoder().encode
 _marks = msgspec.msgpack.Decoder(FiredThresholds | None).decode
 _warned = msgspec.msgpack.Decoder(WarnedGrants).decode
 _open = msgspec.msgpack.Decoder(list[str]).decode
-_json = msgspec.json.Encoder().encode
 
 
 class FiredReset(NamedTuple):
-    """A usage period of an entitlement that ended at `at_s`, told at `position`."""
+    """A usage period [since_s, at_s) of an entitlement that has ended. position: of the record that fired it."""
 
     position: int
     entitlement: str
@@ -63,7 +67,13 @@ class FiredReset(NamedTuple):
 
 
 class AlertAt(NamedTuple):
-    """The record that something is told at: its offset, the broker's time. first: of those that may be read again."""
+    """The record that is evaluated.
+
+    Args:
+        position: its offset.
+        at_ms: the broker's time, in milliseconds since 1970.
+        first: the first offset that may be read again.
+    """
 
     position: int
     at_ms: int
@@ -74,90 +84,102 @@ _resets = msgspec.msgpack.Decoder(list[FiredReset]).decode
 
 
 class Rules:
-    """The rules in force by namespace and type, and customers' bodies for payloads."""
+    """The rules in force by namespace and type, and customers for payloads."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], DefinitionBody] = {}  # namespace, id
-        self._of_type: dict[tuple[str, str], list[DefinitionBody]] = {}
-        self._customers: dict[tuple[str, str], DefinitionBody] = {}
+        self._rules: dict[tuple[str, str], Rule] = {}  # namespace, id
+        self._of_type: dict[tuple[str, type[Rule]], list[Rule]] = {}
+        self._customers: dict[tuple[str, str], Customer] = {}
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
-        """Takes what was read from `control`; gives the namespaces whose rules have changed."""
+        """Apply changes of definitions.
+
+        Args:
+            changes: by their key on `control`; None for a deleted record.
+
+        Returns:
+            The namespaces whose rules have changed.
+        """
         touched = set()
         for definition in changes.values():
-            if definition is None or definition.body is None:
+            if definition is None:
                 continue
-            if definition.kind == RULE:
-                self._rules[definition.namespace, definition.name] = definition.body
+            if (rule := Rule.of(definition)) is not None:
+                self._rules[definition.namespace, rule.id] = rule
                 touched.add(definition.namespace)
-            elif definition.kind == CUSTOMER:
-                self._customers[definition.namespace, definition.name] = definition.body
+            elif (customer := Customer.of(definition)) is not None:
+                self._customers[definition.namespace, customer.id] = customer
         if touched:
             self._of_type = {}
-            for (namespace, _), body in sorted(self._rules.items()):
-                if rule.is_on(body):
-                    self._of_type.setdefault((namespace, str(body["type"])), []).append(body)
+            for (namespace, _), rule in sorted(self._rules.items(), key=lambda item: item[0]):
+                if rule.is_on:
+                    self._of_type.setdefault((namespace, type(rule)), []).append(rule)
         return touched
 
-    def of_type(self, namespace: str, kind: str) -> Sequence[DefinitionBody]:
-        """The rules of a type that are on, by id."""
-        return self._of_type.get((namespace, kind), ())
+    def watching(self, kind: type[R], namespace: str, feature_id: str, feature: str) -> list[R]:
+        """The rules of a type that are on and about entitlements of this feature, by id."""
+        rules = self._of_type.get((namespace, kind), ())
+        return [rule for rule in rules if isinstance(rule, kind) and rule.watches(feature_id, feature)]
 
-    def customer(self, namespace: str, id: str) -> DefinitionBody | None:
-        """The body of a customer."""
+    def customer(self, namespace: str, id: str) -> Customer | None:
+        """A customer, deleted or not."""
         return self._customers.get((namespace, id))
 
 
 def evaluate(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
-    """What a record makes known of an account that it moved. The same record says the same again."""
-    found, terms = _over(table, moved, rules, at), moved.terms
+    """The alerts that fire with a record. A record that is read again fires the same alerts.
+
+    Args:
+        table: the state; what has fired is written to it.
+        moved: the account after the record.
+        rules: in force.
+        at: the record.
+    """
+    alerts, terms = _resolved(table, moved, rules, at), moved.terms
     if moved.outcome is None or terms is None or moved.entitlement is None:
-        return found
+        return alerts
     namespace, _, feature = moved.account.name
-    feature_id = str(moved.entitlement["featureId"])
-    for body in _watching(rules.of_type(namespace, rule.BALANCE), feature_id, feature):
-        found += _thresholds(table, moved, body, rules, at)
-    watching = _watching(rules.of_type(namespace, rule.RESET), feature_id, feature)
+    feature_id = moved.entitlement.feature_id
+    for rule in rules.watching(BalanceRule, namespace, feature_id, feature):
+        alerts += _thresholds(table, moved, rule, rules, at)
+    watching = rules.watching(ResetRule, namespace, feature_id, feature)
     for reset in _fired_resets(table, moved, at) if watching else ():
-        period = {"period": {"from": _text(reset.since_s), "to": _text(reset.at_s)}}
+        event = reset_event(reset.since_s, reset.at_s)
         of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
-        for body in watching:
-            found.append(_alert(of, body, rules, rule.RESET, f"{reset.at_s}/reset", at, {}, period))
-    for body in _watching(rules.of_type(namespace, rule.EXPIRING), feature_id, feature):
-        found += _expiring(table, moved, terms, body, rules, at)
-    return found
+        for one in watching:
+            alerts.append(alert(event, of, one, _customer(rules, moved.account), at.at_ms))
+    for expiring in rules.watching(ExpiringRule, namespace, feature_id, feature):
+        alerts += _expiring(table, moved, terms, expiring, rules, at)
+    return alerts
 
 
-def _over(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
-    """What was told of entitlements before the present one: when they end it is resolved."""
+def _resolved(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt) -> list[Alert]:
+    """Resolve what has fired for entitlements before the present one, when they have ended."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
     found: list[Alert] = []
-    current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement["id"]
+    current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement.id
     for id in [] if stored is None else _open(stored):
         if id == current:
             continue
         entitlement = account.entitlements[id]
-        feature_id = str(entitlement["featureId"])
-        for body in _watching(rules.of_type(account.name[0], rule.BALANCE), feature_id, account.name[2]):
-            key = _key(MARKS, account, body, id)
+        for rule in rules.watching(BalanceRule, account.name[0], entitlement.feature_id, account.name[2]):
+            key = _key(MARKS, account, rule, id)
             (marked,) = table.get_many([key])
             if marked is not None:
                 marks = _marks(marked)
                 after, firings = threshold.close(marks, at.position)
-                if not account.ended(id, at_s):  # read again, when the account has come further
-                    after, firings = (
-                        marks,
-                        [one for one in firings if one.position == at.position and one in marks.firings],
-                    )
+                if not account.ended(id, at_s):  # the record is read again, after newer ones
+                    again = [one for one in firings if one.position == at.position and one in marks.firings]
+                    after, firings = marks, again
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), body, rules, firings, at)
+                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), rule, rules, firings, at)
     return found
 
 
 def _ended(moved: BalanceMoved, id: str, since_s: int, at: AlertAt) -> BalanceMoved:
-    """An entitlement that has ended: nothing is left of its last usage period, which began at `since_s`."""
+    """An account at the end of an entitlement: nothing is left in its last usage period, which began at `since_s`."""
     account, entitlement = moved.account, moved.account.entitlements[id]
     balance = account_balance.no_access(account, entitlement, at.position, at.at_ms // 1000, NEVER_S)
     balance.balance = balance.usage = balance.overage = balance.total_available = "0"
@@ -166,7 +188,7 @@ def _ended(moved: BalanceMoved, id: str, since_s: int, at: AlertAt) -> BalanceMo
 
 
 def _fired_resets(table: KeyedBytes, moved: BalanceMoved, at: AlertAt) -> list[FiredReset]:
-    """The resets that the record makes known, also when it is read again."""
+    """The resets that the record fires, also when it is read again."""
     assert moved.outcome is not None
     key = RESETS + moved.account.key
     (stored,) = table.get_many([key])
@@ -180,32 +202,35 @@ def _fired_resets(table: KeyedBytes, moved: BalanceMoved, at: AlertAt) -> list[F
 
 
 def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
-    """When a grant of the account comes close enough to its end for some rule; NEVER_S if never."""
+    """When a grant of the account comes close enough to its end for a rule.
+
+    Args:
+        moved: the account.
+        rules: in force.
+        now_s: the broker's time, in seconds since 1970.
+
+    Returns:
+        Seconds since 1970; NEVER_S if never.
+    """
     terms = moved.terms
     if moved.entitlement is None or terms is None:
         return NEVER_S
     namespace, _, feature = moved.account.name
-    watching = _watching(
-        rules.of_type(namespace, rule.EXPIRING), str(moved.entitlement["featureId"]), feature
-    )
-    leads = (_lead(body, terms) for body in watching)
+    watching = rules.watching(ExpiringRule, namespace, moved.entitlement.feature_id, feature)
+    leads = (_lead(rule, terms) for rule in watching)
     return min((threshold.next_warning_s(terms.order, now_s, lead) for lead in leads), default=NEVER_S)
 
 
-def _lead(body: DefinitionBody, terms: Terms) -> Lead:
-    return Lead(rule.before(body), terms.schedule.recurrence.zone)
+def _lead(rule: ExpiringRule, terms: Terms) -> Lead:
+    return Lead(rule.interval, terms.schedule.recurrence.zone)
 
 
-def _watching(bodies: Iterable[DefinitionBody], feature_id: str, feature: str) -> list[DefinitionBody]:
-    return [body for body in bodies if rule.watches(body, feature_id, feature)]
-
-
-def _key(kind: bytes, account: Account, body: DefinitionBody, entitlement: str = "") -> bytes:
-    return kind + account.key + str(body["id"]).encode() + entitlement.encode()
+def _key(kind: bytes, account: Account, rule: Rule, entitlement: str = "") -> bytes:
+    return kind + account.key + rule.id.encode() + entitlement.encode()
 
 
 def _thresholds(
-    table: KeyedBytes, moved: BalanceMoved, body: DefinitionBody, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, rule: BalanceRule, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
@@ -214,16 +239,15 @@ def _thresholds(
         for reset in moved.outcome.resets
     ]
     levels.append((status.since_s, _level(status)))
-    key = _key(MARKS, moved.account, body, status.entitlement)
+    key = _key(MARKS, moved.account, rule, status.entitlement)
     (stored,) = table.get_many([key])
     marks = None if stored is None else _marks(stored)
-    rearm: Any = body.get("rearm", "period")
-    after, firings = threshold.judge(marks, rule.thresholds_of(body), levels, at.position, rearm, at.first)
+    after, firings = threshold.judge(marks, rule.levels, levels, at.position, rule.rearm, at.first)
     if after is not None and after != marks:
         table.put(key, _encode(after))
         if after.firings:
             _keep_open(table, moved.account, status.entitlement)
-    return _threshold_alerts(moved, body, rules, firings, at)
+    return _threshold_alerts(moved, rule, rules, firings, at)
 
 
 def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
@@ -231,144 +255,52 @@ def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
     (stored,) = table.get_many([key])
     kept = [] if stored is None else _open(stored)
     if entitlement not in kept:
-        table.put(key, _encode([*kept, entitlement][-KEPT:]))
+        table.put(key, _encode([*kept, entitlement][-MOST_OPEN:]))
 
 
 def _threshold_alerts(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, firings: Iterable[Firing], at: AlertAt
+    moved: BalanceMoved, rule: BalanceRule, rules: Rules, firings: Iterable[Firing], at: AlertAt
 ) -> list[Alert]:
-    by_id = {one.id: one for one in rule.thresholds_of(body)}
-    return [_threshold_alert(moved, body, rules, one, by_id, at) for one in firings if one.threshold in by_id]
+    by_id = {crossed.id: crossed for crossed in rule.levels}
+    events = [
+        threshold_event(moved, by_id[firing.threshold], firing)
+        for firing in firings
+        if firing.threshold in by_id
+    ]
+    return [alert(event, moved, rule, _customer(rules, moved.account), at.at_ms) for event in events]
 
 
 def _level(status: BalanceStatus) -> Level:
     return Level(status.balance, status.usage, status.total_available)
 
 
-def _threshold_alert(
-    moved: BalanceMoved,
-    body: DefinitionBody,
-    rules: Rules,
-    firing: Firing,
-    by_id: Mapping[str, Threshold],
-    at: AlertAt,
-) -> Alert:
-    crossed = by_id[firing.threshold]
-    event = crossing_event(moved, crossed) if firing.state == "fired" else None
-    more: dict[str, Any] = {
-        "threshold": {"type": crossed.type, "value": msgspec.Raw(number.text(crossed.value).encode())},
-        "state": firing.state,
-        "passed": firing.passed,
-        "event": None if event is None else {"source": event[0], "id": event[1]},
-    }
-    kind = rule.BALANCE if firing.state == "fired" else RESOLVED
-    annotations = {"threshold": firing.threshold, "state": firing.state}
-    return _alert(moved, body, rules, kind, firing.key, at, annotations, more)
-
-
-def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] | None:
-    """(source, id) of the event with which the threshold was met; the newest that came where that cannot be told.
-
-    Events count in the order in which their windows were taken. None if it was not an event that met it.
-    """
-    events = [event for window in moved.windows for event in window.events]
-    if not events:
-        return None
-    place = None
-    if moved.before is not None and moved.outcome is not None and all(value for _, _, value in events):
-        amounts = (number.exact(value) for _, _, value in events)
-        place = threshold.crossing(amounts, _room(moved.before, crossed))
-    source, id, _ = events[-1 if place is None else place]
-    return source, id
-
-
-def _room(before: BalanceStatus, crossed: Threshold) -> int:
-    """The usage with which the threshold is met; zero or less if it is met already."""
-    if crossed.kind == "balance_value":
-        return before.balance - crossed.value
-    if crossed.kind == "usage_value":
-        return crossed.value - before.usage
-    return -(-crossed.value * before.total_available // (100 * number.SCALE)) - before.usage
-
-
 def _expiring(
-    table: KeyedBytes, moved: BalanceMoved, terms: Terms, body: DefinitionBody, rules: Rules, at: AlertAt
+    table: KeyedBytes, moved: BalanceMoved, terms: Terms, rule: ExpiringRule, rules: Rules, at: AlertAt
 ) -> list[Alert]:
     assert moved.outcome is not None
     status = moved.outcome.status
-    key = _key(WARNED, moved.account, body)
+    key = _key(WARNED, moved.account, rule)
     (stored,) = table.get_many([key])
     before = None if stored is None else _warned(stored)
     after, ids = threshold.expiring(
-        before, terms.order, status.balances, status.at_s, _lead(body, terms), at.position, at.first
+        before, terms.order, status.balances, status.at_s, _lead(rule, terms), at.position, at.first
     )
     if after != before and (after.firings or before is not None):
         table.put(key, _encode(after))
-    return [_grant_alert(moved, body, rules, id, status.balances.get(id, 0), at) for id in ids]
+    alerts = []
+    for id in ids:
+        entitlement, grant = _granted(moved.account, id)
+        event = expiring_event(grant, status.balances.get(id, 0))
+        of = moved._replace(entitlement=entitlement)
+        alerts.append(alert(event, of, rule, _customer(rules, moved.account), at.at_ms))
+    return alerts
 
 
-def _grant_alert(
-    moved: BalanceMoved, body: DefinitionBody, rules: Rules, id: str, balance: int, at: AlertAt
-) -> Alert:
-    account = moved.account
-    entitlement = next(one for one, grants in account.grants.items() if id in grants)
-    ends_at_s = grant_of(account.grants[entitlement][id]).ends_at_s
-    left = msgspec.Raw(number.text(balance).encode())
-    grant = {"id": id, "endsAt": _text(ends_at_s), "balance": left}
-    of = moved._replace(entitlement=account.entitlements[entitlement])
-    return _alert(of, body, rules, rule.EXPIRING, f"{id}/expiring", at, {"grant": id}, {"grant": grant})
+def _granted(account: Account, id: str) -> tuple[Entitlement, GrantDefinition]:
+    """A grant of the account, and the entitlement that it was given to."""
+    entitlement = next(entitlement for entitlement, grants in account.grants.items() if id in grants)
+    return account.entitlements[entitlement], account.grants[entitlement][id]
 
 
-def _alert(
-    moved: BalanceMoved,
-    body: DefinitionBody,
-    rules: Rules,
-    kind: str,
-    key: str,
-    at: AlertAt,
-    annotations: dict[str, str],
-    more: Mapping[str, object],
-) -> Alert:
-    """The alert that `key` names for this rule and entitlement; its id is the same whenever it is told."""
-    namespace, customer, feature = moved.account.name
-    balance, entitlement = moved.balance, moved.entitlement
-    assert entitlement is not None
-    id = ulid.make(at.at_ms, f"{namespace}/{body['id']}/{entitlement['id']}/{key}")
-    subject, holder = _subject(moved.windows), rules.customer(namespace, customer)
-    data: dict[str, object] = {
-        "entitlement": entitlement_json(entitlement, at.at_ms // 1000, holder, subject or None),
-        "feature": {"id": entitlement["featureId"], "key": feature},
-        "subject": {"key": subject} if subject else None,
-        "customer": holder or {"id": customer},
-        "value": {
-            "hasAccess": balance.has_access,
-            "balance": msgspec.Raw(balance.balance.encode()),
-            "usage": msgspec.Raw(balance.usage.encode()),
-            "overage": msgspec.Raw(balance.overage.encode()),
-            "totalAvailableGrantAmount": msgspec.Raw(balance.total_available.encode()),
-        },
-        "period": {"from": _text(balance.period_from_ms // 1000), "to": _text(balance.period_to_ms // 1000)},
-        **more,
-    }
-    payload = {"id": id, "type": kind, "timestamp": timestamp.text_of(at.at_ms), "data": data}
-    return Alert(
-        id=id,
-        namespace=namespace,
-        type=kind,
-        rule=str(body["id"]),
-        at_ms=at.at_ms,
-        endpoints=[str(one) for one in body["channels"]],  # type: ignore[attr-defined]
-        payload=_json(payload).decode(),
-        customer=customer,
-        feature=feature,
-        subject=subject,
-        annotations=annotations,
-    )
-
-
-def _subject(windows: Sequence[Window]) -> str:
-    return windows[-1].subject if windows else ""
-
-
-def _text(at_s: int) -> str:
-    return timestamp.text_of(at_s * 1000)
+def _customer(rules: Rules, account: Account) -> Customer | None:
+    return rules.customer(account.name[0], account.name[1])

@@ -1,4 +1,4 @@
-"""One delivery: an alert on its way to one endpoint, from the first try to its end, and once more where somebody asks.
+"""One delivery: an alert on its way to one endpoint, from the first attempt to its end, and again after a resend.
 
     PENDING ── 2xx ─────────────► SUCCESS ─┐
        │                             ▲     │ resend
@@ -6,8 +6,10 @@
                        └─ failed ◄───┴── RESENDING
     failed for the last time, 410, endpoint disabled or deleted: FAILED, from where a resend leads on too
 
-Owns: states, tries, when the next one is. Does not own: what an answer means (standard_webhooks), or where deliveries
-are kept (delivery_table). All instants are given; the jitter is a hash of what failed, so that a replay decides alike.
+Owns: states, attempts, when the next one is. Does not own: what an answer means (standard_webhooks), or where
+deliveries are stored (delivery_table). The jitter is a hash of what failed, so that a replay decides the same.
+
+The states are OpenMeter's: openmeter/notification/deliverystatus.go at commit 7e57a394.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def first_id(at_ms: int) -> str:
 
 
 def at_ms_of(id: str) -> int:
-    """The alert's time in a delivery's id."""
+    """The time of the alert in a delivery's id, in milliseconds since 1970."""
     number = 0
     for character in id[:_TIME_CHARACTERS]:
         number = number * 32 + _DIGITS.index(character)
@@ -47,7 +49,14 @@ def at_ms_of(id: str) -> int:
 
 
 def begin(alert: Alert, endpoint: str, at_ms: int, schedule_ms: Sequence[int]) -> Delivery:
-    """A delivery that was not tried yet. at_ms: now."""
+    """A delivery before its first attempt.
+
+    Args:
+        alert: that is delivered.
+        endpoint: its id.
+        at_ms: now, in milliseconds since 1970.
+        schedule_ms: the delay before each attempt, in milliseconds.
+    """
     id = delivery_id(alert, endpoint)
     return Delivery(
         id=id,
@@ -70,10 +79,15 @@ def begin(alert: Alert, endpoint: str, at_ms: int, schedule_ms: Sequence[int]) -
 
 
 def tried(delivery: Delivery, attempt: Attempt, schedule_ms: Sequence[int]) -> Delivery:
-    """The delivery after a try.
+    """The delivery after an attempt.
 
-    A try that was made twice, because who made it was killed before it could say so, or lost its partition meanwhile,
-    is listed twice; only a success still changes a delivery that has gone on without it.
+    An attempt is made twice where the worker that made it was killed before its record was written, or lost its
+    partition meanwhile. Then it is listed twice; only a success changes a delivery that has gone on without it.
+
+    Args:
+        delivery: before the attempt.
+        attempt: its result.
+        schedule_ms: the delay before each attempt, in milliseconds.
     """
     expected = attempt.number == delivery.tries + 1
     listed = msgspec.structs.replace(
@@ -101,9 +115,13 @@ def tried(delivery: Delivery, attempt: Attempt, schedule_ms: Sequence[int]) -> D
 
 
 def resend(delivery: Delivery, at_ms: int) -> Delivery:
-    """Send it again, now, with the same `webhook-id` and a schedule from its beginning.
+    """Send a delivery again, with the same `webhook-id` and the schedule from its start.
 
-    One that is on its way is tried now; its schedule goes on.
+    One that has not ended is attempted now; its schedule goes on.
+
+    Args:
+        delivery: that is sent again.
+        at_ms: now, in milliseconds since 1970.
     """
     if delivery.next_at_ms:
         return msgspec.structs.replace(delivery, next_at_ms=min(delivery.next_at_ms, max(at_ms, 1)))

@@ -19,6 +19,7 @@ from zlib import crc32
 import msgspec
 
 from pipeline.core.notifications import delivery as one
+from pipeline.core.values.sweep import Swept, sweep
 from pipeline.core.values.table import ScannedBytes
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork
@@ -98,24 +99,27 @@ def active(
         start = keys[-1] + b"\x00"
 
 
-def forget(table: ScannedBytes, start: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
-    """Remove some deliveries that have ended and whose alert is older than `before_ms`.
+def forget(table: ScannedBytes, start: bytes, before_ms: int, limit: int) -> Swept:
+    """Removes some deliveries that have ended and whose alert is older than `before_ms`; `removed` has their keys.
 
-    Looks at `limit` of them from `start` on (empty: the oldest). Gives the removed ids, and where to go on; empty: all
-    that is old was looked at.
+    It visits `limit` of them from `start` on (empty: the oldest); see values.sweep.
     """
-    rows = table.scan(start or DELIVERY, limit)
-    removed: list[str] = []
-    for key, _ in rows:
-        id = key[len(DELIVERY) :].decode()
-        if not key.startswith(DELIVERY) or one.at_ms_of(id) >= before_ms:
-            return removed, b""
-        (found,) = read([id], table.get_many)
-        if found is not None and not found.next_at_ms and found.ended_at_ms < before_ms:
-            table.delete(key)
-            table.delete(MESSAGE + id.encode())
-            removed.append(id)
-    return removed, rows[-1][0] + b"\x00" if len(rows) == limit else b""
+
+    def is_over(key: bytes, _: bytes) -> bool:
+        (found,) = read([_id(key)], table.get_many)
+        return found is not None and not found.next_at_ms and found.ended_at_ms < before_ms
+
+    def is_young(key: bytes) -> bool:
+        return one.at_ms_of(_id(key)) >= before_ms
+
+    swept = sweep(table, limit, is_over, prefix=DELIVERY, start=start, is_young=is_young)
+    for key in swept.removed:
+        table.delete(MESSAGE + key[len(DELIVERY) :])
+    return swept
+
+
+def _id(key: bytes) -> str:
+    return key[len(DELIVERY) :].decode()
 
 
 def _deliver(

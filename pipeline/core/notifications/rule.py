@@ -1,197 +1,132 @@
-"""Notification rules: what is to be told, of whom, and to which endpoints.
+"""A notification rule as it is stored: what fires, for which features or meter, and to which endpoints.
 
-Owns: the rules of a definition, deciding rule.*, what a rule asks in the form that threshold takes. Does not own: when
-something is told (threshold), endpoints (endpoint). Types and limits: OpenMeter's; two types are ours.
+Owns: the Structs of a definition on `control`, one for each type of rule. Does not own: the commands (rule_commands),
+when something fires (threshold, balance_alerts, volume_alerts), endpoints (endpoint).
 
-    {id, type, name, channels: [endpoint id], disabled, metadata?, createdAt, updatedAt, deletedAt?, and by type:
-     entitlements.balance.threshold: thresholds [{type, value}], features? [{id, key}], rearm
-     entitlements.reset:             features?
-     entitlements.grant.expiring:    before, features?
-     meter.volume.threshold:         meterSlug, windowSize, limit, customers? [id], groupBy? {name: value}}
-Amounts are plain decimal text.
+Amounts are plain decimal text. EXPIRING and VOLUME are ours.
+Source: OpenMeter, openmeter/notification/rule.go at commit 7e57a394.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from functools import cached_property
+from typing import ClassVar, Literal
 
-from pipeline.core.definitions.body import BodyReader
-from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import ENDPOINT, FEATURE, FEATURE_KEY, METER, RULE
-from pipeline.core.notifications.threshold import ALIASES, TYPES, Threshold
-from pipeline.core.quota import entitlement_lookup
+import msgspec
+
+from pipeline.core.definitions.definition_body import BodyClass, DefinitionBody
+from pipeline.core.definitions.kinds import RULE
+from pipeline.core.notifications.threshold import Rearm, Threshold
 from pipeline.core.values import calendar, number
 from pipeline.core.values.calendar import Interval
-from pipeline.errors import Rejected
 
 BALANCE, RESET = "entitlements.balance.threshold", "entitlements.reset"
 EXPIRING, VOLUME = "entitlements.grant.expiring", "meter.volume.threshold"
-MAX_CHANNELS = 5
-MAX_THRESHOLDS = 10
-MAX_LISTED = 100
-VOLUMES = ("SUM", "COUNT")  # what adds up over minutes
-WINDOW_SIZES = ("MINUTE", "HOUR", "DAY")
-REARM = ("period", "resolved")
-_ANY = ("type", "name", "channels", "disabled", "metadata")
-_OF_TYPE: dict[str, tuple[str, ...]] = {
-    BALANCE: ("thresholds", "features", "rearm"),
-    RESET: ("features",),
-    EXPIRING: ("before", "features"),
-    VOLUME: ("meterSlug", "windowSize", "limit", "customers", "groupBy"),
-}
-INVOICE_TYPES = (
-    "invoice.created",
-    "invoice.updated",
-)  # OpenMeter's; there is no invoice yet that could fire them
-_OURS = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
+VolumeSize = Literal["MINUTE", "HOUR", "DAY"]
 
 
-def create(context: CommandContext) -> Decided:
-    """rule.create."""
-    id = context.id()
-    body = {"id": id, **_read(context), "createdAt": context.now, "updatedAt": context.now}
-    return Decided([DefinitionChange(RULE, id, body)], body)
+class RuleFeature(msgspec.Struct, frozen=True):
+    """A feature that a rule is about; either of both names it."""
+
+    id: str
+    key: str
 
 
-def update(context: CommandContext) -> Decided:
-    """rule.update {id, as for create}: replaces all of it; the type stays. The same again changes nothing."""
-    old = context.living(RULE)
-    new = _read(context, ("id",))
-    if new["type"] != old["type"]:
-        raise Rejected(f"bad-{RULE}", "the type of a rule cannot be changed: create a new rule instead")
-    body = {"id": old["id"], **new, "createdAt": old["createdAt"], "updatedAt": old["updatedAt"]}
-    if body == old:
-        return Decided([], old)
-    body["updatedAt"] = context.now
-    return Decided([DefinitionChange(RULE, str(old["id"]), body)], body)
+class RuleThreshold(msgspec.Struct, frozen=True):
+    """type: as it was sent, deprecated names too."""
+
+    type: str
+    value: str
 
 
-def delete(context: CommandContext) -> Decided:
-    """rule.delete {id}: it tells nothing more, and stays readable by its id."""
-    old = context.living(RULE)
-    gone = {**old, "deletedAt": context.now, "updatedAt": context.now}
-    return Decided([DefinitionChange(RULE, str(old["id"]), gone)], gone)
+class Rule(DefinitionBody, frozen=True, kw_only=True):
+    """What every rule has. One of a type that this version does not know never fires.
+
+    Args:
+        channels: ids of the endpoints.
+    """
+
+    kind: ClassVar[str] = RULE
+
+    id: str
+    type: str
+    name: str
+    channels: list[str]
+    disabled: bool
+    metadata: dict[str, str] | None = None
+    created_at: str = ""
+    updated_at: str = ""
+    deleted_at: str | None = None
+
+    @classmethod
+    def shape(cls, members: Mapping[str, object]) -> BodyClass:
+        """The class that holds the members of the rule's type."""
+        shapes: dict[str, BodyClass] = {
+            BALANCE: BalanceRule,
+            RESET: ResetRule,
+            EXPIRING: ExpiringRule,
+            VOLUME: VolumeRule,
+        }
+        return shapes.get(str(members.get("type")), cls)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it fires at all."""
+        return not self.disabled and self.deleted_at is None
 
 
-def is_on(body: Mapping[str, object]) -> bool:
-    """Whether the rule tells anything at all."""
-    return not body.get("disabled") and "deletedAt" not in body
+class EntitlementRule(Rule, frozen=True, kw_only=True):
+    """A rule about entitlements. features: those of which; None: all."""
+
+    features: list[RuleFeature] | None = None
+
+    def watches(self, feature_id: str, feature_key: str) -> bool:
+        """Whether the rule is about entitlements of this feature."""
+        return self.features is None or any(
+            one.id == feature_id or one.key == feature_key for one in self.features
+        )
 
 
-def thresholds_of(body: Mapping[str, object]) -> list[Threshold]:
-    """The thresholds of a rule of type BALANCE."""
-    found = cast(list[Mapping[str, Any]], body.get("thresholds") or [])
-    return [Threshold(str(one["type"]), number.exact(str(one["value"]))) for one in found]
+class BalanceRule(EntitlementRule, frozen=True, kw_only=True):
+    """Fires when a balance reaches a threshold."""
+
+    thresholds: list[RuleThreshold]
+    rearm: Rearm
+
+    @cached_property
+    def levels(self) -> list[Threshold]:
+        """The thresholds, their values in atto."""
+        return [Threshold(one.type, number.exact(one.value)) for one in self.thresholds]
 
 
-def watches(body: Mapping[str, object], feature_id: str, feature_key: str) -> bool:
-    """Whether a rule about entitlements is about those of this feature: no list means all."""
-    features = cast(list[Mapping[str, Any]] | None, body.get("features"))
-    return features is None or any(feature_id == one["id"] or feature_key == one["key"] for one in features)
+class ResetRule(EntitlementRule, frozen=True, kw_only=True):
+    """Fires when a usage period ends."""
 
 
-def _read(context: CommandContext, named: tuple[str, ...] = ()) -> Body:
-    """The definition that was sent. named: members that say which rule is meant."""
-    sent_body = context.body
-    kind = sent_body.get("type")
-    if kind in INVOICE_TYPES:
-        raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
-    if not isinstance(kind, str) or kind not in _OF_TYPE:
-        raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
-    sent = BodyReader(RULE, sent_body, (*_ANY, *_OF_TYPE[kind], *named), ours=set(_OURS) - set(named))
-    found: Body = {
-        "type": kind,
-        "name": sent.required("name", 256),
-        "channels": _channels(context, sent),
-        "disabled": sent.flag("disabled") or False,
-        "metadata": sent.metadata(),
-    }
-    if "features" in _OF_TYPE[kind]:
-        found["features"] = _features(context, sent)
-    if kind == BALANCE:
-        found |= {"thresholds": _thresholds(sent), "rearm": sent.one_of("rearm", REARM) or REARM[0]}
-    elif kind == EXPIRING:
-        if sent.interval("before") is None:
-            sent.refuse("rule before is required")
-        found["before"] = sent.text("before", 64)
-    elif kind == VOLUME:
-        found |= _volume(context, sent)
-    return {name: value for name, value in found.items() if value is not None}
+class ExpiringRule(EntitlementRule, frozen=True, kw_only=True):
+    """Fires when a grant that still holds something ends soon. before: how long before its end, an interval."""
+
+    before: str
+
+    @cached_property
+    def interval(self) -> Interval:
+        """How long before the end of a grant it fires."""
+        return calendar.parse(self.before)
 
 
-def before(body: Mapping[str, object]) -> Interval:
-    """How long before the end of a grant a rule of type EXPIRING fires."""
-    return calendar.parse(body["before"])
+class VolumeRule(Rule, frozen=True, kw_only=True):
+    """Fires when the usage of a meter reaches a limit within a window.
 
+    Args:
+        meter_slug: a meter that adds up.
+        limit: the volume at which it fires.
+        customers: ids of the customers that it is about; None: all.
+        group_by: only usage with these dimensions counts.
+    """
 
-def _channels(context: CommandContext, sent: BodyReader) -> list[str]:
-    channels = sent.texts("channels", MAX_CHANNELS, 64)
-    if not channels:
-        sent.refuse(f"rule channels must have 1 to {MAX_CHANNELS} members")
-    for id in channels:
-        body = context.index.body(context.namespace, ENDPOINT, id)
-        if body is None or "deletedAt" in body:
-            sent.refuse(f"there is no channel with the id {id}")
-    return channels
-
-
-def _thresholds(sent: BodyReader) -> list[Body]:
-    nested = sent.objects("thresholds", 1, MAX_THRESHOLDS)
-    if nested is None:
-        sent.refuse("rule thresholds are required")
-    found: list[Body] = []
-    ids = set()
-    for one in nested:
-        parts = BodyReader(RULE, one, ("type", "value"), inside="threshold")
-        kind, value = parts.one_of("type", (*TYPES, *ALIASES)), parts.at_least_zero("value")
-        if kind is None or value is None:
-            sent.refuse("each of a rule's thresholds must have a type and a value")
-        ids.add(Threshold(kind, value).id)
-        found.append({"type": kind, "value": number.text(value)})
-    if len(ids) < len(found):
-        sent.refuse("rule thresholds must not hold the same threshold twice")
-    return found
-
-
-def _features(context: CommandContext, sent: BodyReader) -> list[Body] | None:
-    wanted = sent.texts("features", MAX_LISTED, 256)
-    if not wanted:
-        return None
-    found: list[Body] = []
-    for one in wanted:
-        id = context.index.one(context.namespace, FEATURE_KEY, one) or one
-        body = context.index.body(context.namespace, FEATURE, id)
-        if body is None:
-            sent.refuse(f"there is no feature with the id or key {one}")
-        found.append({"id": body["id"], "key": body["key"]})
-    return found
-
-
-def _volume(context: CommandContext, sent: BodyReader) -> Body:
-    slug, limit = sent.required("meterSlug", 64), sent.at_least_zero("limit")
-    meter = context.index.body(context.namespace, METER, slug)
-    if meter is None:
-        sent.refuse(f"meter not found: {slug}")
-    if meter["aggregation"] not in VOLUMES:
-        sent.refuse(f"rule meterSlug must be a meter that adds up: {' or '.join(VOLUMES)}")
-    if limit is None:
-        sent.refuse("rule limit is required")
-    size = sent.one_of("windowSize", WINDOW_SIZES)
-    if size is None:
-        sent.refuse("rule windowSize is required")
-    columns = cast(Mapping[str, str], meter.get("groupBy") or {})
-    group_by = sent.strings("groupBy", len(columns) or 1, 64, 1024)
-    if unknown := [name for name in group_by or () if name not in columns]:
-        sent.refuse(f"meter {slug} has no group-by key {ascii(unknown[0])[:64]}")
-    customers = sent.texts("customers", MAX_LISTED, 256)
-    return {
-        "meterSlug": slug,
-        "windowSize": size,
-        "limit": number.text(limit),
-        "customers": [
-            entitlement_lookup.customer_id(context.index, context.namespace, one) for one in customers or []
-        ]
-        or None,
-        "groupBy": group_by or None,
-    }
+    meter_slug: str
+    window_size: VolumeSize
+    limit: str
+    customers: list[str] | None = None
+    group_by: dict[str, str] | None = None

@@ -1,15 +1,12 @@
-"""The made-up fact that a rule's test tells: the payload is as a real one, about nobody.
+"""The event of a rule's test: its payload has the members of a real one, with made-up values.
 
-Owns: what stands in it. Does not own: real payloads (balance_alerts), the alert that carries it.
+Owns: these values. Does not own: real payloads (balance_alerts, volume_alerts), their envelope (webhook_payload).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import msgspec
-
-from pipeline.core.notifications.rule import BALANCE, EXPIRING, VOLUME
+from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, Rule, VolumeRule
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.values import timestamp
 from pipeline.core.values.json_number import plain
 from pipeline.records import Alert
@@ -17,48 +14,45 @@ from pipeline.records import Alert
 TEST = "notification.rule.test"  # the annotation
 _ID = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
 _DAY_MS = 86_400_000
-_encode = msgspec.json.Encoder().encode
 
 
-def alert(id: str, namespace: str, rule: Mapping[str, object], at_ms: int) -> Alert:
-    """An alert of the rule's type to all its endpoints, marked as a test. id: a ULID of `at_ms`."""
-    kind = str(rule["type"])
-    channels = rule["channels"]
-    assert isinstance(channels, list)
-    payload = {
-        "id": id,
-        "type": kind,
-        "timestamp": timestamp.text_of(at_ms),
-        "data": _data(kind, rule, at_ms),
-    }
+def alert(id: str, namespace: str, rule: Rule, at_ms: int) -> Alert:
+    """An alert of the rule's type to all its endpoints, marked as a test.
+
+    Args:
+        id: a ULID of `at_ms`.
+        namespace: of the rule.
+        rule: whose channels are tried.
+        at_ms: milliseconds since 1970.
+    """
     return Alert(
         id=id,
         namespace=namespace,
-        type=kind,
-        rule=str(rule["id"]),
+        type=rule.type,
+        rule=rule.id,
         at_ms=at_ms,
-        endpoints=[str(one) for one in channels],
-        payload=_encode(payload).decode(),
+        endpoints=rule.channels,
+        payload=payload(id, rule.type, at_ms, _data(rule, at_ms)),
         annotations={TEST: "true"},
     )
 
 
-def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object]:
+def _data(rule: Rule, at_ms: int) -> dict[str, object]:
     period = {"from": timestamp.text_of(at_ms - _DAY_MS), "to": timestamp.text_of(at_ms + _DAY_MS)}
     test = {"annotations": {TEST: True}}
-    if kind == VOLUME:
+    if isinstance(rule, VolumeRule):
         return {
-            "meter": {"slug": rule["meterSlug"]},
+            "meter": {"slug": rule.meter_slug},
             "customer": _customer(),
             "subject": {"key": "test-subject"},
-            "window": {"size": rule["windowSize"], **period},
-            "groupBy": rule.get("groupBy"),
-            "limit": plain(rule["limit"]),
-            "value": plain(rule["limit"]),
+            "window": {"size": rule.window_size, **period},
+            "groupBy": rule.group_by,
+            "limit": plain(rule.limit),
+            "value": plain(rule.limit),
             "event": None,
             **test,
         }
-    if kind.startswith("invoice."):
+    if rule.type.startswith("invoice."):
         return {"id": _ID, "number": "TEST-1", "currency": "USD", "customer": _customer(), **test}
     data: dict[str, object] = {
         "entitlement": {"id": _ID, "type": "metered", "featureKey": "test_feature", "customerId": _ID},
@@ -74,10 +68,10 @@ def _data(kind: str, rule: Mapping[str, object], at_ms: int) -> dict[str, object
         },
         "period": period,
     }
-    if kind == BALANCE:
+    if isinstance(rule, BalanceRule):
         threshold = {"type": "usage_percentage", "value": 80}
         data |= {"threshold": threshold, "state": "fired", "passed": [], "event": None}
-    elif kind == EXPIRING:
+    elif isinstance(rule, ExpiringRule):
         data |= {"grant": {"id": _ID, "endsAt": period["to"], "balance": 1000}}
     return data | test
 

@@ -1,8 +1,8 @@
-"""Standard Webhooks: what is signed and how, when a try comes again, and what an answer means.
+"""Standard Webhooks: what is signed and how, when an attempt is repeated, and what an answer means.
 
-Source: standard-webhooks/spec/standard-webhooks.md, version 1. Owns: keys, signatures, headers, the payload's form,
-the schedule, the meaning of a status. Does not own: the state of a delivery (delivery) or sending
-(stores.webhook_http).
+Owns: keys, signatures, headers, the schedule, the meaning of a status. Does not own: the body (webhook_payload), the
+state of a delivery (delivery), sending (stores.webhook_http).
+Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md, version 1.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +36,6 @@ RETRY_AFTER_MOST_MS = 24 * 3_600_000
 TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT, GONE = 429, 502, 503, 504, 410
 THROTTLES = frozenset({TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT})
 
-_TYPE = re.compile(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*").fullmatch
 _ID = re.compile(r"[!-\-/-~]{1,256}").fullmatch  # visible ASCII without the dot
 
 
@@ -69,9 +67,13 @@ class SigningKey:
 
 
 def parse_key(text: str) -> SigningKey:
-    """A key as people write it: `whsec_…`, `whsk_…`, `whpk_…`, or base64 without a prefix, which means `whsec_`.
+    """Read a key as users write it.
 
-    Missing padding is forgiven. Raises Rejected("bad-secret"); the secret is never in the sentence.
+    Args:
+        text: `whsec_…`, `whsk_…`, `whpk_…`, or base64 without a prefix, which means `whsec_`; padding may be missing.
+
+    Raises:
+        Rejected: `bad-secret`; the secret is never in the sentence.
     """
     prefix, _, rest = (
         text.rpartition("_") if text.startswith(("whsec_", "whsk_", "whpk_")) else ("", "", text)
@@ -93,7 +95,7 @@ def parse_key(text: str) -> SigningKey:
 
 
 def signing_key(text: str) -> SigningKey:
-    """As `parse_key`, for an endpoint: a private key of the lengths that the specification asks for."""
+    """As `parse_key`, for an endpoint: a private key of a length that the specification allows."""
     key = parse_key(text)
     if not key.private:
         raise Rejected("bad-secret", "A public key (whpk_) signs nothing; give the private one (whsk_).")
@@ -112,9 +114,17 @@ def secret_text(random: bytes) -> str:
 
 
 def headers(keys: Sequence[SigningKey], id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """The three headers of one try. Several keys, while one replaces another, give several signatures.
+    """The three headers of one attempt.
 
-    Raises Rejected("bad-webhook-id") for an id with a dot or anything else that a header cannot hold.
+    Args:
+        keys: that sign; two of them while one replaces the other.
+        id: the `webhook-id`.
+        timestamp_s: now, in seconds since 1970.
+        body: that is sent.
+
+    Raises:
+        Rejected: `bad-webhook-id` for an id with a dot or a character that a header cannot have, `bad-secret` without
+            keys.
     """
     if _ID(id) is None:
         raise Rejected("bad-webhook-id", "A webhook's id is 1 to 256 visible ASCII characters without a dot.")
@@ -126,7 +136,17 @@ def headers(keys: Sequence[SigningKey], id: str, timestamp_s: int, body: bytes) 
 
 
 def verify(keys: Iterable[SigningKey], received: Mapping[str, str], body: bytes, now_s: int) -> None:
-    """What a receiver has to do with a message. Header names in any case. Raises Rejected("bad-signature")."""
+    """Check a message as a receiver must.
+
+    Args:
+        keys: one of them must have signed it.
+        received: its headers, names in any case.
+        body: as received.
+        now_s: seconds since 1970.
+
+    Raises:
+        Rejected: `bad-signature`.
+    """
     lower = {name.lower(): value for name, value in received.items()}
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not lower.get(name)]
     if missing:
@@ -137,13 +157,13 @@ def verify(keys: Iterable[SigningKey], received: Mapping[str, str], body: bytes,
         raise Rejected("bad-signature", f"The timestamp is more than {TOLERANCE_S} s away from now.")
     signed = _signed(lower[ID], lower[TIMESTAMP], body)
     signatures = [entry.partition(",") for entry in lower[SIGNATURE].split(" ")]
-    known = list(keys)
+    expected = list(keys)
     for version, _, encoded in signatures:
         try:
             signature = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             continue
-        if signature and any(key.version == version and key.verifies(signature, signed) for key in known):
+        if signature and any(key.version == version and key.verifies(signature, signed) for key in expected):
             return
     raise Rejected("bad-signature", "No signature is right.")
 
@@ -152,21 +172,16 @@ def _signed(id: str, timestamp: str, body: bytes) -> bytes:
     return f"{id}.{timestamp}.".encode() + body
 
 
-def payload(id: str, type: str, timestamp: str, data: Mapping[str, object]) -> str:
-    """A webhook's body: {id, type, timestamp, data}. timestamp: RFC 3339, when it happened.
-
-    Raises Rejected("bad-webhook-type") for a type that is not dot-separated words.
-    """
-    if _TYPE(type) is None:
-        raise Rejected("bad-webhook-type", "A type is words of letters, digits and _ with dots between them.")
-    members = {"id": id, "type": type, "timestamp": timestamp, "data": data}
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def delay_ms(schedule_ms: Sequence[int], failures: int, jitter: int) -> int | None:
-    """How long to wait for the next try after so many failures; None: there is no further one.
+    """How long to wait before the next attempt, in milliseconds.
 
-    jitter: from 0 up to JITTERS, given by the caller, so that the same failure always waits as long.
+    Args:
+        schedule_ms: the delay before each attempt.
+        failures: how many attempts have failed.
+        jitter: from 0 up to JITTERS, given by the caller, so that the same failure always waits as long.
+
+    Returns:
+        None if there is no further attempt.
     """
     if failures >= len(schedule_ms):
         return None
@@ -181,7 +196,17 @@ def outcome(status: int) -> AttemptOutcome:
 
 
 def retry_after_ms(value: str | None, now_s: int) -> int:
-    """`Retry-After` (RFC 9110 10.2.3: seconds, or a date) as milliseconds from now, at most a day; 0: says nothing."""
+    """Read a `Retry-After` header.
+
+    Args:
+        value: seconds, or a date; None: there is no such header.
+        now_s: seconds since 1970.
+
+    Returns:
+        Milliseconds from now, a day at most; 0 if it is absent or not valid.
+
+    Source: RFC 9110, section 10.2.3.
+    """
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]{1,10}", text):
         return min(int(text) * 1_000, RETRY_AFTER_MOST_MS)

@@ -8,12 +8,13 @@ A threshold is met at its value: a customer that uses exactly 100 % has crossed 
 comparison is as in OpenMeter's balance threshold rule (openmeter/notification/consumer), which asks for more than the
 value.
 
-A threshold of a rule is told once a usage period of an entitlement, whatever crashes and however records are cut:
-  * several crossed at once are told by the one that OpenMeter names; the others are `passed` with it;
-  * an alert of which nothing is met any more is told as resolved, so is one whose period has ended;
-  * a new period arms all thresholds again, and with `rearm="resolved"` being resolved does.
-OpenMeter also tells a lower threshold again when usage falls back to it; here it was told already.
-What was told keeps the position of the record that made it be told, so a record read again tells the same again.
+A threshold of a rule fires once a usage period of an entitlement, whatever crashes and however records are cut:
+  * of several that are crossed at once the one that OpenMeter names fires; the others are `passed` with it;
+  * a threshold that has fired or was passed resolves when it is no longer met, or when its period has ended; of several
+    of one firing that resolve at once the highest names it, the others are `passed` with it;
+  * a new period arms all thresholds again, and with `rearm="resolved"` a threshold that has resolved is armed again.
+OpenMeter also fires a lower threshold again when usage falls back to it; here it has fired already.
+A firing keeps the position of the record that made it, so a record that is read again makes the same firing again.
 """
 
 from __future__ import annotations
@@ -103,9 +104,10 @@ def met(thresholds: Iterable[Threshold], level: Level) -> Met:
 
 
 class Firing(msgspec.Struct, array_like=True, frozen=True):
-    """A fact that was told. key: with the ids of rule and entitlement it names the alert for ever.
+    """A threshold that fired or resolved. key: with the ids of rule and entitlement it names the alert for ever.
 
-    passed: ids of lower thresholds that were crossed at once with it. position: of the record that made it be told.
+    passed: ids of lower thresholds that were crossed, or resolved, at once with it. position: of the record that made
+    it. times: tells the firings of one threshold and period apart.
     """
 
     position: int
@@ -113,7 +115,7 @@ class Firing(msgspec.Struct, array_like=True, frozen=True):
     state: AlertState
     threshold: str  # id
     passed: list[str] = []
-    times: int = 0  # how often it was told before in this period: only with rearm="resolved"
+    times: int = 0
 
     @property
     def key(self) -> str:
@@ -137,7 +139,7 @@ def judge(
 ) -> tuple[FiredThresholds | None, list[Firing]]:
     """Decide what the record at `position` makes fire or resolve, and the marks after it.
 
-    A record that was judged before changes nothing and gives the same facts.
+    A record that was judged before changes nothing and gives the same firings.
 
     Args:
         marks: of the rule and entitlement before the record; None at first.
@@ -214,14 +216,18 @@ def _news(
             if state is None or (rearm == "resolved" and state.state == "resolved"):
                 new.append(threshold.id)
         if new:
-            last = states.get(new[-1])
-            times = 0 if last is None else last.times + 1
-            found.append(Firing(position, since_s, "fired", new[-1], new[:-1], times))
+            found.append(Firing(position, since_s, "fired", new[-1], new[:-1], _times(fired, new[-1])))
     return found
 
 
+def _times(fired: FiredThresholds, id: str) -> int:
+    """What no firing that a threshold named in this period has; one that was only passed has taken no number."""
+    taken = (one.times for one in fired.firings if (one.since_s, one.threshold) == (fired.since_s, id))
+    return max(taken, default=-1) + 1
+
+
 def _states(fired: FiredThresholds) -> dict[str, Firing]:
-    """By id of the threshold: what was told of it last in this period, be it alone or passed with another."""
+    """By id of the threshold: its newest firing in this period, be it named by it or passed with another."""
     states: dict[str, Firing] = {}
     for firings in fired.firings:
         if firings.since_s == fired.since_s:
@@ -231,14 +237,19 @@ def _states(fired: FiredThresholds) -> dict[str, Firing]:
 
 
 def _resolve(fired: FiredThresholds, met_: set[str], position: int) -> list[Firing]:
-    """The alerts that are over: neither their threshold nor one that passed with it is met any more."""
-    over: dict[str, Firing] = {}
-    for firings in _states(fired).values():
-        if firings.state == "fired" and not met_.intersection((*firings.passed, firings.threshold)):
-            over[firings.key] = Firing(
-                position, firings.since_s, "resolved", firings.threshold, firings.passed, firings.times
-            )
-    return list(over.values())
+    """What has fired and is no longer met: of each firing the thresholds that resolve, by the highest of them."""
+    over: dict[str, tuple[Firing, list[str]]] = {}
+    for id, firing in _states(fired).items():
+        if firing.state == "fired" and id not in met_:
+            over.setdefault(firing.key, (firing, []))[1].append(id)
+    return [_resolved(fired, firing, ids, position) for firing, ids in over.values()]
+
+
+def _resolved(fired: FiredThresholds, firing: Firing, ids: Sequence[str], position: int) -> Firing:
+    """ids: of thresholds of the firing."""
+    *passed, highest = [id for id in (*firing.passed, firing.threshold) if id in ids]
+    times = firing.times if highest == firing.threshold else _times(fired, highest)
+    return Firing(position, firing.since_s, "resolved", highest, passed, times)
 
 
 def crossing(amounts: Iterable[int], room: int) -> int | None:

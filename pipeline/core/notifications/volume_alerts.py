@@ -21,19 +21,24 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pipeline.core.definitions.kinds import RULE
-from pipeline.core.notifications import rule, threshold
+from pipeline.core.customers.customer import Customer
+from pipeline.core.notifications import threshold
+from pipeline.core.notifications.rule import VOLUME as VOLUME_TYPE
+from pipeline.core.notifications.rule import Rule, VolumeRule
 from pipeline.core.notifications.threshold import Volume
+from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.quota.account_usage import change_of
 from pipeline.core.quota.balance import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
+from pipeline.core.values.sweep import Swept
+from pipeline.core.values.sweep import sweep as sweep_slice
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Alert, CustomerWindow, Definition, Window
 
@@ -41,8 +46,7 @@ VOLUME, PARTS, GONE = b"v", b"w", b"x"
 SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 SWEPT_ROWS = 2_000  # of a kind, at once
 AHEAD_S = 2 * DAY_S  # events may lie so far in the future
-RuleDefinition = Mapping[str, object]
-Customer = Callable[[str, str], RuleDefinition | None]  # namespace, id -> its body
+FindCustomer = Callable[[str, str], Customer | None]  # by namespace and id
 
 _at = struct.Struct(">cI")
 _seconds = struct.Struct(">Q")
@@ -70,7 +74,7 @@ _parts = msgspec.msgpack.Decoder(dict[bytes, tuple[int, str]]).decode
 class VolumeWatch(NamedTuple):
     """A rule, compiled. customers: None for all. made_s: windows that ended by then are not its."""
 
-    body: RuleDefinition
+    rule: VolumeRule
     id: str
     size: time_window.Size
     limit: int
@@ -108,45 +112,43 @@ class VolumeRules:
         """Takes what was read from `control`."""
         touched = False
         for definition in changes.values():
-            body = None if definition is None or definition.kind != RULE else definition.body
-            if definition is None or body is None or body["type"] != rule.VOLUME:
+            rule = Rule.of(definition)
+            if definition is None or not isinstance(rule, VolumeRule):
                 continue
             touched = True
-            if rule.is_on(body):
-                self._rules[definition.namespace, definition.name] = watch_of(body)
+            if rule.is_on:
+                self._rules[definition.namespace, definition.name] = watch_of(rule)
             else:
                 self._rules.pop((definition.namespace, definition.name), None)
         if touched:
             self._of_meter = {}
             for (namespace, _), watch in sorted(self._rules.items(), key=lambda one: one[0]):
-                self._of_meter.setdefault((namespace, str(watch.body["meterSlug"])), []).append(watch)
+                self._of_meter.setdefault((namespace, watch.rule.meter_slug), []).append(watch)
 
     def of(self, namespace: str, meter: str) -> Sequence[VolumeWatch]:
         """The rules about a meter (slug), by id."""
         return self._of_meter.get((namespace, meter), ())
 
 
-def watch_of(body: RuleDefinition) -> VolumeWatch:
-    """A rule of type VOLUME as it stands on the log."""
-    customers = cast(list[str] | None, body.get("customers"))
-    group_by = cast(Mapping[str, str], body.get("groupBy") or {})
+def watch_of(rule: VolumeRule) -> VolumeWatch:
+    """A rule as it is evaluated."""
     return VolumeWatch(
-        body,
-        str(body["id"]),
-        cast(time_window.Size, body["windowSize"]),
-        number.exact(str(body["limit"])),
-        None if customers is None else frozenset(customers),
-        tuple(group_by.items()),
-        timestamp.ms_of(str(body["createdAt"])) // 1000,
+        rule,
+        rule.id,
+        rule.window_size,
+        number.exact(rule.limit),
+        None if rule.customers is None else frozenset(rule.customers),
+        tuple((rule.group_by or {}).items()),
+        timestamp.ms_of(rule.created_at) // 1000,
     )
 
 
 class _Group(NamedTuple):
-    """What a record brings to one window of a rule and customer. customer: its id; holder: its body."""
+    """What a record brings to one window of a rule and customer. customer: its id; holder: its definition."""
 
     watch: VolumeWatch
     customer: str
-    holder: RuleDefinition | None
+    holder: Customer | None
     start_s: int
     end_s: int
     windows: list[Window]
@@ -167,7 +169,7 @@ class _Group(NamedTuple):
 
     def customer_at(self) -> str:
         """When the customer was changed last, be it in another member than its zone."""
-        return "" if self.holder is None else str(self.holder["updatedAt"])
+        return "" if self.holder is None else self.holder.updated_at
 
     def is_doubtful(self, row: VolumeRow | None) -> bool:
         """Whether usage of its minutes may have been taken for a window of another zone since `row` was kept."""
@@ -181,7 +183,7 @@ def evaluate_volumes(
     table: KeyedBytes,
     windows: Iterable[CustomerWindow],
     rules: VolumeRules,
-    customers: Customer,
+    customers: FindCustomer,
     position: int,
     at_ms: int,
 ) -> list[Alert]:
@@ -206,8 +208,8 @@ def evaluate_volumes(
     return [alert for alert in found if alert is not None]
 
 
-def _zone(holder: RuleDefinition | None) -> str:
-    return str((holder or {}).get("timeZone") or zones.UTC)
+def _zone(holder: Customer | None) -> str:
+    return zones.UTC if holder is None or holder.time_zone is None else holder.time_zone
 
 
 def _evaluate(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_ms: int) -> Alert | None:
@@ -283,8 +285,8 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
     id = ulid.make(at_ms, _json((namespace, watch.id, customer, group.start_s)).decode())
     zone = {} if _zone(group.holder) == zones.UTC else {"timeZone": _zone(group.holder)}
     data: dict[str, Any] = {
-        "meter": {"slug": watch.body["meterSlug"]},
-        "customer": group.holder or {"id": customer},
+        "meter": {"slug": watch.rule.meter_slug},
+        "customer": {"id": customer} if group.holder is None else group.holder.members,
         "subject": {"key": row.subject},
         "window": {"size": watch.size, "from": from_, "to": to, **zone},
         "groupBy": dict(watch.group_by) or None,
@@ -292,37 +294,33 @@ def _alert(group: _Group, row: VolumeRow, at_ms: int) -> Alert:
         "value": msgspec.Raw(row.value.encode()),
         "event": None if row.event is None else {"source": row.event[0], "id": row.event[1]},
     }
-    payload = {"id": id, "type": rule.VOLUME, "timestamp": timestamp.text_of(at_ms), "data": data}
     return Alert(
         id=id,
         namespace=namespace,
-        type=rule.VOLUME,
+        type=VOLUME_TYPE,
         rule=watch.id,
         at_ms=at_ms,
-        endpoints=[str(one) for one in cast(list[str], watch.body["channels"])],
-        payload=_json(payload).decode(),
+        endpoints=watch.rule.channels,
+        payload=payload(id, VOLUME_TYPE, at_ms, data),
         customer=customer,
         subject=row.subject,
         annotations={"window": from_},
     )
 
 
-def sweep(table: ScannedBytes, now_s: int) -> bool:
-    """Lets some of what can no longer change go; whether nothing was left to go. Only committed rows are found."""
+def sweep(table: ScannedBytes, now_s: int, start: bytes = b"") -> Swept:
+    """Removes some of what can no longer change: first volumes, then minutes. start: see values.sweep."""
     gone_s = (now_s - KEEP_S) // HOUR_S * HOUR_S
     if gone_s <= 0:
-        return True
-    old = [*_old(table, VOLUME, gone_s), *_old(table, PARTS, gone_s)]
-    for key in old:
-        table.delete(key)
-    if old and gone_s > _gone_s(table):
-        table.put(GONE, _seconds.pack(gone_s))
-    return not old
-
-
-def _old(table: ScannedBytes, kind: bytes, gone_s: int) -> list[bytes]:
+        return Swept([], b"")
+    kind = PARTS if start.startswith(PARTS) else VOLUME
     end = _at.pack(kind, gone_s // MINUTE_S)
-    return [key for key, _ in table.scan(kind, SWEPT_ROWS) if key[:1] == kind and key < end]
+    removed, next_key = sweep_slice(
+        table, SWEPT_ROWS, prefix=kind, start=start, is_young=lambda key: key >= end
+    )
+    if removed and gone_s > _gone_s(table):
+        table.put(GONE, _seconds.pack(gone_s))
+    return Swept(removed, PARTS if kind == VOLUME and not next_key else next_key)
 
 
 def _gone_s(table: KeyedBytes) -> int:

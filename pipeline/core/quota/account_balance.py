@@ -6,8 +6,9 @@ Owns: that record, of each kind of entitlement. Does not own: the balance itself
 
 from __future__ import annotations
 
-from pipeline.core.quota.accounts import Account, DefinitionBody
+from pipeline.core.quota.accounts import Account
 from pipeline.core.quota.balance_result import BalanceStatus
+from pipeline.core.quota.entitlement import BOOLEAN, METERED, STATIC, Entitlement, StaticEntitlement
 from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.records import Balance
@@ -16,15 +17,15 @@ NEVER_MS = 0  # in a Balance
 
 
 def no_access(
-    account: Account, entitlement: DefinitionBody | None, position: int, now_s: int, next_s: int
+    account: Account, entitlement: Entitlement | None, position: int, now_s: int, next_s: int
 ) -> Balance:
     """The balance of an entitlement that is not in force, or of none.
 
     Args:
-        account: whose.
-        entitlement: the body, or None where there is none.
-        position: offset of the record that made it so.
-        now_s: the broker's time, seconds since 1970.
+        account: of the entitlement.
+        entitlement: None where there is none.
+        position: offset of the record.
+        now_s: the broker's time, in seconds since 1970.
         next_s: when the account changes next without a record; NEVER_S if never.
     """
     namespace, customer, feature = account.name
@@ -32,7 +33,7 @@ def no_access(
         namespace=namespace,
         customer=customer,
         feature=feature,
-        entitlement="" if entitlement is None else str(entitlement["id"]),
+        entitlement="" if entitlement is None else entitlement.id,
         type="",
         revision=position,
         has_access=False,
@@ -41,29 +42,35 @@ def no_access(
     )
 
 
-def of_plain(
-    account: Account, entitlement: DefinitionBody, position: int, now_s: int, next_s: int
-) -> Balance:
+def of_plain(account: Account, entitlement: Entitlement, position: int, now_s: int, next_s: int) -> Balance:
     """The balance of a static or boolean entitlement that is in force. Arguments as of `no_access`."""
-    found = no_access(account, entitlement, position, now_s, next_s)
-    if entitlement["type"] == "static":
-        found.type, found.config, found.has_access = "static", str(entitlement["config"]), True
-    elif entitlement["type"] == "boolean":
-        found.type, found.has_access = "boolean", True
-    return found
+    balance = no_access(account, entitlement, position, now_s, next_s)
+    if isinstance(entitlement, StaticEntitlement):
+        balance.type, balance.config, balance.has_access = STATIC, entitlement.config, True
+    elif entitlement.type == BOOLEAN:
+        balance.type, balance.has_access = BOOLEAN, True
+    return balance
 
 
 def of_metered(
     account: Account, status: BalanceStatus, position: int, next_s: int, received_at_ms: int
 ) -> Balance:
-    """The balance of a metered entitlement. received_at_ms: when its newest usage was received; else as `no_access`."""
+    """The balance of a metered entitlement.
+
+    Args:
+        account: of the entitlement.
+        status: its balance after the record.
+        position: offset of the record.
+        next_s: when the account changes next without a record; NEVER_S if never.
+        received_at_ms: when the newest usage in it was received, in milliseconds since 1970.
+    """
     namespace, customer, feature = account.name
     return Balance(
         namespace=namespace,
         customer=customer,
         feature=feature,
         entitlement=status.entitlement,
-        type="metered",
+        type=METERED,
         revision=position,
         has_access=status.has_access,
         at_ms=status.at_s * 1000,

@@ -1,11 +1,11 @@
 """The usage of one account in state: by minute and by hour, so that any span is summed without the events.
 
-Owns: keys and bytes of these rows, what a window changes, members of UNIQUE_COUNT, sums, purging. Does not own: what
-usage does to a balance (balance), the storage (engine). An account is what keeps one usage: a customer's feature.
+Owns: keys and bytes of these rows, what a window changes, sums, purging. Does not own: members of UNIQUE_COUNT
+(account_members), what usage changes of a balance (balance), the storage (engine). An account is a customer's feature
+and meter.
 
-Windows are absolute values with a revision, kept in their minute's row: one seen twice, or an older one, changes
-nothing. A member counts in the first minute of each usage period in which it was seen; earlier or later minutes are
-in a log, so that other periods can be made of the same usage.
+Windows are absolute values with a revision, stored in the row of their minute: one that comes twice, or an older one,
+changes nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from pipeline.core.quota.account_members import ONE, AccountMembers, SeenMember, first_in_period
+from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Counted
-from pipeline.core.values import calendar, number
+from pipeline.core.values import number
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
 from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Window
@@ -26,21 +28,21 @@ from pipeline.records import Window
 R = TypeVar("R")
 
 _AT = struct.Struct(">cI")
-_SEGMENT = struct.Struct(">cII")
-_ENTRY = struct.Struct(">B16s")
-SEGMENT_ENTRIES = (
-    200  # of the log of members: one value of at most 3.4 kB is written anew for each new member
-)
-ONE = number.SCALE
 PART_BYTES = 8
 encode = msgspec.msgpack.Encoder().encode
 
 
 class UsageChange(NamedTuple):
-    """One window of a minute as it is now. part: what tells it from other windows of the minute, at most 16 bytes.
+    """One window of a minute with its newest value.
 
-    value: atto, absolute; of UNIQUE_COUNT nothing, its new `members` (16 bytes each) count. revision: a newer one wins.
-    order: of LATEST. cause: what brought it, to be named in an alert.
+    Args:
+        part: identifies the window within its minute, at most 16 bytes.
+        minute_s: start of the minute, in seconds since 1970.
+        value: all of the window's usage in atto; not of UNIQUE_COUNT, where `members` count.
+        revision: a newer one replaces an older one.
+        order: of LATEST: the value with the highest one counts.
+        members: of UNIQUE_COUNT: those that are new in the window, 16 bytes each.
+        cause: what brought it, to be named in an alert.
     """
 
     part: bytes
@@ -67,14 +69,20 @@ def change_of(window: Window) -> UsageChange:
 
 
 class UsageMoved(NamedTuple):
-    """What a change did to the usage of a minute; for LATEST the difference to the value before."""
+    """The difference that a change makes to the usage of a minute, in atto."""
 
     minute_s: int
     change: int
 
 
 class MinuteRow(msgspec.Struct, array_like=True):
-    """value: plain decimal text. parts: of SUM and COUNT, by part: revision and value. order: of LATEST."""
+    """Usage of one minute.
+
+    Args:
+        value: plain decimal text.
+        order: of LATEST.
+        parts: of SUM and COUNT: revision and value of each window.
+    """
 
     value: str = "0"
     order: str = ""
@@ -82,10 +90,14 @@ class MinuteRow(msgspec.Struct, array_like=True):
 
 
 class HourRow(msgspec.Struct, array_like=True):
-    """The sum of its minutes, or the LATEST of them. minutes: bit n is set where minute n has a row.
+    """Usage of one hour: the sum of its minutes, or the latest of them.
 
-    sank: some minute was below zero, or of LATEST: the value inside may have been lower than at the end.
-    entries: how many the log of members has for this hour.
+    Args:
+        value: plain decimal text.
+        order: of LATEST.
+        minutes: bit n is set where minute n has a row.
+        sank: within the hour the total may have been lower than at its end: a minute is below zero, or it is LATEST.
+        entries: length of the log of members for this hour.
     """
 
     value: str = "0"
@@ -97,37 +109,45 @@ class HourRow(msgspec.Struct, array_like=True):
 
 _minute_row = msgspec.msgpack.Decoder(MinuteRow).decode
 _hour_row = msgspec.msgpack.Decoder(HourRow).decode
-_firsts = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class UsageSum(NamedTuple):
-    """Usage of a span. order: of LATEST; empty where nothing was counted."""
+    """Usage of a span, in atto. order: of LATEST; empty where there is no usage."""
 
     value: int
     order: str = ""
 
 
 class UsageRows:
-    """The rows of one account. `since_s`: rows before it have gone, and are not made again; a whole hour."""
+    """The rows of one account. since_s: a whole hour; rows before it were purged, and are not written again."""
 
     def __init__(self, table: KeyedBytes, account: bytes, aggregation: Counted, since_s: int) -> None:
         self._table = table
         self._account = account
         self._latest = aggregation == "LATEST"
         self._unique = aggregation == "UNIQUE_COUNT"
+        self._members = AccountMembers(table, account)
         self.since_s = since_s
 
     # -- what windows change ------------------------------------------------------------------------------------
 
     def record(self, changes: Iterable[UsageChange], schedule: Schedule) -> list[UsageMoved]:
-        """Takes the windows, and gives what moved, minute by minute. Windows before `since_s` are left out."""
+        """Count windows.
+
+        Args:
+            changes: in any order; those before `since_s` are ignored.
+            schedule: the usage periods, by which members count.
+
+        Returns:
+            What changed, in order of minutes.
+        """
         taken = [change for change in changes if change.minute_s >= self.since_s]
         if not taken:
             return []
         minutes = {change.minute_s for change in taken}
         rows = self._minutes(sorted(minutes))
         moved: dict[int, int] = {}
-        members: list[tuple[int, bytes]] = []
+        members: list[SeenMember] = []
         for change in taken:
             row = rows[change.minute_s]
             if self._unique:
@@ -166,74 +186,40 @@ class UsageRows:
 
     # -- members of UNIQUE_COUNT --------------------------------------------------------------------------------
 
-    def _record_members(
-        self, seen: Sequence[tuple[int, bytes]], schedule: Schedule
-    ) -> Iterator[tuple[int, int]]:
-        digests = sorted({digest for _, digest in seen})
-        keys = [self._account + b"u" + digest for digest in digests]
-        firsts = {
-            digest: [] if value is None else _firsts(value)
-            for digest, value in zip(digests, self._table.get_many(keys), strict=True)
-        }
-        log: dict[int, list[bytes]] = {}
-        for minute_s, digest in seen:
-            first_s = _first_in_period(firsts[digest], minute_s, schedule)
-            if first_s == minute_s:
-                continue
-            log.setdefault(minute_s // HOUR_S * HOUR_S, []).append(
-                _ENTRY.pack(minute_s % HOUR_S // MINUTE_S, digest)
-            )
-            if first_s is None or minute_s < first_s:
-                if first_s is not None:
-                    firsts[digest].remove(first_s)
-                    yield first_s, -ONE
-                firsts[digest].append(minute_s)
-                yield minute_s, ONE
-        for digest, found in firsts.items():
-            kept = sorted(first_s for first_s in found if first_s >= self.since_s)
-            self._table.put(self._account + b"u" + digest, encode(kept))
-        for start_s, entries in log.items():
-            self._append(start_s, entries)
-
-    def _append(self, start_s: int, entries: list[bytes]) -> None:
-        (hour,) = self._hours([start_s]).values()
-        for entry in entries:
-            segment, place = divmod(hour.entries, SEGMENT_ENTRIES)
-            key = self._segment_key(start_s, segment)
-            before = self._table.get_many([key])[0] if place else b""
-            self._table.put(key, (before or b"") + entry)
-            hour.entries += 1
-        self._table.put(self._key(b"h", start_s), encode(hour))
+    def _record_members(self, seen: Sequence[SeenMember], schedule: Schedule) -> list[tuple[int, int]]:
+        changes, logged = self._members.count(seen, schedule, self.since_s)
+        for start_s, added in logged.items():
+            (hour,) = self._hours([start_s]).values()
+            hour.entries = self._members.append(start_s, hour.entries, added)
+            self._table.put(self._key(b"h", start_s), encode(hour))
+        return changes
 
     def rebuild_members(self, schedule: Schedule, until_s: int) -> None:
-        """Counts all members of the log anew by the periods of `schedule`. until_s: later than any row."""
-        firsts: dict[bytes, list[int]] = {}
+        """Count all members of the log by other usage periods.
+
+        Args:
+            schedule: the usage periods.
+            until_s: later than any row, in seconds since 1970.
+        """
+        counted: dict[bytes, list[int]] = {}
         for start_s, hour in self._existing(self.since_s, until_s):
             counts = dict.fromkeys(_minutes_of(start_s, hour.minutes), 0)
-            for minute_s, digest in sorted(self._log(start_s, hour)):
-                found = firsts.setdefault(digest, [])
-                if _first_in_period(found, minute_s, schedule) is None:
-                    found.append(minute_s)
+            for minute_s, member in sorted(self._members.log(start_s, hour.entries)):
+                minutes = counted.setdefault(member, [])
+                if first_in_period(minutes, minute_s, schedule) is None:
+                    minutes.append(minute_s)
                     counts[minute_s] = counts.get(minute_s, 0) + ONE
             for minute_s, count in counts.items():
                 hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
                 self._table.put(self._key(b"m", minute_s), encode(MinuteRow(number.text(count))))
             hour.value = number.text(sum(counts.values()))
             self._table.put(self._key(b"h", start_s), encode(hour))
-        for digest, found in firsts.items():
-            self._table.put(self._account + b"u" + digest, encode(found))
-
-    def _log(self, start_s: int, hour: HourRow) -> Iterator[tuple[int, bytes]]:
-        segments = -(-hour.entries // SEGMENT_ENTRIES)
-        keys = [self._segment_key(start_s, segment) for segment in range(segments)]
-        for value in self._table.get_many(keys) if keys else []:
-            for minute, digest in _ENTRY.iter_unpack(value or b""):
-                yield start_s + minute * MINUTE_S, digest
+        self._members.write(counted)
 
     # -- sums ---------------------------------------------------------------------------------------------------
 
     def between(self, from_s: int, to_s: int) -> UsageSum:
-        """Usage of the minutes in [from_s, to_s)."""
+        """Usage of the minutes in [from_s, to_s), in seconds since 1970."""
         total, order = 0, ""
         for start_s, hour in self._existing(from_s, to_s):
             if from_s <= start_s and start_s + HOUR_S <= to_s:
@@ -249,66 +235,73 @@ class UsageRows:
         return UsageSum(total, order)
 
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
-        """The minute in [from_s, to_s) since which usage has been at or above `available`; from_s if it never was."""
-        since_s: int | None = None
-        total = 0
+        """The minute since which usage has been at or above an amount.
+
+        An hour of which the total at its end tells all is one step: one that ends below the amount, and one that never
+        fell while the amount is reached. Of the others each minute is a step.
+
+        Args:
+            from_s: start of the span, in seconds since 1970.
+            to_s: its end, which does not belong to it.
+            available: the amount, in atto.
+
+        Returns:
+            Seconds since 1970; `from_s` if the amount is not reached at the end of the span.
+
+        Two hours of 6 reach 10 in the second one; after -3 in the third the amount is reached again in the fourth.
+
+        >>> class State(dict):
+        ...     get_many = lambda self, keys: [self.get(key) for key in keys]
+        ...     put = dict.__setitem__
+        >>> from pipeline.core.values.calendar import Interval, Recurrence
+        >>> schedule = Schedule(0, Recurrence(Interval(1, 0), 0))
+        >>> rows = UsageRows(State(), b"account", "SUM", since_s=0)
+        >>> usage = [(0, 6), (HOUR_S, 6), (2 * HOUR_S, -3), (3 * HOUR_S, 2)]
+        >>> changes = [UsageChange(b"", minute_s, value * ONE, revision=1) for minute_s, value in usage]
+        >>> _ = rows.record(changes, schedule)
+        >>> [rows.crossing(0, hours * HOUR_S, 10 * ONE) // HOUR_S for hours in (1, 2, 3, 4)]
+        [0, 1, 0, 3]
+        """
+        search = LastCrossing(available, self._latest)
         for start_s, hour in self._existing(from_s, to_s):
-            whole = from_s <= start_s and start_s + HOUR_S <= to_s
-            after = number.exact(hour.value) if self._latest else total + number.exact(hour.value)
-            if whole and after < available:
-                total, since_s = after, None
-                continue
-            if whole and not hour.sank and since_s is not None:
-                total = after
+            value = number.exact(hour.value)
+            below, reached = search.after(value) < available, search.since_s is not None
+            if from_s <= start_s and start_s + HOUR_S <= to_s and (below or (reached and not hour.sank)):
+                search.step(start_s, value)
                 continue
             inside = [m for m in _minutes_of(start_s, hour.minutes) if from_s <= m < to_s]
             for minute_s, row in self._minutes(inside).items():
-                value = number.exact(row.value)
-                total = value if self._latest else total + value
-                if total < available:
-                    since_s = None
-                elif since_s is None:
-                    since_s = minute_s
-        return from_s if since_s is None else since_s
+                search.step(minute_s, number.exact(row.value))
+        return from_s if search.since_s is None else search.since_s
 
     def minute(self, minute_s: int) -> UsageSum:
         """Usage of one minute."""
         (row,) = self._minutes([minute_s]).values()
         return UsageSum(number.exact(row.value), row.order)
 
-    # -- going --------------------------------------------------------------------------------------------------
+    # -- purging ------------------------------------------------------------------------------------------------
 
     def purge(self, before_s: int, hours: int) -> None:
-        """Removes rows before `before_s`, at most so many hours of them; `since_s` says how far it came."""
+        """Remove rows before an instant, and move `since_s` to where it stopped.
+
+        Args:
+            before_s: in seconds since 1970.
+            hours: how many hours of rows are removed at most.
+        """
         until_s = min(before_s // HOUR_S * HOUR_S, self.since_s + hours * HOUR_S)
         for start_s, hour in self._existing(self.since_s, until_s):
-            gone = {digest for _, digest in self._log(start_s, hour)}
-            for segment in range(-(-hour.entries // SEGMENT_ENTRIES)):
-                self._table.delete(self._segment_key(start_s, segment))
+            members = {member for _, member in self._members.log(start_s, hour.entries)}
+            self._members.delete_log(start_s, hour.entries)
             for minute_s in _minutes_of(start_s, hour.minutes):
                 self._table.delete(self._key(b"m", minute_s))
             self._table.delete(self._key(b"h", start_s))
-            self._forget_members(gone, start_s + HOUR_S)
+            self._members.forget(members, start_s + HOUR_S)
         self.since_s = max(self.since_s, until_s)
-
-    def _forget_members(self, digests: set[bytes], before_s: int) -> None:
-        keys = [self._account + b"u" + digest for digest in sorted(digests)]
-        for key, value in zip(keys, self._table.get_many(keys) if keys else [], strict=True):
-            if value is None:
-                continue
-            kept = [first_s for first_s in _firsts(value) if first_s >= before_s]
-            if kept:
-                self._table.put(key, encode(kept))
-            else:
-                self._table.delete(key)
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def _key(self, kind: bytes, start_s: int) -> bytes:
         return self._account + _AT.pack(kind, start_s // MINUTE_S)
-
-    def _segment_key(self, start_s: int, segment: int) -> bytes:
-        return self._account + _SEGMENT.pack(b"l", start_s // MINUTE_S, segment)
 
     def _minutes(self, starts: Sequence[int]) -> dict[int, MinuteRow]:
         return self._rows(b"m", starts, _minute_row, MinuteRow)
@@ -333,7 +326,7 @@ class UsageRows:
 
 
 def _take(row: MinuteRow, change: UsageChange) -> int:
-    """Puts a window of SUM or COUNT into its row, and gives the difference."""
+    """Put a window of SUM or COUNT into its row, and give the difference in atto."""
     before = row.parts.get(change.part)
     if before is not None and before[0] >= change.revision:
         return 0
@@ -345,13 +338,6 @@ def _take(row: MinuteRow, change: UsageChange) -> int:
 
 def _add(moved: dict[int, int], minute_s: int, change: int) -> None:
     moved[minute_s] = moved.get(minute_s, 0) + change
-
-
-def _first_in_period(firsts: Sequence[int], minute_s: int, schedule: Schedule) -> int | None:
-    if not firsts:
-        return None
-    start_s, end_s = calendar.usage_period(schedule, minute_s)
-    return next((first_s for first_s in firsts if start_s <= first_s < end_s), None)
 
 
 def _minutes_of(start_s: int, minutes: int) -> Iterator[int]:

@@ -1,8 +1,8 @@
-"""Accounts: what a customer may use of a feature, as the definitions have it, found by what moves them.
+"""Accounts: what a customer may use of a feature by the definitions, indexed by what changes its balance.
 
-Owns: which entitlement of an account holds at an instant, when that changes, its terms, which windows are its usage.
-Does not own: what a definition may say (entitlement, grant, catalog.feature), balances (balance), following the log
-(agents). An account is (namespace, customer id, feature key): entitlements of it follow one another.
+Owns: which entitlement of an account is in force at an instant, when that changes, its terms, which windows are its
+usage. Does not own: what a definition is (entitlement, grant, catalog.feature), balances (balance), following the log
+(agents). An account is (namespace, customer id, feature key): its entitlements follow one another.
 """
 
 from __future__ import annotations
@@ -13,39 +13,48 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core.definitions.attribution_history import read as read_holders
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.attribution import Attribution
 from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.metering.meter import Meter, meter_of
-from pipeline.core.quota import entitlement_lookup
-from pipeline.core.quota.entitlement import terms_of
-from pipeline.core.quota.terms import Terms
+from pipeline.core.metering.meter import Meter
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
+from pipeline.core.quota.grant import GrantDefinition
+from pipeline.core.quota.terms import Terms, counted, terms_of
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches
 from pipeline.records import Definition
 
 ACCOUNT = b"a"
 AccountName = tuple[str, str, str]  # namespace, customer, feature
-DefinitionBody = Mapping[str, object]
 _encode = msgspec.json.Encoder().encode
 
 
 def account_key(name: AccountName) -> bytes:
-    """The 17 bytes by which the state knows an account; its usage and balance are in a `ledger`."""
+    """The 17 bytes of an account in keys of the state; its usage and balance are under `Accounts.balance_key`."""
     return ACCOUNT + blake2b(_encode(name), digest_size=16).digest()
 
 
 @dataclass
 class Account:
-    """entitlements, grants: bodies by id; revision: the newest of all of these. spans: of entitlements, by id."""
+    """A customer's feature: its entitlements, which follow one another.
+
+    Args:
+        name: namespace, customer and feature.
+        key: `account_key` of it.
+        entitlements: by id.
+        spans: of the entitlements by id, [start, end) in seconds since 1970.
+        grants: by id, for each entitlement's id.
+        revision: the newest of all of these definitions.
+    """
 
     name: AccountName
     key: bytes
-    entitlements: dict[str, DefinitionBody] = field(default_factory=dict)
+    entitlements: dict[str, Entitlement] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    grants: dict[str, dict[str, DefinitionBody]] = field(default_factory=dict)  # by entitlement
+    grants: dict[str, dict[str, GrantDefinition]] = field(default_factory=dict)
     revision: int = 0
 
-    def current(self, now_s: int) -> DefinitionBody | None:
+    def current(self, now_s: int) -> Entitlement | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
         begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
         return self.entitlements[max(begun)[2]] if begun else None
@@ -67,7 +76,12 @@ class Account:
 
 @dataclass(frozen=True)
 class Use:
-    """Which usage is a feature's: of this meter, where every filter matches."""
+    """Which usage is a feature's.
+
+    Args:
+        meter: its slug.
+        filters: by dimension; all of them must match.
+    """
 
     meter: str
     filters: tuple[tuple[str, Filter], ...]
@@ -78,7 +92,7 @@ class Use:
 
 
 class Accounts:
-    """All accounts, followed change by change. Not thread-safe: `update` and the rest take turns."""
+    """All accounts. Not thread-safe: the caller serializes `update` and the reading methods."""
 
     def __init__(self) -> None:
         self._accounts: dict[AccountName, Account] = {}
@@ -88,15 +102,21 @@ class Accounts:
         self._orphans: dict[str, dict[str, Definition]] = {}  # grants read before their entitlement
         self._uses: dict[str, Use] = {}  # by feature id
         self._meters: dict[tuple[str, str], Meter] = {}
-        self._subjects: dict[
-            tuple[str, str], dict[str, int]
-        ] = {}  # of a customer, with the change's revision
+        # Of a customer: each subject with the revision of its newest change.
+        self._subjects: dict[tuple[str, str], dict[str, int]] = {}
         self._terms: dict[str, Terms] = {}  # by entitlement
 
     # -- following ----------------------------------------------------------------------------------------------
 
     def update(self, changes: Mapping[str, Definition | None]) -> set[AccountName]:
-        """Takes what was read from `control`; gives the accounts that it touches."""
+        """Apply changes of definitions.
+
+        Args:
+            changes: by their key on `control`; None for a deleted record.
+
+        Returns:
+            The accounts whose balance may change with them.
+        """
         touched: set[AccountName] = set()
         for definition in changes.values():
             if definition is None:
@@ -105,8 +125,8 @@ class Accounts:
                 touched |= self._take_entitlement(definition)
             elif definition.kind == GRANT:
                 touched |= self._take_grant(definition)
-            elif definition.kind == FEATURE and definition.body is not None:
-                self._take_feature(definition.body)
+            elif definition.kind == FEATURE:
+                self._take_feature(definition)
             elif definition.kind == METER:
                 touched |= self._take_meter(definition)
             elif definition.kind == ATTRIBUTION:
@@ -114,61 +134,55 @@ class Accounts:
         return touched
 
     def _take_entitlement(self, definition: Definition) -> set[AccountName]:
-        body = definition.body
-        if body is None:
+        entitlement = Entitlement.of(definition)
+        if entitlement is None:
             return set()
-        name = (definition.namespace, str(body["customerId"]), str(body["featureKey"]))
+        name = (definition.namespace, entitlement.customer_id, entitlement.feature_key)
         account = self._accounts.get(name)
         if account is None:
             account = self._accounts[name] = Account(name, account_key(name))
             self._by_key[account.key] = account
             self._of_customer.setdefault(name[:2], {})[name[2]] = account
-        id = str(body["id"])
-        account.entitlements[id], account.spans[id] = body, entitlement_lookup.span(body)
+        id = entitlement.id
+        account.entitlements[id], account.spans[id] = entitlement, entitlement.span
         account.revision = max(account.revision, definition.revision)
         self._entitlement[id] = name
-        for grant in self._orphans.pop(id, {}).values():
-            self._take_grant(grant)
+        for orphan in self._orphans.pop(id, {}).values():
+            self._take_grant(orphan)
         return {name}
 
     def _take_grant(self, definition: Definition) -> set[AccountName]:
-        body = definition.body
-        if body is None:
+        grant = GrantDefinition.of(definition)
+        if grant is None:
             return set()
-        id = str(body["entitlementId"])
+        id = grant.entitlement_id
         name = self._entitlement.get(id)
         if name is None:
             self._orphans.setdefault(id, {})[definition.name] = definition
             return set()
         account = self._accounts[name]
-        account.grants.setdefault(id, {})[str(body["id"])] = body
+        account.grants.setdefault(id, {})[grant.id] = grant
         account.revision = max(account.revision, definition.revision)
         return {name}
 
-    def _take_feature(self, body: DefinitionBody) -> None:
-        slug = body.get("meterSlug")
-        if not isinstance(slug, str):
+    def _take_feature(self, definition: Definition) -> None:
+        feature = Feature.of(definition)
+        if feature is None or feature.meter_slug is None:
             return
-        plain, advanced = body.get("meterGroupByFilters"), body.get("advancedMeterGroupByFilters")
-        wanted = (
-            {name: {"$eq": value} for name, value in plain.items()} if isinstance(plain, dict) else advanced
-        )
-        filters = wanted.items() if isinstance(wanted, dict) else ()
-        self._uses[str(body["id"])] = Use(
-            slug, tuple((name, filter_string(name, one)) for name, one in filters)
-        )
+        filters = tuple((name, filter_string(name, wanted)) for name, wanted in feature.filters.items())
+        self._uses[feature.id] = Use(feature.meter_slug, filters)
 
     def _take_meter(self, definition: Definition) -> set[AccountName]:
-        meter = meter_of(definition)
+        meter = Meter.of(definition)
         if meter is None:
             return set()
-        place = (definition.namespace, meter.slug)
-        known = self._meters.get(place)
-        self._meters[place] = meter
-        if known is None or known.meter_id == meter.meter_id:
+        key = (definition.namespace, meter.slug)
+        before = self._meters.get(key)
+        self._meters[key] = meter
+        if before is None or before.meter_id == meter.meter_id:
             return set()
-        self._terms = {}  # a slug made anew is another meter, and may add up in another way
-        return {name for name, account in self._accounts.items() if self._counts(account, place)}
+        self._terms = {}  # the slug names another meter, which may have another aggregation
+        return {name for name, account in self._accounts.items() if self._counts(account, key)}
 
     def _counts(self, account: Account, meter: tuple[str, str]) -> bool:
         uses = (self.use(one) for one in account.entitlements.values())
@@ -176,11 +190,12 @@ class Accounts:
 
     def _take_attribution(self, definition: Definition) -> set[AccountName]:
         touched: set[AccountName] = set()
-        for holding in read_holders(definition):
+        attribution = Attribution.of(definition)
+        for holding in [] if attribution is None else attribution.holders:
             if holding.customer:
-                place = (definition.namespace, holding.customer)
-                self._subjects.setdefault(place, {})[definition.name] = definition.revision
-                touched |= {account.name for account in self._of_customer.get(place, {}).values()}
+                customer = (definition.namespace, holding.customer)
+                self._subjects.setdefault(customer, {})[definition.name] = definition.revision
+                touched |= {account.name for account in self._of_customer.get(customer, {}).values()}
         return touched
 
     # -- asking -------------------------------------------------------------------------------------------------
@@ -199,37 +214,40 @@ class Accounts:
         """The accounts of a customer."""
         return self._of_customer.get((namespace, customer), {}).values()
 
-    def use(self, entitlement: DefinitionBody) -> Use | None:
-        """The usage that an entitlement's feature stands for."""
-        return self._uses.get(str(entitlement["featureId"]))
+    def use(self, entitlement: Entitlement) -> Use | None:
+        """Which usage is that of an entitlement's feature; None where the feature has no meter."""
+        return self._uses.get(entitlement.feature_id)
 
     def meter(self, namespace: str, slug: str) -> Meter | None:
-        """The newest meter of the slug, deleted or not: what it counted stays counted."""
+        """The newest meter of the slug, deleted or not: its usage stays in balances."""
         return self._meters.get((namespace, slug))
 
-    def balance_key(self, account: Account, entitlement: DefinitionBody) -> bytes:
-        """The 17 bytes with which a balance begins in the state: entitlements of one feature and meter share usage.
+    def balance_key(self, account: Account, entitlement: Entitlement) -> bytes:
+        """The 17 bytes with which keys of a balance begin in the state.
 
-        A feature whose key another had before, and a meter whose slug another had, begin anew.
+        Entitlements of one feature and meter share usage. A new feature with the key of an archived one, and a new
+        meter with the slug of a deleted one, start without usage.
         """
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)
-        counted = (account.name, entitlement["featureId"], 0 if meter is None else meter.meter_id)
-        return ACCOUNT + blake2b(_encode(counted), digest_size=16).digest()
+        kept_for = (account.name, entitlement.feature_id, 0 if meter is None else meter.meter_id)
+        return ACCOUNT + blake2b(_encode(kept_for), digest_size=16).digest()
 
     def subjects(self, namespace: str, customer: str) -> dict[str, int]:
-        """Every subject that the customer held at some time, with the revision of its newest change."""
+        """Every subject that was the customer's at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
 
-    def terms(self, account: Account, entitlement: DefinitionBody) -> Terms | None:
-        """The terms of a metered entitlement of the account; None for others."""
+    def terms(self, account: Account, entitlement: Entitlement) -> Terms | None:
+        """The terms of a metered entitlement of the account; None for others, and where no balance can be kept."""
         use = self.use(entitlement)
         meter = None if use is None else self.meter(account.name[0], use.meter)
-        if entitlement["type"] != "metered" or meter is None:
+        if meter is None or not isinstance(entitlement, MeteredEntitlement):
             return None
-        id = str(entitlement["id"])
-        found = self._terms.get(id)
-        if found is None or found.revision != account.revision:
-            grants = account.grants.get(id, {}).values()
-            found = self._terms[id] = terms_of(entitlement, grants, meter.aggregation, account.revision)
-        return found
+        terms = self._terms.get(entitlement.id)
+        if terms is None or terms.revision != account.revision:
+            aggregation = counted(meter.aggregation)
+            if aggregation is None:
+                return None
+            grants = account.grants.get(entitlement.id, {}).values()
+            terms = self._terms[entitlement.id] = terms_of(entitlement, grants, aggregation, account.revision)
+        return terms

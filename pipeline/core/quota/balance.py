@@ -5,9 +5,10 @@ burn-down (burndown), sums of usage (account_usage), thresholds (notifications.t
 (agents).
 
 Whatever the order in which windows arrive, and however often time moves on, the balance is that of a full recount over
-the usage that is kept: a late window goes back to the snapshot before its minute and burns again from there.
+the stored usage: a late window goes back to the snapshot before its minute and burns again from there.
 A minute counts as a whole as soon as it has begun; what begins or ends at an instant does so at that instant.
-OpenMeter rounds the instant itself up to the next minute, and so resets up to a minute early.
+OpenMeter (openmeter/entitlement/metered/balance.go at commit 7e57a394) rounds the instant itself up to the next minute,
+and so resets up to a minute early.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from collections.abc import Sequence
 from pipeline.core.quota import burndown
 from pipeline.core.quota import terms as terms_
 from pipeline.core.quota.account_usage import UsageChange, UsageMoved, UsageRows
-from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus, Correction, ResetDone
+from pipeline.core.quota.balance_result import (
+    BalanceOutcome,
+    BalanceStatus,
+    Correction,
+    ResetDone,
+    status_of,
+)
 from pipeline.core.quota.balance_state import (
     BalanceHead,
-    Trail,
-    decode_head,
-    decode_trail,
-    encode,
+    BalanceStore,
     keep,
     restore,
     schedule_digest,
@@ -36,14 +40,12 @@ from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.values.table import KeyedBytes
 from pipeline.errors import Broken
 
-KEEP_S = (
-    35 * DAY_S
-)  # how old usage may be when it arrives: the dedupe horizon and the longest way through the pipeline
-LATE_S = HOUR_S  # usage older than this, or of a phase that has ended, is said to be late
-TRAIL = 64  # snapshots; of more, every second one goes
-PURGED_HOURS = 24  # at most, a move
-
-HEAD, TRAIL_KEY = b"b", b"t"
+# How old usage may be when it arrives: the dedupe horizon of 32 days, and 3 days to pass through the pipeline.
+KEEP_S = 35 * DAY_S
+# Usage that is older than this, or of a phase that has ended, is late.
+LATE_S = HOUR_S
+# How many hours of stored usage a move removes at most.
+PURGED_HOURS = 24
 
 
 def move(
@@ -55,22 +57,23 @@ def move(
     position: int = -1,
     keep_s: int = KEEP_S,
 ) -> BalanceOutcome:
-    """Bring an account to `now_s` under `terms`, with the changes of the record at `position`, each in its minute.
+    """Bring an account to an instant under its terms, with the changes of a record, each in its minute.
 
-    A record at or before the last one taken changes nothing. Other terms than before are counted anew.
+    A record at or before the position of the last one changes nothing. Under other terms than before the balance is
+    computed again.
 
     Args:
         table: the state.
-        account: bytes of a fixed length, the same for all entitlements of one customer and feature, so that a new
-            entitlement finds the usage before it.
+        account: a key of fixed length, the same for all entitlements of one customer and feature, so that a new
+            entitlement has the usage before it.
         terms: of the entitlement that is in force.
-        now_s: the broker's time, seconds since 1970; an earlier one than before changes nothing.
-        changes: windows of usage as they are now.
+        now_s: the broker's time, in seconds since 1970; an earlier one than before changes nothing.
+        changes: windows of usage with their newest values.
         position: offset of the record.
-        keep_s: how long usage is kept, in seconds.
+        keep_s: how long usage stays in the state, in seconds.
 
     Returns:
-        The balance, and what the record did to it.
+        The balance, and what the record changed.
 
     Late usage goes back to the snapshot before its minute and is burnt again from there. Grant `a` of 10 ends after an
     hour, then `b` begins. Usage of 4 in the second hour is paid by `b`. Usage of 6 in the first hour, which arrives
@@ -106,20 +109,28 @@ def move(
 
 
 def read(table: KeyedBytes, account: bytes, terms: Terms) -> BalanceStatus | None:
-    """The standing as last moved, under the same terms; None if there is none of this entitlement."""
+    """The balance as of the last move.
+
+    Args:
+        table: the state.
+        account: as for `move`.
+        terms: those of the last move.
+
+    Returns:
+        None if the account has no balance, or that of another entitlement.
+    """
     machine = _Machine(table, account, terms, KEEP_S)
-    same = machine.find() and machine.head.entitlement == terms.entitlement
+    same = machine.read_head() and machine.head.entitlement == terms.entitlement
     return machine.status() if same else None
 
 
 def forget(table: KeyedBytes, account: bytes, terms: Terms) -> None:
-    """Removes all that is kept of an account."""
+    """Remove all state of an account. Arguments as for `read`."""
     machine = _Machine(table, account, terms, KEEP_S)
-    if machine.find():
+    if machine.read_head():
         end_s = machine.end_s()
         machine.rows.purge(end_s, (end_s - machine.rows.since_s) // HOUR_S)
-        table.delete(account + HEAD)
-        table.delete(account + TRAIL_KEY)
+        BalanceStore(table, account).delete()
 
 
 class _Machine:
@@ -134,28 +145,28 @@ class _Machine:
         self._account = account
         self._terms = terms
         self._keep_s = keep_s
-        self._trail: list[Snapshot] | None = None  # None: neither read nor changed
+        self._store = BalanceStore(table, account)
         self._since_s = NEVER_S  # the usage period at loading
         self.resets: list[ResetDone] = []
         self.corrections: list[Correction] = []
 
     # -- loading and storing ------------------------------------------------------------------------------------
 
-    def find(self) -> bool:
-        """Reads the head; whether there is one."""
-        (stored,) = self._table.get_many([self._account + HEAD])
-        if stored is None:
+    def read_head(self) -> bool:
+        """Read the head; whether there is one."""
+        head = self._store.head()
+        if head is None:
             return False
-        self.head = decode_head(stored)
+        self.head = head
         self.before = restore(self.head.before)
         self._since_s = self.before.since_s
         self.rows = UsageRows(self._table, self._account, self._terms.aggregation, self.head.rows_since_s)
         return True
 
     def load(self, now_s: int) -> None:
-        """Reads the head, or begins one, under the terms as they are now."""
+        """Read the head, or begin one, under the present terms."""
         terms = self._terms
-        if not self.find():
+        if not self.read_head():
             since_s = min(terms.schedule.start_s, now_s - self._keep_s) // HOUR_S * HOUR_S
             self.rows = UsageRows(self._table, self._account, terms.aggregation, since_s)
             self._begin(-1, now_s, [])
@@ -166,75 +177,58 @@ class _Machine:
         if terms.aggregation == "UNIQUE_COUNT" and head.schedule != schedule_digest(terms.schedule):
             self.rows.rebuild_members(terms.schedule, self.end_s())
         if head.entitlement == terms.entitlement:
-            self._count_anew()
+            self._recount()
         else:
-            # What has gone comes again, as usage from before: it may lie before all that is kept.
+            # Usage that was purged arrives again from ClickHouse: it may be older than all stored rows.
             self.rows.since_s = min(self.rows.since_s, terms.schedule.start_s // HOUR_S * HOUR_S)
             self._begin(head.position, head.now_s, head.ahead)
 
     def end_s(self) -> int:
-        """Later than all usage that is kept; a whole hour."""
+        """A whole hour that is later than all stored usage."""
         return (max([self.head.now_s, *self.head.ahead]) // HOUR_S + 1) * HOUR_S
 
     def _begin(self, position: int, now_s: int, ahead: list[int]) -> None:
-        """The head of an entitlement that was not here before; usage of the account that is kept counts for it."""
+        """Begin the head of an entitlement without one; stored usage of the account counts for it."""
         terms = self._terms
         snapshot = terms_.begin(terms)
         self.head = BalanceHead(
             terms.entitlement, terms.revision, position, now_s, keep(snapshot), 0,
             ahead=ahead, schedule=schedule_digest(terms.schedule),
         )  # fmt: skip
-        self._trail = []
+        self._store.trail = []
         self._run_on(snapshot)
-        self.resets = []  # nobody was told of them when they came, so nobody is now
+        self.resets = []  # resets before the first move of an entitlement are not reported
 
-    def _count_anew(self) -> None:
-        """Under other terms, from the oldest snapshot on."""
-        terms, known = self._terms, [*self.trail, self.before]
+    def _recount(self) -> None:
+        """Burn again under other terms, from the oldest snapshot on."""
+        terms, snapshots = self._terms, [*self._store.trail, self.before]
         self.head.revision, self.head.schedule = terms.revision, schedule_digest(terms.schedule)
-        self._trail = []
-        first = known[0]
+        self._store.trail = []
+        first = snapshots[0]
         self._run_on(first if first.at_s > terms.schedule.start_s else terms_.begin(terms))
-        periods = {snapshot.since_s for snapshot in known}
+        periods = {snapshot.since_s for snapshot in snapshots}
         newest_s = self._since_s
         self.resets = [
             done for done in self.resets if done.at_s not in periods and (done.manual or done.at_s > newest_s)
         ]
 
-    @property
-    def trail(self) -> list[Snapshot]:
-        if self._trail is None:
-            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
-            kept = Trail() if stored is None else decode_trail(stored)
-            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
-        return self._trail
-
     def store(self) -> None:
-        """Writes what has changed, and lets a part of what is no longer needed go."""
+        """Write what has changed, and purge some of the usage that is not needed."""
         head = self.head
-        if self._trail is not None:
-            self._trim(self._trail)
-            head.base_s = self._trail[0].at_s if self._trail else self.before.at_s
-            kept = Trail([keep(snapshot) for snapshot in self._trail])
-            self._table.put(self._account + TRAIL_KEY, encode(kept))
+        base_s = self._store.write_trail(self.before, min(self.before.since_s, head.now_s - self._keep_s))
+        if base_s is not None:
+            head.base_s = base_s
         purgeable_s = min(head.base_s, head.now_s - self._keep_s)
         if purgeable_s - self.rows.since_s >= HOUR_S:
             self.rows.purge(purgeable_s, PURGED_HOURS)
         head.rows_since_s = self.rows.since_s
         head.before = keep(self.before)
-        self._table.put(self._account + HEAD, encode(head))
-
-    def _trim(self, trail: list[Snapshot]) -> None:
-        needed_s = min(self.before.since_s, self.head.now_s - self._keep_s)
-        at = [snapshot.at_s for snapshot in [*trail, self.before]]
-        del trail[: max(0, bisect_right(at, needed_s) - 1)]
-        if len(trail) > TRAIL:
-            del trail[1::2]
+        self._store.write_head(head)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
     def advance(self, now_s: int) -> None:
-        """To the minute `now_s`: counts the usage that lay ahead, ends the phases that are over."""
+        """Go on to the minute `now_s`: count usage up to it, and end the phases that are over."""
         head = self.head
         if now_s <= head.now_s:
             return
@@ -263,9 +257,9 @@ class _Machine:
         head.amount, head.order, head.exhausted_at_s = "0", "", NEVER_S
 
     def _close(self) -> None:
-        """Ends the phase, and the usage period with it where they end together."""
+        """End the phase, and the usage period with it where they end together."""
         terms, end_s = self._terms, self.head.phase_to_s
-        self.trail.append(self.before)
+        self._store.trail.append(self.before)
         _, after = self._step()
         if self.head.period_to_s == end_s:
             manual = calendar.manual_reset(terms.schedule, end_s) is not None
@@ -275,7 +269,7 @@ class _Machine:
         self._open(after)
 
     def _step(self) -> tuple[Segment, Snapshot]:
-        """The open phase as far as it has come."""
+        """Burn the usage of the open phase so far."""
         head, terms = self.head, self._terms
         usage = number.exact(head.amount)
         return burndown.step(terms.order, self.before, head.phase_to_s, usage, terms.latest, self._crossing)
@@ -289,14 +283,14 @@ class _Machine:
     # -- usage --------------------------------------------------------------------------------------------------
 
     def take(self, changes: Sequence[UsageChange], now_s: int) -> str:
-        """Counts the changes; gives the cause of the newest that moved something. Those after head.now_s wait."""
+        """Count the changes; those after head.now_s wait. Gives the cause of the newest one that has an effect."""
         head, base_s = self.head, self._base_s(min(change.minute_s for change in changes))
         lost = [change for change in changes if change.minute_s < base_s]
         moved = self.rows.record(
             [change for change in changes if change.minute_s >= base_s], self._terms.schedule
         )
         now_s = max(now_s, head.now_s)
-        self._tidy_late()
+        self._reset_late()
         late_before_s = max(self.before.at_s, now_s - LATE_S)
         self._count_moved(moved)
         self.corrections += [Correction(one.minute_s, one.value, now_s, False) for one in lost]
@@ -312,14 +306,15 @@ class _Machine:
         )
 
     def _base_s(self, earliest_s: int) -> int:
-        """Usage before it is no longer taken. Before the entitlement's own start it is, for one that may follow."""
+        """Usage before it is refused. Usage before the entitlement's start is stored for one that may follow it."""
         if earliest_s >= self.before.at_s:
             return self.rows.since_s
-        first = self.trail[0] if self.trail else self.before
+        trail = self._store.trail
+        first = trail[0] if trail else self.before
         return max(self.rows.since_s, first.at_s if first.at_s > self._terms.schedule.start_s else 0)
 
-    def _tidy_late(self) -> None:
-        """What came late is told for the usage period only."""
+    def _reset_late(self) -> None:
+        """Start the late usage of a new usage period at zero."""
         if self.before.since_s != self._since_s:
             self.head.late, self.head.late_count, self._since_s = "0", 0, self.before.since_s
 
@@ -331,25 +326,25 @@ class _Machine:
         on_time = [one for one in moved if start_s <= one.minute_s <= head.now_s]
         earliest_s = min((one.minute_s for one in on_time), default=NEVER_S)
         if earliest_s < self.before.at_s:
-            self._count_from(earliest_s)
+            self._rewind(earliest_s)
             return
         if self._terms.latest and len(on_time) > 1:
             head.exhausted_at_s = NEVER_S
         for one in on_time:
-            self._doubt(one)
+            self._recheck_exhaustion(one)
             self._count(one.minute_s, one.change)
 
-    def _doubt(self, one: UsageMoved) -> None:
-        """Whether the moment of exhaustion may have changed: then it is looked for again."""
+    def _recheck_exhaustion(self, moved: UsageMoved) -> None:
+        """Drop the instant of exhaustion if the change may move it, so that it is searched again."""
         head = self.head
         if self._terms.latest:
-            if self.rows.minute(one.minute_s).order <= head.order or one.minute_s <= head.exhausted_at_s:
+            if self.rows.minute(moved.minute_s).order <= head.order or moved.minute_s <= head.exhausted_at_s:
                 head.exhausted_at_s = NEVER_S
-        elif one.change < 0 or one.minute_s <= head.exhausted_at_s:
+        elif moved.change < 0 or moved.minute_s <= head.exhausted_at_s:
             head.exhausted_at_s = NEVER_S
 
     def _count(self, minute_s: int, change: int) -> None:
-        """Adds the change of a minute to the open phase, if it lies there."""
+        """Add the change of a minute to the open phase, if the minute is in it."""
         head = self.head
         if not self.before.at_s <= minute_s < head.phase_to_s:
             return
@@ -360,22 +355,26 @@ class _Machine:
         if row.order > head.order:
             head.amount, head.order = number.text(row.value), row.order
 
-    def _count_from(self, minute_s: int) -> None:
-        """Burns again from the snapshot before a late minute."""
-        trail = self.trail
-        place = bisect_right(trail, minute_s, key=lambda snapshot: snapshot.at_s) - 1
-        if place < 0:
+    def _rewind(self, minute_s: int) -> None:
+        """Burn again from the snapshot before a late minute.
+
+        The trail holds a snapshot at the start of each earlier phase. The phases after the minute depend on it, so
+        their snapshots go, and are made again.
+        """
+        trail = self._store.trail
+        newest = bisect_right(trail, minute_s, key=lambda snapshot: snapshot.at_s) - 1
+        if newest < 0:
             raise Broken(
                 f"A late minute {minute_s} lies before the first snapshot of {self.head.entitlement}."
             )
-        snapshot = trail[place]
-        del trail[place:]
+        snapshot = trail[newest]
+        del trail[newest:]
         done = self.resets.copy()
         self._run_on(snapshot)
-        self.resets = done  # the same ones again
+        self.resets = done  # the same resets happen again
 
     def _run_on(self, snapshot: Snapshot) -> None:
-        """Burns all usage that is kept from `snapshot` to now."""
+        """Burn all stored usage from `snapshot` to now."""
         head = self.head
         self._open(snapshot)
         while True:
@@ -387,39 +386,10 @@ class _Machine:
                 return
             self._close()
 
-    # -- what it comes to ---------------------------------------------------------------------------------------
-
     def status(self) -> BalanceStatus:
         """The balance as of head.now_s."""
-        head, terms = self.head, self._terms
         segment, after = self._step()
-        self._tidy_late()
+        self._reset_late()
         if after.exhausted_at_s == NEVER_S:
-            head.exhausted_at_s = NEVER_S
-        return BalanceStatus(
-            entitlement=terms.entitlement,
-            revision=terms.revision,
-            position=head.position,
-            at_s=head.now_s,
-            balance=after.balance,
-            usage=after.usage,
-            overage=max(0, after.overage),
-            total_available=after.total_available,
-            has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
-            since_s=self.before.since_s,
-            until_s=head.period_to_s,
-            exhausted_at_s=after.exhausted_at_s,
-            next_at_s=self._next_at_s(after),
-            balances=segment.balances_at_end,
-            late=number.exact(head.late),
-            late_count=head.late_count,
-        )
-
-    def _next_at_s(self, after: Snapshot) -> int:
-        head, terms = self.head, self._terms
-        if head.now_s >= terms.ends_at_s:
-            return NEVER_S
-        instants = [terms.starts_at_s, self.before.at_s, head.phase_to_s, *head.ahead[:1]]
-        if after.exhausted_at_s != NEVER_S:
-            instants.append(after.exhausted_at_s + terms.grace_s)
-        return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)
+            self.head.exhausted_at_s = NEVER_S
+        return status_of(self._terms, self.head, self.before, segment, after)

@@ -1,11 +1,13 @@
-"""What is kept of a balance between records: its head and its trail, as bytes.
+"""What is kept of a balance between records: its head and its trail.
 
-Owns: the layout of both. Does not own: how they move (balance), rows of usage (account_usage).
+Owns: their layout as bytes, reading and writing them, which snapshots of the trail are needed. Does not own: how they
+move (balance), rows of usage (account_usage).
 Array-like, growing only at the end. Amounts are plain decimal text: they outgrow 64 bits.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -14,13 +16,17 @@ import msgspec
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values import number
 from pipeline.core.values.calendar import DAY_S, NEVER_S, Recurrence, Schedule
+from pipeline.core.values.table import KeyedBytes
 from pipeline.core.values.zone import UTC
+
+HEAD, TRAIL_KEY = b"b", b"t"
+MOST_SNAPSHOTS = 64  # of a trail; of more, every second one goes
 
 encode = msgspec.msgpack.Encoder().encode
 
 
 class KeptSnapshot(msgspec.Struct, array_like=True):
-    """credit.Snapshot; zero balances are left out."""
+    """burndown.Snapshot; balances of zero are left out."""
 
     at_s: int
     balances: dict[str, str]
@@ -32,14 +38,23 @@ class KeptSnapshot(msgspec.Struct, array_like=True):
 
 
 class BalanceHead(msgspec.Struct, array_like=True):
-    """One account's balance as of minute `now_s`, which has counted in full.
+    """One account's balance as of a minute, which has counted in full.
 
-    before: the state at the start of the phase; phase_to_s: its end; period_to_s: the usage period's.
-    amount, order: usage in the phase so far.
-    ahead: minutes after `now_s` that have usage already. schedule: mark of the usage periods, to see that they changed.
-    position: of the last record whose changes are in. rows_since_s: usage before it is no longer kept.
-    base_s: the oldest snapshot.
-    late, late_count: what arrived late in this usage period, and in how many minutes it did.
+    Args:
+        entitlement: its id.
+        revision: of the terms.
+        position: offset of the last record whose changes are in.
+        now_s: the minute.
+        before: the snapshot at the start of the open phase.
+        phase_to_s: end of the open phase.
+        amount, order: usage of the open phase so far.
+        exhausted_at_s: since when the balance is zero in the open phase; NEVER_S: not, or not searched.
+        ahead: minutes after `now_s` that have usage already.
+        schedule: digest of the usage periods.
+        rows_since_s: rows of usage before it were purged.
+        base_s: the oldest snapshot.
+        late, late_count: usage of the period that arrived late, and in how many minutes.
+        period_to_s: end of the usage period.
     """
 
     entitlement: str
@@ -70,8 +85,64 @@ decode_head = msgspec.msgpack.Decoder(BalanceHead).decode
 decode_trail = msgspec.msgpack.Decoder(Trail).decode
 
 
+class BalanceStore:
+    """The head and the trail of one account in a table. The trail is read when it is needed, and written if it was."""
+
+    def __init__(self, table: KeyedBytes, account: bytes) -> None:
+        self._table = table
+        self._account = account
+        self._trail: list[Snapshot] | None = None  # None: neither read nor replaced
+
+    def head(self) -> BalanceHead | None:
+        """Read the head; None if nothing is kept of the account."""
+        (stored,) = self._table.get_many([self._account + HEAD])
+        return None if stored is None else decode_head(stored)
+
+    @property
+    def trail(self) -> list[Snapshot]:
+        """Snapshots at earlier phase starts, oldest first. Changes of the list are written."""
+        if self._trail is None:
+            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
+            kept = Trail() if stored is None else decode_trail(stored)
+            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
+        return self._trail
+
+    @trail.setter
+    def trail(self, snapshots: list[Snapshot]) -> None:
+        self._trail = snapshots
+
+    def write_trail(self, newest: Snapshot, needed_s: int) -> int | None:
+        """Write the trail, if it may have changed, without what is not needed.
+
+        Args:
+            newest: the snapshot after those of the trail.
+            needed_s: since when the burn-down may have to start again, in seconds since 1970.
+
+        Returns:
+            The instant of the oldest snapshot; None if the trail was not read.
+        """
+        trail = self._trail
+        if trail is None:
+            return None
+        instants = [snapshot.at_s for snapshot in [*trail, newest]]
+        del trail[: max(0, bisect_right(instants, needed_s) - 1)]
+        if len(trail) > MOST_SNAPSHOTS:
+            del trail[1::2]
+        self._table.put(self._account + TRAIL_KEY, encode(Trail([keep(snapshot) for snapshot in trail])))
+        return trail[0].at_s if trail else newest.at_s
+
+    def write_head(self, head: BalanceHead) -> None:
+        """Write the head."""
+        self._table.put(self._account + HEAD, encode(head))
+
+    def delete(self) -> None:
+        """Remove both."""
+        self._table.delete(self._account + HEAD)
+        self._table.delete(self._account + TRAIL_KEY)
+
+
 def keep(snapshot: Snapshot) -> KeptSnapshot:
-    """The snapshot as it is kept."""
+    """A snapshot as it is stored."""
     return KeptSnapshot(
         snapshot.at_s,
         _texts(snapshot.balances),
@@ -84,7 +155,7 @@ def keep(snapshot: Snapshot) -> KeptSnapshot:
 
 
 def restore(kept: KeptSnapshot) -> Snapshot:
-    """The snapshot that was kept."""
+    """The snapshot that was stored."""
     return Snapshot(
         kept.at_s,
         {name: number.exact(balance) for name, balance in kept.balances.items()},
@@ -97,10 +168,10 @@ def restore(kept: KeptSnapshot) -> Snapshot:
 
 
 def schedule_digest(schedule: Schedule) -> bytes:
-    """Tells whether usage periods are the same as those that a Head was kept with.
+    """A digest of usage periods, by which a change of them is noticed.
 
-    The text is what state holds digests of, so it stays as it is, whatever these classes are called. Days stand in it
-    as seconds, and a zone only where there is one other than UTC: so older digests hold.
+    State holds digests of this text, so the text stays as it is, whatever these classes are called. Days are counted
+    as seconds in it, and a zone is in it only if it is not UTC, so that digests of earlier versions stay valid.
     """
     recurrence = _recurrence_text(schedule.recurrence)
     resets = [

@@ -1,7 +1,8 @@
 """The burn-down of grants: which grant pays for which usage, phase by phase and reset by reset.
 
 Owns: the algorithm. Does not own: calendars (values.calendar), where usage comes from, state in a stream (balance).
-Source: OpenMeter's credit engine. Amounts are atto, instants whole minutes in seconds since 1970.
+Source: OpenMeter, openmeter/credit/engine/run.go, burnphase.go and reset.go at commit 7e57a394.
+Amounts are atto, instants whole minutes in seconds since 1970.
 
 A phase is a span in which no grant begins, ends or is filled. What a phase leaves depends only on the snapshot at its
 start and on its usage as a whole; so a late event needs that one phase and those after it, never the events.
@@ -17,16 +18,24 @@ from pipeline.core.quota.grant import Grant, burn_order
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.errors import Broken
 
-UsageBetween = Callable[[int, int], int]  # of [from_s, to_s); UNIQUE_COUNT: members new in the usage period
-Crossing = Callable[[int, int, int], int]  # minute in [from_s, to_s) in which usage reaches an amount
+# Usage of [from_s, to_s) in atto; of UNIQUE_COUNT the members that are new in the usage period.
+UsageBetween = Callable[[int, int], int]
+# The minute in [from_s, to_s) since which usage has been at or above an amount.
+Crossing = Callable[[int, int, int], int]
 Reason = Literal["", "usageReset", "rollover"]
 
 
 class Snapshot(NamedTuple):
-    """The state at an instant. balances: of grants by id; absent is 0.
+    """The state at an instant.
 
-    since_s: start of the usage period. usage, burnt: in the period so far, all of it and what grants paid for.
-    exhausted_at_s: since when the balance is zero without a pause; NEVER_S while it is not, or never was above.
+    Args:
+        at_s: the instant.
+        balances: of grants by id; absent is 0.
+        overage: usage that no grant has paid for; below zero where more was taken back than used.
+        since_s: start of the usage period.
+        usage: of the period so far.
+        burnt: the part of it that grants paid for.
+        exhausted_at_s: since when the balance is zero without a pause; NEVER_S while it is not, or never was above.
     """
 
     at_s: int
@@ -48,7 +57,17 @@ class Snapshot(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A phase, or a rollover (of no length). Balances at its start are those after what begins there has begun."""
+    """A phase, or a rollover, which has no length.
+
+    Args:
+        from_s, to_s: [start, end).
+        usage: of the phase.
+        overage_at_start, overage: before and after it.
+        balances_at_start: of the active grants by id, once what begins at the start has begun.
+        balances_at_end: of the same grants.
+        burnt: what each of them paid for.
+        reason: why the phase ends; empty at a change of grants and at the end of the run.
+    """
 
     from_s: int
     to_s: int
@@ -62,14 +81,25 @@ class Segment(NamedTuple):
 
 
 class Run(NamedTuple):
-    """segments: in order. last: the state at the end, its balances those of every grant given."""
+    """A whole burn-down.
+
+    Args:
+        segments: in order of time.
+        last: the state at the end, with a balance of every grant that was given.
+    """
 
     segments: list[Segment]
     last: Snapshot
 
 
 class Burnt(NamedTuple):
-    """What `burn` leaves: balances, what each grant paid for, and the need that nobody met."""
+    """What `burn` leaves.
+
+    Args:
+        balances: afterwards, of the active grants by id.
+        burnt: what each grant paid for.
+        overage: the need that no grant met.
+    """
 
     balances: dict[str, int]
     burnt: dict[str, int]
@@ -84,9 +114,16 @@ def begin(grants: Iterable[Grant], at_s: int) -> Snapshot:
 def opening(
     order: Sequence[Grant], balances: Mapping[str, int], at_s: int, latest: bool = False
 ) -> dict[str, int]:
-    """Balances of the grants active at `at_s`, in burning order, once what begins there has begun.
+    """The balances with which a phase begins.
 
-    latest: of a LATEST meter, where each phase starts afresh.
+    Args:
+        order: all grants, in burning order.
+        balances: before the instant, by id.
+        at_s: start of the phase.
+        latest: whether the meter is a LATEST one: then every phase starts with full grants.
+
+    Returns:
+        Of the grants that are active at `at_s`, in burning order.
     """
     return {
         grant.id: grant.amount if latest or grant.filled(at_s) else balances.get(grant.id, 0)
@@ -98,9 +135,9 @@ def opening(
 def burn(balances: Mapping[str, int], need: int) -> Burnt:
     """Meet `need` from `balances`, in their order.
 
-    A need below zero (usage taken back) goes to the first grant that has something left, else to the first; without
-    a grant it stays a negative overage, which later usage takes up. So no amount is ever lost or made:
-    the need is what was burnt and the overage, and balances fall by what was burnt.
+    A need below zero (usage was taken back) goes to the first grant that has something left, else to the first; without
+    a grant it stays a negative overage, which later usage takes up. So no amount is lost or made: the need is the sum
+    of what was burnt and of the overage, and balances fall by what was burnt.
 
     Args:
         balances: of the active grants by id, in burning order; in atto, as all amounts.
@@ -136,7 +173,7 @@ def burn(balances: Mapping[str, int], need: int) -> Burnt:
 
 
 def next_cut(order: Iterable[Grant], after_s: int) -> int:
-    """The next instant after `after_s` at which some grant begins, ends or is filled; NEVER_S if none."""
+    """The end of the phase in which `after_s` lies: when a grant begins, ends or is filled next; NEVER_S if never."""
     return min((grant.next_change(after_s) for grant in order), default=NEVER_S)
 
 
@@ -148,9 +185,28 @@ def step(
     latest: bool = False,
     crossing: Crossing | None = None,
 ) -> tuple[Segment, Snapshot]:
-    """One phase [before.at_s, to_s): the segment, and the state at its end.
+    """Burn the usage of one phase.
 
-    crossing: where in the phase the balance reached zero; without it, at its start.
+    Args:
+        order: all grants, in burning order.
+        before: the state at the start of the phase.
+        to_s: end of the phase, at most the next change of a grant.
+        usage: of the phase.
+        latest: whether the meter is a LATEST one.
+        crossing: finds where in the phase the balance reached zero; without it, at the start.
+
+    Returns:
+        The segment, and the state at its end.
+
+    One of the two grants ends after an hour; the other one begins then and pays for what is left of the usage.
+
+    >>> grants = burn_order([Grant("a", 5, 0, expires_at_s=3600), Grant("b", 10, 3600)])
+    >>> first, after = step(grants, begin(grants, 0), next_cut(grants, 0), usage=8)
+    >>> first.burnt, after.overage, after.at_s
+    ({'a': 5}, 3, 3600)
+    >>> second, after = step(grants, after, to_s=7200, usage=1)
+    >>> second.burnt, after.balances, (after.usage, after.burnt)
+    ({'b': 4}, {'b': 6}, (9, 9))
     """
     at_s = before.at_s
     opened = opening(order, before.balances, at_s, latest)
@@ -184,9 +240,22 @@ def _exhausted(before: Snapshot, segment: Segment, crossing: Crossing | None) ->
 
 
 def reset(order: Sequence[Grant], before: Snapshot, preserve: bool) -> tuple[Segment, Snapshot]:
-    """The reset at before.at_s: what rolls over, and with `preserve` the overage that it pays at once.
+    """Begin a new usage period.
 
     A grant that begins at that very instant is not rolled over: it is filled afterwards, and pays then.
+
+    Args:
+        order: all grants, in burning order.
+        before: the state at the end of the period before.
+        preserve: whether what rolls over pays the overage at once; else the overage is dropped.
+
+    Returns:
+        The rollover as a segment, and the state at the start of the new period.
+
+    >>> monthly = Grant("monthly", 10, 0, min_rollover=10, max_rollover=10)
+    >>> _, after = reset([monthly], Snapshot(60, {"monthly": 0}, 4, 0, usage=14, burnt=10), preserve=True)
+    >>> after.balances, after.overage, (after.since_s, after.usage)
+    ({'monthly': 6}, 0, (60, 0))
     """
     at_s = before.at_s
     rolled = {
@@ -219,11 +288,21 @@ def run(
     crossing: Crossing | None = None,
     inclusive: bool = True,
 ) -> Run:
-    """Burns from `before` to `until_s`.
+    """Burn all usage from a state to an instant.
 
-    resets: (instant, preserve overage) after the start, in order. inclusive: a reset or a tick of a recurrence at
-    `until_s` itself is done too (as OpenMeter answers for an instant); else the result can be run on from there.
-    Raises Broken if a balance belongs to no grant.
+    Args:
+        grants: all of them, in any order.
+        before: the state to start from.
+        until_s: the instant.
+        usage: sums usage of a span.
+        resets: (instant, whether the overage is preserved) after the start, in order.
+        latest: whether the meter is a LATEST one.
+        crossing: as for `step`.
+        inclusive: whether a reset or a tick of a recurrence at `until_s` itself is done too, as OpenMeter answers for
+            an instant; without it the result can be run on from there.
+
+    Raises:
+        Broken: a balance belongs to no grant.
     """
     order = burn_order(grants)
     unknown = set(before.balances) - {grant.id for grant in order}
@@ -254,7 +333,7 @@ def _phases(
     crossing: Crossing | None,
     segments: list[Segment],
 ) -> Snapshot:
-    """All phases up to `end_s`, at least one; appends their segments."""
+    """Burn all phases up to `end_s`, at least one, and append their segments."""
     while True:
         to_s = min(next_cut(order, before.at_s), end_s)
         segment, before = step(order, before, to_s, usage(before.at_s, to_s), latest, crossing)

@@ -7,76 +7,83 @@ in a history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.quota import entitlement_lookup
+import msgspec
+
+from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.burndown import Snapshot
-from pipeline.core.quota.grant import grant_of
+from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement, UsagePeriod
+from pipeline.core.quota.grant import GrantDefinition, GrantRecurrence, grant_of
 from pipeline.core.quota.history import History, HistoryRow, HistorySegment
 from pipeline.core.values import calendar, timestamp
 from pipeline.core.values.json_number import amount, plain
 from pipeline.core.values.zone import text_of
 
-StoredJson = Mapping[str, Any]
 EntitlementJson = dict[str, Any]
 _HIDDEN = ("resets", "subscriptionId")
 
 
 def entitlement_json(
-    body: StoredJson, now_s: int, customer: StoredJson | None, subject: str | None = None
+    entitlement: Entitlement, now_s: int, customer: Customer | None, subject: str | None = None
 ) -> EntitlementJson:
-    """customer: whose it is, for its key. subject: under which it was asked for, as v1 does."""
-    shown = {name: value for name, value in body.items() if name not in _HIDDEN and value is not None}
+    """An entitlement, with the usage period in which it is.
+
+    Args:
+        entitlement: its definition.
+        now_s: seconds since 1970.
+        customer: its customer; None where it is not defined any more.
+        subject: under which it was asked for, as v1 does.
+    """
+    members = entitlement.members
+    shown = {name: value for name, value in members.items() if name not in _HIDDEN and value is not None}
     shown["subjectKey"] = subject or _first_subject(customer)
-    if customer is not None and "key" in customer:
-        shown["customerKey"] = customer["key"]
-    if body["type"] == "metered":
-        shown |= _metered(body, now_s)
+    if customer is not None:
+        shown["customerKey"] = customer.key
+    if isinstance(entitlement, MeteredEntitlement):
+        shown |= _metered(entitlement, now_s)
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _first_subject(customer: StoredJson | None) -> str | None:
-    if customer is None:
-        return None
-    keys = (customer.get("usageAttribution") or {}).get("subjectKeys") or []
-    return str(keys[0]) if keys else customer.get("key")
+def _first_subject(customer: Customer | None) -> str | None:
+    return None if customer is None else next(iter(customer.subjects), None)
 
 
-def _metered(body: StoredJson, now_s: int) -> EntitlementJson:
-    schedule = entitlement_lookup.schedule_of(body)
-    first_s, end_s = entitlement_lookup.span(body)
+def _metered(entitlement: MeteredEntitlement, now_s: int) -> EntitlementJson:
+    schedule, (first_s, end_s) = entitlement.schedule, entitlement.span
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
-    anchor, _ = entitlement_lookup.anchor(body)
+    period = msgspec.structs.replace(entitlement.usage_period, anchor=entitlement.anchor)
     found: EntitlementJson = {
-        "usagePeriod": _recurring({**body["usagePeriod"], "anchor": anchor}),
+        "usagePeriod": _recurring(period),
         "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
         "lastReset": text_of(since_s),
     }
-    if (issued := body.get("issueAfterReset")) is not None:
-        priority = body["issueAfterResetPriority"]
+    if (issued := entitlement.issue_after_reset) is not None:
+        priority = entitlement.issue_after_reset_priority
         found |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
     return found
 
 
-def grant_json(body: StoredJson, now_s: int) -> EntitlementJson:
-    """A grant, with when it is filled next."""
-    shown = dict(body) | {
-        name: plain(body[name]) for name in ("amount", "minRolloverAmount", "maxRolloverAmount")
+def grant_json(definition: GrantDefinition, now_s: int) -> EntitlementJson:
+    """A grant, with when it is filled next. now_s: seconds since 1970."""
+    shown = definition.members | {
+        "amount": plain(definition.amount),
+        "minRolloverAmount": plain(definition.min_rollover_amount),
+        "maxRolloverAmount": plain(definition.max_rollover_amount),
     }
-    if (recurrence := body.get("recurrence")) is not None:
-        shown["recurrence"] = _recurring(recurrence)
-        grant = grant_of(body)
-        assert grant.recurrence is not None
+    grant = grant_of(definition)
+    if definition.recurrence is not None and grant.recurrence is not None:
+        shown["recurrence"] = _recurring(definition.recurrence)
         next_s = calendar.next_tick(grant.recurrence, max(now_s, grant.effective_at_s))
         if next_s < grant.ends_at_s:
             shown["nextRecurrence"] = text_of(next_s)
     return shown
 
 
-def _recurring(body: StoredJson) -> EntitlementJson:
-    return {**body, "intervalISO": calendar.iso(calendar.parse(body["interval"]))}
+def _recurring(recurring: UsagePeriod | GrantRecurrence) -> EntitlementJson:
+    shown: EntitlementJson = msgspec.to_builtins(recurring)
+    return {**shown, "intervalISO": calendar.iso(calendar.parse(recurring.interval))}
 
 
 def history_json(history: History) -> EntitlementJson:

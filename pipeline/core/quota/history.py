@@ -1,10 +1,10 @@
 """The history of a metered entitlement: by windows, and by segments of the burn-down.
 
-Owns: the two lists, and what in them came late. Does not own: the burn-down (burndown), where minutes of usage are read
-from, JSON. Source: OpenMeter's entitlement history. Amounts are atto.
+Owns: the two lists, and what in them arrived late. Does not own: the burn-down (burndown), where minutes of usage are
+read from, JSON. Source: OpenMeter, openmeter/credit/engine/history.go at commit 7e57a394. Amounts are atto.
 
-Both are counted anew from the beginning of measuring, so that they agree with the live balance, which is a recount
-too. OpenMeter leaves late usage of earlier periods out; here it is in, and marked.
+Both are computed from the beginning of measuring, so that they agree with the live balance, which is a recount too.
+OpenMeter leaves late usage of earlier periods out; here it is in, and marked.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipeline.core.quota import burndown as credit
+from pipeline.core.quota import burndown
 from pipeline.core.quota import terms as terms_
 from pipeline.core.quota.balance_result import Correction
 from pipeline.core.quota.burndown import Burnt, Run, Segment, Snapshot
+from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values import calendar, number, time_window
 from pipeline.errors import Rejected
@@ -28,7 +29,7 @@ MAX_WINDOWS = 10_000
 
 
 class HistoryRow(NamedTuple):
-    """A window. late: the part of its usage that arrived late."""
+    """A window [from_s, to_s). late: the part of its usage that arrived late."""
 
     from_s: int
     to_s: int
@@ -38,7 +39,13 @@ class HistoryRow(NamedTuple):
 
 
 class HistorySegment(NamedTuple):
-    """A segment inside the asked span, cut at its ends. late: the part of its usage that arrived late."""
+    """A segment of the burn-down, cut where the history begins and ends.
+
+    Args:
+        balances_at_start, balances_at_end: of the active grants by id.
+        burnt: what each of them paid for.
+        late: the part of the usage that arrived late.
+    """
 
     from_s: int
     to_s: int
@@ -58,9 +65,15 @@ class History(NamedTuple):
 
 
 class MinuteUsage:
-    """Usage by minute, summed over any span. values: (minute, atto, order); order only for LATEST."""
+    """Usage by minute, summed over any span."""
 
     def __init__(self, values: Iterable[tuple[int, int, str]], latest: bool) -> None:
+        """Sort usage by minute.
+
+        Args:
+            values: (minute in seconds since 1970, atto, order) in any order; `order` only for LATEST.
+            latest: whether the newest value of a span counts, instead of their sum.
+        """
         minutes: dict[int, tuple[int, str]] = {}
         for minute_s, value, order in values:
             before = minutes.get(minute_s)
@@ -74,7 +87,7 @@ class MinuteUsage:
         self._sums = [0, *accumulate(value for _, value, _ in self._rows)]
 
     def between(self, from_s: int, to_s: int) -> int:
-        """Usage of [from_s, to_s)."""
+        """Usage of [from_s, to_s), in atto."""
         first, last = bisect_left(self._at, from_s), bisect_left(self._at, to_s)
         if first >= last:
             return 0
@@ -83,45 +96,56 @@ class MinuteUsage:
         return self._sums[last] - self._sums[first]
 
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
-        """The minute since which usage has been at or above `available`; from_s if it never was.
+        """The minute since which usage has been at or above an amount.
 
-        Usage may be taken back, so it is the last time that counts, not the first.
+        Args:
+            from_s, to_s: the span, [start, end) in seconds since 1970.
+            available: the amount, in atto.
+
+        Returns:
+            Seconds since 1970; `from_s` if the amount is not reached at the end of the span.
 
         >>> minutes = MinuteUsage([(0, 7, ""), (60, 4, ""), (120, -2, ""), (180, 3, "")], latest=False)
         >>> minutes.crossing(0, 120, 10), minutes.crossing(0, 240, 10), minutes.crossing(0, 240, 99)
         (60, 180, 0)
         """
-        since_s: int | None = None
-        total = 0
-        for place in range(bisect_left(self._at, from_s), bisect_left(self._at, to_s)):
-            minute_s, value, _ = self._rows[place]
-            total = value if self._latest else total + value
-            if total < available:
-                since_s = None
-            elif since_s is None:
-                since_s = minute_s
-        return from_s if since_s is None else since_s
+        search = LastCrossing(available, self._latest)
+        for minute_s, value, _ in self._rows[bisect_left(self._at, from_s) : bisect_left(self._at, to_s)]:
+            search.step(minute_s, value)
+        return from_s if search.since_s is None else search.since_s
 
 
 def new_members(seen: Iterable[tuple[int, str]], terms: Terms) -> list[tuple[int, int, str]]:
     """Usage of UNIQUE_COUNT by minute: a member counts in the first minute of each usage period it was seen in.
 
-    seen: minute and member, in any order, repeats allowed.
+    Args:
+        seen: (minute in seconds since 1970, member) in any order, repeats allowed.
+        terms: whose usage periods count.
+
+    Returns:
+        Values for `MinuteUsage`.
     """
-    known: set[tuple[int, str]] = set()
+    counted: set[tuple[int, str]] = set()
     counts: dict[int, int] = {}
     for minute_s, member in sorted(seen):
         first = (calendar.usage_period(terms.schedule, minute_s)[0], member)
-        if first not in known:
-            known.add(first)
+        if first not in counted:
+            counted.add(first)
             counts[minute_s] = counts.get(minute_s, 0) + number.SCALE
     return [(minute_s, count, "") for minute_s, count in counts.items()]
 
 
 def recount(terms: Terms, usage: MinuteUsage, until_s: int, inclusive: bool = True) -> Run:
-    """The whole burn-down up to `until_s`, a whole minute. inclusive: see credit.run."""
+    """The whole burn-down.
+
+    Args:
+        terms: of the entitlement.
+        usage: all of it by minute.
+        until_s: a whole minute, in seconds since 1970.
+        inclusive: as for burndown.run.
+    """
     start_s = terms.schedule.start_s
-    return credit.run(
+    return burndown.run(
         terms.order,
         terms_.begin(terms),
         max(until_s, start_s),
@@ -134,7 +158,16 @@ def recount(terms: Terms, usage: MinuteUsage, until_s: int, inclusive: bool = Tr
 
 
 def value_at(terms: Terms, usage: MinuteUsage, at_s: int) -> tuple[Snapshot, bool]:
-    """The state at an instant as OpenMeter answers it, rounded up to the next minute; and whether there is access."""
+    """The value of an entitlement at an instant.
+
+    Args:
+        terms: of the entitlement.
+        usage: all of it by minute.
+        at_s: the instant, in seconds since 1970; the state is that of the next whole minute, as OpenMeter answers.
+
+    Returns:
+        The state, and whether the customer has access at the instant.
+    """
     last = recount(terms, usage, calendar.ceil_minute(at_s)).last
     return last, terms_.has_access(terms, last.balance, last.exhausted_at_s, at_s)
 
@@ -148,12 +181,22 @@ def history(
     zone: ZoneInfo,
     late: Sequence[Correction] = (),
 ) -> History:
-    """Both lists for [from_s, to_s), in whole minutes: from_s counts from its minute on, to_s to the end of its own.
+    """Both lists for a span of whole minutes.
 
     The first and the last window are cut where the span begins and ends inside them, so that both lists cover the
     same span.
 
-    Raises Rejected `bad-query` before measuring began, for an empty span, and for too many windows.
+    Args:
+        terms: of the entitlement.
+        usage: all of it by minute.
+        from_s: in seconds since 1970; counts from the start of its minute.
+        to_s: likewise; counts to the end of its minute.
+        size: of the windows.
+        zone: in which hours, days and months begin.
+        late: the corrections that arrived late.
+
+    Raises:
+        Rejected: `bad-query` for a span that begins before measuring or is empty, and for too many windows.
     """
     start_s, to_s = terms.schedule.start_s, calendar.ceil_minute(to_s)
     if from_s < start_s:
@@ -167,7 +210,7 @@ def history(
     edges[0], edges[-1] = from_s, to_s
     segments = recount(terms, usage, to_s, inclusive=False).segments
     starts = [segment.from_s for segment in segments]
-    counted = [one for one in late if one.counted]
+    counted = [correction for correction in late if correction.counted]
     rows = [
         HistoryRow(
             at_s,
@@ -178,17 +221,17 @@ def history(
         )
         for at_s, end_s in pairwise(edges)
     ]
-    burndown = [
+    cut = [
         _cut(segment, usage, terms.latest, max(from_s, segment.from_s), min(to_s, segment.to_s), counted)
         for segment in segments
         if segment.from_s < segment.to_s and segment.from_s < to_s and from_s < segment.to_s
     ]
-    return History(rows, burndown)
+    return History(rows, cut)
 
 
 def _burnt_until(segment: Segment, usage: MinuteUsage, at_s: int) -> Burnt:
-    """What the segment has come to at an instant inside it."""
-    return credit.burn(
+    """The burn of a segment up to an instant inside it."""
+    return burndown.burn(
         segment.balances_at_start, segment.overage_at_start + usage.between(segment.from_s, at_s)
     )
 
@@ -200,7 +243,7 @@ def _cut(
     start = Burnt(dict(segment.balances_at_start), {}, segment.overage_at_start)
     if from_s > segment.from_s and not latest:
         start = _burnt_until(segment, usage, from_s)
-    end = credit.burn(start.balances, start.overage + used)
+    end = burndown.burn(start.balances, start.overage + used)
     return HistorySegment(
         from_s,
         to_s,
@@ -216,4 +259,4 @@ def _cut(
 
 
 def _late(late: Iterable[Correction], from_s: int, to_s: int) -> int:
-    return sum(one.change for one in late if from_s <= one.minute_s < to_s)
+    return sum(correction.change for correction in late if from_s <= correction.minute_s < to_s)

@@ -1,8 +1,8 @@
-"""Late usage: which corrections of a balance its history names.
+"""Late usage: which corrections of a balance its history shows.
 
 Owns: what counts as late to a reader. Does not own: the correction itself (balance), the history (history).
-A balance takes every minute that it has passed as a correction, also one that was read from the store; here late is
-what arrived late: more than an hour after its minute, or after the usage period of its minute had ended.
+A balance counts usage of every minute before its own as a correction, also usage that was loaded from ClickHouse. Here
+usage is late that arrived late: more than an hour after its minute, or after the usage period of its minute had ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pipeline.records import LateUsage
 
 
 def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
-    """What the record that moved the account brought late. at_ms: the broker's time of the record."""
+    """The late usage that a record brought.
+
+    Args:
+        moved: the account after the record.
+        at_ms: the broker's time of the record, in milliseconds since 1970.
+    """
     if moved.outcome is None or moved.entitlement is None:
         return []
     since_s = moved.outcome.status.since_s
@@ -31,7 +36,7 @@ def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
             namespace,
             customer,
             feature,
-            str(moved.entitlement["id"]),
+            moved.entitlement.id,
             correction.minute_s,
             number.text(correction.change),
             at_ms,
@@ -43,5 +48,5 @@ def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
 
 
 def correction_of(late: LateUsage) -> Correction:
-    """What a history takes."""
+    """Late usage as a history takes it."""
     return Correction(late.minute_s, number.exact(late.change), late.at_ms // 1000, late.counted)

@@ -1,19 +1,20 @@
-"""The terms of a metered entitlement: all that its balance depends on, but usage.
+"""The terms of a metered entitlement: all that its balance depends on, except usage.
 
-Owns: the compiled form, and the resets that follow from it. Does not own: the definitions (entitlement, grant), the
-burn-down (burndown), state (balance).
+Owns: the compiled form of its definitions, the resets that follow from it, access. Does not own: the definitions
+(entitlement, grant), the burn-down (burndown), state (balance).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
 from pipeline.core.quota import burndown
 from pipeline.core.quota.burndown import Snapshot
-from pipeline.core.quota.grant import Grant
+from pipeline.core.quota.entitlement import MeteredEntitlement
+from pipeline.core.quota.grant import Grant, GrantDefinition, burn_order, grant_of
 from pipeline.core.values import calendar
 from pipeline.core.values.calendar import NEVER_S, Schedule
 
@@ -21,13 +22,24 @@ Counted = Literal["SUM", "COUNT", "UNIQUE_COUNT", "LATEST"]
 COUNTED: tuple[Counted, ...] = ("SUM", "COUNT", "UNIQUE_COUNT", "LATEST")
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """A metered entitlement in force. order: its grants in burning order.
+def counted(aggregation: str) -> Counted | None:
+    """The aggregation of a meter of which a balance can be kept; None for the others."""
+    return next((one for one in COUNTED if one == aggregation), None)
 
-    schedule: usage counts from its start on. preserve: overage outlives automatic resets.
-    soft, unlimited: access does not end with the balance; overage is counted all the same.
-    grace_s: how long access goes on once the balance is zero. ends_at_s: when the entitlement itself ends.
-    revision: of the control log; other terms have another one.
+
+class Terms(msgspec.Struct, frozen=True):
+    """A metered entitlement in force.
+
+    Args:
+        entitlement: its id.
+        revision: of the control log; other terms have another one.
+        aggregation: of its meter.
+        schedule: its usage periods; usage counts from their start on.
+        order: its grants in burning order.
+        preserve: whether the overage is carried over automatic resets.
+        soft, unlimited: access does not end with the balance; the overage is counted all the same.
+        grace_s: how long access goes on once the balance is zero, in seconds.
+        starts_at_s, ends_at_s: when the entitlement is in force, [start, end).
     """
 
     entitlement: str
@@ -47,8 +59,35 @@ class Terms(msgspec.Struct, frozen=True):
         return self.aggregation == "LATEST"
 
 
+def terms_of(
+    entitlement: MeteredEntitlement, grants: Iterable[GrantDefinition], aggregation: Counted, revision: int
+) -> Terms:
+    """Compile the terms of an entitlement.
+
+    Args:
+        entitlement: its definition.
+        grants: its own, in any order.
+        aggregation: of its meter.
+        revision: the newest of all of these definitions.
+    """
+    starts_at_s, ends_at_s = entitlement.span
+    return Terms(
+        entitlement=entitlement.id,
+        revision=revision,
+        aggregation=aggregation,
+        schedule=entitlement.schedule,
+        order=burn_order(map(grant_of, grants)),
+        preserve=entitlement.preserve_overage_at_reset,
+        soft=entitlement.is_soft_limit,
+        unlimited=bool(entitlement.is_unlimited),
+        grace_s=entitlement.grace_s,
+        starts_at_s=starts_at_s,
+        ends_at_s=ends_at_s,
+    )
+
+
 def begin(terms: Terms) -> Snapshot:
-    """The state at which measuring begins."""
+    """The state with which measuring begins."""
     return burndown.begin(terms.order, terms.schedule.start_s)
 
 
@@ -67,7 +106,16 @@ def resets(terms: Terms, after_s: int, until_s: int) -> Iterator[tuple[int, bool
 
 
 def has_access(terms: Terms, balance: int, exhausted_at_s: int, at_s: int) -> bool:
-    """Whether the customer may go on at `at_s`: something is left, there is no hard limit, or in the grace period."""
+    """Whether a customer may go on: something is left, there is no hard limit, or the grace period is not over.
+
+    Args:
+        terms: of the entitlement.
+        balance: what is left, in atto.
+        exhausted_at_s: since when nothing is left; NEVER_S if something is.
+        at_s: the instant, in seconds since 1970.
+
+    Source: OpenMeter, openmeter/entitlement/metered/connector.go at commit 7e57a394; the grace period is ours.
+    """
     if not terms.starts_at_s <= at_s < terms.ends_at_s:
         return False
     if terms.soft or terms.unlimited or balance > 0:

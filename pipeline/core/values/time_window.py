@@ -1,6 +1,6 @@
 """Windows of time: UTC minutes in state; hours, days and months in any IANA zone for queries.
 
-Owns: where a window starts and ends, which names of zones are taken. Does not own: what is summed in it.
+Owns: where a window starts and ends. Does not own: what is summed in it, which names of zones are taken (zone).
 All windows are [start, end) in whole seconds since 1970. Every instant lies in exactly one window of a size; a
 window ends where the next one starts. A DAY or MONTH starts when the local clock first reaches that midnight, or jumps
 past it. An HOUR starts at each full local hour and at each change of the offset, so the repeated hour in autumn is
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from importlib import resources
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -28,27 +26,6 @@ _LATEST_S = 253_370_764_800  # 9999-01-01: beyond it the calendar of the languag
 _EARLIEST_S = -62_104_060_800  # 0002-01-01
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The zone of an IANA name.
-
-    A zone file of one machine, as `localtime` and `posixrules`, is refused, since it is another zone elsewhere; so is
-    `Factory`, which means that no zone is set.
-
-    Raises:
-        Rejected: `bad-zone`.
-    """
-    if name not in _zone_names():
-        shown = name[:64].encode("utf-8", "backslashreplace").decode()
-        raise Rejected("bad-zone", f"invalid time zone: {shown}")
-    return ZoneInfo(name)
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    names = resources.files("tzdata").joinpath("zones").read_text("ascii").split()
-    return frozenset(names) - {"Factory"}
 
 
 def minute_s(time_ns: int) -> int:

@@ -102,3 +102,8 @@ def text_of(at_ms: int) -> str:
 def ms_of(text: str) -> int:
     """Milliseconds of an RFC 3339 timestamp, rounded down. Raises Rejected `bad-time`."""
     return parse_ns(text) // 1_000_000
+
+
+def minute_s(text: str) -> int:
+    """The start of the minute of an RFC 3339 timestamp, in seconds since 1970. Raises Rejected `bad-time`."""
+    return parse_ns(text) // 60_000_000_000 * 60

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 from pipeline.core.values import timestamp
-from pipeline.core.values.time_window import zone_of
+from pipeline.core.values.zone import named
 from pipeline.errors import Rejected
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -24,7 +25,7 @@ def instant_ns(name: str, text: str | None, tz: str = "UTC") -> int | None:
         return None
     try:
         if _DATE.fullmatch(text):
-            midnight = datetime.combine(date.fromisoformat(text), time.min, tzinfo=zone_of(tz))
+            midnight = datetime.combine(date.fromisoformat(text), time.min, tzinfo=ZoneInfo(named(tz)))
             since = midnight.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
             return (since.days * 86_400 + since.seconds) * 1_000_000_000
         return timestamp.parse_ns(text)

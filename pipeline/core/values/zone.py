@@ -23,8 +23,8 @@ _SECOND = timedelta(seconds=1)
 def named(name: str) -> str:
     """Check the name of a zone.
 
-    Only names of the IANA database count, so that a name means the same on every machine: `localtime` and other
-    files of a machine are refused.
+    Only names of the IANA database count, so that a name means the same on every machine: `localtime`, `posixrules`
+    and other files of a machine are refused, and so is `Factory`, which means that no zone is set.
 
     Args:
         name: as a user sent it.
@@ -33,11 +33,11 @@ def named(name: str) -> str:
         The name itself.
 
     Raises:
-        Rejected: `bad-zone`.
+        Rejected: `bad-zone`, with OpenMeter's sentence.
     """
     if name not in _names():
         shown = ascii(name)[1:-1][:64]
-        raise Rejected("bad-zone", f"{shown} is not a time zone of the IANA database such as Europe/Berlin")
+        raise Rejected("bad-zone", f"invalid time zone: {shown}")
     return name
 
 
@@ -55,6 +55,15 @@ def offset_of(timestamp: str) -> str:
     """
     offset = timestamp[-6:]
     return UTC if timestamp[-1] in "zZ" or offset[1:] == "00:00" else offset
+
+
+def named_or_offset(name: str | None, timestamp: str) -> str:
+    """The zone in which a calendar steps: the named one, else the offset of its first instant.
+
+    >>> named_or_offset(None, "2026-03-01T00:00:00+01:00"), named_or_offset("Asia/Tokyo", "2026-03-01T00:00:00Z")
+    ('+01:00', 'Asia/Tokyo')
+    """
+    return offset_of(timestamp) if name is None else name
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,8 @@
-"""Stored events for a backfill, page by page in the order of their time, and whether marks have been stored.
+"""Stored events for a backfill, page by page in the order of their time, and whether a barrier has been stored.
 
-Owns: the SQL, how large a page is. Does not own: what a page becomes (core.metering.backfill).
-A page is a function of the work record alone, as long as nothing is written that it selects: all that it selects is
-stored before it is first asked for (the cut), and what a backfill changes of a row decides no page.
+Owns: the SQL and the size of a page. Does not own: processing a page (core.metering.backfill).
+A page depends on the work record alone: every row that it can select is stored before the first page is read (the
+cut), and the columns that a backfill changes select no row.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 from pipeline.stores.clickhouse.refused import refused_of
 
 PAGE_EVENTS = 5_000
-PAGE_BYTES = 8 << 20  # of data; one event may have more
+PAGE_BYTES = 8 << 20  # of data; a page with one event may exceed it
 MOST_SPAN_S = 30 * 86_400
-BUCKETS = 256  # of a span, to see how much of it makes a page
-_LAST_S = 2**32 - 1  # of a DateTime
+BUCKETS = 256  # per span, to measure how much of it fits into a page
+_LAST_S = 2**32 - 1  # largest DateTime
 
 _FROM = (
     " FROM events FINAL WHERE namespace = {namespace:String} AND type = {type:String}"
@@ -65,12 +65,12 @@ TimeBucket = tuple[int, int, int]  # number, events, bytes of their data
 
 
 def landed(store: ClickHouse, mark: bytes) -> int:
-    """From how many partitions the sink has stored this mark, and with it everything before it."""
+    """The number of partitions for which the sink has stored this barrier, and so everything before it."""
     return int(store.query(_MARKS, {"mark": mark.decode()})[0][0])
 
 
 def page(store: ClickHouse, work: Backfill) -> BackfillPage:
-    """The next stored events of a step's shard. Raises Unavailable or Broken."""
+    """The next page of stored events in a step's shard. Raises Unavailable or Broken."""
     scope = _scope(work)
     cursor, span_s, total = work.cursor, work.span_s, work.events
     if cursor is None:
@@ -110,13 +110,15 @@ def _slice(
     fitting: list[TimeBucket],
     total: int,
 ) -> BackfillPage:
-    """The events of whole buckets; the next span is of a size that makes about a page."""
+    """The events of whole buckets. The span of the next page is adapted, so that it fills about a page."""
     whole = len(fitting) == len(buckets)
     end_s = cursor[0] + (span_s if whole else (fitting[-1][0] + 1) * _bucket_s(span_s))
     expected = sum(bucket[1] for bucket in fitting)
     events = _events(store, scope, cursor, end_s - 1, expected + 1)
     if len(events) != expected:
-        raise Unavailable(f"ClickHouse holds {len(events)} events where it held {expected} a moment before")
+        raise Unavailable(
+            f"ClickHouse returned {len(events)} events where it had counted {expected} just before"
+        )
     if not whole and len(fitting) < len(buckets) // 2:
         span_s = max(1, span_s // 2)
     return BackfillPage([event for event, _ in events], (end_s, "", 0, 0), span_s, total)
@@ -135,7 +137,7 @@ def _scope(work: Backfill) -> dict[str, Any]:
 
 
 def _first(store: ClickHouse, scope: dict[str, Any], from_s: int) -> tuple[int, int]:
-    """The second of the first event from `from_s` on, and how many there are."""
+    """The second of the first event from `from_s` onwards, and the number of such events."""
     if from_s > _LAST_S:
         return 0, 0
     first_s, events = store.query(_FIRST, {**scope, "from_s": from_s})[0]
@@ -147,13 +149,13 @@ def _bucket_s(span_s: int) -> int:
 
 
 def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int) -> list[TimeBucket]:
-    """The buckets that hold events of the span that begins at the cursor's second."""
+    """The non-empty buckets of the span that begins at the cursor's second."""
     parameters = _after(scope, cursor, cursor[0] + span_s - 1) | {"bucket_s": _bucket_s(span_s)}
     return [(int(a), int(b), int(c)) for a, b, c in store.query(_SIZES, parameters)]
 
 
 def _fitting(buckets: list[TimeBucket]) -> list[TimeBucket]:
-    """The first buckets, as many as make no more than a page."""
+    """The first buckets, up to the size of a page."""
     events = size = 0
 
     def fits(bucket: TimeBucket) -> bool:
@@ -165,7 +167,7 @@ def _fitting(buckets: list[TimeBucket]) -> list[TimeBucket]:
 
 
 def _crowded(store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor], total: int) -> BackfillPage:
-    """A part of the events of one second."""
+    """A page within one second that has more events than a page."""
     second, before = place
     cursor = before if before[0] == second else (second, "", 0, 0)
     parameters = _after(scope, cursor, second) | {"limit": PAGE_EVENTS}

@@ -1,8 +1,8 @@
 """ClickHouse as Tallymark uses it: its tables, inserts by column, queries with bound parameters.
 
-Owns: the interface, the list of tables and columns, what an error code means. Does not own: the wires
-(clickhouse.native, clickhouse.http), how tables are made (clickhouse.schema), the questions (clickhouse.usage,
-clickhouse.events, clickhouse.totals). SQL text is constant; values travel as parameters only, `{name:Type}` in the
+Owns: the interface, the list of tables and columns, the meaning of error codes. Does not own: the protocols
+(clickhouse.native, clickhouse.http), creating tables (clickhouse.schema), the queries (clickhouse.usage,
+clickhouse.events, clickhouse.totals). SQL text is constant; values are passed only as parameters, `{name:Type}` in the
 text.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import Broken, Rejected, Unavailable
 
-Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of one length; decimals as plain text
+Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of the same length; decimals as plain text
 Parameter = str | int | Sequence[str] | Sequence[int]
 Parameters = Mapping[str, Parameter]
 Rows = list[tuple[Any, ...]]
@@ -27,7 +27,7 @@ _TIMES = ("received_at_ms", "stored_at_ms")
 _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
 _BACKFILL = ("decided", "fate_before", "backfilled", "backfilled_rules")
-INSERT_ID = "insert_id"  # of every table: which attempt to write brought the row (stores.clickhouse.proof)
+INSERT_ID = "insert_id"  # in every table: the attempt that wrote the row (stores.clickhouse.proof)
 _READ = ("rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details")
 TABLES: dict[str, frozenset[str]] = {
     "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_READ, *_TIMES)),
@@ -37,10 +37,10 @@ TABLES: dict[str, frozenset[str]] = {
 }
 DECIMAL_COLUMNS = frozenset({"value"})
 
-# Codes of ClickHouse that time can heal; every other one means that our statement is wrong.
+# Error codes of temporary failures; every other code means that our statement is wrong.
 _PASSING = frozenset(
     {159, 164, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 999}
-    # Not let in, or refused by a constraint that is not ours: the operator can set that right while we wait.
+    # Access denied, or a constraint that is not ours: the operator can fix that while we retry.
     | {192, 193, 194, 516, 469}
     # The disk: full, read-only or failing. 1001 is any error of the C++ library, such as one of its file system.
     | {74, 75, 76, 77, 88, 172, 204, 294, 424, 458, 586, 641, 1001}
@@ -57,7 +57,7 @@ _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and for how much a client waits.
+    """The limits of a client.
 
     connect_s: for a connection. ping_s: for an idle connection to prove that it is still open. answer_s: for an
     answer's next bytes; a server that works on a statement reports its progress meanwhile, so this limits silence and
@@ -78,10 +78,10 @@ class Patience:
 
 
 class NoSuchTable(Unavailable):
-    """A table or the database is not there (yet)."""
+    """A table or the database does not exist (yet)."""
 
 
-PATIENT = Patience()  # a stage's: it waits long and takes any answer
+PATIENT = Patience()  # for a stage: long timeouts, and no limit of a response
 
 
 class Queries(Protocol):
@@ -104,19 +104,19 @@ class ClickHouse(Queries, Protocol):
         ...
 
     def ensure_schema(self) -> None:
-        """Makes the database and tables that are missing. Raises Unavailable or Broken."""
+        """Create the missing database and tables. Raises Unavailable or Broken."""
         ...
 
     def ping(self) -> None:
-        """Returns when the server answers. Raises Unavailable, NotAnswering."""
+        """Return when the server responds. Raises Unavailable, NotAnswering."""
         ...
 
     def interrupt(self) -> None:
-        """Cuts every connection that waits for an answer: whoever waits gets Unavailable at once."""
+        """Close every connection that waits for a response, so that its caller gets Unavailable at once."""
         ...
 
     def close(self) -> None:
-        """Gives up idle connections."""
+        """Close idle connections."""
         ...
 
 
@@ -124,11 +124,11 @@ def insert_statement(table: str, columns: Columns) -> str:
     """`INSERT INTO table (columns)`. Raises Broken for unknown names, unequal lengths and wrong decimals."""
     unknown = set(columns) - TABLES.get(table, frozenset()) - {INSERT_ID}
     if table not in TABLES or unknown:
-        raise Broken(f"no such table or columns: {table} {sorted(unknown)}")
+        raise Broken(f"unknown table or columns: {table} {sorted(unknown)}")
     if len({len(values) for values in columns.values()}) > 1:
-        raise Broken(f"columns of {table} differ in length")
+        raise Broken(f"the columns of {table} differ in length")
     for name in DECIMAL_COLUMNS & set(columns):
-        # Some servers read "" as 0 and store what is out of range, so it must not get there.
+        # Some servers read "" as 0 and store values out of range, so such a value must not reach them.
         wrong = next((value for value in columns[name] if not _DECIMAL.fullmatch(value)), None)
         if wrong is not None:
             raise Broken(f"{table}.{name} cannot hold {wrong!r}")
@@ -136,14 +136,14 @@ def insert_statement(table: str, columns: Columns) -> str:
 
 
 def create_database_statement(database: str) -> str:
-    """Raises Broken unless the name is a plain identifier."""
+    """`CREATE DATABASE`. Raises Broken unless the name is a plain identifier."""
     if not NAME.fullmatch(database):
         raise Broken(f"not a database name: {database!r}")
     return "CREATE DATABASE IF NOT EXISTS " + database
 
 
 def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | Rejected:
-    """What an error code of ClickHouse means for us. text: the server's own. patience: of the client that got it."""
+    """The exception for an error code of ClickHouse. text: the server's message. patience: the client's limits."""
     if code in _TOO_LARGE and patience.answer_bytes:
         return Rejected(
             TOO_LARGE,
@@ -156,6 +156,6 @@ def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | 
         )
     message = f"ClickHouse refused (code {code}): {text.strip()}"
     if code in _NOT_MADE_YET or (code in _NO_SUCH_COLUMN and _ADDED_LATER.search(text)):
-        message += " Its tables are made when the sink starts, or by `tallymark rebuild clickhouse`."
+        message += " The tables are created when the sink starts, or by `tallymark rebuild clickhouse`."
         return NoSuchTable(message)
     return Unavailable(message) if code in _PASSING else Broken(message)

@@ -1,6 +1,6 @@
-"""Which kind of ClickHouse a URL names.
+"""Creates the client for a ClickHouse URL.
 
-Owns: reading the URL. Does not own: the wires (clickhouse.native, clickhouse.http).
+Owns: parsing the URL. Does not own: the protocols (clickhouse.native, clickhouse.http).
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from pipeline.stores.clickhouse.client import NAME, PATIENT, ClickHouse, Patienc
 
 
 def connect(url: str, password: str = "", patience: Patience = PATIENT) -> ClickHouse:
-    """The store that `url` names: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
+    """The client for `url`: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
 
-    Connects at first use.
+    It connects on first use.
 
     Args:
-        url: may hold a password, which wins.
-        password: of the user in `url`.
-        patience: of every connection.
+        url: A password in it takes precedence.
+        password: Of the user in `url`.
+        patience: Limits of every connection.
 
     Raises:
-        Rejected: `bad-setting` for a URL that names no such store.
+        Rejected: `bad-setting` if the URL is invalid.
     """
     parts = urlsplit(url)
     database = unquote(parts.path.strip("/")) or "tallymark"
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
     if not parts.hostname or not NAME.fullmatch(database):
-        raise Rejected("bad-setting", f"clickhouse is {shown!r}: it must name a host and a database.")
+        raise Rejected(
+            "bad-setting", f"clickhouse is {shown!r}, but it must have a host and a database name."
+        )
     password = unquote(parts.password or "") or password
     if parts.scheme == "chdb+http":
         from pipeline.stores.clickhouse.http import HttpClickHouse
@@ -48,5 +50,5 @@ def connect(url: str, password: str = "", patience: Patience = PATIENT) -> Click
             patience=patience,
         )
     raise Rejected(
-        "bad-setting", f"clickhouse is {shown!r}: it must begin with clickhouse:// or chdb+http://."
+        "bad-setting", f"clickhouse is {shown!r}, but it must begin with clickhouse:// or chdb+http://."
     )

@@ -1,7 +1,7 @@
-"""Reads stored events with what became of them.
+"""Reads stored events with their fates.
 
-Owns: the filters, the order and the place of a page. Does not own: the table, how a row was made
-(stores.clickhouse.rows), the form in which it is shown (api.metering.events), the SQL of filters (clickhouse.filters).
+Owns: the filters, the order and the position of a page. Does not own: the table, how a row is built
+(stores.clickhouse.rows), the JSON of an event (api.metering.events), the SQL of filters (clickhouse.filters).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.stores.clickhouse.refused import (
     refused_of,
 )
 
-MAX_VERSIONS = 1_000  # records of one (source, id) that are looked at
+MAX_VERSIONS = 1_000  # limit of the records of one (source, id)
 
 _SELECT = (
     "SELECT id, source, type, subject, time_ns, data, raw, fate, reason, detail, meters, received_at_ms,"
@@ -43,12 +43,12 @@ _AFTER = (
 )
 _SUBJECTS = " AND subject IN (SELECT arrayJoin({subjects:Array(String)}))"
 _AND = " AND "
-# What a text filter may be about.
+# The columns that a text filter may use.
 COLUMNS = {"id": "id", "source": "source", "type": "type", "subject": "subject", "fate": "fate"}
 
 
 class StoredEvent(NamedTuple):
-    """One input record. `data` is the JSON text as sent; what ingest refused has none, but `raw`, its value as text."""
+    """One input record. `data` is its JSON text; a rejected record has none, but `raw`, its value as text."""
 
     id: str
     source: str
@@ -75,7 +75,7 @@ class StoredEvent(NamedTuple):
 
     @property
     def counted_by(self) -> list[CountedBy]:
-        """The meters that counted it: as it came, then by backfills."""
+        """The meters that counted it: first those on arrival, then those of backfills."""
         ids = self.backfilled
         live = self.meters[: len(self.meters) - len(ids)]
         rules = [*self.backfilled_rules, *[0] * (len(ids) - len(self.backfilled_rules))]
@@ -84,15 +84,15 @@ class StoredEvent(NamedTuple):
 
     @property
     def place(self) -> EventPosition:
-        """Where a page that ends with this event ends."""
+        """The position of a page that ends with this event."""
         return EventPosition(self.time_ns, self.topic, self.partition, self.offset)
 
 
 class CountedBy(NamedTuple):
     """One meter that counted an event.
 
-    meter_id: None for one that counted it as it came; that is the newest of its slug up to the event's `decided`.
-    rules: by which the meter read it (core.metering.extract).
+    meter_id: None for a meter that counted it on arrival: the newest of its slug up to the event's `decided`.
+    rules: the version of the rules by which the meter read it (core.metering.extract).
     """
 
     slug: str
@@ -101,7 +101,7 @@ class CountedBy(NamedTuple):
 
 
 class EventPosition(NamedTuple):
-    """A place in the order of events: by time, then by position."""
+    """A position in the order of events: by time, then by offset."""
 
     time_ns: int
     topic: str
@@ -111,9 +111,10 @@ class EventPosition(NamedTuple):
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events. texts: by name in COLUMNS. subjects: only these; None: any. after: only what comes behind it.
+    """Which events to return.
 
-    counted_by: only what one of these meters counted. refused: see stores.clickhouse.refused.
+    texts: filters by the names in COLUMNS. subjects: only of these; None: of all. after: only events after this
+    position. counted_by: only those that one of these meters counted. refused: see stores.clickhouse.refused.
     """
 
     namespace: str
@@ -127,31 +128,31 @@ class EventFilter:
     limit: int = 100
 
 
-def events(store: ClickHouse, wanted: EventFilter) -> list[StoredEvent]:
-    """The newest first, by the event's time. Raises Unavailable, Broken."""
-    if wanted.subjects is not None and not wanted.subjects:
+def events(store: ClickHouse, query: EventFilter) -> list[StoredEvent]:
+    """The matching events, newest first by event time. Raises Unavailable, Broken."""
+    if query.subjects is not None and not query.subjects:
         return []
-    parameters: dict[str, Parameter] = {"namespace": wanted.namespace, "limit": wanted.limit}
+    parameters: dict[str, Parameter] = {"namespace": query.namespace, "limit": query.limit}
     conditions = ""
-    for name, filter_ in wanted.texts.items():
+    for name, filter_ in query.texts.items():
         conditions += _AND + text_condition(COLUMNS[name], filter_, parameters)
-    conditions += _AND + time_condition(TIME, wanted.time, parameters)
-    conditions += _AND + time_condition(RECEIVED, wanted.received_at, parameters)
-    if wanted.subjects is not None:
+    conditions += _AND + time_condition(TIME, query.time, parameters)
+    conditions += _AND + time_condition(RECEIVED, query.received_at, parameters)
+    if query.subjects is not None:
         conditions += _SUBJECTS
-        parameters["subjects"] = wanted.subjects
-    if wanted.counted_by is not None:
-        conditions += _AND + counted_condition(wanted.counted_by, parameters)
-    if wanted.refused is not None:
-        conditions += _AND + refused_condition(wanted.refused, parameters)
-    if wanted.after is not None:
+        parameters["subjects"] = query.subjects
+    if query.counted_by is not None:
+        conditions += _AND + counted_condition(query.counted_by, parameters)
+    if query.refused is not None:
+        conditions += _AND + refused_condition(query.refused, parameters)
+    if query.after is not None:
         conditions += _AFTER
-        parameters |= _after(wanted.after)
+        parameters |= _after(query.after)
     return [_event(row) for row in store.query(_SELECT + conditions + _ORDER, parameters)]
 
 
 def versions(store: ClickHouse, namespace: str, source: str, id: str) -> list[StoredEvent]:
-    """Every record with this (source, id) as they arrived, at most MAX_VERSIONS. Raises Unavailable, Broken."""
+    """Every record with this (source, id) in order of arrival, at most MAX_VERSIONS. Raises Unavailable, Broken."""
     parameters: dict[str, Parameter] = {
         "namespace": namespace,
         "source": source,

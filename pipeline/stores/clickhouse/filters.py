@@ -1,7 +1,7 @@
 """Filters as conditions of ClickHouse.
 
-Owns: the SQL of each operator, for a text and for an instant. Does not own: what operators mean (core.values.filters).
-Conditions are put together from the constants here; every operand is a bound parameter, named by a number.
+Owns: the SQL of each operator, for a text and for an instant. Does not own: the meaning of operators
+(core.values.filters). Conditions are built from the constants here; every operand is a bound parameter with a number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MATCH, _NO_MATCH = "match(COLUMN, {p#:String})", "NOT match(COLUMN, {p#:String}
 _EMPTY, _NOT_EMPTY, _ALL = "COLUMN = ''", "COLUMN != ''", "1 = 1"
 _BOTH, _EITHER = " AND ", " OR "
 
-# Seconds stand beside ns because they are in the sort key; a stored second is cut to what a DateTime holds.
+# The seconds are compared too, because they are in the sort key; they are limited to the range of a DateTime.
 TIME: Mapping[str, str] = {
     "$eq": "(time = toDateTime({s#:UInt32}, 'UTC') AND time_ns = {p#:Int64})",
     "$gt": "(time >= toDateTime({s#:UInt32}, 'UTC') AND time_ns > {p#:Int64})",
@@ -48,7 +48,7 @@ _LAST_S = 2**32 - 1
 
 
 def text_condition(column: str, filter_: Filter, parameters: MutableMapping[str, Parameter]) -> str:
-    """The condition that `filter_` holds for `column`, a constant of the caller. Adds to `parameters`."""
+    """The SQL of `filter_` for `column`, a constant of the caller. Adds the operands to `parameters`."""
     op, operand = filter_.op, filter_.operand
     if op in ("$and", "$or"):
         parts = [text_condition(column, one, parameters) for one in operand]
@@ -69,7 +69,7 @@ def text_condition(column: str, filter_: Filter, parameters: MutableMapping[str,
 def time_condition(
     operators: Mapping[str, str], filter_: Filter, parameters: MutableMapping[str, Parameter]
 ) -> str:
-    """As text_condition, for an instant. operators: TIME or RECEIVED."""
+    """Like text_condition, for an instant. operators: TIME or RECEIVED."""
     op, operand = filter_.op, filter_.operand
     if op in ("$and", "$or"):
         parts = [time_condition(operators, one, parameters) for one in operand]

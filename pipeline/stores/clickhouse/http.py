@@ -1,7 +1,7 @@
 """ClickHouse over HTTP: the local stack's chDB process (pipeline.local.clickhouse).
 
-Owns: requests, how parameters and rows are written, its errors. Does not own: tables or questions.
-A statement goes as a form with its parameters; an insert has its statement in the URL, columns as the body.
+Owns: requests, the encoding of parameters and rows, its errors. Does not own: tables or queries.
+A query is sent as a form with its parameters; an insert has its statement in the URL and its columns in the body.
 """
 
 from __future__ import annotations
@@ -26,14 +26,12 @@ PASSWORD_HEADER = "X-ClickHouse-Key"
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "'": "\\'", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
 )
-_LOST = (
-    http.client.BadStatusLine,
-    ConnectionError,
-)  # what an idle connection gives when the server has restarted
+# The errors of an idle connection after a restart of the server.
+_LOST = (http.client.BadStatusLine, ConnectionError)
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection that has its own time for an answer, and that another thread can cut."""
+    """A connection with a separate timeout for responses, which another thread can close."""
 
     def __init__(self, host: str, port: int, patience: Patience) -> None:
         super().__init__(host, port, timeout=patience.connect_s)
@@ -44,7 +42,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self._answer_s)
 
     def interrupt(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # it is not open, or closes just now
+        with contextlib.suppress(AttributeError, OSError):  # not open, or closing
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
@@ -66,7 +64,7 @@ class HttpClickHouse:
         statement = clickhouse.insert_statement(table, columns) + " FORMAT JSONCompactColumns"
         values = list(columns.values())
         if values and values[0]:
-            # Never twice: what is stored is counted by the insert's id.
+            # Never retried here: the stored rows are counted by the insert's id.
             body = msgspec.json.encode(values)
             self._post({"query": statement, **self._scope}, body, "text/plain", again=False)
 
@@ -107,7 +105,7 @@ class HttpClickHouse:
     def _post(
         self, url: Mapping[str, str | int], body: bytes, content_type: str, *, again: bool = True
     ) -> bytes:
-        """again: whether the request may be made twice, where an idle connection turns out to be lost."""
+        """POST a request. again: retry once if an idle connection turns out to be lost."""
         path = "/?" + urlencode(url)
         interruptions = self._pool.interruptions
         try:
@@ -144,7 +142,7 @@ class HttpClickHouse:
 
 
 def _text(value: Parameter) -> str:
-    """A parameter as ClickHouse's HTTP interface reads it: TabSeparated text, an array as a literal."""
+    """A parameter in the format of ClickHouse's HTTP interface: TabSeparated text, an array as a literal."""
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):

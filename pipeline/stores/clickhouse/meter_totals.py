@@ -1,10 +1,9 @@
-"""What ClickHouse holds of each meter: events that it counted and refused, and the counts of its windows.
+"""The totals of each meter in ClickHouse: events that it counted and refused, and the counts of its windows.
 
-Owns: the SQL, which meter an event's slug means. Does not own: what the numbers must equal (core.metering.reconcile).
+Owns: the SQL, and which meter a slug in an event refers to. Does not own: the comparison (core.metering.reconcile).
 
-An event names by slug the meters that counted it as it came, and by id those whose backfill counted it. A slug that
-was deleted and made again names several meters in turn: of these it is the newest that was there when the event was
-decided.
+An event names the meters that counted it on arrival by slug, and those of backfills by id. After a meter was deleted
+and recreated, its slug refers to the newest meter that existed when the event was decided.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pipeline.core.metering.reconcile import MeterStored, WindowDifference
 from pipeline.core.metering.usage_query import NS_PER_S, instant_text
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 
-UNKNOWN = "(unknown)"  # a meter of which neither windows nor definitions know
+UNKNOWN = "(unknown)"  # a meter that is in neither windows nor definitions
 
 _NAMED = "SELECT DISTINCT meter, meter_id FROM windows WHERE namespace = {namespace:String}"
 _SCOPE = (
@@ -48,24 +47,26 @@ _BY_BACKFILL = (
 )
 _COUNTED = (
     "SELECT of_meter, subject, minute, toUInt64(count()) AS stored, toUInt64(countIf(read_by > 0)) AS totalled,"
-    " toUInt64(0) AS held FROM (" + _AS_IT_CAME + " UNION ALL " + _BY_BACKFILL + ")"
+    " toUInt64(0) AS in_windows FROM (" + _AS_IT_CAME + " UNION ALL " + _BY_BACKFILL + ")"
     " GROUP BY of_meter, subject, minute"
 )
 _HELD = (
     "SELECT meter_id AS of_meter, subject, toUInt32(start) AS minute, toUInt64(0) AS stored,"
-    " toUInt64(0) AS totalled, toUInt64(sum(count)) AS held"
+    " toUInt64(0) AS totalled, toUInt64(sum(count)) AS in_windows"
     " FROM windows FINAL WHERE namespace = {namespace:String}"
     " AND start >= toDateTime({from_s:UInt32}, 'UTC') AND start < toDateTime({to_s:UInt32}, 'UTC')"
     " GROUP BY of_meter, subject, minute"
 )
 _BOTH = " FROM (" + _COUNTED + " UNION ALL " + _HELD + ")"
 _METERS = (
-    "SELECT of_meter, sum(stored), sum(held), sum(totalled)" + _BOTH + " GROUP BY of_meter ORDER BY of_meter"
+    "SELECT of_meter, sum(stored), sum(in_windows), sum(totalled)"
+    + _BOTH
+    + " GROUP BY of_meter ORDER BY of_meter"
 )
 _DIFFERENCES = (
-    "SELECT of_meter, subject, minute, sum(stored) AS all_stored, sum(held) AS all_held"
+    "SELECT of_meter, subject, minute, sum(stored) AS all_stored, sum(in_windows) AS all_in_windows"
     + _BOTH
-    + " GROUP BY of_meter, subject, minute HAVING all_stored != all_held"
+    + " GROUP BY of_meter, subject, minute HAVING all_stored != all_in_windows"
     " ORDER BY of_meter, subject, minute LIMIT {limit:UInt32}"
 )
 _REFUSED = (
@@ -77,7 +78,7 @@ _REFUSED = (
 
 
 class MeterTotals:
-    """The sums of one namespace, filled month by month. `named`: slug by id, of every meter that is known."""
+    """The sums of one namespace, filled month by month. known: id and slug of meters, in addition to stored ones."""
 
     def __init__(self, store: ClickHouse, namespace: str, known: Iterable[tuple[int, str]] = ()) -> None:
         self._store = store
@@ -89,7 +90,7 @@ class MeterTotals:
         self._refused: dict[int, Counter[str]] = {}
 
     def add(self, from_s: int, to_s: int, most_differences: int) -> Iterator[WindowDifference]:
-        """Adds the events and windows of [from_s, to_s); gives windows that differ from their events."""
+        """Add the events and windows of [from_s, to_s). Yields windows that differ from their events."""
         scope: dict[str, Parameter] = {"namespace": self._namespace, "from_s": from_s, "to_s": to_s}
         for id, events, windows, totalled in self._store.query(_METERS, scope | self._slugs):
             into = self._sums.setdefault(int(id), Counter())
@@ -99,12 +100,12 @@ class MeterTotals:
             self._refused.setdefault(int(id), Counter())[str(reason)] += int(events)
         if most_differences > 0:
             asked = scope | self._slugs | {"limit": most_differences}
-            for id, subject, minute, events, held in self._store.query(_DIFFERENCES, asked):
+            for id, subject, minute, events, in_windows in self._store.query(_DIFFERENCES, asked):
                 start = instant_text(int(minute) * NS_PER_S)
-                yield WindowDifference(self._slug(id), int(id), subject, start, int(events), int(held))
+                yield WindowDifference(self._slug(id), int(id), subject, start, int(events), int(in_windows))
 
     def meters(self) -> tuple[MeterStored, ...]:
-        """Every meter that counted or refused something, by slug and id."""
+        """Every meter that has counted or refused an event, by slug and id."""
         ids = sorted(self._sums.keys() | self._refused.keys(), key=lambda id: (self._slug(id), id))
         return tuple(
             MeterStored(
@@ -124,7 +125,7 @@ class MeterTotals:
 
 
 def _slugs(named: Mapping[int, str]) -> dict[str, Parameter]:
-    """The parameters of _METER_OF_SLUG. Old servers take no empty arrays there, so each has one that no slug equals."""
+    """The parameters of _METER_OF_SLUG. Old servers refuse empty arrays, so each has an entry that equals no slug."""
     times = Counter(named.values())
     once = {0: "", **{id: slug for id, slug in named.items() if times[slug] == 1}}
     again = {0: "", **{id: slug for id, slug in named.items() if times[slug] > 1}}

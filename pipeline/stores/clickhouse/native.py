@@ -1,6 +1,6 @@
-"""A ClickHouse server by its native protocol.
+"""A ClickHouse server over its native protocol.
 
-Owns: the driver, its errors, parameters. Does not own: tables or questions.
+Owns: the driver, its errors, parameters. Does not own: tables or queries.
 Older servers bind no parameters in this protocol, so clickhouse-driver writes them, escaped, into the text.
 """
 
@@ -37,12 +37,12 @@ class _Connection:
         self.client.disconnect()
 
     def interrupt(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # it is not open, or closes just now
+        with contextlib.suppress(AttributeError, OSError):  # not open, or closing
             self.client.connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 class NativeClickHouse:
-    """One database of a server. Connects at first use, again after an error."""
+    """One database of a server. It connects on first use, and again after an error."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class NativeClickHouse:
         self._pool = Pool(lambda: self._connect(database))
 
     def insert(self, table: str, columns: Columns) -> None:
-        """See ClickHouse.insert. The driver changes the lists that it is given, so it gets its own."""
+        """See ClickHouse.insert. The driver modifies its arguments, so it gets copies of the lists."""
         statement = clickhouse.insert_statement(table, columns) + " VALUES"
         values = [list(column) for column in columns.values()]
         if values and values[0]:
@@ -70,7 +70,7 @@ class NativeClickHouse:
 
     def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
         """See ClickHouse.query. The driver makes the rows while they come, so `sized` is called with them there."""
-        # The driver takes a list for an array, a tuple for a tuple; without parameters it would leave %% alone.
+        # The driver encodes a list as an array, a tuple as a tuple; without parameters it would not unescape %%.
         values = {
             name: value if isinstance(value, str | int) else list(value)
             for name, value in (parameters or {"": ""}).items()
@@ -138,9 +138,9 @@ class NativeClickHouse:
         except KeyError as error:
             raise Broken(f"the statement has a parameter without a value: {error}") from error
         except errors.Error as error:
-            raise Broken(f"ClickHouse's driver refused: {error}") from error
+            raise Broken(f"the ClickHouse driver failed: {error}") from error
 
 
 def _driver_text(sql: str) -> str:
-    """`{name:Type}` as the driver writes it, `%(name)s`; a percent sign stays one."""
+    """Rewrite `{name:Type}` to the driver's `%(name)s`, and escape percent signs."""
     return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))

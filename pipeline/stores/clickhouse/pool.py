@@ -1,6 +1,6 @@
-"""Idle connections, shared by threads: each is used by one thread at a time.
+"""Idle connections shared by threads; each connection is used by one thread at a time.
 
-Owns: handing out, taking back, closing. Does not own: what a connection is or when it is unfit.
+Owns: lending connections, taking them back, closing them. Does not own: what a connection is, or when it is broken.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Poolable(Protocol):
-    """What a pool needs of a connection."""
+    """The members of a connection that a pool uses."""
 
     def close(self) -> object:
-        """Gives it up; called by the thread that uses it."""
+        """Close it; called by the thread that uses it."""
         ...
 
     def interrupt(self) -> None:
-        """Cuts it under the thread that waits on it, which gets an error; does nothing while it is not open."""
+        """Close it while another thread waits for a response, which then gets an error; no effect if not open."""
         ...
 
 
@@ -28,7 +28,7 @@ Connection = TypeVar("Connection", bound=Poolable)
 
 
 class Pool(Generic[Connection]):
-    """Makes a connection when none is idle, so its size is the greatest number of threads at once."""
+    """Creates a connection when none is idle, so its size is the largest number of concurrent threads."""
 
     def __init__(self, make: Callable[[], Connection]) -> None:
         self._make = make
@@ -39,7 +39,7 @@ class Pool(Generic[Connection]):
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for this thread; after an error it is closed and not used again."""
+        """A connection for this thread; after an error it is closed and not reused."""
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -56,7 +56,7 @@ class Pool(Generic[Connection]):
         self._idle.put(connection)
 
     def interrupt(self) -> None:
-        """Cuts every connection that is in use."""
+        """Close every connection that is in use."""
         with self._lock:
             self.interruptions += 1
             for connection in self._in_use:
@@ -67,7 +67,7 @@ class Pool(Generic[Connection]):
             self._in_use = [one for one in self._in_use if one is not connection]
 
     def close(self) -> None:
-        """Closes what is idle; the pool can be used on."""
+        """Close idle connections; the pool stays usable."""
         while True:
             try:
                 self._idle.get_nowait().close()

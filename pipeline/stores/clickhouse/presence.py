@@ -1,6 +1,6 @@
-"""Which of some rows ClickHouse holds, as they are or replaced by the same or a newer revision.
+"""Checks which rows are stored, in the same or a newer revision.
 
-Owns: looking rows up by their sort keys, and comparing revisions. Does not own: when that is needed (clickhouse.proof).
+Owns: looking up rows by their sort keys, and comparing revisions. Does not own: when that is needed (clickhouse.proof).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.stores.clickhouse.client import ClickHouse, Columns, Parameter
 
-LOOKED_UP = 2_000  # rows a statement; their keys travel as parameters
+LOOKED_UP = 2_000  # rows per statement; their keys are sent as parameters
 
 _BETWEEN = " >= toDateTime({from_s:UInt32}, 'UTC')"
 _AND = " <= toDateTime({to_s:UInt32}, 'UTC')"
@@ -48,7 +48,7 @@ _LOOK_UP = {
         "SELECT DISTINCT mark, topic, partition, 0 FROM marks WHERE mark IN (SELECT arrayJoin({mark:Array(String)}))"
     ),
 }
-# What a statement is told of the rows that it looks up; texts of numbers stay numbers.
+# The columns whose values are parameters of a look-up.
 _GIVEN = {
     "events": ("namespace", "input_offset"),
     "windows": ("namespace", "meter_id", "subject"),
@@ -59,15 +59,16 @@ _TIMES = {"events": "time", "windows": "start", "uniques": "start"}
 
 
 def absent(store: ClickHouse, table: str, columns: Columns) -> int:
-    """How many of these rows ClickHouse holds neither as they are nor in a newer revision.
+    """The number of rows that ClickHouse holds neither in this revision nor in a newer one.
 
     Args:
-        store: where to look.
-        table: one of stores.clickhouse.TABLES.
-        columns: as they were written; without a `revision` any row with the same key will do.
+        store: Where to look.
+        table: One of stores.clickhouse.client.TABLES.
+        columns: As they were written; without a `revision`, any row with the same key matches.
 
     Raises:
-        Unavailable, Broken.
+        Unavailable: ClickHouse does not respond.
+        Broken: A statement is wrong.
     """
     return sum(
         newest < revision

@@ -1,10 +1,10 @@
-"""Rows written so that it is known, not only acknowledged, that they are stored.
+"""Inserts with proof: rows are verified to be stored, not only acknowledged.
 
-Owns: the id that every row of one attempt carries, inserts of few enough partitions, counting what is stored by that
-id. Does not own: the rows (stores.clickhouse.rows), when to write and to try again (the sink, a rebuild).
-A server may acknowledge an insert that stored nothing: chDB's streaming insert does on a full disk, a server does with
-`async_insert` and without `wait_for_async_insert`. Each attempt has an id of its own, so that what an earlier attempt
-left behind is not counted as this attempt's, and no server takes an attempt for a repeat and leaves it out.
+Owns: the id of an attempt, which every row carries, inserts of few enough partitions, counting stored rows by that id.
+Does not own: the rows (stores.clickhouse.rows), when to write and to retry (the sink, a rebuild).
+A server may acknowledge an insert that stored nothing: chDB's streaming insert does on a full disk, and a server does
+with `async_insert` and without `wait_for_async_insert`. Each attempt has its own id, so that rows of an earlier attempt
+are not counted, and no server skips an attempt as a repeat.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.stores.clickhouse.presence import absent
 BLOCK_SPAN_S = 90 * 28 * 86_400
 _RANDOM_BITS = 12
 
-# Of each table: the column whose month is the partition, and how many of its rows carry an id.
+# Per table: the column whose month is the partition, and the query for the number of rows with an id.
 _TIMES = {"events": "time", "windows": "start", "uniques": "start"}
 _WITHIN = (
     " WHERE insert_id = {insert_id:UInt64} AND TIME >= toDateTime({from_s:UInt32}, 'UTC')"
@@ -43,25 +43,25 @@ Tables = Mapping[str, Columns]  # by table, in the order of writing; each row ha
 
 
 def new_insert_id() -> int:
-    """An id for one attempt: larger than earlier ones, and another one than any worker's."""
+    """An id for one attempt: larger than earlier ones, and different from those of other workers."""
     return (time.time_ns() // 1_000 << _RANDOM_BITS) + secrets.randbelow(1 << _RANDOM_BITS)
 
 
 def insert(store: ClickHouse, tables: Tables, insert_id: int) -> None:
-    """Writes the rows in the order given, without proving anything. Raises Unavailable or Broken."""
+    """Insert the rows in the given order, without proof. Raises Unavailable or Broken."""
     for table, columns in tables.items():
         for block in blocks(columns, _TIMES.get(table)) if rows_of(columns) else ():
             store.insert(table, {**block, INSERT_ID: [insert_id] * rows_of(block)})
 
 
 def prove(store: ClickHouse, tables: Tables, insert_id: int) -> None:
-    """Returns when every row is stored: counted by its id, or else found by its key, in this revision or a newer one.
+    """Return when every row is stored: counted by its id, or found by its key in this revision or a newer one.
 
-    A row that was replaced since is no loss; ClickHouse may merge it away at once.
+    A row that was replaced since is not lost; ClickHouse may have merged it away.
 
     Raises:
-        NotStored: with a sentence that names the table and how many rows are missing.
-        Unavailable: ClickHouse does not answer.
+        NotStored: Rows are missing; the message has the table and their number.
+        Unavailable: ClickHouse does not respond.
     """
     for table, columns in tables.items():
         rows = rows_of(columns)
@@ -69,8 +69,8 @@ def prove(store: ClickHouse, tables: Tables, insert_id: int) -> None:
             continue
         if missing := absent(store, table, columns):
             raise NotStored(
-                f"ClickHouse acknowledged {rows} rows of {table}, but {missing} of them are not stored. Is its disk "
-                "full, or async_insert on without wait_for_async_insert? Its log says more."
+                f"ClickHouse acknowledged {rows} rows of {table}, but {missing} of them are not stored. Check for a "
+                "full disk, for async_insert without wait_for_async_insert, and the server's log."
             )
 
 
@@ -83,12 +83,12 @@ def _count(store: ClickHouse, table: str, columns: Columns, insert_id: int) -> i
 
 
 def rows_of(columns: Columns) -> int:
-    """How many rows they are."""
+    """The number of rows."""
     return len(next(iter(columns.values()), ()))
 
 
 def blocks(columns: Columns, time_column: str | None) -> Iterator[Columns]:
-    """The columns in parts that each have few enough months for one insert."""
+    """The columns in parts, each with few enough months for one insert."""
     times = columns[time_column] if time_column is not None else ()
     if not times or max(times) - min(times) < BLOCK_SPAN_S:
         yield columns

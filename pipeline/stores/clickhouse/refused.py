@@ -1,10 +1,10 @@
-"""Which events a meter counted and which it refused, as conditions on stored events.
+"""SQL conditions for the events that a meter counted, and for those that it refused.
 
-Owns: their SQL, what is known of rows of older versions. Does not own: why a meter refuses (core.metering.refusal), the
-list of events (events).
+Owns: the SQL, also for rows of older versions. Does not own: why a meter refuses (core.metering.refusal), the list of
+events (events).
 
-A row of an older version has no `refused_*`: then its `reason` names the meters by slug, as `slug: why; slug: why`,
-and a meter of that slug is the one meant if it was there when the event was decided.
+A row of an older version has no `refused_*`. Its `reason` names the meters by slug, as `slug: why; slug: why`, and the
+slug refers to a meter that existed when the event was decided.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NOT = "NOT "
 
 
 class MeterName(NamedTuple):
-    """A meter by what events name it."""
+    """A meter by the two names that events use."""
 
     slug: str
     meter_id: int
@@ -43,9 +43,9 @@ class MeterName(NamedTuple):
 
 @dataclass(frozen=True)
 class RefusedFilter:
-    """Events that some meter refused, or that none did.
+    """Events that some meter refused, or with `refused` False those that no meter refused.
 
-    meters: only these count; None: any. reasons: only these count; None: any.
+    meters: only refusals by these; None: by any. reasons: only refusals for these; None: for any.
     """
 
     refused: bool = True
@@ -64,24 +64,24 @@ def counted_condition(meters: Sequence[MeterName], parameters: MutableMapping[st
     return "(" + _OR.join(found) + ")"
 
 
-def refused_condition(wanted: RefusedFilter, parameters: MutableMapping[str, Parameter]) -> str:
-    """The condition that the filter holds. Adds to `parameters`."""
-    if wanted.reasons is not None:
-        parameters["r"] = list(wanted.reasons)
+def refused_condition(refusals: RefusedFilter, parameters: MutableMapping[str, Parameter]) -> str:
+    """The SQL of the filter. Adds to `parameters`."""
+    if refusals.reasons is not None:
+        parameters["r"] = list(refusals.reasons)
     found = []
-    if wanted.meters is None:
-        found.append(_ANY if wanted.reasons is None else _ANY_REASON)
-    for meter in wanted.meters or ():
+    if refusals.meters is None:
+        found.append(_ANY if refusals.reasons is None else _ANY_REASON)
+    for meter in refusals.meters or ():
         place = str(len(parameters))
         parameters["m" + place] = meter.meter_id
         parameters["s" + place] = meter.slug + ": "
-        found.append((_BY if wanted.reasons is None else _BY_REASON).replace("#", place))
+        found.append((_BY if refusals.reasons is None else _BY_REASON).replace("#", place))
     condition = "(" + _OR.join(found) + ")"
-    return condition if wanted.refused else _NOT + condition
+    return condition if refusals.refused else _NOT + condition
 
 
 def refused_of(
     ids: Sequence[int], slugs: Sequence[str], reasons: Sequence[str], details: Sequence[str]
 ) -> list[Refused]:
-    """The refusals of a row from its four columns."""
+    """The refusals of a row, from its four columns."""
     return [Refused(int(id), *texts) for id, *texts in zip(ids, slugs, reasons, details, strict=True)]

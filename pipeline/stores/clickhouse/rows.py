@@ -1,9 +1,9 @@
 """Records as rows of ClickHouse: lists by column, for the tables of schemas/clickhouse.
 
-Owns: which member becomes which column, canonical dimensions, the text of a refused record.
+Owns: which field becomes which column, canonical dimensions, the text of a rejected record.
 Does not own: the tables (stores.clickhouse.client) or when rows are written (the sink).
-Every row is a function of its record but for `stored_at_ms`, so a replay writes the same row again. Rows that are
-made together have sort keys of their own, so that their number is the number of rows stored.
+Apart from `stored_at_ms`, a row depends on its record alone, so a replay writes the same row. The rows of one call have
+different sort keys, so that their number is the number of rows stored.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ ColumnLists = dict[str, list[Any]]
 RejectHeaders = Sequence[tuple[str, bytes | None]]
 _Place = tuple[str, str, int, int]  # namespace, input topic, partition, offset
 
-LATEST_S = 2**32 - 1  # of a DateTime; the earliest is 0
-MAX_SHOWN = 1024  # characters of an attribute that a refused record seems to have
+LATEST_S = 2**32 - 1  # largest DateTime; the smallest is 0
+MAX_SHOWN = 1024  # limit in characters of an attribute of a rejected record
 _NS_PER_S = 1_000_000_000
 
 _EVENT_COLUMNS = (
@@ -53,7 +53,7 @@ _members = reader_of(dict[str, object])
 
 
 def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> ColumnLists:
-    """Rows of `events` for events with their fate: of each event the highest revision only."""
+    """Rows of `events` for events with their fates: the highest revision of each event."""
     newest: dict[_Place, tuple[Event, Settled]] = {}
     for one in settled:
         event = one.event if isinstance(one.event, Event) else _event(one.event)
@@ -98,17 +98,17 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> ColumnList
 
 
 def rejected_columns(records: Iterable[tuple[bytes | None, RejectHeaders]], stored_at_ms: int) -> ColumnLists:
-    """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last; each place once.
+    """Rows of `events` for records of `rejected`: (value, headers), `tallymark_*` headers last; one row per position.
 
-    `raw` is the value as text, bytes that are no UTF-8 written `\\xff`; `time` is the broker's timestamp.
-    Attributes are what the record seems to say, else empty. Raises Broken where a header of ours is missing.
+    `raw` is the value as text, with bytes that are not UTF-8 written as `\\xff`; `time` is the broker's timestamp.
+    Attributes are those that can be read from the record, else empty. Raises Broken if a header of ours is missing.
     """
     rows = (_rejected(value, headers, stored_at_ms) for value, headers in records)
     return _columns(_EVENT_COLUMNS, list({(row[0], *row[15:18]): row for row in rows}.values()))
 
 
 def window_columns(windows: Iterable[Window], stored_at_ms: int) -> ColumnLists:
-    """Rows of `windows`: of each window the highest revision only."""
+    """Rows of `windows`: the highest revision of each window."""
     newest: dict[tuple[str, int, str, str, int, int], Window] = {}
     for window in windows:
         dimensions = canonical(window.dimensions)
@@ -139,7 +139,7 @@ def window_columns(windows: Iterable[Window], stored_at_ms: int) -> ColumnLists:
 
 
 def unique_columns(windows: Iterable[Window]) -> ColumnLists:
-    """Rows of `uniques`: one for each member that a UNIQUE_COUNT window brought, in any revision and part."""
+    """Rows of `uniques`: one per member of a UNIQUE_COUNT window, in any revision and part."""
     rows: dict[tuple[str, int, str, str, int, str], tuple[Any, ...]] = {}
     for window in windows:
         if window.members:
@@ -154,12 +154,12 @@ def unique_columns(windows: Iterable[Window]) -> ColumnLists:
 
 
 def mark_columns(marks: Iterable[tuple[str, str, int]]) -> ColumnLists:
-    """Rows of `marks`: (mark, topic, partition), each once."""
+    """Rows of `marks`, which record barriers: (mark, topic, partition) without repeats."""
     return _columns(_MARK_COLUMNS, list(dict.fromkeys(marks)))
 
 
 def canonical(dimensions: Mapping[str, str]) -> str:
-    """Dimensions as JSON text, sorted by name: equal for equal dimensions only."""
+    """Dimensions as JSON text, sorted by name: equal texts for equal dimensions only."""
     return _canonical(dimensions).decode() if dimensions else "{}"
 
 
@@ -178,22 +178,22 @@ def _columns(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> ColumnLists
 
 
 def _rejected(value: bytes | None, headers: RejectHeaders, stored_at_ms: int) -> tuple[Any, ...]:
-    # A sender may use our names too; ours stand last and win.
+    # A sender may use the same header names; ours come last and win.
     texts = {name: (content or b"").decode("utf-8", "backslashreplace") for name, content in headers}
     try:
         partition, offset, received_at_ms = (int(texts[name]) for name in _POSITION)
         namespace, topic = texts["tallymark_namespace"], texts["tallymark_topic"]
         reason, detail = texts["tallymark_reason"], texts["tallymark_detail"]
     except (KeyError, ValueError) as error:
-        raise Broken(f"a rejected record lacks a header, or has a wrong one: {error}") from error
+        raise Broken(f"a record of `rejected` has a missing or invalid header: {error}") from error
     received_at_ms = max(received_at_ms, 0)
-    said = _attributes(value, texts)
+    attributes = _attributes(value, texts)
     return (
         namespace,
-        said["source"],
-        said["id"],
-        said["type"],
-        said["subject"],
+        attributes["source"],
+        attributes["id"],
+        attributes["type"],
+        attributes["subject"],
         min(received_at_ms // 1000, LATEST_S),
         received_at_ms * 1_000_000,
         received_at_ms,
@@ -218,13 +218,13 @@ def _rejected(value: bytes | None, headers: RejectHeaders, stored_at_ms: int) ->
 
 
 def is_rejected(headers: RejectHeaders) -> bool:
-    """Whether a record of `rejected` has the headers that ingest gives it."""
-    last = dict(headers)  # ours stand last
+    """Whether a record of `rejected` has the headers that ingest adds."""
+    last = dict(headers)  # ours come last
     return last.keys() >= _OURS and all(_WHOLE(last[name] or b"") for name in _POSITION)
 
 
 def _refused(refused: Sequence[Refused]) -> tuple[list[Any], ...]:
-    """Their ids, slugs, reasons and details."""
+    """Ids, slugs, reasons and details of the refusals."""
     return tuple(map(list, zip(*map(msgspec.structs.astuple, refused), strict=True)))
 
 
@@ -233,5 +233,5 @@ def _attributes(value: bytes | None, headers: Mapping[str, str]) -> dict[str, st
         members = _members(value)
     except Rejected:
         members = {}
-    said = {name: headers.get("ce_" + name, members.get(name)) for name in _ATTRIBUTES}
-    return {name: text[:MAX_SHOWN] if isinstance(text, str) else "" for name, text in said.items()}
+    texts = {name: headers.get("ce_" + name, members.get(name)) for name in _ATTRIBUTES}
+    return {name: text[:MAX_SHOWN] if isinstance(text, str) else "" for name, text in texts.items()}

@@ -1,7 +1,7 @@
-"""The tables of ClickHouse: made, and brought up to what the schema files declare.
+"""Creates the tables of ClickHouse, and adds the columns and indexes that the schema files declare.
 
 Owns: the schema files, and which of their statements a database still needs. Does not own: the connection
-(clickhouse.native, clickhouse.http), what rows hold (stores.clickhouse.rows).
+(clickhouse.native, clickhouse.http), the contents of rows (stores.clickhouse.rows).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 
 SCHEMA_FOLDER = Path(__file__).parents[3] / "schemas" / "clickhouse"
 
-_NEWER_FROM = 21  # major version that understands 2-newer.sql
+_NEWER_FROM = 21  # first major version that supports 2-newer.sql
 _FREE_BYTES = 16 << 20
 _TABLES = "SELECT name FROM system.tables WHERE database = currentDatabase()"
 _COLUMNS = "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
@@ -26,16 +26,16 @@ _INDEX = re.compile(r"ALTER TABLE (\w+) ADD INDEX IF NOT EXISTS (\w+)")
 
 
 def ensure_tables(store: ClickHouse) -> None:
-    """Makes the tables, columns and indexes that an existing database does not have.
+    """Create the tables, columns and indexes that the database lacks.
 
-    A statement that would change nothing is not run either: on a full disk, an ALTER leaves ClickHouse with an empty
-    definition of the table. Raises Unavailable, also where the disk is nearly full, or Broken.
+    A statement without effect is not run: on a full disk, an ALTER leaves ClickHouse with an empty definition of the
+    table. Raises Unavailable, also when the disk is nearly full, or Broken.
     """
     missing = list(_missing(store))
     if missing and (free := _free_bytes(store)) is not None and free < _FREE_BYTES:
         raise Unavailable(
-            f"ClickHouse's disk has {free >> 20} MiB left, too little to change its tables; free at least "
-            f"{_FREE_BYTES >> 20} MiB."
+            f"The disk of ClickHouse has {free >> 20} MiB free, which is too little to change its tables; free at "
+            f"least {_FREE_BYTES >> 20} MiB."
         )
     for statement in missing:
         store.query(statement)
@@ -66,7 +66,7 @@ def _is_newer(store: ClickHouse) -> bool:
 
 
 def _free_bytes(store: ClickHouse) -> int | None:
-    """Of the fullest disk; None where the server does not say."""
+    """Free bytes of the fullest disk; None if the server does not report them."""
     return int(store.query(_FREE)[0][0]) if _is_newer(store) else None
 
 

@@ -1,6 +1,6 @@
-"""What ClickHouse holds, counted for reconcile.
+"""Counts the rows in ClickHouse, for reconcile.
 
-Owns: the counts of one namespace. Does not own: what they must equal (core.metering.reconcile), the sums of a meter
+Owns: the counts of one namespace. Does not own: the comparison (core.metering.reconcile), the sums of a meter
 (meter_totals).
 """
 
@@ -60,17 +60,17 @@ def stored(
     known: Iterable[tuple[int, str]] = (),
     unique: Mapping[int, str] = MappingProxyType({}),
 ) -> StoredTotals:
-    """What is held of one namespace, compared with itself. Compares one month of event time after the other.
+    """Count the rows of one namespace, and compare windows with events, one month of event time after the other.
 
     Args:
-        store: where to count.
-        namespace: whose rows.
-        known: id and slug of meters, deleted ones too; the stored windows name others.
-        unique: slugs of the UNIQUE_COUNT meters by id; their members are compared with their windows.
+        store: Where to count.
+        namespace: Whose rows.
+        known: Id and slug of meters, including deleted ones, in addition to those of stored windows.
+        unique: Slugs of the UNIQUE_COUNT meters by id; their members are compared with their windows.
 
     Returns:
-        Events by fate and by input partition, per meter the events and the counts of its windows, and of differing
-        windows at most MAX_DIFFERENCES.
+        Events by fate and by input partition; the events and window counts of each meter; and at most MAX_DIFFERENCES
+        windows that differ.
     """
     scope: dict[str, Parameter] = {"namespace": namespace}
     totals = MeterTotals(store, namespace, known)
@@ -101,7 +101,7 @@ def _differing_uniques(
 
 
 def _months(store: ClickHouse, namespace: str) -> Iterator[tuple[int, int]]:
-    """[from_s, to_s) of each UTC month from the first stored row to the last: one partition of the tables."""
+    """[from_s, to_s) of each UTC month from the first stored row to the last; a month is a partition of the tables."""
     first_s, last_s, rows = store.query(_EXTENT, {"namespace": namespace})[0]
     if not rows:
         return

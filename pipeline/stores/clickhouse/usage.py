@@ -1,9 +1,9 @@
 """Runs a usage query on ClickHouse.
 
 Owns: its SQL and the steps of a query. Does not own: the rules (core.metering.usage_query), merging and result rows
-(core.metering.usage_result), the SQL of filters (clickhouse.filters). SQL is put together from the constants here;
-every value is a bound parameter. Sums are exact: where a sum of Decimal(38, 18) could wrap, the windows are summed here
-in whole numbers instead.
+(core.metering.usage_result), the SQL of filters (clickhouse.filters). SQL is built from the constants here, and every
+value is a bound parameter. Sums are exact: where a sum of Decimal(38, 18) could wrap, the windows are added up here
+with integers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.client import TOO_LARGE, Parameter, Queries, Rows
 from pipeline.stores.clickhouse.filters import text_condition
 
-MAX_ROWS = 1_000_000  # of one answer
-WIDE_S = 366 * 86_400  # a longer range is first narrowed to where there are windows
-EDGE_EVENTS = 50_000  # at most so many in memory at once, where a second has no more
-MEMBERS = 1_000  # looked up by one statement
+MAX_ROWS = 1_000_000  # limit of a result
+WIDE_S = 366 * 86_400  # a longer range is first narrowed to the part that has windows
+EDGE_EVENTS = 50_000  # limit of events in memory, unless one second has more
+MEMBERS = 1_000  # members per look-up statement
 
-# Of a run of windows of equal length: see core.query.runs.
+# The start of the window within a run of windows of equal length: see core.metering.usage_query.runs.
 _RUN = (
     "arrayElement({starts:Array(Int64)},"
     " arrayCount(b -> b <= toInt64(start), {starts:Array(Int64)}) AS run) AS run_start"
@@ -67,7 +67,7 @@ _SUBJECTS = "subject IN (SELECT arrayJoin({subjects:Array(String)}))"
 _CUSTOMER = "transform(subject, {customer_subjects:Array(String)}, {customers:Array(String)}, '')"
 _GROUPED = " GROUP BY window_start, dims, of_subject, of_customer"
 _EACH = _GROUPED + ", start, subject, dimensions, part"
-_IF_ANY = " HAVING count() > 0"  # where all keys are constant, old servers give a row for no rows
+_IF_ANY = " HAVING count() > 0"  # when all keys are constant, old servers return a row for no rows
 _LIMIT = " LIMIT " + str(MAX_ROWS + 1)
 _MEMBERS = "member IN (SELECT arrayJoin({members:Array(String)}))"
 _EXTENT = "SELECT toUInt32(min(start)), toUInt32(max(start)), count() FROM windows" + _RANGE
@@ -75,7 +75,7 @@ _EDGE = (
     " FROM events FINAL WHERE namespace = {namespace:String}"
     " AND time >= toDateTime({from_s:UInt32}, 'UTC') AND time <= toDateTime({to_s:UInt32}, 'UTC')"
     " AND time_ns >= {from_ns:Int64} AND time_ns < {to_ns:Int64} AND fate = 'counted'"
-    # An older meter of the same slug counted what was decided before; a backfill names its meter by id.
+    # An older meter of the same slug counted what was decided earlier; a backfill names its meter by id.
     " AND (has(meters, {meter:String}) AND decided >= {meter_id:UInt64}"
     " OR has(backfilled, {meter_id:UInt64}))"
 )
@@ -89,7 +89,7 @@ _DIMENSIONS_ARE = "dimensions = {dimensions:String}"
 
 
 class _Scope(NamedTuple):
-    """Where to look: SELECT's keys, further conditions, parameters of both."""
+    """The SELECT keys, additional conditions, and the parameters of both."""
 
     keys: str
     conditions: str
@@ -97,9 +97,9 @@ class _Scope(NamedTuple):
 
 
 def usage(store: Queries, query: UsageQuery) -> list[dict[str, object]]:
-    """The rows of core.answer.result_rows.
+    """The rows of core.metering.usage_result.result_rows.
 
-    Raises Unavailable, Rejected `total-too-large` or `too-many-rows`, Broken.
+    Raises Unavailable, Broken, and Rejected `total-too-large` or `too-many-rows`.
     """
     if query.only == ():
         return result_rows(query, {})
@@ -118,24 +118,24 @@ def usage(store: Queries, query: UsageQuery) -> list[dict[str, object]]:
     if len(parts) > MAX_ROWS:
         raise Rejected(
             "too-many-rows",
-            f"the answer has more than {MAX_ROWS:,} rows: ask for less, or for longer windows",
+            f"the result has more than {MAX_ROWS:,} rows: narrow the query, or use longer windows",
         )
     return result_rows(query, parts)
 
 
 def keys(store: Queries, query: UsageQuery) -> set[ResultKey]:
-    """What has usage, without its amount: at most MAX_ROWS keys. Raises as `usage`."""
+    """The keys that have usage, without amounts: at most MAX_ROWS. Raises like `usage`."""
     if query.only == ():
         return set()
     minutes, edges = cut(query.from_ns, query.to_ns)
-    found: set[ResultKey] = set()
+    keys: set[ResultKey] = set()
     scope = _scope(store, query, minutes)
     if scope is not None:
         select = scope.keys + _ANY_WINDOW + _RANGE + scope.conditions + _GROUPED + _IF_ANY + _LIMIT
-        found = {_key(row) for row in store.query(select, scope.parameters)}
+        keys = {_key(row) for row in store.query(select, scope.parameters)}
     for side in edges:
-        found |= {key for key, _ in _edge(store, query, *side)}
-    return found
+        keys |= {key for key, _ in _edge(store, query, *side)}
+    return keys
 
 
 def _key(row: tuple[Any, ...]) -> ResultKey:
@@ -144,7 +144,7 @@ def _key(row: tuple[Any, ...]) -> ResultKey:
 
 
 def _scope(store: Queries, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
-    """None where there is no whole minute with a window."""
+    """The scope of the whole minutes; None if they have no window."""
     from_s, to_s = minutes
     if from_s >= to_s:
         return None
@@ -181,7 +181,7 @@ def _scope(store: Queries, query: UsageQuery, minutes: tuple[int, int]) -> _Scop
 
 
 def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
-    """The conditions of subjects and filters; their values are added to `parameters`."""
+    """The conditions for subjects and filters; their values are added to `parameters`."""
     found = []
     if query.only is not None:
         found.append(_SUBJECTS)
@@ -209,7 +209,7 @@ def _stored(store: Queries, query: UsageQuery, scope: _Scope) -> Iterator[tuple[
         members = scope.keys + ", uniqExact(member) FROM uniques" + _RANGE + scope.conditions + _GROUPED
         for row in store.query(members, scope.parameters):
             seen = found.get(_key(row))
-            if seen is not None:  # members are written before their window, which counts their events
+            if seen is not None:  # members are stored before their window, which counts their events
                 yield _key(row), Partial(None, "", 0, *seen, distinct=row[-1])
 
 
@@ -218,7 +218,7 @@ def _may_wrap(low: str, high: str, rows: int) -> bool:
 
 
 def _edge(store: Queries, query: UsageQuery, from_ns: int, to_ns: int) -> Iterator[tuple[ResultKey, Partial]]:
-    """Measures again what the meter counted in [from_ns, to_ns), some seconds at a time."""
+    """Measure the events of the meter in [from_ns, to_ns) again, some seconds at a time."""
     meter = query.meter
     conditions = " AND " + _SUBJECTS if query.only is not None else ""
     parameters: dict[str, Parameter] = {
@@ -266,7 +266,7 @@ def _between(from_ns: int, to_ns: int) -> dict[str, Parameter]:
 
 
 def _slices(seconds: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
-    """First and last second of stretches with at most EDGE_EVENTS events, or of one second."""
+    """First and last second of ranges with at most EDGE_EVENTS events, or of one second."""
     first_s = last_s = events = 0
     for second, count in seconds:
         if events and events + count > EDGE_EVENTS:
@@ -279,7 +279,7 @@ def _slices(seconds: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
 
 
 def _fresh(store: Queries, edge: Partials, scope: _Scope) -> Partials:
-    """The edge without those members that the whole minutes of the same key have too."""
+    """The edge without the members that whole minutes of the same key also have."""
     wanted = sorted(set().union(*(part.members for part in edge.values())))
     select = scope.keys + ", member FROM uniques" + _RANGE + scope.conditions + " AND " + _MEMBERS
     known: dict[ResultKey, set[str]] = {}

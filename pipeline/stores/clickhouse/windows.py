@@ -1,6 +1,6 @@
-"""Stored windows of a meter and some subjects, as the windows that aggregate wrote.
+"""Stored windows of a meter and some subjects, as the records that aggregate wrote.
 
-Owns: the SQL. Does not own: what is made of them (seeding of balances), usage answers (stores.clickhouse.usage).
+Owns: the SQL. Does not own: seeding balances from them (agents.alert_seeding), usage queries (stores.clickhouse.usage).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _dimensions = msgspec.json.Decoder(dict[str, str]).decode
 def stored_windows(
     store: ClickHouse, namespace: str, meter_id: int, subjects: Sequence[str], from_s: int, to_s: int
 ) -> Iterator[list[Window]]:
-    """All windows of the meter with a minute in [from_s, to_s), a page a time, oldest first. Raises Unavailable.
+    """All windows of the meter with a minute in [from_s, to_s), in pages, oldest first. Raises Unavailable.
 
-    `change` is the whole value. A page ends between minutes, so that it can be read on from the next one.
+    `change` is the whole value. A page ends between two minutes, so that the next one can start there.
     """
     while from_s < to_s:
         scope: dict[str, Parameter] = {

@@ -1,7 +1,7 @@
-"""What was told and what became of it: the newest alerts, and the deliveries of each; what corrected balances late.
+"""Views of the newest alerts, of their deliveries, and of late usage that corrected balances.
 
-Owns: the readers, and which deliveries belong to which alert. Does not own: following a topic (view), what
-the values mean (core.notifications.delivery), who writes them.
+Owns: the views, and which deliveries belong to which alert. Does not own: following a topic (view), the meaning of the
+values (core.notifications.delivery), writing them (alert, webhook).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pipeline.records import Alert, Delivery, LateUsage
 from pipeline.settings import Settings
 from pipeline.stores.kafka.view import CompactedView
 
-MOST_ALERTS = 50_000  # a process keeps in memory; older ones are listed no more, their deliveries are
+MOST_ALERTS = (
+    50_000  # limit in the memory of a process; older alerts are not listed, but their deliveries are
+)
 
 
 class AlertsView(CompactedView[Alert]):
-    """`alerts` by id. The topic is not compacted, but an alert that is said twice is said alike."""
+    """`alerts` by id. The topic is not compacted, but a repeated alert has the same content."""
 
     def __init__(self, settings: Settings, most: int = MOST_ALERTS) -> None:
         super().__init__(settings, "alerts", reader_of(Alert))
@@ -25,7 +27,7 @@ class AlertsView(CompactedView[Alert]):
         self._ids: list[str] = []  # a heap: ids sort by time
 
     def newest_first(self) -> list[Alert]:
-        """All that are kept."""
+        """All alerts in memory, newest first."""
         return [alert for _, alert in sorted(self.snapshot().items(), reverse=True)]
 
     def _keep(self, key: str, value: Alert | None) -> None:
@@ -39,18 +41,18 @@ class AlertsView(CompactedView[Alert]):
 
 
 class DeliveriesView(CompactedView[Delivery]):
-    """`deliveries` by id, until they are forgotten."""
+    """`deliveries` by id, until they expire."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "deliveries", reader_of(Delivery))
         self._of_alert: dict[str, set[str]] = {}
 
     def newest_first(self) -> list[Delivery]:
-        """By the time of the alert."""
+        """All deliveries, newest alert first."""
         return [delivery for _, delivery in sorted(self.snapshot().items(), reverse=True)]
 
     def of(self, alert: str) -> list[Delivery]:
-        """Those of an alert, as far as they have begun and are not forgotten."""
+        """The deliveries of an alert that have started and have not expired."""
         with self._changed:
             self._check()
             return [self._values[id] for id in sorted(self._of_alert.get(alert, ()))]
@@ -75,7 +77,7 @@ class LateView(CompactedView[LateUsage]):
         self._of: dict[str, dict[str, LateUsage]] = {}
 
     def of(self, entitlement: str) -> list[LateUsage]:
-        """What came late to an entitlement (id), in the order of minutes."""
+        """The late usage of an entitlement (id), in the order of minutes."""
         with self._changed:
             self._check()
             return sorted(

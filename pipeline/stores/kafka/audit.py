@@ -1,8 +1,8 @@
-"""The audit log as a reader has it: every record checked against the one before, found by who, what and when.
+"""The audit log for readers: every record is verified against its predecessor, and found by actor, kind and time.
 
-Owns: following the topic `audit`, an index of it in memory, fetching records. Does not own: what a record says and
-the chain (core.definitions.audit), who writes it (control). The newest records are kept whole, older ones are fetched
-anew.
+Owns: following the topic `audit`, an index of it in memory, fetching records. Does not own: the contents of a record
+and the chain (core.definitions.audit), writing it (control). The newest records stay in memory; older ones are fetched
+from Kafka.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _POLL_S = 0.2
 _BATCH = 1_000
 _END_S = 2.5  # for Kafka to say where the log ends
 _ANSWER_S = 5.0
-_NEAR = 2_000  # so many records are read past rather than sought over
+_NEAR = 2_000  # a gap of up to so many records is read instead of skipped by a seek
 
 _audit = reader_of(Audit)
 
 
 class Entry(NamedTuple):
-    """What the index knows of one record; `offset` is its place in the topic."""
+    """The index entry of one record; `offset` is its offset in the topic."""
 
     offset: int
     at_ms: int
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
 
 class AuditFilter(NamedTuple):
-    """Which records of one namespace; None: any. from_ms is in it, to_ms is not."""
+    """Which records of one namespace; None: any. The time is in [from_ms, to_ms)."""
 
     namespace: str
     from_ms: int | None = None
@@ -68,7 +68,7 @@ class AuditFilter(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Whether the records that were read are those that were written; `detail` names the first that is not."""
+    """Whether the hash chain of all records that were read is valid; `detail` names the first invalid one."""
 
     holds: bool
     records: int
@@ -76,7 +76,7 @@ class Chain(NamedTuple):
 
 
 class AuditLog:
-    """Follows the topic from the first question on, in a thread of its own. `close()` ends it."""
+    """Follows the topic from the first call onwards, in its own thread. `close()` ends it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -84,7 +84,7 @@ class AuditLog:
         self._kept: deque[tuple[int, Audit]] = deque(maxlen=KEPT)
         self._head: AuditHead = EMPTY
         self._broken = ""
-        self._reached = -1  # everything before this offset was read
+        self._reached = -1  # everything before this offset is read
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -97,21 +97,21 @@ class AuditLog:
         self.close()
 
     def close(self) -> None:
-        """Stops reading."""
+        """Stop reading."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(10)
 
-    def find(self, wanted: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
-        """How many records are wanted, those after the newest `skip` of them, newest first, and the chain.
+    def find(self, filter_: AuditFilter, skip: int, most: int) -> tuple[int, list[Audit], Chain]:
+        """The number of matching records, those after the newest `skip` of them, newest first, and the chain.
 
-        Knows all that was written before the call. Raises Unavailable.
+        It includes everything that was written before the call. Raises Unavailable.
         """
         self._start()
         self._wait_read(self._end())
         with self._changed:
             entries, chain = list(self._entries), Chain(not self._broken, self._head.seq, self._broken)
-        found = [entry.offset for entry in reversed(entries) if wanted.has(entry)]
+        found = [entry.offset for entry in reversed(entries) if filter_.has(entry)]
         return len(found), self._records(found[skip : skip + most]), chain
 
     def _start(self) -> None:
@@ -136,7 +136,7 @@ class AuditLog:
             if self._failure is not None:
                 raise Broken(f"The audit log cannot be read: {self._failure}") from self._failure
             if self._reached < end:
-                raise Unavailable("The audit log was not read to its end yet; ask again.")
+                raise Unavailable("The audit log is still being read; try again.")
 
     def _records(self, offsets: Sequence[int]) -> list[Audit]:
         with self._changed:
@@ -147,21 +147,21 @@ class AuditLog:
         return [known[offset] for offset in offsets]
 
     def _fetch(self, offsets: Sequence[int]) -> dict[int, Audit]:
-        """The records at `offsets`, which ascend."""
-        consumer, found, wanted = self._consumer(), dict[int, Audit](), deque(offsets)
+        """The records at `offsets`, which must be sorted."""
+        consumer, found, remaining = self._consumer(), dict[int, Audit](), deque(offsets)
         deadline, place = time.monotonic() + 4 * _ANSWER_S, -1
         try:
-            while wanted:
-                if place < 0 or not place <= wanted[0] < place + _NEAR:
-                    place = wanted[0]
+            while remaining:
+                if place < 0 or not place <= remaining[0] < place + _NEAR:
+                    place = remaining[0]
                     consumer.assign([TopicPartition(TOPIC, 0, place)])
                 for message in consumer.consume(_BATCH, _POLL_S):
                     if message.error() is None:
                         place = (message.offset() or 0) + 1
-                        if wanted and place - 1 == wanted[0]:
-                            found[wanted.popleft()] = _audit(message.value())
+                        if remaining and place - 1 == remaining[0]:
+                            found[remaining.popleft()] = _audit(message.value())
                 if time.monotonic() > deadline:
-                    raise Unavailable("Kafka did not give the records of the audit log in time.")
+                    raise Unavailable("Kafka did not return the records of the audit log in time.")
         finally:
             consumer.close()
         return found
@@ -194,12 +194,14 @@ class AuditLog:
             self._changed.notify_all()
 
     def _take_one(self, message: Message) -> None:
-        """A record that cannot be read breaks the chain: something is in the log that Tallymark did not write."""
+        """Add a record. One that cannot be decoded breaks the chain, since Tallymark did not write it."""
         offset = message.offset() or 0
         try:
             self._add(offset, _audit(message.value()))
         except Rejected as refusal:
-            self._broken = self._broken or f"The record at offset {offset} is no entry. {refusal.detail}"
+            self._broken = (
+                self._broken or f"The record at offset {offset} cannot be decoded. {refusal.detail}"
+            )
             self._reached = offset + 1
 
     def _add(self, offset: int, record: Audit) -> None:

@@ -1,18 +1,18 @@
-"""How Tallymark speaks to a Kafka cluster: settings as librdkafka's configuration, and small admin calls.
+"""Connections to a Kafka cluster: settings as librdkafka's configuration, and small admin calls.
 
-Owns: addresses, TLS, login and the sentence when no broker answers. Does not own: topics (topics.py),
+Owns: addresses, TLS, authentication, and the sentence when Kafka is unavailable. Does not own: topics (topics.py),
 transactions and consuming (engine).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
+from pipeline.engine.retry import within
 from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 
@@ -21,12 +21,12 @@ ConfigValue = str | int | float | bool
 
 
 def client_config(settings: Settings) -> dict[str, ConfigValue]:
-    """The librdkafka properties that every client shares: where the brokers are and how to log in."""
+    """The librdkafka properties of every client: addresses of the brokers and authentication."""
     config: dict[str, ConfigValue] = {
         "bootstrap.servers": settings.kafka,
         "security.protocol": settings.kafka_security_protocol,
         "client.id": "tallymark",
-        # A broker that was restarted is found again at once.
+        # A broker that was restarted is connected again at once.
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
         "log.connection.close": False,
@@ -44,7 +44,7 @@ def client_config(settings: Settings) -> dict[str, ConfigValue]:
 
 
 def producer_config(settings: Settings) -> dict[str, ConfigValue]:
-    """For a plain producer: records arrive once, in order, and keys go where Java clients put them."""
+    """The properties of a plain producer: idempotent, and with the partitioner of Java clients."""
     return client_config(settings) | {
         "enable.idempotence": True,
         "acks": "all",
@@ -55,7 +55,7 @@ def producer_config(settings: Settings) -> dict[str, ConfigValue]:
 
 
 def admin(settings: Settings, on_error: Callable[[KafkaError], None] = lambda error: None) -> AdminClient:
-    """An admin client whose log is silent: callers say what went wrong. Keep it as long as its futures."""
+    """An admin client without a log of its own: callers report errors. It must outlive its futures."""
     config: dict[str, Any] = {**client_config(settings), "log_level": 0, "error_cb": on_error}
     return AdminClient(config, logger=_silent())
 
@@ -67,29 +67,21 @@ def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
     try:
         return client.list_topics(timeout=timeout_s)
     except KafkaException as error:
-        client.poll(0)  # hands over what was noted meanwhile, such as a refused login
-        raise unavailable(settings, KafkaException(_most_telling(noted, error.args[0]))) from error
+        client.poll(0)  # delivers errors that were noted meanwhile, such as failed authentication
+        raise unavailable(settings, KafkaException(most_telling(noted, error.args[0]))) from error
 
 
 def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
-    """Returns when a broker answers. Raises Unavailable after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            cluster(settings, timeout_s=1.0)
-            return
-        except Unavailable:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.1)
+    """Return when a broker answers. Raises Unavailable after `timeout_s`."""
+    within(timeout_s, lambda: cluster(settings, timeout_s=1.0), lambda error: isinstance(error, Unavailable))
 
 
 def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
-    """Kafka's id of each topic; a topic that is made anew has another. Missing topics are left out."""
+    """Kafka's id of each topic; a recreated topic has another id. Missing topics are left out."""
     wanted = list(names)
     if not wanted:
         return {}
-    client = admin(settings)  # a name of its own: it must outlive its futures
+    client = admin(settings)  # in a variable, since it must outlive its futures
     futures = client.describe_topics(TopicCollection(wanted), request_timeout=timeout_s)
     found: dict[str, str] = {}
     for name, future in futures.items():
@@ -102,15 +94,15 @@ def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0)
 
 
 def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
-    """The one sentence for a cluster that does not answer, or does not do what was asked, with its own message."""
+    """The error for a cluster that does not answer, or refuses a request, with Kafka's own message."""
     cause = error.args[0]
     if cause.name() in _SILENT:
         return NotAnswering(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
     return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
 
 
-def _most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:
-    """Of what a client met on its way: a refused login, else what became of the last connection, else the end."""
+def most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:
+    """The most helpful error: failed authentication, else the last failed connection, else the final one."""
     refused = [one for one in noted if one.name() in ("_AUTHENTICATION", "_SSL")]
     connections = [one for one in noted if one.name() in ("_RESOLVE", "_TRANSPORT")]
     return [final, *connections[-1:], *refused[:1]][-1]

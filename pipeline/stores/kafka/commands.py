@@ -1,8 +1,8 @@
-"""Commands from the API to the control stage, and waiting until every worker knows the result.
+"""Commands from the API to the control stage, and waiting until every worker has loaded the result.
 
-Owns: one command's way there and back, and who must know a revision. Does not own: deciding (core.control).
-A worker counts as running while its heartbeat is live or Kafka has it as a member of its group, so that one
-which went silent but still owns partitions is waited for too.
+Owns: sending a command, its reply, and which workers must load a revision. Does not own: deciding (core.control).
+A worker counts as running while its heartbeat is live or it is a member of its consumer group, so that a worker without
+heartbeats that still owns partitions is waited for too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 
 import msgspec
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
 from pipeline.errors import Rejected, Unavailable
@@ -23,7 +24,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import members
 from pipeline.stores.kafka.definitions import Replies, WorkersView
 from pipeline.stores.kafka.membership import Membership
-from pipeline.stores.kafka.writer import RecordWriter
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
@@ -31,14 +32,15 @@ _ASK_AGAIN_S = 0.5
 
 
 class Commands:
-    """Sends commands and awaits their replies."""
+    """Publishes commands and waits for their replies."""
 
     def __init__(self, settings: Settings, replies: Replies, workers: WorkersView) -> None:
         self._settings = settings
         self._replies = replies
         self._workers = workers
-        self._records = RecordWriter(settings, "command")
+        self._records = KafkaWriter(settings, "commands")
         self._admin: AdminClient | None = None
+        self._admin_errors: list[KafkaError] = []
         self._membership = Membership(self._members)
 
     def run(
@@ -52,10 +54,21 @@ class Commands:
         id: str = "",
         request: str = "",
     ) -> Reply:
-        """The reply to one command. Raises Rejected as decided, Unavailable when nothing is decided in time.
+        """Publish one command and return its reply.
 
-        actor: who asks, a key's id; empty: this process. request_id, ip: of the HTTP request.
-        id, request: the same for a command that is sent again, so that it is done once (core.definitions.idempotency).
+        Args:
+            kind: One of the commands in core.control.
+            namespace: Of the definitions that it changes.
+            body: The command's body.
+            actor: Id of the caller's key; empty: this process.
+            request_id: Of the HTTP request.
+            ip: Of the HTTP client.
+            id: The same for a command that is sent again, so that it is applied once (core.definitions.idempotency).
+            request: Digest of the request, likewise.
+
+        Raises:
+            Rejected: As decided.
+            Unavailable: There is no decision in time.
         """
         attempt = str(uuid.uuid4())
         command = Command(
@@ -72,53 +85,71 @@ class Commands:
         )
         self._replies.wait_loaded()
         self._replies.expect(attempt)
-        self._records.write([("commands", msgspec.json.encode(command), None, 0)])
+        self._records.write([WrittenRecord("commands", msgspec.json.encode(command), partition=0)])
         reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
         if reply is None:
             raise Unavailable(
-                f"The control stage did not answer in {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
-                "up? The command is kept and will be decided when it does."
+                f"The control stage did not answer within {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
+                "running? The command is stored, and will be decided when it is."
             )
         if reply.error:
             raise Rejected(reply.error, reply.detail)
         return reply
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
-        """Returns when every running reader of definitions has `revision`. Raises Unavailable, which names the others.
+        """Return when every running reader of definitions has loaded `revision`.
 
-        A reader that starts meanwhile reads all definitions first.
+        A reader that starts meanwhile loads all definitions first. Raises Unavailable, which names the late workers.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            owners = self._membership.now()
+            try:
+                owners = self._membership.now()
+            except Unavailable:  # say, a broker that starts
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_ASK_AGAIN_S)
+                continue
             late = behind(self._workers.snapshot().values(), self._workers.live(), owners, revision)
             if not late:
                 return
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unavailable(
-                    f"The definitions hold, but {_named(late)} did not say in {timeout_s:g} s that it "
-                    f"knows revision {revision}: events sent now may be counted by the definitions before."
+                    f"The change is stored, but {_named(late)} did not load revision {revision} within "
+                    f"{timeout_s:g} s: events sent now may be counted with the definitions before it."
                 )
             pause_s = min(left, _ASK_AGAIN_S)
             if self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s):  # noqa: B023
                 return
 
     def close(self) -> None:
-        """Gives up the connections."""
+        """Close the connections."""
         self._records.close()
 
     def _members(self) -> set[str]:
-        if self._admin is None:
-            self._admin = kafka.admin(self._settings)
-        return members(self._admin, self._settings, READERS)
+        """The members of the readers' groups. Raises Unavailable.
+
+        A client that has seen a broker go is replaced: librdkafka goes on asking the one that it dropped for a group's
+        coordinator, so that no answer would come even after the broker is back (as for engine.producer).
+        """
+        if self._admin is not None:
+            self._admin.poll(0)  # hands over its errors
+        if self._admin is None or self._admin_errors:
+            self._admin_errors = []
+            self._admin = kafka.admin(self._settings, self._admin_errors.append)
+        try:
+            return members(self._admin, self._settings, READERS)
+        except Unavailable:
+            self._admin = None
+            raise
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:
-    """The workers that must know `revision` and have not said so.
+    """The workers that have to load `revision` and have not reported it.
 
-    seen: all heartbeats. live: the fresh ones; those of READERS must know. owners: ids of workers in the
-    group of a READERS stage by Kafka's word, heard of or not.
+    seen: all heartbeats. live: the recent ones; those of READERS count. owners: ids of the members of the consumer
+    groups of READERS, with heartbeats or without.
     """
     known = {worker.id for worker in seen if worker.control_revision >= revision}
     return ({worker.id for worker in live if worker.stage in READERS} | set(owners)) - known

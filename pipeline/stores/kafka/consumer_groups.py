@@ -1,8 +1,8 @@
-"""Kafka's word on the stages: who is a member of a stage's group, and how far the group has read.
+"""The consumer groups of the stages: their members, and how far each group has read.
 
-Owns: members, committed offsets, lag. Does not own: what a stage has done with what it read (Counts).
-A commit marker takes an offset of its own, so `end - committed` is above zero at rest; whether there is
-something to read beyond the committed offset is found out by reading (`_probe`).
+Owns: members, committed offsets, lag. Does not own: the totals of a stage (Counts).
+A transaction marker has an offset of its own, so `end - committed` is above zero even when a group has read everything;
+whether there is a record after the committed offset is found by reading (`_probe`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from pipeline.engine.retry import within
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
@@ -38,9 +39,9 @@ def group_of(stage: str) -> str:
 
 
 def input_topics(settings: Settings, stage: str) -> list[str]:
-    """What a stage reads through its group, as the topics declare it.
+    """The topics that a stage reads through its group, from the declarations.
 
-    Not its own state, which it reads when it takes a partition over, nor what every process reads wholly.
+    Without its own state, which it reads when it takes a partition over, and topics that every process reads whole.
     """
     return [
         topic.name
@@ -50,7 +51,7 @@ def input_topics(settings: Settings, stage: str) -> list[str]:
 
 
 def members(client: AdminClient, settings: Settings, stages: Sequence[str]) -> set[str]:
-    """The worker ids (client ids) that Kafka has as members of the stages' groups. Raises Unavailable."""
+    """The worker ids (client ids) of the members of the stages' groups. Raises Unavailable."""
     groups = [group_of(stage) for stage in stages]
     found: set[str] = set()
     futures = client.describe_consumer_groups(groups, request_timeout=_TIMEOUT_S)
@@ -64,10 +65,10 @@ def members(client: AdminClient, settings: Settings, stages: Sequence[str]) -> s
 
 
 def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int | None]:
-    """Records that each stage has not read yet; None while a topic of it is missing. Raises Unavailable."""
+    """Records that each stage has not read yet; None if one of its topics is missing. Raises Unavailable."""
     client = kafka.admin(settings)
     try:
-        # Also spares a wait of 3 s, which a new client's first list_offsets at times takes.
+        # This also avoids a delay of 3 s in the first list_offsets of a new client.
         existing = client.list_topics(timeout=_TIMEOUT_S).topics
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
@@ -88,15 +89,15 @@ def lag(settings: Settings, stages: tuple[str, ...] = STAGES) -> dict[str, int |
 def _steadily(
     client: AdminClient, settings: Settings, places: Mapping[str, list[InputPartition]]
 ) -> dict[str, dict[InputPartition, int]]:
-    """Asks again when a partition is just changing its leader."""
-    deadline = time.monotonic() + _STEADY_S
-    while True:
-        try:
-            return _unread(client, settings, places)
-        except KafkaException as error:
-            if time.monotonic() > deadline or not error.args[0].retriable():
-                raise kafka.unavailable(settings, error) from error
-            time.sleep(_AGAIN_S)
+    """Retry while a partition changes its leader."""
+    try:
+        return within(_STEADY_S, lambda: _unread(client, settings, places), _is_retriable, _AGAIN_S)
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+
+
+def _is_retriable(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and bool(error.args[0].retriable())
 
 
 def _unread(
@@ -139,7 +140,7 @@ def _committed(client: AdminClient, stage: str, places: list[InputPartition]) ->
 
 
 def _probe(settings: Settings, at: Mapping[InputPartition, int]) -> set[InputPartition]:
-    """Which places have a committed record at or after the offset. One that does not answer counts."""
+    """The partitions that have a committed record at or after the offset. One without a response is included."""
     if not at:
         return set()
     consumer = Consumer(

@@ -1,15 +1,8 @@
-"""What the compacted topics say now: definitions, counts, heartbeats, replies.
+"""Views of compacted topics: definitions, counts, heartbeats, replies.
 
-Owns: one reader a topic, typed. Does not own: following a topic (view), what the values mean (core), or who
-writes them.
-
-`Definitions` by kind: `meters(ns)`, `meter(ns, id or slug)`; `customers(ns, deleted=False)`, `customer(ns, id or
-key)`, `customer_of(ns, subject)`; `subjects(ns)`, `subject(ns, id or key)`; `features(ns, archived=False)`,
-`feature(ns, id or key)`; `keys(ns)`, `key(public id)`; `portal_tokens(ns)`, `portal_token(ns, id)`; `entitlements(ns)`,
-`entitlements_of(ns, customer id)`, `entitlement(ns, id or feature key, at_s, customer id)`; `grants(ns)`,
-`grants_of(ns, entitlement id)`; `rules(ns)`, `endpoints(ns)`; `attributions(ns, customer id)`. They give bodies
-(dict, as core.control's table says) or None; `key` gives core.key.Key, `meters` core.meter.Meter, `meter` a pair of
-definition and Meter; `features_of(ns, meter slug)`. `wait_revision(revision, timeout_s)` reads one's own writes.
+Owns: one typed view per topic. Does not own: following a topic (view), the meaning of the values (core), writing them.
+Start at `Definitions`: its methods look definitions up by kind and return typed bodies, whose `members` are the JSON;
+`wait_revision` waits for the caller's own writes.
 """
 
 from __future__ import annotations
@@ -17,31 +10,28 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from pipeline.core.access.api_key import ApiKey, key_of
-from pipeline.core.definitions.index import OWN, Body, DefinitionIndex
+from pipeline.core.access.api_key import ApiKey
+from pipeline.core.access.portal_token import PortalToken
+from pipeline.core.catalog.feature import Feature
+from pipeline.core.customers.customer import Customer
+from pipeline.core.customers.subject import Subject
+from pipeline.core.definitions.index import OWN, B, Body, DefinitionIndex
 from pipeline.core.definitions.kinds import (
     ATTRIBUTION,
     ATTRIBUTION_CUSTOMER,
-    CUSTOMER,
     CUSTOMER_KEY,
     CUSTOMER_SUBJECT,
-    ENDPOINT,
-    ENTITLEMENT,
-    FEATURE,
     FEATURE_KEY,
     FEATURE_METER,
-    GRANT,
     GRANT_ENTITLEMENT,
-    KEY,
     METER,
     METER_ULID,
-    PORTAL_TOKEN,
-    RULE,
-    SUBJECT,
     SUBJECT_KEY,
 )
-from pipeline.core.metering.meter import Meter, meter_of
+from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import entitlement_lookup
+from pipeline.core.quota.entitlement import Entitlement
+from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Backfill, Counts, Definition, Reply, Worker
@@ -50,25 +40,25 @@ from pipeline.stores.kafka.view import CompactedView
 
 __all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
 
-LIVE_S = 5.0  # a worker whose last heartbeat is older is not counted as up
+LIVE_S = 5.0  # a worker without a heartbeat for so long is not considered as up
 
 
 _readable = reader_of(Definition)
 
 
 def _definition(value: bytes) -> Definition:
-    """Raises Broken: a record under a key hides the definition that was there, so nobody may count without it."""
+    """Decode. Raises Broken: an unreadable record hides the earlier definition of its key."""
     try:
         return _readable(value)
     except Rejected as refusal:
-        raise Broken(f"a record that is no definition hides one. {refusal.detail}") from refusal
+        raise Broken(f"a record that is not a definition hides one. {refusal.detail}") from refusal
 
 
 class Definitions(CompactedView[Definition]):
-    """`control`: every definition by `namespace/kind/name`, deleted ones too (with body None).
+    """`control`: every definition by `namespace/kind/name`, including deleted ones (with body None).
 
-    kinds: keep only these; the others count for `revision` alone. Each reader is a few look-ups, not a pass over all.
-    Bodies are shared: read them, do not change them.
+    kinds: keep only these; others count only for `revision`. A method is a few look-ups, not a scan.
+    Bodies are shared: do not modify them.
     """
 
     def __init__(self, settings: Settings, kinds: Collection[str] | None = None) -> None:
@@ -78,7 +68,7 @@ class Definitions(CompactedView[Definition]):
 
     @property
     def revision(self) -> int:
-        """The newest revision that was read; 0 where nothing is defined."""
+        """The newest revision that was read; 0 if there are no definitions."""
         with self._changed:
             self._check()
             return self._catalog.revision
@@ -88,12 +78,12 @@ class Definitions(CompactedView[Definition]):
         return self.wait_for(lambda _: self._catalog.revision >= revision, timeout_s)
 
     def meters(self, namespace: str | None = None) -> list[Meter]:
-        """The meters in force, of one namespace or of all, by namespace and slug."""
+        """The current meters of one namespace or of all, by namespace and slug."""
         found = [meter for _, meter in self.in_force(namespace)]
         return sorted(found, key=lambda meter: (meter.namespace, meter.slug))
 
     def in_force(self, namespace: str | None = None) -> list[tuple[Definition, Meter]]:
-        """Each meter in force with its newest definition."""
+        """Each current meter with its newest definition."""
         with self._changed:
             self._check()
             namespaces = self._catalog.namespaces(METER) if namespace is None else [namespace]
@@ -105,114 +95,111 @@ class Definitions(CompactedView[Definition]):
         return [
             (definition, meter)
             for definition in found
-            if definition is not None and (meter := meter_of(definition)) is not None
+            if definition is not None and (meter := Meter.of(definition)) is not None
         ]
 
     def meter(self, namespace: str, id_or_slug: str) -> tuple[Definition, Meter] | None:
-        """The meter in force with this slug or ULID, and its definition."""
-        definition = self._definition(namespace, METER, METER_ULID, id_or_slug)
-        meter = meter_of(definition)
-        return None if definition is None or meter is None else (definition, meter)
+        """The current meter with this slug or ULID, and its definition."""
+        with self._changed:
+            self._check()
+            for slug in (id_or_slug, self._catalog.one(namespace, METER_ULID, id_or_slug)):
+                definition = None if slug is None else self._catalog.get(namespace, METER, slug)
+                meter = Meter.of(definition)
+                if definition is not None and meter is not None:
+                    return definition, meter
+        return None
 
-    def customers(self, namespace: str, deleted: bool = False) -> list[Body]:
-        """By time of creation, as ULIDs sort; with deleted ones or without."""
-        return [body for body in self._bodies(namespace, CUSTOMER) if deleted or "deletedAt" not in body]
+    def customers(self, namespace: str, deleted: bool = False) -> list[Customer]:
+        """By time of creation (the order of ULIDs), with or without deleted ones."""
+        found = self._all(Customer, namespace)
+        return [customer for customer in found if deleted or not customer.is_deleted]
 
-    def customer(self, namespace: str, id_or_key: str) -> Body | None:
-        """By its id, deleted or not, else by its key."""
-        return self._body(namespace, CUSTOMER, CUSTOMER_KEY, id_or_key)
+    def customer(self, namespace: str, id_or_key: str) -> Customer | None:
+        """By id, deleted or not, else by key."""
+        return self._find_by(Customer, namespace, CUSTOMER_KEY, id_or_key)
 
-    def customer_of(self, namespace: str, subject: str) -> Body | None:
-        """The customer whose usage the subject's is: one of its subjectKeys, or its own key."""
+    def customer_of(self, namespace: str, subject: str) -> Customer | None:
+        """The customer to which a subject belongs: by its subjectKeys, or by its own key."""
         with self._changed:
             self._check()
             id = self._catalog.one(namespace, CUSTOMER_SUBJECT, subject)
-            return None if id is None else self._catalog.body(namespace, CUSTOMER, id)
+            return None if id is None else self._catalog.find(Customer, namespace, id)
 
-    def subjects(self, namespace: str) -> list[Body]:
+    def subjects(self, namespace: str) -> list[Subject]:
         """By time of creation."""
-        return self._bodies(namespace, SUBJECT)
+        return self._all(Subject, namespace)
 
-    def subject(self, namespace: str, id_or_key: str) -> Body | None:
-        return self._body(namespace, SUBJECT, SUBJECT_KEY, id_or_key)
+    def subject(self, namespace: str, id_or_key: str) -> Subject | None:
+        """By id, else by key."""
+        return self._find_by(Subject, namespace, SUBJECT_KEY, id_or_key)
 
-    def features(self, namespace: str, archived: bool = False) -> list[Body]:
-        """By time of creation; with archived ones or without."""
-        return [body for body in self._bodies(namespace, FEATURE) if archived or "archivedAt" not in body]
+    def features(self, namespace: str, archived: bool = False) -> list[Feature]:
+        """By time of creation, with or without archived ones."""
+        found = self._all(Feature, namespace)
+        return [feature for feature in found if archived or feature.archived_at is None]
 
-    def feature(self, namespace: str, id_or_key: str) -> Body | None:
-        """By its id, archived or not, else the one in force with the key."""
-        return self._body(namespace, FEATURE, FEATURE_KEY, id_or_key)
+    def feature(self, namespace: str, id_or_key: str) -> Feature | None:
+        """By id, archived or not, else the current one with this key."""
+        return self._find_by(Feature, namespace, FEATURE_KEY, id_or_key)
 
-    def features_of(self, namespace: str, meter: str) -> list[Body]:
-        """The features in force that stand for usage of the meter with this slug."""
+    def features_of(self, namespace: str, meter: str) -> list[Feature]:
+        """The current features of the meter with this slug."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, FEATURE_METER, meter)
-            found = [self._catalog.body(namespace, FEATURE, id) for id in ids]
-        return [body for body in found if body is not None]
+            return self._catalog.having(Feature, namespace, FEATURE_METER, meter)
 
     def keys(self, namespace: str) -> list[ApiKey]:
-        """All of a namespace, revoked and expired ones too, by public id."""
-        with self._changed:
-            self._check()
-            found = [self._catalog.get(namespace, KEY, id) for id in self._catalog.names(namespace, KEY)]
-        return sorted((key for one in found if (key := key_of(one)) is not None), key=lambda key: key.public)
+        """All keys of a namespace, including revoked and expired ones, by public id."""
+        return self._all(ApiKey, namespace)
 
     def key(self, public: str) -> ApiKey | None:
-        """The key with this public id, of whatever namespace; ask it whether it `holds`."""
+        """The key with this public id, of any namespace; check that it `holds`."""
         with self._changed:
             self._check()
-            return key_of(self._catalog.key_definition(public))
+            return ApiKey.of(self._catalog.key_definition(public))
 
-    def portal_tokens(self, namespace: str) -> list[Body]:
-        """By time of creation; ended and invalidated ones too, until they are forgotten."""
-        return self._bodies(namespace, PORTAL_TOKEN)
+    def portal_tokens(self, namespace: str) -> list[PortalToken]:
+        """By time of creation, including expired and invalidated ones, until they are removed."""
+        return self._all(PortalToken, namespace)
 
-    def portal_token(self, namespace: str, id: str) -> Body | None:
-        """The token with this jti; None says that it is not to be taken."""
+    def portal_token(self, namespace: str, id: str) -> PortalToken | None:
+        """The token with this jti; None: the token is invalid."""
         with self._changed:
             self._check()
-            return self._catalog.body(namespace, PORTAL_TOKEN, id)
+            return self._catalog.find(PortalToken, namespace, id)
 
-    def entitlements(self, namespace: str) -> list[Body]:
-        """By time of creation, ended and deleted ones too."""
-        return self._bodies(namespace, ENTITLEMENT)
+    def find(self, kind: type[B], namespace: str, name: str) -> B | None:
+        """The body of a definition by its name; None if there is none, or if it is deleted for good."""
+        with self._changed:
+            self._check()
+            return self._catalog.find(kind, namespace, name)
 
-    def entitlements_of(self, namespace: str, customer: str) -> list[Body]:
-        """Those of a customer (id), ended and deleted ones too, oldest first."""
+    def all(self, kind: type[B], namespace: str) -> list[B]:
+        """Those of a kind by name (by time of creation if names are ULIDs), including deleted ones."""
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
+
+    def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
+        """Those of a customer (id), including ended and deleted ones, oldest first."""
         with self._changed:
             self._check()
             return entitlement_lookup.of_customer(self._catalog, namespace, customer)
 
-    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Body:
-        """By id, else of the customer (id) by the feature's key as of `at_s`. Raises Rejected `not-found`."""
+    def entitlement(self, namespace: str, wanted: str, at_s: int, customer: str | None = None) -> Entitlement:
+        """By id, else of the customer (id) by the feature's key at `at_s`. Raises Rejected `not-found`."""
         with self._changed:
             self._check()
             return entitlement_lookup.find(self._catalog, namespace, wanted, at_s, customer)
 
-    def grants(self, namespace: str) -> list[Body]:
-        """By time of creation, voided ones too."""
-        return self._bodies(namespace, GRANT)
-
-    def grants_of(self, namespace: str, entitlement: str) -> list[Body]:
-        """Those of an entitlement (id), by time of creation, voided ones too."""
+    def grants_of(self, namespace: str, entitlement: str) -> list[GrantDefinition]:
+        """Those of an entitlement (id), by time of creation, including voided ones."""
         with self._changed:
             self._check()
-            ids = self._catalog.many(namespace, GRANT_ENTITLEMENT, entitlement)
-            found = [self._catalog.body(namespace, GRANT, id) for id in ids]
-        return [body for body in found if body is not None]
-
-    def rules(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too."""
-        return self._bodies(namespace, RULE)
-
-    def endpoints(self, namespace: str) -> list[Body]:
-        """By time of creation, deleted ones too; with their secrets, sealed or not."""
-        return self._bodies(namespace, ENDPOINT)
+            return self._catalog.having(GrantDefinition, namespace, GRANT_ENTITLEMENT, entitlement)
 
     def attributions(self, namespace: str, customer: str) -> list[Definition]:
-        """The histories of all subjects that the customer (id) held at some time."""
+        """The histories of all subjects that have ever belonged to the customer (id)."""
         with self._changed:
             self._check()
             subjects = self._catalog.many(namespace, ATTRIBUTION_CUSTOMER, customer)
@@ -220,29 +207,26 @@ class Definitions(CompactedView[Definition]):
         return [definition for definition in found if definition is not None]
 
     def definition(self, namespace: str, kind: str, name: str) -> Definition | None:
-        """The newest definition of any name; its body is None where it is deleted for good."""
+        """The newest definition by its name; its body is None if it is deleted for good."""
         with self._changed:
             self._check()
             return self._catalog.get(namespace, kind, name)
 
     def body(self, namespace: str, kind: str, name: str) -> Body | None:
-        """The body of any definition; None if there is none or it is deleted for good."""
+        """The body of a definition; None if there is none, or if it is deleted for good."""
         with self._changed:
             self._check()
             return self._catalog.body(namespace, kind, name)
 
-    def _definition(self, namespace: str, kind: str, by: str, wanted: str) -> Definition | None:
+    def _find_by(self, kind: type[B], namespace: str, by: str, wanted: str) -> B | None:
         with self._changed:
             self._check()
-            for name in (wanted, self._catalog.one(namespace, by, wanted)):
-                found = None if name is None else self._catalog.get(namespace, kind, name)
-                if found is not None and found.body is not None:
-                    return found
-        return None
+            return self._catalog.find_by(kind, namespace, by, wanted)
 
-    def _body(self, namespace: str, kind: str, by: str, wanted: str) -> Body | None:
-        found = self._definition(namespace, kind, by, wanted)
-        return None if found is None else found.body
+    def _all(self, kind: type[B], namespace: str) -> list[B]:
+        with self._changed:
+            self._check()
+            return self._catalog.all(kind, namespace)
 
     def _bodies(self, namespace: str, kind: str) -> list[Body]:
         with self._changed:
@@ -264,20 +248,20 @@ class Definitions(CompactedView[Definition]):
 
 
 class CountsView(CompactedView[Counts]):
-    """`counts`: what every stage has done with every input partition since the beginning."""
+    """`counts`: the totals of every stage and input partition since the beginning."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "counts", reader_of(Counts), guarded=True)
 
 
 class WorkersView(CompactedView[Worker]):
-    """`workers`: the newest heartbeat of each worker that has not said goodbye."""
+    """`workers`: the newest heartbeat of each worker that has not stopped."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "workers", reader_of(Worker))
 
     def live(self, stage: str | None = None) -> list[Worker]:
-        """Workers whose newest heartbeat is younger than LIVE_S, of one stage or of all, by stage and id."""
+        """Workers with a heartbeat younger than LIVE_S, of one stage or of all, by stage and id."""
         oldest_ms = (time.time() - LIVE_S) * 1000
         found = [
             worker
@@ -288,26 +272,26 @@ class WorkersView(CompactedView[Worker]):
 
 
 class BackfillsView(CompactedView[Backfill]):
-    """`backfill-work`: the newest step of each backfill by `meter_id/shard`, finished ones too."""
+    """`backfill-work`: the newest step of each backfill by `meter_id/shard`, including finished ones."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "backfill-work", reader_of(Backfill))
 
 
 class Replies(CompactedView[Reply]):
-    """`replies`, from now on; reads only answers that are waited for."""
+    """`replies`, from the start of the view; it keeps only replies that a caller expects."""
 
     def __init__(self, settings: Settings) -> None:
         self._expected: set[str] = set()
         super().__init__(settings, "replies", reader_of(Reply), begin="latest")
 
     def expect(self, attempt: str) -> None:
-        """Keeps the reply to the command with this attempt; call before the command is sent."""
+        """Keep the reply to the command with this attempt; call it before the command is sent."""
         with self._changed:
             self._expected.add(attempt)
 
     def take(self, attempt: str, timeout_s: float) -> Reply | None:
-        """The reply to the command as soon as it is there; None after `timeout_s`. It is forgotten then."""
+        """Wait for the reply and remove it; None after `timeout_s`."""
         self.wait_for(lambda replies: attempt in replies, timeout_s)
         with self._changed:
             self._expected.discard(attempt)

@@ -1,6 +1,6 @@
-"""Keys without the API: commands straight to Kafka, for those who have no key yet and may write to Kafka.
+"""API keys without the API: commands published to Kafka, for a caller that has no key yet and can write to Kafka.
 
-Owns: making the secret, and having the control stage keep its hash or revoke it. Does not own: rules
+Owns: creating the secret, and the commands by which control stores its hash or revokes it. Does not own: rules
 (core.access.api_key).
 """
 
@@ -19,7 +19,7 @@ ACTOR = "kafka"
 
 
 def made(environment: str) -> api_key.Made:
-    """A new key of random bytes, known to nobody yet."""
+    """A new random key, which is not registered yet."""
     return api_key.make(environment, secrets.token_bytes(api_key.RANDOM_BYTES))
 
 
@@ -31,7 +31,7 @@ def create(
     scopes: Sequence[str],
     expires_at: str | None = None,
 ) -> None:
-    """Returns when the control stage has the key. Raises Rejected as decided, Unavailable when nothing is decided."""
+    """Register a key, and return when control has stored it. Raises Rejected, Unavailable without a decision."""
     body: dict[str, object] = {
         "id": made.public,
         "hash": made.hash,
@@ -45,9 +45,9 @@ def create(
 
 
 def revoke(settings: Settings, namespace: str, id: str, force: bool) -> None:
-    """Returns when the key opens nothing any more. force: also the last admin key of the namespace.
+    """Revoke a key, and return when control has stored it. force: even the last admin key of the namespace.
 
-    id: its public part. Raises Rejected as decided, Unavailable when nothing is decided in time.
+    id: its public part. Raises Rejected as decided, Unavailable without a decision in time.
     """
     _run(settings, "key.revoke", namespace, {"id": id, "force": force})
 

@@ -1,7 +1,7 @@
-"""Who is a member of the readers' consumer groups, asked of Kafka for many requests at once.
+"""The members of the readers' consumer groups, with one call to Kafka for many concurrent requests.
 
-Owns: one admin client, and that each request gets an answer that was asked for after it. Does not own: what membership
-means (stores.kafka.commands).
+Owns: sharing a call, so that each request gets a result that was requested after it began. Does not own: the meaning of
+membership (stores.kafka.commands).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class _Look:
-    """One question to Kafka, and who waits for its answer."""
+    """One call to Kafka, which several requests may share."""
 
     ended: threading.Event = field(default_factory=threading.Event)
     found: set[str] = field(default_factory=set)
@@ -21,16 +21,16 @@ class _Look:
 
 
 class Membership:
-    """ask: the members now; blocks, may raise Unavailable."""
+    """ask: returns the current members; it blocks, and may raise Unavailable."""
 
     def __init__(self, ask: Callable[[], set[str]]) -> None:
         self._ask = ask
         self._lock = threading.Lock()
-        self._waiting: _Look | None = None  # not asked yet
+        self._waiting: _Look | None = None  # not started yet
         self._asking = threading.Lock()
 
     def now(self) -> set[str]:
-        """The members at some time after this call began. Raises what `ask` raises."""
+        """The members at some time after this call began. Raises the errors of `ask`."""
         with self._lock:
             look, is_first = self._waiting or _Look(), self._waiting is None
             self._waiting = look
@@ -42,13 +42,13 @@ class Membership:
         return look.found
 
     def _look(self, look: _Look) -> None:
-        """Asks once the question before is answered; whoever came until then shares the answer."""
+        """Call `ask` after the call before it has ended; requests that arrive until then share the result."""
         with self._asking:
             with self._lock:
                 self._waiting = None
             try:
                 look.found = self._ask()
-            except Exception as error:  # handed to everybody who waits
+            except Exception as error:  # raised in every request that waits
                 look.error = error
             finally:
                 look.ended.set()

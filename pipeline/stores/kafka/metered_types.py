@@ -1,4 +1,4 @@
-"""Which event types some meter wants, and how those meters read them: what ingest warns by.
+"""The event types that meters match, and how those meters read them, for the warnings of ingest.
 
 Owns: following the control log for that. Does not own: meters (core.metering.meter), reading (core.metering.extract),
 warnings (core.metering.http_batch, core.metering.foreseen).
@@ -19,34 +19,34 @@ NamespacedType = tuple[str, str]  # namespace and event type
 
 
 class MeteredTypes:
-    """The event types that meters want, by namespace, as the control log has them."""
+    """The event types of the current meters, by namespace."""
 
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._types: dict[str, frozenset[str]] = {}
-        # By namespace and type: the meters, and their plans, which are made when first asked for. Swapped as one.
+        # By namespace and type: the meters, and their plans, which are built on first use. Both are replaced together.
         self._read: tuple[dict[NamespacedType, list[Meter]], dict[NamespacedType, ExtractPlan]] = ({}, {})
         self._loaded = False
         self._lock = threading.Lock()
         definitions.on_change(self._take)
 
     def of(self, namespace: str) -> frozenset[str] | None:
-        """The types; None while the control log is not read yet."""
+        """The types; None until the control log has been read."""
         if not self._loaded:
             try:
                 self._definitions.wait_loaded(0)
             except Unavailable:
                 return None
-            self._loaded = True  # first, so that no change falls between
+            self._loaded = True  # before the refresh, so that no change is missed
             self._refresh()
         return self._types.get(namespace, frozenset())
 
     def plan(self, namespace: str, type: str) -> ExtractPlan | None:
-        """How the meters of one event type read it; None if there are none, or while the log is not read yet."""
+        """How the meters of an event type read it; None if there are none, or until the log has been read."""
         meters, plans = self._read
         found = plans.get((namespace, type))
-        if found is None and (wanting := meters.get((namespace, type))):
-            found = plans[namespace, type] = ExtractPlan(wanting)
+        if found is None and (matching := meters.get((namespace, type))):
+            found = plans[namespace, type] = ExtractPlan(matching)
         return found
 
     def _take(self, changes: Mapping[str, Definition | None]) -> None:

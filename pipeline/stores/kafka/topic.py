@@ -11,9 +11,9 @@ from typing import Literal
 class Topic:
     """One declared topic.
 
-    `packed`: a record holds a list. `namespace`: the tenant of what outsiders write to it; None: inner topic.
-    `config`: further Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: it may have any number of
-    partitions. `if_lost`: what it costs to make the topic anew when it was lost; empty: it cannot be made anew.
+    `packed`: a record holds a list. `namespace`: the tenant of an input topic; None: an inner topic.
+    `config`: additional Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: any number of partitions
+    is allowed. `if_lost`: the loss when the topic is recreated; empty: it cannot be recreated on its own.
     """
 
     name: str

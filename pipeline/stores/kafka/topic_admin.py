@@ -1,6 +1,6 @@
-"""Calls to the cluster that make, alter and describe topics.
+"""Calls to the cluster that create, alter and describe topics.
 
-Owns: creating topics, setting configuration, reading it. Does not own: what topics there are to be (topics).
+Owns: creating topics, setting and reading their configuration. Does not own: the declarations (topics).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pipeline.stores.kafka import client as kafka
 TIMEOUT_S = 30.0
 
 
-def create(settings: Settings, wanted: Sequence[NewTopic]) -> None:
-    """Returns when the controller has made them; one that exists is left as it is. Raises Unavailable."""
-    if not wanted:
+def create(settings: Settings, topics: Sequence[NewTopic]) -> None:
+    """Create topics, and return when the controller has done it; existing ones stay. Raises Unavailable."""
+    if not topics:
         return
-    client = kafka.admin(settings)  # a name of its own: it must outlive its futures
+    client = kafka.admin(settings)  # in a variable, since it must outlive its futures
     try:
-        for future in client.create_topics(list(wanted), operation_timeout=TIMEOUT_S).values():
+        for future in client.create_topics(list(topics), operation_timeout=TIMEOUT_S).values():
             try:
                 future.result()
             except KafkaException as error:
-                # Two workers may start at once; the other one has made it from the same declaration.
+                # Two workers may start at the same time; the other one created it from the same declaration.
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
 
 
-def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
-    """Sets configuration, by topic. Raises Unavailable."""
+def alter(settings: Settings, changes: Mapping[str, Mapping[str, str]]) -> None:
+    """Set configuration, by topic. Raises Unavailable."""
     resources = [
         ConfigResource(
             ResourceType.TOPIC,
@@ -50,7 +50,7 @@ def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
                 for name, value in config.items()
             ],
         )
-        for topic, config in wanted.items()
+        for topic, config in changes.items()
     ]
     if not resources:
         return
@@ -63,7 +63,7 @@ def alter(settings: Settings, wanted: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def configs(settings: Settings, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The whole configuration of each; without those that were deleted since. Raises Unavailable."""
+    """The whole configuration of each topic, without topics that were deleted meanwhile. Raises Unavailable."""
     resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
     if not resources:
         return {}

@@ -1,11 +1,11 @@
-"""Which topics the state of this installation was made with: Kafka's topic ids, kept on the topic `topic-ids`.
+"""The Kafka topic ids with which the state of this installation was built, stored on the topic `topic-ids`.
 
-Owns: noting the ids when topics are made, and comparing them with the cluster. Does not own: the declarations (topics),
-a stage's copy of the ids in its meta topic (engine.partition), making a lost topic anew (agents.lost_topics).
+Owns: recording the ids when topics are created, and comparing them with the cluster. Does not own: the declarations
+(topics), a stage's copy of the ids in its meta topic (engine.partition), recreating a lost topic (agents.lost_topics).
 
-A topic that was deleted and made again has the same name, but another id, no records, and offsets that begin at 0.
-State that was made from the earlier one would become wrong without an error. So a topic that is known here is never
-made silently, and one with another id is refused.
+A topic that was deleted and recreated has the same name, but another id, no records, and offsets that start at 0. State
+that was built from the earlier topic would become wrong without an error. So a topic that is recorded here is never
+created silently, and one with another id is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline.engine.ledger import IDS_KEY
@@ -26,11 +25,12 @@ from pipeline.errors import Unavailable
 from pipeline.records import TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
-META = "-meta"  # how the names of topics end in which a stage keeps its counts
+META = "-meta"  # suffix of the topics in which a stage keeps its counts
 WRITE_S = 30.0
-# Of versions that noted no ids: an installation of theirs that lacks one of these has lost it.
+# The topics of versions that recorded no ids: an installation of theirs that lacks one of these has lost it.
 _NAMES = """
 aggregate-changelog aggregate-meta alert-changelog alert-meta alerts attribute-changelog
 attribute-meta audit backfill-changelog backfill-meta backfill-work balances commands control
@@ -48,28 +48,28 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Identity:
-    """What `topic-ids` says, beside what the cluster has.
+    """The ids that `topic-ids` records, and those of the cluster.
 
-    known: by topic. actual: Kafka's ids of the topics that exist, among those that were asked for.
+    known: recorded, by topic. actual: Kafka's ids of the existing topics among those that were queried.
     """
 
     known: Mapping[str, TopicId]
     actual: Mapping[str, str]
 
     def is_lost(self, topic: str) -> bool:
-        """Whether the topic does not exist, and state was made with it."""
+        """Whether the topic does not exist, but state was built with it."""
         return topic in self.known and topic not in self.actual
 
     def is_another(self, topic: str) -> bool:
-        """Whether the topic exists, and state was made with an earlier one of that name."""
+        """Whether the topic exists, but state was built with an earlier one of this name."""
         return topic in self.known and topic in self.actual and self.known[topic].id != self.actual[topic]
 
     def is_unknown(self, topic: str) -> bool:
-        """Whether the topic exists, and its id is not noted."""
+        """Whether the topic exists, but its id is not recorded."""
         return topic in self.actual and topic not in self.known
 
     def lineage(self, names: Iterable[str]) -> Lineage:
-        """What a stage that depends on these topics has to know."""
+        """The lineage for a stage that depends on these topics."""
         found = {name: self.known[name] for name in names if name in self.known}
         return Lineage(
             {name: one.id for name, one in found.items()},
@@ -78,7 +78,7 @@ class Identity:
 
 
 def read(settings: Settings, names: Iterable[str]) -> Identity:
-    """Asks the cluster and reads `topic-ids`, which may be missing. Raises Unavailable."""
+    """Query the cluster and read `topic-ids`, which may be missing. Raises Unavailable."""
     actual = kafka.topic_ids(settings, {*names, TOPIC})
     return Identity(known(settings) if TOPIC in actual else {}, actual)
 
@@ -86,10 +86,9 @@ def read(settings: Settings, names: Iterable[str]) -> Identity:
 def identify(
     settings: Settings, partitions: Mapping[str, int], on_cluster: Mapping[str, TopicMetadata]
 ) -> tuple[Identity, Callable[[], bool]]:
-    """What is known of the declared topics, and whether a stage has ever worked with them. Raises Unavailable.
+    """The ids of the declared topics, and a function: whether a stage has ever used them. Raises Unavailable.
 
-    partitions: how many of each are used. Where `topic-ids` says nothing, what the stages keep holds; where they keep
-    nothing either, nothing is known.
+    partitions: how many of each topic are used. If `topic-ids` is empty, the copies of the stages are used.
     """
     places = [
         (name, partition)
@@ -110,7 +109,7 @@ def identify(
 
 
 def known(settings: Settings) -> dict[str, TopicId]:
-    """What `topic-ids` holds, by topic. Raises Unavailable."""
+    """The contents of `topic-ids`, by topic. Raises Unavailable."""
     found: dict[str, TopicId] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
         span = reader.span(TOPIC, 0)
@@ -125,7 +124,7 @@ def known(settings: Settings) -> dict[str, TopicId]:
 
 
 def has_records(settings: Settings, places: Iterable[TopicPlace]) -> bool:
-    """Whether anything was ever written to one of these partitions. Raises Unavailable."""
+    """Whether a record was ever written to one of these partitions. Raises Unavailable."""
     with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
         return any(reader.span(*place).end > 0 for place in places)
 
@@ -133,7 +132,7 @@ def has_records(settings: Settings, places: Iterable[TopicPlace]) -> bool:
 def copies(settings: Settings, places: Iterable[TopicPlace], actual: Mapping[str, str]) -> dict[str, str]:
     """The ids that stages keep in these partitions of their meta topics, by topic. Raises Unavailable.
 
-    Where they differ, the one that the cluster has is right: a stage that has not run since keeps an earlier one.
+    If copies differ, the one that equals the cluster's id is right: a stage that has not run since has an earlier one.
     """
     found: dict[str, str] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
@@ -149,9 +148,9 @@ def copies(settings: Settings, places: Iterable[TopicPlace], actual: Mapping[str
 
 
 def note(settings: Settings, identity: Identity, partitions: Mapping[str, int]) -> list[str]:
-    """Notes the ids of existing topics that are not known yet; gives their names. Raises Unavailable.
+    """Record the ids of existing topics that are not recorded yet; returns their names. Raises Unavailable.
 
-    partitions: how many of each topic's are used. Two processes may do it at once: they write the same.
+    partitions: how many of each topic are used. Two processes may do it at the same time: they write the same.
     """
     now_ms = time.time_ns() // 1_000_000
     unknown = sorted(name for name in partitions if identity.is_unknown(name))
@@ -162,9 +161,9 @@ def note(settings: Settings, identity: Identity, partitions: Mapping[str, int]) 
 def give_up(
     settings: Settings, identity: Identity, topic: str, partitions: int, earlier: Iterable[str] = ()
 ) -> None:
-    """From now on the existing topic takes the place of the one that state was made with. Raises Unavailable.
+    """Let the existing topic replace the one with which state was built. Raises Unavailable.
 
-    partitions, earlier: how many are used, and the ids of earlier topics, where nothing is known of it.
+    partitions, earlier: how many are used, and ids of earlier topics, for a topic that is not recorded.
     """
     noted = identity.known.get(topic) or TopicId(topic, "", partitions, 0, list(earlier))
     replaced = [*noted.replaced, *([noted.id] if noted.id else [])]
@@ -173,27 +172,13 @@ def give_up(
 
 
 def write(settings: Settings, ids: Iterable[TopicId]) -> None:
-    """Returns when the brokers hold these records. Raises Unavailable."""
-    failed: list[object] = []
-    producer = Producer(kafka.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
-    try:
-        for one in ids:
-            producer.produce(
-                TOPIC,
-                _encode(one),
-                one.topic.encode(),
-                0,
-                on_delivery=lambda error, _: failed.append(error) if error else None,
-            )
-        left = producer.flush(WRITE_S)
-    except (BufferError, KafkaException) as error:
-        raise Unavailable(f"Kafka did not take records for {TOPIC}: {error}") from error
-    if left or failed:
-        raise Unavailable(f"Kafka did not take records for {TOPIC}: {failed[0] if failed else 'no answer'}")
+    """Publish these records. Raises Unavailable."""
+    with KafkaWriter(settings, "topic ids", WRITE_S) as writer:
+        writer.write(WrittenRecord(TOPIC, _encode(one), one.topic.encode(), 0) for one in ids)
 
 
 class TopicWatch:
-    """Whether topics are still the ones that they were when this process began; `look` is called now and then."""
+    """Checks that topics are still the same as when this process started; `look` is called regularly."""
 
     def __init__(self, settings: Settings, ids: Mapping[str, str]) -> None:
         self._settings = settings
@@ -201,9 +186,9 @@ class TopicWatch:
         self._missing: frozenset[str] = frozenset()
 
     def look(self) -> str:
-        """A sentence on the first topic that is not the same any more; empty: none, or no broker answers.
+        """A sentence on the first topic that was replaced; empty if there is none, or if Kafka is unavailable.
 
-        A topic counts as deleted when two looks in a row do not find it.
+        A topic counts as deleted when two checks in a row do not find it.
         """
         try:
             actual = kafka.topic_ids(self._settings, self._ids)
@@ -216,11 +201,11 @@ class TopicWatch:
                 return f"The topic {name} was deleted while this process ran."
             if name in actual and actual[name] != id:
                 return (
-                    f"The topic {name} was made anew while this process ran: {changed_id(id, actual[name])}."
+                    f"The topic {name} was recreated while this process ran: {changed_id(id, actual[name])}."
                 )
         return ""
 
 
 def changed_id(known: str, actual: str) -> str:
-    """The part of a sentence that names both ids."""
-    return f"its id is {actual}, and the state was made with {known}"
+    """The part of a sentence that shows both ids."""
+    return f"its id is {actual}, but the state was built with {known}"

@@ -1,11 +1,11 @@
-"""Tallymark's topics: what `topics/*.toml` declares, made on a cluster or compared with it.
+"""Tallymark's topics: the declarations in `topics/*.toml`, created on a cluster or compared with it.
 
-Owns: the declarations' rules, creating what is missing, altering configuration that differs. Does not own: the records'
-shapes (records), which topics state was made with (topic_ids), calls to the cluster (topic_admin), a topic that was
-lost (agents.lost_topics).
+Owns: the rules of the declarations, creating missing topics, altering configuration that differs. Does not own: the
+form of records (records), the topics with which state was built (topic_ids), calls to the cluster (topic_admin), a lost
+topic (agents.lost_topics).
 
-How many partitions an inner topic has decides where a customer's state is. So the number is fixed when the topics are
-made; further partitions stay empty. Topics that producers write to may have any number.
+The number of partitions of an inner topic decides in which one the state of a customer is. So the number is fixed when
+the topics are created; additional partitions stay empty. Topics that producers write to may have any number.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from pipeline.stores.kafka.topic_ids import Identity
 FOLDER = Path(__file__).parents[3] / "topics"
 FOREVER = -1
 DAY_S = 86_400
-WAIT_S = (
-    15 * DAY_S
-)  # 7 days in `events`, 7 days in `events-accepted`, and one: how long a repeat may be on its way
+# How long a repeat may take to reach dedupe: 7 days in `events`, 7 days in `events-accepted`, and one day of reserve.
+WAIT_S = 15 * DAY_S
 TIMEOUT_S = 30.0
-ANSWER_S = 10.0  # a cluster that says nothing for this long is away
+ANSWER_S = 10.0  # a cluster that does not respond for so long is unavailable
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_S * 1_000}
 PRODUCERS = {*STAGES, "api", "anyone", "topics apply"}
@@ -45,19 +44,16 @@ _ALLOWED = _REQUIRED | {"partitions", "sharded", "resizable", "packed", "namespa
 
 
 Kind = Literal["missing", "lost", "another", "unknown", "partitions", "replicas", "config"]
-REFUSED: tuple[Kind, ...] = (
-    "lost",
-    "another",
-    "partitions",
-)  # nothing is changed while there is one of these
+# Nothing is changed while there is a difference of these kinds.
+REFUSED: tuple[Kind, ...] = ("lost", "another", "partitions")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One way in which a topic on the cluster is not as declared. `kind` says what can be done about it.
+    """A difference between a topic on the cluster and its declaration.
 
-    lost: it is missing, and state was made with it. another: state was made with an earlier topic of the name.
-    unknown: `topic-ids` does not name it yet.
+    kind lost: it is missing, and state was built with it. another: state was built with an earlier topic of this name.
+    unknown: its id is not recorded in `topic-ids` yet.
     """
 
     topic: Topic
@@ -67,7 +63,7 @@ class Difference:
 
 
 def load(settings: Settings | None = None) -> dict[str, Topic]:
-    """Every declared topic by name, with the settings' partition count and horizon filled in."""
+    """Every declared topic by name, with the partition count and the horizon of the settings."""
     chosen = settings if settings is not None else settings_module.load()
     paths = sorted(FOLDER.glob("*.toml"))
     return {path.stem: parse(path.stem, tomllib.loads(path.read_text("utf-8")), chosen) for path in paths}
@@ -80,20 +76,20 @@ def parse(name: str, text: Mapping[str, Any], settings: Settings) -> Topic:
         return Rejected("bad-topic", f"topics/{name}.toml: {why}.")
 
     if unknown := sorted(set(text) - _ALLOWED):
-        raise refuse(f"{unknown[0]!r} is no property of a topic")
+        raise refuse(f"{unknown[0]!r} is not a property of a topic")
     if missing := sorted(_REQUIRED - set(text)):
         raise refuse(f"{missing[0]!r} is missing")
     if ("partitions" in text) == bool(text.get("sharded")):
-        raise refuse("say either partitions = N or sharded = true")
+        raise refuse("it must have either partitions = N or sharded = true")
     if text["cleanup"] not in ("delete", "compact"):
-        raise refuse("cleanup is either delete or compact")
+        raise refuse("cleanup must be delete or compact")
     if unknown := sorted(set(text["producers"]) - PRODUCERS):
-        raise refuse(f"{unknown[0]!r} writes no topic")
+        raise refuse(f"{unknown[0]!r} is not a producer")
     retention_ms = _retention_ms(str(text["retention"]), settings)
     if retention_ms is None:
-        raise refuse("retention is a number with s, m, h or d, or forever, or horizon")
+        raise refuse("retention must be a number with s, m, h or d, or forever, or horizon")
     if text["cleanup"] == "compact" and retention_ms != FOREVER:
-        raise refuse("a compacted topic has retention forever")
+        raise refuse("a compacted topic must have retention forever")
     return Topic(
         name=name,
         holds=text["holds"],
@@ -126,7 +122,7 @@ def _plain(value: object) -> str:
 
 
 def kafka_config(topic: Topic, settings: Settings) -> dict[str, str]:
-    """The whole Kafka configuration that the declaration asks for."""
+    """The whole Kafka configuration of a declaration."""
     return {
         "cleanup.policy": topic.cleanup,
         "retention.ms": str(topic.retention_ms),
@@ -137,14 +133,19 @@ def kafka_config(topic: Topic, settings: Settings) -> dict[str, str]:
 
 
 def check(settings: Settings) -> list[str]:
-    """One sentence for each difference from the declarations; empty: the cluster is as declared."""
+    """One sentence per difference from the declarations; empty if there is none."""
     return [difference.sentence for difference in differences(settings)]
 
 
 def apply(settings: Settings) -> list[str]:
-    """Creates what is missing and alters configuration that differs; a sentence for each change made.
+    """Create missing topics and alter configuration that differs.
 
-    Raises Rejected when a topic was lost or has another partition count, before anything is changed; Unavailable.
+    Returns:
+        A sentence for each change.
+
+    Raises:
+        Rejected: A topic was lost or has another partition count; nothing is changed then.
+        Unavailable: Kafka does not respond.
     """
     found = differences(settings)
     if wrong := [one for one in found if one.kind in REFUSED]:
@@ -155,13 +156,13 @@ def apply(settings: Settings) -> list[str]:
     if found:
         _settle(settings)
         note(settings)
-    done = {"missing": "created {0}.", "config": "altered: {1}", "replicas": "left as it is: {1}"}
-    done["unknown"] = "noted the id of {0}."
+    done = {"missing": "created {0}.", "config": "altered: {1}", "replicas": "unchanged: {1}"}
+    done["unknown"] = "recorded the id of {0}."
     return [done[found_one.kind].format(found_one.topic.name, found_one.sentence) for found_one in found]
 
 
 def create(settings: Settings, wanted: Iterable[Topic]) -> None:
-    """Creates topics, `topic-ids` before all others: where it is, the others are known or new. Raises Unavailable."""
+    """Create topics, `topic-ids` first: once it exists, every other topic is recorded or new. Raises Unavailable."""
     made = {
         topic.name: NewTopic(
             topic.name,
@@ -177,7 +178,7 @@ def create(settings: Settings, wanted: Iterable[Topic]) -> None:
 
 
 def note(settings: Settings) -> None:
-    """Notes the ids of the topics that exist and are not known yet. Raises Unavailable."""
+    """Record the ids of topics that exist and are not recorded yet. Raises Unavailable."""
     declared = load(settings)
     topic_ids.note(
         settings,
@@ -192,7 +193,7 @@ def of_stage(declared: Mapping[str, Topic], stage: str) -> list[str]:
 
 
 def differences(settings: Settings) -> list[Difference]:
-    """How the cluster differs from the declarations, by topic. Raises Unavailable."""
+    """The differences of the cluster from the declarations, by topic. Raises Unavailable."""
     on_cluster = kafka.cluster(settings, ANSWER_S).topics
     declared = load(settings)
     partitions = {name: topic.partitions for name, topic in declared.items()}
@@ -218,7 +219,7 @@ def differences(settings: Settings) -> list[Difference]:
 def _sizes(
     topic: Topic, identity: Identity, on_cluster: Mapping[str, TopicMetadata], settings: Settings
 ) -> list[Difference]:
-    """Wrong numbers of partitions and replicas."""
+    """Differences in the numbers of partitions and replicas."""
     found: list[Difference] = []
     partitions = on_cluster[topic.name].partitions
     known = identity.known.get(topic.name)
@@ -234,7 +235,7 @@ def _sizes(
             found.append(Difference(topic, "partitions", sentence))
     replicas = min((len(partition.replicas) for partition in partitions.values()), default=0)
     if replicas < settings.kafka_replicas:
-        sentence = f"{topic.name} has {replicas} replicas and {settings.kafka_replicas} are declared."
+        sentence = f"{topic.name} has {replicas} replicas, but {settings.kafka_replicas} are declared."
         found.append(Difference(topic, "replicas", sentence))
     return found
 
@@ -245,7 +246,7 @@ def _config_difference(topic: Topic, actual: Mapping[str, str], settings: Settin
     if not wrong:
         return None
     listed = ", ".join(
-        f"{name} is {actual.get(name, 'not known')}, declared {value}" for name, value in wrong.items()
+        f"{name} is {actual.get(name, 'unknown')}, declared {value}" for name, value in wrong.items()
     )
     return Difference(topic, "config", f"{topic.name}: {listed}.", wrong)
 
@@ -260,7 +261,7 @@ def _same(actual: str | None, wanted: str) -> bool:
 
 
 def _settle(settings: Settings) -> None:
-    """Returns when the brokers show what the controller has decided, and each partition has a leader."""
+    """Return when the brokers show the controller's decisions, and each partition has a leader."""
     deadline = time.monotonic() + TIMEOUT_S
     declared = load(settings)
     while True:
@@ -282,20 +283,21 @@ def _settle(settings: Settings) -> None:
 
 
 def markdown(declared: Mapping[str, Topic]) -> str:
-    """`topics/README.md`: one row a topic, made from the declarations."""
+    """`topics/README.md`: one row per topic, generated from the declarations."""
     lines = [
         "# Topics",
         "",
-        "One TOML file a topic; `tallymark topics apply` makes them, `tallymark topics check` compares.",
-        "Made by `python -m pipeline.stores.kafka.topics > topics/README.md`; a test compares it with the files.",
-        "`P` partitions are the setting `partitions` (default 4), fixed when the topics are made. Further partitions "
-        "of an inner topic stay empty; a topic with `P or more` uses all that it has, new ones after at most 10 s.",
+        "Each topic has one TOML file. `tallymark topics apply` creates the topics on a cluster, and "
+        "`tallymark topics check` compares the cluster with the files.",
+        "This file is generated by `python -m pipeline.stores.kafka.topics > topics/README.md`; a test compares it.",
+        "`P` is the setting `partitions` (default 4), which is fixed when the topics are created. Partitions of an "
+        "inner topic beyond `P` stay empty; a topic with `P or more` uses all its partitions, new ones within 10 s.",
         "",
-        "`topic-ids` holds Kafka's id of each topic that state was made with. A topic that was lost is not made anew "
-        "silently: `tallymark topics apply --recreate-lost NAME` does it, and the last column says what that costs "
-        "(`-`: it cannot be made anew alone).",
+        "`topic-ids` holds the Kafka topic ids with which the state was built. A lost topic is never recreated "
+        "silently: `tallymark topics apply --recreate-lost NAME` recreates it, and the last column shows what is "
+        "lost (`-`: the topic cannot be recreated on its own).",
         "",
-        "| Topic | Holds | Key | Producers | Consumers | Partitions | Kept | If lost |",
+        "| Topic | Holds | Key | Producers | Consumers | Partitions | Retention | If lost |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for topic in declared.values():
@@ -321,7 +323,7 @@ def _partitions(topic: Topic) -> str:
 
 def _kept(topic: Topic) -> str:
     if topic.cleanup == "compact":
-        return "newest of each key"
+        return "newest value of each key"
     return "for ever" if topic.retention_ms == FOREVER else f"{topic.retention_ms / (DAY_S * 1_000):g} d"
 
 

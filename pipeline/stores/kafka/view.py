@@ -1,7 +1,7 @@
-"""A compacted topic held in memory: the newest value of each key.
+"""A compacted topic in memory: the newest value of each key.
 
-Owns: reading a topic wholly and then following it, waiting for values, and refusing a topic that is not the one that
-state was made with. Does not own: what the values mean (definitions). A view joins no consumer group: each process
+Owns: loading a topic and then following it, waiting for values, and refusing a topic other than the one with which
+state was built. Does not own: the meaning of the values (definitions). A view joins no consumer group: each process
 reads the whole topic.
 """
 
@@ -17,7 +17,7 @@ from typing import Generic, Literal, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.engine.lineage import LineageRefused
-from pipeline.engine.unreadable import pass_over
+from pipeline.engine.unreadable import skip
 from pipeline.errors import Broken, NotAnswering, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
@@ -27,21 +27,26 @@ V = TypeVar("V")
 Changed = Callable[[Mapping[str, "V | None"]], None]
 
 LOAD_TIMEOUT_S = 30.0
-LOOK_S = 5.0  # how often the topic's id is looked at
+LOOK_S = 5.0  # interval of the check of the topic id
 _POLL_S = 0.5
 _BATCH = 1000
-_AWAY_S = 1.0  # pause before asking again for a topic or a broker that is not there
+_AWAY_S = 1.0  # pause before the next retry while a topic or the broker is unavailable
 
 
 class CompactedView(Generic[V]):
-    """The newest value of each key of one compacted topic, kept up to date by a thread of its own.
+    """The newest value of each key of one compacted topic, kept up to date by its own thread.
 
-    A record without value removes its key. Only committed records are seen, in their order.
-    `decode` makes the value; a record that it refuses with Rejected is passed over. Any other error stops the view, and
-    every later call raises Broken.
-    A broker that goes away is waited for. Use as a context manager, or `start()` and `close()`.
-    guarded: what does not stand in the topic is taken for absent, so a topic that was lost or made anew is refused:
-    every call raises Unavailable then.
+    Only committed records are read, in order. A record without a value removes its key.
+    Use it as a context manager, or call `start()` and `close()`. It retries while the broker is unavailable.
+
+    Args:
+        settings: For the addresses of the brokers.
+        topic: The topic to read.
+        decode: Decodes a value. A record that it refuses with Rejected is skipped. Any other error stops the view, and
+            every later call raises Broken.
+        begin: `latest` reads only records that are published after the start.
+        guarded: A missing record means that there is no such value, so a topic that was lost or recreated is refused:
+            every call raises Unavailable then.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class CompactedView(Generic[V]):
         self._on_failure: list[Callable[[BaseException], None]] = []
         self._changed = threading.Condition()
         self._heard_s = time.monotonic()  # when Kafka last answered
-        self._unread: set[int] | None = None  # partitions not read to their end yet; None: not known yet
+        self._unread: set[int] | None = None  # partitions not read to their end yet; None: unknown
         self._failure: BaseException | None = None
         self._guarded = guarded
         self._refusal = ""  # why the topic is not read
@@ -72,12 +77,12 @@ class CompactedView(Generic[V]):
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
 
     def start(self) -> Self:
-        """Starts to read; returns at once."""
+        """Start to read; returns at once."""
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """Stops reading; what was read stays readable."""
+        """Stop reading; values that were read stay available."""
         self._closing.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
@@ -89,11 +94,11 @@ class CompactedView(Generic[V]):
         self.close()
 
     def on_change(self, callback: Changed[V]) -> None:
-        """Calls `callback` with {key: new value or None} after each batch, from the view's thread."""
+        """Call `callback` with {key: new value or None} after each batch, from the view's thread."""
         self._callbacks.append(callback)
 
     def on_failure(self, callback: Callable[[BaseException], None]) -> None:
-        """Calls `callback` once if the view stops: who only listens would go on with old values."""
+        """Call `callback` once if the view stops, since a caller of `on_change` alone would keep old values."""
         self._on_failure.append(callback)
 
     def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S, silence_s: float = math.inf) -> None:
@@ -117,8 +122,8 @@ class CompactedView(Generic[V]):
     def not_loaded(self, after_s: float) -> NotAnswering:
         """The error where a topic was not read to its end in `after_s`."""
         return NotAnswering(
-            f"Kafka {self._settings.kafka} did not give the topic {self.topic} in {after_s:.3g} s: "
-            "is it running, and were the topics made?"
+            f"Kafka at {self._settings.kafka} did not return the topic {self.topic} within {after_s:.3g} s: "
+            "is it running, and were the topics created?"
         )
 
     def is_decided(self) -> bool:
@@ -135,7 +140,7 @@ class CompactedView(Generic[V]):
         return self._unread == set() or self._failure is not None or self._refusal != ""
 
     def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
-        """Whether `predicate` of the values came true within `timeout_s`; asked again after each change."""
+        """Whether `predicate` of the values holds within `timeout_s`; it is evaluated after each change."""
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None or predicate(self._values), timeout_s)
             self._check()
@@ -148,7 +153,7 @@ class CompactedView(Generic[V]):
             return self._values.get(key)
 
     def snapshot(self) -> dict[str, V]:
-        """All values by key, as they are now."""
+        """All current values by key."""
         with self._changed:
             self._check()
             return dict(self._values)
@@ -168,7 +173,7 @@ class CompactedView(Generic[V]):
                 self._follow(consumer)
             finally:
                 consumer.close()
-        except BaseException as error:  # handed to whoever asks the view next
+        except BaseException as error:  # raised by the next call of a method
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
@@ -183,7 +188,7 @@ class CompactedView(Generic[V]):
             "isolation.level": "read_committed",
             "auto.offset.reset": self._begin,
             "fetch.error.backoff.ms": 50,
-            "fetch.wait.max.ms": 100,  # how late the end of a quiet topic is seen; records come at once
+            "fetch.wait.max.ms": 100,  # delay in detecting the end of an idle topic; records come at once
             "log_level": 0,
         }
 
@@ -197,17 +202,17 @@ class CompactedView(Generic[V]):
             self._look()
 
     def _look(self) -> None:
-        """Raises Refused when the topic is not the same any more."""
+        """Raise LineageRefused when the topic has been replaced."""
         if self._watch is None or time.monotonic() - self._looked_s < LOOK_S:
             return
         self._looked_s = time.monotonic()
         if sentence := self._watch.look():
             raise LineageRefused(
-                f"{sentence} `tallymark topics check` names the way back; then start this process again."
+                f"{sentence} `tallymark topics check` shows how to recover; then restart this process."
             )
 
     def _is_right(self) -> bool:
-        """Whether the topic is the one that state was made with, or is not guarded. Raises Unavailable."""
+        """Whether the topic is the one with which state was built, or is not guarded. Raises Unavailable."""
         if not self._guarded:
             return True
         identity = topic_ids.read(self._settings, [self.topic])
@@ -220,7 +225,7 @@ class CompactedView(Generic[V]):
         return True
 
     def _assign(self, consumer: Consumer) -> list[TopicPartition]:
-        """Assigns every partition; waits for a broker and for the topic until the view is closed."""
+        """Assign every partition; waits for the broker and the topic until the view is closed."""
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
@@ -235,7 +240,7 @@ class CompactedView(Generic[V]):
                     consumer.assign(begin)
                     return begin
             except (KafkaException, Unavailable):
-                pass  # away: ask again
+                pass  # unavailable: retry
             self._closing.wait(_AWAY_S if self._refusal else _AWAY_S / 10)
         return []
 
@@ -266,18 +271,18 @@ class CompactedView(Generic[V]):
                 callback(changes)
 
     def _read(self, message: Message, changes: dict[str, V | None]) -> None:
-        """Adds what a record says; one that is none of the topic's is passed over."""
+        """Decode a record into `changes`; one that is refused is skipped."""
         try:
             key, value = _text(message.key() or b""), message.value()
             if self._wants(key):
                 content = None if value is None else self._decode(value)
-                changes.pop(key, None)  # the newest of a key stands where it came
+                changes.pop(key, None)  # so that the newest of a key is in the order of arrival
                 changes[key] = content
         except Rejected as refusal:
-            pass_over(self.topic, message.partition() or 0, message.offset() or 0, refusal)
+            skip(self.topic, message.partition() or 0, message.offset() or 0, refusal)
 
     def _wants(self, key: str) -> bool:
-        """Whether records of this key are decoded, kept and told."""
+        """Whether records of this key are decoded, kept and passed to callbacks."""
         return True
 
     def _keep(self, key: str, value: V | None) -> None:
@@ -288,17 +293,17 @@ class CompactedView(Generic[V]):
 
 
 def _refusal(identity: topic_ids.Identity, topic: str) -> str:
-    """Why a guarded topic cannot be read; empty: it can."""
-    way_back = "`tallymark topics check` names the way back."
+    """Why a guarded topic cannot be read; empty if it can."""
+    recovery = "`tallymark topics check` shows how to recover."
     if identity.is_another(topic):
         ids = topic_ids.changed_id(identity.known[topic].id, identity.actual[topic])
-        return f"The topic {topic} was made anew: {ids}. {way_back}"
+        return f"The topic {topic} was recreated: {ids}. {recovery}"
     if identity.is_lost(topic):
-        return f"The topic {topic} is missing, and state was made with it. {way_back}"
+        return f"The topic {topic} is missing, but state was built with it. {recovery}"
     if topic not in identity.actual:
-        return f"The topic {topic} is missing; `tallymark topics apply` makes it."
+        return f"The topic {topic} is missing; `tallymark topics apply` creates it."
     if topic not in identity.known:
-        return f"The topic {topic} is not noted in {topic_ids.TOPIC}; `tallymark topics apply` notes it."
+        return f"The id of {topic} is not recorded in {topic_ids.TOPIC}; `tallymark topics apply` records it."
     return ""
 
 

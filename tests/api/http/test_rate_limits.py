@@ -23,9 +23,10 @@ from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Buckets, RateLimit
 from pipeline.core.values.token_bucket import MICRO, Bucket, BucketPolicy, take
 from pipeline.errors import Rejected
 from pipeline.local import process
-from pipeline.local.redis import Redis, is_available
+from pipeline.local.redis import is_available
 from pipeline.settings import Settings
 from tests.fixtures.absent import absent
+from tests.fixtures.redis_server import running
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +35,6 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         absent("there is no redis-server")
     with running(tmp_path_factory.mktemp("redis-limits")) as (server, _):
         yield server.url
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[tuple[Redis, process.Process]]:
-    server = Redis(folder, process.free_port())
-    child = server.spawn()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.is_up():
-            assert time.monotonic() < deadline, process.last_lines(server.log)
-            time.sleep(0.02)
-        yield server, child
-    finally:
-        process.kill(child)
 
 
 def limited(**values: object) -> Settings:

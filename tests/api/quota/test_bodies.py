@@ -1,4 +1,4 @@
-"""What OpenAPI says of requests about quotas is what is taken, and every member that is taken acts."""
+"""What OpenAPI shows of requests about quotas is what is accepted, and every member that is accepted acts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.api.app import create_app
 from pipeline.api.http.addressed import addressed
+from pipeline.api.notifications.bodies import RuleBody
 from pipeline.api.quota import bodies
 from pipeline.core.definitions.kinds import GRANT_ENTITLEMENT
-from pipeline.core.notifications import rule
-from pipeline.core.quota import entitlement, grant
-from pipeline.core.quota.entitlement import terms_of
-from pipeline.core.quota.grant import grant_of
+from pipeline.core.notifications import rule_commands
+from pipeline.core.quota import entitlement_commands, grant_commands
+from pipeline.core.quota.entitlement import MeteredEntitlement
+from pipeline.core.quota.grant import GrantDefinition, grant_of
+from pipeline.core.quota.terms import terms_of
 from pipeline.errors import Rejected
-from pipeline.settings import Settings
-from tests.core.quota.test_entitlement import METERED, log
+from tests.core.quota.test_entitlement_commands import METERED, log
 from tests.fixtures.control_log import AT_MS, Log
 
 Body = dict[str, Any]
@@ -28,33 +28,17 @@ def members(body: type[msgspec.Struct]) -> set[str]:
 
 
 def test_the_members_are_those_that_the_rules_take() -> None:
-    of_types = {name for names in entitlement._OF_TYPE.values() for name in names}
-    assert members(bodies.EntitlementBody) == of_types | set(entitlement._ANY)
-    assert members(bodies.GrantBody) == set(grant.MEMBERS)
-    of_rules = {name for names in rule._OF_TYPE.values() for name in names}
-    assert members(bodies.RuleBody) == of_rules | set(rule._ANY)
-
-
-def test_every_operation_that_takes_one_names_it() -> None:
-    document = create_app(Settings.model_construct()).openapi()
-    named: dict[str, int] = {}
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            for media in operation.get("requestBody", {}).get("content", {}).values():
-                name = media["schema"].get("$ref", "").rpartition("/")[2]
-                named[name] = named.get(name, 0) + 1
-    assert {name: count for name, count in named.items() if name.endswith("Body")} == {
-        "EntitlementBody": 6, "ResetBody": 3, "GrantBody": 3, "RuleBody": 2,
-    }  # fmt: skip
-    assert set(bodies.schemas()) <= set(document["components"]["schemas"])
+    of_types = {name for names in entitlement_commands._OF_TYPE.values() for name in names}
+    assert members(bodies.EntitlementBody) == of_types | set(entitlement_commands._ANY)
+    assert members(bodies.GrantBody) == set(grant_commands.MEMBERS)
+    of_rules = {name for names in rule_commands._OF_TYPE.values() for name in names}
+    assert members(RuleBody) == of_rules | set(rule_commands._ANY)
 
 
 def outcome(made: Log, body: Body) -> object:
     """What an entitlement is to a balance."""
-    grants = [
-        made.body("grant", name) for name in made.catalog.many("default", GRANT_ENTITLEMENT, body["id"])
-    ]
-    terms = terms_of(body, grants, "SUM", 1)
+    grants = made.catalog.having(GrantDefinition, "default", GRANT_ENTITLEMENT, body["id"])
+    terms = terms_of(MeteredEntitlement.read(body), grants, "SUM", 1)
     order = [msgspec.structs.replace(one, id="") for one in terms.order]
     return msgspec.structs.replace(terms, entitlement="", order=tuple(order))
 
@@ -112,7 +96,8 @@ def test_each_member_of_a_grant_changes_how_it_burns(more: Body) -> None:
     made = log()
     made.do("entitlement.create", METERED)
     plain, other = (
-        grant_of(made.do("grant.create", body, at_ms=AT_MS)) for body in (GRANT, {**GRANT, **more})
+        grant_of(GrantDefinition.read(made.do("grant.create", body, at_ms=AT_MS)))
+        for body in (GRANT, {**GRANT, **more})
     )
     assert msgspec.structs.replace(plain, id="") != msgspec.structs.replace(other, id="")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.access import api_key
-from pipeline.core.access.api_key import RANDOM_BYTES, SCOPES, ApiKey, Made, check, key_of, make, parse
+from pipeline.core.access.api_key import RANDOM_BYTES, SCOPES, ApiKey, Made, check, make, parse
 from pipeline.errors import Broken, Rejected
 from tests.fixtures.control_log import AT_MS, Log
 
@@ -34,7 +34,7 @@ def wish(made: Made, **more: Any) -> dict[str, Any]:
 
 
 def stored(log: Log, public: str) -> ApiKey:
-    found = key_of(log.catalog.key_definition(public))
+    found = ApiKey.of(log.catalog.key_definition(public))
     assert found is not None
     return found
 
@@ -156,7 +156,7 @@ def test_a_revoked_key_opens_nothing_for_ever() -> None:
     log.do("key.create", wish(made(1)))
     log.do("key.revoke", {"id": made(1).public})
     key = stored(log, made(1).public)
-    assert key.revoked and not key.holds(AT_MS) and not check(parse(made(1).text).secret, key.hash)
+    assert key.revoked_at and not key.holds(AT_MS) and not check(parse(made(1).text).secret, key.hash)
     revision = log.revision
     log.do("key.revoke", {"id": made(1).public})
     assert log.revision == revision
@@ -271,7 +271,7 @@ def test_the_last_admin_key_goes_by_force_and_by_no_key() -> None:
     assert outcome(log, "kafka", "key.revoke", {"id": last, "force": "yes"}) == "bad-key"
     assert outcome(log, "kafka", "key.revoke", {"id": last}) == "key-conflict"
     assert outcome(log, "kafka", "key.revoke", {"id": last, "force": True}) == ""
-    assert stored(log, last).revoked
+    assert stored(log, last).revoked_at
 
 
 def test_an_admin_key_that_is_rotated_leaves_its_successor() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.catalog.feature import columns_used
+from pipeline.core.catalog.feature import Feature, UnitCost
 from tests.fixtures.control_log import AT, Log
 
 METER: dict[str, Any] = {
@@ -52,7 +52,7 @@ def test_a_feature_needs_no_meter() -> None:
     [
         ({"key": None}, "feature key is required"),
         ({"key": "GPT"}, "lower-case"),
-        ({"key": "a" * 65}, "at most 64"),
+        ({"key": "a" * 65}, "must have 1 to 64"),
         ({"key": "01aryz6s41tsv4rrffq69g5fav"}, "Feature key cannot be a valid ULID"),
         ({"name": None}, "feature name is required"),
         ({"meterSlug": "calls"}, "meter not found: calls"),
@@ -99,6 +99,12 @@ def test_a_key_is_taken_until_its_feature_is_archived() -> None:
 
 
 def test_which_group_by_keys_a_feature_needs() -> None:
-    body: dict[str, Any] = {"meterGroupByFilters": {"kind": "a"}, "unitCost": LLM}
-    assert columns_used(body) == {"kind", "model"}
-    assert columns_used({"advancedMeterGroupByFilters": {"kind": {}}}) == {"kind"}
+    plain = Feature(
+        id="1", key="a", name="A", meter_group_by_filters={"kind": "a"}, created_at=AT, updated_at=AT,
+        unit_cost=UnitCost("llm", provider="openai", model_property="model", token_type="input"),
+    )  # fmt: skip
+    assert (plain.columns_used, plain.filters) == ({"kind", "model"}, {"kind": {"$eq": "a"}})
+    advanced = Feature(
+        id="1", key="a", name="A", advanced_meter_group_by_filters={"kind": {}}, created_at=AT, updated_at=AT
+    )
+    assert (advanced.columns_used, advanced.filters) == ({"kind"}, {"kind": {}})

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.definitions.index import DefinitionIndex, subjects_of
+from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.index import DefinitionIndex
 from pipeline.core.definitions.kinds import CUSTOMER_SUBJECT
 from pipeline.core.values.ulid import is_ulid
 from tests.fixtures.control_log import AT, AT_MS, Log
@@ -93,8 +94,9 @@ def test_a_subject_is_one_customers(second: dict[str, Any]) -> None:
 
 def test_a_customer_may_name_its_own_key_as_a_subject() -> None:
     log = Log()
-    customer = log.do("customer.create", {**subjects("acme", "ann"), "key": "acme"})
-    assert subjects_of(customer) == ["acme", "ann"]
+    id = log.do("customer.create", {**subjects("acme", "ann"), "key": "acme"})["id"]
+    customer = log.catalog.find(Customer, "default", id)
+    assert customer is not None and customer.subjects == ["acme", "ann"]
 
 
 @pytest.mark.parametrize("by", ["id", "key"])
@@ -180,8 +182,9 @@ def test_a_subject_never_has_two_customers_and_the_indices_are_those_of_the_log(
         log.run(log.command(kind, body, namespace))
         owners: dict[tuple[str, str], str] = {}
         for definition in log.state.values():
-            if definition.body is not None and "deletedAt" not in definition.body:
-                for subject in subjects_of(definition.body):
+            customer = Customer.of(definition)
+            if customer is not None and not customer.is_deleted:
+                for subject in customer.subjects:
                     assert (
                         owners.setdefault((definition.namespace, subject), definition.name) == definition.name
                     )

@@ -59,7 +59,7 @@ def meter(aggregation: str) -> Any:
         ({"tz": "Mars/Olympus"}, "invalid time zone: Mars/Olympus"),
         ({"tz": ""}, "invalid time zone: "),
         *(
-            ({"tz": tz}, f"invalid time zone: {tz}")
+            ({"tz": tz}, f"invalid time zone: {ascii(tz)[1:-1]}")
             for tz in (
                 "localtime",
                 "posixrules",
@@ -78,7 +78,7 @@ def meter(aggregation: str) -> Any:
         ({"tz": "../../etc/passwd"}, "invalid time zone: ../../etc/passwd"),
         ({"tz": "/etc/localtime"}, "invalid time zone: /etc/localtime"),
         ({"tz": "America"}, "invalid time zone: America"),
-        ({"tz": "UTC\0"}, "invalid time zone: UTC\0"),
+        ({"tz": "UTC\0"}, r"invalid time zone: UTC\x00"),
         ({"subjects": ["s"] * 101}, "subjects: at most 100 are allowed"),
         ({"subjects": ["\ud800"]}, "subjects: half of a surrogate pair is no text"),
         ({"filters": {"kind": ["a"] * 101}}, "values of filter kind: at most 100 are allowed"),

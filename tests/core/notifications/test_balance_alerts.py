@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.notifications import rule
-from pipeline.core.notifications.balance_alerts import RESOLVED, crossing_event
+from pipeline.core.notifications.balance_events import RESOLVED, crossing_event
 from pipeline.core.notifications.threshold import Threshold
 from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.notifications import delivery, delivery_table
 from pipeline.core.notifications.standard_webhooks import SCHEDULE_MS
+from pipeline.core.values.sweep import Swept
 from pipeline.records import Alert, Attempt, Delivery, WebhookWork
 from tests.fixtures.fake_transaction import DictTable
 
@@ -129,10 +130,10 @@ class Run:
         self.table.commit()
         return applied
 
-    def forget(self, place: bytes, before_ms: int, limit: int) -> tuple[list[str], bytes]:
-        removed, after = delivery_table.forget(self.table, place, before_ms, limit)
+    def forget(self, place: bytes, before_ms: int, limit: int) -> Swept:
+        swept = delivery_table.forget(self.table, place, before_ms, limit)
         self.table.commit()
-        return removed, after
+        return swept
 
     def states(self) -> dict[str, str]:
         found = [

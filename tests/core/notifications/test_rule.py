@@ -1,220 +1,70 @@
-"""Rules and endpoints on the control log: limits, what refers to what, and that no secret comes back."""
+"""What a stored rule means: its type, whether it fires, what it is about."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from pipeline.core.notifications import rule
+from pipeline.core.notifications.balance_alerts import Rules
+from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, ResetRule, Rule, VolumeRule
 from pipeline.core.notifications.threshold import Threshold
 from pipeline.core.values.calendar import Interval
 from pipeline.core.values.number import SCALE
-from tests.fixtures.control_log import AT, AT_MS, Log
+from pipeline.records import Definition
 
-SECRET = "whsec_" + "A" * 32
-OTHER = "whsec_" + "B" * 32
-ENDPOINT: dict[str, Any] = {"name": "mine", "url": "https://example.com/hook", "signingSecret": SECRET}
-METER: dict[str, Any] = {
-    "slug": "tokens", "eventType": "prompt", "aggregation": "SUM", "valueProperty": "$.tokens",
-    "groupBy": {"model": "$.model"},
-}  # fmt: skip
-
-
-def log() -> tuple[Log, str]:
-    made = Log()
-    made.do("meter.apply", METER)
-    made.do("meter.apply", {**METER, "slug": "distinct", "aggregation": "UNIQUE_COUNT"})
-    made.do("feature.create", {"key": "gpt", "name": "GPT", "meterSlug": "tokens"})
-    made.do("customer.create", {"key": "acme", "name": "Acme"})
-    return made, made.do("endpoint.create", ENDPOINT)["id"]
-
-
-def balance(channel: str, **more: Any) -> dict[str, Any]:
-    thresholds = [{"type": "usage_percentage", "value": 80}, {"type": "NUMBER", "value": "2.5"}]
-    return {
-        "type": rule.BALANCE, "name": "watch", "channels": [channel], "thresholds": thresholds,
-        "features": ["gpt"], **more,
-    }  # fmt: skip
+BODY: dict[str, Any] = {
+    "id": "r",
+    "type": "invoice.created",
+    "name": "n",
+    "channels": ["c"],
+    "disabled": False,
+}
+TYPES: list[tuple[type[Rule], dict[str, Any]]] = [
+    (
+        BalanceRule,
+        {"type": rule.BALANCE, "thresholds": [{"type": "NUMBER", "value": "2.5"}], "rearm": "period"},
+    ),
+    (ResetRule, {"type": rule.RESET}),
+    (ExpiringRule, {"type": rule.EXPIRING, "before": "P1M"}),
+    (VolumeRule, {"type": rule.VOLUME, "meterSlug": "m", "windowSize": "DAY", "limit": "7"}),
+    (Rule, {}),
+]
 
 
-def test_a_threshold_rule() -> None:
-    made, channel = log()
-    body = made.do("rule.create", balance(channel))
-    feature = body["features"][0]["id"]
-    assert body == {
-        "id": body["id"], "type": rule.BALANCE, "name": "watch", "channels": [channel], "disabled": False,
-        "features": [{"id": feature, "key": "gpt"}], "rearm": "period",
-        "thresholds": [{"type": "usage_percentage", "value": "80"}, {"type": "NUMBER", "value": "2.5"}],
-        "createdAt": AT, "updatedAt": AT,
-    }  # fmt: skip
-    assert rule.thresholds_of(body) == [
-        Threshold("usage_percentage", 80 * SCALE), Threshold("NUMBER", 5 * SCALE // 2)
-    ]  # fmt: skip
-    assert rule.watches(body, feature, "new") and rule.watches(body, "new", "gpt")
-    assert not rule.watches(body, "new", "new")
-    assert rule.is_on(body)
+@pytest.mark.parametrize(("kind", "more"), TYPES, ids=lambda one: getattr(one, "__name__", ""))
+def test_each_type_has_its_members(kind: type[Rule], more: dict[str, Any]) -> None:
+    assert type(Rule.read({**BODY, **more})) is kind
 
 
-def test_the_other_types() -> None:
-    made, channel = log()
-    every = {"name": "n", "channels": [channel]}
-    body = made.do("rule.create", {**every, "type": rule.RESET})
-    assert rule.watches(body, "any", "any")
-    expiring = made.do("rule.create", {**every, "type": rule.EXPIRING, "before": "P1M1W"})
-    assert rule.before(expiring) == Interval(1, 0, 7)
-    volume = {**every, "type": rule.VOLUME, "meterSlug": "tokens", "windowSize": "HOUR", "limit": 1000}
-    body = made.do("rule.create", {**volume, "customers": ["acme"], "groupBy": {"model": "large"}})
-    assert (body["limit"], body["groupBy"]) == ("1000", {"model": "large"})
-    assert len(body["customers"][0]) == 26
+def test_amounts_and_intervals_are_read_once() -> None:
+    balance = BalanceRule.read({**BODY, **TYPES[0][1]})
+    assert balance.levels == [Threshold("NUMBER", 5 * SCALE // 2)] and balance.levels is balance.levels
+    assert ExpiringRule.read({**BODY, **TYPES[2][1]}).interval == Interval(1, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("more", "detail"),
-    [
-        ({"type": "other"}, "type must be one of"),
-        ({"name": ""}, "name is required"),
-        ({"channels": []}, "1 to 5"),
-        ({"channels": list("abcdef")}, "at most 5"),
-        ({"channels": ["none"]}, "no channel"),
-        ({"thresholds": []}, "1 to 10"),
-        ({"thresholds": None}, "required"),
-        ({"thresholds": [{"type": "usage_value", "value": n} for n in range(11)]}, "1 to 10"),
-        ({"thresholds": [{"type": "usage_value"}]}, "type and a value"),
-        ({"thresholds": [{"type": "mood", "value": 1}]}, "rule threshold type must be one of balance_value"),
-        ({"thresholds": [{"type": 5, "value": 1}]}, "rule threshold type must be a string"),
-        ({"thresholds": [{"type": "usage_value", "value": "x"}]}, "rule threshold value is not valid"),
-        (
-            {"thresholds": [{"type": "usage_value", "value": 1, "for": "PT5M"}]},
-            "rule threshold has an unknown",
-        ),
-        ({"type": "invoice.created", "thresholds": ...}, "invoice.created is not available"),
-        ({"type": "invoice.updated", "thresholds": ...}, "no invoices"),
-        ({"id": "mine"}, "rule id is written by the server"),
-        ({"deletedAt": AT}, "rule deletedAt is written by the server"),
-        ({"thresholds": [{"type": "usage_value", "value": -1}]}, "negative"),
-        ({"thresholds": [{"type": "NUMBER", "value": 5}, {"type": "usage_value", "value": "5.0"}]}, "twice"),
-        ({"features": ["nothing"]}, "no feature"),
-        ({"rearm": "never"}, "one of period"),
-        ({"before": "P1D"}, "unknown member"),
-        ({"type": rule.EXPIRING, "thresholds": ..., "before": None}, "before is required"),
-        ({"type": rule.EXPIRING, "thresholds": ..., "before": "PT1M"}, "at least PT1H"),
-    ],
+    ("more", "is_on"),
+    [({}, True), ({"disabled": True}, False), ({"deletedAt": "2026-01-01T00:00:00Z"}, False)],
 )
-def test_what_is_no_rule(more: dict[str, Any], detail: str) -> None:
-    made, channel = log()
-    body = {name: value for name, value in balance(channel, **more).items() if value is not ...}
-    reason, found = made.refused("rule.create", body)
-    assert (reason, detail in found) == ("bad-rule", True), found
+def test_a_rule_that_is_disabled_or_deleted_is_off(more: dict[str, Any], is_on: bool) -> None:
+    reset = {**BODY, "type": rule.RESET, **more}
+    assert Rule.read(reset).is_on is is_on
+    rules = Rules()
+    rules.update({"": Definition(1, "rule", "default", "r", "ann", 0, reset)})
+    assert bool(rules.watching(ResetRule, "default", "f", "k")) is is_on
 
 
-@pytest.mark.parametrize(
-    ("more", "detail"),
-    [
-        ({"meterSlug": "none"}, "meter not found"),
-        ({"meterSlug": "distinct"}, "adds up"),
-        ({"windowSize": "YEAR"}, "one of MINUTE"),
-        ({"windowSize": None}, "windowSize is required"),
-        ({"limit": None}, "limit is required"),
-        ({"groupBy": {"color": "red"}}, "no group-by key"),
-    ],
-)
-def test_what_is_no_volume_rule(more: dict[str, Any], detail: str) -> None:
-    made, channel = log()
-    every = {"type": rule.VOLUME, "name": "n", "channels": [channel]}
-    body = {**every, "meterSlug": "tokens", "windowSize": "DAY", "limit": 5, **more}
-    reason, found = made.refused("rule.create", body)
-    assert (reason, detail in found) == ("bad-rule", True), found
+def test_a_rule_is_about_the_features_that_it_names_by_id_or_key_else_about_all() -> None:
+    reset = {**BODY, "type": rule.RESET}
+    some = ResetRule.read({**reset, "features": [{"id": "f", "key": "k"}]})
+    assert some.watches("f", "other") and some.watches("other", "k") and not some.watches("other", "other")
+    assert ResetRule.read(reset).watches("any", "any")
 
 
-def test_changing_and_ending_a_rule() -> None:
-    made, channel = log()
-    old = made.do("rule.create", balance(channel))
-    same = made.run(made.command("rule.update", {"id": old["id"], **balance(channel)}), AT_MS + 1000)
-    assert (same.definitions, same.reply.body) == ([], old)
-    off = made.do("rule.update", {"id": old["id"], **balance(channel, disabled=True)}, at_ms=AT_MS + 1000)
-    assert not rule.is_on(off) and off["createdAt"] == AT != off["updatedAt"]
-    wish = {"id": old["id"], **balance(channel), "createdAt": "2020-01-01T00:00:00Z"}
-    assert "createdAt is written by the server" in made.refused("rule.update", wish)[1]
-    other = {"id": old["id"], "type": rule.RESET, "name": "n", "channels": [channel]}
-    assert "type of a rule" in made.refused("rule.update", other)[1]
-    assert "deletedAt" in made.do("rule.delete", {"id": old["id"]})
-    assert made.refused("rule.delete", {"id": old["id"]})[0] == "not-found"
-    assert made.refused("rule.update", {"id": old["id"], **balance(channel)})[0] == "not-found"
-
-
-def test_an_endpoint_goes_when_no_rule_needs_it() -> None:
-    made, channel = log()
-    body = made.do("rule.create", balance(channel))
-    reason, detail = made.refused("endpoint.delete", {"id": channel})
-    assert reason == "endpoint-conflict" and body["id"] in detail
-    made.do("rule.delete", {"id": body["id"]})
-    made.do("endpoint.delete", {"id": channel})
-    assert made.body("endpoint", channel)["signingSecret"] == ""
-    assert made.refused("endpoint.delete", {"id": channel})[0] == "not-found"
-    assert "no channel" in made.refused("rule.create", balance(channel))[1]
-
-
-def test_no_secret_comes_back() -> None:
-    made, channel = log()
-    made.do("endpoint.update", {"id": channel, **ENDPOINT, "signingSecret": OTHER})
-    made.do("endpoint.rotate", {"id": channel, "signingSecret": SECRET})
-    made.do("endpoint.disable", {"id": channel, "reason": "gone"})
-    made.do("endpoint.delete", {"id": channel})
-    told = json.dumps([reply.body for reply in made.replies]) + str(made.audit)
-    assert "A" * 32 not in told and "B" * 32 not in told
-
-
-def test_turning_a_secret() -> None:
-    made, channel = log()
-    made.do("endpoint.update", {"id": channel, **{**ENDPOINT, "signingSecret": None, "name": "other"}})
-    assert made.body("endpoint", channel)["signingSecret"] == SECRET
-    assert "previousSecret" not in made.body("endpoint", channel)
-    made.do("endpoint.rotate", {"id": channel, "signingSecret": OTHER, "overlapS": 3600})
-    body = made.body("endpoint", channel)
-    assert body["signingSecret"] == OTHER
-    assert body["previousSecret"] == {"secret": SECRET, "until": "2026-01-01T01:00:00.000Z"}
-    again = {"id": channel, "signingSecret": OTHER}
-    assert "new one" in made.refused("endpoint.rotate", again)[1]
-    sealed = {"id": channel, "signingSecret": "sealed:v1:01234567:AAAA"}
-    made.do("endpoint.rotate", sealed)
-
-
-def test_disabling() -> None:
-    made, channel = log()
-    body = made.do("endpoint.disable", {"id": channel, "reason": "gone"})
-    assert (body["disabled"], body["disabledReason"], body["disabledAt"]) == (True, "gone", AT)
-    assert made.run(made.command("endpoint.disable", {"id": channel, "reason": "failing"})).definitions == []
-    kept = made.do("endpoint.update", {"id": channel, **ENDPOINT, "disabled": True, "name": "n"})
-    assert kept["disabledReason"] == "gone"
-    on = made.do("endpoint.update", {"id": channel, **ENDPOINT, "disabled": False})
-    assert on["disabled"] is False and "disabledReason" not in on
-
-
-@pytest.mark.parametrize(
-    ("more", "detail"),
-    [
-        ({"url": "ftp://example.com"}, "https://"),
-        ({"url": "https:///path"}, "name a host"),
-        ({"url": None}, "url is required"),
-        ({"name": None}, "name is required"),
-        ({"type": "EMAIL"}, "WEBHOOK"),
-        ({"signingSecret": None}, "signingSecret is required"),
-        ({"signingSecret": "whsec_AAAA"}, "24 to 64"),
-        ({"signingSecret": "whsec_!"}, "not base64"),
-        ({"customHeaders": {"a b": "c"}}, "not a header"),
-        ({"customHeaders": {"a": "c\r\nx: y"}}, "not a header"),
-    ],
-)
-def test_what_is_no_endpoint(more: dict[str, Any], detail: str) -> None:
-    reason, found = Log().refused("endpoint.create", {**ENDPOINT, **more})
-    assert (reason, detail in found) == ("bad-endpoint", True), found
-    assert "AAAA" not in found
-
-
-def test_another_namespace_sees_nothing() -> None:
-    made, channel = log()
-    for kind in ("endpoint.delete", "endpoint.disable", "rule.delete"):
-        assert made.refused(kind, {"id": channel}, "other")[0] == "not-found"
-    assert "no channel" in made.refused("rule.create", balance(channel, features=None), "other")[1]
+def test_a_rule_of_a_type_without_events_never_fires() -> None:
+    rules = Rules()
+    rules.update({"": Definition(1, "rule", "default", "r", "ann", 0, BODY)})
+    for kind, _ in TYPES[:3]:
+        assert not rules.watching(kind, "default", "f", "k")  # type: ignore[type-var]

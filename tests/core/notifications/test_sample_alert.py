@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.core.notifications import rule, sample_alert
+from pipeline.core.notifications.rule import Rule
 from tests.fixtures.alert_desk import AT_S, DAY_S, METERED, Usage, data, desk, volume, watch
 
 GRANT = {"amount": 10, "expiration": {"duration": "DAY", "count": 1}}
@@ -28,7 +29,7 @@ def test_a_test_has_the_members_of_a_real_event(wanted: dict[str, Any]) -> None:
     made.clock(AT_S + DAY_S - 60)
     made.clock(AT_S + DAY_S)
     real = next(one for one in made.alerts if one.type == wanted["type"])
-    tried = sample_alert.alert("0" * 26, "default", body, AT_S * 1000)
+    tried = sample_alert.alert("0" * 26, "default", Rule.read(body), AT_S * 1000)
     found = data(tried)
     assert found.pop("annotations") == {sample_alert.TEST: True}
     assert found.keys() == data(real).keys()

@@ -171,13 +171,85 @@ def test_how_usage_is_cut_into_records_does_not_matter(growth: list[int], data: 
     assert found[0] == found[1]
 
 
+LEVELS = st.builds(
+    Level,
+    balance=st.integers(0, 5).map(lambda units: units * SCALE),
+    usage=st.integers(-1, 5).map(lambda units: units * SCALE),
+    total_available=st.integers(0, 4).map(lambda units: units * SCALE),
+)
+CLOSE = st.lists(
+    st.builds(
+        Threshold,
+        st.sampled_from(["usage_value", "usage_percentage", "balance_value"]),
+        st.sampled_from([0, 1, 2, 3, 25, 50, 100, 125]).map(lambda units: units * SCALE),
+    ),
+    unique_by=lambda one: one.id,
+    max_size=8,
+)
+
+
 def test_a_jump_is_told_by_the_highest() -> None:
     marks, told = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
     assert told == [Firing(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
     assert told[0].key == "7/usage_value:50/0/fired"
-    assert judge(marks, usage(10, 50, 90), [(7, level_of(10))], 4)[1] == []  # falling back tells nothing
     _, over = judge(marks, usage(10, 50, 90), [(7, level_of(9))], 5)
     assert over == [Firing(5, 7, "resolved", "usage_value:50", ["usage_value:10"])]
+
+
+def test_each_threshold_of_a_jump_resolves_when_it_is_no_longer_met() -> None:
+    marks, _ = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
+    marks, higher = judge(marks, usage(10, 50, 90), [(7, level_of(10))], 4)
+    assert higher == [Firing(4, 7, "resolved", "usage_value:50")]
+    marks, lower = judge(marks, usage(10, 50, 90), [(7, level_of(9))], 5)
+    assert lower == [Firing(5, 7, "resolved", "usage_value:10")]
+    assert judge(marks, usage(10, 50, 90), [(7, level_of(60))], 6)[1] == []  # armed by the next period only
+
+
+def test_a_threshold_that_was_passed_with_another_has_a_key_of_its_own() -> None:
+    marks: FiredThresholds | None = None
+    found = []
+    for position, used in enumerate((11, 0, 11, 0, 41, 0, 11)):
+        marks, new = judge(marks, usage(10, 40), [(0, level_of(used))], position, "resolved")
+        found += [one.key for one in new if one.state == "fired"]
+    assert found == [
+        "0/usage_value:10/0/fired", "0/usage_value:10/1/fired", "0/usage_value:40/0/fired",
+        "0/usage_value:10/2/fired",
+    ]  # fmt: skip
+
+
+def crossed(before: set[str], now: set[str], earlier: set[str], rearm: Rearm) -> set[str]:
+    """What a rule promises to fire when `now` is met after `before`. earlier: what has fired in the period."""
+    return now - (before if rearm == "resolved" else earlier)
+
+
+@given(steps, CLOSE, st.sampled_from(["period", "resolved"]), st.data())
+def test_each_crossing_fires_once_under_a_key_of_its_own(
+    moves: list[tuple[int, int, int]], thresholds: list[Threshold], rearm: Rearm, data: st.DataObject
+) -> None:
+    """For any series of levels and any rule, whenever the worker dies and reads a record again."""
+    marks: FiredThresholds | None = None
+    keys: list[str] = []
+    period, before, earlier, unresolved = -1, set[str](), set[str](), set[str]()
+    for position, (since_s, level) in enumerate(periods(moves)):
+        if since_s != period:
+            period, before, earlier, unresolved = since_s, set(), set(), set()
+        now = {one.id for kind in met(thresholds, level) for one in kind}
+        kept = marks
+        marks, new = judge(kept, thresholds, [(since_s, level)], position, rearm)
+        if data.draw(st.booleans()):
+            assert judge(marks, thresholds, [(since_s, level)], position, rearm) == (marks, new)
+            assert judge(kept, thresholds, [(since_s, level)], position, rearm) == (marks, new)
+        names = [
+            (one.state, id) for one in new if one.since_s == since_s for id in (*one.passed, one.threshold)
+        ]
+        fires = {id for state, id in names if state == "fired"}
+        assert len(names) == len(set(names))
+        assert fires == crossed(before, now, earlier, rearm)
+        resolves = {id for state, id in names if state == "resolved"}
+        assert resolves == unresolved - now
+        keys += [one.key for one in new]
+        before, earlier, unresolved = now, earlier | now, (unresolved & now) | fires
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_new_period_resolves_and_arms_again() -> None:
@@ -213,23 +285,6 @@ def test_a_volume_is_told_once_a_window(changes: list[int], limit: int) -> None:
     totals = [sum(changes[: place + 1]) for place in range(len(changes))]
     reached = [place for place, total in enumerate(totals) if total >= limit]
     assert crossings == reached[:1]
-
-
-LEVELS = st.builds(
-    Level,
-    balance=st.integers(0, 5).map(lambda units: units * SCALE),
-    usage=st.integers(-1, 5).map(lambda units: units * SCALE),
-    total_available=st.integers(0, 4).map(lambda units: units * SCALE),
-)
-CLOSE = st.lists(
-    st.builds(
-        Threshold,
-        st.sampled_from(["usage_value", "usage_percentage", "balance_value"]),
-        st.sampled_from([0, 1, 2, 3, 25, 50, 100, 125]).map(lambda units: units * SCALE),
-    ),
-    unique_by=lambda one: one.id,
-    max_size=8,
-)
 
 
 @given(CLOSE, LEVELS)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core.definitions.kinds import ENTITLEMENT, GRANT
 from pipeline.core.quota.accounts import Account, Accounts, account_key
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.number import SCALE
 from tests.fixtures.alert_desk import AT_S, DAY_S, METER, METERED, MINUTE_S, log
@@ -34,7 +35,7 @@ def only(accounts: Accounts) -> Account:
 
 def id_at(account: Account, at_s: int) -> str | None:
     current = account.current(at_s)
-    return None if current is None else str(current["id"])
+    return None if current is None else current.id
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -137,7 +138,7 @@ def test_what_is_not_metered_has_no_terms() -> None:
 
 def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -> None:
     made, _, _ = log()
-    first = made.do("entitlement.create", {**METERED, "activeTo": "2026-01-01T00:01:00Z"})
+    first = Entitlement.read(made.do("entitlement.create", {**METERED, "activeTo": "2026-01-01T00:01:00Z"}))
     accounts = read(made)
     account = only(accounts)
     ledgers = [accounts.balance_key(account, first)]
@@ -150,8 +151,18 @@ def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -
     assert terms is not None and terms.aggregation == "COUNT"
     ledgers.append(accounts.balance_key(account, first))
     made.do("feature.create", {"key": "gpt", "name": "GPT", "meterSlug": "tokens"})
-    second = made.do("entitlement.create", METERED, at_ms=(AT_S + MINUTE_S) * 1000)
+    second = Entitlement.read(made.do("entitlement.create", METERED, at_ms=(AT_S + MINUTE_S) * 1000))
     accounts = read(made)
     ledgers.append(accounts.balance_key(only(accounts), second))
     assert len(set(ledgers)) == 3
     assert {len(ledger) for ledger in ledgers} == {len(account_key(account.name))}
+
+
+def test_a_meter_made_anew_of_which_no_balance_can_be_kept_has_no_terms() -> None:
+    made, _, _ = log()
+    entitlement = Entitlement.read(made.do("entitlement.create", METERED))
+    made.do("feature.archive", {"id": "gpt"})
+    made.do("meter.delete", {"slug": "tokens"})
+    made.do("meter.apply", {**METER, "aggregation": "AVG"})
+    accounts = read(made)
+    assert accounts.terms(only(accounts), entitlement) is None

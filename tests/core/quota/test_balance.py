@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from pipeline.core.quota import balance
-from pipeline.core.quota.account_usage import SEGMENT_ENTRIES, UsageChange, change_of
+from pipeline.core.quota.account_members import SEGMENT_ENTRIES
+from pipeline.core.quota.account_usage import UsageChange, change_of
 from pipeline.core.quota.balance import move
 from pipeline.core.quota.balance_result import BalanceOutcome
 from pipeline.core.quota.balance_state import decode_head

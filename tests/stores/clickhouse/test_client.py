@@ -211,7 +211,7 @@ def test_on_a_nearly_full_disk_no_table_is_changed() -> None:
             answers = {"version()": [("26.9.1",)], "free_space": [(5 << 20,)]}
             return next((rows for word, rows in answers.items() if word in sql), [])
 
-    with pytest.raises(Unavailable, match="5 MiB left"):
+    with pytest.raises(Unavailable, match="5 MiB free"):
         ensure_tables(cast(ClickHouse, Full()))
 
 

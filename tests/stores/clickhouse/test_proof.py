@@ -214,6 +214,7 @@ def test_too_many_parts_are_no_acknowledgement(request: pytest.FixtureRequest, k
                 insert(store, marks("b"), new_insert_id())
 
 
+@pytest.mark.services
 @pytest.mark.skipif(not may_mount(), reason="needs root and mount(8)")
 def test_a_full_disk_of_a_server_is_no_acknowledgement(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data", 24) as disk, real_server(tmp_path) as url:

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from pipeline.core.access.api_key import RANDOM_BYTES, make
+from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.errors import Broken, Unavailable
 from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
@@ -32,6 +33,11 @@ def settings(kafka: Kafka) -> Settings:
 @pytest.fixture(scope="module")
 def producer(settings: Settings) -> Producer:
     return Producer(cluster.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
+
+
+def members(body: DefinitionBody | None) -> dict[str, object]:
+    assert body is not None
+    return body.members
 
 
 def write(producer: Producer, topic: str, **values: str | None) -> None:
@@ -154,23 +160,24 @@ def test_definitions_are_found_by_id_key_and_subject(settings: Settings, produce
         assert found is not None and view.meter("shop", str((found[0].body or {})["id"])) == found
         assert view.meter("other", "calls") is None
         for wanted in ("acme", customer["id"]):
-            assert view.customer("shop", wanted) == customer
+            assert members(view.customer("shop", wanted)) == customer
             assert view.customer("default", wanted) is None
         for subject in ("ann", "acme"):
-            assert view.customer_of("shop", subject) == customer
+            assert members(view.customer_of("shop", subject)) == customer
         assert view.customer_of("shop", "gone") is view.customer("shop", "gone") is None
-        assert view.customers("shop") == [customer]
+        assert [one.members for one in view.customers("shop")] == [customer]
         assert len(view.customers("shop", deleted=True)) == 2
         assert view.customer("shop", gone["id"]) is not None
-        assert view.subject("shop", "ann") == view.subject("shop", ann["id"]) == ann
-        assert view.subjects("shop") == [ann]
-        assert view.feature("shop", "api") == feature
-        assert view.features("shop") == view.features_of("shop", "calls") == [feature]
-        assert [one["id"] for one in view.features("shop", archived=True)] == [old["id"], feature["id"]]
+        assert members(view.subject("shop", "ann")) == members(view.subject("shop", ann["id"])) == ann
+        assert [one.members for one in view.subjects("shop")] == [ann]
+        assert members(view.feature("shop", "api")) == feature
+        assert view.features("shop") == view.features_of("shop", "calls") == [view.feature("shop", "api")]
+        assert [one.id for one in view.features("shop", archived=True)] == [old["id"], feature["id"]]
         key = view.key(made.public)
         assert key is not None and key.namespace == "shop" and view.keys("shop") == [key]
         assert view.keys("default") == []
-        assert view.portal_token("shop", token["id"]) == token == view.portal_tokens("shop")[0]
+        assert members(view.portal_token("shop", token["id"])) == token
+        assert view.portal_tokens("shop")[0].members == token
         assert view.portal_token("default", token["id"]) is None
         assert meters_alone.meters("shop") == view.meters("shop")
         assert meters_alone.customers("shop") == [] and meters_alone.revision == view.revision

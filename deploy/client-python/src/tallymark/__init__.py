@@ -1,4 +1,4 @@
-"""Client of Tallymark: sends usage events so that each counts once, and asks what was used."""
+"""Client of Tallymark: sends usage events so that each counts once, and queries usage."""
 
 from tallymark._async_buffer import AsyncBuffer
 from tallymark._async_client import AsyncClient

@@ -1,4 +1,4 @@
-"""Each call of the API as logic without I/O: it yields requests, is given answers, returns the result.
+"""Each call of the API as logic without I/O: it yields requests, receives responses, returns the result.
 
 Owns: paths, parameters and bodies. Does not own: ingest (_ingest), retries (_retry), the wire (the clients).
 """
@@ -18,7 +18,7 @@ from tallymark._time import asked
 
 At: TypeAlias = datetime | date | str
 OneOrMore: TypeAlias = str | Iterable[str]
-_LONG_QUERY = 4_000  # characters; above, proxies may refuse a URL, and the question goes as a body
+_LONG_QUERY = 4_000  # characters; proxies may refuse a longer URL, so the query is sent as a body
 _PAGE = 1_000
 
 
@@ -122,7 +122,7 @@ def replace(body: object, *segments: str) -> Asking[JSON]:
 
 
 def upsert(body: object, *segments: str) -> Asking[list[JSON]]:
-    """POST of a list that says what shall be, so that a repeat does no more."""
+    """POST a list of the wanted state, so that a repeat has no further effect."""
     found: list[JSON] = (yield _send("POST", path(*segments), body, repeatable=True)).json()
     return found
 
@@ -136,14 +136,14 @@ def invalidate(body: object, *segments: str) -> Asking[None]:
 
 
 def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
-    """All items of a listing, page by page; a listing that knows no pages gives all at once."""
+    """All items of a list, page by page; a list without pages returns all items at once."""
     given = tuple((name, _text(value)) for name, value in conditions.items() if value is not None)
     found: list[JSON] = []
     for page in count(1):
         place = (("page", str(page)), ("pageSize", str(_PAGE)))
         more = _items((yield _get(*segments, params=(*given, *place))))
         if page > 1 and more == found[-_PAGE:]:
-            break  # the same again: it has no pages
+            break  # the same items: it has no pages
         found += more
         if len(more) != _PAGE:
             break

@@ -1,4 +1,4 @@
-"""The buffer of the async client: one task that sends what the callers hand over.
+"""The buffer of the async client: one task that sends the events of its callers.
 
 Owns: the task. Does not own: bounds (_pending), delivery (_ingest, the client).
 """
@@ -20,7 +20,7 @@ from tallymark._pending import Bounds, Pending
 
 
 class AsyncBuffer:
-    """Collects events and sends them in batches from a task of its own. Made by `AsyncClient.buffered`.
+    """Collects events and sends them in batches from its own task. Created by `AsyncClient.buffered`.
 
     For the tasks of one asyncio loop. Nothing is lost silently: what was not accepted is raised by `flush`, by the
     end of the `async with` block, or goes to `on_failure`.
@@ -74,7 +74,7 @@ class AsyncBuffer:
             raise error
 
     async def close(self) -> None:
-        """Flushes and ends the task. Raises NotAccepted. A second time it does nothing."""
+        """Flush, and end the task. Raises NotAccepted. A second call has no effect."""
         self._closed = True
         try:
             await self.flush()
@@ -133,7 +133,7 @@ class AsyncBuffer:
             self._settled = asyncio.Event()
 
     async def _next(self) -> Batch:
-        """The next batch when it is due."""
+        """Wait for the next batch that is due."""
         while (due_in_s := self._pending.due_in_s(time.monotonic())) != 0:
             self._work.clear()
             with suppress(asyncio.TimeoutError):
@@ -149,6 +149,6 @@ class AsyncBuffer:
             return delivered
         try:
             self._on_failure(NotAccepted(delivered.failures))
-        except Exception:  # it did not take them: they are kept, and raised later
+        except Exception:  # the failures are kept, and raised later
             return delivered
         return Delivered((), delivered.warnings)

@@ -46,7 +46,7 @@ class AsyncClient:
         self.meters, self.events, self.customers, self.features, self.subjects, self.portal_tokens = every
 
     async def ingest(self, events: AnyEvent | Iterable[AnyEvent]) -> Ingested:
-        """Sends one event or several, and returns when the broker has them all. As `Client.ingest`."""
+        """Send one event or several, and return when the broker has stored all of them. See `Client.ingest`."""
         return await self._do(ingest([prepare(event) for event in one_or_more(events)]))
 
     def buffered(
@@ -58,7 +58,7 @@ class AsyncClient:
         capacity_bytes: int = 16_777_216,
         on_failure: Callable[[NotAccepted], object] | None = None,
     ) -> AsyncBuffer:
-        """A buffer that sends from a task of its own, for use in an `async with` block. As `Client.buffered`."""
+        """A buffer that sends from its own task, for use in an `async with` block. See `Client.buffered`."""
         return AsyncBuffer(
             self._deliver, Bounds(max_events, max_wait_s, capacity, capacity_bytes), on_failure
         )
@@ -76,7 +76,7 @@ class AsyncClient:
         group_by: OneOrMore = (),
         filters: Mapping[str, OneOrMore] | None = None,
     ) -> list[Usage]:
-        """Usage of a meter with time in [from_, to): a row for each window and group. As `Client.query`."""
+        """Usage of a meter with time in [from_, to): a row for each window and group. See `Client.query`."""
         return await self._do(
             _api.query(
                 meter,
@@ -92,7 +92,7 @@ class AsyncClient:
         )
 
     async def close(self) -> None:
-        """Closes the connections. Close buffers before."""
+        """Close the connections. Close buffers first."""
         if self._own:
             await self._http.aclose()
 

@@ -1,4 +1,4 @@
-"""Batches: as many events in one request as the server takes.
+"""Batches: as many events in one request as the server accepts.
 
 Owns: the limits of a batch and the cut. Does not own: what happens to a batch (_ingest).
 """
@@ -19,7 +19,7 @@ Batch = tuple[Prepared, ...]
 def batches(
     events: Iterable[Prepared], max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES
 ) -> list[Batch]:
-    """All events in order, in batches of at most `max_events` and `max_bytes` of body. An event alone always fits."""
+    """All events in order, in batches of at most `max_events` and `max_bytes` of body. A single event always fits."""
     found: list[Batch] = []
     batch: list[Prepared] = []
     size = 2  # the brackets; each event adds its text and a comma or bracket

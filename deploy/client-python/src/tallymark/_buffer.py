@@ -1,4 +1,4 @@
-"""The buffer of the sync client: one thread that sends what the callers hand over.
+"""The buffer of the sync client: one thread that sends the events of its callers.
 
 Owns: the thread, its lock, the end of the process. Does not own: bounds (_pending), delivery (_ingest, the client).
 """
@@ -18,15 +18,15 @@ from tallymark._event import AnyEvent, Prepared, prepare
 from tallymark._ingest import Delivered, IngestWarning
 from tallymark._pending import Bounds, Pending
 
-_LOOK_S = 1.0  # how often a waiting caller makes sure that the thread lives
+_LOOK_S = 1.0  # how often a waiting caller checks that the thread is alive
 
 
 class Buffer:
-    """Collects events and sends them in batches from a thread of its own. Made by `Client.buffered`.
+    """Collects events and sends them in batches from its own thread. Created by `Client.buffered`.
 
-    Safe for threads. Nothing is lost silently: what was not accepted is raised by `flush`, by the end of the `with`
-    block, or goes to `on_failure`. What SIGKILL or os._exit takes from the process is not sent, and neither is it on
-    SIGTERM, unless the process turns that into an ordinary exit.
+    Safe for threads. Nothing is lost silently: events that were not accepted are raised by `flush` and by the end of
+    the `with` block, or passed to `on_failure`. Events in the buffer are lost by SIGKILL, os._exit, and a SIGTERM that
+    the process does not turn into an ordinary exit.
     """
 
     def __init__(
@@ -40,14 +40,16 @@ class Buffer:
         self._on_failure = on_failure
         self._closed = False
         self._fresh()
-        _fork.tell(self)
+        _fork.register(self)
         atexit.register(self.close)
 
     def send(self, event: AnyEvent) -> None:
-        """Takes the event in, with id and time made now. Waits while the buffer is full: that is the back-pressure.
+        """Add an event; a missing id and time are set now. Waits while the buffer is full, which is the back-pressure.
 
-        Raises BadEvent; RuntimeError once closed; and NotAccepted, with this event among the others, once as many
-        have failed as the buffer may hold.
+        Raises:
+            BadEvent: The event is invalid.
+            RuntimeError: The buffer is closed.
+            NotAccepted: As many events have failed as the buffer may hold; this event is one of `unaccepted`.
         """
         prepared = prepare(event)
         with self._lock:
@@ -62,7 +64,7 @@ class Buffer:
                 self._work.notify()
 
     def flush(self) -> None:
-        """Returns when all events sent before have been accepted. Raises NotAccepted with those that were not."""
+        """Return when all earlier events are accepted. Raises NotAccepted with those that were not."""
         with self._lock:
             until = self._pending.flush()
             self._work.notify()
@@ -74,7 +76,7 @@ class Buffer:
             raise error
 
     def close(self) -> None:
-        """Flushes and ends the thread. Raises NotAccepted. A second time it does nothing."""
+        """Flush, and end the thread. Raises NotAccepted. A second call has no effect."""
         with self._lock:
             self._closed = True
         try:
@@ -87,7 +89,7 @@ class Buffer:
 
     @property
     def warnings(self) -> tuple[IngestWarning, ...]:
-        """The newest 1,000 warnings of the server; `first` is the place in its batch."""
+        """The newest 1,000 warnings of the server; `first` is an index in the batch."""
         with self._lock:
             return tuple(self._pending.warnings)
 
@@ -100,7 +102,7 @@ class Buffer:
         self.close()
 
     def after_fork(self) -> None:
-        """In a child: what waits is the parent's to send, and the thread stayed there."""
+        """In a child: drop the events, which the parent sends; its thread does not exist here."""
         self._fresh()
 
     def _fresh(self) -> None:
@@ -124,7 +126,7 @@ class Buffer:
 
     def _ensure_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            # A daemon, so that an open buffer does not keep the process from its end; atexit flushes it then.
+            # A daemon, so that an open buffer does not block the end of the process; atexit flushes it.
             self._thread = threading.Thread(target=self._run, name="tallymark-buffer", daemon=True)
             self._thread.start()
 
@@ -139,7 +141,7 @@ class Buffer:
                 self._settled.notify_all()
 
     def _next(self) -> Batch:
-        """The next batch when it is due; empty at the end."""
+        """Wait for the next batch that is due; empty at the end."""
         with self._lock:
             while (due_in_s := self._pending.due_in_s(time.monotonic())) != 0:
                 if self._ended and due_in_s is None:
@@ -156,6 +158,6 @@ class Buffer:
             return delivered
         try:
             self._on_failure(NotAccepted(delivered.failures))
-        except Exception:  # it did not take them: they are kept, and raised later
+        except Exception:  # the failures are kept, and raised later
             return delivered
         return Delivered((), delivered.warnings)

@@ -27,12 +27,15 @@ from tallymark._retry import Patience, patiently
 
 
 class Client:
-    """Sends events and asks for usage. Safe for threads; after a fork the child gets connections of its own.
+    """Sends events and queries usage. Safe for threads; after a fork the child gets its own connections.
 
-    url: of the API, without /api/v1. key: `um_...`, which also says the namespace; None where the server asks for none.
-    deadline_s: for one request with all its tries. timeout_s: longest silence within one try;
-    a new meter is answered when all workers know it, for which the server waits up to 30 s.
-    http: an httpx client of yours, for proxies or certificates; it is yours to close.
+    Args:
+        url: Of the API, without /api/v1.
+        key: `um_...`, which also selects the namespace; None if the server requires no key.
+        deadline_s: Limit in seconds for one request with all its attempts.
+        timeout_s: Longest silence in seconds within one attempt. The response to a new meter can take 30 s, since the
+            server waits until all workers have loaded it.
+        http: Your httpx client, for proxies or certificates, which you close.
     """
 
     def __init__(
@@ -48,16 +51,19 @@ class Client:
         self._patience = Patience(deadline_s, timeout_s)
         self._own = http is None
         self._http = http or httpx.Client(limits=_wire.LIMITS)
-        _fork.tell(self)
+        _fork.register(self)
         every = resources(self._do)
         self.meters, self.events, self.customers, self.features, self.subjects, self.portal_tokens = every
 
     def ingest(self, events: AnyEvent | Iterable[AnyEvent]) -> Ingested:
-        """Sends one event or several, and returns when the broker has them all.
+        """Send one event or several, and return when the broker has stored all of them.
 
-        Ids and times that are absent are made once, before the first try, so that retries count once. Batches are of
-        at most 1,000 events and 1 MiB; each is accepted wholly or not at all, one after the other.
-        Raises BadEvent before anything is sent; Refused, Unavailable or Broken with `accepted` and `unaccepted`.
+        A missing id or time is set once, before the first attempt, so that retries count once. Batches have at most
+        1,000 events and 1 MiB; they are sent one after the other, and each is accepted as a whole or not at all.
+
+        Raises:
+            BadEvent: An event is invalid; nothing was sent.
+            Refused, Unavailable, Broken: With `accepted` and `unaccepted`.
         """
         return self._do(ingest([prepare(event) for event in one_or_more(events)]))
 
@@ -70,11 +76,15 @@ class Client:
         capacity_bytes: int = 16_777_216,
         on_failure: Callable[[NotAccepted], object] | None = None,
     ) -> Buffer:
-        """A buffer that sends from a thread of its own, for use in a `with` block.
+        """A buffer that sends from its own thread, for use in a `with` block.
 
-        A batch goes when `max_events` wait, or when the first has waited `max_wait_s` seconds. `send` waits while
-        `capacity` events or `capacity_bytes` bytes are held. on_failure: called from the thread with what was not
-        accepted, which is then yours; without it `flush` and the end of the block raise it.
+        Args:
+            max_events: A batch is sent when so many events wait,
+            max_wait_s: or when the first has waited for so many seconds.
+            capacity: `send` waits while the buffer holds so many events,
+            capacity_bytes: or so many bytes.
+            on_failure: Called from the thread with events that were not accepted. Without it, `flush` and the end of
+                the block raise them.
         """
         return Buffer(self._deliver, Bounds(max_events, max_wait_s, capacity, capacity_bytes), on_failure)
 
@@ -93,9 +103,20 @@ class Client:
     ) -> list[Usage]:
         """Usage of a meter with time in [from_, to): a row for each window and group that has events.
 
-        from_, to: a datetime with zone, a date (its midnight in `tz`) or RFC 3339. window: absent, one total a group.
-        tz: IANA zone of the windows, UTC if absent. subject, customers: any of these; the rows say which.
-        filters: dimension to the values of which any fits. Raises Refused, NotFound.
+        Args:
+            meter: Slug or id.
+            from_: A datetime with zone, a date (its midnight in `tz`) or RFC 3339.
+            to: Likewise.
+            window: None: one total per group.
+            tz: IANA zone of the windows; None: UTC.
+            subject: Only usage of these; the rows are then by subject.
+            customers: Only usage of these; the rows are then by customer.
+            group_by: Dimensions of the meter.
+            filters: For each dimension, the values to include.
+
+        Raises:
+            NotFound: There is no such meter.
+            Refused: A parameter is invalid.
         """
         return self._do(
             _api.query(
@@ -112,7 +133,7 @@ class Client:
         )
 
     def close(self) -> None:
-        """Closes the connections. Close buffers before."""
+        """Close the connections. Close buffers first."""
         if self._own:
             self._http.close()
 
@@ -125,7 +146,7 @@ class Client:
         self.close()
 
     def after_fork(self) -> None:
-        """In a child: the sockets are the parent's, so they are left alone, not closed."""
+        """In a child: open own connections; those of the parent are not closed."""
         if self._own:
             self._parents, self._http = self._http, httpx.Client(limits=_wire.LIMITS)
 

@@ -1,4 +1,4 @@
-"""How resources reach their client.
+"""The interface between resources and their client.
 
 Owns: the two protocols. Does not own: either client.
 """
@@ -12,12 +12,12 @@ from tallymark._request import Asking, T
 
 
 class Do(Protocol):
-    """Carries out a call's logic. Raises TallymarkError."""
+    """Executes a call. Raises TallymarkError."""
 
     def __call__(self, asking: Asking[T], /) -> T: ...
 
 
 class AsyncDo(Protocol):
-    """Carries out a call's logic. Raises TallymarkError."""
+    """Executes a call. Raises TallymarkError."""
 
     def __call__(self, asking: Asking[T], /) -> Awaitable[T]: ...

@@ -1,6 +1,6 @@
-"""What can go wrong, by what you can do about it.
+"""Errors, by the possible reaction.
 
-Owns: the error classes, and which answer becomes which. Does not own: whether to try again (_retry).
+Owns: the error classes, and the class for each response. Does not own: whether to retry (_retry).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tallymark._request import Answer
 
 
 class TallymarkError(Exception):
-    """The root of all errors of this package but `BadEvent`.
+    """The root of all errors of this package except `BadEvent`.
 
-    accepted: how many events of the call the server has acknowledged before this.
-    unaccepted: the others, with the ids under which they were tried. To ingest them again is safe: one that did get
-    through is known by its id and not counted twice.
+    accepted: how many events of the call the server had acknowledged before.
+    unaccepted: the others, with the ids of the first attempt. It is safe to ingest them again: an event that did arrive
+    is recognised by its id and not counted twice.
     """
 
     accepted: int = 0
@@ -25,10 +25,10 @@ class TallymarkError(Exception):
 
 
 class Refused(TallymarkError):
-    """The server understood and said no (4xx): the same again would be refused again.
+    """The server refuses the request (4xx); a retry would be refused too.
 
-    status: of HTTP. reason: a stable slug to program against (`bad-query`). detail: one sentence for a person.
-    problem: the whole problem+json (RFC 7807) of the answer, empty if there was none.
+    status: HTTP status. reason: a stable slug for programs (`bad-query`). detail: one sentence for a person.
+    problem: the whole problem+json (RFC 7807) of the response, empty if there was none.
     """
 
     def __init__(self, status: int, reason: str, detail: str, problem: dict[str, Any] | None = None) -> None:
@@ -47,23 +47,23 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """403: the key is good, but lacks the scope for this."""
+    """403: the key is valid, but lacks the required scope."""
 
 
 class NotFound(Refused):
-    """404: there is no such thing in the key's namespace."""
+    """404: it does not exist in the key's namespace."""
 
 
 class Conflict(Refused):
-    """409: it exists already, or something else stands against it."""
+    """409: it exists already, or conflicts with something else."""
 
 
 class Unavailable(TallymarkError):
-    """No answer, or a passing one (429, 502, 503, 504), until the deadline. What was asked may have been done."""
+    """No response, or a temporary error (429, 502, 503, 504), until the deadline. The request may have been applied."""
 
 
 class Broken(TallymarkError):
-    """The server failed (500), lacks this (501), or answered what no Tallymark says. status: of HTTP."""
+    """The server failed (500), does not support this (501), or is not Tallymark. status: HTTP status."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -98,14 +98,14 @@ _REFUSED = {401: Unauthorized, 403: Forbidden, 404: NotFound, 409: Conflict}
 
 
 def error_of(answer: Answer) -> Refused | Broken:
-    """The error that an answer other than 2xx stands for."""
+    """The error for a response other than 2xx."""
     problem = _problem(answer)
-    detail = str(problem.get("detail") or problem.get("title") or f"answered {answer.status}")
+    detail = str(problem.get("detail") or problem.get("title") or f"status {answer.status}")
     if 400 <= answer.status < 500:
         reason = str(problem.get("reason") or f"http-{answer.status}")
         return _REFUSED.get(answer.status, Refused)(answer.status, reason, detail, problem)
     if 300 <= answer.status < 400:
-        detail = f"it redirects to {answer.headers.get('location', '?')}: is the url the one of the API?"
+        detail = f"it redirects to {answer.headers.get('location', '?')}: is the url that of the API?"
     return Broken(answer.status, detail)
 
 

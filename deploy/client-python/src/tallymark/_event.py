@@ -1,7 +1,7 @@
-"""Events: what may be given, and how it becomes the text that is sent.
+"""Events: their accepted forms, and the text that is sent.
 
-Owns: `Event`, ids and times made once, the JSON of one CloudEvent. Does not own: batches (_batch), or the rules of
-the server, which sees more than this client checks.
+Owns: `Event`, ids and times that are set once, the JSON of one CloudEvent. Does not own: batches (_batch), or the rules
+of the server, which checks more than this client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BRACKETS = 2  # an event alone in a batch
 
 
 class BadEvent(ValueError):
-    """What was given is no event, so nothing was sent."""
+    """The event is invalid, so nothing was sent."""
 
 
 def new_id() -> str:
@@ -28,17 +28,22 @@ def new_id() -> str:
 
 
 def now() -> datetime:
-    """The present, in UTC."""
+    """The current time in UTC."""
     return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened, once. Its id and time are made with it, so the same object sent again counts once.
+    """One event. Its id and time are set when it is created, so the same object counts once if it is sent again.
 
-    type, subject, source: as CloudEvents 1.0 has them; (source, id) is the event's identity.
-    data: members that meters read. Numbers: int, Decimal (kept digit by digit) or numeric str; a float goes by its
-    shortest form. time: when it happened; a datetime needs a zone. extensions: further CloudEvents attributes.
+    Args:
+        type, subject, source: See CloudEvents 1.0; (source, id) is the event's identity.
+        data: Members that meters read. Numbers: int, Decimal (kept digit by digit) or numeric str; a float is sent in
+            its shortest form.
+        id: Unique within the source.
+        time: When it happened; a datetime needs a zone.
+        dataschema: See CloudEvents 1.0.
+        extensions: Additional CloudEvents attributes.
     """
 
     type: str
@@ -53,7 +58,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An event as it is sent, id and time included. Ingest it again, or keep it: `text` is one line of JSON."""
+    """An event in the form that is sent, with id and time. `text` is one line of JSON, which may be sent again."""
 
     text: bytes
 
@@ -64,7 +69,7 @@ class Prepared:
 
 
 class CloudEvent(Protocol):
-    """An object of the `cloudevents` package, any of its versions."""
+    """An object of the `cloudevents` package, in any version."""
 
     def get_attributes(self) -> Mapping[str, Any]: ...
 
@@ -77,9 +82,9 @@ AnyEvent: TypeAlias = Event | Prepared | Mapping[str, Any] | CloudEvent
 def prepare(
     event: AnyEvent, at: Callable[[], datetime] = now, make_id: Callable[[], str] = new_id
 ) -> Prepared:
-    """The event as text. `id`, `time` and `specversion` are filled where they are absent; nothing else is changed.
+    """The event as text. A missing `id`, `time` and `specversion` are set; nothing else is changed.
 
-    at: the time for an event without one. Raises BadEvent.
+    at: the time of an event without one. Raises BadEvent.
     """
     if isinstance(event, Prepared):
         return event
@@ -92,7 +97,7 @@ def prepare(
             raise BadEvent(f"an event needs a {name}: a str that is not empty")
     if "data" in members and not isinstance(members["data"], Mapping):
         raise BadEvent(
-            f"the data of an event is an object of named members, not a {type(members['data']).__name__}"
+            f"the data of an event must be an object with named members, not a {type(members['data']).__name__}"
         )
     members["time"] = time_text(members.get("time") or at())
     try:
@@ -101,26 +106,26 @@ def prepare(
         raise BadEvent(f"event {members['id']}: {error}") from error
     if len(text) + _BRACKETS > MAX_BYTES:
         raise BadEvent(
-            f"event {members['id']} has {len(text)} bytes; at most {MAX_BYTES - _BRACKETS} can be sent"
+            f"event {members['id']} has {len(text)} bytes, but the limit is {MAX_BYTES - _BRACKETS}"
         )
     return Prepared(text)
 
 
 def one_or_more(events: AnyEvent | Iterable[AnyEvent]) -> Iterable[AnyEvent]:
-    """The events, also of what is one event."""
+    """The events; a single event becomes a tuple of one."""
     if isinstance(events, (Event, Prepared, Mapping)) or hasattr(events, "get_attributes"):
         return (cast(AnyEvent, events),)
     return events
 
 
 def time_text(time: object) -> str:
-    """RFC 3339 of a datetime with a zone; a str stays as it is. Raises BadEvent."""
+    """RFC 3339 text of a datetime with a zone; a str is not changed. Raises BadEvent."""
     if isinstance(time, str):
         return time
     if not isinstance(time, datetime):
-        raise BadEvent(f"a time is a datetime or RFC 3339 text, not a {type(time).__name__}")
+        raise BadEvent(f"a time must be a datetime or RFC 3339 text, not a {type(time).__name__}")
     if time.utcoffset() is None:
-        raise BadEvent(f"the time {time} has no zone; say datetime.now(timezone.utc), for example")
+        raise BadEvent(f"the time {time} has no zone; use datetime.now(timezone.utc), for example")
     return time.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
@@ -134,7 +139,7 @@ def _members(event: Event | Mapping[str, Any] | CloudEvent) -> dict[str, Any]:
         return dict(event)
     if hasattr(event, "get_attributes") and hasattr(event, "get_data"):
         return {**event.get_attributes(), "data": _cloud_data(event.get_data())}
-    raise BadEvent(f"a {type(event).__name__} is no event: give a tallymark.Event, a dict or a CloudEvent")
+    raise BadEvent(f"a {type(event).__name__} is not an event: use a tallymark.Event, a dict or a CloudEvent")
 
 
 def _cloud_data(data: Any) -> Any:
@@ -144,4 +149,4 @@ def _cloud_data(data: Any) -> Any:
     try:
         return loads(data)
     except ValueError as error:
-        raise BadEvent(f"the data of the CloudEvent is no JSON: {error}") from error
+        raise BadEvent(f"the data of the CloudEvent is not JSON: {error}") from error

@@ -1,6 +1,6 @@
-"""What a fork leaves in the child: objects whose sockets, locks and threads belong to the parent.
+"""Objects in a forked child whose sockets, locks and threads belong to the parent.
 
-Owns: telling them. Does not own: what they do then.
+Owns: notifying them. Does not own: their reaction.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Forked(Protocol):
 _living: WeakSet[Forked] = WeakSet()
 
 
-def tell(living: Forked) -> None:
-    """`living.after_fork()` is called in each child, before it does anything else."""
+def register(living: Forked) -> None:
+    """Let `living.after_fork()` be called in each child, before any other call."""
     _living.add(living)
 
 

@@ -1,6 +1,6 @@
-"""Ingest: batches out, acknowledgements and warnings in.
+"""Ingest: sends batches, and reads acknowledgements and warnings.
 
-Owns: what a refused or lost batch means for the events. Does not own: retries (_retry), queues (_pending).
+Owns: the effect of a refused or lost batch on its events. Does not own: retries (_retry), queues (_pending).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ABOUT_AN_EVENT = (400, _TOO_LARGE, 422)
 
 @dataclass(frozen=True)
 class IngestWarning:
-    """What the server says of events that it has accepted, but will not count as they are.
+    """A warning on events that the server has accepted, but will not count.
 
-    code: a stable slug, as `no-meter`, `beyond-horizon`, `future`. events: how many. first: the index of one of them
-    in the call, from 0 (in a buffer: in the batch); None if the server does not say. json: the warning as it came.
+    code: a stable slug such as `no-meter`, `beyond-horizon`, `future`. events: their number. first: the index of the
+    first of them in the call, from 0 (in a buffer: in the batch); None if unknown. json: the whole warning.
     """
 
     code: str
@@ -37,7 +37,7 @@ class IngestWarning:
 
 @dataclass(frozen=True)
 class Ingested:
-    """All events were accepted: the broker has them."""
+    """All events were accepted: the broker has stored them."""
 
     accepted: int
     warnings: tuple[IngestWarning, ...] = ()
@@ -45,16 +45,16 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What became of a buffer's events: each was accepted, or is in `failures`."""
+    """The result for the events of a buffer: each was accepted, or is in `failures`."""
 
     failures: tuple[Failure, ...]
     warnings: tuple[IngestWarning, ...] = ()
 
 
 def ingest(events: Sequence[Prepared]) -> Asking[Ingested]:
-    """Batches one after the other; the first that fails ends it, and its error says which events are left.
+    """Send batches one after the other. The first failure ends it, and its error holds the remaining events.
 
-    A batch that the server finds too large (413) is sent as two.
+    A batch that is too large for the server (413) is split.
     """
     left, warnings, accepted = deque(batches(events)), list[IngestWarning](), 0
     while left:
@@ -73,7 +73,7 @@ def ingest(events: Sequence[Prepared]) -> Asking[Ingested]:
 
 
 def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
-    """As `ingest`, but events stand for themselves: one that is refused is left out, and the others go on."""
+    """Like `ingest`, but an event that is refused is left out, and the others are still sent."""
     left: deque[Batch] = deque(batches(events))
     failures, warnings, settled = list[Failure](), list[IngestWarning](), 0
     while left:
@@ -94,9 +94,9 @@ def deliver(events: Sequence[Prepared]) -> Asking[Delivered]:
 
 
 def accepted_with(answer: Answer, events: int, base: int) -> list[IngestWarning]:
-    """The warnings of a good answer. base: index in the call of the batch's first event.
+    """The warnings of a successful response. base: index in the call of the batch's first event.
 
-    Raises Broken for an answer that does not say that all events were accepted, as a proxy's login page.
+    Raises Broken for a response that does not acknowledge all events, such as the login page of a proxy.
     """
     try:
         if answer.status == 204:
@@ -112,12 +112,12 @@ def accepted_with(answer: Answer, events: int, base: int) -> list[IngestWarning]
 
 
 def parts(batch: Batch, error: Refused) -> tuple[Batch, ...]:
-    """A refused batch of several as smaller ones, in order: around the event that the server names, else halves."""
+    """A refused batch in smaller ones, in order: around the event that the server names, else in halves."""
     extensions = error.problem.get("extensions")
     place = extensions.get("event") if isinstance(extensions, dict) else None
     if error.status == _TOO_LARGE or not isinstance(place, int) or not 0 <= place < len(batch):
         return halves(batch)
-    # What follows is halved: were all of it bad, going from one to the next would send it a thousand times.
+    # The rest is halved: if all of it were invalid, one step at a time would send it a thousand times.
     around = (batch[:place], batch[place : place + 1], *halves(batch[place + 1 :]))
     return tuple(part for part in around if part)
 

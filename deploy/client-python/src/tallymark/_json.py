@@ -1,7 +1,6 @@
-"""JSON with exact numbers: a Decimal goes out and comes in by its digits, never through a float.
+"""JSON with exact numbers: a Decimal is written and read by its digits, never through a float.
 
-Owns: writing and reading JSON text, and what is refused: a text has one meaning or none. Does not own: what the members
-mean.
+Owns: writing and reading JSON text, and refusing ambiguous text. Does not own: the meaning of members.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-MAX_DIGITS = 4_300  # of a number: Python's int() takes no more
-MAX_EXPONENT = 100  # of a Decimal: an int made of one with millions of digits would take minutes
+MAX_DIGITS = 4_300  # of a number: the limit of Python's int()
+MAX_EXPONENT = 100  # of a Decimal: converting one with millions of digits to int would take minutes
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]").search
 
 
 class _HasDecimal(Exception):
-    """The standard encoder met what only the exact writer can write."""
+    """The standard encoder has met a value that only the exact writer can write."""
 
 
 def dumps(value: object) -> bytes:
     """UTF-8 JSON without whitespace. A Decimal becomes a number with exactly its digits; a float its shortest form.
 
-    Raises TypeError for what JSON does not have, ValueError for NaN, infinity, half surrogates and endless nesting.
+    Raises TypeError for types that JSON lacks, ValueError for NaN, infinity, lone surrogates and endless nesting.
     """
     try:
         try:
@@ -39,7 +38,7 @@ def dumps(value: object) -> bytes:
 def loads(text: bytes | str) -> Any:
     """The value of a JSON text in UTF-8; numbers with a point or exponent as Decimal.
 
-    Raises ValueError for what is no JSON, and for repeated names, half surrogates, numbers and nesting out of range.
+    Raises ValueError for invalid JSON, repeated names, lone surrogates, and numbers or nesting out of range.
     """
     text = text.decode() if isinstance(text, bytes) else text
     try:
@@ -52,7 +51,7 @@ def loads(text: bytes | str) -> Any:
 
 
 def _check_strings(value: Any) -> None:
-    """Raises UnicodeEncodeError, which is a ValueError, for half of a surrogate pair."""
+    """Raise UnicodeEncodeError, which is a ValueError, for a lone surrogate."""
     if isinstance(value, str):
         value.encode()
     elif isinstance(value, dict):
@@ -67,7 +66,7 @@ def _check_strings(value: Any) -> None:
 def _default(value: object) -> NoReturn:
     if isinstance(value, (Decimal, Mapping)):
         raise _HasDecimal
-    raise TypeError(f"a {type(value).__name__} is no JSON: use str, int, Decimal, bool, None, dict or list")
+    raise TypeError(f"a {type(value).__name__} is not JSON: use str, int, Decimal, bool, None, dict or list")
 
 
 _standard = json.JSONEncoder(
@@ -78,7 +77,7 @@ _standard = json.JSONEncoder(
 def _exact(value: object) -> str:
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise ValueError(f"{value} is no JSON number")
+            raise ValueError(f"{value} is not a JSON number")
         return str(value)
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{_standard(_name(key))}:{_exact(value[key])}" for key in value) + "}"
@@ -88,12 +87,12 @@ def _exact(value: object) -> str:
 
 
 def _name(key: object) -> str:
-    """The name of a member as the standard encoder makes it of a key."""
+    """The name of a member, in the form of the standard encoder."""
     if isinstance(key, str):
         return key
     if key is None or isinstance(key, (int, float)):
         return _standard(key)
-    raise TypeError(f"a member's name has to be a str, not a {type(key).__name__}")
+    raise TypeError(f"a member's name must be a str, not a {type(key).__name__}")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def _fraction(digits: str) -> Decimal:
 
 
 def _no_constant(spelling: str) -> NoReturn:
-    raise ValueError(f"{spelling} is no JSON value")
+    raise ValueError(f"{spelling} is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(

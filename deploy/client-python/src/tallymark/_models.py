@@ -1,6 +1,6 @@
-"""What answers hold, as typed values.
+"""The contents of responses as typed values.
 
-Owns: the classes and how each is read from JSON. Does not own: the requests (_api).
+Owns: the classes, and reading each from JSON. Does not own: the requests (_api).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ JSON: TypeAlias = "dict[str, Any]"
 class Usage:
     """Usage in the window [window_start, window_end), in UTC.
 
-    value: exact. subject, customer_id: None unless asked for. group_by: the asked dimensions; "" where an event had
-    none. count: events behind the value, None if the server does not say.
+    value: exact. subject, customer_id: None unless requested. group_by: the requested dimensions; "" if an event had
+    none. count: number of events, None if unknown.
     """
 
     value: Decimal
@@ -37,7 +37,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Meter:
-    """What is counted. value_property and the values of group_by are JSONPaths into an event's data."""
+    """A meter. value_property and the values of group_by are JSONPaths into an event's data."""
 
     slug: str
     event_type: str
@@ -54,11 +54,11 @@ class Meter:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event with what became of it.
+    """A stored event with its fate.
 
-    event: the CloudEvent, or None where what came was none. fate: counted, duplicate, conflict, rejected, invalid,
-    unmetered, voided or pending; reason and detail say why not counted. meters: slugs of those that counted it.
-    json: all that the server says of it.
+    event: the CloudEvent, or None if it was invalid. fate: counted, duplicate, conflict, rejected, invalid, unmetered,
+    voided or pending; reason and detail explain why it was not counted. meters: slugs of those that counted it.
+    json: the whole response.
     """
 
     event: JSON | None

@@ -1,6 +1,6 @@
-"""What is asked and what came back, without any I/O.
+"""Requests and responses, without I/O.
 
-Owns: the form of a request and of an answer, and safe paths. Does not own: what each call asks (_api), the wire.
+Owns: the form of a request and of a response, and safe paths. Does not own: the requests of each call (_api), I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Params: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One request. path: below /api/v1, quoted. repeatable: to send it twice does no more than to send it once."""
+    """One request. path: below /api/v1, quoted. repeatable: sending it twice has the effect of once."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """A whole answer. headers: names in any case."""
+    """A whole response. headers: names in any case."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """No whole answer came. sent: the server may have got the request. why: one sentence."""
+    """There was no whole response. sent: the server may have received the request. why: one sentence."""
 
     sent: bool
     why: str
@@ -61,14 +61,14 @@ class Wait(NamedTuple):
 
 
 Asking: TypeAlias = Generator[Request, Answer, T]
-"""A call's logic: yields requests, is given good answers, returns the result."""
+"""A call's logic: yields requests, receives successful responses, returns the result."""
 
 Steps: TypeAlias = Generator[Try | Wait, Answer | Lost | None, T]
-"""The same with retries: what a shell with sockets and a clock carries out."""
+"""The same with retries: the steps that a client with sockets and a clock executes."""
 
 
 def path(*segments: str) -> str:
-    """A path of literal segments, each quoted, so that no name can leave its place.
+    """A path of literal segments, each quoted, so that a name cannot become several segments.
 
     Raises ValueError if one is empty.
     """

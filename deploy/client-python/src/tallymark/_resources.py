@@ -1,6 +1,6 @@
 """The calls on meters, events, customers, features, subjects and portal tokens.
 
-Owns: their Python signatures. Does not own: what they ask (_api). `_async_resources` is made from this file.
+Owns: their Python signatures. Does not own: their requests (_api). `_async_resources` is generated from this file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tallymark._models import JSON, Aggregation, Meter, StoredEvent
 
 
 class Meters:
-    """What is counted."""
+    """Meters define what is counted."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
@@ -42,10 +42,10 @@ class Meters:
         event_from: At | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Meter:
-        """Makes a meter. Events sent after the call returns are counted by it.
+        """Create a meter. It counts all events that are sent after the call returns.
 
-        value_property, group_by: JSONPaths into the data, as `$.tokens`; COUNT takes no value_property.
-        Raises Conflict if the slug is taken.
+        value_property, group_by: JSONPaths into the data, such as `$.tokens`; COUNT has no value_property.
+        Raises Conflict if the slug exists.
         """
         body = {
             "slug": slug,
@@ -69,12 +69,12 @@ class Meters:
         group_by: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Meter:
-        """Replaces what may change of a meter: what is not given is cleared."""
+        """Replace the changeable members of a meter: a member without a value is cleared."""
         body = {"name": name, "description": description, "groupBy": group_by, "metadata": metadata}
         return self._do(_api.update_meter(slug, body))
 
     def delete(self, slug: str) -> None:
-        """Ends a meter: its usage can no longer be asked for. Raises NotFound."""
+        """Delete a meter: its usage cannot be queried any more. Raises NotFound."""
         return self._do(_api.delete("meters", slug))
 
     def subjects(self, slug: str, *, from_: At | None = None, to: At | None = None) -> builtins.list[str]:
@@ -89,7 +89,7 @@ class Meters:
 
 
 class Events:
-    """Stored events and what became of each."""
+    """Stored events with their fates."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
@@ -108,7 +108,7 @@ class Events:
     ) -> builtins.list[StoredEvent]:
         """The newest first, at most `limit` (1 to 100), with the event's time in [from_, to).
 
-        id: a part of it. from_: 72 hours before now or `to` if absent.
+        id: a part of the id. from_: the default is 72 hours before now or before `to`.
         """
         conditions: dict[str, str | int | None] = {
             "subject": subject,
@@ -126,13 +126,13 @@ class Events:
 
 
 class Customers:
-    """Customers; the usage of one is the sum over its subjects. Bodies are JSON as the API has it."""
+    """Customers; the usage of one is the sum over its subjects. Bodies are the JSON of the API."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
 
     def list(self, **conditions: str | int | bool | None) -> builtins.list[JSON]:
-        """All that fit, over all pages. conditions: parameters of the API, as key="acme"."""
+        """All matching customers, from all pages. conditions: parameters of the API, such as key="acme"."""
         return self._do(_api.every("customers", **conditions))
 
     def get(self, id_or_key: str) -> JSON:
@@ -140,7 +140,7 @@ class Customers:
         return self._do(_api.get("customers", id_or_key))
 
     def create(self, key: str, name: str, *, subjects: Iterable[str] = (), **more: Any) -> JSON:
-        """Makes a customer with these subjects. more: further members, as currency="EUR". Raises Conflict."""
+        """Create a customer with these subjects. more: other members, such as currency="EUR". Raises Conflict."""
         body = {
             "key": key,
             "name": name,
@@ -150,7 +150,7 @@ class Customers:
         return self._do(_api.create(body, "customers"))
 
     def update(self, id_or_key: str, body: Mapping[str, Any]) -> JSON:
-        """Replaces the customer by `body`."""
+        """Replace the customer by `body`."""
         return self._do(_api.replace(body, "customers", id_or_key))
 
     def delete(self, id_or_key: str) -> None:
@@ -159,13 +159,13 @@ class Customers:
 
 
 class Features:
-    """Features: what customers are given, measured by a meter."""
+    """Features to which customers are entitled, measured by a meter."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
 
     def list(self, **conditions: str | int | bool | None) -> builtins.list[JSON]:
-        """All that fit, over all pages. conditions: parameters of the API."""
+        """All matching features, from all pages. conditions: parameters of the API."""
         return self._do(_api.every("features", **conditions))
 
     def get(self, id_or_key: str) -> JSON:
@@ -173,23 +173,23 @@ class Features:
         return self._do(_api.get("features", id_or_key))
 
     def create(self, key: str, name: str, *, meter: str | None = None, **more: Any) -> JSON:
-        """Makes a feature. meter: slug. more: further members, as meterGroupByFilters={...}. Raises Conflict."""
+        """Create a feature. meter: slug. more: other members, such as meterGroupByFilters={...}. Raises Conflict."""
         body = {"key": key, "name": name, **({} if meter is None else {"meterSlug": meter}), **more}
         return self._do(_api.create(body, "features"))
 
     def delete(self, id_or_key: str) -> None:
-        """Archives it: what has it keeps it, nobody gets it anew."""
+        """Archive a feature: existing entitlements keep it, and there are no new ones."""
         return self._do(_api.delete("features", id_or_key))
 
 
 class Subjects:
-    """Subjects: whom events are about. They need not be made before events name them."""
+    """The subjects of events. They need not be created before events use them."""
 
     def __init__(self, do: Do) -> None:
         self._do = do
 
     def list(self) -> builtins.list[JSON]:
-        """All that were made here; for those of events see `Meters.subjects`."""
+        """All created subjects; for those of events see `Meters.subjects`."""
         return self._do(_api.every("subjects"))
 
     def get(self, id_or_key: str) -> JSON:
@@ -197,7 +197,7 @@ class Subjects:
         return self._do(_api.get("subjects", id_or_key))
 
     def upsert(self, *subjects: Mapping[str, Any]) -> builtins.list[JSON]:
-        """Makes or changes subjects by their `key`."""
+        """Create or change subjects by their `key`."""
         return self._do(_api.upsert(subjects, "subjects"))
 
     def delete(self, id_or_key: str) -> None:
@@ -212,16 +212,16 @@ class PortalTokens:
         self._do = do
 
     def list(self, **conditions: str | int | bool | None) -> builtins.list[JSON]:
-        """All that were made, without the tokens themselves."""
+        """All portal tokens, without their text."""
         return self._do(_api.every("portal", "tokens", **conditions))
 
     def create(self, subject: str, *, meters: Iterable[str] | None = None, **more: Any) -> JSON:
-        """A token; its text is in `token`, and is shown only now. meters: slugs, None for all."""
+        """Create a token; its text is in `token`, and is returned only once. meters: slugs, None for all."""
         allowed = {} if meters is None else {"allowedMeterSlugs": builtins.list(meters)}
         return self._do(_api.create({"subject": subject, **allowed, **more}, "portal", "tokens"))
 
     def invalidate(self, *, id: str | None = None, subject: str | None = None) -> None:
-        """Revokes one token, or all of a subject."""
+        """Revoke one token, or all of a subject."""
         body = {name: value for name, value in (("id", id), ("subject", subject)) if value is not None}
         return self._do(_api.invalidate(body, "portal", "tokens", "invalidate"))
 

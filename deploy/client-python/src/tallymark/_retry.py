@@ -1,6 +1,6 @@
-"""Whether to try again, and when.
+"""Whether and when to retry.
 
-Owns: which outcomes pass, backoff, Retry-After, the deadline. Does not own: sockets and sleep (the clients).
+Owns: which failures are temporary, backoff, Retry-After, the deadline. Does not own: sockets and sleep (the clients).
 
 Why no retry library: the decision is one function that both clients share, it has to know Retry-After, whether the
 request may be repeated and how much of the deadline is left, and so httpx stays the only dependency.
@@ -19,7 +19,7 @@ from tallymark._errors import Broken, TallymarkError, Unavailable, error_of
 from tallymark._request import Answer, Asking, Lost, Request, Steps, T, Try, Wait
 
 _PASSING = (429, 502, 503, 504)
-_NOT_DONE = (429,)  # the answer itself says that nothing was done
+_NOT_DONE = (429,)  # the request had no effect
 _FIRST_WAIT_S = 0.1
 _MAX_WAIT_S = 10.0
 _MIN_TIMEOUT_S = 0.1
@@ -27,7 +27,7 @@ _MIN_TIMEOUT_S = 0.1
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on. deadline_s: for all tries and waits of a request. timeout_s: of silence within one try."""
+    """Limits. deadline_s: for all attempts and pauses of a request. timeout_s: of silence within one attempt."""
 
     deadline_s: float
     timeout_s: float
@@ -36,20 +36,20 @@ class Patience:
 
 
 def may_repeat(request: Request, outcome: Answer | Lost) -> bool:
-    """Whether the outcome may pass, and another try cannot do the thing twice."""
+    """Whether the failure may be temporary, and a retry cannot apply the request twice."""
     if isinstance(outcome, Lost):
         return request.repeatable or not outcome.sent
     return outcome.status in (_PASSING if request.repeatable else _NOT_DONE)
 
 
 def wait_s(outcome: Answer | Lost, tries: int, dice: float) -> float:
-    """Seconds until the next try: 0.1 doubled each time up to 10, half of it by chance, and on top of Retry-After."""
+    """Seconds until the next attempt: 0.1 doubled each time up to 10, half of it random, added to Retry-After."""
     backoff_s = min(_MAX_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(tries - 1, 30)) * (0.5 + dice / 2)
     return backoff_s + (retry_after_s(outcome) if isinstance(outcome, Answer) else 0.0)
 
 
 def retry_after_s(answer: Answer) -> float:
-    """What the server asks for: seconds, or a date less the server's own. 0 if it asks for nothing readable."""
+    """Retry-After in seconds: a number, or a date minus the server's date. 0 if it is missing or invalid."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -62,7 +62,7 @@ def retry_after_s(answer: Answer) -> float:
 
 
 def attempt(request: Request, patience: Patience) -> Steps[Answer]:
-    """Tries until there is a good answer. Raises Refused, Broken, and Unavailable when it may not go on."""
+    """Repeat a request until it succeeds. Raises Refused, Broken, and Unavailable when it must not be repeated."""
     started_s, tries = patience.clock(), 0
     while True:
         left_s = patience.deadline_s - (patience.clock() - started_s)
@@ -82,7 +82,7 @@ def attempt(request: Request, patience: Patience) -> Steps[Answer]:
 
 
 def patiently(asking: Asking[T], patience: Patience) -> Steps[T]:
-    """Carries out a call's logic: each request it yields is tried until there is an answer, or the error is its."""
+    """Execute a call: each request that it yields is repeated until it succeeds; errors are raised in the call."""
     try:
         request = next(asking)
         while True:
@@ -102,14 +102,14 @@ def _give(asking: Asking[T], answer: Answer) -> Request:
         return asking.send(answer)
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         raise Broken(
-            answer.status, f"not an answer of Tallymark ({error!r}): {answer.body[:200]!r}"
+            answer.status, f"not a response of Tallymark ({error!r}): {answer.body[:200]!r}"
         ) from error
 
 
 def _why(request: Request, outcome: Answer | Lost, tries: int, spent_s: float) -> str:
-    said = outcome.why if isinstance(outcome, Lost) else str(error_of(outcome))
-    again = "" if may_repeat(request, outcome) else ", and it is not known whether it was done"
-    return f"{request.method} {request.path}: {tries} tries in {spent_s:.1f} s{again}; the last: {said}"
+    cause = outcome.why if isinstance(outcome, Lost) else str(error_of(outcome))
+    again = "" if may_repeat(request, outcome) else ", and it is unknown whether it was applied"
+    return f"{request.method} {request.path}: {tries} attempts in {spent_s:.1f} s{again}; the last: {cause}"
 
 
 def _utc(at: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Instants of answers and questions.
+"""Instants in requests and responses.
 
 Owns: RFC 3339 to datetime and back. Does not own: the time of an event (_event).
 """
@@ -12,10 +12,10 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|
 
 
 def instant(text: str) -> datetime:
-    """The datetime, in UTC; digits beyond the microsecond are left out. Raises ValueError."""
+    """The datetime in UTC; digits beyond microseconds are dropped. Raises ValueError."""
     found = _INSTANT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no RFC 3339 time")
+        raise ValueError(f"{text!r} is not an RFC 3339 time")
     day, clock, fraction, zone = found.groups()
     zone = "+00:00" if zone in "Zz" else zone
     at = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '').ljust(6, '0')[:6]}{zone}")
@@ -23,7 +23,7 @@ def instant(text: str) -> datetime:
 
 
 def asked(name: str, at: datetime | date | str) -> str:
-    """A bound of a question as text. A date is its first midnight in the zone of the question.
+    """A bound of a query as text. A date is its midnight in the zone of the query.
 
     Raises ValueError for a datetime without zone.
     """

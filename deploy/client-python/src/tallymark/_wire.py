@@ -1,6 +1,6 @@
-"""How httpx is used, alike in both clients.
+"""The use of httpx, the same in both clients.
 
-Owns: headers, URLs, what httpx's errors mean. Does not own: sending (the clients).
+Owns: headers, URLs, the meaning of httpx's errors. Does not own: sending (the clients).
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import httpx
 from tallymark._request import Answer, Lost, Try
 
 PREFIX = "/api/v1"
-# Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is used in the moment it ends.
+# Shorter than the idle timeout of servers (uvicorn: 5 s), so that no connection is used while it closes.
 LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class Wire:
-    """The URL below which all paths are, and the headers of each request. Raises ValueError."""
+    """The base URL, and the headers of each request. Raises ValueError."""
 
     def __init__(self, url: str, key: str | None) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no http or https URL")
+            raise ValueError(f"{url!r} is not an http or https URL")
         self._base = url.rstrip("/") + PREFIX
         self._headers = {"user-agent": f"tallymark-client/{_version()}", "accept": "application/json"}
         if key:
             self._headers["authorization"] = f"Bearer {key}"
 
     def arguments(self, step: Try) -> dict[str, Any]:
-        """What `request` of an httpx client is called with."""
+        """The arguments for `request` of an httpx client."""
         request = step.request
         return {
             "method": request.method,
@@ -44,12 +44,12 @@ class Wire:
 
 
 def answer(response: httpx.Response) -> Answer:
-    """The answer, as the core has it."""
+    """The response in the form of the core."""
     return Answer(response.status_code, response.headers, response.content)
 
 
 def lost(error: httpx.RequestError) -> Lost:
-    """No answer, as the core has it."""
+    """A lost response in the form of the core."""
     return Lost(not isinstance(error, _UNSENT), f"{type(error).__name__}: {error}".rstrip(": "))
 
 

@@ -1,0 +1,211 @@
+"""What an operation takes and answers, as OpenAPI shows it: its body, its answer and the reasons of its refusals.
+
+Owns: how a route declares them (`described`) and how they become a part of the document (`write`). Does not own: the
+types (`bodies.py`, `answers.py` of each subject), examples (`pipeline/api/examples.json`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.api.http.auth import PORTAL_PREFIX, PUBLIC
+from pipeline.api.http.members import Problem
+from pipeline.api.http.problem import MEDIA_TYPE, status_of
+from pipeline.errors import Broken
+
+JSON, CSV = "application/json", "text/csv"
+_DESCRIBED = "x-described"
+_REF = "#/components/schemas/{name}"
+_RESPONSE = "#/components/responses/{name}"
+CHANGING = ("post", "put", "delete")
+# Their bodies are questions or events; they change nothing that an Idempotency-Key could repeat.
+ASKING = frozenset({
+    ("post", "/api/v1/events"),
+    ("post", "/api/v1/entitlements/check"),
+    ("post", "/api/v1/meters/{idOrSlug}/query"),
+})  # fmt: skip
+_WHY = {
+    400: "The request is wrong. Nothing changed.",
+    401: "There is no API key, or one that is unknown, expired or revoked.",
+    403: "The API key may not do this.",
+    404: "What the request names does not exist in this namespace.",
+    409: "It conflicts with what exists. Nothing changed.",
+    413: "The body is too large.",
+    415: "The body has a content encoding that is not supported here.",
+    422: "The Idempotency-Key was used for another request.",
+    429: "The API key sends more than its rate allows; see `Retry-After`.",
+    501: "This feature is switched off.",
+    503: "A service is unavailable: send the same request again after `Retry-After` seconds.",
+}
+_MEANING = {200: "The answer", 201: "Created", 202: "Accepted: it is done soon", 204: "Done"}
+_FAULT = "Fault"
+# Refusals that any request meets before its route sees it: one response each for all operations.
+SHARED = {401: "unauthorized", 403: "forbidden", 413: "body-too-large", 415: "unsupported-encoding",
+          422: "idempotency-key-reused", 429: "rate-limited", 503: "unavailable"}  # fmt: skip
+
+
+class OtherAnswer(NamedTuple):
+    """One more answer that an operation has. form: type of its JSON; None for an empty answer."""
+
+    meaning: str
+    form: Any = None
+    headers: Mapping[str, Any] = {}
+
+
+def described(
+    body: Any = None,
+    answer: Any = None,
+    *,
+    status: int = 200,
+    reasons: Iterable[str] = (),
+    optional: bool = False,
+    csv: bool = False,
+    meaning: str = "",
+    any_reason: bool = False,
+    contents: Mapping[str, Any] | None = None,
+    headers: Mapping[str, Any] | None = None,
+    more: Mapping[int, OtherAnswer] | None = None,
+) -> dict[str, Any]:
+    """What a route declares: `@router.post("", **described(CustomerBody, CustomerAnswer, status=201))`.
+
+    Args:
+        body: type of the JSON body; None for none.
+        answer: type of the JSON answer; None for an empty one.
+        status: of the answer.
+        reasons: of refusals that are the operation's own; each reason has one status.
+        optional: whether the body may be absent or null.
+        csv: whether the answer may be CSV too.
+        meaning: what the answer is, where its status does not say it.
+        any_reason: whether 400 has reasons that are not listed.
+        headers: of the answer, as OpenAPI writes them.
+        contents: types of the body by content type, instead of `body`.
+        more: further answers by status.
+    """
+    bodies = contents or ({} if body is None else {JSON: body})
+    answers = {status: OtherAnswer(meaning or _MEANING[status], answer, headers or {}), **(more or {})}
+    forms = [one.form for one in answers.values() if one.form is not None]
+    schemas, components = msgspec.json.schema_components([*bodies.values(), *forms], ref_template=_REF)
+    rest = iter(schemas)
+    found: dict[str, Any] = {"schemas": components, "reasons": sorted(reasons), "any_reason": any_reason}
+    if bodies:
+        content = {name: {"schema": next(rest)} for name in bodies}
+        if optional:
+            content[JSON] = {"schema": {"anyOf": [content[JSON]["schema"], {"type": "null"}]}}
+        found["body"] = {"required": not optional, "content": content}
+    found["answers"] = {str(number): _answer(one, rest) for number, one in answers.items()}
+    if csv:
+        found["answers"][str(status)]["content"][CSV] = {"schema": {"type": "string"}}
+    return {"openapi_extra": {_DESCRIBED: found}}
+
+
+def _answer(answer: OtherAnswer, schemas: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": answer.meaning}
+    if answer.form is not None:
+        found["content"] = {JSON: {"schema": next(schemas)}}
+    if answer.headers:
+        found["headers"] = dict(answer.headers)
+    return found
+
+
+def write(document: dict[str, Any], examples: Mapping[str, Any]) -> None:
+    """Puts what the routes declare into the OpenAPI document, and the refusals that all of them have.
+
+    Args:
+        document: as FastAPI makes it; it is changed.
+        examples: by operation, as `POST /api/v1/events`: `bodies` by content type and `answers` by status; of shared
+            refusals in `refusals`, by reason.
+
+    Raises:
+        Broken: an operation declares nothing.
+    """
+    components = document.setdefault("components", {})
+    schemas: dict[str, Any] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            found = operation.pop(_DESCRIBED, None)
+            if found is None:
+                raise Broken(f"{method.upper()} {path} does not declare what it answers.")
+            schemas |= found["schemas"]
+            operation.pop("requestBody", None)
+            if "body" in found:
+                operation["requestBody"] = found["body"]
+            operation["responses"] = found["answers"] | _refusals(method, path, operation, found["reasons"])
+            if found["any_reason"]:
+                operation["responses"]["400"] = _problem(_WHY[400], 400, [])
+            _show(operation, examples.get(f"{method.upper()} {path}", {}))
+    _, problem = msgspec.json.schema_components([Problem], ref_template=_REF)
+    components["schemas"] = dict(sorted((schemas | problem).items()))
+    shown = examples.get("refusals", {})
+    components["responses"] = {
+        _name(reason): _shared(status, reason, shown.get(reason)) for status, reason in SHARED.items()
+    } | {_FAULT: _problem("A fault of the server. Its log has the cause.", None, ["broken", "unexpected"])}
+
+
+def _show(operation: dict[str, Any], examples: Mapping[str, Any]) -> None:
+    """The examples of one operation."""
+    body = operation.get("requestBody", {}).get("content", {})
+    for content_type, example in examples.get("bodies", {}).items():
+        if content_type in body:
+            body[content_type]["example"] = example
+    for status, example in examples.get("answers", {}).items():
+        content = operation["responses"].get(status, {}).get("content", {})
+        for described_form in content.values():
+            described_form.setdefault("example", example)
+            break
+
+
+def _refusals(method: str, path: str, operation: Mapping[str, Any], own: Iterable[str]) -> dict[str, Any]:
+    """The answers to what is refused, by status; `default` is for what is a fault of the server."""
+    reasons = {*own, *_of_all(method, path, operation)}
+    by_status: dict[int, list[str]] = {}
+    for reason in sorted(reasons):
+        by_status.setdefault(503 if reason == "unavailable" else status_of(reason), []).append(reason)
+    found: dict[str, Any] = {}
+    for status, listed in sorted(by_status.items()):
+        alone = SHARED.get(status) == listed[0] and len(listed) == 1
+        shared = {"$ref": _RESPONSE.format(name=_name(listed[0]))}
+        found[str(status)] = shared if alone else _problem(_WHY[status], status, listed)
+    found["default"] = {"$ref": _RESPONSE.format(name=_FAULT)}
+    return found
+
+
+def _of_all(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    """The reasons that every operation of its kind has."""
+    parameters = [(one["in"], one["name"]) for one in operation.get("parameters", [])]
+    if any(place == "query" for place, _ in parameters):
+        yield "bad-request"
+    if any(place == "path" for place, _ in parameters):
+        yield from ("bad-path", "not-found")
+    if method != "get":
+        yield from ("bad-request", "body-too-large", "unsupported-encoding")
+    if method in CHANGING and (method, path) not in ASKING:
+        yield from ("bad-idempotency-key", "idempotency-key-reused")
+    if path not in PUBLIC:
+        yield from ("unauthorized", "rate-limited", "unavailable")
+        if not path.startswith(PORTAL_PREFIX):
+            yield "forbidden"
+
+
+def _shared(status: int, reason: str, example: Any) -> dict[str, Any]:
+    found = _problem(_WHY[status], status, [reason])
+    if example is not None:
+        found["content"][MEDIA_TYPE]["example"] = example
+    if status in (429, 503):
+        found["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return found
+
+
+def _problem(meaning: str, status: int | None, reasons: list[str]) -> dict[str, Any]:
+    members: dict[str, Any] = {"reason": {"enum": reasons}} if reasons else {}
+    if status is not None:
+        members["status"] = {"const": status}
+    schema = {"allOf": [{"$ref": _REF.format(name=Problem.__name__)}, {"properties": members}]}
+    return {"description": meaning, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+def _name(reason: str) -> str:
+    """The name of a shared response."""
+    return reason.title().replace("-", "")

@@ -1,0 +1,82 @@
+"""Chunks that come while a transaction commits become one, for stages whose records are waited for.
+
+Owns: joining chunks that follow one another. Does not own: fetching (transport), committing (stage).
+A fetch that is answered at once cuts what comes into small chunks, and each would cost a transaction. To wait for more
+would delay a single record. So a chunk waits for nothing but the commit under way, and what comes during that commit
+shares the next one. Which chunks are joined depends on time, and no result may depend on it: a stage that joins has to
+decide records alike however they are cut into chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from pipeline.engine.chunk import Chunk, Position
+
+MOST_RECORDS = 4_096  # of a joined chunk
+MOST_BYTES = 1 << 20  # of the values of a joined chunk: as much as one fetch brings
+
+Committing = Callable[[Position], "asyncio.Future[None] | None"]
+
+
+async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncIterator[Chunk]:
+    """Join the chunks that come while their partition commits.
+
+    Only chunks of one generation that follow one another without a gap are joined, so each result is one fetch or
+    several whole ones, and the stage drops or takes it as it would each of them.
+
+    Args:
+        chunks: as they were fetched. One is asked for ahead.
+        committing: gives the commit of a partition that is under way, or None.
+
+    Yields:
+        The chunks in their order, joined or not.
+    """
+    coming = asyncio.ensure_future(_following(chunks))
+    try:
+        while (chunk := await coming) is not None:
+            coming = asyncio.ensure_future(_following(chunks))
+            while (commit := committing(chunk.position)) is not None:
+                either: set[asyncio.Future[Any]] = {coming, commit}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    break  # the commit has ended
+                following = coming.result()
+                if following is None or not _fits(chunk, following):
+                    break
+                chunk = _join(chunk, following)
+                coming = asyncio.ensure_future(_following(chunks))
+            yield chunk
+    finally:
+        coming.cancel()
+
+
+async def _following(chunks: AsyncIterator[Chunk]) -> Chunk | None:
+    return await anext(chunks, None)
+
+
+def _fits(chunk: Chunk, following: Chunk) -> bool:
+    return (
+        following.position == chunk.position
+        and following.generation == chunk.generation
+        and following.start == chunk.next
+        and len(chunk.records) + len(following.records) <= MOST_RECORDS
+        and _bytes(chunk) + _bytes(following) <= MOST_BYTES
+    )
+
+
+def _bytes(chunk: Chunk) -> int:
+    return sum(len(record.value or b"") for record in chunk.records)
+
+
+def _join(chunk: Chunk, following: Chunk) -> Chunk:
+    return Chunk(
+        chunk.topic,
+        chunk.partition,
+        chunk.start,
+        following.next,
+        [*chunk.records, *following.records],
+        chunk.generation,
+    )

@@ -1,0 +1,173 @@
+"""The API answers as it was recorded. `python -m tests.api.recording --record` writes the records anew.
+
+The sentence of a refusal (`detail`) is for people and may be reworded: only its reason is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import time_machine
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from pipeline.api.app import create_app
+from pipeline.api.http.problem import MEDIA_TYPE
+from pipeline.contracts import ROOT
+from pipeline.core.access import api_key
+from pipeline.local.redis import is_available
+from pipeline.settings import Settings
+from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.kafka import direct_key
+from tests.api.recording import customers, metering, notifications, operation, quota, recorder, refusals
+from tests.api.recording.recorder import Exchange, Recorder
+from tests.api.recording.world import World
+from tests.api.scope_table import NEEDED, NOBODY, PORTAL
+from tests.fixtures.absent import absent
+from tests.fixtures.api_services import PORTAL_SECRET
+from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.redis_server import running
+
+BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
+SCOPES = {"admin": ["admin"], "ingest": ["ingest"], "query": ["query"], "keys": ["keys:write"]}
+OPERATIONS = sorted(f"{method} {path}" for method, path in NEEDED)
+DOCUMENT = json.loads((ROOT / "schemas/openapi.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(BEGIN, tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not is_available():
+        absent("there is no redis-server")
+    with running(tmp_path_factory.mktemp("redis-recorded")) as (server, _):
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def exchanges(
+    served: Settings,
+    store: ClickHouse,
+    redis_url: str,
+    clock: time_machine.Traveller,
+) -> Iterator[dict[str, list[Exchange]]]:
+    """Everything that is recorded, asked anew."""
+    settings = served.model_copy(
+        update={"auth": "on", "portal_secret": SecretStr(PORTAL_SECRET), "redis": redis_url}
+    )
+    without = settings.model_copy(update={"redis": "", "portal_secret": SecretStr("")})
+    apps = {
+        "usual": settings,
+        "without_redis": without,
+        "limited": without.model_copy(update={"rate_limit_events_s": 1, "rate_limit_requests_s": 1}),
+        "without_kafka": without.model_copy(update={"kafka": "127.0.0.1:1"}),
+    }
+    with ExitStack() as stack:
+        decider = stack.enter_context(ControlStage(settings, lambda: time.time_ns() // 1_000_000))
+        served_apps = {
+            name: stack.enter_context(TestClient(create_app(one), raise_server_exceptions=False))
+            for name, one in apps.items()
+        }
+        keys = _keys(settings)
+        asking = Recorder(served_apps["usual"], keys, lambda: clock.shift(1))
+        admin = api_key.parse(keys["admin"]).public
+        _ask_all(World(asking, settings, store, decider, served_apps, keys, admin, clock.shift, DOCUMENT))
+        yield asking.exchanges
+
+
+def _keys(settings: Settings) -> dict[str, str]:
+    """Keys by name, the same in every run."""
+    made = {
+        name: api_key.make("live", bytes([number]) * api_key.RANDOM_BYTES)
+        for number, name in enumerate(SCOPES, 1)
+    }
+    for name, key in made.items():
+        direct_key.create(settings, "default", key, name, SCOPES[name])
+    return {name: key.text for name, key in made.items()}
+
+
+def _ask_all(world: World) -> None:
+    metering.meters(world)
+    customers.customers(world)
+    customers.subjects(world)
+    customers.features(world)
+    world.shift(3600)
+    world.rows()
+    metering.ingest(world)
+    metering.events(world)
+    metering.usage(world)
+    metering.backfill(world)
+    quota.entitlements(world)
+    quota.values(world)
+    metering.deleted_meters(world)
+    notifications.channels(world)
+    notifications.rules(world)
+    notifications.events(world)
+    notifications.deliveries(world)
+    metering.portal(world)
+    customers.keys(world)
+    operation.operation(world)
+    operation.audit(world)
+    refusals.refusals(world, DOCUMENT)
+
+
+def test_the_answers_are_those_recorded(
+    exchanges: dict[str, list[Exchange]], request: pytest.FixtureRequest
+) -> None:
+    if request.config.getoption("--record"):
+        recorder.save(exchanges)
+    found = {
+        name: recorder.exact(recorder.text_of(name, asked))["exchanges"] for name, asked in exchanges.items()
+    }
+    recorded = recorder.stored()
+    assert sorted(found) == sorted(recorded)
+    for name, asked in found.items():
+        for now, then in zip(asked, recorded[name], strict=True):
+            assert _wire(now) == _wire(then), (name, then["name"])
+
+
+def _wire(exchange: dict[str, Any]) -> dict[str, Any]:
+    """An exchange without the sentences of a refusal."""
+    answer = exchange["answer"]
+    if answer.get("content_type") != MEDIA_TYPE:
+        return exchange
+    body = {name: value for name, value in answer["body"].items() if name not in ("detail", "extensions")}
+    return {**exchange, "answer": {**answer, "body": body}}
+
+
+def test_every_operation_is_recorded_with_a_success() -> None:
+    recorded = recorder.stored()
+    assert sorted(recorded) == OPERATIONS
+    for name, exchanges in recorded.items():
+        statuses = {one["answer"]["status"] for one in exchanges}
+        assert min(statuses) < 300, name
+
+
+def test_openapi_shows_what_is_recorded() -> None:
+    assert recorder.EXAMPLES.read_text("utf-8") == recorder.examples_text()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_refusals_that_an_operation_has_are_recorded(operation: str) -> None:
+    method, path = operation.split()
+    described = DOCUMENT["paths"][path][method.lower()]
+    statuses = {one["answer"]["status"] for one in recorder.stored()[operation]}
+    scope = NEEDED[method, path]
+    wanted = set() if scope == NOBODY else {401} if scope == PORTAL else {401, 403}
+    if "requestBody" in described or any(one["in"] == "query" for one in described.get("parameters", [])):
+        wanted.add(400)
+    if "{" in path and scope != PORTAL:
+        wanted.add(404)
+    if any(one["name"] == "Idempotency-Key" for one in described.get("parameters", [])):
+        wanted.add(422)
+    assert wanted <= statuses

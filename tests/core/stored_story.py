@@ -1,0 +1,182 @@
+"""Commands of every kind that changes a definition, with every member: what they write is kept in stored_bodies.jsonl.
+
+Ids come from the commands' ids and their instants, so each run makes the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.core.control import Decision
+from tests.fixtures.control_log import AT_MS, Log
+
+PATH = Path(__file__).with_name("stored_bodies.jsonl")
+HOUR_MS = 3_600_000
+SECRET = "whsec_" + "A" * 32
+METER = {
+    "slug": "tokens", "eventType": "prompt", "aggregation": "SUM", "valueProperty": "$.tokens", "name": "Tokens",
+    "description": "two\nlines", "groupBy": {"type": "$.type", "model": "$.model", "host": "$.host"},
+    "eventFrom": "2025-12-31T23:00:00+01:00", "metadata": {"b": "2", "a": "1"},
+}  # fmt: skip
+CUSTOMER = {
+    "metadata": {"crm": "7"}, "timeZone": "Europe/Berlin", "name": "Acme", "key": "acme", "description": "a\nb",
+    "usageAttribution": {"subjectKeys": ["web", "app"]}, "primaryEmail": "a@example.com", "currency": "EUR",
+    "billingAddress": {"city": "Berlin", "country": "DE", "line1": "Street 1"},
+}  # fmt: skip
+KEY = {"name": "ci", "scopes": ["keys:write", "ingest"], "hash": "ab" * 32, "last4": "wxyz"}
+METERED = {
+    "type": "metered", "featureKey": "gpt", "usagePeriod": {"interval": "MONTH", "anchor": "2025-12-15T01:00:00+01:00"},
+    "metadata": {"plan": "pro"}, "isSoftLimit": True, "issueAfterReset": 100.5, "issueAfterResetPriority": 4,
+    "preserveOverageAtReset": True, "measureUsageFrom": "CURRENT_PERIOD_START",
+    "grants": [{"amount": 10, "expiration": {"duration": "MONTH", "count": 2}, "metadata": {"why": "gift"}}],
+}  # fmt: skip
+GRANT = {
+    "amount": "50.25", "priority": 2, "effectiveAt": "2026-01-02T10:00:59+02:00", "maxRolloverAmount": 20,
+    "minRolloverAmount": "5", "recurrence": {"interval": "WEEK", "anchor": "2026-01-01T00:00:00Z"},
+    "expiration": {"duration": "YEAR", "count": 1}, "metadata": {"order": "9"},
+}  # fmt: skip
+
+Story = Callable[[str, dict[str, Any]], Any]
+
+
+def decisions() -> list[tuple[str, Decision]]:
+    """Each command's kind and what was decided; every one is done, and none repeats."""
+    log, made = Log(), list[tuple[str, Decision]]()
+
+    def do(kind: str, body: dict[str, Any]) -> Any:
+        decision = log.run(log.command(kind, body), AT_MS + len(made) * HOUR_MS)
+        assert decision.reply.error == "", (kind, decision.reply.detail)
+        made.append((kind, decision))
+        return decision.reply.body
+
+    _meters(do)
+    customer = _customers(do)
+    _subjects(do)
+    _features(do)
+    _access(do)
+    channel = _notifications(do, customer)
+    _quota(do)
+    do("endpoint.delete", {"id": channel})
+    do("customer.delete", {"id": customer})
+    return made
+
+
+def written() -> list[str]:
+    """What `control` and `replies` get of each command, as JSON text."""
+    encode = msgspec.json.encode
+    return [
+        encode({"kind": kind, "control": decision.definitions, "reply": decision.reply}).decode()
+        for kind, decision in decisions()
+    ]
+
+
+def _meters(do: Story) -> None:
+    do("meter.apply", {"meters": [METER, {"slug": "calls", "eventType": "call", "aggregation": "COUNT"}]})
+    do("meter.update", {"slug": "tokens", "groupBy": {"model": "$.model", "type": "$.type"}, "name": "T"})
+    do("meter.apply", {**METER, "name": "Again"})
+    do("meter.create", {**METER, "slug": "gone"})
+    do("meter.delete", {"slug": "gone"})
+
+
+def _customers(do: Story) -> str:
+    id = str(do("customer.create", CUSTOMER)["id"])
+    other = do("customer.create", {"name": "Other", "usageAttribution": {"subjectKeys": []}, "metadata": {}})[
+        "id"
+    ]
+    do("customer.update", {"id": "acme", **CUSTOMER, "usageAttribution": {"subjectKeys": ["app"]}})
+    do(
+        "customer.update",
+        {"id": other, "key": "other", "name": "O", "usageAttribution": {"subjectKeys": ["web"]}},
+    )
+    return id
+
+
+def _subjects(do: Story) -> None:
+    meta = {"deep": {"list": [1, 2.5, True, None]}}
+    do("subject.upsert", {"subjects": [{"key": "web", "metadata": meta, "displayName": "W"}, {"key": "app"}]})
+    do("subject.upsert", {"key": "app", "stripeCustomerId": "cus_1", "displayName": "A"})
+    do("subject.upsert", {"key": "web", "displayName": None, "stripeCustomerId": "cus_2"})
+    do("subject.delete", {"id": "app"})
+
+
+def _features(do: Story) -> None:
+    cost = {"type": "llm", "provider": "openai", "modelProperty": "model", "tokenTypeProperty": "type"}
+    do("feature.create", {
+        "key": "gpt", "name": "GPT", "meterSlug": "tokens", "metadata": {"a": "1"}, "unitCost": cost,
+        "meterGroupByFilters": {"model": "gpt-4"},
+    })  # fmt: skip
+    do("feature.create", {
+        "key": "claude", "name": "C", "meterSlug": "tokens", "unitCost": {"type": "manual", "amount": "0.50"},
+        "advancedMeterGroupByFilters": {"model": {"$in": ["a", "b"]}},
+    })  # fmt: skip
+    do("feature.create", {"key": "sso", "name": "SSO"})
+    do("feature.archive", {"id": "claude"})
+
+
+def _access(do: Story) -> None:
+    do("key.create", {"id": "aaaaaaaa", **KEY, "expiresAt": "2027-01-01T00:00:00Z"})
+    do("key.create", {"id": "bbbbbbbb", **KEY})
+    do(
+        "key.rotate",
+        {"id": "bbbbbbbb", "newId": "cccccccc", "hash": "cd" * 32, "last4": "4321", "overlapS": 60},
+    )
+    do("key.rotate", {"id": "aaaaaaaa", "newId": "dddddddd", "hash": "ef" * 32, "last4": "1234"})
+    do("key.revoke", {"id": "aaaaaaaa"})
+    id = do("portal-token.create", {"subject": "web", "allowedMeterSlugs": ["tokens"]})["id"]
+    do("portal-token.invalidate", {"id": id})
+    do("portal-token.create", {"subject": "web"})
+
+
+def _notifications(do: Story, customer: str) -> str:
+    endpoint = {"name": "mine", "url": "https://example.com/hook"}
+    channel = do("endpoint.create", {
+        **endpoint, "signingSecret": SECRET, "customHeaders": {"X-A": "1"}, "metadata": {"a": "1"},
+    })["id"]  # fmt: skip
+    do("endpoint.rotate", {"id": channel, "signingSecret": SECRET + "BBBB", "overlapS": 60})
+    do("endpoint.disable", {"id": channel, "reason": "it answers 410"})
+    do("endpoint.update", {"id": channel, **endpoint, "disabled": True, "signingSecret": SECRET})
+    do("endpoint.update", {"id": channel, **endpoint, "disabled": False})
+    common = {"name": "watch", "channels": [channel], "metadata": {"a": "1"}}
+    thresholds = [{"type": "usage_percentage", "value": 80}, {"type": "NUMBER", "value": "2.5"}]
+    balance = {"type": "entitlements.balance.threshold", **common, "thresholds": thresholds}
+    rules = [
+        do("rule.create", {**balance, "features": ["gpt"], "rearm": "resolved", "disabled": True}),
+        do("rule.create", {"type": "entitlements.reset", **common}),
+        do("rule.create", {"type": "entitlements.grant.expiring", **common, "before": "P1D", "features": ["gpt"]}),
+        do("rule.create", {
+            "type": "meter.volume.threshold", **common, "meterSlug": "calls", "windowSize": "HOUR", "limit": 5,
+            "customers": [customer],
+        }),
+    ]  # fmt: skip
+    do("rule.update", {"id": rules[0]["id"], **balance, "thresholds": thresholds[1:]})
+    for rule in rules:
+        do("rule.delete", {"id": rule["id"]})
+    return str(channel)
+
+
+def _quota(do: Story) -> None:
+    first = do("entitlement.create", {"customerId": "acme", **METERED})["id"]
+    do("entitlement.create", {"customerId": "acme", "featureKey": "sso", "type": "boolean"})
+    config = {"featureKey": "sso", "type": "static", "config": '{"seats": 5}'}
+    do("entitlement.override", {"id": "sso", "customerId": "acme", "entitlement": config})
+    do("entitlement.reset", {"id": first, "retainAnchor": True, "preserveOverage": True})
+    do("entitlement.reset", {"id": first})
+    grant = do("grant.create", {"entitlementId": first, **GRANT, "effectiveAt": "2026-02-02T10:00:59+02:00"})[
+        "id"
+    ]
+    do("grant.create", {"entitlementId": "gpt", "customerId": "acme", "amount": 1})
+    do("grant.void", {"id": grant})
+    do("entitlement.delete", {"id": first})
+    do(
+        "entitlement.create",
+        {"customerId": "acme", **METERED, "activeFrom": "2026-03-01T00:00:00Z", "issue": None},
+    )
+    do("entitlement.delete", {"id": "sso", "customerId": "acme"})
+
+
+if __name__ == "__main__":
+    PATH.write_text("".join(line + "\n" for line in written()), "utf-8")
