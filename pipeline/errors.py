@@ -20,7 +20,7 @@ class Unavailable(Exception):
 
 
 class NotAnswering(Unavailable):
-    """It gave no sign of life in the time that it has, or cannot be reached at all: asking again at once is no use."""
+    """It did not respond within its time limit, or cannot be reached at all: other requests to it will fail too."""
 
 
 class Broken(Exception):

@@ -1,7 +1,7 @@
-"""Whether the services that a process needs answer, asked with a time limit.
+"""Checks whether the services that a process needs are available, within a time limit.
 
-Owns: asking several at once, in threads, so that one that hangs delays nobody. Does not own: what is asked of a service
-(its store), who is shown the answer (agents.health, api.operation.status).
+Owns: checking several at once, in threads, so that a check that hangs delays no other. Does not own: the check of a
+service (its store), the response to the caller (agents.health, api.operation.status).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pipeline.errors import Broken, Unavailable
 
 LIMIT_S = 3.0
-FRESH_S = 1.0  # how long an answer holds, so that a check that is asked often costs nothing
+FRESH_S = 1.0  # for how long a result is reused, so that frequent checks cost nothing
 
 Ask = Callable[[], object]  # raises Unavailable, with the service's own message
 
 
 @dataclass(frozen=True)
 class ServiceAnswer:
-    """What became of one question. detail: why not, for a person. value: what `Ask` gave."""
+    """The result of one check. detail: the reason of a failure, for a person. value: the return value of `Ask`."""
 
     ok: bool
     detail: str = ""
@@ -31,7 +31,7 @@ class ServiceAnswer:
 
 
 class Probe:
-    """One service. While a question has no answer yet, no second one is asked."""
+    """One service. At most one check of it runs at a time."""
 
     def __init__(self, name: str, ask: Ask) -> None:
         self.name = name
@@ -41,24 +41,24 @@ class Probe:
         self._answer: Future[ServiceAnswer] | None = None
 
     def begin(self, fresh_s: float) -> None:
-        """Asks, unless a question is under way or the last answer is younger than `fresh_s`."""
+        """Start a check, unless one is in progress or the last result is younger than `fresh_s`."""
         with self._lock:
             now_s = time.monotonic()
             if self._answer is not None and not (self._answer.done() and now_s - self._answered_s >= fresh_s):
                 return
             self._asked_s, self._answer = now_s, Future()
-            self._answer.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
+            self._answer.set_running_or_notify_cancel()  # so a caller that stops waiting does not cancel the check
             asked = (self._answer,)
         threading.Thread(target=self._run, args=asked, name=f"probe-{self.name}", daemon=True).start()
 
     @property
     def answer(self) -> Future[ServiceAnswer]:
-        """Of the question that began last."""
-        assert self._answer is not None, "no question was asked"
+        """The result of the last check, when it is there."""
+        assert self._answer is not None, "no check was started"
         return self._answer
 
     def so_far(self, answer: Future[ServiceAnswer]) -> ServiceAnswer:
-        """The answer, or that there is none yet."""
+        """The result, or a failure while there is none."""
         if answer.done():
             return answer.result()
         return ServiceAnswer(False, f"no answer for {time.monotonic() - self._asked_s:.0f} s")
@@ -77,7 +77,7 @@ class Probe:
 def ask(
     probes: Mapping[str, Probe], limit_s: float = LIMIT_S, fresh_s: float = FRESH_S
 ) -> dict[str, ServiceAnswer]:
-    """All answers by name, after at most `limit_s`; none is older than `fresh_s`. Blocks."""
+    """All results by name, after at most `limit_s`; none is older than `fresh_s`. Blocks."""
     coming = _begun(probes, fresh_s)
     wait(coming.values(), limit_s)
     return {name: probe.so_far(coming[name]) for name, probe in probes.items()}
@@ -86,11 +86,11 @@ def ask(
 async def ask_async(
     probes: Mapping[str, Probe], limit_s: float = LIMIT_S, fresh_s: float = FRESH_S
 ) -> dict[str, ServiceAnswer]:
-    """As `ask`, for an event loop: no thread waits."""
+    """Like `ask`, for an event loop: no thread waits."""
     coming = _begun(probes, fresh_s)
     _, late = await asyncio.wait([asyncio.wrap_future(one) for one in coming.values()], timeout=limit_s)
     for one in late:
-        one.cancel()  # only this wait for it
+        one.cancel()  # cancels only this wait
     return {name: probe.so_far(coming[name]) for name, probe in probes.items()}
 
 
@@ -101,5 +101,5 @@ def _begun(probes: Mapping[str, Probe], fresh_s: float) -> dict[str, Future[Serv
 
 
 def probes(asks: Mapping[str, Ask]) -> dict[str, Probe]:
-    """A probe for each question, by name."""
+    """A probe for each check, by name."""
     return {name: Probe(name, one) for name, one in asks.items()}

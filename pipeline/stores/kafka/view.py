@@ -66,7 +66,7 @@ class CompactedView(Generic[V]):
         self._callbacks: list[Changed[V]] = []
         self._on_failure: list[Callable[[BaseException], None]] = []
         self._changed = threading.Condition()
-        self._heard_s = time.monotonic()  # when Kafka last answered
+        self._answered_s = time.monotonic()  # time of the last response of Kafka
         self._unread: set[int] | None = None  # partitions not read to their end yet; None: unknown
         self._failure: BaseException | None = None
         self._guarded = guarded
@@ -111,7 +111,7 @@ class CompactedView(Generic[V]):
             while not self._is_decided():
                 now_s = time.monotonic()
                 left_s = began_s + timeout_s - now_s
-                silence_left_s = max(began_s, self._heard_s) + silence_s - now_s
+                silence_left_s = max(began_s, self._answered_s) + silence_s - now_s
                 if left_s <= 0 or silence_left_s <= 0:
                     break
                 self._changed.wait(min(left_s, silence_left_s))
@@ -134,7 +134,7 @@ class CompactedView(Generic[V]):
     def silent_s(self) -> float:
         """For how long Kafka has not answered, in seconds."""
         with self._changed:
-            return time.monotonic() - self._heard_s
+            return time.monotonic() - self._answered_s
 
     def _is_decided(self) -> bool:
         return self._unread == set() or self._failure is not None or self._refusal != ""
@@ -229,7 +229,7 @@ class CompactedView(Generic[V]):
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
-                self._heard_s = time.monotonic()
+                self._answered_s = time.monotonic()
                 if self._is_right() and found.error is None and found.partitions:
                     begin = [
                         TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
@@ -260,7 +260,7 @@ class CompactedView(Generic[V]):
             elif error.code() in _FATAL or error.fatal():
                 raise KafkaException(error)
         with self._changed:
-            self._heard_s = time.monotonic()
+            self._answered_s = time.monotonic()
             for key, new in changes.items():
                 self._keep(key, new)
             if self._unread:
