@@ -1,7 +1,8 @@
 """The published contracts, generated from the code: `python -m pipeline.contracts` writes the files.
 
-Owns: `schemas/records/*.json`, `schemas/openapi.json` and `deploy/metrics.md`, and which record is on which topic.
-Does not own: the records (records), the API (api), the metrics (engine, agents). A test compares files and code.
+Owns: `schemas/records/*.json`, `schemas/openapi.json`, `schemas/commands.md` and `deploy/metrics.md`, and which record
+is on which topic. Does not own: the records (records), the API (api), commands (command_reference), the metrics
+(engine, agents). A test compares files and code.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline import records
+from pipeline import command_reference, records
 from pipeline.records import (
     AcceptedBatch,
     Alert,
@@ -101,6 +102,7 @@ def files() -> dict[Path, str]:
     """Every generated file, by its path from the repository's root."""
     made = {Path("schemas/records") / f"{name}.json": _json(schema(name)) for name in WIRES}
     made[Path("schemas/openapi.json")] = _json(openapi(), sort_keys=True)
+    made[Path("schemas/commands.md")] = command_reference.markdown()
     made[Path("deploy/metrics.md")] = metrics_markdown()
     return made
 

@@ -250,7 +250,7 @@ class Command(msgspec.Struct, omit_defaults=True):
     """
 
     id: str
-    kind: str  # "meter.apply", "customer.create", ...: the table in core/control.py
+    kind: str  # "meter.apply", "customer.create", ...: see schemas/commands.md
     namespace: str
     actor: str  # public id of an API key, or another name
     at_ms: int

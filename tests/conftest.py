@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="also run the tests that need Kafka, ClickHouse or Redis"
     )
-    parser.addoption("--record", action="store_true", help="write tests/api/recorded anew")
+    parser.addoption("--record", action="store_true", help="write tests/api/recorded again")
 
 
 @pytest.hookimpl(optionalhook=True)

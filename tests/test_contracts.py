@@ -84,7 +84,7 @@ def test_no_schema_lies_around_without_a_record() -> None:
 
 
 @every_record
-def test_a_schema_is_valid_and_tells_what_each_field_is(record: str) -> None:
+def test_a_schema_is_valid_and_describes_each_field(record: str) -> None:
     schema = contracts.schema(record)
     Draft202012Validator.check_schema(schema)
     kind = WIRES[record].record

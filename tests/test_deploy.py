@@ -48,7 +48,7 @@ def test_the_variables_are_settings(text: str) -> None:
 
 
 def test_no_published_port_is_open_to_the_network() -> None:
-    """The API and Kafka ask nobody for a password."""
+    """The API and Kafka require no password."""
     ports = [port for service in services().values() for port in service.get("ports", ())]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -84,7 +84,7 @@ def test_each_published_port_is_one_variable() -> None:
 
 @pytest.mark.parametrize("port", ["9092", "29192"])
 def test_kafka_sends_clients_to_the_port_that_is_published(port: str) -> None:
-    """Or they would write into whoever owns 9092 on the host."""
+    """Otherwise they would write to another program's broker on port 9092 of the host."""
     kafka_ = services(TALLYMARK_KAFKA_PORT=port)["kafka"]
     advertised = dict(
         one.split("://") for one in kafka_["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")

@@ -6,7 +6,7 @@ Owns: the settings of a command, one request with its JSON response, reading all
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Broken
@@ -42,6 +42,11 @@ def ask_json(method: str, path: str, **request: Any) -> Any:
     from pipeline.cli.http import json_of
 
     return json_of(answer)
+
+
+def given(values: Mapping[str, str | None]) -> list[tuple[str, Any]]:
+    """The parameters of a request, from options of which those without a value are left out."""
+    return [(name, value) for name, value in values.items() if value is not None]
 
 
 def pages(path: str, params: Params = (), version: int = 1) -> Iterator[dict[str, Any]]:

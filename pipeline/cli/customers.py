@@ -1,6 +1,6 @@
-"""The commands for keys, audit, customers, subjects and features. They call the API.
+"""The commands about customers and their subjects. They call the API.
 
-Owns: their arguments and tables. Does not own: responses (api), exit codes of errors (main), meters (metering).
+Owns: their arguments and tables. Does not own: responses (api), show, create and delete (objects).
 """
 
 from __future__ import annotations
@@ -9,161 +9,11 @@ from typing import IO
 
 import click
 
-from pipeline.cli.api import ask, ask_json, load_settings, pages
+from pipeline.cli import objects
+from pipeline.cli.api import ask_json, given, pages
 from pipeline.cli.input_file import read_object
-from pipeline.cli.output import OutputRow, format_option, listed, print_value
+from pipeline.cli.output import format_option, listed, print_value
 from pipeline.cli.paths import segment
-from pipeline.errors import Rejected
-
-KEY_COLUMNS = ("id", "name", "scopes", "ends with", "created", "expires", "state")
-FILE_HELP = "FILE is a JSON object (- for standard input)."
-
-
-@click.group()
-def keys() -> None:
-    """Create, list, rotate or revoke API keys.
-
-    \b
-    Example:
-      tallymark keys create gateway --scope ingest
-    """
-
-
-@keys.command("create")
-@click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
-              help="What the key may do; may be repeated.")  # fmt: skip
-@click.option("--expires", "expires_at", metavar="TIME", help="When it expires: RFC 3339.  [default: never]")
-@click.option("--direct", is_flag=True, help="Use Kafka instead of the API: no key is needed.")
-@click.option(
-    "--namespace", default="default", show_default=True, help="Namespace of the key; only with --direct."
-)
-def keys_create(
-    name: str, scopes: tuple[str, ...], expires_at: str | None, direct: bool, namespace: str
-) -> None:
-    """Create the key NAME. It is printed only once.
-
-    Scopes: ingest, query, meters:write, customers:write, entitlements:write, webhooks:write, billing:write,
-    keys:write, audit:read, admin (all of them).
-
-    \b
-    Example:
-      tallymark keys create first --scope admin --direct
-    """
-    if direct:
-        from pipeline.stores.kafka import direct_key
-
-        made = direct_key.made("live")
-        direct_key.create(load_settings(), namespace, made, name, scopes, expires_at)
-        click.echo(made.text)
-        return
-    if namespace != "default":
-        raise Rejected(
-            "bad-key",
-            "--namespace requires --direct; the API creates keys in the namespace of the caller's key.",
-        )
-    body: OutputRow = {"name": name, "scopes": list(scopes)}
-    if expires_at is not None:
-        body["expiresAt"] = expires_at
-    click.echo(ask_json("POST", "/keys", json=body)["key"])
-
-
-@keys.command("list")
-@format_option("table", "json")
-def keys_list(form: str) -> None:
-    """List the keys of this namespace, also revoked ones.
-
-    \b
-    Example:
-      tallymark keys list
-    """
-    rows = list(pages("/keys"))
-    cells = (
-        (row["id"], row["name"], " ".join(row["scopes"]), row["last4"], row["createdAt"],
-         row.get("expiresAt", ""), _state(row))
-        for row in rows
-    )  # fmt: skip
-    listed(rows, form, KEY_COLUMNS, cells)
-
-
-@keys.command("rotate")
-@click.argument("id")
-@click.option("--overlap", "overlap_s", type=click.IntRange(0, 2_592_000), default=86_400, show_default=True,
-              metavar="SECONDS", help="How long the old key stays valid.")  # fmt: skip
-def keys_rotate(id: str, overlap_s: int) -> None:
-    """Replace the key ID by a new one, which is printed only once.
-
-    ID is the second part of a key: um_live_ID_...
-
-    \b
-    Example:
-      tallymark keys rotate NiizkTpo --overlap 3600
-    """
-    click.echo(ask_json("POST", f"/keys/{segment(id)}/rotate", json={"overlapS": overlap_s})["key"])
-
-
-@keys.command("revoke")
-@click.argument("id")
-@click.option("--direct", is_flag=True, help="Use Kafka instead of the API: no key is needed.")
-@click.option("--force", is_flag=True, help="Even the last admin key of the namespace; only with --direct.")
-@click.option(
-    "--namespace", default="default", show_default=True, help="Namespace of the key; only with --direct."
-)
-def keys_revoke(id: str, direct: bool, force: bool, namespace: str) -> None:
-    """Revoke the key ID: the API refuses it from then on.
-
-    \b
-    Example:
-      tallymark keys revoke NiizkTpo
-    """
-    if direct:
-        from pipeline.stores.kafka import direct_key
-
-        direct_key.revoke(load_settings(), namespace, id, force)
-    elif force or namespace != "default":
-        raise Rejected("bad-key", "--force and --namespace require --direct.")
-    else:
-        ask("DELETE", f"/keys/{segment(id)}")
-    click.echo(f"{id} is revoked.")
-
-
-@click.command()
-@click.option("--from", "from_", metavar="TIME", help="Start, inclusive: RFC 3339, or a date in UTC.")
-@click.option("--to", metavar="TIME", help="End, exclusive.")
-@click.option("--actor", help="Only changes by this key (its public id).")
-@click.option("--kind", help="Only this kind of change, such as customer.create.")
-@click.option("--name", help="Only changes of the object with this id or slug.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@format_option("table", "json")
-@click.pass_context
-def audit(ctx: click.Context, /, form: str, from_: str | None, limit: int, **asked: str | None) -> None:
-    """Show who changed what and when, newest first.
-
-    Exit code 1 when the hash chain is broken, so an entry was changed or removed.
-
-    \b
-    Example:
-      tallymark audit --kind key.create --from 2026-01-01
-    """
-    params = [(name, text) for name, text in {"from": from_, **asked}.items() if text is not None]
-    answer = ask_json("GET", "/audit", params=[*params, ("pageSize", limit)])
-    rows = answer["items"]
-    cells = (
-        (
-            row["at"],
-            row["actor"],
-            row["kind"],
-            row["name"],
-            row["error"] or "done",
-            row["ip"],
-            row["requestId"],
-        )
-        for row in rows
-    )
-    listed(answer, form, ("at", "actor", "change", "of", "result", "from", "request"), cells)
-    if not answer["chain"]["holds"]:
-        click.echo(answer["chain"]["detail"], err=True)
-    ctx.exit(0 if answer["chain"]["holds"] else 1)
 
 
 @click.group()
@@ -189,7 +39,7 @@ def customers_list(subject: str | None, name: str | None, deleted: bool, form: s
       tallymark customers list --subject acme
     """
     params = {"subject": subject, "name": name, "includeDeleted": "true" if deleted else None}
-    rows = list(pages("/customers", [(key, text) for key, text in params.items() if text is not None]))
+    rows = list(pages("/customers", given(params)))
     cells = (
         (row["id"], row.get("key", ""), row["name"], row.get("currency", ""),
          " ".join((row.get("usageAttribution") or {}).get("subjectKeys", [])))
@@ -251,82 +101,10 @@ def subjects_upsert(file: IO[bytes]) -> None:
     print_value(ask_json("POST", "/subjects", json=[read_object(file)])[0])
 
 
-@click.group()
-def features() -> None:
-    """List, show, create or archive features.
+objects.add_show(customers, "/customers")
+objects.add_create(customers, "/customers")
+objects.add_delete(customers, "/customers")
+objects.add_show(subjects, "/subjects")
+objects.add_delete(subjects, "/subjects")
 
-    \b
-    Example:
-      echo '{"key": "tokens", "name": "Tokens", "meterSlug": "tokens"}' | tallymark features create -
-    """
-
-
-@features.command("list")
-@click.option("--archived", is_flag=True, help="Include archived ones.")
-@format_option("table", "json")
-def features_list(archived: bool, form: str) -> None:
-    """List features by name.
-
-    \b
-    Example:
-      tallymark features list --archived
-    """
-    rows = list(pages("/features", [("includeArchived", "true")] if archived else []))
-    cells = (
-        (row["id"], row["key"], row["name"], row.get("meterSlug", ""), row.get("archivedAt", ""))
-        for row in rows
-    )
-    listed(rows, form, ("id", "key", "name", "meter", "archived"), cells)
-
-
-def _help(text: str, example: str) -> str:
-    return f"{text}\n\n\b\nExample:\n  tallymark {example}"
-
-
-def _shows(group: click.Group, path: str) -> None:
-    @group.command(
-        "show", help=_help(f"Show one of the {path[1:]}, by id or key, as JSON.", f"{path[1:]} show acme")
-    )
-    @click.argument("id")
-    def show(id: str) -> None:
-        print_value(ask_json("GET", f"{path}/{segment(id)}"))
-
-
-def _creates(group: click.Group, path: str) -> None:
-    @group.command(
-        "create",
-        help=_help(f"Create one of the {path[1:]} from FILE.\n\n{FILE_HELP}", f"{path[1:]} create new.json"),
-    )
-    @click.argument("file", type=click.File("rb"))
-    def create(file: IO[bytes]) -> None:
-        print_value(ask_json("POST", path, json=read_object(file)))
-
-
-def _deletes(group: click.Group, path: str, verb: str) -> None:
-    @group.command(
-        verb,
-        help=_help(f"{verb.capitalize()} one of the {path[1:]}, by id or key.", f"{path[1:]} {verb} acme"),
-    )
-    @click.argument("id")
-    def delete(id: str) -> None:
-        ask("DELETE", f"{path}/{segment(id)}")
-        click.echo(f"{id} is {verb}d.")
-
-
-for _group, _path, _verb in (
-    (customers, "/customers", "delete"),
-    (subjects, "/subjects", "delete"),
-    (features, "/features", "archive"),
-):
-    _shows(_group, _path)
-    _deletes(_group, _path, _verb)
-for _group, _path in ((customers, "/customers"), (features, "/features")):
-    _creates(_group, _path)
-
-COMMANDS: list[click.Command] = [keys, audit, customers, subjects, features]
-
-
-def _state(key: OutputRow) -> str:
-    if "revokedAt" in key:
-        return "revoked"
-    return f"replaced by {key['rotatedTo']}" if "rotatedTo" in key else "active"
+COMMANDS: list[click.Command] = [customers, subjects]

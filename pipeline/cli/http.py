@@ -3,7 +3,8 @@
 Owns: one request, the error for its failure, the JSON of a response with all digits. Does not own: which requests are
 made (cli.api), output (output).
 
-It uses the standard library: importing a larger client takes longer than most requests.
+It uses the standard library. The project's own client (deploy/client-python) needs httpx, whose import takes 0.2 s of
+CPU, more than a whole command, and it has no entitlements, grants, rules, endpoints, deliveries, keys or audit.
 """
 
 from __future__ import annotations

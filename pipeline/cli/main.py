@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline.cli import customers, metering, notifications, quota, rebuild
+from pipeline.cli import access, catalog, customers, metering, notifications, quota, rebuild
 from pipeline.cli.api import load_settings
+from pipeline.cli.output import format_option, listed, print_value
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
@@ -234,7 +235,8 @@ def apply(lost: tuple[str, ...]) -> None:
 
 
 @topics.command()
-def check() -> None:
+@format_option("table", "json")
+def check(form: str) -> None:
     """Show how the cluster's topics differ from the declared ones.
 
     Exit code 1 when they differ.
@@ -246,16 +248,23 @@ def check() -> None:
     from pipeline.stores.kafka import topics as declared
 
     settings = load_settings()
-    sentences = declared.check(settings)
-    for sentence in sentences:
-        click.echo(sentence)
-    if sentences:
+    differences = declared.differences(settings)
+    if form == "json":
+        print_value(
+            [{"topic": one.topic.name, "kind": one.kind, "detail": one.sentence} for one in differences]
+        )
+    else:
+        for one in differences:
+            click.echo(one.sentence)
+    if differences:
         raise click.exceptions.Exit(1)
-    click.echo(f"{len(declared.load(settings))} topics on {settings.kafka} are as declared.")
+    if form != "json":
+        click.echo(f"{len(declared.load(settings))} topics on {settings.kafka} are as declared.")
 
 
 @main.command()
-def settings() -> None:
+@format_option("table", "json")
+def settings(form: str) -> None:
     """Show every setting, its value and where it comes from.
 
     Secrets are hidden.
@@ -268,18 +277,19 @@ def settings() -> None:
 
     from pipeline import settings as module
 
-    rows = module.rows(load_settings())
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    click.echo(f"file: {module.config_path() or 'none'}")
-    for name, value, origin, meaning in rows:
-        click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin:<7}  {meaning}")
+    rows, columns = module.rows(load_settings()), ("setting", "value", "from", "meaning")
+    if form != "json":
+        click.echo(f"file: {module.config_path() or 'none'}")
+    listed([dict(zip(columns, row, strict=True)) for row in rows], form, columns, rows)
     for variable in module.unknown_variables(os.environ):
         click.echo(f"warning: {variable} is set, but there is no such setting.", err=True)
 
 
 for command in (
     *metering.COMMANDS,
+    *access.COMMANDS,
     *customers.COMMANDS,
+    *catalog.COMMANDS,
     *quota.COMMANDS,
     *notifications.COMMANDS,
     *rebuild.COMMANDS,

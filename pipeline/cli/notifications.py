@@ -5,11 +5,11 @@ Owns: their arguments and tables. Does not own: responses (api), receiving webho
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO
 
 import click
 
-from pipeline.cli.api import ask, ask_json, pages
+from pipeline.cli.api import ask, ask_json, given, pages
 from pipeline.cli.input_file import read_object
 from pipeline.cli.output import OutputRow, format_option, listed, print_value, text
 from pipeline.cli.paths import segment
@@ -57,8 +57,7 @@ def rules_list(feature: str | None, endpoint: str | None, form: str) -> None:
     Example:
       tallymark rules list --feature tokens
     """
-    given = {"includeDisabled": "true", "feature": feature, "channel": endpoint}
-    rows = list(pages(RULES, [(name, value) for name, value in given.items() if value is not None]))
+    rows = list(pages(RULES, given({"includeDisabled": "true", "feature": feature, "channel": endpoint})))
     cells = (
         (row["id"], row["name"], row["type"], _condition(row), " ".join(one["id"] for one in row["channels"]),
          "disabled" if row["disabled"] else "on")
@@ -202,8 +201,7 @@ def deliveries_list(form: str, limit: int, state: str | None, from_: str | None,
     Example:
       tallymark deliveries list --state FAILED --from 2026-01-01
     """
-    asked |= {"from": from_, "state": state and state.upper()}
-    params: list[tuple[str, Any]] = [(name, value) for name, value in asked.items() if value is not None]
+    params = given({**asked, "from": from_, "state": state and state.upper()})
     rows = ask_json("GET", DELIVERIES, params=[*params, ("pageSize", limit)])["items"]
     cells = (
         (row["id"], row["createdAt"], row["event"]["type"], row["channel"]["id"], row["state"],

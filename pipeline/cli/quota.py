@@ -9,7 +9,7 @@ from typing import IO
 
 import click
 
-from pipeline.cli.api import ask, ask_json, pages
+from pipeline.cli.api import ask, ask_json, given, pages
 from pipeline.cli.input_file import read_object
 from pipeline.cli.metering import WINDOWS
 from pipeline.cli.output import OutputRow, format_option, listed, print_value, text
@@ -230,8 +230,7 @@ def entitlements_history(
     Example:
       tallymark entitlements history acme tokens --window HOUR
     """
-    given = {"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz}
-    params = [(name, value) for name, value in given.items() if value is not None]
+    params = given({"from": from_, "to": to, "windowSize": window.upper(), "windowTimeZone": tz})
     found = ask_json("GET", _path(customer, feature, "/history"), params=params)
     if form == "json":
         print_value(found)
@@ -270,9 +269,7 @@ def grants_list(customer: str | None, feature: str | None, form: str) -> None:
     Example:
       tallymark grants list --customer acme
     """
-    given = {"customer": customer, "feature": feature}
-    params = [(name, value) for name, value in given.items() if value is not None]
-    rows = list(pages("/grants", params, version=2))
+    rows = list(pages("/grants", given({"customer": customer, "feature": feature}), version=2))
     cells = (
         (row["id"], row["entitlementId"], text(row["amount"]), str(row["priority"]), row["effectiveAt"],
          row.get("expiresAt", ""), (row.get("recurrence") or {}).get("interval", ""), row.get("voidedAt", ""))

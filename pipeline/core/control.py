@@ -3,75 +3,7 @@
 Owns: dispatch by kind, all-or-nothing, revisions, the reply. Does not own: the rules of a kind
 (core.metering.meter_commands, core.customers.customer and so on, see DECIDERS), the log, or the clock.
 
-Commands: kind, body -> the reply's body. Members with `?` may be absent. `id` is an id or a key, where there are both.
-
-    meter.apply            one meter | {meters: [meter]}                 -> {meters: [meter]}
-    meter.create           the same; 409 if the slug is taken            -> {meters: [meter]}
-    meter.update           {slug, name?, description?, groupBy?, metadata?}; what is absent is cleared,
-                           the name stays; 409 if a feature filters by a key that goes      -> meter
-    meter.delete           {slug}; 409 while an active feature uses it   -> null
-    customer.create        {key?, name, description?, usageAttribution?: {subjectKeys}, primaryEmail?, currency?,
-                           billingAddress?, metadata?}                   -> customer
-    customer.update        {id, as for create}; replaces all of it       -> customer
-    customer.delete        {id}                                          -> null
-    subject.upsert         one subject | {subjects: [subject]}; subject = {key, displayName?, metadata?,
-                           stripeCustomerId?}; absent stays, null clears -> {subjects: [subject]}
-    subject.delete         {id}                                          -> null
-    feature.create         {key, name, meterSlug?, meterGroupByFilters?: {key: value}, advancedMeterGroupByFilters?:
-                           {key: FilterString}, metadata?, unitCost?}    -> feature
-    feature.archive        {id}                                          -> feature
-    key.create             {id, hash, last4, name, scopes: [..], expiresAt?}          -> key
-    key.rotate             {id, newId, hash, last4, overlapS?}           -> {key: new, old: old}
-    key.revoke             {id, force?}                                  -> key; 409 for the last admin key
-    portal-token.create    {subject, allowedMeterSlugs?: [..], expiresAt?: <= 1 h, the default} -> portal token
-    portal-token.invalidate {id} | {subject}                             -> {invalidated: n}
-    entitlement.create     {customerId, featureKey | featureId, type, activeFrom?, activeTo?, metadata?; static: config;
-                           metered: usagePeriod {interval, anchor?}, measureUsageFrom?, isSoftLimit?, issueAfterReset?,
-                           issueAfterResetPriority? | issue? {amount, priority?}, preserveOverageAtReset?, gracePeriod?,
-                           grants? [as for grant.create]}                -> entitlement; 409 if one is in force then
-    entitlement.override   {id, customerId?, entitlement: as for create} -> the new one; the old ends as it begins
-    entitlement.reset      {id, customerId?, effectiveAt?, retainAnchor?, preserveOverage?} -> entitlement
-    entitlement.delete     {id, customerId?}                             -> entitlement. With customerId, `id` may be
-                           a feature key in all of these. Instead of customerId `subject` (id or key) may be given:
-                           the customer that holds it is meant; also with grant.create.
-    grant.create           {entitlementId, customerId?, amount, priority?, effectiveAt?, expiration? {duration, count},
-                           recurrence? {interval, anchor?}, minRolloverAmount?, maxRolloverAmount?, metadata?} -> grant
-    grant.void             {id, at?}                                     -> grant
-    rule.create            {type, name, channels, disabled?, metadata?, ... by type: core.notifications.rule} -> rule
-    rule.update            {id, as for create}; replaces all of it       -> rule
-    rule.delete            {id}                                          -> rule
-    endpoint.create        {name, url, urlRefusal?, signingSecret (sealed), customHeaders?, disabled?, metadata?}
-                           -> endpoint; urlRefusal: why the API refuses the url
-    endpoint.update        {id, as for create}; the secret stays unless another is given            -> endpoint
-    endpoint.rotate        {id, signingSecret, overlapS?}                -> endpoint
-    endpoint.disable       {id, reason?}                                 -> endpoint
-    endpoint.delete        {id}; 409 while a rule sends to it            -> endpoint
-    endpoint.replay, rule.test, event.resend, delivery.resend: they change no definition, see
-                           core.notifications.delivery_commands
-
-Definition.name, and Definition.body (the API's JSON; instants RFC 3339 with ms, in UTC but for anchors). All but
-meters made before there were such members have createdAt and updatedAt:
-
-    meter         slug     {slug, eventType, aggregation, ..., meterId: int, id: ULID, createdAt, updatedAt};
-                           deleted: body null
-    customer      ULID     {id, key?, name, ..., usageAttribution: {subjectKeys}, timeZone?}; deleted: + deletedAt
-    attribution   a subject's key: {subject, holders: [[from minute in seconds, customer's id or ""]]}; no command of
-                           its own: customer.* change it (core.customers.attribution)
-    subject       ULID     {id, key, displayName?, metadata?, stripeCustomerId?}; deleted: body null
-    feature       ULID     {id, key, name, meterSlug?, ...}; archived: + archivedAt
-    key           public   {id, namespace, name, scopes, hash, last4, expiresAt?}; revoked: + revokedAt, hash "";
-                           rotated: + rotatedTo. Replies and audit leave `hash` out.
-    portal-token  ULID=jti {id, subject, allowedMeterSlugs?, expiresAt}; invalidated: + invalidatedAt;
-                           a day after expiresAt it is forgotten
-    entitlement, grant, rule, endpoint   ULID: see core.quota.entitlement, core.quota.grant,
-                           core.notifications.rule, core.notifications.endpoint; deleted: + deletedAt,
-                           voided: + voidedAt. Replies leave an endpoint's secrets out.
-
-Reasons: `bad-command`, `bad-<kind>` (400), `not-found` (404), `<kind>-conflict` (409: meter-conflict,
-customer-conflict for its key, subject-conflict for a subject of another customer, feature-conflict, key-conflict,
-portal-token-conflict, entitlement-conflict, grant-conflict, endpoint-conflict), `forbidden` (403: an
-API key with scopes that the asking one lacks), `idempotency-key-reused` (422: see
-core.definitions.idempotency).
+What each command holds and which definition it writes is in schemas/commands.md (pipeline.command_reference).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns: joining chunks that follow one another. Does not own: fetching (transport), committing (stage).
 A fetch that is answered at once cuts what comes into small chunks, and each would cost a transaction. To wait for more
-would delay a single record. So a chunk waits for nothing but the commit under way, and what comes during that commit
+would delay a single record. So a chunk waits for nothing but the commit in progress, and what comes during that commit
 shares the next one. Which chunks are joined depends on time, and no result may depend on it: a stage that joins has to
 decide records alike however they are cut into chunks.
 """
@@ -29,7 +29,7 @@ async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncI
 
     Args:
         chunks: as they were fetched. One is asked for ahead.
-        committing: gives the commit of a partition that is under way, or None.
+        committing: gives the commit of a partition that is in progress, or None.
 
     Yields:
         The chunks in their order, joined or not.

@@ -218,7 +218,7 @@ def test_no_record_is_too_long_and_none_is_lost(sizes: list[int]) -> None:
         value = sent.value or b""
         assert len(value) <= PACK_BYTES + 2 or len(msgspec.json.decode(value)) == 1
     lengths = [len(sent.value or b"") for sent in working.to("events-settled")]
-    # Two neighbours never fit together, or they would be one record.
+    # Two adjacent records never fit together, or they would be one record.
     assert all(one + other > PACK_BYTES for one, other in itertools.pairwise(lengths))
 
 
@@ -352,7 +352,7 @@ def test_a_mark_is_passed_on_behind_what_stands_before_it() -> None:
     assert working.events == 2
 
 
-def test_behind_a_mark_nobody_decides_by_older_definitions() -> None:
+def test_after_a_barrier_no_worker_uses_older_definitions() -> None:
     table = Committed()
 
     def least(key: bytes | None) -> int:

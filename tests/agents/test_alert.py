@@ -45,7 +45,7 @@ def ids(alerts: list[Alert]) -> list[str]:
 @settings(max_examples=60)
 @given(st.lists(EVENT, min_size=1, max_size=15), st.randoms(use_true_random=False))
 def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: random.Random) -> None:
-    """One balance, and each threshold that is met told exactly once; so with the volumes."""
+    """One balance, and each threshold that is met fires exactly once; likewise for volumes."""
     made, _, endpoint = desk()
     made.do("rule.create", watch(endpoint, 10, 50, 99))
     made.do("rule.create", volume(endpoint, 40))
@@ -64,8 +64,10 @@ def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: 
     hours: dict[int, int] = {}
     for _, minute, value in events:
         hours[minute // 60] = hours.get(minute // 60, 0) + value
-    told = [one.annotations["window"] for one in made.alerts if one.type == rule.VOLUME]
-    assert sorted(told) == [f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] >= 40]
+    fired_alerts = [one.annotations["window"] for one in made.alerts if one.type == rule.VOLUME]
+    assert sorted(fired_alerts) == [
+        f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] >= 40
+    ]
 
 
 def cut(items: list[Any], rng: random.Random) -> list[list[Any]]:
@@ -109,18 +111,18 @@ def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) 
         before, timers = copy.deepcopy(made.table), copy.deepcopy(made.timers)
         made.clock_value()
         first = [FakeRecord(made.offset + place, *written(one)) for place, one in enumerate(chunk)]
-        told = made.chunk(chunk)
+        fired_alerts = made.chunk(chunk)
         counted = made.offset - 1
         after = copy.deepcopy(made.table.rows)
         balance = made.balance_of()
         again, counts = made.run(first, counted)
-        assert ids(again) == ids(told)
+        assert ids(again) == ids(fired_alerts)
         assert not counts
         assert made.balance_of() == balance
-        assert [one.payload for one in volumes(again)] == [one.payload for one in volumes(told)]
+        assert [one.payload for one in volumes(again)] == [one.payload for one in volumes(fired_alerts)]
         made.table, made.timers = before, timers
         again, _ = made.run(first)
-        assert again == told
+        assert again == fired_alerts
         assert made.table.rows == after
 
 
@@ -149,8 +151,10 @@ def test_what_is_due_happens_at_a_clock_record_and_only_then() -> None:
         assert made.clock(next_s - 1) == []
         changed = {key for key in rows if made.table.rows.get(key) != rows[key]}
         assert {key[:1] for key in changed} <= {CALLED}
-        told = made.clock(next_s)
-        seen.append(((next_s - AT_S) // HOUR_S, made.balance(customer).balance, [one.type for one in told]))
+        fired_alerts = made.clock(next_s)
+        seen.append(
+            ((next_s - AT_S) // HOUR_S, made.balance(customer).balance, [one.type for one in fired_alerts])
+        )
     assert seen == [(1, "0", []), (2, "5", []), (24, "0", [rule.RESET])]
 
 
@@ -287,8 +291,11 @@ def test_windows_that_come_live_and_by_seed_count_once() -> None:
             made.use(windows, AT_S + 120, customer)
         assert made.balance(customer).usage == "25"
         assert made.alerts == []
-        (told,) = made.use([usage.event("b", AT_S + 60, 1, id="last")], AT_S + 130)
-        assert data(told)["value"] == 26 and data(told)["event"] == {"source": "/source", "id": "last"}
+        (fired_alerts,) = made.use([usage.event("b", AT_S + 60, 1, id="last")], AT_S + 130)
+        assert data(fired_alerts)["value"] == 26 and data(fired_alerts)["event"] == {
+            "source": "/source",
+            "id": "last",
+        }
 
 
 def test_a_subject_that_moves_takes_no_usage_with_it() -> None:

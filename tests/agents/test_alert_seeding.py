@@ -1,4 +1,4 @@
-"""Seeding: when stored usage is read, what is said of it, and that nothing asked for is forgotten."""
+"""Seeding: when stored usage is read, what is published of it, and that no job is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from tests.fixtures.alert_desk import AT_S, METERED, MINUTE_S, Usage, desk
 
 PARTITIONS = 4
-SAID = b'["seeded","default","c","gpt","m"]'
+DONE_RECORD = b'["seeded","default","c","gpt","m"]'
 
 
 class Writer:
@@ -83,7 +83,7 @@ def make(store: Store, holders: Holders) -> tuple[Seeding, Writer, list[tuple[in
 
 
 def job(customer: str, **more: Any) -> Job:
-    return Job("default", customer, 1, ("a", "b"), AT_S + 30, 17, SAID)._replace(**more)
+    return Job("default", customer, 1, ("a", "b"), AT_S + 30, 17, DONE_RECORD)._replace(**more)
 
 
 def windows(writer: Writer) -> list[tuple[int, CustomerWindow]]:
@@ -95,7 +95,7 @@ def windows(writer: Writer) -> list[tuple[int, CustomerWindow]]:
     ]
 
 
-def test_marks_go_first_and_what_is_stored_is_said_to_the_customers_partition(store: Store) -> None:
+def test_barriers_go_first_and_stored_usage_is_published_to_the_customers_partition(store: Store) -> None:
     desk_, customer, _ = desk()
     made, writer, done = make(store, desk_.known.holders)
     made.add(job(customer))
@@ -112,7 +112,7 @@ def test_marks_go_first_and_what_is_stored_is_said_to_the_customers_partition(st
     assert [(one.customer, one.window.subject, one.window.value) for _, one in found] == [
         (customer, "a", "5"), (customer, "a", "5"), (customer, "b", "5")
     ]  # fmt: skip
-    assert done == [(target, SAID)]
+    assert done == [(target, DONE_RECORD)]
     ((subjects, from_s, _),) = store.reads
     assert (subjects, from_s) == (("a", "b"), AT_S)
     made.look()
@@ -158,15 +158,15 @@ def test_an_error_that_is_no_absence_ends_the_worker(store: Store, monkeypatch: 
 
 
 def test_the_job_that_an_entitlement_needs_brings_all_of_its_usage(store: Store) -> None:
-    """The agent's job, done, and what was said read by the agent."""
+    """The agent's job is done, and the published records are read by the agent."""
     desk_, customer, _ = desk()
     desk_.do("entitlement.create", METERED)
     made, writer, done = make(store, desk_.known.holders)
     made.add(desk_.jobs[-1])
     made.look()
     desk_.use([one.window for _, one in windows(writer)], AT_S + 300, customer)
-    ((_, said),) = done
-    desk_.known.agenda._items[0][said] = None
+    ((_, done_record),) = done
+    desk_.known.agenda._items[0][done_record] = None
     desk_.clock(AT_S + 301)
     desk_.clock(AT_S + 302)
     assert desk_.balance(customer).usage == "15" and len(desk_.jobs) == 1

@@ -1,4 +1,4 @@
-"""The agenda: everything due is asked for once, and again only when nothing came of it."""
+"""The agenda: a due partition gets one clock record, and another only if it is not processed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_new_partition_is_asked_at_once_and_then_when_it_is_due() -> None:
     assert agenda.take(5000 + AGAIN_MS) == {1: []}, "no answer came"
 
 
-def test_what_is_to_be_said_makes_a_partition_due() -> None:
+def test_an_item_makes_a_partition_due() -> None:
     agenda = Agenda()
     agenda.own([3])
     agenda.take(0)
@@ -46,7 +46,7 @@ def test_what_is_to_be_said_makes_a_partition_due() -> None:
     assert agenda.take(3) == {}
 
 
-def test_what_was_said_for_an_earlier_owner_is_let_go() -> None:
+def test_items_of_an_earlier_owner_are_dropped() -> None:
     agenda = Agenda()
     agenda.own([1])
     agenda.add(1, b"x")
@@ -60,10 +60,10 @@ def test_what_was_said_for_an_earlier_owner_is_let_go() -> None:
         max_size=40,
     )
 )
-def test_every_item_is_said_once_unless_it_was_put_back(acts: list[tuple[str, int | bool]]) -> None:
+def test_every_item_is_published_once_unless_it_was_put_back(acts: list[tuple[str, int | bool]]) -> None:
     agenda = Agenda()
     agenda.own(range(3))
-    said: list[bytes] = []
+    published: list[bytes] = []
     added: list[bytes] = []
     for number, (act, value) in enumerate(acts):
         if act == "add":
@@ -72,11 +72,11 @@ def test_every_item_is_said_once_unless_it_was_put_back(acts: list[tuple[str, in
         else:
             taken = agenda.take(number)
             if value:
-                said += [item for items in taken.values() for item in items]
+                published += [item for items in taken.values() for item in items]
             else:
                 agenda.put_back(taken)
-    said += [item for items in agenda.take(len(acts)).values() for item in items]
-    assert sorted(said) == sorted(added)
+    published += [item for items in agenda.take(len(acts)).values() for item in items]
+    assert sorted(published) == sorted(added)
 
 
 class Writer:

@@ -93,26 +93,26 @@ def audits(working: FakeTransactions) -> list[Audit]:
     return [msgspec.json.decode(one.value or b"", type=Audit) for one in working.to("audit")]
 
 
-def test_every_command_has_one_audit_record_and_the_chain_goes_on_over_workers() -> None:
+def test_every_command_has_one_audit_record_and_the_chain_continues_over_workers() -> None:
     first = run(apply("1", "a"), command("2", "meter.delete", slug="nothing"), b"{")
     second = run(apply("4", "b"), table=first.table, offset=3)
-    told = audits(first) + audits(second)
-    assert [(one.command_id, one.name, one.error) for one in told] == [
+    audited = audits(first) + audits(second)
+    assert [(one.command_id, one.name, one.error) for one in audited] == [
         ("1", "a", ""),
         ("2", "nothing", "not-found"),
         ("", "", "bad-command"),
         ("4", "b", ""),
     ]
-    assert verify(told).seq == 4
+    assert verify(audited).seq == 4
 
 
 def test_commands_under_one_key_have_one_effect_and_one_answer() -> None:
     """Two at once, in one chunk, and one later."""
     first = run(apply_keyed("k", "1", "a"), apply_keyed("k", "2", "a"))
     second = run(apply_keyed("k", "3", "a"), table=first.table, offset=2)
-    told = replies(first) + replies(second)
-    assert [(one.attempt, one.repeated) for one in told] == [("1", False), ("2", True), ("3", True)]
-    assert len({(one.id, one.revision, str(one.body)) for one in told}) == 1
+    decided = replies(first) + replies(second)
+    assert [(one.attempt, one.repeated) for one in decided] == [("1", False), ("2", True), ("3", True)]
+    assert len({(one.id, one.revision, str(one.body)) for one in decided}) == 1
     assert [one.key for one in first.to("replies")] == [b"1", b"2"]
     assert len(audits(first)) == 1 and audits(second) == []
 
@@ -301,22 +301,24 @@ def test_what_a_worker_remembers_is_what_the_next_one_reads() -> None:
     table = DictTable()
     memory = Memory(cast(Overlay, table))
     subjects = [{"key": f"s{number}"} for number in range(12_000)]
-    wishes = [
+    requests = [
         command(str(n), "subject.upsert", subjects=subjects[n : n + 1000])
         for n in range(0, len(subjects), 1000)
     ]
-    control.fill(FakeTransactions(chunk_of("commands", wishes), table).transaction, memory)
+    control.fill(FakeTransactions(chunk_of("commands", requests), table).transaction, memory)
     table.commit()
-    anew = Memory(cast(Overlay, table))
-    assert anew.head == memory.head and anew.catalog.revision == memory.catalog.revision == len(subjects)
+    reloaded = Memory(cast(Overlay, table))
+    assert reloaded.head == memory.head and reloaded.catalog.revision == memory.catalog.revision == len(
+        subjects
+    )
     for subject in subjects:
-        one = anew.catalog.one("default", SUBJECT_KEY, subject["key"])
+        one = reloaded.catalog.one("default", SUBJECT_KEY, subject["key"])
         assert one is not None and one == memory.catalog.one("default", SUBJECT_KEY, subject["key"])
 
 
 keys = st.sampled_from(["a", "b"])
 count = {"eventType": st.just("t"), "aggregation": st.just("COUNT")}
-wishes = st.one_of(
+requests = st.one_of(
     st.tuples(st.just("meter.apply"), st.fixed_dictionaries({"slug": keys, **count})),
     st.tuples(st.just("meter.delete"), st.fixed_dictionaries({"slug": keys})),
     st.tuples(st.just("feature.create"), st.fixed_dictionaries({"key": keys, "name": keys, "meterSlug": keys})),
@@ -329,18 +331,18 @@ wishes = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(wishes, min_size=1, max_size=12), st.sets(st.integers(1, 11)))
+@given(st.lists(requests, min_size=1, max_size=12), st.sets(st.integers(1, 11)))
 def test_the_log_does_not_depend_on_chunks_or_on_who_decides(
     script: list[tuple[str, dict[str, str]]], cuts: set[int]
 ) -> None:
     commands = [command(str(number), kind, **body) for number, (kind, body) in enumerate(script)]
     whole = run(*commands)
-    table, said = DictTable(), []
+    table, published = DictTable(), []
     places = [0, *sorted(cut for cut in cuts if cut < len(commands)), len(commands)]
     for begin, end in pairwise(places):
         part = run(*commands[begin:end], table=table, offset=begin)
-        said += [(one.topic, one.value) for one in part.sent]
-    assert said == [(one.topic, one.value) for one in whole.sent]
+        published += [(one.topic, one.value) for one in part.sent]
+    assert published == [(one.topic, one.value) for one in whole.sent]
     assert without_slots(table) == without_slots(whole.table)
     assert verify(audits(whole)).seq == len(commands)
 

@@ -1,4 +1,4 @@
-"""Hostile records on every topic: the stage that reads it goes on, and so does the view.
+"""Hostile records on every topic: the stage and the view that read it continue.
 
 The topics come from their declarations, so that a new one has to be named here.
 """
@@ -125,7 +125,7 @@ STAGES: dict[str, list[Stage]] = {
     "replies": [reading(Reply)],
     "workers": [reading(Worker)],
 }
-# Nobody may go on without these: a record there hides a definition, or the state of a partition.
+# No process may continue without these: a record there hides a definition, or the state of a partition.
 GUARDED = {"control", "topic-ids"}
 # What refuses a record with a record of its own.
 ANSWERED = {"events": "rejected", "events-http": "rejected", "commands": "replies"}
@@ -144,13 +144,13 @@ def test_no_stage_stops(topic: str) -> None:
         before = UNREADABLE.labels(topic)._value.get()
         working = FakeTransactions(chunk_of(topic, texts))
         stage(working)
-        passed_over = UNREADABLE.labels(topic)._value.get() - before
+        skipped = UNREADABLE.labels(topic)._value.get() - before
         if topic in ANSWERED:
             assert len(working.to(ANSWERED[topic])) == len(texts)
         else:
             assert {sent.topic for sent in working.sent} <= {"balances"}
             if stage is not into_backfill:  # which looks at a record before
-                assert passed_over >= len(texts) - len(EMPTY) - 1
+                assert skipped >= len(texts) - len(EMPTY) - 1
     print(f"{topic}: {len(texts) * len(STAGES[topic])} records")
 
 

@@ -68,9 +68,9 @@ def test_a_dead_letter_is_verbatim_with_reason_and_position() -> None:
     (letter,) = working.to("rejected")
     assert (letter.key, letter.value, letter.partition) == (b"k", b"\xff\x00", 3)
     assert letter.headers[:2] == [("tallymark_reason", b"mine"), ("x", None)]
-    said = dict(letter.headers)  # the last of a name wins
-    assert said["tallymark_reason"] != b"mine"
-    assert (said["tallymark_topic"], said["tallymark_partition"], said["tallymark_offset"]) == (
+    texts = dict(letter.headers)  # the last of a name wins
+    assert texts["tallymark_reason"] != b"mine"
+    assert (texts["tallymark_topic"], texts["tallymark_partition"], texts["tallymark_offset"]) == (
         b"events",
         b"3",
         b"7",

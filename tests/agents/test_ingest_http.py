@@ -48,10 +48,10 @@ def test_an_event_that_only_the_brokers_clock_refuses_is_dead_lettered_alone() -
     working = run([request(3, line("1"), late, line("2"))])
     assert [event.id for event in events(working.to("events-accepted"))] in (["1", "2"], ["2", "1"])
     (letter,) = working.to("rejected")
-    said = dict(letter.headers)
-    assert (letter.value, said["tallymark_reason"]) == (late, b"beyond-horizon")
-    assert (said["tallymark_namespace"], said["tallymark_topic"]) == (b"acme", TOPIC.encode())
-    assert said["tallymark_offset"] == str(3 * MAX_EVENTS + 1).encode()
+    texts = dict(letter.headers)
+    assert (letter.value, texts["tallymark_reason"]) == (late, b"beyond-horizon")
+    assert (texts["tallymark_namespace"], texts["tallymark_topic"]) == (b"acme", TOPIC.encode())
+    assert texts["tallymark_offset"] == str(3 * MAX_EVENTS + 1).encode()
     assert working.counts["acme"] == {"read": 3, "accepted": 2, "rejected:beyond-horizon": 1}
 
 

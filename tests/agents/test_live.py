@@ -173,7 +173,7 @@ def test_an_empty_partition_is_whole(world: World) -> None:
     assert world.amounts("ann") == [None]
 
 
-def test_a_redis_that_is_away_ends_the_look_and_not_the_stage(
+def test_an_unavailable_redis_ends_the_look_and_not_the_stage(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.publish(balance("ann", "1"))

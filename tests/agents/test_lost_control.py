@@ -1,4 +1,4 @@
-"""The definitions are lost: nobody goes on as if there were none, and they come back as they were."""
+"""Lost definitions: no stage continues as if there were none, and they are recovered unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def api(settings: Settings, key: str) -> Iterator[TestClient]:
 
 
 def make_empty(settings: Settings, *names: str) -> None:
-    """As somebody who helps in a hurry makes them."""
+    """Create the topics without the declared configuration, as an operator in a hurry might."""
     client = kafka.admin(settings)
     for future in client.create_topics([NewTopic(name, 1, 1) for name in names]).values():
         future.result()
@@ -47,7 +47,7 @@ def refused(worker: Running) -> str:
 
 
 @pytest.mark.timeout(500)
-def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics: Settings) -> None:
+def test_no_stage_continues_without_the_definitions_and_they_are_recovered(fresh_topics: Settings) -> None:
     settings = fresh_topics
     made = direct_key.made("test")
     with (
@@ -64,8 +64,8 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
         delete(settings, "control")
         assert running["aggregate"].wait_until_ended() == BROKEN
         assert running["control"].wait_until_ended() == BROKEN
-        said = running["aggregate"].log.read_text()
-        assert "The topic control was deleted while this process ran." in said
+        log_text = running["aggregate"].log.read_text()
+        assert "The topic control was deleted while this process ran." in log_text
         with pytest.raises(Rejected, match=r"control is missing, but the state .* --recreate-lost control"):
             topics.apply(settings)
         make_empty(settings, "control")
@@ -83,7 +83,7 @@ def test_nobody_goes_on_without_the_definitions_and_they_come_back(fresh_topics:
 
         (sentence,) = lost_topics.recreate(settings, ["control"])
         assert sentence.startswith("recreated control: its id is ")
-        topics.apply(settings)  # somebody made it with other configuration
+        topics.apply(settings)  # it was created with other configuration
         assert topics.check(settings) == []
         held = {key: value for key, value in before.items() if not is_slot(key)}
         assert content(settings, "control") == held
@@ -109,7 +109,7 @@ def worked(fresh_topics: Settings) -> Settings:
 
 
 @pytest.mark.timeout(500)
-def test_definitions_that_cannot_be_proved_are_not_made_again(worked: Settings) -> None:
+def test_definitions_that_cannot_be_proved_are_not_recreated(worked: Settings) -> None:
     """A command that came after what was decided, in place of one that is gone."""
     delete(worked, "control", "audit")
     make_empty(worked, "audit")
@@ -139,7 +139,7 @@ def test_what_is_kept_twice_is_filled_again(worked: Settings, lost: str) -> None
 
 
 @pytest.mark.timeout(500)
-def test_a_lost_input_goes_on_from_what_is_sent_again(worked: Settings) -> None:
+def test_a_lost_input_continues_with_what_is_sent_again(worked: Settings) -> None:
     """`events` is lost with ten events that ingest has not read."""
     send(worked, [f"unread-{number}" for number in range(10)])
     delete(worked, "events")
@@ -160,7 +160,7 @@ def test_two_lost_topics_that_fill_each_other_are_refused(worked: Settings) -> N
 @pytest.mark.parametrize(
     ("name", "reason"), [("no-such", "unknown-topic"), ("balances", "topic-lost"), ("usage", "not-lost")]
 )
-def test_what_is_not_lost_or_cannot_be_made_anew_is_refused(
+def test_what_is_not_lost_or_cannot_be_recreated_is_refused(
     fresh_topics: Settings, name: str, reason: str
 ) -> None:
     with pytest.raises(Rejected) as caught:

@@ -23,7 +23,7 @@ from tests.fixtures.fake_transaction import FakeRecord, chunk_of
 
 
 class Store:
-    """A ClickHouse that is away for the first `away` inserts, and acknowledges the next `lost` without storing them."""
+    """A ClickHouse that is unavailable for the first `away` inserts, and then acknowledges `lost` without storing."""
 
     def __init__(self, away: int = 0, lost: int = 0) -> None:
         self.away, self.lost = away, lost
@@ -188,7 +188,7 @@ def test_a_mark_is_written_only_when_what_stood_before_it_is_stored() -> None:
     asyncio.run(story())
 
 
-def test_partitions_that_go_while_clickhouse_is_away_leave_their_chunks_undone() -> None:
+def test_partitions_revoked_while_clickhouse_is_unavailable_leave_their_chunks_uncommitted() -> None:
     async def story() -> None:
         store, worker, rounds = world(away=10**9)
         (pending,) = add(rounds, store, settled(4))

@@ -54,7 +54,7 @@ SHOWN_STAGES = ("ingest", "dedupe", "aggregate", "sink", "attribute", "alert", "
 
 @dataclass
 class Customer:
-    """wanted: usage that was sent. due: (usage, when it was given to the producer) of a probe that is under way."""
+    """wanted: usage that was sent. due: (usage, when it was given to the producer) of a probe in progress."""
 
     name: str
     id: str = ""

@@ -14,16 +14,10 @@ from urllib.parse import urlsplit
 
 from pipeline.cli.http import authorization
 from tests.bench.measure import cpu_s
-from tests.flow.stack_process import StackProcess, _children
+from tests.flow.stack_process import StackProcess
 
 FEATURE = "tokens"
 CONNECTIONS = 64  # at most
-
-
-def children(stack: StackProcess) -> list[tuple[int, list[str]]]:
-    """pid and command line of each process of the stack."""
-    assert stack._process is not None
-    return list(_children(stack._process.pid))
 
 
 def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
@@ -35,7 +29,7 @@ def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
 
 
 class _Asking(asyncio.Protocol):
-    """One keep-alive connection with one request under way at most."""
+    """One keep-alive connection with at most one request in progress."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -65,7 +59,7 @@ async def checks(
 ) -> None:
     """Asks at a steady rate, whether or not answers come; prints the latency from the instant each was due."""
     settings = stack.settings
-    (api,) = [pid for pid, words in children(stack) if words[-1:] == ["api"]]
+    (api,) = [pid for pid, words in stack.processes() if words[-1:] == ["api"]]
     address = urlsplit(settings.api_url)
     head = f"POST /api/v1/entitlements/check HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in authorization(settings).items())

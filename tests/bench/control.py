@@ -19,7 +19,7 @@ import httpx
 from pipeline.cli.http import authorization
 from pipeline.settings import load
 
-Wanted = Callable[[str], tuple[str, object]]  # a name that nobody has -> path and body
+Wanted = Callable[[str], tuple[str, object]]  # an unused name -> path and body
 
 CHANGES: dict[str, Wanted] = {
     "customers": lambda name: ("/customers", {"key": name, "name": name}),

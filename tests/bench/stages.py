@@ -75,7 +75,7 @@ class Vanilla:
             (self._folder / stage).mkdir(parents=True)
         names = [*self._outputs.values(), *self._others]
         made = [NewTopic(name, self._settings.partitions, 1) for name in names]
-        # Made here, because Faust goes on without them when it does not see at once what it has created.
+        # Created here, because Faust continues without them when it does not see at once what it has created.
         for name in ("vanilla-dedupe-seen-changelog", "vanilla-aggregate-windows-changelog"):
             made.append(NewTopic(name, self._settings.partitions, 1, config={"cleanup.policy": "compact"}))
         admin = AdminClient({"bootstrap.servers": self._settings.kafka})

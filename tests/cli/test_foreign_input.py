@@ -66,9 +66,9 @@ def failure(result: Result) -> str:
     """What is wrong with how a command ended; empty: nothing."""
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return f"raised {result.exception!r}"
-    said = result.stderr.splitlines()
+    lines = result.stderr.splitlines()
     if result.exit_code != 0 and not (
-        len(said) == 1 and said[0].startswith("error: ") and len(said[0]) < 600
+        len(lines) == 1 and lines[0].startswith("error: ") and len(lines[0]) < 600
     ):
         return f"ended with {result.exit_code} and {result.stderr[:200]!r}"
     return ""

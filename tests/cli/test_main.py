@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ def test_a_command_imports_nothing_heavy(modules: str, heavy: set[str]) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(Rejected("slug", "It is wrong."), 2), (Unavailable("It is away."), 3), (Broken("It broke."), 4)],
+    [(Rejected("slug", "It is wrong."), 2), (Unavailable("It is down."), 3), (Broken("It broke."), 4)],
 )
 def test_an_error_is_one_sentence_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
@@ -86,7 +87,7 @@ def test_an_error_is_one_sentence_and_its_exit_code(
     assert (result.exit_code, result.stderr) == (code, f"error: {error}\n")
 
 
-def test_a_broker_that_is_away_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_broker_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.stores.kafka.topics.ANSWER_S", 0.5)
     result = run("topics", "check", TALLYMARK_KAFKA="127.0.0.1:1")
     assert result.exit_code == 3
@@ -106,7 +107,7 @@ def test_an_unknown_stage_is_exit_code_2_and_names_the_stages() -> None:
     assert all(stage in result.stderr for stage in STAGES)
 
 
-def test_a_lost_topic_is_named_refused_and_made_anew_on_a_word(fresh_topics: Settings) -> None:
+def test_a_lost_topic_is_named_refused_and_recreated_on_request(fresh_topics: Settings) -> None:
     client = kafka.admin(fresh_topics)
     (future,) = client.delete_topics(["usage"], operation_timeout=30).values()
     future.result()
@@ -143,3 +144,17 @@ def test_settings_are_shown_with_their_origin_and_without_secrets() -> None:
     assert lines["api_port"] == ["8888", "default"]
     assert "hush" not in result.output
     assert result.stderr == "warning: TALLYMARK_TYPO is set, but there is no such setting.\n"
+
+
+def test_settings_as_json() -> None:
+    rows = json.loads(run("settings", "--format", "json", TALLYMARK_PARTITIONS="9").stdout)
+    assert {"setting": "partitions", "value": "9", "from": "env"}.items() <= next(
+        row.items() for row in rows if row["setting"] == "partitions"
+    )
+
+
+def test_differences_of_topics_as_json(settings: Settings) -> None:
+    result = run("topics", "check", "--format", "json", TALLYMARK_KAFKA=settings.kafka)
+    rows = json.loads(result.stdout)
+    assert result.exit_code == (1 if rows else 0)
+    assert all(row.keys() == {"topic", "kind", "detail"} for row in rows)

@@ -154,16 +154,16 @@ def test_usage_of_nothing(tokens: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (("--filter", "model"), "--filter model does not have the form k=v."),
         (("--group-by", "kind"), "invalid group by: kind"),
         (("--tz", "Mars/Base"), "invalid time zone: Mars/Base"),
     ],
 )
-def test_a_wrong_usage_query(tokens: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_a_wrong_usage_query(tokens: Run, arguments: tuple[str, ...], sentence: str) -> None:
     result = tokens("usage", "tokens", *arguments)
-    assert (result.exit_code, result.stderr) == (2, f"error: {said}\n")
+    assert (result.exit_code, result.stderr) == (2, f"error: {sentence}\n")
 
 
 def test_events(tokens: Run) -> None:
@@ -208,7 +208,7 @@ def test_events_that_a_meter_refused(tokens: Run, store: ClickHouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         ("events --meter none", "There is no meter with the slug none."),
         ("events --reason value-null", "--reason requires --refused."),
@@ -216,9 +216,9 @@ def test_events_that_a_meter_refused(tokens: Run, store: ClickHouse) -> None:
         ("usage tokens --csv-safe", "--csv-safe requires --format csv."),
     ],
 )
-def test_options_that_do_not_fit(tokens: Run, arguments: str, said: str) -> None:
+def test_options_that_do_not_fit(tokens: Run, arguments: str, sentence: str) -> None:
     result = tokens(*arguments.split())
-    assert result.exit_code == 2 and result.stderr.startswith(f"error: {said}")
+    assert result.exit_code == 2 and result.stderr.startswith(f"error: {sentence}")
 
 
 def test_csv_is_safe_only_where_that_is_asked_for(tokens: Run, store: ClickHouse) -> None:
@@ -288,8 +288,8 @@ LINES = [
 
 def test_send_keeps_every_byte(run: Run, served: Settings) -> None:
     result = run("send", "-", stdin=b"\n".join(LINES) + b"\r\n\n  \n")
-    said = f"{len(LINES)} events sent, {len(LINES)} acknowledged by the broker.\n"
-    assert (result.exit_code, result.stdout) == (0, said), result.output
+    sentence = f"{len(LINES)} events sent, {len(LINES)} acknowledged by the broker.\n"
+    assert (result.exit_code, result.stdout) == (0, sentence), result.output
     consumer = Consumer(kafka.client_config(served) | {"group.id": "t", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition("events", partition, 0) for partition in range(served.partitions)])
     records = consumer.consume(len(LINES), 30)

@@ -1,4 +1,4 @@
-"""An HTTP server that takes events as the API does, and misbehaves as told.
+"""An HTTP server that accepts events like the API, and fails in the ways that a test requests.
 
 Owns: what it has taken and seen. `then(...)` queues how the next requests are answered; after that it is well again.
 """
@@ -80,7 +80,7 @@ class Server:
     def turn(self, seen: Seen) -> Turn:
         self.seen.append(seen)
         if self.down:
-            return problem(503, "unavailable", "The broker is away.")
+            return problem(503, "unavailable", "The broker is down.")
         turn = self.turns.popleft() if self.turns else self._well(seen)
         if turn.take:
             self._take(seen.events)

@@ -129,7 +129,7 @@ def test_an_outage_is_raised_with_the_events(server: Server) -> None:
     assert ids(server) == ["0", "1", "2"]
 
 
-def test_a_flush_raises_once_and_the_buffer_goes_on(server: Server) -> None:
+def test_a_flush_raises_once_and_the_buffer_continues(server: Server) -> None:
     server.poison = {"bad"}
     with Client(server.url) as client, client.buffered() as buffer:
         buffer.send(event("bad"))
@@ -324,7 +324,7 @@ def test_async_a_buffer_that_is_not_awaited_says_so(server: Server) -> None:
         asyncio.run(main())
 
 
-def test_async_cancelled_under_way(server: Server) -> None:
+def test_async_cancelled_in_progress(server: Server) -> None:
     server.then(Turn(take=True, cut=True))
     server.gate.clear()
 

@@ -13,7 +13,7 @@ from tallymark import BadEvent, Broken, Event, Refused, Unauthorized, Unavailabl
 from tests.client.conftest import Ask, event
 from tests.client.server import Server, Turn, problem
 
-AWAY = problem(503, "unavailable", "The broker is away.")
+AWAY = problem(503, "unavailable", "The broker is down.")
 
 
 def test_one_event(ask: Ask, server: Server) -> None:
@@ -125,7 +125,7 @@ def test_what_is_left_can_be_ingested_again(ask: Ask, server: Server) -> None:
 def test_the_deadline_is_kept(ask: Ask, server: Server) -> None:
     server.down = True
     begun_s = time.monotonic()
-    with pytest.raises(Unavailable, match="503: The broker is away"):
+    with pytest.raises(Unavailable, match="503: The broker is down"):
         ask("ingest", event(), deadline_s=0.5)
     assert time.monotonic() - begun_s < 2.0
     assert len(server.seen) > 1
@@ -137,7 +137,7 @@ def test_silence_is_no_answer(ask: Ask, server: Server) -> None:
         ask("ingest", event(), deadline_s=0.3)
 
 
-def test_nobody_there(ask: Ask, server: Server) -> None:
+def test_a_closed_port(ask: Ask, server: Server) -> None:
     server.__exit__()
     with pytest.raises(Unavailable, match="ConnectError"):
         ask("ingest", event(), deadline_s=0.3)
@@ -175,7 +175,7 @@ def test_warnings_are_reachable(ask: Ask, server: Server) -> None:
 
 
 def test_warnings_of_the_header(ask: Ask, server: Server) -> None:
-    said = '[{"code": "future", "detail": "Tomorrow.", "events": 1}]'
-    server.then(Turn(204, headers={"Tallymark-Warnings": said}, take=True))
+    warnings_text = '[{"code": "future", "detail": "Tomorrow.", "events": 1}]'
+    server.then(Turn(204, headers={"Tallymark-Warnings": warnings_text}, take=True))
     (warning,) = ask("ingest", event()).warnings
     assert (warning.code, warning.detail, warning.events, warning.first) == ("future", "Tomorrow.", 1, None)

@@ -114,9 +114,9 @@ def test_lost_answers_count_once(stack: Stack, client: Client) -> None:
             2_000,
         ),
     ]
-    told = client.events.get("/client", "ann-0")
-    assert (told.fate, told.meters) == ("counted", ("tokens",))
-    assert told.event is not None and told.event["data"]["tokens"] == Decimal("0.100000000000000001")
+    stored = client.events.get("/client", "ann-0")
+    assert (stored.fate, stored.meters) == ("counted", ("tokens",))
+    assert stored.event is not None and stored.event["data"]["tokens"] == Decimal("0.100000000000000001")
     repeats = until(
         lambda: client.events.list(subject="ann", fate="duplicate", id="ann-0"), lambda found: len(found) > 0
     )

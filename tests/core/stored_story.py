@@ -43,11 +43,16 @@ GRANT = {
 Story = Callable[[str, dict[str, Any]], Any]
 
 
-def decisions() -> list[tuple[str, Decision]]:
-    """Each command's kind and what was decided; every one is done, and none repeats."""
+def decisions(before: Callable[[Log, str, dict[str, Any]], None] | None = None) -> list[tuple[str, Decision]]:
+    """Each command's kind and what was decided; every one is done, and none repeats.
+
+    before: called with the log and with each command before it is done.
+    """
     log, made = Log(), list[tuple[str, Decision]]()
 
     def do(kind: str, body: dict[str, Any]) -> Any:
+        if before is not None:
+            before(log, kind, body)
         decision = log.run(log.command(kind, body), AT_MS + len(made) * HOUR_MS)
         assert decision.reply.error == "", (kind, decision.reply.detail)
         made.append((kind, decision))

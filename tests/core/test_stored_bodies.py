@@ -21,6 +21,7 @@ from tests.fixtures import quota_story
 
 TESTS = Path(__file__).parent.parent
 STORY = TESTS / "cases" / "quota-story.jsonl"
+AGAIN = "python -m tests.fixtures.quota_story > tests/cases/quota-story.jsonl"
 EARLIER = TESTS / "upgrade" / "definitions.jsonl"
 STRUCTS: dict[str, type[DefinitionBody]] = {
     one.kind: one for one in (Entitlement, GrantDefinition, Rule, Endpoint)
@@ -30,7 +31,9 @@ STRUCTS: dict[str, type[DefinitionBody]] = {
 def test_the_story_is_written_as_it_was_recorded() -> None:
     recorded = STORY.read_bytes().splitlines()
     for number, (line, expected) in enumerate(zip_longest(quota_story.lines(), recorded), 1):
-        assert line == expected, f"line {number} of {STORY.name}"
+        assert line == expected, (
+            f"line {number} of {STORY.name}: write it again if the change is meant ({AGAIN})"
+        )
 
 
 def stored() -> list[Definition]:

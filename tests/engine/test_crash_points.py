@@ -1,4 +1,4 @@
-"""Crash points: the engine knows its own, stages define theirs, and a name that nobody has is refused."""
+"""Crash points: the engine knows its own, stages define theirs, and an unknown name is refused."""
 
 from __future__ import annotations
 

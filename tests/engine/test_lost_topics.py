@@ -121,7 +121,7 @@ def test_an_input_that_is_given_up_is_read_from_its_beginning_and_offsets_go_on(
     assert again.counts.counts == {"default": {"read": 3}}
 
 
-def test_without_a_committed_offset_a_new_input_goes_on_behind_the_counts(world: World) -> None:
+def test_without_a_committed_offset_a_new_input_continues_after_the_counts(world: World) -> None:
     given_up = world.remake("in")
     feed(world, 3)
     owner = world.opened(replaced=given_up, followed=7)

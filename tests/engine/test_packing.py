@@ -20,7 +20,7 @@ def test_slices_cover_everything_once_in_order(sizes: list[int], limit: int) -> 
 
 
 @given(sizes=st.lists(st.integers(1, 50), max_size=40), limit=st.integers(1, 100))
-def test_no_two_neighbours_would_fit_together(sizes: list[int], limit: int) -> None:
+def test_no_two_adjacent_parts_would_fit_together(sizes: list[int], limit: int) -> None:
     cuts = list(slices(sizes, limit))
     for left, right in pairwise(cuts):
         assert sum(sizes[left]) + sizes[right.start] > limit

@@ -42,7 +42,7 @@ class World:
         return cluster.topic_ids(self.settings, self.names.values())
 
     def remake(self, name: str) -> dict[str, list[str]]:
-        """Loses a topic and makes it anew; gives what an operator has to give up to go on."""
+        """Delete a topic and recreate it; returns the ids that an operator has to give up to continue."""
         topic = self.names[name]
         lost = self.ids()[topic]
         admin = cluster.admin(self.settings)
@@ -205,7 +205,7 @@ def test_an_open_transaction_of_a_dead_owner_is_settled_before_state_is_read(wor
     assert [value for _, value in world.read("out")] == [b"owner"]
 
 
-def test_an_input_topic_that_was_made_anew_is_refused(world: World) -> None:
+def test_a_recreated_input_topic_is_refused(world: World) -> None:
     first = world.opened()
     first.commit(commit(4, a=b"1"))
     first.close()

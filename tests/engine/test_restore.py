@@ -143,7 +143,7 @@ def test_committed_offsets_of_a_group(topic: StateTopic) -> None:
         assert reader.committed(f"another-{group}", [(topic.name, 0)]) == {(topic.name, 0): None}
 
 
-def test_a_broker_that_is_away_is_unavailable_with_its_topic_named(topic: StateTopic) -> None:
+def test_a_missing_broker_is_unavailable_with_its_topic_named(topic: StateTopic) -> None:
     away: dict[str, Any] = {**topic.config, "bootstrap.servers": f"{HOST}:{free_port()}"}
     with Reader(away, "g", silence_s=0.5) as reader, pytest.raises(Unavailable, match=f"{topic.name}/0"):
         reader.span(topic.name, 0)

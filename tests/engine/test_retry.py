@@ -20,7 +20,7 @@ Run = Callable[[Retry, Callable[..., Any]], Any]
 
 
 class Service:
-    """Is away for the first `away` calls; `on_call` is called at each of them."""
+    """Is unavailable for the first `away` calls; `on_call` is called at each of them."""
 
     def __init__(
         self, away: int, error: Exception | None = None, on_call: Callable[[], None] = lambda: None

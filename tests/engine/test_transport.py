@@ -140,7 +140,7 @@ def test_a_chunk_spans_its_records_and_the_marker_behind_them(log: Log) -> None:
     assert generations == {7}
 
 
-def test_what_was_aborted_is_passed_over(log: Log) -> None:
+def test_aborted_records_are_skipped(log: Log) -> None:
     log.write(b"lost", commit=False)
     log.write(b"kept")
 

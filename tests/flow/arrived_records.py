@@ -42,12 +42,12 @@ def _end(consumer: Consumer, topic: str, partition: int) -> int:
 
 def _read(consumer: Consumer, ends: dict[int, int]) -> list[Arrived]:
     found: list[Arrived] = []
-    heard_s = time.monotonic()
+    received_s = time.monotonic()
     while ends:
         messages = consumer.consume(5_000, timeout=0.2)  # returns early only when it has that many
         if messages:
-            heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > QUIET_S:
+            received_s = time.monotonic()
+        elif time.monotonic() - received_s > QUIET_S:
             raise TimeoutError(f"the topic ends before {ends}")
         for message in messages:
             error, partition, offset = message.error(), message.partition(), message.offset()

@@ -108,8 +108,12 @@ class StackProcess:
 
     def workers(self, stage: str) -> list[int]:
         """The pids of the running workers of a stage."""
+        return [pid for pid, words in self.processes() if words[-2:] == ["worker", stage]]
+
+    def processes(self) -> list[tuple[int, list[str]]]:
+        """pid and command line of each process of the stack."""
         assert self._process is not None
-        return [pid for pid, words in _children(self._process.pid) if words[-2:] == ["worker", stage]]
+        return list(_children(self._process.pid))
 
     def kill_broker(self) -> int:
         """kill -9 to the broker, which the stack starts again; its pid."""

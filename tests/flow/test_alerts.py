@@ -1,4 +1,4 @@
-"""Balances and alerts on the whole stack, killed on the way, Redis emptied, time passing: a crossing is told once."""
+"""Balances and alerts on the whole stack, killed on the way, Redis emptied, time passing: a crossing is fired once."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Story:
             for one in read(self.stack.settings.kafka, "alerts")
         ]
 
-    def told(self, number: int) -> Counter[str]:
-        """What was told, once there is so much of it."""
+    def fired(self, number: int) -> Counter[str]:
+        """What was fired, once there is so much of it."""
         wait_for(lambda: len(self.alerts()) >= number)
         found = self.alerts()
         assert len({one.id for one in found}) == len(found)
@@ -155,7 +155,7 @@ def balances(story: Story) -> list[tuple[float, Balance]]:
 
 
 @pytest.mark.timeout(240)
-def test_each_crossing_is_told_once_whatever_happens(tmp_path: Path) -> None:
+def test_each_crossing_fires_once_whatever_happens(tmp_path: Path) -> None:
     with StackProcess(tmp_path / "stack") as stack:
         story = Story(stack)
         define(story)
@@ -174,7 +174,7 @@ def test_each_crossing_is_told_once_whatever_happens(tmp_path: Path) -> None:
         found = story.until(usage=120, balance=30)
         assert found["hasAccess"] is True and found["overage"] == 0
         expected = Counter({"usage_percentage:50": 1, VOLUME: 1})
-        assert story.told(2) == expected
+        assert story.fired(2) == expected
 
         assert time.time() < minute_s, "the machine is too slow for this story"
         time.sleep(minute_s - time.time())  # nothing but time passes
@@ -187,26 +187,26 @@ def test_each_crossing_is_told_once_whatever_happens(tmp_path: Path) -> None:
         story.use(65, at_s)  # late: 30 are paid by the grant that has ended meanwhile
         story.until(usage=185, balance=10)
         expected["usage_percentage:90"] += 1
-        assert story.told(3) == expected
+        assert story.fired(3) == expected
 
         story.post("/customers/acme/entitlements/gpt/reset", {"effectiveAt": text(minute_s)})
         story.until(usage=0, balance=145)  # 100 after each reset, and what begins at that minute
         expected += Counter(
             {RESET: 1, ".resolved usage_percentage:50": 1, ".resolved usage_percentage:90": 1}
         )
-        assert story.told(6) == expected
+        assert story.fired(6) == expected
 
         story.kill("attribute", "alert")
         story.use(80, time.time())
         story.until(usage=80, balance=65)
         expected["usage_percentage:50"] += 1
-        assert story.told(7) == expected
+        assert story.fired(7) == expected
         check_events(story.alerts())
 
 
 def check_events(alerts: list[Alert]) -> None:
     """What crossed is named, where usage came event by event."""
     for one in alerts:
-        said = json.loads(one.payload)["data"]
+        payload_data = json.loads(one.payload)["data"]
         if one.type in (THRESHOLD, VOLUME):
-            assert said["event"]["source"] == "/tests", one
+            assert payload_data["event"]["source"] == "/tests", one

@@ -31,7 +31,7 @@ CRASHES = ("produce.before", "produce.after", "commit.after", "table.after")
 CRASH_S, DONE_S = 60, 60
 
 
-def wish(number: int, chance: random.Random) -> Command:
+def command_of(number: int, chance: random.Random) -> Command:
     """One of few customers, meters and features, so that many are refused."""
     name = chance.choice("abcdef")
     meter: dict[str, Any] = {"slug": name, "eventType": "t", "aggregation": "COUNT"}
@@ -53,11 +53,11 @@ def wish(number: int, chance: random.Random) -> Command:
 
 def test_a_stage_that_is_killed_decides_each_command_once(fresh_topics: Settings, tmp_path: Path) -> None:
     chance = random.Random(7)
-    wishes = [wish(number, chance) for number in range(COMMANDS)]
+    requests = [command_of(number, chance) for number in range(COMMANDS)]
     producer = Producer(cluster.producer_config(fresh_topics) | {"linger.ms": 0, "log_level": 0})
     share = COMMANDS // (len(CRASHES) + 1)
     for place, crash in enumerate((*CRASHES, "")):
-        for command in wishes[place * share : (place + 1) * share]:
+        for command in requests[place * share : (place + 1) * share]:
             for _ in range(chance.choice((1, 1, 2))):  # some are sent twice
                 producer.produce("commands", msgspec.json.encode(command))
         assert producer.flush(30) == 0
@@ -66,7 +66,7 @@ def test_a_stage_that_is_killed_decides_each_command_once(fresh_topics: Settings
             if crash:
                 assert worker.wait(CRASH_S) == -signal.SIGKILL
             else:
-                until_decided(fresh_topics, wishes)
+                until_decided(fresh_topics, requests)
         finally:
             worker.kill()
             worker.wait()
@@ -88,7 +88,7 @@ def start(settings: Settings, folder: Path, place: int, crash: str) -> process.P
     return process.spawn(command, folder / f"control-{place}.log", variables)
 
 
-def until_decided(settings: Settings, wishes: list[Command]) -> None:
+def until_decided(settings: Settings, requests: list[Command]) -> None:
     """Returns when the last command's effects are in force."""
     log = replayed(settings)
     with Definitions(settings) as view:
@@ -115,9 +115,9 @@ def check(settings: Settings) -> None:
     assert {
         place: msgspec.json.decode(value, type=Definition) for place, value in control.items()
     } == log.state
-    told = [msgspec.json.decode(one.value() or b"", type=Audit) for one in read(settings.kafka, "audit")]
-    assert told == log.audit
-    assert audit.verify(told).seq == len(told)
+    entries = [msgspec.json.decode(one.value() or b"", type=Audit) for one in read(settings.kafka, "audit")]
+    assert entries == log.audit
+    assert audit.verify(entries).seq == len(entries)
     replies = [msgspec.json.decode(one.value() or b"", type=Reply) for one in read(settings.kafka, "replies")]
     assert replies == log.replies
     kept = {reply.id for reply in log.replies if reply.repeated}

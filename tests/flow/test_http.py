@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.fixtures.absent import absent
-from tests.flow.stack_process import StackProcess, _children
+from tests.flow.stack_process import StackProcess
 from tests.flow.test_story import PARTS
 
 BATCHES = 240
@@ -112,10 +112,7 @@ def event(batch: int, number: int) -> dict[str, object]:
 
 
 def api_pid(stack: StackProcess) -> int | None:
-    assert stack._process is not None
-    found = [
-        pid for pid, words in _children(stack._process.pid) if "pipeline.cli" in words and "api" in words
-    ]
+    found = [pid for pid, words in stack.processes() if "pipeline.cli" in words and "api" in words]
     return found[0] if found else None
 
 

@@ -95,7 +95,7 @@ def binary(id: str) -> Headers:
     return [(f"ce_{name}", str(value).encode()) for name, value in event(id, time=AT).items()]
 
 
-def said(found: Event) -> tuple[str, str, str]:
+def attributes_of(found: Event) -> tuple[str, str, str]:
     return found.source, found.type, found.subject
 
 
@@ -117,7 +117,7 @@ def test_cloudevents_package(ingest: Ingest, send: Send, write: Callable[..., An
     accepted, rejected = ingest.outcome()
     assert not rejected
     assert accepted.keys() == events.keys()
-    assert {said(found) for found in accepted.values()} == {("/shop", "order", "ann")}
+    assert {attributes_of(found) for found in accepted.values()} == {("/shop", "order", "ann")}
     for id, found in accepted.items():
         assert json.loads(bytes(found.data)) == events[id].get_data()
     assert {found.time_ns for id, found in accepted.items() if id != "no-time"} == {AT_US_NS}
@@ -167,7 +167,7 @@ def test_confluent_kafka_any_key_any_header(ingest: Ingest, send: Send) -> None:
     assert not rejected
     assert accepted.keys() == expected
     for found in accepted.values():
-        assert said(found) == ("/shop", "order", "ann")
+        assert attributes_of(found) == ("/shop", "order", "ann")
         assert found.time_ns == AT_NS
         assert bytes(found.data) == data
 
@@ -195,7 +195,7 @@ def test_confluent_kafka_binary_mode(ingest: Ingest, send: Send) -> None:
         "zero-bytes": b"null",
         "last": data.strip(),
     }
-    assert {said(found) for found in accepted.values()} == {("/shop", "order", "ann")}
+    assert {attributes_of(found) for found in accepted.values()} == {("/shop", "order", "ann")}
 
 
 def test_what_is_no_event_is_kept_as_it_came(ingest: Ingest, send: Send) -> None:

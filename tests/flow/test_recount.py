@@ -73,7 +73,7 @@ def test_the_last_nanosecond_of_a_minute_stays_in_it() -> None:
     assert [key.start_s for key in result.windows] == [MINUTE_S]
 
 
-def test_latest_goes_by_time_then_arrival() -> None:
+def test_latest_is_by_time_then_arrival() -> None:
     lines = [
         event("1", data={"v": 1}),
         event("2", data={"v": 2}),

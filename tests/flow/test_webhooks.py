@@ -70,7 +70,7 @@ def test_a_worker_killed_after_the_post_sends_again_under_the_same_id(
     found = webhooks.wait(lambda all: len(all) == 20 and all_ended(all))
     assert {one.state for one in found} == {"SUCCESS"}
     assert receiver.ids("/ok").keys() == {f"a{number}" for number in range(20)}
-    # What was under way at the kill came twice; nothing else did.
+    # Only webhooks that were in progress at the kill arrived twice.
     assert sum(receiver.ids("/ok").values()) - 20 <= sum(before.values())
     assert max(receiver.ids("/ok").values()) == 2
 
@@ -88,7 +88,7 @@ def test_one_slow_endpoint_delays_no_other(webhooks: Webhooks, receiver: Receive
     receiver.wait(lambda: len(receiver.ids("/ok")) == 41)
     assert max(one.at_s for one in receiver.got if one.path == "/ok") - began_s < 4
     receiver.wait(lambda: len(receiver.ids("/slow")) >= 4, 4)
-    assert len(receiver.ids("/slow")) == 4  # as many as may be under way at once; the rest waits
+    assert len(receiver.ids("/slow")) == 4  # the limit of concurrent webhooks; the others wait
 
 
 def test_retries_survive_a_restart_and_gone_disables(webhooks: Webhooks, receiver: Receiver) -> None:
@@ -133,12 +133,12 @@ def test_resend_and_replay(webhooks: Webhooks, receiver: Receiver) -> None:
     assert {len(one.attempts) for one in found if one.endpoint == "bad"} == {6}
     (fine,) = [one for one in found if one.endpoint == "ok"]
     good.append(True)
-    webhooks.wish(WebhookWork("resend", NAMESPACE, "ok", fine.id, 1, actor="me"))
-    webhooks.wish(WebhookWork("resend", NAMESPACE, "bad", fine.id, 1, actor="me"))  # not that endpoint's
+    webhooks.publish(WebhookWork("resend", NAMESPACE, "ok", fine.id, 1, actor="me"))
+    webhooks.publish(WebhookWork("resend", NAMESPACE, "bad", fine.id, 1, actor="me"))  # not that endpoint's
     replay = WebhookWork(
         "replay", NAMESPACE, "bad", "", 1, from_ms=1_000_003, to_ms=1_000_007, states=["FAILED"]
     )
-    webhooks.wish(replay)
+    webhooks.publish(replay)
     webhooks.wait(
         lambda all: sum(one.state == "SUCCESS" for one in all) == 5 and receiver.ids("/ok")["fine"] == 2
     )

@@ -155,7 +155,7 @@ class Webhooks:
     def flush(self) -> None:
         self._producer.flush()
 
-    def wish(self, work: WebhookWork) -> None:
+    def publish(self, work: WebhookWork) -> None:
         """Resend or replay, as the API would."""
         target = partition_of(work.namespace, work.endpoint, self.settings.partitions)
         self._producer.produce("webhook-work", msgspec.json.encode(work), work.endpoint, target)

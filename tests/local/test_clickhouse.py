@@ -73,20 +73,22 @@ def test_every_answered_insert_is_there_after_the_process_ends(server: ChDB, end
     server.start()
     count, distinct = store.query(COUNT)[0]
     assert count == distinct and count % 10 == 0  # each insert wholly or not at all
-    assert len(answered) * 10 <= count <= len(answered) * 10 + 20  # with the one under way, and its repeat
+    assert len(answered) * 10 <= count <= len(answered) * 10 + 20  # with the one in progress, and its retry
 
 
-def test_sigterm_ends_in_good_order_with_idle_connections(server: ChDB) -> None:
-    store = connect(server.url)
-    store.ensure_schema()
-    pid = server.pid
-    running = server._process
-    assert pid is not None and running is not None
-    os.kill(pid, signal.SIGTERM)
-    assert running.wait(15) == 0
+def test_sigterm_ends_in_good_order_with_idle_connections(tmp_path: Path) -> None:
+    server = ChDB(tmp_path, process.free_port())
+    running = server.spawn()
+    try:
+        server.wait_until_up()
+        connect(server.url).ensure_schema()
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.wait(15) == 0
+    finally:
+        server.kill()
 
 
-def test_a_store_goes_on_after_a_restart(server: ChDB) -> None:
+def test_a_store_continues_after_a_restart(server: ChDB) -> None:
     store = connect(server.url)
     store.ensure_schema()
     store.insert("uniques", rows(0, 1))

@@ -38,9 +38,9 @@ def write(store: ClickHouse, batch: int) -> None:
 
 def test_all_that_was_proved_is_there_after_the_disk_was_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "clickhouse", 128) as disk:
-        server = ChDB(tmp_path, process.free_port()).start()
-        running = server._process
-        assert running is not None
+        server = ChDB(tmp_path, process.free_port())
+        running = server.spawn()
+        server.wait_until_up()
         store = connect(server.url)
         store.ensure_schema()
         proved: list[int] = []
@@ -55,7 +55,7 @@ def test_all_that_was_proved_is_there_after_the_disk_was_full(tmp_path: Path) ->
 
         writer = threading.Thread(target=work)
         writer.start()
-        while len(proved) < 20:  # merges are under way
+        while len(proved) < 20:  # merges are in progress
             writer.join(0.01)
         ballast = fill(disk)
         writer.join()

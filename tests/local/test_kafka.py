@@ -90,9 +90,9 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(
     def no_network(_: str) -> None:
         raise OSError("no route to host")
 
-    said: list[str] = []
+    lines: list[str] = []
     monkeypatch.setattr(jgo, "build", no_network)
     monkeypatch.setattr(local, "CLASSPATH_FILE", tmp_path / "none")
     with pytest.raises(Unavailable, match="downloaded from Maven Central: no route to host"):
-        local.classpath(said.append)
-    assert said == ["downloading Kafka 4.1 (about 45 MB, once)"]
+        local.classpath(lines.append)
+    assert lines == ["downloading Kafka 4.1 (about 45 MB, once)"]

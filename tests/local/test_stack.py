@@ -93,7 +93,7 @@ def dev(tmp_path: Path, kafka_jars: None) -> Iterator[Callable[[], Dev]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_dev_comes_up_heals_stops_and_goes_on(dev: Callable[[], Dev]) -> None:
+def test_dev_starts_heals_stops_and_continues(dev: Callable[[], Dev]) -> None:
     first = dev()
     first.wait_for("tallymark is up")
     settings, pid = first.settings(), first.process.pid

@@ -40,13 +40,13 @@ def tend_until(supervisor: Supervisor, condition: Callable[[], bool], timeout_s:
 
 
 def test_a_process_that_keeps_dying_is_started_with_longer_and_longer_pauses(tmp_path: Path) -> None:
-    said: list[str] = []
-    supervisor = Supervisor(said.append)
+    lines: list[str] = []
+    supervisor = Supervisor(lines.append)
     supervisor.start([service(tmp_path, "flaky", "import sys; print('oh'); sys.exit(3)")])
-    tend_until(supervisor, lambda: len(said) == 3)
+    tend_until(supervisor, lambda: len(lines) == 3)
     supervisor.stop()
     log = tmp_path / "flaky.log"
-    assert said == [
+    assert lines == [
         f"flaky exited (exit code 3): oh; restarting it in {pause} s; its log is {log}"
         for pause in ("0.2", "0.4", "0.8")
     ]
@@ -66,13 +66,13 @@ finally:
 def test_the_last_error_of_a_process_that_ended_is_shown(tmp_path: Path) -> None:
     """Of its own run: what an earlier one wrote is not its reason."""
     (tmp_path / "flaky.log").write_text("CRITICAL of an earlier run\n")
-    said: list[str] = []
-    supervisor = Supervisor(said.append)
+    lines: list[str] = []
+    supervisor = Supervisor(lines.append)
     supervisor.start([service(tmp_path, "flaky", TRACEBACK)])
-    tend_until(supervisor, lambda: len(said) == 1)
+    tend_until(supervisor, lambda: len(lines) == 1)
     supervisor.stop()
     reason = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"
-    assert said[0].startswith(f"flaky exited (exit code 1): {reason}; restarting it")
+    assert lines[0].startswith(f"flaky exited (exit code 1): {reason}; restarting it")
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_the_last_error_of_a_process_that_ended_is_shown(tmp_path: Path) -> None
         ("ERROR a stops: no disk\nstopping\nstopped\n", "ERROR a stops: no disk"),
         ("Fatal glibc error\n", "Fatal glibc error"),
         ("[2025-01-01] ERROR Shutdown broker (kafka.log.LogManager)\ndone\n", None),
-        ("error: Kafka is away\n", "error: Kafka is away"),
+        ("error: Kafka is down\n", "error: Kafka is down"),
         ("\x1b[?25hERROR stops: no space\n", "ERROR stops: no space"),
     ],
 )
-def test_what_tells_of_an_error(tmp_path: Path, written: str, shown: str | None) -> None:
+def test_lines_that_report_an_error(tmp_path: Path, written: str, shown: str | None) -> None:
     log = tmp_path / "a.log"
     log.write_text(written)
     assert process.last_error(log) == (written.splitlines()[0] if shown is None else shown)
@@ -95,13 +95,13 @@ def test_what_tells_of_an_error(tmp_path: Path, written: str, shown: str | None)
 
 
 def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
-    said: list[str] = []
-    supervisor = Supervisor(said.append)
+    lines: list[str] = []
+    supervisor = Supervisor(lines.append)
     good = service(tmp_path, "late", FOREVER)
     tries = iter([good.spawn])
 
     def spawn() -> process.Process:
-        if len(said) < 2:
+        if len(lines) < 2:
             raise Unavailable("The port is taken.")
         return next(tries)()
 
@@ -109,7 +109,7 @@ def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
     supervisor.services.append(late)
     tend_until(supervisor, late.is_up)
     supervisor.stop()
-    assert [line.split(";")[0] for line in said] == ["The port is taken."] * 2
+    assert [line.split(";")[0] for line in lines] == ["The port is taken."] * 2
 
 
 def test_lower_ranks_stop_first_and_the_deaf_are_killed(tmp_path: Path) -> None:

@@ -83,19 +83,19 @@ def test_a_line_shows_what_came() -> None:
 
 
 def test_listen_makes_a_secret_says_it_and_ends_after_count() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     ready = threading.Event()
 
     def say(text: str) -> None:
-        said.append(text)
+        lines.append(text)
         if text.startswith("signing secret"):
             ready.set()
 
     running = threading.Thread(target=listen, args=(0, [], 200, 1, say))
     running.start()
     assert ready.wait(10)
-    url, secret = said[0].rpartition(" ")[2], said[1].rpartition(" ")[2]
+    url, secret = lines[0].rpartition(" ")[2], lines[1].rpartition(" ")[2]
     assert send(url, secret=secret) == 200
     running.join(10)
     assert not running.is_alive()
-    assert "verified  a.b  m1" in said[2]
+    assert "verified  a.b  m1" in lines[2]

@@ -1,4 +1,4 @@
-"""Questions with a time limit: a service that hangs delays nobody and is asked once."""
+"""Checks with a time limit: a service that hangs delays no other and is asked once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_each_answer_is_the_services_own() -> None:
     assert (answers["bad"].ok, answers["bad"].detail) == (False, "DENIED by the service itself")
 
 
-def test_one_that_hangs_delays_nobody_and_is_asked_once() -> None:
+def test_one_that_hangs_delays_no_other_and_is_asked_once() -> None:
     release, asked = threading.Event(), []
 
     def hang() -> None:

@@ -109,7 +109,7 @@ def test_what_was_emptied_while_it_was_written_is_not_whole(url: str, keys: Keys
     assert not writer.is_whole(0)
 
 
-def test_a_redis_that_is_away_is_said(keys: Keys) -> None:
+def test_an_unavailable_redis_is_reported(keys: Keys) -> None:
     nowhere = f"redis://{process.HOST}:{process.free_port()}/0"
     writer = BalanceWriter(nowhere, None, keys)
     for act in (lambda: writer.write([balance(1)]), lambda: writer.begin(0, "t"), lambda: writer.is_whole(0)):

@@ -40,7 +40,7 @@ def serving(folder: Path, host: str, *options: str) -> Iterator[str]:
 
 
 def refusal(settings: Settings, ask: Callable[[Settings], None]) -> str:
-    """What is said once the server listens."""
+    """The message once the server listens."""
     deadline = time.monotonic() + 20
     while True:
         with pytest.raises(Unavailable) as caught:
@@ -65,8 +65,8 @@ def test_protected_mode_is_shown_in_the_servers_words(
     tmp_path: Path, ask: Callable[[Settings], None]
 ) -> None:
     with serving(tmp_path, own_address(), "--protected-mode", "yes") as url:
-        said = refusal(Settings.model_construct(redis=url), ask)
-    assert "DENIED Redis is running in protected mode" in said
+        detail = refusal(Settings.model_construct(redis=url), ask)
+    assert "DENIED Redis is running in protected mode" in detail
 
 
 def test_a_missing_password_is_shown_in_the_servers_words(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_replica_that_takes_no_writes_is_good_for_reads_only(tmp_path: Path) -
         redis_probe.reads(settings)
 
 
-def test_nobody_there_is_the_clients_message_without_the_password() -> None:
+def test_a_closed_port_is_the_clients_message_without_the_password() -> None:
     settings = Settings.model_construct(redis="redis://:hush@127.0.0.1:1/0")
     with pytest.raises(Unavailable, match=r"^Redis at 127\.0\.0\.1:1: .*Connection refused") as caught:
         redis_probe.reads(settings)

@@ -220,14 +220,14 @@ def test_a_body_that_drips_does_not_hold_up_the_answer() -> None:
     assert answer.status == 200 and answer.duration_ms < 2_500
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nX: "])
-def test_silence_ends_with_the_timeout(said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX: "])
+def test_silence_ends_with_the_timeout(sent: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(said)
+        writer.write(sent)
         while True:
             await asyncio.sleep(0.02)
-            writer.write(b"." if said else b"")
+            writer.write(b"." if sent else b"")
             await writer.drain()
 
     answer = asyncio.run(post(serve, timeout_s=0.5))
@@ -236,7 +236,7 @@ def test_silence_ends_with_the_timeout(said: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -245,17 +245,17 @@ def test_silence_ends_with_the_timeout(said: bytes) -> None:
         b"\x16\x03\x01",
     ],
 )
-def test_what_is_not_http_is_an_error_that_says_so(said: bytes) -> None:
+def test_what_is_not_http_is_an_error_that_says_so(sent: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
-        writer.write(said)
+        writer.write(sent)
         await writer.drain()
 
     answer = asyncio.run(post(serve))
     assert answer.status == 0 and answer.error and len(answer.error) <= webhook_http.ERROR_CHARACTERS
 
 
-def test_nobody_there() -> None:
+def test_a_closed_port() -> None:
     async def scenario() -> Answer:
         async with serving(answering("200 OK")[0]) as port:
             pass

@@ -41,7 +41,7 @@ class Standing(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """Something that has to be told once. what: a threshold, or `reset`."""
+    """Something that has to be fired once. what: a threshold, or `reset`."""
 
     rule: str  # name
     customer: str  # key
@@ -52,14 +52,14 @@ class Fact(NamedTuple):
 
 @dataclass
 class Expected:
-    """balances: fields by (customer id, feature). facts: each to be told once."""
+    """balances: fields by (customer id, feature). facts: each to be fired once."""
 
     balances: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     facts: set[Fact] = field(default_factory=set)
 
 
 @dataclass
-class Told:
+class FiredAlert:
     """An alert as it stands on the topic."""
 
     id: str
@@ -71,7 +71,7 @@ class Told:
 class Found:
     balances: dict[str, dict[str, Any]]  # by key of the topic
     copied: dict[tuple[str, str], dict[str, Any]]  # from Redis
-    told: list[Told]  # each record
+    fired: list[FiredAlert]  # each record
 
 
 def expected(plan: Plan, windows: Mapping[WindowKey, WindowValue]) -> Expected:
@@ -113,7 +113,7 @@ def _mine(
 
 
 def _standings(entitled: Entitled, usage: list[tuple[int, Decimal]], now_s: int) -> list[Standing]:
-    """The usage periods since it was defined: nothing is told of those that had ended by then."""
+    """The usage periods since it was defined: nothing is fired of those that had ended by then."""
     borders = [first_period_s(entitled, now_s), *entitled.resets, 1 << 60]
     total = sum(entitled.amounts[1:], entitled.amounts[0])
     found = []
@@ -163,15 +163,15 @@ def _met(kind: str, value: Decimal, now: Standing) -> bool:
 
 
 def read(settings: Settings) -> Found:
-    """Everything that was said, by plain clients."""
+    """All published records, read by plain clients."""
     balances = {
         key.decode(): json.loads(value) for key, value in records(settings, "balances") if key and value
     }
-    told = []
+    fired = []
     for key, value in records(settings, "alerts"):
         body = json.loads(value or b"null")
-        told.append(Told((key or b"").decode(), body, json.loads(body["payload"])))
-    return Found(balances, _copied(settings.redis), told)
+        fired.append(FiredAlert((key or b"").decode(), body, json.loads(body["payload"])))
+    return Found(balances, _copied(settings.redis), fired)
 
 
 def records(settings: Settings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
@@ -230,7 +230,9 @@ def balances_differ(wanted: Expected, found: Found) -> list[str]:
                 name: (shown.get(name), fields[name]) for name in fields if shown.get(name) != fields[name]
             }
             lines.append(f"balance of {place}: (is, expected) {wrong}")
-    lines += [f"balance of {place}: nobody is entitled" for place in on_topic if place not in wanted.balances]
+    lines += [
+        f"balance of {place}: no customer is entitled" for place in on_topic if place not in wanted.balances
+    ]
     for place, have in on_topic.items():
         if found.copied.get(place) != have:
             lines.append(f"balance of {place} in Redis: {found.copied.get(place)}, on the topic {have}")
@@ -239,50 +241,50 @@ def balances_differ(wanted: Expected, found: Found) -> list[str]:
 
 
 def firings_differ(wanted: Expected, found: Found, plan: Plan) -> list[str]:
-    """Crossings = firings: each fact is told once, nothing else is; what was told of an ended period is resolved."""
+    """Crossings = firings: each fact is fired once, nothing else is; what was fired of an ended period is resolved."""
     rules = {rule.id: rule.name for rule in [*plan.rules, plan.late_rule]}
     entitled = {one.id: one for one in [*plan.entitled, *plan.periods, *plan.late] if one.id}
     facts: Counter[Fact] = Counter()
     ended: Counter[tuple[str, str, str]] = (
         Counter()
-    )  # rule, entitlement, threshold: told of ended periods, not resolved
+    )  # rule, entitlement, threshold: fired of ended periods, not resolved
     lines = []
-    for told in found.told:
-        data, notes = told.payload["data"], told.body["annotations"]
+    for fired in found.fired:
+        data, notes = fired.payload["data"], fired.body["annotations"]
         one = entitled[data["entitlement"]["id"]]
-        who = (rules[told.body["rule"]], one.customer.key, one.feature.key)
-        if told.id != told.body["id"] or told.id != told.payload["id"]:
-            lines.append(f"an alert has several ids: {told.id} {told.body['id']} {told.payload['id']}")
-        if told.body["type"] == RESET:
+        who = (rules[fired.body["rule"]], one.customer.key, one.feature.key)
+        if fired.id != fired.body["id"] or fired.id != fired.payload["id"]:
+            lines.append(f"an alert has several ids: {fired.id} {fired.body['id']} {fired.payload['id']}")
+        if fired.body["type"] == RESET:
             facts[Fact(*who, _second(data["period"]["from"]), "reset")] += 1
             continue
         named = [notes["threshold"], *data["passed"]]
-        if told.body["type"] == RESOLVED:
-            ended.subtract((told.body["rule"], one.id, name) for name in named)
+        if fired.body["type"] == RESOLVED:
+            ended.subtract((fired.body["rule"], one.id, name) for name in named)
             continue
         since_s = _second(data["period"]["from"])
         facts.update(Fact(*who, since_s, name) for name in named)
         if since_s in (one.since_s, *one.resets)[: len(one.resets)]:
-            ended.update((told.body["rule"], one.id, name) for name in named)
-    lines += [f"told {count} times: {fact}" for fact, count in facts.items() if count > 1]
-    lines += [f"never told: {fact}" for fact in wanted.facts if fact not in facts]
-    lines += [f"told, but not crossed: {fact}" for fact in facts if fact not in wanted.facts]
+            ended.update((fired.body["rule"], one.id, name) for name in named)
+    lines += [f"fired {count} times: {fact}" for fact, count in facts.items() if count > 1]
+    lines += [f"never fired: {fact}" for fact in wanted.facts if fact not in facts]
+    lines += [f"fired, but not crossed: {fact}" for fact in facts if fact not in wanted.facts]
     lines += [f"resolved {-count} times too often: {key}" for key, count in ended.items() if count < 0]
     lines += [f"not resolved: {key}" for key, count in ended.items() if count > 0]
-    lines += [f"the alert {id} stands {count} times on the topic" for id, count in _twice(found.told)]
+    lines += [f"the alert {id} stands {count} times on the topic" for id, count in _twice(found.fired)]
     return _short("firings", lines)
 
 
-def _twice(told: Iterable[Told]) -> list[tuple[str, int]]:
-    return [(id, count) for id, count in Counter(one.id for one in told).items() if count > 1]
+def _twice(fired: Iterable[FiredAlert]) -> list[tuple[str, int]]:
+    return [(id, count) for id, count in Counter(one.id for one in fired).items() if count > 1]
 
 
 def webhooks_differ(found: Found, quotas: Quotas) -> list[str]:
-    """Every alert came to each of its endpoints, with the bytes that it was told with, and nothing else came."""
+    """Every alert came to each of its endpoints, with the bytes that it was fired with, and nothing else came."""
     paths = {quotas.endpoint(path): path for path in ("/good", "/shaky", "/hanging")}
     due = {
         (paths[id], one.id): one.body["payload"].encode()
-        for one in found.told
+        for one in found.fired
         for id in one.body["endpoints"]
     }
     lines = [f"the receiver refused a request: {error}" for error in quotas.refused]
@@ -302,10 +304,10 @@ def named_events_differ(found: Found, plan: Plan, values: Iterable[bytes]) -> li
     """The event that an alert names was sent, for a subject of the customer."""
     named: dict[tuple[str, str], set[str]] = {}
     entitled = {one.id: one for one in [*plan.entitled, *plan.periods, *plan.late] if one.id}
-    for told in found.told:
-        event = told.payload["data"].get("event")
+    for fired in found.fired:
+        event = fired.payload["data"].get("event")
         if event is not None:
-            one = entitled[told.payload["data"]["entitlement"]["id"]]
+            one = entitled[fired.payload["data"]["entitlement"]["id"]]
             named.setdefault((event["source"], event["id"]), set()).add(one.customer.key)
     subjects = {one.customer.key: set(one.customer.all_subjects) for one in entitled.values()}
     for move in plan.moves:

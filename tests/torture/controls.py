@@ -75,7 +75,7 @@ CONTROLS = (
         "marks-off-in-alert",
         {"alert": "marks"},
         False,
-        "A threshold is told with every record.",
+        "A threshold fires with every record.",
         alerts=True,
     ),
 )

@@ -122,13 +122,13 @@ class Quotas:
         moved = old.subjects[0]
         for customer, subjects in ((old, old.subjects[1:]), (new, (*new.subjects, moved))):
             attributed = {"subjectKeys": list(subjects)}
-            wish = {
+            change = {
                 "id": customer.key,
                 "key": customer.key,
                 "name": customer.key,
                 "usageAttribution": attributed,
             }
-            self._patiently(lambda wish=wish: self._commands.run("customer.update", NAMESPACE, wish))  # type: ignore[misc]
+            self._patiently(lambda change=change: self._commands.run("customer.update", NAMESPACE, change))  # type: ignore[misc]
         self.definitions.wait_for(lambda _: moved in self._subjects(new) - self._subjects(old), KNOWN_S)
         until_s, from_s = (self._full_minute_after_change(one.key) for one in (old, new))
         self.plan.moves.append(Move(moved, old, until_s, new, from_s))
@@ -148,11 +148,11 @@ class Quotas:
             time.sleep(0.1)  # a period has at least a minute
         self._last_reset_s = at_s
         for entitled in self.plan.periods:
-            wish: dict[str, object] = {"id": entitled.id, "effectiveAt": text_of(at_s)}
+            change: dict[str, object] = {"id": entitled.id, "effectiveAt": text_of(at_s)}
             self._patiently(
-                lambda wish=wish, entitled=entitled: (  # type: ignore[misc]
+                lambda change=change, entitled=entitled: (  # type: ignore[misc]
                     self._known_reset(entitled) >= at_s
-                    or self._commands.run("entitlement.reset", NAMESPACE, wish)
+                    or self._commands.run("entitlement.reset", NAMESPACE, change)
                 )
             )
             entitled.resets.append(at_s)
@@ -237,7 +237,7 @@ class Quotas:
         rule.id = str(self._run("rule", body)["id"])
 
     def _run(self, kind: str, body: Mapping[str, object]) -> dict[str, Any]:
-        """Creates something, once: a command that nobody answered is sent again under its id."""
+        """Create an object once: a command without an answer is sent again with its id."""
 
         id = str(uuid.uuid4())
         return dict(
@@ -289,7 +289,7 @@ def _shaky(number: int) -> tuple[int, dict[str, str]]:
 
 
 def _hanging(number: int) -> tuple[int, dict[str, str]]:
-    """One in fifteen is answered when nobody waits any more."""
+    """One in fifteen is answered when no caller waits any more."""
     if number % 15 == 4:
         time.sleep(HANGING_S)
     return 204, {}

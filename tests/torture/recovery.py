@@ -109,7 +109,7 @@ def restore(stage: str, servers: str, folder: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(Partition.open, partitions))
     seconds = time.monotonic() - began_s
-    said = {
+    report = {
         "seconds": round(seconds, 2),
         "records": sum(partition.restored_records for partition in partitions),
         "keys": sum(partition.table.estimated_keys() for partition in partitions if partition.table),
@@ -117,7 +117,7 @@ def restore(stage: str, servers: str, folder: Path) -> None:
         "peak_mib": round(_status_mib("VmHWM")),
         "disk_mib": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20),
     }
-    print(json.dumps(said), flush=True)
+    print(json.dumps(report), flush=True)
     os.kill(os.getpid(), 9)
 
 

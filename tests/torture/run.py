@@ -163,7 +163,7 @@ def _alerts(
     outcome.differences += differences
     outcome.compared["balances"] = len(wanted.balances)
     outcome.compared["crossings and resets"] = len(wanted.facts)
-    outcome.compared["alerts"] = len(found.told)
+    outcome.compared["alerts"] = len(found.fired)
     outcome.compared["webhooks received"] = len(entitled.receiver.got)
 
 

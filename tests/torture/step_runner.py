@@ -60,11 +60,11 @@ class StepRunner:
             self._storm.allow(step.lines)
             time.sleep(step.delay_s)
             began_s = time.monotonic()
-            said = getattr(self, f"_{step.fault}")(step.how)
+            result = getattr(self, f"_{step.fault}")(step.how)
             self.last_fault_s = time.monotonic()
             self.done[step.fault] += 1
             took = f"{self.last_fault_s - began_s:5.1f} s"
-            self._say(f"{number:3}/{len(self._schedule.steps)} {_named(step)} {took} {said or ''}")
+            self._say(f"{number:3}/{len(self._schedule.steps)} {_named(step)} {took} {result or ''}")
         self._wait(lambda: time.monotonic() >= self._away_until_s, "ClickHouse is back")
         self.last_fault_s = time.monotonic()
 
@@ -127,7 +127,7 @@ class StepRunner:
         stage, point = how["stage"], how["point"]
         before = self._hits(stage, point)
         self._rig.arm(stage, point)
-        feed = not point.startswith("markers.")  # those are passed over when a partition is quiet
+        feed = not point.startswith("markers.")  # those are skipped when a partition is idle
         deadline = time.monotonic() + PATIENCE_S
         tries = 0
         while self._hits(stage, point) == before:

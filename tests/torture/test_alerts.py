@@ -13,8 +13,8 @@ from tests.flow.recount import WindowKey, WindowValue
 from tests.torture.alerts import (
     THRESHOLD,
     Expected,
+    FiredAlert,
     Found,
-    Told,
     balances_differ,
     expected,
     firings_differ,
@@ -122,27 +122,27 @@ def test_a_moved_subject_counts_where_it_was_in_that_minute() -> None:
     assert expected(moved, windows).balances["c1", "posts"]["usage"] == "1"
 
 
-def _told(threshold: str, id: str, *passed: str) -> Told:
+def _fired(threshold: str, id: str, *passed: str) -> FiredAlert:
     data = {"entitlement": {"id": "e1"}, "period": {"from": "1970-01-01T00:10:00Z"}, "passed": list(passed)}
     body: dict[str, Any] = {"id": id, "type": THRESHOLD, "rule": "rule-1"}
     body["annotations"] = {"threshold": threshold, "state": "fired"}
-    return Told(id, body, {"id": id, "data": data})
+    return FiredAlert(id, body, {"id": id, "data": data})
 
 
 def test_firings_that_lack_repeat_or_are_not_crossings_are_named() -> None:
     made = _plan()
     wanted = expected(made, dict([_window("a", 600, "7")]))
-    right = [_told("usage_value:6", "x", "usage_percentage:50")]
-    alone = [_told("usage_value:6", "x"), _told("usage_percentage:50", "y")]
-    for told, differences in (
+    right = [_fired("usage_value:6", "x", "usage_percentage:50")]
+    alone = [_fired("usage_value:6", "x"), _fired("usage_percentage:50", "y")]
+    for fired, differences in (
         (right, 0),
         (alone, 0),
         (alone[:1], 1),
         ([*right, alone[1]], 1),
         ([*right, *right], 3),
-        ([*right, _told("balance_value:0", "z")], 1),
+        ([*right, _fired("balance_value:0", "z")], 1),
     ):
-        assert len(firings_differ(wanted, Found({}, {}, told), made)) == differences, told
+        assert len(firings_differ(wanted, Found({}, {}, fired), made)) == differences, fired
 
 
 def test_balances_that_differ_on_the_topic_or_in_redis_are_named() -> None:

@@ -21,7 +21,7 @@ SEED = 7
 
 
 @pytest.mark.timeout(900)
-def test_a_tortured_pipeline_counts_once_and_tells_once(tmp_path: Path) -> None:
+def test_a_tortured_pipeline_counts_once_and_fires_once(tmp_path: Path) -> None:
     missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")

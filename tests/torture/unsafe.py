@@ -5,7 +5,7 @@
 Owns: what each switch replaces, in this process only; the product itself has no such switch. Does not own: which run
 has to fail (controls). Switches: `dedupe`: nothing is a repeat. `decimals`: sums go through floats. `transaction`:
 outputs, changelog and counts by a plain idempotent producer, the position committed after them. `offset-lock`: no
-position ever comes twice, so that a replay looks like new input. `marks`: what was told of a balance is forgotten.
+position ever comes twice, so that a replay looks like new input. `marks`: which thresholds have fired is not stored.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def no_offset_lock() -> None:
 
 
 def no_marks() -> None:
-    """Nobody remembers that a threshold was told."""
+    """Do not store which thresholds have fired."""
     from pipeline.core.notifications import balance_alerts
 
     real = balance_alerts.threshold.judge

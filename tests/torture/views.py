@@ -44,7 +44,7 @@ def tables_equal_changelogs(
 ) -> tuple[list[str], int, dict[bytes, bytes]]:
     """Differences, keys compared, and the whole state of aggregate.
 
-    spoilt: tables that may be damaged, if they say so: who opens such a one makes it anew.
+    spoilt: tables that may be damaged, if they raise so: opening such a table recreates it.
     Each copy of a table that any worker has, with the rest of the changelog behind it applied, must be what the
     changelog alone gives.
     """
@@ -159,15 +159,15 @@ def acknowledged_arrived(acknowledged: Mapping[int, list[int]], arrived: Iterabl
     found = []
     for partition in sorted(set(acknowledged) | set(places)):
         everything = acknowledged.get(partition, [])
-        told = [offset for offset in everything if offset >= 0]
-        if len(set(told)) != len(told):
+        offsets = [offset for offset in everything if offset >= 0]
+        if len(set(offsets)) != len(offsets):
             found.append(f"events/{partition}: an offset was acknowledged twice")
-        if missing := set(told) - places[partition]:
+        if missing := set(offsets) - places[partition]:
             found.append(
                 f"events/{partition}: {len(missing)} acknowledged lines are gone, such as {min(missing)}"
             )
-        more = places[partition] - set(told)
-        if len(more) != len(everything) - len(told):
+        more = places[partition] - set(offsets)
+        if len(more) != len(everything) - len(offsets):
             found.append(
                 f"events/{partition}: {len(more)} lines beside the acknowledged, such as {min(more)}"
             )

@@ -1,4 +1,4 @@
-"""What is looked at while a run goes on: that a count never falls, and the memory of each worker.
+"""Checks during a run: that a count never falls, and the memory of each worker.
 
 Owns: asking the API again and again, reading /proc. Does not own: what is a failure (report).
 """
@@ -61,7 +61,7 @@ class Watch:
             self._look_at_memory()
             try:
                 count = self._count()
-            except (OSError, ValueError):  # ClickHouse or the API is away: no answer is no wrong answer
+            except (OSError, ValueError):  # ClickHouse or the API is down: no answer is no wrong answer
                 self.refusals += 1
                 continue
             self.answers += 1

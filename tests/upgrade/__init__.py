@@ -1,1 +1,1 @@
-"""A data folder that an earlier version wrote is opened, and counting goes on. README.md says how."""
+"""A data folder that an earlier version wrote is opened, and counting continues. See README.md."""

@@ -18,7 +18,7 @@ from pipeline.core.definitions.idempotency import DoneCommand
 from pipeline.core.metering.dedupe import pack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table
 from pipeline.core.notifications.threshold import WarnedGrants
-from pipeline.core.quota.balance_state import KeptSnapshot, Trail
+from pipeline.core.quota.balance_state import StoredSnapshot, Trail
 from pipeline.engine.table import Table
 from pipeline.records import Reply
 from tests.upgrade.codecs import CODECS, kind_of, plain
@@ -29,7 +29,7 @@ EACH = 3  # of a kind: the shortest, the longest and one between
 BACKFILL = b"W" + (7).to_bytes(8)
 MADE: dict[str, Any] = {
     "alert trail": Trail(
-        [KeptSnapshot(1_795_882_140, {"01M8HEW1N79NFSPMR8AC8FPX53": "0.5"}, "0", 1_795_795_740, "7.25")]
+        [StoredSnapshot(1_795_882_140, {"01M8HEW1N79NFSPMR8AC8FPX53": "0.5"}, "0", 1_795_795_740, "7.25")]
     ),
     "alert latest": "01M8HGG8AYMG5RHT0HR3PMTY31",
     "aggregate refused": [0, 7, 65_536],

@@ -69,9 +69,9 @@ def firings(story: Story) -> Counter[str]:
 
 @pytest.mark.services
 @pytest.mark.timeout(400)
-def test_an_earlier_data_folder_goes_on_counting(folder: Path, receiver: Receiver) -> None:
+def test_an_earlier_data_folder_continues_counting(folder: Path, receiver: Receiver) -> None:
     with opened(folder, receiver) as story:
-        goes_on(story, receiver)
+        count_on(story, receiver)
 
     # Whatever the tables hold now is of a kind that has a golden, so that the next version reads it too.
     for kind, pairs in stored(folder).items():
@@ -79,7 +79,7 @@ def test_an_earlier_data_folder_goes_on_counting(folder: Path, receiver: Receive
             CODECS[kind].decode(value)
 
 
-def goes_on(story: Story, receiver: Receiver) -> None:
+def count_on(story: Story, receiver: Receiver) -> None:
     """Everything that was there before counts once, beside what is sent now."""
     base_s: int = KNOWN["base_s"]
     earlier, later = stream.before(base_s), stream.after(base_s)
@@ -92,7 +92,7 @@ def goes_on(story: Story, receiver: Receiver) -> None:
     assert story.value("beta", "users")["usage"] == stream.users(earlier, BETA)
     assert {one["id"] for one in story.alerts()} <= set(KNOWN["alerts"])
 
-    # A delivery that was under way arrives; those that had arrived do not arrive again.
+    # A delivery that was in progress arrives; those that had arrived do not arrive again.
     wait_for(lambda: {one.id for one in receiver.messages} >= set(KNOWN["pending"]))
     assert {(one.path, one.id, one.refused) for one in receiver.messages} == {
         ("/down", id, "") for id in KNOWN["pending"]

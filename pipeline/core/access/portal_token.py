@@ -49,7 +49,7 @@ class PortalToken(DefinitionBody, frozen=True, kw_only=True):
 
 
 def create(context: CommandContext) -> Decided:
-    """portal-token.create; FORGOTTEN_EACH ended tokens are forgotten with it.
+    """portal-token.create: a new token; a few that have ended are forgotten with it.
 
     Raises:
         Rejected: `bad-portal-token`.

@@ -104,7 +104,7 @@ class _Meter(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def create(context: CommandContext) -> Decided:
-    """feature.create.
+    """feature.create: a new feature.
 
     Raises:
         Rejected: `bad-feature`; `feature-conflict` while another feature has the key and is not archived.

@@ -91,7 +91,7 @@ class Customer(DefinitionBody, frozen=True, kw_only=True):
 
 
 def create(context: CommandContext) -> Decided:
-    """customer.create.
+    """customer.create: a new customer, which has its subjects from now on.
 
     Raises:
         Rejected: `bad-customer`; `customer-conflict` or `subject-conflict` if another customer has the key or a

@@ -6,7 +6,7 @@ Owns: these names, which are stored, and which members of a body are handles. Do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 METER, CUSTOMER, SUBJECT, FEATURE, KEY, PORTAL_TOKEN = (
     "meter", "customer", "subject", "feature", "key", "portal-token",
@@ -22,7 +22,7 @@ RULE_ENDPOINT = "rule/endpoint"
 ATTRIBUTION_CUSTOMER = "attribution/customer"
 
 Handle = tuple[str, str]  # its name, and the value that one definition or several have
-MemberPath = tuple[str, ...]  # from the body inwards; each text at its end is a value, also in lists
+MemberPath = tuple[str, ...]  # from the body inwards; each text at its end is a value, in lists too
 
 # At most one definition of a namespace has the value.
 UNIQUE: Mapping[str, tuple[tuple[str, MemberPath], ...]] = {
@@ -63,18 +63,25 @@ def handles(
     >>> list(handles(SHARED, ATTRIBUTION, {"subject": "web", "holders": [[0, "01A"], [60, ""], [120, "01A"]]}))
     [('attribution/customer', '01A')]
     """
-    paths = declared.get(kind, ())
-    if not paths or ENDED.get(kind) in body:
+    paths = declared.get(kind)
+    if paths is None or ENDED.get(kind) in body:
         return {}
-    return {(by, value): None for by, path in paths for value in _texts(body, path)}
+    values: dict[Handle, None] = {}
+    for by, path in paths:
+        value: object = body
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if type(value) is str:
+            values[by, value] = None
+        elif type(value) is list:
+            _add_texts(values, by, value)
+    return values
 
 
-def _texts(value: object, path: MemberPath) -> Iterator[str]:
-    if isinstance(value, str):
-        if value and not path:
-            yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one, path)
-    elif isinstance(value, Mapping) and path:
-        yield from _texts(value.get(path[0]), path[1:])
+def _add_texts(values: dict[Handle, None], by: str, listed: list[object]) -> None:
+    for value in listed:
+        if type(value) is str:
+            if value:
+                values[by, value] = None
+        elif type(value) is list:
+            _add_texts(values, by, value)

@@ -31,17 +31,30 @@ MAX_LIST = 1000
 
 
 def apply(context: CommandContext) -> Decided:
-    """meter.apply: one meter or a list, all or none; what exists is changed."""
+    """meter.apply: new meters, or other definitions of those in force; of a list all or none.
+
+    Raises:
+        Rejected: `bad-meter`; `meter-conflict` for a change of what a meter counts.
+    """
     return _apply(context, only_new=False)
 
 
 def create(context: CommandContext) -> Decided:
-    """meter.create: as apply, but 409 where the slug is taken."""
+    """meter.create: new meters, of a list all or none.
+
+    Raises:
+        Rejected: `bad-meter`; `meter-conflict` for a slug that is taken.
+    """
     return _apply(context, only_new=True)
 
 
 def update(context: CommandContext) -> Decided:
-    """meter.update: name, description, groupBy and metadata, as a whole."""
+    """meter.update: another name, description, groupBy and metadata; an absent name stays, the others are cleared.
+
+    Raises:
+        Rejected: `bad-meter`, `not-found`; `meter-conflict` for another member, or if a feature needs a dimension
+            that goes.
+    """
     slug = context.body.get("slug")
     old = _stored(context, slug)
     check_written(METER, context.body, WRITTEN, _shown(context, old.slug))
@@ -52,7 +65,11 @@ def update(context: CommandContext) -> Decided:
 
 
 def delete(context: CommandContext) -> Decided:
-    """meter.delete: its usage stays stored but is no longer to be had."""
+    """meter.delete: its usage is kept but can no longer be queried; a new meter of the slug is another meter.
+
+    Raises:
+        Rejected: `not-found`; `meter-conflict` while a feature in force has the meter.
+    """
     old = _stored(context, context.body.get("slug"))
     for key, _ in _users(context, old.slug):
         raise Rejected(

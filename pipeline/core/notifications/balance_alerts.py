@@ -157,7 +157,7 @@ def _resolved(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt)
     """Resolve what has fired for entitlements before the present one, when they have ended."""
     account, at_s = moved.account, at.at_ms // 1000
     (stored,) = table.get_many([OPEN + account.key])
-    found: list[Alert] = []
+    alerts: list[Alert] = []
     current = None if moved.entitlement is None or moved.outcome is None else moved.entitlement.id
     for id in [] if stored is None else _open(stored):
         if id == current:
@@ -174,8 +174,8 @@ def _resolved(table: KeyedBytes, moved: BalanceMoved, rules: Rules, at: AlertAt)
                     after, firings = marks, again
                 if after != marks:
                     table.put(key, _encode(after))
-                found += _threshold_alerts(_ended(moved, id, marks.since_s, at), rule, rules, firings, at)
-    return found
+                alerts += _threshold_alerts(_ended(moved, id, marks.since_s, at), rule, rules, firings, at)
+    return alerts
 
 
 def _ended(moved: BalanceMoved, id: str, since_s: int, at: AlertAt) -> BalanceMoved:
@@ -192,13 +192,13 @@ def _fired_resets(table: KeyedBytes, moved: BalanceMoved, at: AlertAt) -> list[F
     assert moved.outcome is not None
     key = RESETS + moved.account.key
     (stored,) = table.get_many([key])
-    kept = [] if stored is None else _resets(stored)
-    if not any(one.position >= at.position for one in kept) and moved.outcome.resets:
-        kept = [one for one in kept if one.position >= at.first]
+    resets = [] if stored is None else _resets(stored)
+    if not any(reset.position >= at.position for reset in resets) and moved.outcome.resets:
+        resets = [reset for reset in resets if reset.position >= at.first]
         id = moved.outcome.status.entitlement
-        kept += [FiredReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
-        table.put(key, _encode(kept))
-    return [one for one in kept if one.position == at.position]
+        resets += [FiredReset(at.position, id, done.since_s, done.at_s) for done in moved.outcome.resets]
+        table.put(key, _encode(resets))
+    return [reset for reset in resets if reset.position == at.position]
 
 
 def next_warning_s(moved: BalanceMoved, rules: Rules, now_s: int) -> int:
@@ -253,9 +253,9 @@ def _thresholds(
 def _keep_open(table: KeyedBytes, account: Account, entitlement: str) -> None:
     key = OPEN + account.key
     (stored,) = table.get_many([key])
-    kept = [] if stored is None else _open(stored)
-    if entitlement not in kept:
-        table.put(key, _encode([*kept, entitlement][-MOST_OPEN:]))
+    entitlements = [] if stored is None else _open(stored)
+    if entitlement not in entitlements:
+        table.put(key, _encode([*entitlements, entitlement][-MOST_OPEN:]))
 
 
 def _threshold_alerts(

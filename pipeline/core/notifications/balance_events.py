@@ -91,11 +91,11 @@ def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] |
     events = [event for window in moved.windows for event in window.events]
     if not events:
         return None
-    place = None
+    crossing = None
     if moved.before is not None and moved.outcome is not None and all(value for _, _, value in events):
         amounts = (number.exact(value) for _, _, value in events)
-        place = threshold.crossing(amounts, _room(moved.before, crossed))
-    source, id, _ = events[-1 if place is None else place]
+        crossing = threshold.crossing(amounts, _room(moved.before, crossed))
+    source, id, _ = events[-1 if crossing is None else crossing]
     return source, id
 
 

@@ -23,7 +23,7 @@ from pipeline.core.notifications.standard_webhooks import JITTERS, delay_ms
 from pipeline.core.values import ulid
 from pipeline.records import Alert, Attempt, Delivery
 
-MOST_ATTEMPTS = 50  # kept of one delivery
+MOST_ATTEMPTS = 50  # listed in a delivery
 EXHAUSTED, GONE_REASON = "exhausted", "gone"
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

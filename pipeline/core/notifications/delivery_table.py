@@ -1,13 +1,13 @@
 """All deliveries of the endpoints of one partition: what each piece of work changes of them.
 
-Owns: the table's layout, which deliveries a piece of work touches, when an endpoint has failed for too long.
-Does not own: one delivery's states (delivery), sending (agents.webhook_dispatch, stores.webhook_http), whether an
+Owns: the table's layout, which deliveries a piece of work changes, when an endpoint has failed for too long.
+Does not own: the states of a delivery (delivery), sending (agents.webhook_dispatch, stores.webhook_http), whether an
 endpoint is disabled (control decides the command that is made here).
 
     d/<delivery>            the Delivery; ids sort by the alert's time
     m/<delivery>            its payload
     a/<delivery>            1: it has not ended
-    e/<namespace>/<endpoint>  Health, while every try fails
+    e/<namespace>/<endpoint>  Health, while every attempt fails
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from zlib import crc32
 
 import msgspec
 
-from pipeline.core.notifications import delivery as one
+from pipeline.core.notifications.delivery import GONE_REASON, at_ms_of, begin, first_id, resend, tried
 from pipeline.core.values.sweep import Swept, sweep
 from pipeline.core.values.table import ScannedBytes
 from pipeline.errors import Broken
 from pipeline.records import Alert, Attempt, Command, Delivery, WebhookWork
 
 DELIVERY, MESSAGE, ACTIVE, ENDPOINT = b"d/", b"m/", b"a/", b"e/"
-REPLAYED_AT_ONCE = 2_000  # looked at by one piece of work; then it goes on in another
-DISABLE_AFTER_MS = 5 * 24 * 3_600_000  # of nothing but failures, longer than the whole schedule
-STRAGGLE_MS = 60_000  # a try that began before the endpoint was disabled may end this much later
+# Deliveries that one piece of work reads; the rest of a replay is further work.
+REPLAYED_AT_ONCE = 2_000
+# Five days of failures only, which is longer than the whole schedule.
+DISABLE_AFTER_MS = 5 * 24 * 3_600_000
+# An attempt that began before the endpoint was disabled may end this much later.
+STRAGGLE_MS = 60_000
 ACTOR = "webhook"
 
 _decode = msgspec.json.Decoder(Delivery).decode
@@ -38,7 +41,13 @@ Get = Callable[[list[bytes]], list[bytes | None]]
 
 
 class Health(msgspec.Struct, array_like=True):
-    """An endpoint whose every try has failed since `failing_since_ms`. told_at_ms: when it was to be disabled."""
+    """An endpoint of which every attempt fails.
+
+    Args:
+        failing_since_ms: time of the first of these attempts, in milliseconds since 1970.
+        disabled_at_ms: when the command to disable it was made; 0: not yet.
+        applied: offset of the record that changed it last.
+    """
 
     failing_since_ms: int
     disabled_at_ms: int
@@ -47,7 +56,13 @@ class Health(msgspec.Struct, array_like=True):
 
 @dataclass(slots=True)
 class Applied:
-    """What a piece of work led to: the deliveries as they are now, commands, and work for later."""
+    """The result of a piece of work.
+
+    Args:
+        deliveries: those that it concerns, after it.
+        commands: to be sent.
+        further: work that follows.
+    """
 
     deliveries: list[Delivery] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
@@ -57,9 +72,14 @@ class Applied:
 def apply(
     work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes, schedule_ms: Sequence[int]
 ) -> Applied:
-    """Change the table by one piece of work. now_ms: the broker's time of its record.
+    """Change the table by one piece of work. Work that was applied before changes nothing and gives the same result.
 
-    Work that was applied before changes nothing and gives what it gave, as far as others see it.
+    Args:
+        work: from `webhook-work`.
+        offset: of its record.
+        now_ms: the broker's time of its record, in milliseconds since 1970.
+        table: the state.
+        schedule_ms: the delay before each attempt, in milliseconds.
     """
     if work.kind == "deliver":
         return _deliver(_alert(work), work.endpoint, offset, now_ms, table, schedule_ms)
@@ -71,12 +91,12 @@ def apply(
 
 
 def partition_of(namespace: str, endpoint: str, partitions: int) -> int:
-    """Where the work of an endpoint is: all of it in one partition of `webhook-work`."""
+    """The partition of `webhook-work` that has all work of an endpoint."""
     return crc32(msgspec.json.encode((namespace, endpoint))) % partitions
 
 
 def read(ids: list[str], get_many: Get) -> list[Delivery | None]:
-    """The deliveries of these ids; None where there is none any more."""
+    """The deliveries with these ids; None for one that was removed."""
     return [
         None if value is None else _decode(value)
         for value in get_many([DELIVERY + id.encode() for id in ids])
@@ -106,11 +126,11 @@ def forget(table: ScannedBytes, start: bytes, before_ms: int, limit: int) -> Swe
     """
 
     def is_over(key: bytes, _: bytes) -> bool:
-        (found,) = read([_id(key)], table.get_many)
-        return found is not None and not found.next_at_ms and found.ended_at_ms < before_ms
+        (delivery,) = read([_id(key)], table.get_many)
+        return delivery is not None and not delivery.next_at_ms and delivery.ended_at_ms < before_ms
 
     def is_young(key: bytes) -> bool:
-        return one.at_ms_of(_id(key)) >= before_ms
+        return at_ms_of(_id(key)) >= before_ms
 
     swept = sweep(table, limit, is_over, prefix=DELIVERY, start=start, is_young=is_young)
     for key in swept.removed:
@@ -125,14 +145,14 @@ def _id(key: bytes) -> str:
 def _deliver(
     alert: Alert, endpoint: str, offset: int, now_ms: int, table: ScannedBytes, schedule_ms: Sequence[int]
 ) -> Applied:
-    made = one.begin(alert, endpoint, now_ms, schedule_ms)
-    (before,) = read([made.id], table.get_many)
+    delivery = begin(alert, endpoint, now_ms, schedule_ms)
+    (before,) = read([delivery.id], table.get_many)
     if before is not None:
-        return Applied([before])  # the same alert, said again
-    made.applied = offset
-    table.put(MESSAGE + made.id.encode(), alert.payload.encode())
-    _keep(made, table)
-    return Applied([made])
+        return Applied([before])  # the same alert again
+    delivery.applied = offset
+    table.put(MESSAGE + delivery.id.encode(), alert.payload.encode())
+    _write(delivery, table)
+    return Applied([delivery])
 
 
 def _attempt(work: WebhookWork, offset: int, table: ScannedBytes, schedule_ms: Sequence[int]) -> Applied:
@@ -140,12 +160,12 @@ def _attempt(work: WebhookWork, offset: int, table: ScannedBytes, schedule_ms: S
         raise Broken(f"A record of webhook-work holds no attempt of {work.id}.")
     (before,) = read([work.id], table.get_many)
     if before is None:
-        return Applied()  # forgotten meanwhile
+        return Applied()  # removed meanwhile
     after = before
     if before.applied < offset:
-        after = one.tried(before, work.attempt, schedule_ms)
+        after = tried(before, work.attempt, schedule_ms)
         after.applied = offset
-        _keep(after, table)
+        _write(after, table)
     applied = Applied([after])
     reason = _observe(work, work.attempt, offset, table)
     if reason:
@@ -154,46 +174,46 @@ def _attempt(work: WebhookWork, offset: int, table: ScannedBytes, schedule_ms: S
 
 
 def _resend(
-    found: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes
+    deliveries: Sequence[Delivery | None], work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes
 ) -> Applied:
     applied = Applied()
-    for before in found:
+    for before in deliveries:
         if before is None or (before.namespace, before.endpoint) != (work.namespace, work.endpoint):
             continue
         after = before
         if before.applied < offset:
-            after = one.resend(before, now_ms)
+            after = resend(before, now_ms)
             after.applied = offset
-            _keep(after, table)
+            _write(after, table)
         applied.deliveries.append(after)
     return applied
 
 
 def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes) -> Applied:
-    """Some of the range; the rest is further work, so that no transaction gets too large."""
-    start = DELIVERY + (work.id or one.first_id(work.from_ms)).encode()
-    end = DELIVERY + one.first_id(work.to_ms).encode()
+    """Resend a part of the range; the rest is further work, so that no transaction gets too large."""
+    start = DELIVERY + (work.id or first_id(work.from_ms)).encode()
+    end = DELIVERY + first_id(work.to_ms).encode()
     rows = table.scan(start, REPLAYED_AT_ONCE)
     ids = [key[len(DELIVERY) :].decode() for key, _ in rows if start <= key < end]
-    found = [
+    wanted = [
         delivery
         for delivery in read(ids, table.get_many)
         if delivery is not None and (delivery.state in work.states or delivery.applied >= offset)
     ]
-    applied = _resend(found, work, offset, now_ms, table)
+    applied = _resend(wanted, work, offset, now_ms, table)
     if len(ids) == REPLAYED_AT_ONCE:
-        following = ids[-1] + "0"  # no id is as long, so this comes right behind it
+        following = ids[-1] + "0"  # no id is as long, so this sorts next to it
         applied.further.append(msgspec.structs.replace(work, id=following))
     return applied
 
 
 def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedBytes) -> str:
-    """Keep the endpoint's health. Gives why the endpoint is to be disabled; empty: it is not."""
+    """Write the endpoint's health. Gives the reason to disable the endpoint; empty: there is none."""
     key = ENDPOINT + f"{work.namespace}/{work.endpoint}".encode()
     (stored,) = table.get_many([key])
     health = None if stored is None else msgspec.json.decode(stored, type=Health)
     if attempt.outcome == "gone":
-        return one.GONE_REASON
+        return GONE_REASON
     if attempt.outcome == "dropped" or (health is not None and health.applied > offset):
         return ""
     if attempt.outcome == "delivered":
@@ -201,7 +221,7 @@ def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedByt
             table.delete(key)
         return ""
     if health is None or (health.disabled_at_ms and attempt.at_ms > health.disabled_at_ms + STRAGGLE_MS):
-        # The second: it is tried although it was to be disabled, so somebody enabled it anew.
+        # The second: there is an attempt although it was disabled, so a user has enabled it again.
         table.put(key, _encode(Health(attempt.at_ms, 0, offset)))
         return ""
     disabled_now = not health.disabled_at_ms and attempt.at_ms - health.failing_since_ms >= DISABLE_AFTER_MS
@@ -211,13 +231,13 @@ def _observe(work: WebhookWork, attempt: Attempt, offset: int, table: ScannedByt
 
 
 def _disable(work: WebhookWork, attempt: Attempt, reason: str) -> Command:
-    """The wish that control decides. Its id is made of its cause, so that said twice it is decided once."""
+    """The command to disable the endpoint. Its id is made of its cause, so that two of them are decided once."""
     id = f"disable-{work.id}-{attempt.number}"
     body: dict[str, object] = {"id": work.endpoint, "reason": reason}
     return Command(id, "endpoint.disable", work.namespace, ACTOR, attempt.at_ms, body)
 
 
-def _keep(delivery: Delivery, table: ScannedBytes) -> None:
+def _write(delivery: Delivery, table: ScannedBytes) -> None:
     id = delivery.id.encode()
     table.put(DELIVERY + id, _encode(delivery))
     if delivery.next_at_ms:

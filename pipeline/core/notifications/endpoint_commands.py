@@ -23,7 +23,7 @@ from pipeline.errors import Rejected
 MAX_URL = 2048
 MAX_HEADERS = 20
 MAX_SEALED = 1024
-OVERLAP_S = 86_400  # how long the secret before signs along, unless the command says otherwise
+OVERLAP_S = 86_400  # how long the previous secret signs too, by default
 MOST_OVERLAP_S = 30 * 86_400
 
 _MEMBERS = ("type", "name", "url", "customHeaders", "signingSecret", "disabled", "metadata")

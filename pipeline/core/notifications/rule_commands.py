@@ -54,7 +54,7 @@ _WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
 def create(context: CommandContext) -> Decided:
-    """rule.create."""
+    """rule.create: a new rule."""
     id = context.id()
     rule = _read(context, id).changed(created_at=context.now, updated_at=context.now)
     return Decided([DefinitionChange(RULE, id, rule)], rule.members)

@@ -31,7 +31,7 @@ PAYLOAD_BYTES = 20_000  # the specification's advice; larger ones are sent all t
 # Before each try, from the try before: the specification's example. Ten tries in 75.6 hours.
 SCHEDULE_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 SCHEDULE_MS = tuple(seconds * 1_000 for seconds in SCHEDULE_S)
-JITTERS = 1_000  # a delay grows by up to a tenth, so that what failed together does not come back together
+JITTERS = 1_000  # a delay grows by up to a tenth, so that what failed together is not sent again together
 RETRY_AFTER_MOST_MS = 24 * 3_600_000
 TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT, GONE = 429, 502, 503, 504, 410
 THROTTLES = frozenset({TOO_MANY_REQUESTS, BAD_GATEWAY, SERVICE_UNAVAILABLE, GATEWAY_TIMEOUT})

@@ -256,24 +256,30 @@ def crossing(amounts: Iterable[int], room: int) -> int | None:
     """Find the amount of usage with which a limit is reached.
 
     Args:
-        amounts: as they came, below zero where usage was taken back.
+        amounts: in order, in atto; below zero where usage was taken back.
         room: what was left to the limit before them; zero or less if it had been reached already.
 
     Returns:
-        The place of that amount; None if all of them together do not reach it.
+        The index of that amount; None if all of them together do not reach it.
 
     >>> crossing([3, -1, 4, 2], room=6), crossing([3, -1, 4, 2], room=9), crossing([3], room=0)
     (2, None, 0)
     """
-    for place, amount in enumerate(amounts):
+    for index, amount in enumerate(amounts):
         room -= amount
         if room <= 0:
-            return place
+            return index
     return None
 
 
 class Volume(msgspec.Struct, array_like=True, frozen=True):
-    """The total of a meter in one window for a rule, in plain decimal text; fired_at: position, -1 if not yet."""
+    """The volume of a meter in one window for a rule.
+
+    Args:
+        total: plain decimal text.
+        position: offset of the last record in it.
+        fired_at: offset of the record with which it reached the limit; -1 if it has not.
+    """
 
     total: str = "0"
     position: int = -1
@@ -281,9 +287,16 @@ class Volume(msgspec.Struct, array_like=True, frozen=True):
 
 
 def volume(state: Volume | None, change: int, limit: int, position: int) -> tuple[Volume, bool]:
-    """The volume after `change`, and whether the record at `position` made it cross: once a window, at `limit`.
+    """Add usage to a volume. A record that was added before changes nothing and gives the same result.
 
-    A record taken before changes nothing and says the same again.
+    Args:
+        state: before the record; None at first.
+        change: in atto.
+        limit: in atto.
+        position: offset of the record.
+
+    Returns:
+        The volume afterwards, and whether it has reached the limit with this record: once a window.
 
     >>> state, crosses = volume(None, 9 * number.SCALE, 10 * number.SCALE, position=1)
     >>> crosses, volume(state, 1 * number.SCALE, 10 * number.SCALE, position=2)[1]
@@ -298,23 +311,23 @@ def volume(state: Volume | None, change: int, limit: int, position: int) -> tupl
 
 
 class WarnedGrants(msgspec.Struct, array_like=True, frozen=True):
-    """The grants of which a rule has told that they end soon: id -> position. Those that have ended are let go."""
+    """The grants for whose end a rule has fired. firings: position of the record by id, until the grant has ended."""
 
     firings: dict[str, int] = {}
 
 
 class Lead(NamedTuple):
-    """How long before its end a grant is warned of: calendar steps back from the end, in a zone."""
+    """How long before the end of a grant a rule fires: an interval of the calendar of a zone."""
 
     interval: Interval
     zone: str = zones.UTC
 
     def begins_s(self, grant: Grant) -> int:
-        """The instant of the warning of a grant that ends."""
+        """When the rule fires for a grant that ends, in seconds since 1970."""
         return calendar.add(grant.ends_at_s, self.interval, -1, self.zone)
 
     def over_s(self, grant: Grant) -> int:
-        """Until when it is remembered that a grant was warned of."""
+        """Until when the state holds that the rule has fired for a grant."""
         return calendar.add(grant.ends_at_s, self.interval, 1, self.zone)
 
 
@@ -327,24 +340,34 @@ def expiring(
     position: int,
     first: int | None = None,
 ) -> tuple[WarnedGrants, list[str]]:
-    """Grants that end within `lead` and still hold something, each told once; the state after it.
+    """Find the grants that end soon and of which something is left. A record that is read again gives the same ids.
 
-    balances: of active grants, as in a Standing. A record read again gives the same ids. first: as for `judge`.
+    Args:
+        state: before the record; None at first.
+        grants: of the entitlement.
+        balances: of the active grants by id, in atto.
+        now_s: the broker's time, in seconds since 1970.
+        lead: how long before the end.
+        position: offset of the record.
+        first: as for `judge`.
+
+    Returns:
+        The state afterwards, and the ids for which the rule fires, each of them once.
     """
     first = position if first is None else first
     firings = {} if state is None else state.firings
     ending = [grant for grant in grants if grant.ends_at_s < NEVER_S]
-    known = {grant.id for grant in ending if now_s < lead.over_s(grant)}
-    kept = {id: at for id, at in firings.items() if id in known or at >= first}
-    if not any(at >= position for at in kept.values()):
+    needed = {grant.id for grant in ending if now_s < lead.over_s(grant)}
+    warned = {id: at for id, at in firings.items() if id in needed or at >= first}
+    if not any(at >= position for at in warned.values()):
         for grant in ending:
             soon = grant.active(now_s) and lead.begins_s(grant) <= now_s
-            if soon and balances.get(grant.id, 0) > 0 and grant.id not in kept:
-                kept[grant.id] = position
-    return WarnedGrants(kept), sorted(id for id, at in kept.items() if at == position)
+            if soon and balances.get(grant.id, 0) > 0 and grant.id not in warned:
+                warned[grant.id] = position
+    return WarnedGrants(warned), sorted(id for id, at in warned.items() if at == position)
 
 
 def next_warning_s(grants: Iterable[Grant], now_s: int, lead: Lead) -> int:
-    """The next instant at which a grant comes within `lead` of its end; NEVER_S if none."""
+    """When a grant comes within `lead` of its end next, in seconds since 1970; NEVER_S if never."""
     instants = (lead.begins_s(grant) for grant in grants if grant.ends_at_s < NEVER_S)
     return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)

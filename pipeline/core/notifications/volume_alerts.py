@@ -1,18 +1,18 @@
-"""The volume of a meter in a window: told once a window and customer, when it reaches a rule's limit.
+"""The volume of a meter in a window: an alert once a window and customer, when it reaches a rule's limit.
 
-Owns: which windows count for a rule, the volume in state, the alert. Does not own: rules' definitions (rule), when a
-volume crosses (threshold). Windows of a rule are minutes, hours or days of the customer's zone, of UTC where it has
-none; usage of a customer counts with or without an entitlement.
+Owns: which windows count for a rule, the volume in state, the alert. Does not own: what a rule is (rule), when a
+volume crosses (threshold), the envelope (webhook_payload). Windows of a rule are minutes, hours or days of the
+customer's zone, of UTC where it has none; usage of a customer counts with or without an entitlement.
 
-A rule counts what comes while it is in force, and windows that end after it was made. Minute windows are absolute
-and carry a revision: what counts is the difference to what was seen of them, so one that comes twice, or late, or out
-of a replay or from ClickHouse, counts once. The volume of a window is always the sum of what is kept of its minutes:
-when the customer's zone changes, windows that were begun in another zone are summed anew.
+A rule counts usage that arrives while it is in force, in windows that end after it was created. Minute windows are
+absolute and carry a revision: the difference to the stored value counts, so one that arrives twice, or late, or by a
+replay or from ClickHouse, counts once. The volume of a window is always the sum of its stored minutes: when the
+customer's zone changes, windows that began in another zone are summed again.
 
-In the state, by instant, so that what is over is found at the front:
-    v + end of the window (u32, minutes) + digest of (rule, customers.customer)   Row
-    w + minute (u32, minutes) + digest of (rule, customers.customer)              {part: (revision, value)}
-    x                                                                   windows before it (u64, s) have gone
+In the state, by instant, so that what has expired is at the front:
+    v + end of the window (u32, minutes) + digest of (rule, customer)   VolumeRow
+    w + minute (u32, minutes) + digest of (rule, customer)              {part: (revision, value)}
+    x                                                                   windows before it (u64, s) were removed
 """
 
 from __future__ import annotations
@@ -55,9 +55,12 @@ _json = msgspec.json.Encoder().encode
 
 
 class VolumeRow(msgspec.Struct, array_like=True, frozen=True):
-    """A window's volume; of one that has crossed, what was told: the value, its subject, the event (source, id).
+    """A window's volume.
 
-    customer_at: the customer's `updatedAt` as of the newest record in it.
+    Args:
+        volume: the total, and whether it has fired.
+        value, subject, event: of a window that has fired: its volume then, the subject and the event (source, id).
+        customer_at: the customer's `updatedAt` as of the newest record in it.
     """
 
     volume: Volume
@@ -72,7 +75,17 @@ _parts = msgspec.msgpack.Decoder(dict[bytes, tuple[int, str]]).decode
 
 
 class VolumeWatch(NamedTuple):
-    """A rule, compiled. customers: None for all. made_s: windows that ended by then are not its."""
+    """A rule, compiled.
+
+    Args:
+        rule: its definition.
+        id: of the rule.
+        size: of its windows.
+        limit: in atto.
+        customers: ids; None for all.
+        group_by: dimensions that usage must have.
+        made_s: when it was created, in seconds since 1970: windows that had ended by then do not count.
+    """
 
     rule: VolumeRule
     id: str
@@ -83,13 +96,13 @@ class VolumeWatch(NamedTuple):
     made_s: int
 
     def takes(self, customer: str, usage: Window) -> bool:
-        """Whether a minute window of the rule's meter counts, in a window of the rule that ended after it was made."""
+        """Whether a minute window of the rule's meter counts, by its customer (id) and dimensions."""
         if self.customers is not None and customer not in self.customers:
             return False
         return all(usage.dimensions.get(name, "") == value for name, value in self.group_by)
 
     def bounds(self, zone: str, minute_s: int) -> tuple[int, int]:
-        """[start, end) of the rule's window in which a minute lies."""
+        """[start, end) of the rule's window in which a minute lies, in seconds since 1970."""
         if zone == zones.UTC:
             start_s = minute_s // SIZES_S[self.size] * SIZES_S[self.size]
             return start_s, start_s + SIZES_S[self.size]
@@ -102,14 +115,14 @@ def _bounds(size: time_window.Size, zone: str, minute_s: int) -> tuple[int, int]
 
 
 class VolumeRules:
-    """The rules of this type that are on, by the meter that they watch."""
+    """The rules of this type that are on, by their meter."""
 
     def __init__(self) -> None:
         self._rules: dict[tuple[str, str], VolumeWatch] = {}  # namespace, id
         self._of_meter: dict[tuple[str, str], list[VolumeWatch]] = {}  # namespace, slug
 
     def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Takes what was read from `control`."""
+        """Apply changes of definitions, by their key on `control`; None for a deleted record."""
         touched = False
         for definition in changes.values():
             rule = Rule.of(definition)
@@ -144,7 +157,15 @@ def watch_of(rule: VolumeRule) -> VolumeWatch:
 
 
 class _Group(NamedTuple):
-    """What a record brings to one window of a rule and customer. customer: its id; holder: its definition."""
+    """The usage of a record in one window of a rule and customer.
+
+    Args:
+        watch: the rule.
+        customer: its id.
+        holder: its definition; None where it is not defined any more.
+        start_s, end_s: the window, in seconds since 1970.
+        windows: the usage.
+    """
 
     watch: VolumeWatch
     customer: str
@@ -168,11 +189,11 @@ class _Group(NamedTuple):
         return [self.parts_key(minute_s) for minute_s in range(self.start_s, self.end_s, MINUTE_S)]
 
     def customer_at(self) -> str:
-        """When the customer was changed last, be it in another member than its zone."""
+        """When the customer was changed last, its zone or another member."""
         return "" if self.holder is None else self.holder.updated_at
 
-    def is_doubtful(self, row: VolumeRow | None) -> bool:
-        """Whether usage of its minutes may have been taken for a window of another zone since `row` was kept."""
+    def may_have_moved(self, row: VolumeRow | None) -> bool:
+        """Whether usage of its minutes may have counted in a window of another zone since `row` was written."""
         if row is not None:
             return row.customer_at != self.customer_at()
         changed_s = timestamp.ms_of(self.customer_at()) // 1000 if self.holder else -AHEAD_S
@@ -187,9 +208,15 @@ def evaluate_volumes(
     position: int,
     at_ms: int,
 ) -> list[Alert]:
-    """What the record at `position` makes known of volumes. at_ms: the broker's time of the record.
+    """The alerts that fire with a record. A record that is read again changes nothing and fires the same alerts.
 
-    A record that was taken changes nothing again and says the same again.
+    Args:
+        table: the state.
+        windows: usage in the record.
+        rules: in force.
+        customers: finds a customer.
+        position: offset of the record.
+        at_ms: the broker's time of the record, in milliseconds since 1970.
     """
     groups: dict[tuple[str, str, int], _Group] = {}
     gone_s: int | None = None
@@ -204,8 +231,8 @@ def evaluate_volumes(
             if usage.start_s >= gone_s and end_s > watch.made_s:
                 group = _Group(watch, customer, holder, start_s, end_s, [])
                 groups.setdefault((watch.id, customer, start_s), group).windows.append(usage)
-    found = (_evaluate(table, group, gone_s or 0, position, at_ms) for group in groups.values())
-    return [alert for alert in found if alert is not None]
+    alerts = (_evaluate(table, group, gone_s or 0, position, at_ms) for group in groups.values())
+    return [alert for alert in alerts if alert is not None]
 
 
 def _zone(holder: Customer | None) -> str:
@@ -217,8 +244,8 @@ def _evaluate(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_m
     row = None if stored is None else _row(stored)
     if row is None or position > row.volume.position:
         before = Volume() if row is None else row.volume
-        if group.start_s >= gone_s and group.is_doubtful(row):
-            before = msgspec.structs.replace(before, total=number.text(_kept(table, group)))
+        if group.start_s >= gone_s and group.may_have_moved(row):
+            before = msgspec.structs.replace(before, total=number.text(_stored_total(table, group)))
         brought, change = _take(table, group)
         volume, crosses = threshold.volume(before, change, group.watch.limit, position)
         if crosses:
@@ -233,14 +260,14 @@ def _evaluate(table: KeyedBytes, group: _Group, gone_s: int, position: int, at_m
     return _alert(group, row, at_ms) if row.volume.fired_at == position else None
 
 
-def _kept(table: KeyedBytes, group: _Group) -> int:
-    """The sum of what is kept of the window's minutes, in atto."""
+def _stored_total(table: KeyedBytes, group: _Group) -> int:
+    """The sum of the window's stored minutes, in atto."""
     rows = (_parts(value) for value in table.get_many(group.parts_keys()) if value is not None)
     return sum(number.exact(value) for parts in rows for _, value in parts.values())
 
 
 def _take(table: KeyedBytes, group: _Group) -> tuple[list[tuple[Window, int]], int]:
-    """Counts the windows; gives those that changed something, each with its change, and the change in all."""
+    """Count the windows; gives those that have an effect, each with its change, and the total change in atto."""
     minutes = sorted({usage.start_s for usage in group.windows})
     stored = table.get_many([group.parts_key(minute_s) for minute_s in minutes])
     rows = {
@@ -261,20 +288,25 @@ def _take(table: KeyedBytes, group: _Group) -> tuple[list[tuple[Window, int]], i
 
 
 def _crossing(brought: Sequence[tuple[Window, int]], room: int) -> tuple[Window, tuple[str, str] | None]:
-    """The window and event with which no room was left; of a window without events, the window alone.
+    """The usage with which the limit was reached.
 
-    room: the volume that was lacking before, in atto.
+    Args:
+        brought: windows and their changes, in atto.
+        room: the volume that was missing before, in atto.
+
+    Returns:
+        The window, and its event (source, id) if it has one.
     """
     steps: list[tuple[Window, tuple[str, str] | None, int]] = []
     for usage, change in brought:
         amounts = [number.exact(value or "0") for _, _, value in usage.events]
         if sum(amounts) == change:
             steps += [(usage, event[:2], one) for event, one in zip(usage.events, amounts, strict=True)]
-        else:  # its events are not known, or not all of them
+        else:  # the window does not have all of its events
             steps.append((usage, usage.events[-1][:2] if usage.events else None, change))
-    place = threshold.crossing((amount for _, _, amount in steps), room)
-    if place is not None:
-        return steps[place][:2]
+    crossing = threshold.crossing((amount for _, _, amount in steps), room)
+    if crossing is not None:
+        return steps[crossing][:2]
     last = brought[-1][0]
     return last, last.events[-1][:2] if last.events else None
 

@@ -89,8 +89,8 @@ def move(
     >>> terms = Terms("e", 1, "SUM", Schedule(day_s, Recurrence(Interval(1, 0), day_s)), grants)
     >>> for position, (minute, value) in enumerate([(61, 4), (1, 6), (2, 6)]):
     ...     change = UsageChange(b"", day_s + minute * MINUTE_S, value * unit, revision=1)
-    ...     found = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).status
-    ...     print({id: left // unit for id, left in found.balances.items()})
+    ...     status = move(state, b"account", terms, day_s + 2 * HOUR_S, [change], position).status
+    ...     print({id: left // unit for id, left in status.balances.items()})
     {'b': 6}
     {'b': 6}
     {'b': 4}

@@ -1,6 +1,6 @@
 """A balance as it leaves the state machine: for `balances`, for thresholds and for history.
 
-Owns: these shapes, and a balance's status from what is kept of it. Does not own: how it moves (balance), what follows
+Owns: these shapes, and a balance's status from its state. Does not own: how it moves (balance), what follows
 from it (notifications.threshold, agents).
 """
 
@@ -106,7 +106,7 @@ def status_of(
 
     Args:
         terms: of the entitlement.
-        head: what is kept of the balance.
+        head: of the balance in the state.
         before: the snapshot at the start of the open phase.
         segment: the open phase as far as it has come.
         after: the snapshot at its end.

@@ -1,4 +1,4 @@
-"""What is kept of a balance between records: its head and its trail.
+"""The state of a balance between records: its head and its trail.
 
 Owns: their layout as bytes, reading and writing them, which snapshots of the trail are needed. Does not own: how they
 move (balance), rows of usage (account_usage).
@@ -25,7 +25,7 @@ MOST_SNAPSHOTS = 64  # of a trail; of more, every second one goes
 encode = msgspec.msgpack.Encoder().encode
 
 
-class KeptSnapshot(msgspec.Struct, array_like=True):
+class StoredSnapshot(msgspec.Struct, array_like=True):
     """burndown.Snapshot; balances of zero are left out."""
 
     at_s: int
@@ -61,7 +61,7 @@ class BalanceHead(msgspec.Struct, array_like=True):
     revision: int
     position: int
     now_s: int
-    before: KeptSnapshot
+    before: StoredSnapshot
     phase_to_s: int
     amount: str = "0"
     order: str = ""
@@ -78,7 +78,7 @@ class BalanceHead(msgspec.Struct, array_like=True):
 class Trail(msgspec.Struct, array_like=True):
     """Snapshots at earlier phase starts, oldest first: where a late event or other terms go back to."""
 
-    snapshots: list[KeptSnapshot] = []
+    snapshots: list[StoredSnapshot] = []
 
 
 decode_head = msgspec.msgpack.Decoder(BalanceHead).decode
@@ -94,7 +94,7 @@ class BalanceStore:
         self._trail: list[Snapshot] | None = None  # None: neither read nor replaced
 
     def head(self) -> BalanceHead | None:
-        """Read the head; None if nothing is kept of the account."""
+        """Read the head; None if the account has no state."""
         (stored,) = self._table.get_many([self._account + HEAD])
         return None if stored is None else decode_head(stored)
 
@@ -103,8 +103,8 @@ class BalanceStore:
         """Snapshots at earlier phase starts, oldest first. Changes of the list are written."""
         if self._trail is None:
             (stored,) = self._table.get_many([self._account + TRAIL_KEY])
-            kept = Trail() if stored is None else decode_trail(stored)
-            self._trail = [restore(snapshot) for snapshot in kept.snapshots]
+            trail = Trail() if stored is None else decode_trail(stored)
+            self._trail = [restore(snapshot) for snapshot in trail.snapshots]
         return self._trail
 
     @trail.setter
@@ -141,9 +141,9 @@ class BalanceStore:
         self._table.delete(self._account + TRAIL_KEY)
 
 
-def keep(snapshot: Snapshot) -> KeptSnapshot:
+def keep(snapshot: Snapshot) -> StoredSnapshot:
     """A snapshot as it is stored."""
-    return KeptSnapshot(
+    return StoredSnapshot(
         snapshot.at_s,
         _texts(snapshot.balances),
         number.text(snapshot.overage),
@@ -154,16 +154,16 @@ def keep(snapshot: Snapshot) -> KeptSnapshot:
     )
 
 
-def restore(kept: KeptSnapshot) -> Snapshot:
+def restore(stored: StoredSnapshot) -> Snapshot:
     """The snapshot that was stored."""
     return Snapshot(
-        kept.at_s,
-        {name: number.exact(balance) for name, balance in kept.balances.items()},
-        number.exact(kept.overage),
-        kept.since_s,
-        number.exact(kept.usage),
-        number.exact(kept.burnt),
-        kept.exhausted_at_s,
+        stored.at_s,
+        {name: number.exact(balance) for name, balance in stored.balances.items()},
+        number.exact(stored.overage),
+        stored.since_s,
+        number.exact(stored.usage),
+        number.exact(stored.burnt),
+        stored.exhausted_at_s,
     )
 
 

@@ -8,7 +8,7 @@ In the state, beside the rows of balance (under `Accounts.balance_key`), by `acc
     n + account   when it is due next, seconds (u64)
     s + account   the stored usage that was loaded: `seed_key`
     l + account   the newest entitlement (id) of the account: time never goes back to the one before
-    c + position of a clock record (u64) + account   empty: the record found it due. Kept until the next records
+    c + position of a clock record (u64) + account   empty: it was due at the record. Removed after the next records
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def by_account(
     Returns:
         Each account with a metered entitlement of which there is usage, with its windows in order.
     """
-    found: dict[bytes, tuple[Account, list[Window]]] = {}
+    by_key: dict[bytes, tuple[Account, list[Window]]] = {}
     for customer, window in ((one.customer, one.window) for one in windows):
         for account in accounts.of(window.namespace, customer):
             if _takes(accounts, account, window, now_s):
-                found.setdefault(account.key, (account, []))[1].append(window)
-    return list(found.values())
+                by_key.setdefault(account.key, (account, []))[1].append(window)
+    return list(by_key.values())
 
 
 def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> bool:
@@ -170,13 +170,13 @@ def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:
 
 
 def called(table: ScannedBytes, position: int) -> list[bytes]:
-    """The keys of the accounts that the clock record at `position` found due when it was read before."""
+    """The keys of the accounts that were due at the clock record at `position` when it was read before."""
     start = CALLED + _seconds.pack(position)
     return [key[len(start) :] for key, _ in table.scan(start, MOST_CALLED) if key.startswith(start)]
 
 
 def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], first: int) -> None:
-    """Write which accounts the record at `position` found due. Records before `first` will not be read again."""
+    """Write which accounts are due at the record at `position`. Records before `first` will not be read again."""
     for account in accounts:
         table.put(CALLED + _seconds.pack(position) + account, b"")
     end = CALLED + _seconds.pack(first)

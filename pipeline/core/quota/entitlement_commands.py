@@ -236,7 +236,7 @@ def _config(sent: BodyReader) -> str:
     if config is None:
         sent.refuse("config is required for static entitlements")
     try:
-        json_value.read_decimals(config)  # numbers are the reader's: the text goes out as it came
+        json_value.read_decimals(config)  # only checked: answers hold the text as it was sent
     except Rejected as refusal:
         sent.refuse(f"config must be valid JSON: {refusal.detail}")
     return config
@@ -350,10 +350,10 @@ def _grants(
         issue = grant_commands.define(context, reader, entitlement, context.id(1), from_s)
         changes.append(DefinitionChange(GRANT, issue.id, issue.changed(issued_after_reset=True)))
     first_s = max(from_s, entitlement.span[0])
-    for place, one in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
-        reader = BodyReader(GRANT, one, grant_commands.MEMBERS, grant_commands.WRITTEN)
-        made = grant_commands.define(context, reader, entitlement, context.id(place), first_s)
-        if timestamp.minute_s(made.effective_at) < calendar.usage_period(schedule, first_s)[0]:
+    for nth, sent_grant in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
+        reader = BodyReader(GRANT, sent_grant, grant_commands.MEMBERS, grant_commands.WRITTEN)
+        grant = grant_commands.define(context, reader, entitlement, context.id(nth), first_s)
+        if timestamp.minute_s(grant.effective_at) < calendar.usage_period(schedule, first_s)[0]:
             sent.refuse("grant effective date is before the current usage period")
-        changes.append(DefinitionChange(GRANT, made.id, made))
+        changes.append(DefinitionChange(GRANT, grant.id, grant))
     return changes

@@ -54,15 +54,15 @@ def _metered(entitlement: MeteredEntitlement, now_s: int) -> EntitlementJson:
     at_s = max(min(now_s, end_s - calendar.MINUTE_S), first_s, schedule.start_s)
     since_s, until_s = calendar.usage_period(schedule, at_s)
     period = msgspec.structs.replace(entitlement.usage_period, anchor=entitlement.anchor)
-    found: EntitlementJson = {
+    shown: EntitlementJson = {
         "usagePeriod": _recurring(period),
         "currentUsagePeriod": {"from": text_of(since_s), "to": text_of(until_s)},
         "lastReset": text_of(since_s),
     }
     if (issued := entitlement.issue_after_reset) is not None:
         priority = entitlement.issue_after_reset_priority
-        found |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
-    return found
+        shown |= {"issueAfterReset": plain(issued), "issue": {"amount": plain(issued), "priority": priority}}
+    return shown
 
 
 def grant_json(definition: GrantDefinition, now_s: int) -> EntitlementJson:

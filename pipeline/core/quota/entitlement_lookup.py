@@ -76,25 +76,29 @@ def find(
     Raises:
         Rejected: `not-found`.
     """
-    found = index.find(Entitlement, namespace, wanted)
-    if found is not None and not found.is_deleted and customer in (None, found.customer_id):
-        return found
+    entitlement = index.find(Entitlement, namespace, wanted)
+    if entitlement is not None and not entitlement.is_deleted and customer in (None, entitlement.customer_id):
+        return entitlement
     if customer is not None:
-        for one in of_customer(index, namespace, customer):
-            if wanted == one.feature_key and not one.is_deleted and one.in_force(at_s):
-                return one
+        for entitlement in of_customer(index, namespace, customer):
+            if (
+                wanted == entitlement.feature_key
+                and not entitlement.is_deleted
+                and entitlement.in_force(at_s)
+            ):
+                return entitlement
     raise Rejected("not-found", f"There is no entitlement with the id or feature key {wanted}.")
 
 
 def zone_name(
-    index: DefinitionIndex, namespace: str, customer: str, time_zone: str | None = None
+    index: DefinitionIndex, namespace: str, customer_id: str, time_zone: str | None = None
 ) -> str | None:
     """The named zone in which calendars of an entitlement step unless they name their own.
 
     Args:
         index: the definitions.
         namespace: of the customer.
-        customer: its id.
+        customer_id: its id.
         time_zone: of the entitlement's usage period.
 
     Returns:
@@ -102,5 +106,5 @@ def zone_name(
     """
     if time_zone is not None:
         return time_zone
-    found = index.find(Customer, namespace, customer)
-    return None if found is None else found.time_zone
+    customer = index.find(Customer, namespace, customer_id)
+    return None if customer is None else customer.time_zone

@@ -77,7 +77,7 @@ def test_openmeter_values(case: dict[str, Any]) -> None:
     assert float(outcome.windows[0].value) == case["out"]["value"]
 
 
-def test_latest_goes_by_time_then_arrival() -> None:
+def test_latest_is_by_time_then_arrival() -> None:
     later = event({"v": 1}, 0, START_NS + 5)
     assert one([later, event({"v": 2}, 9, START_NS + 4)], meter("LATEST")).value == "1"
     assert one([later, event({"v": 3}, 1, START_NS + 5)], meter("LATEST")).value == "3"

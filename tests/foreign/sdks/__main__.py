@@ -133,28 +133,28 @@ def record(name: str, folder: Path, servers: str) -> dict[str, Any]:
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
     capture = Capture()
     try:
-        said = [
+        outcome = [
             json.loads(line)
             for line in _run([*command, str(CASES), servers, topic, capture.url], folder).splitlines()
         ]
     finally:
         capture.close()
     sent = {"kafka": iter(read(servers, topic)), "http": iter(capture.requests)}
-    return {"sdk": label, "events": [event_of(one, sent) for one in said]}
+    return {"sdk": label, "events": [event_of(one, sent) for one in outcome]}
 
 
-def event_of(said: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+def event_of(outcome: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
     """One recorded event: case, binding, mode, and either `refused` or key, headers, value.
 
     Bytes are text with one character a byte (Latin-1), so that JSON keeps them; null is null.
     """
-    if "refused" in said:
-        return said
-    found = next(sent[said["binding"]])
-    if said["binding"] == "kafka":
+    if "refused" in outcome:
+        return outcome
+    found = next(sent[outcome["binding"]])
+    if outcome["binding"] == "kafka":
         headers = [[name, _text(value)] for name, value in found.headers() or []]
-        return said | {"key": _text(found.key()), "headers": headers, "value": _text(found.value())}
-    return said | {
+        return outcome | {"key": _text(found.key()), "headers": headers, "value": _text(found.value())}
+    return outcome | {
         "headers": [[_text(name), _text(value)] for name, value in found[0]],
         "value": _text(found[1]),
     }

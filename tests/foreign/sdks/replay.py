@@ -95,7 +95,7 @@ def expected(sent: Sent) -> str:
     return COUNTED
 
 
-# HttpURLConnection sends application/x-www-form-urlencoded where nobody sets a content type, and Java's SDK does not.
+# HttpURLConnection sends application/x-www-form-urlencoded if no content type is set, and Java's SDK does not.
 _JAVA_FORM = {"java http binary": "invalid-content-type"}
 _NOT_JSON = {
     "http binary": "invalid-content-type",

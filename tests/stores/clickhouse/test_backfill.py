@@ -139,7 +139,7 @@ _names = iter(range(10**9))
 def test_every_event_is_on_one_page(
     store: ClickHouse, monkeypatch: pytest.MonkeyPatch, spread: list[tuple[int, int]]
 ) -> None:
-    """Seconds between neighbours and sizes: crowded seconds, long silences, data larger than a page."""
+    """Seconds between adjacent events, and sizes: crowded seconds, long silences, data larger than a page."""
     monkeypatch.setattr(backfill, "PAGE_EVENTS", 5)
     monkeypatch.setattr(backfill, "PAGE_BYTES", 200)
     namespace, second, made = f"spread-{next(_names)}", 0, []
@@ -209,7 +209,7 @@ def test_what_is_stored_adds_up(store: ClickHouse, tenant: Tenant) -> None:
     assert found.fates == {"counted": len(EVENTS)}
 
 
-def test_a_slug_made_anew_counts_what_the_old_meter_counted_too(store: ClickHouse, namespace: str) -> None:
+def test_a_recreated_slug_counts_what_the_old_meter_counted_too(store: ClickHouse, namespace: str) -> None:
     noon = at("2025-01-01T12:00:10+00:00")
     old, new = (meter(namespace, "SUM", meter_id, slug="m") for meter_id in (5, 9))
     other = meter(namespace, "COUNT", 12, slug="n")

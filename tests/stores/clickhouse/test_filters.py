@@ -65,9 +65,9 @@ def test_text_as_sql(texts: ClickHouse, body: dict[str, Any]) -> None:
 def holds(filter_: Filter, at_ns: int) -> bool:
     parts = [holds(one, at_ns) for one in filter_.operand] if filter_.op in ("$and", "$or") else []
     a, b = at_ns, filter_.operand
-    said = {"$eq": a == b, "": True, "$and": all(parts), "$or": any(parts)}
-    if filter_.op in said:
-        return said[filter_.op]
+    results = {"$eq": a == b, "": True, "$and": all(parts), "$or": any(parts)}
+    if filter_.op in results:
+        return results[filter_.op]
     return {"$gt": a > b, "$gte": a >= b, "$lt": a < b, "$lte": a <= b}[filter_.op]
 
 

@@ -21,7 +21,7 @@ AGAIN = MeterName("bill", 200)  # the slug, deleted and made again
 
 @pytest.fixture
 def tenant(store: ClickHouse, namespace: str) -> Tenant:
-    """Offset 1: counted by both. 2, 3: refused by bill. 4: refused by both. 5: nobody wants it. 6, 7: old rows."""
+    """Offset 1: counted by both. 2, 3: refused by bill. 4: refused by both. 5: no meter matches it. 6, 7: old rows."""
     bill = meter(namespace, "SUM", 3, slug="bill")
     users = meter(namespace, "UNIQUE_COUNT", 4, slug="calls", valueProperty="$.user")
     made = Tenant(store, namespace, [bill, users], revision=100)
@@ -97,7 +97,7 @@ def test_a_slug_made_again_has_neither_the_events_nor_the_reasons_of_the_old_met
     tenant.send([Sent(NOON, {"value": 5}), Sent(NOON, {"value": True})])
     for asked, offsets in (
         ({"counted_by": [AGAIN]}, [8]),
-        ({"counted_by": [BILL]}, [1, 8]),  # nobody can ask for a deleted meter
+        ({"counted_by": [BILL]}, [1, 8]),  # a deleted meter cannot be queried
         ({"refused": RefusedFilter(True, [AGAIN])}, [9]),
     ):
         found = events(store, EventFilter(tenant.namespace, **asked))  # type: ignore[arg-type]

@@ -162,7 +162,7 @@ class Trace:
     def _call(self, node: ast.Call) -> bool:
         name = called(node)
         if name in BUILDERS:
-            return True  # what it is given and what it returns are looked at by `problems`
+            return True  # what it is given and what it returns are checked by `problems`
         if name == "tuple":
             return all(map(self.sql, node.args))
         if not isinstance(node.func, ast.Attribute):

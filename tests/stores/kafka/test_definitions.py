@@ -92,7 +92,7 @@ def producer_of(settings: Settings) -> Producer:
     return Producer(cluster.producer_config(settings) | {"log_level": 0})
 
 
-def test_a_record_that_cannot_be_read_is_passed_over(settings: Settings, producer: Producer) -> None:
+def test_a_record_that_cannot_be_read_is_skipped(settings: Settings, producer: Producer) -> None:
     good = msgspec.json.encode(Counts("ingest", "events", 0, 1, "i", {}))
     for number, text in enumerate(TEXTS.values()):
         producer.produce("counts", text, f"foreign/{number}")

@@ -27,18 +27,18 @@ def test_those_who_ask_meanwhile_share_an_answer_that_was_asked_for_after_them()
 
     first = threading.Thread(target=run)
     first.start()
-    assert asked.acquire(timeout=10)  # the first question is under way
+    assert asked.acquire(timeout=10)  # the first call is in progress
     others = [threading.Thread(target=run) for _ in range(50)]
     for thread in others:
         thread.start()
     answering.set()
     for thread in (first, *others):
         thread.join(10)
-    assert found.count({"0"}) == 1  # for nobody but the first
+    assert found.count({"0"}) == 1  # only for the first
     assert len(found) == 51 > next(questions)
 
 
-def test_everybody_who_waits_gets_the_error_and_the_next_asks_anew() -> None:
+def test_every_waiting_request_gets_the_error_and_the_next_one_asks_again() -> None:
     answers: list[Exception | set[str]] = [Unavailable("away"), {"a"}]
 
     def ask() -> set[str]:

@@ -119,7 +119,7 @@ def test_apply_makes_what_check_then_finds_in_order(
 def test_a_topic_of_a_later_version_is_made_beside_the_others(
     settings: Settings, reset: Callable[[Settings], None]
 ) -> None:
-    """`deliveries` is missing, and nobody has ever noted it: it is new."""
+    """`deliveries` is missing, and its id was never recorded: it is new."""
     reset(settings)
     client = kafka.admin(settings)
     forget(settings, "deliveries")
@@ -205,7 +205,7 @@ def test_too_few_replicas_are_named_and_left(fresh_topics: Settings) -> None:
     assert "usage has 1 replicas, but 3 are declared." in topics.check(wanted)
 
 
-def test_a_topic_made_anew_has_another_id(fresh_topics: Settings, reset: Callable[[Settings], None]) -> None:
+def test_a_recreated_topic_has_another_id(fresh_topics: Settings, reset: Callable[[Settings], None]) -> None:
     producer = Producer(kafka.producer_config(fresh_topics))
     producer.produce("events", b"{}")
     assert producer.flush(20) == 0

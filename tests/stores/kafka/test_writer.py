@@ -45,9 +45,9 @@ def writer(settings: Settings) -> Iterator[KafkaWriter]:
 
 def away(timeout_s: float = 0.5, **options: int) -> KafkaWriter:
     """A writer whose broker does not run."""
-    nobody = Settings.model_construct(kafka=f"127.0.0.1:{free_port()}")
+    closed_port = Settings.model_construct(kafka=f"127.0.0.1:{free_port()}")
     return KafkaWriter(
-        nobody, "things", timeout_s, {name.replace("_", "."): value for name, value in options.items()}
+        closed_port, "things", timeout_s, {name.replace("_", "."): value for name, value in options.items()}
     )
 
 
@@ -173,7 +173,7 @@ def test_a_full_queue_refuses_at_once_what_does_not_wait() -> None:
     writer.close(0)
 
 
-def test_a_broker_that_is_away_is_an_error_with_the_cause_of_its_connection() -> None:
+def test_a_missing_broker_is_an_error_with_the_cause_of_its_connection() -> None:
     writer = away()
     sentence = r"^Kafka at 127\.0\.0\.1:\d+ does not answer: .*Connection refused"
     with pytest.raises(Unavailable, match=sentence):

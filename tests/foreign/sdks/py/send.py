@@ -75,9 +75,9 @@ def to_http(one, mode):
 for one in json.loads(Path(FILE).read_text("utf-8")):
     for binding, send in (("kafka", to_kafka), ("http", to_http)):
         for mode in ("binary", "structured"):
-            said = {"case": one["case"], "binding": binding, "mode": mode}
+            result = {"case": one["case"], "binding": binding, "mode": mode}
             try:
                 send(made(one, f"{one['case']}.{binding}.{mode}"), mode)
             except Exception as error:  # whatever the SDK refuses is part of the recording
-                said["refused"] = f"{type(error).__name__}: {error}".splitlines()[0]
-            print(json.dumps(said))
+                result["refused"] = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(json.dumps(result))
