@@ -1,7 +1,8 @@
 """Paths of requests: split into segments first, decoded afterwards, so that a `/` within a key stays in its segment.
 
 Owns: the path that middleware and routing see, the decoding of path parameters, `Router`, which every module of routes
-uses. Does not own: which routes there are (app), the bulkheads that they wait in (bulkheads).
+uses, and that a route has no parameter but those it declares. Does not own: which routes there are (app), the
+bulkheads that they wait in (bulkheads).
 
 A server decodes the whole path, after which `acme%2Faccess` and `acme/access` are the same. Here `scope["path"]` is
 the path as it was sent, in one spelling: `%61cme` becomes `acme`, and what is not a letter, a digit or one of `-._~`
@@ -16,13 +17,14 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.api.http.bulkheads import StoreName, behind
+from pipeline.api.http.parameters import only_known
 from pipeline.api.http.problem import answer
 from pipeline.errors import Rejected
 
@@ -61,19 +63,31 @@ class AsksClickHouse(SegmentRoute):
     waits_for = "clickhouse"
 
 
-class AsksKafka(SegmentRoute):
+class CheckedRoute(SegmentRoute):
+    """A route that refuses query parameters which it does not declare, once it is known who asks."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        given = list(options.pop("dependencies", None) or ())
+        if all(one.dependency is not only_known for one in given):
+            given.append(Depends(only_known))
+        super().__init__(path, endpoint, dependencies=given, **options)
+
+
+class AsksKafka(CheckedRoute):
     """A route that reads topics."""
 
     waits_for = "kafka"
 
 
-class Reconciles(SegmentRoute):
+class Reconciles(CheckedRoute):
     """A route that waits until all stages are quiet."""
 
     waits_for = "reconcile"
 
 
-Router = partial(APIRouter, route_class=SegmentRoute)
+Router = partial(APIRouter, route_class=CheckedRoute)
+# For routes whose parameters have names that cannot be listed: they check them.
+OpenRouter = partial(APIRouter, route_class=SegmentRoute)
 
 
 class CanonicalPath:
