@@ -19,5 +19,9 @@ class Unavailable(Exception):
     """A service (Kafka, ClickHouse, Redis) is down: retry with backoff, and acknowledge nothing."""
 
 
+class NotAnswering(Unavailable):
+    """It did not respond within its time limit, or cannot be reached at all: other requests to it will fail too."""
+
+
 class Broken(Exception):
     """An invariant of ours does not hold: stop the process before a wrong number is published."""

@@ -71,6 +71,27 @@ class Settings(BaseModel):
     clickhouse_password: SecretStr = Field(
         default=SecretStr(""), description="password of the ClickHouse user"
     )
+    clickhouse_at_once: int = Field(
+        default=16,
+        ge=1,
+        le=1_000,
+        description="requests of one API process that ask ClickHouse at the same time",
+    )
+    clickhouse_silence_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=300,
+        description="how long ClickHouse may be silent while the API waits; it reports progress of its work",
+    )
+    clickhouse_query_s: int = Field(
+        default=60, ge=1, le=3_600, description="how long one query of the API may take ClickHouse"
+    )
+    clickhouse_answer_bytes: int = Field(
+        default=33_554_432,
+        ge=65_536,
+        description="largest answer of ClickHouse to one query of the API, about the bytes of its JSON; "
+        "a larger one is refused",
+    )
     redis: str = Field(
         default="redis://127.0.0.1:6379/0",
         description="Redis URL (redis://, rediss:// or unix://); empty: no Redis",
@@ -84,6 +105,12 @@ class Settings(BaseModel):
     )
     api_host: str = Field(default="127.0.0.1", description="address on which `tallymark api` listens")
     api_port: int = Field(default=8888, ge=0, le=65535, description="port on which `tallymark api` listens")
+    api_turn_s: float = Field(
+        default=2.5,
+        gt=0,
+        le=300,
+        description="how long a request waits for its turn at a busy store; then 503",
+    )
     api_connections_per_ip: int = Field(
         default=1_000,
         ge=0,

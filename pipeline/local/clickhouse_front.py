@@ -2,6 +2,7 @@
 
 Owns: authentication, one statement per request, acknowledging an insert only after it is stored, a graceful stop.
 Does not own: which statements are allowed (statements), the process (clickhouse), tables or queries (stores).
+While a statement runs, the client receives `100 Continue` every ALIVE_S, as the native protocol reports progress.
 It accepts `query`, `database`, `default_format`, `param_*` and the settings of `LIMITS`, in the URL or a form, and the
 password in the header X-ClickHouse-Key. An acknowledged insert survives kill -9 of the process.
 """
@@ -15,6 +16,7 @@ import re
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -30,6 +32,7 @@ from pipeline.stores.clickhouse.http import FORM, PASSWORD_HEADER
 MAX_BODY_BYTES = 1 << 30
 DISCARD_BYTES = 1 << 16
 DRAIN_S = 30.0
+ALIVE_S = 0.5
 LIMITS = ("max_result_bytes", "max_execution_time")  # settings that a request may contain; 0: no limit
 # The database of requests without one. In chDB's own `default`, the name of a table may be a path to any file.
 NO_DATABASE = "system"
@@ -53,7 +56,7 @@ class _Server(ThreadingHTTPServer):
         config = self._kept.enter_context(_file_of(free_space.config().encode(), folder))
         self._open: Callable[[], Any] = lambda: make(f"{folder}?config-file={config}")
         self._change = threading.Condition()
-        self._busy = 0
+        self._busy: dict[_Handler, float] = {}  # since when each runs a statement
         self._closing = False
         first = self._open()  # keeps the folder and the engine open
         self._sessions = {first}
@@ -61,20 +64,30 @@ class _Server(ThreadingHTTPServer):
         self.password = password.encode()
         self.table_functions = frozenset(str(first.query(_FUNCTIONS, "TabSeparated")).split())
         super().__init__((process.HOST, port), _Handler)
+        threading.Thread(target=self._show_life, name="alive", daemon=True).start()
 
     @contextmanager
-    def statement(self) -> Iterator[None]:
+    def statement(self, handler: _Handler) -> Iterator[None]:
         """The time of one statement and its response. Raises Unavailable when the process is stopping."""
         with self._change:
             if self._closing:
                 raise Unavailable("ClickHouse (chDB) is stopping.")
-            self._busy += 1
+            self._busy[handler] = time.monotonic()
         try:
             yield
         finally:
             with self._change:
-                self._busy -= 1
+                del self._busy[handler]
                 self._change.notify_all()
+
+    def _show_life(self) -> None:
+        while True:
+            time.sleep(ALIVE_S)
+            with self._change:
+                long_s = time.monotonic() - ALIVE_S
+                running = [handler for handler, since_s in self._busy.items() if since_s < long_s]
+            for handler in running:
+                handler.show_life()
 
     def open(self) -> Any:
         """A session for one thread, inside `statement`."""
@@ -94,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         """Refuse new statements, wait for those in progress, close the folder."""
         with self._change:
             self._closing = True
-            self._change.wait_for(lambda: self._busy == 0, DRAIN_S)
+            self._change.wait_for(lambda: not self._busy, DRAIN_S)
             while self._sessions:
                 self._sessions.pop().close()
             self._kept.close()
@@ -107,6 +120,17 @@ class _Handler(BaseHTTPRequestHandler):
     _session: Any = None
     _database = ""
     _limits = ("0",) * len(LIMITS)
+
+    def setup(self) -> None:
+        super().setup()
+        self._writing = threading.Lock()
+        self._running = False
+
+    def show_life(self) -> None:
+        """Sends `100 Continue` unless the answer has begun; from another thread."""
+        with self._writing, contextlib.suppress(OSError):
+            if self._running:
+                self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def finish(self) -> None:
         self.server.release(self._session)
@@ -130,8 +154,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Origin") or self.headers.get("Sec-Fetch-Mode"):
             return self._answer(HTTPStatus.FORBIDDEN, b"Requests from browsers are refused.")
         try:
-            with self.server.statement():
-                self._answer(*self._try(body))
+            with self.server.statement(self):
+                self._running = True
+                answer = self._try(body)
+                with self._writing:
+                    self._running = False
+                self._answer(*answer)
         except Unavailable as error:
             self.close_connection = True
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error).encode())

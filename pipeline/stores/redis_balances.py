@@ -13,12 +13,15 @@ from typing import Any
 import msgspec
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.records import Balance
 
 TIMEOUT_S = 2.0
+READ_S = 1.0  # of a reader: for a free connection, for connecting and for an answer, each; 503 within 3 s
 _REVISION_DIGITS = 20
 # A field holds the revision, then the balance as JSON. Revisions have equal length, so Lua compares them as text.
 _GUARD = """
@@ -116,12 +119,14 @@ class BalanceReader:
     """Reads balances, for the API's event loop. Raises Unavailable when Redis is down or the copy is incomplete."""
 
     def __init__(self, url: str, password: str | None, keys: Keys, connections: int = 32) -> None:
-        options: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        options: dict[str, Any] = {"socket_timeout": READ_S, "socket_connect_timeout": READ_S}
         if password:
             options["password"] = password
+        # A connection that a restart cut is made again once; a server that is silent is not asked again.
+        retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         # A caller waits for a connection when all are in use.
         pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url, max_connections=connections, timeout=TIMEOUT_S, **options
+            url, max_connections=connections, timeout=READ_S, retry=retry, **options
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
         self._keys = keys

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pipeline.api.app import create_app
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PUBLIC, PUBLIC_FILES
+from pipeline.api.http.bulkheads import Bulkheads
 from pipeline.api.http.services import Services
 from pipeline.core.access.api_key import SCOPES, ApiKey, Made
 from pipeline.core.access.portal_token import PortalToken
@@ -34,6 +35,9 @@ class Log:
     def __init__(self) -> None:
         self.keys_by_id: dict[str, ApiKey] = {}
         self.tokens: dict[tuple[str, str], PortalToken] = {}
+
+    def is_decided(self) -> bool:
+        return True
 
     def wait_loaded(self, timeout_s: float = 0) -> None:
         return
@@ -56,6 +60,7 @@ class Away(Services):
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.settings = settings
+        self.bulkheads = Bulkheads.of(settings)
         self.definitions = log  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> NoReturn:

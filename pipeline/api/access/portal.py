@@ -17,7 +17,7 @@ from pipeline.api.access.bodies import InvalidationBody, PortalTokenBody
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
 from pipeline.api.http.described import described
-from pipeline.api.http.paths import OpenRouter, Router
+from pipeline.api.http.paths import AsksClickHouse, OpenRouter, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.metering.answers import UsageAnswer
@@ -28,7 +28,7 @@ from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal", tags=["portal"])
-public = OpenRouter(prefix="/portal", tags=["portal"])  # for browsers
+public = OpenRouter(prefix="/portal", tags=["portal"], route_class=AsksClickHouse)  # for browsers
 TOKENS = [Depends(needs("query"))]
 _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
 

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import anyio.to_thread
 from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.http import portal_jwt
+from pipeline.api.http.bulkheads import Bulkheads, loaded
 from pipeline.api.http.problem import REQUEST_ID, problem
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ADMIN, SCOPES
@@ -195,7 +195,8 @@ class Authentication:
                 raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")
             await loaded(definitions)
             secret = self._settings.portal_secret.get_secret_value()
-            found = await anyio.to_thread.run_sync(open_portal, definitions, secret, token)
+            bulkheads: Bulkheads = scope["app"].state.services.bulkheads
+            found = await bulkheads.kafka.run(partial(open_portal, definitions, secret, token))
             if found is None:
                 raise Unauthorized("The portal token is unknown, expired or invalidated.", "invalid_token")
             return found
@@ -219,14 +220,6 @@ def bearer(headers: Headers) -> str | None:
     if len(sent) > 1 or scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("The Authorization header is not `Bearer <key>`.", "invalid_request")
     return token.strip()
-
-
-async def loaded(definitions: Definitions) -> None:
-    """Returns when the control log was read once. Raises Unavailable."""
-    try:
-        definitions.wait_loaded(0)
-    except Unavailable:
-        await anyio.to_thread.run_sync(partial(definitions.wait_loaded, 10.0))
 
 
 def _labelled(

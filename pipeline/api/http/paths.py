@@ -1,7 +1,8 @@
 """Paths of requests: split into segments first, decoded afterwards, so that a `/` within a key stays in its segment.
 
 Owns: the path that middleware and routing see, the decoding of path parameters, `Router`, which every module of routes
-uses, and that a route has no parameter but those it declares. Does not own: which routes there are (app).
+uses, and that a route has no parameter but those it declares. Does not own: which routes there are (app), the
+bulkheads that they wait in (bulkheads).
 
 A server decodes the whole path, after which `acme%2Faccess` and `acme/access` are the same. Here `scope["path"]` is
 the path as it was sent, in one spelling: `%61cme` becomes `acme`, and what is not a letter, a digit or one of `-._~`
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import APIRouter, Depends
@@ -22,16 +23,30 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.api.http.bulkheads import StoreName, behind
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.problem import answer
 from pipeline.errors import Rejected
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNENCODED = "/:@!$&'()*+,;="  # what a path may hold beside letters, digits and -._~
 
 
 class SegmentRoute(APIRoute):
-    """A route whose path parameters are decoded after the path was split."""
+    """A route whose path parameters are decoded after the path was split, and whose waits have a bulkhead.
+
+    waits_for: the store that every method of the route waits for; None: one that changes something waits for the
+    control stage, one that reads for nothing.
+    """
+
+    waits_for: ClassVar[StoreName | None] = None
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        store = self.waits_for
+        if store is None and not READING.issuperset(options.get("methods") or ("GET",)):
+            store = "commands"
+        super().__init__(path, behind(store, endpoint), **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As starlette's, with decoded parameters."""
@@ -42,6 +57,12 @@ class SegmentRoute(APIRoute):
         return match, child_scope
 
 
+class AsksClickHouse(SegmentRoute):
+    """A route that waits for ClickHouse."""
+
+    waits_for = "clickhouse"
+
+
 class CheckedRoute(SegmentRoute):
     """A route that refuses query parameters which it does not declare, once it is known who asks."""
 
@@ -50,6 +71,18 @@ class CheckedRoute(SegmentRoute):
         if all(one.dependency is not only_known for one in given):
             given.append(Depends(only_known))
         super().__init__(path, endpoint, dependencies=given, **options)
+
+
+class AsksKafka(CheckedRoute):
+    """A route that reads topics."""
+
+    waits_for = "kafka"
+
+
+class Reconciles(CheckedRoute):
+    """A route that waits until all stages are quiet."""
+
+    waits_for = "reconcile"
 
 
 Router = partial(APIRouter, route_class=CheckedRoute)

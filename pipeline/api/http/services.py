@@ -1,20 +1,25 @@
-"""What the API holds open while it runs: views of compacted topics, commands, ClickHouse.
+"""What the API holds open while it runs: views of compacted topics, commands, ClickHouse, Redis.
 
-Owns: opening and closing them together. Does not own: what is asked of them (the routes).
+Owns: opening and closing them together, how long the API waits for each. Does not own: what is asked of them (the
+routes), how many requests wait for one at once (bulkheads).
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from dataclasses import replace
+from functools import partial
 from typing import Self
 
-import anyio.to_thread
 from fastapi import Request
 
+from pipeline.api.http.bulkheads import KAFKA_SILENT_S, Bulkheads
+from pipeline.api.http.large_answers import LargeAnswers
 from pipeline.api.http.worker_rates import Rates
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
-from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.client import ClickHouse, Patience
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
@@ -33,12 +38,29 @@ from pipeline.stores.kafka.event_writer import EventLog
 from pipeline.stores.kafka.metered_types import MeteredTypes
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
+CONNECT_S = 0.5  # to ClickHouse, and for an idle connection to prove that it is open
+PAGE_S = 300  # for one page of a recount or a report
+PROBE_S = 1.5  # for ClickHouse to say that it is there: /status has its answer within 2 s
+TOPIC_READ_S = 30.0  # for a topic to be read to its end, as long as it makes progress
+
+
+def patience(settings: Settings) -> Patience:
+    """How long and for how much the API waits for ClickHouse."""
+    return Patience(
+        connect_s=CONNECT_S,
+        ping_s=CONNECT_S,
+        answer_s=settings.clickhouse_silence_s,
+        answer_bytes=settings.clickhouse_answer_bytes,
+        execution_s=settings.clickhouse_query_s,
+    )
+
 
 class Services:
     """All that a route may ask outside this process. The API starts even when none of it answers yet."""
 
     def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
         self.settings = settings
+        self.bulkheads = Bulkheads.of(settings)
         self.definitions = Definitions(settings)
         self.backfills = BackfillsView(settings)
         self.counts = CountsView(settings)
@@ -48,12 +70,20 @@ class Services:
         self.workers = WorkersView(settings)
         self.replies = Replies(settings)
         self.rates = Rates()
-        self.clickhouse = clickhouse or connect(
-            settings.clickhouse, settings.clickhouse_password.get_secret_value()
+        password = settings.clickhouse_password.get_secret_value()
+        self.clickhouse = clickhouse or connect(settings.clickhouse, password, patience(settings))
+        # For what reads page by page: pages have their own size.
+        self.clickhouse_pages = clickhouse or connect(
+            settings.clickhouse, password, replace(patience(settings), answer_bytes=0, execution_s=PAGE_S)
+        )
+        self.large_answers = LargeAnswers()
+        self._clickhouse_probe = clickhouse or connect(
+            settings.clickhouse, password, Patience(connect_s=CONNECT_S, ping_s=CONNECT_S, answer_s=PROBE_S)
         )
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
         self._balances: BalanceReader | None = None
+        self._balances_open: asyncio.Task[BalanceReader] | None = None
         self._alerts: AlertsView | None = None
         self._deliveries: DeliveriesView | None = None
         self._late: LateView | None = None
@@ -71,11 +101,13 @@ class Services:
         self.close()
 
     def close(self) -> None:
-        """Stops following the topics and gives up connections."""
+        """Stops following the topics and gives up connections; who still waits for ClickHouse waits no more."""
         self.events.close()
         self.commands.close()
         self.audit.close()
-        self.clickhouse.close()
+        for store in (self.clickhouse, self.clickhouse_pages):
+            store.interrupt()
+            store.close()
         for view in self._views():
             view.close()
         for asked in (self._alerts, self._deliveries, self._late):
@@ -87,7 +119,7 @@ class Services:
         with self._opening:
             if self._alerts is None:
                 self._alerts = AlertsView(self.settings).start()
-        self._alerts.wait_loaded()
+        self._alerts.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._alerts
 
     def deliveries(self) -> DeliveriesView:
@@ -95,7 +127,7 @@ class Services:
         with self._opening:
             if self._deliveries is None:
                 self._deliveries = DeliveriesView(self.settings).start()
-        self._deliveries.wait_loaded()
+        self._deliveries.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._deliveries
 
     def late(self) -> LateView:
@@ -103,25 +135,34 @@ class Services:
         with self._opening:
             if self._late is None:
                 self._late = LateView(self.settings).start()
-        self._late.wait_loaded()
+        self._late.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._late
 
     async def balances(self) -> BalanceReader:
         """The copy of balances in Redis. Raises Unavailable."""
         if self._balances is None:
-            if not self.settings.redis:
-                raise Unavailable("Balances are served from Redis, and the setting redis is empty.")
-            ids = await anyio.to_thread.run_sync(kafka.topic_ids, self.settings, ["balances"])
-            if "balances" not in ids:
-                raise Unavailable("The topic balances is missing; `tallymark topics apply` makes it.")
-            keys = Keys(ids["balances"], topics.load(self.settings)["balances"].partitions)
-            password = self.settings.redis_password.get_secret_value()
-            self._balances = self._balances or BalanceReader(self.settings.redis, password, keys)
+            if self._balances_open is None or self._balances_open.done():
+                self._balances_open = asyncio.create_task(self._open_balances())  # for all that ask meanwhile
+            self._balances = await asyncio.shield(self._balances_open)
         return self._balances
+
+    async def _open_balances(self) -> BalanceReader:
+        if not self.settings.redis:
+            raise Unavailable("Balances are served from Redis, and the setting redis is empty.")
+        ids = await self.bulkheads.kafka.run(
+            partial(kafka.topic_ids, self.settings, ["balances"], KAFKA_SILENT_S)
+        )
+        if "balances" not in ids:
+            raise Unavailable("The topic balances is missing; `tallymark topics apply` makes it.")
+        keys = Keys(ids["balances"], topics.load(self.settings)["balances"].partitions)
+        return BalanceReader(self.settings.redis, self.settings.redis_password.get_secret_value(), keys)
 
     def clickhouse_answers(self) -> None:
         """Returns when ClickHouse answers. Raises Unavailable."""
-        self.clickhouse.ping()
+        try:
+            self._clickhouse_probe.ping()
+        finally:
+            self._clickhouse_probe.close()  # an idle connection would have to prove itself first
 
 
 def services_of(request: Request) -> Services:

@@ -10,15 +10,16 @@ from typing import Any
 from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.bulkheads import KAFKA_SILENT_S
 from pipeline.api.http.described import described
-from pipeline.api.http.paths import Router
-from pipeline.api.http.services import services_of
+from pipeline.api.http.paths import AsksKafka, Router
+from pipeline.api.http.services import TOPIC_READ_S, services_of
 from pipeline.api.metering.answers import BackfillAnswer
 from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
 
-router = Router(prefix="/meters", tags=["meters"])
+router = Router(prefix="/meters", tags=["meters"], route_class=AsksKafka)
 
 NS_PER_MS = 1_000_000
 
@@ -38,7 +39,7 @@ def get_backfill(request: Request, slug: str) -> dict[str, Any]:
     """
     services = services_of(request)
     _, meter = find(services, namespace_of(request), slug)
-    services.backfills.wait_loaded()
+    services.backfills.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
     steps = steps_of(services.backfills.snapshot(), meter.meter_id)
     total = progress(steps)
     return {

@@ -18,7 +18,7 @@ from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import OpenRouter
+from pipeline.api.http.paths import AsksClickHouse, OpenRouter
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.metering.answers import EventAnswer, EventCursorPage, StoredEventAnswer
 from pipeline.api.metering.event_json import cursor_of, event_detail, listed, place_of
@@ -42,8 +42,8 @@ from pipeline.stores.clickhouse.events import EventFilter, events, versions
 from pipeline.stores.clickhouse.refused import MeterName, RefusedFilter
 
 QUERY = [Depends(needs("query"))]
-router = OpenRouter(prefix="/events", tags=["events"], dependencies=QUERY)
-router_v2 = OpenRouter(prefix="/events", tags=["events"], dependencies=QUERY)
+router = OpenRouter(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
+router_v2 = OpenRouter(prefix="/events", tags=["events"], route_class=AsksClickHouse, dependencies=QUERY)
 
 REFUSED = ("bad-query", "not-found")  # not-found: an unknown customer or meter
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")

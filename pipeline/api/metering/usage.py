@@ -17,8 +17,8 @@ from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import OpenRouter
-from pipeline.api.http.services import services_of
+from pipeline.api.http.paths import AsksClickHouse, OpenRouter
+from pipeline.api.http.services import Services, services_of
 from pipeline.api.metering.answers import UsageAnswer
 from pipeline.api.metering.bodies import UsageQueryBody
 from pipeline.api.metering.meters import find
@@ -26,11 +26,15 @@ from pipeline.api.metering.usage_json import CSV, FORMS, JSON, as_json, csv_answ
 from pipeline.api.metering.usage_params import UsageParams, from_body, from_url, usage_query_of
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import NS_PER_S, UsageQuery, usage_query
+from pipeline.core.metering.usage_result import ResultKey
 from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
+from pipeline.stores.clickhouse.client import Queries
 from pipeline.stores.clickhouse.usage import keys, usage
 
-router = OpenRouter(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
+router = OpenRouter(
+    prefix="/meters", tags=["usage"], route_class=AsksClickHouse, dependencies=[Depends(needs("query"))]
+)
 
 DAY_NS = 86_400 * NS_PER_S
 UsageTime = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
@@ -107,7 +111,7 @@ def list_subjects(
     _check_parameters(request, {"from", "to"})
     meter = _meter(request, idOrSlug)
     query = _between(meter, from_, to, "subject")
-    return as_json(sorted(key.subject for key in keys(services_of(request).clickhouse, query)))
+    return as_json(sorted(key.subject for key in _keys(request, query)))
 
 
 @router.get(
@@ -129,7 +133,7 @@ def list_values(
     if key not in meter.group_by:
         raise Rejected("not-found", f"The meter {meter.slug} has no dimension {key[:64]}.")
     query = _between(meter, from_, to, key, since_ns=time.time_ns() - DAY_NS)
-    values = sorted(key.dimensions[0] for key in keys(services_of(request).clickhouse, query))
+    values = sorted(key.dimensions[0] for key in _keys(request, query))
     wanted = (search or "").lower()
     return as_json([value for value in values if wanted in value.lower()])
 
@@ -143,12 +147,18 @@ def answer(
         raise Rejected("bad-query", f"csvSafe is for answers as CSV: send the header Accept: {CSV}")
     services = services_of(request)
     query = usage_query_of(services, meter, params, subjects)
-    rows = usage(services.clickhouse, query)
+    with services.large_answers.within(services.clickhouse) as store:
+        return _made(services, store, query, form, csv_safe=params.csv_safe is True)
+
+
+def _made(services: Services, store: Queries, query: UsageQuery, form: str, csv_safe: bool) -> Response:
+    """The answer; the rows are gone when it returns."""
+    rows = usage(store, query)
     if form == JSON:
         return json_answer(query, rows)
-    subjects_ = [str(row["subject"]) for row in rows if row["subject"] is not None]
-    names = display_names(services, meter.namespace, subjects_)
-    return csv_answer(query, rows, names, safe=params.csv_safe is True)
+    subjects = [str(row["subject"]) for row in rows if row["subject"] is not None]
+    names = display_names(services, query.meter.namespace, subjects)
+    return csv_answer(query, rows, names, safe=csv_safe)
 
 
 def _answer(request: Request, id_or_slug: str, params: UsageParams) -> Response:
@@ -158,6 +168,12 @@ def _answer(request: Request, id_or_slug: str, params: UsageParams) -> Response:
 def _meter(request: Request, id_or_slug: str) -> Meter:
     _, meter = find(services_of(request), namespace_of(request), id_or_slug)
     return meter
+
+
+def _keys(request: Request, query: UsageQuery) -> set[ResultKey]:
+    services = services_of(request)
+    with services.large_answers.within(services.clickhouse) as store:
+        return keys(store, query)
 
 
 def _check_parameters(request: Request, names: set[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ UsageRow = Mapping[str, Any]
 JSON = "application/json"
 CSV = "text/csv"
 FORMS = (JSON, CSV)
+AT_ONCE = 1_000  # rows that are encoded in one go
 # What a spreadsheet takes for a formula, or for a way into one.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -34,7 +35,9 @@ def json_answer(query: UsageQuery, rows: Sequence[UsageRow]) -> Response:
             body[name] = instant_text(at_ns)
     if query.window is not None:
         body |= {"windowSize": query.window, "windowTimeZone": query.tz}
-    return as_json(body | {"data": [_row(row) for row in rows]})
+    head = msgspec.json.encode(body)[:-1]
+    data = b",".join(_slices(rows))
+    return Response(head + (b',"data":[' if body else b'"data":[') + data + b"]}", media_type=JSON)
 
 
 def csv_answer(
@@ -69,6 +72,12 @@ def csv_text(
 def as_json(body: object) -> Response:
     """JSON in which msgspec.Raw stays the text that it is."""
     return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def _slices(rows: Sequence[UsageRow]) -> Iterator[bytes]:
+    """The rows as JSON, without brackets, some at a time: encoding holds up every other thread."""
+    for first in range(0, len(rows), AT_ONCE):
+        yield msgspec.json.encode([_row(row) for row in rows[first : first + AT_ONCE]])[1:-1]
 
 
 def _row(row: UsageRow) -> dict[str, Any]:

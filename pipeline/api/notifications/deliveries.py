@@ -13,7 +13,7 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import submit
 from pipeline.api.notifications.answers import DeliveryAnswer, DeliveryPage
@@ -22,7 +22,7 @@ from pipeline.api.notifications.events import AlertTime, ms, newest_first
 from pipeline.errors import Rejected
 from pipeline.records import Delivery, DeliveryState
 
-router = Router(prefix="/deliveries", tags=["notifications"])
+router = Router(prefix="/deliveries", tags=["notifications"], route_class=AsksKafka)
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 STATES = get_args(DeliveryState)

@@ -15,7 +15,7 @@ from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, Several, split
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import definitions, submit, with_id
 from pipeline.api.notifications.answers import RuleEventAnswer, RuleEventPage
@@ -32,7 +32,7 @@ from pipeline.errors import Rejected
 from pipeline.records import Alert, Delivery
 from pipeline.stores.kafka.definitions import Definitions
 
-router = Router(prefix="/notification/events", tags=["notifications"])
+router = Router(prefix="/notification/events", tags=["notifications"], route_class=AsksKafka)
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("webhooks:write"))]
 NS_PER_MS = 1_000_000

@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.paging import MOST_PAGE_SIZE, PAGE_SIZE
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import AsksKafka, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.operation.answers import AuditPage
 from pipeline.core.values import timestamp
@@ -20,7 +20,9 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.records import Audit
 from pipeline.stores.kafka.audit import AuditFilter
 
-router = Router(prefix="/audit", tags=["audit"], dependencies=[Depends(needs("audit:read"))])
+router = Router(
+    prefix="/audit", tags=["audit"], route_class=AsksKafka, dependencies=[Depends(needs("audit:read"))]
+)
 AuditTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC")]
 
 

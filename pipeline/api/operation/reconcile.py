@@ -15,18 +15,20 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
+from pipeline.api.http.bulkheads import KAFKA_SILENT_S
 from pipeline.api.http.described import described
-from pipeline.api.http.paths import Router
-from pipeline.api.http.services import Services, services_of
+from pipeline.api.http.paths import Reconciles, Router
+from pipeline.api.http.services import TOPIC_READ_S, Services, services_of
 from pipeline.api.operation.answers import ReconcileAnswer
 from pipeline.api.operation.status import require_topics
 from pipeline.core.metering.reconcile import Report, in_flight, meter_totals, reconcile, totals
 from pipeline.records import Counts
 from pipeline.stores.clickhouse import totals as stored_totals
 from pipeline.stores.clickhouse.client import NoSuchTable
+from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = Router(tags=["operation"], dependencies=[Depends(needs("admin"))])
+router = Router(tags=["operation"], route_class=Reconciles, dependencies=[Depends(needs("admin"))])
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
@@ -69,7 +71,8 @@ def only(report: Report, namespace: str) -> Report:
 
 def settle(services: Services, wait_s: float) -> tuple[Report, dict[str, int | None]]:
     """Reports as soon as all is quiet, or after `wait_s` what holds while events are in flight."""
-    services.counts.wait_loaded()
+    kafka.cluster(services.settings, KAFKA_SILENT_S)
+    services.counts.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
     require_topics(services)
     deadline = time.monotonic() + wait_s
     first_difference: float | None = None
@@ -93,11 +96,11 @@ def settle(services: Services, wait_s: float) -> tuple[Report, dict[str, int | N
 def _quiet_report(services: Services, counts: list[Counts]) -> Report | None:
     """None if something moved while the rows were read."""
     try:
-        names = set(totals(counts)) | set(stored_totals.namespaces(services.clickhouse))
+        names = set(totals(counts)) | set(stored_totals.namespaces(services.clickhouse_pages))
         known = _known(services, counts)
         stored = {
             name: stored_totals.stored(
-                services.clickhouse, name, known.get(name, {}).items(), _unique_meters(services, name)
+                services.clickhouse_pages, name, known.get(name, {}).items(), _unique_meters(services, name)
             )
             for name in sorted(names)
         }

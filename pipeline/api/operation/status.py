@@ -1,18 +1,22 @@
 """`GET /status`: whether every stage is up, how far behind and how fast it is, and whether neighbours answer.
 `GET /ready`: whether this process can do its work, for whoever starts and watches it.
 
-Owns: putting heartbeats, lag and reachability together, within STATUS_S whatever hangs. Does not own: lag
-(stores.kafka.consumer_groups), heartbeats, asking with a limit (readiness).
+Owns: putting heartbeats, lag and reachability together, within STATUS_S whatever hangs; ClickHouse and Redis have
+STORE_S. Neither takes a thread that another route needs. Does not own: lag (stores.kafka.consumer_groups), heartbeats,
+asking with a limit (readiness).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import anyio.to_thread
 from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import needs
+from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import OtherAnswer, described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
@@ -31,33 +35,45 @@ router = Router(dependencies=[Depends(needs("admin"))])
 public = Router(tags=["operation"])
 
 STATUS_S = 5.0
+STORES = ("clickhouse", "redis")
+STORE_S = 2.5  # beyond what their own limits allow, so that the detail is the store's own error
 READY_S = 3.0
 LAG = "lag"  # asked beside the neighbours, since it may take as long
 
 
 @router.get("/status", summary="State of stages and services", **described(answer=StatusAnswer))
-def status(request: Request) -> dict[str, Any]:
+async def status(request: Request) -> dict[str, Any]:
     """`ok` is true when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic is missing.
 
     `detail` is the message of the service itself.
     `refused` lists the meters in force that refused events, by reason; it does not affect `ok`.
     """
     services = services_of(request)
-    answers = readiness.ask(_probes(request, services), STATUS_S, fresh_s=0.0)
+    probes = _probes(request, services)
+    stores = {name: probes[name] for name in probes if name in STORES}
+    others = {name: probes[name] for name in probes if name not in STORES}
+    of_stores, of_others = await asyncio.gather(
+        readiness.ask_async(stores, STORE_S, fresh_s=0.0), readiness.ask_async(others, STATUS_S, fresh_s=0.0)
+    )
+    answers = of_others | of_stores
     lags = answers.pop(LAG)
     reached = {name: _shown(answer) for name, answer in answers.items()}
     if reached["kafka"]["ok"] and not lags.ok:
         reached["kafka"] = _shown(lags)
     stages = _stages(services, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
-    refused = _refused(services) if reached["kafka"]["ok"] else []
+    refused = await _refused(services) if reached["kafka"]["ok"] else []
     return {"ok": ok, "stages": stages, "neighbours": reached, "refused": refused}
 
 
-def _refused(services: Services) -> list[dict[str, Any]]:
+async def _refused(services: Services) -> list[dict[str, Any]]:
     """Meters that refuse events lose usage, though each event has its fate."""
-    services.counts.wait_loaded()
-    services.definitions.wait_loaded()
+    await loaded(services.counts)
+    await loaded(services.definitions)
+    return await anyio.to_thread.run_sync(_refused_by_meter, services)
+
+
+def _refused_by_meter(services: Services) -> list[dict[str, Any]]:
     found = meter_totals(services.counts.snapshot().values())
     in_force = {(meter.namespace, meter.meter_id) for meter in services.definitions.meters()}
     return [
@@ -79,13 +95,14 @@ def _refused(services: Services) -> list[dict[str, Any]]:
     summary="Readiness",
     **described(answer=ReadyAnswer, more={503: OtherAnswer("It cannot serve yet", ReadyAnswer)}),
 )
-def ready(request: Request, response: Response) -> dict[str, Any]:
+async def ready(request: Request, response: Response) -> dict[str, Any]:
     """200 when Kafka answers and the definitions are loaded; otherwise 503, because no request can be served.
 
     ClickHouse and Redis are not checked here, because events are accepted without them. `/status` shows them.
     """
     probes = _probes(request, services_of(request))
-    answers = readiness.ask({name: probes[name] for name in ("kafka", "definitions")}, READY_S)
+    needed = {name: probes[name] for name in ("kafka", "definitions")}
+    answers = await readiness.ask_async(needed, READY_S)
     ok = all(answer.ok for answer in answers.values())
     if not ok:
         response.status_code = 503

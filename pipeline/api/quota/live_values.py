@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from fastapi import Depends, Request, Response
 
-from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of

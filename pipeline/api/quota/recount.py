@@ -55,7 +55,7 @@ def recount(services: Services, namespace: str, entitlement: Entitlement) -> Rec
     seen: list[tuple[int, str]] = []
     from_s = max(0, terms.schedule.start_s)
     pages = stored_windows(
-        services.clickhouse, namespace, source.meter.meter_id, source.subjects, from_s, until_s
+        services.clickhouse_pages, namespace, source.meter.meter_id, source.subjects, from_s, until_s
     )
     for page in pages if source.subjects else ():
         for window in _mine(page, source, entitlement.customer_id):

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Annotated, Any, cast, get_args
 from zoneinfo import ZoneInfo
 
-import anyio.to_thread
 from fastapi import Depends, Query, Request, Response
 
-from pipeline.api.http.auth import loaded, namespace_of, needs
+from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
@@ -87,7 +87,7 @@ async def get_value(
     dependencies=READ,
     **HISTORY,
 )
-def get_history(
+async def get_history(
     request: Request,
     holder: HolderOf,
     entitlementIdOrFeatureKey: str,
@@ -101,8 +101,9 @@ def get_history(
     The span begins at the last reset unless `from` is given, and ends now unless `to` is given; windows are cut there.
     Late usage is counted in the period that it belongs to, and `late` is the part of the usage that arrived late.
     """
+    await loaded(services_of(request).definitions)
     found = holder.find(request)
-    return _history(request, found, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
+    return await _history(request, found, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
 
 async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | None) -> Response:
@@ -114,7 +115,8 @@ async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | N
             return answer(value(balance))
     # Another time, an entitlement that is not in force, or one that is so new that no balance is there yet.
     at_s = lookup.now_s() if at is None else _seconds("time", at)
-    return answer(await anyio.to_thread.run_sync(partial(_value_at, request, entitlement, at_s)))
+    clickhouse = services_of(request).bulkheads.clickhouse
+    return answer(await clickhouse.run(partial(_value_at, request, entitlement, at_s)))
 
 
 def _value_at(request: Request, entitlement: Entitlement, at_s: int) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def _value_at(request: Request, entitlement: Entitlement, at_s: int) -> dict[str
     return snapshot_json(*history.value_at(counted.terms, counted.usage, at_s))
 
 
-def _history(
+async def _history(
     request: Request,
     holder: CustomerRef,
     wanted: str,
@@ -146,10 +148,17 @@ def _history(
     from_s = _last_reset_s(entitlement, to_s) if from_ is None else _seconds("from", from_, zone)
     if (to_s - from_s) // SECONDS[size] > MAX_WINDOWS:
         raise Rejected("bad-query", f"the history would have more than {MAX_WINDOWS} windows")
-    terms, usage = recount(services_of(request), namespace_of(request), entitlement)
-    late = [correction_of(one) for one in services_of(request).late().of(entitlement.id)]
-    found = history.history(terms, usage, from_s, to_s, cast(HistorySize, size), ZoneInfo(zone), late)
-    return answer(history_json(found))
+    services = services_of(request)
+    late_log = await services.bulkheads.kafka.run(services.late)
+    late = [correction_of(one) for one in late_log.of(entitlement.id)]
+
+    def counted() -> dict[str, Any]:
+        terms, usage = recount(services, namespace_of(request), entitlement)
+        return history_json(
+            history.history(terms, usage, from_s, to_s, cast(HistorySize, size), ZoneInfo(zone), late)
+        )
+
+    return answer(await services.bulkheads.clickhouse.run(counted))
 
 
 def _last_reset_s(entitlement: MeteredEntitlement, to_s: int) -> int:

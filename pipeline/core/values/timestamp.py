@@ -21,6 +21,8 @@ _LONG_FRACTION = re.compile(r".{19}\.\d{10}", re.ASCII).match
 
 _EPOCH = datetime(1970, 1, 1)
 _NS_PER_S = 1_000_000_000
+_FIRST_NS = (datetime.min - _EPOCH) // timedelta(seconds=1) * _NS_PER_S
+_END_NS = ((datetime.max - _EPOCH) // timedelta(seconds=1) + 1) * _NS_PER_S
 _SCALE: tuple[int, ...] = tuple(
     int(10 ** (9 - digits)) for digits in range(10)
 )  # by the number of fraction digits
@@ -32,7 +34,7 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_ns(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 timestamp, exactly; years 0001 to 9999, any offset.
+    """Nanoseconds since 1970 of an RFC 3339 timestamp, exactly; any offset, years 1 to 9999 in UTC.
 
     Lower-case `t` and `z` are taken. A leap second (:60) and more than nine fraction digits are refused:
     neither has an exact nanosecond here. Raises Rejected("bad-time").
@@ -72,6 +74,8 @@ def _parse_ns(text: str) -> int:
         time_ns += offset_ns if text[offset_at] == "-" else -offset_ns
     if offset_at > 19:
         time_ns += int(text[20:offset_at]) * _SCALE[offset_at - 20]
+    if not _FIRST_NS <= time_ns < _END_NS:
+        raise Rejected("bad-time", f"time {text[:40]!r} lies outside of the years 1 to 9999 in UTC.")
     return time_ns
 
 

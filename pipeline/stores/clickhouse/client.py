@@ -9,7 +9,7 @@ text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ Columns = Mapping[str, Sequence[Any]]  # column name -> values, all of the same 
 Parameter = str | int | Sequence[str] | Sequence[int]
 Parameters = Mapping[str, Parameter]
 Rows = list[tuple[Any, ...]]
+# Called with about how many bytes an answer has, before it becomes rows where the wire allows that.
+Sized = Callable[[int], None]
 
 _WINDOW = ("namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start")
 _TIMES = ("received_at_ms", "stored_at_ms")
@@ -43,7 +45,9 @@ _PASSING = frozenset(
     # The disk: full, read-only or failing. 1001 is any error of the C++ library, such as one of its file system.
     | {74, 75, 76, 77, 88, 172, 204, 294, 424, 458, 586, 641, 1001}
 )
-_TOO_LARGE = frozenset({158, 307, 396})  # only when the client set a limit
+_TOO_LARGE = frozenset({158, 307, 396})  # only where a client asked for a limit
+TOO_LARGE = "answer-too-large"
+_TOO_SLOW = 159
 _NOT_MADE_YET = frozenset({60, 81})  # no such table, no such database
 _NO_SUCH_COLUMN = frozenset({16, 47})
 _ADDED_LATER = re.compile(r"\b(?:backfilled_rules|refused_(?:ids|meters|reasons|details)|rules)\b")
@@ -55,11 +59,14 @@ _DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 class Patience:
     """The limits of a client.
 
-    connect_s: timeout of a connection. answer_s: timeout for the next bytes of a response. answer_bytes: limit of a
-    response before it is encoded as text; 0: none. execution_s: limit of a statement on the server; 0: none.
+    connect_s: for a connection. ping_s: for an idle connection to prove that it is still open. answer_s: for an
+    answer's next bytes; a server that works on a statement reports its progress meanwhile, so this limits silence and
+    not work. answer_bytes: of the largest answer, before it is written as text; 0: any. execution_s: after which the
+    server gives a statement up; 0: never.
     """
 
     connect_s: float = 5.0
+    ping_s: float = 5.0
     answer_s: float = 300.0
     answer_bytes: int = 0
     execution_s: int = 0
@@ -77,18 +84,23 @@ class NoSuchTable(Unavailable):
 PATIENT = Patience()  # for a stage: long timeouts, and no limit of a response
 
 
-class ClickHouse(Protocol):
+class Queries(Protocol):
+    """What asks, of a database."""
+
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
+        """Runs one statement with `{name:Type}` parameters. sized: gets the size of the answer, see Sized.
+
+        Raises Unavailable, of it NotAnswering where the server is silent for longer than `Patience` allows, Broken,
+        and Rejected `answer-too-large` where `Patience` sets a limit.
+        """
+        ...
+
+
+class ClickHouse(Queries, Protocol):
     """One database on one server. Safe to use from several threads at once."""
 
     def insert(self, table: str, columns: Columns) -> None:
-        """Insert rows in one block; nothing if there are none. Raises Unavailable or Broken."""
-        ...
-
-    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """Run one statement with `{name:Type}` parameters.
-
-        Raises Unavailable, Broken, and Rejected `answer-too-large` when a limit of `Patience` is exceeded.
-        """
+        """Adds rows in one block; none if there are none. Raises Unavailable (NotAnswering) or Broken."""
         ...
 
     def ensure_schema(self) -> None:
@@ -96,7 +108,7 @@ class ClickHouse(Protocol):
         ...
 
     def ping(self) -> None:
-        """Return when the server responds. Raises Unavailable."""
+        """Return when the server responds. Raises Unavailable, NotAnswering."""
         ...
 
     def interrupt(self) -> None:
@@ -133,7 +145,15 @@ def create_database_statement(database: str) -> str:
 def failure(code: int, text: str, patience: Patience) -> Unavailable | Broken | Rejected:
     """The exception for an error code of ClickHouse. text: the server's message. patience: the client's limits."""
     if code in _TOO_LARGE and patience.answer_bytes:
-        return Rejected("answer-too-large", f"The response is too large: narrow the query. {text.strip()}")
+        return Rejected(
+            TOO_LARGE,
+            f"The answer is too large, more than {patience.answer_bytes:,} bytes: ask for a shorter time, longer "
+            "windows, fewer groups, fewer subjects by a filter, or a lower limit.",
+        )
+    if code == _TOO_SLOW and patience.execution_s:
+        return Unavailable(
+            f"The query took ClickHouse more than {patience.execution_s} s: ask for a shorter time, or later."
+        )
     message = f"ClickHouse refused (code {code}): {text.strip()}"
     if code in _NOT_MADE_YET or (code in _NO_SUCH_COLUMN and _ADDED_LATER.search(text)):
         message += " The tables are created when the sink starts, or by `tallymark rebuild clickhouse`."

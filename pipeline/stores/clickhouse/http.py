@@ -14,12 +14,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from pipeline.errors import Broken, Unavailable
+from pipeline.errors import Broken, NotAnswering, Unavailable
 from pipeline.stores.clickhouse import client as clickhouse
-from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameter, Parameters, Patience, Rows
+from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameter, Parameters, Patience, Rows, Sized
 from pipeline.stores.clickhouse.pool import Pool
 from pipeline.stores.clickhouse.schema import ensure_tables
 
+AT_ONCE = 5_000  # rows that are decoded in one go: meanwhile no other thread runs
 FORM = "application/x-www-form-urlencoded"
 PASSWORD_HEADER = "X-ClickHouse-Key"
 _ESCAPES = str.maketrans(
@@ -67,14 +68,21 @@ class HttpClickHouse:
             body = msgspec.json.encode(values)
             self._post({"query": statement, **self._scope}, body, "text/plain", again=False)
 
-    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
         """See ClickHouse.query."""
         form: dict[str, str | int] = {
             "param_" + name: _text(value) for name, value in (parameters or {}).items()
         }
         form |= {"query": sql, "default_format": "JSONCompactEachRow", **self._scope}
-        lines = self._post({}, urlencode(form).encode(), FORM).splitlines()
-        found: Rows = msgspec.json.decode(b"[" + b",".join(lines) + b"]", type=list[tuple])  # type: ignore[type-arg]
+        answer = self._post({}, urlencode(form).encode(), FORM)
+        if sized is not None:
+            sized(len(answer))
+        lines = answer.splitlines()
+        del answer
+        found: Rows = []
+        for first in range(0, len(lines), AT_ONCE):
+            part = b"[" + b",".join(lines[first : first + AT_ONCE]) + b"]"
+            found += msgspec.json.decode(part, type=list[tuple])  # type: ignore[type-arg]
         return found
 
     def ensure_schema(self) -> None:
@@ -109,8 +117,13 @@ class HttpClickHouse:
                 self._pool.close()
                 status, headers, answer = self._once(path, body, content_type)
         except (OSError, http.client.HTTPException) as error:
-            message = f"ClickHouse (chDB) does not answer on {self._address}: {error or type(error).__name__}"
-            raise Unavailable(message) from error
+            silent = isinstance(error, TimeoutError)
+            why = (
+                f"it was silent for {self._patience.answer_s:g} s"
+                if silent
+                else error or type(error).__name__
+            )
+            raise NotAnswering(f"ClickHouse (chDB) does not answer on {self._address}: {why}") from error
         if status == http.client.OK:
             return answer
         text = answer.decode("utf-8", "replace")

@@ -7,6 +7,7 @@ Older servers bind no parameters in this protocol, so clickhouse-driver writes t
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 from collections.abc import Iterator
@@ -14,13 +15,17 @@ from contextlib import contextmanager
 
 from clickhouse_driver import Client, errors  # type: ignore[import-untyped]
 
-from pipeline.errors import Broken, Unavailable
+from pipeline.errors import Broken, NotAnswering
 from pipeline.stores.clickhouse import client as clickhouse
-from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameters, Patience, Rows
+from pipeline.stores.clickhouse.client import PATIENT, Columns, Parameters, Patience, Rows, Sized
 from pipeline.stores.clickhouse.pool import Pool
 from pipeline.stores.clickhouse.schema import ensure_tables
 
-_LOST = (errors.NetworkError, errors.PartiallyConsumedQueryError)
+_LOST = (errors.NetworkError, errors.SocketTimeoutError, errors.PartiallyConsumedQueryError)
+_DRIVER_LOG = logging.getLogger("clickhouse_driver.connection")
+_DRIVER_LOG.addHandler(logging.NullHandler())
+_DRIVER_LOG.propagate = False  # it logs a traceback for each failure, which the errors raised here report
+_CELL_BYTES = 16  # of an answer, about
 _PARAMETER = re.compile(r"\{(\w+):[\w()]+\}")
 
 
@@ -63,8 +68,8 @@ class NativeClickHouse:
             with self._pool.connection() as connection, self._failures():
                 connection.client.execute(statement, values, columnar=True)
 
-    def query(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        """See ClickHouse.query."""
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
+        """See ClickHouse.query. The driver makes the rows while they come, so `sized` is called with them there."""
         # The driver encodes a list as an array, a tuple as a tuple; without parameters it would not unescape %%.
         values = {
             name: value if isinstance(value, str | int) else list(value)
@@ -72,7 +77,10 @@ class NativeClickHouse:
         }
         with self._pool.connection() as connection, self._failures():
             found = connection.client.execute(_driver_text(sql), values)
-        return found if isinstance(found, list) else []
+        rows: Rows = found if isinstance(found, list) else []
+        if sized is not None and rows:
+            sized(len(rows) * len(rows[0]) * _CELL_BYTES)
+        return rows
 
     def ensure_schema(self) -> None:
         """See ClickHouse.ensure_schema."""
@@ -106,6 +114,7 @@ class NativeClickHouse:
                 password=self._password,
                 secure=self._secure,
                 connect_timeout=self._patience.connect_s,
+                sync_request_timeout=self._patience.ping_s,
                 send_receive_timeout=self._patience.answer_s,
                 settings=self._patience.settings(),
             )
@@ -116,9 +125,13 @@ class NativeClickHouse:
         try:
             yield
         except (*_LOST, EOFError, OSError) as error:
-            raise Unavailable(
-                f"ClickHouse does not answer on {self._host}:{self._port}: {error or type(error).__name__}"
-            ) from error
+            silent = isinstance(error, TimeoutError | errors.SocketTimeoutError)
+            why = (
+                f"it was silent for {self._patience.answer_s:g} s"
+                if silent
+                else error or type(error).__name__
+            )
+            raise NotAnswering(f"ClickHouse does not answer on {self._host}:{self._port}: {why}") from error
         except errors.ServerException as error:
             text = str(error.message).partition("Stack trace")[0]
             raise clickhouse.failure(error.code or 0, text, self._patience) from error

@@ -26,7 +26,7 @@ from pipeline.core.metering.usage_result import (
 from pipeline.core.values import number
 from pipeline.core.values.time_window import MINUTE_S, boundaries
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse.client import ClickHouse, Parameter
+from pipeline.stores.clickhouse.client import TOO_LARGE, Parameter, Queries, Rows
 from pipeline.stores.clickhouse.filters import text_condition
 
 MAX_ROWS = 1_000_000  # limit of a result
@@ -96,7 +96,7 @@ class _Scope(NamedTuple):
     parameters: dict[str, Parameter]
 
 
-def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
+def usage(store: Queries, query: UsageQuery) -> list[dict[str, object]]:
     """The rows of core.metering.usage_result.result_rows.
 
     Raises Unavailable, Broken, and Rejected `total-too-large` or `too-many-rows`.
@@ -123,7 +123,7 @@ def usage(store: ClickHouse, query: UsageQuery) -> list[dict[str, object]]:
     return result_rows(query, parts)
 
 
-def keys(store: ClickHouse, query: UsageQuery) -> set[ResultKey]:
+def keys(store: Queries, query: UsageQuery) -> set[ResultKey]:
     """The keys that have usage, without amounts: at most MAX_ROWS. Raises like `usage`."""
     if query.only == ():
         return set()
@@ -143,7 +143,7 @@ def _key(row: tuple[Any, ...]) -> ResultKey:
     return ResultKey(start_s, tuple(dimensions), subject, customer)
 
 
-def _scope(store: ClickHouse, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
+def _scope(store: Queries, query: UsageQuery, minutes: tuple[int, int]) -> _Scope | None:
     """The scope of the whole minutes; None if they have no window."""
     from_s, to_s = minutes
     if from_s >= to_s:
@@ -195,7 +195,7 @@ def _conditions(query: UsageQuery, parameters: dict[str, Parameter]) -> str:
     return "".join(" AND " + condition for condition in found)
 
 
-def _stored(store: ClickHouse, query: UsageQuery, scope: _Scope) -> Iterator[tuple[ResultKey, Partial]]:
+def _stored(store: Queries, query: UsageQuery, scope: _Scope) -> Iterator[tuple[ResultKey, Partial]]:
     aggregation = query.meter.aggregation
     select = scope.keys + ", " + _VALUES[aggregation] + _WINDOWS + _RANGE + scope.conditions
     rows = store.query(select + _GROUPED + _IF_ANY + _LIMIT, scope.parameters)
@@ -217,9 +217,7 @@ def _may_wrap(low: str, high: str, rows: int) -> bool:
     return max(abs(parse_total(low)), abs(parse_total(high))) * rows >= number.TOTAL_LIMIT
 
 
-def _edge(
-    store: ClickHouse, query: UsageQuery, from_ns: int, to_ns: int
-) -> Iterator[tuple[ResultKey, Partial]]:
+def _edge(store: Queries, query: UsageQuery, from_ns: int, to_ns: int) -> Iterator[tuple[ResultKey, Partial]]:
     """Measure the events of the meter in [from_ns, to_ns) again, some seconds at a time."""
     meter = query.meter
     conditions = " AND " + _SUBJECTS if query.only is not None else ""
@@ -233,11 +231,29 @@ def _edge(
     asked = _EDGE_SECONDS + _EDGE + conditions + " GROUP BY second ORDER BY second"
     seconds = store.query(asked, parameters | _between(from_ns, to_ns))
     for first_s, last_s in _slices(seconds):
-        part = _between(max(from_ns, first_s * NS_PER_S), min(to_ns, (last_s + 1) * NS_PER_S))
-        for row in store.query(_EDGE_EVENTS + _EDGE + conditions, parameters | part):
+        part = max(from_ns, first_s * NS_PER_S), min(to_ns, (last_s + 1) * NS_PER_S)
+        for row in _edge_events(store, query, parameters, *part):
             found = read(EdgeEvent(*row))
             if found is not None:
                 yield found
+
+
+def _edge_events(
+    store: Queries, query: UsageQuery, parameters: dict[str, Parameter], from_ns: int, to_ns: int
+) -> Iterator[tuple[Any, ...]]:
+    """The events of one part. Where they are more than one answer may hold, in halves of it."""
+    conditions = " AND " + _SUBJECTS if query.only is not None else ""
+    part = parameters | _between(from_ns, to_ns)
+    try:
+        rows: Rows = store.query(_EDGE_EVENTS + _EDGE + conditions, part)
+    except Rejected as refusal:
+        if refusal.reason != TOO_LARGE or to_ns - from_ns < 2:
+            raise
+        middle_ns = (from_ns + to_ns) // 2
+        yield from _edge_events(store, query, parameters, from_ns, middle_ns)
+        yield from _edge_events(store, query, parameters, middle_ns, to_ns)
+    else:
+        yield from rows
 
 
 def _between(from_ns: int, to_ns: int) -> dict[str, Parameter]:
@@ -262,7 +278,7 @@ def _slices(seconds: list[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
         yield first_s, last_s
 
 
-def _fresh(store: ClickHouse, edge: Partials, scope: _Scope) -> Partials:
+def _fresh(store: Queries, edge: Partials, scope: _Scope) -> Partials:
     """The edge without the members that whole minutes of the same key also have."""
     wanted = sorted(set().union(*(part.members for part in edge.values())))
     select = scope.keys + ", member FROM uniques" + _RANGE + scope.conditions + " AND " + _MEMBERS

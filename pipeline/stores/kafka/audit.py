@@ -28,6 +28,7 @@ TOPIC = "audit"
 KEPT = 5_000
 _POLL_S = 0.2
 _BATCH = 1_000
+_END_S = 2.5  # for Kafka to say where the log ends
 _ANSWER_S = 5.0
 _NEAR = 2_000  # a gap of up to so many records is read instead of skipped by a seek
 
@@ -122,7 +123,7 @@ class AuditLog:
     def _end(self) -> int:
         consumer = self._consumer()
         try:
-            _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=_ANSWER_S)
+            _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=_END_S)
         except KafkaException as error:
             raise kafka.unavailable(self._settings, error) from error
         finally:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from pipeline.engine.retry import within
-from pipeline.errors import Unavailable
+from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 
 _SILENT = ("_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
@@ -97,7 +97,7 @@ def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
     """The error for a cluster that does not answer, or refuses a request, with Kafka's own message."""
     cause = error.args[0]
     if cause.name() in _SILENT:
-        return Unavailable(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
+        return NotAnswering(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
     return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
 
 

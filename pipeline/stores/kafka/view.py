@@ -7,6 +7,7 @@ reads the whole topic.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -17,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.unreadable import skip
-from pipeline.errors import Broken, Rejected, Unavailable
+from pipeline.errors import Broken, NotAnswering, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids
@@ -65,6 +66,7 @@ class CompactedView(Generic[V]):
         self._callbacks: list[Changed[V]] = []
         self._on_failure: list[Callable[[BaseException], None]] = []
         self._changed = threading.Condition()
+        self._answered_s = time.monotonic()  # time of the last response of Kafka
         self._unread: set[int] | None = None  # partitions not read to their end yet; None: unknown
         self._failure: BaseException | None = None
         self._guarded = guarded
@@ -99,18 +101,43 @@ class CompactedView(Generic[V]):
         """Call `callback` once if the view stops, since a caller of `on_change` alone would keep old values."""
         self._on_failure.append(callback)
 
-    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S) -> None:
-        """Return when the topic was read to its end. Raises Unavailable after `timeout_s`."""
+    def wait_loaded(self, timeout_s: float = LOAD_TIMEOUT_S, silence_s: float = math.inf) -> None:
+        """Returns when the topic was read to its end.
+
+        Raises NotAnswering after `timeout_s`, or once Kafka was silent for `silence_s` of it.
+        """
+        began_s = time.monotonic()
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._unread == set() or self._failure is not None or self._refusal != "", timeout_s
-            )
+            while not self._is_decided():
+                now_s = time.monotonic()
+                left_s = began_s + timeout_s - now_s
+                silence_left_s = max(began_s, self._answered_s) + silence_s - now_s
+                if left_s <= 0 or silence_left_s <= 0:
+                    break
+                self._changed.wait(min(left_s, silence_left_s))
             self._check()
             if self._unread != set():
-                raise Unavailable(
-                    f"Kafka at {self._settings.kafka} did not return the topic {self.topic} within {timeout_s:g} s: "
-                    "is it running, and were the topics created?"
-                )
+                raise self.not_loaded(timeout_s if left_s <= 0 else silence_s)
+
+    def not_loaded(self, after_s: float) -> NotAnswering:
+        """The error where a topic was not read to its end in `after_s`."""
+        return NotAnswering(
+            f"Kafka at {self._settings.kafka} did not return the topic {self.topic} within {after_s:.3g} s: "
+            "is it running, and were the topics created?"
+        )
+
+    def is_decided(self) -> bool:
+        """Whether `wait_loaded` returns or raises at once."""
+        with self._changed:
+            return self._is_decided()
+
+    def silent_s(self) -> float:
+        """For how long Kafka has not answered, in seconds."""
+        with self._changed:
+            return time.monotonic() - self._answered_s
+
+    def _is_decided(self) -> bool:
+        return self._unread == set() or self._failure is not None or self._refusal != ""
 
     def wait_for(self, predicate: Callable[[Mapping[str, V]], bool], timeout_s: float) -> bool:
         """Whether `predicate` of the values holds within `timeout_s`; it is evaluated after each change."""
@@ -202,6 +229,7 @@ class CompactedView(Generic[V]):
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
+                self._answered_s = time.monotonic()
                 if self._is_right() and found.error is None and found.partitions:
                     begin = [
                         TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
@@ -232,6 +260,7 @@ class CompactedView(Generic[V]):
             elif error.code() in _FATAL or error.fatal():
                 raise KafkaException(error)
         with self._changed:
+            self._answered_s = time.monotonic()
             for key, new in changes.items():
                 self._keep(key, new)
             if self._unread:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from pipeline.errors import Unavailable
+from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 
@@ -109,7 +109,7 @@ class KafkaWriter:
             self.send(record, deliveries.report, self._timeout_s)
             sent += 1
         if not deliveries.wait(sent, self._timeout_s + GRACE_S):
-            raise Unavailable(
+            raise NotAnswering(
                 f"Kafka at {self._settings.kafka} did not acknowledge the {self._what} within {self._timeout_s:g} s."
             )
         if deliveries.first_error is not None:

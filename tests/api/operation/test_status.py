@@ -152,8 +152,11 @@ class Frozen:
     def ping(self) -> None:
         assert self.release.wait(60)
 
-    def close(self) -> None:
+    def interrupt(self) -> None:
         self.release.set()
+
+    def close(self) -> None:
+        pass
 
 
 def test_status_shows_each_service_in_its_own_words_and_waits_for_none(served: Settings) -> None:

@@ -23,6 +23,7 @@ WIRES = {
     "stores/clickhouse/schema",
     "stores/clickhouse/native",
     "stores/clickhouse/http",
+    "api/http/large_answers",  # hands over what the store's callers ask, as a wire does
     "local/clickhouse_front",
 }
 SQL = re.compile(

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.errors import Rejected
-from pipeline.stores.clickhouse.client import ClickHouse
+from pipeline.stores.clickhouse.client import TOO_LARGE, ClickHouse, Parameters, Queries, Rows, Sized
 from pipeline.stores.clickhouse.usage import keys, usage
 from tests.fixtures.counted_tenant import NS, Sent, Tenant, at, meter, recount
 
@@ -304,3 +304,29 @@ def test_a_huge_answer_is_refused(store: ClickHouse, tenant: Tenant, monkeypatch
     with pytest.raises(Rejected) as refusal:
         usage(store, usage_query(tenant.meters[0], window="MINUTE"))
     assert refusal.value.reason == "too-many-rows"
+
+
+class Tight(Queries):
+    """A store that refuses an answer of more than three events of cut minutes, as too large."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+        self.refused = 0
+
+    def query(self, sql: str, parameters: Parameters | None = None, sized: Sized | None = None) -> Rows:
+        rows = self._store.query(sql, parameters)
+        if "received_at_ms" in sql and len(rows) > 3:
+            self.refused += 1
+            raise Rejected(TOO_LARGE, "too large")
+        return rows
+
+
+@pytest.mark.parametrize("aggregation", ["SUM", "UNIQUE_COUNT", "LATEST"])
+def test_events_of_a_cut_minute_that_are_too_many_are_read_in_parts(
+    store: ClickHouse, tenant: Tenant, aggregation: str
+) -> None:
+    asked_of = next(one for one in tenant.meters if one.aggregation == aggregation)
+    query = usage_query(asked_of, from_ns=FROM + 30 * NS, to_ns=TO - 30 * NS, group_by=["subject"])
+    tight = Tight(store)
+    assert usage(tight, query) == usage(store, query)
+    assert tight.refused
