@@ -70,7 +70,6 @@ TESTED_ELSEWHERE = {
     "quota/entitlement_lookup": "quota/test_entitlement_commands.py",
     "quota/grant": "quota/test_burndown.py",
     "quota/grant_commands": "quota/test_entitlement_commands.py",
-    "quota/last_crossing": "quota/test_history.py",
     "quota/terms": "quota/test_balance.py",
     "values/json_number": "../api/quota/test_entitlements.py",
     "values/json_value": "../api/test_foreign_input.py",

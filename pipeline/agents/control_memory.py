@@ -54,6 +54,14 @@ class DecidedCommand(msgspec.Struct, frozen=True):
     sent: list[SentRecord] = []
 
 
+class StoredHead(msgspec.Struct, frozen=True):
+    """The entry `/audit/head`: the newest record of the audit log, and the offset of the newest command."""
+
+    seq: int
+    hash: str
+    offset: int = NOTHING_YET
+
+
 class StoredDefinitions(MutableMapping[str, Definition]):
     """The table as definitions by log key; iteration leaves out internal entries. Writes go to the chunk's overlay."""
 
@@ -108,9 +116,8 @@ class Memory:
         self._slot = 0  # of the next decision
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
-            body = head.body or {}
-            self.head = AuditHead(msgspec.convert(body["seq"], int), str(body["hash"]))
-            self._decided_to = msgspec.convert(body.get("offset", NOTHING_YET), int)
+            stored = msgspec.convert(head.body, StoredHead)
+            self.head, self._decided_to = AuditHead(stored.seq, stored.hash), stored.offset
         for place, slot in self._stored.own(_SLOTS):
             decided = msgspec.convert(slot.body, DecidedCommand)
             self._again[decided.offset] = decided
@@ -146,7 +153,7 @@ class Memory:
         at_ms, audit = decided.audit.at_ms, decided.audit
         self._keep(decided)
         self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
-        self._own("audit/head", at_ms, {"seq": audit.seq, "hash": audit.hash, "offset": decided.offset})
+        self._own("audit/head", at_ms, msgspec.to_builtins(StoredHead(audit.seq, audit.hash, decided.offset)))
 
     def end_chunk(self, last_offset: int) -> None:
         """Delete the records of earlier chunks that were not overwritten, once all of them were read again.

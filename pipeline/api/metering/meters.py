@@ -144,10 +144,8 @@ def _decided(
 
 def _reply_json(namespace: str, replied: dict[str, Any]) -> dict[str, Any]:
     body = {name: value for name, value in replied.items() if name != REVISION}
-    definition = Definition(replied[REVISION], METER, namespace, str(body["slug"]), "", 0, body)
-    meter = Meter.of(definition)
-    assert meter is not None
-    return meter_json(definition, meter)
+    meter = Meter.read(body, around={"namespace": namespace})
+    return meter_json(Definition(replied[REVISION], METER, namespace, meter.slug, "", 0, body), meter)
 
 
 def find(services: Services, namespace: str, id_or_slug: str) -> tuple[Definition, Meter]:

@@ -101,7 +101,15 @@ class ApiKey(DefinitionBody, frozen=True, kw_only=True):
 
 
 def make(environment: str, random: bytes) -> Made:
-    """The key that these RANDOM_BYTES random bytes are. Raises Rejected `bad-key` for a wrong environment."""
+    """A new key.
+
+    Args:
+        environment: a word of lower-case letters, as `live`.
+        random: RANDOM_BYTES random bytes: the caller has the source of chance.
+
+    Raises:
+        Rejected: `bad-key` for another environment.
+    """
     if len(random) != RANDOM_BYTES:
         raise Broken(f"A key is made of {RANDOM_BYTES} random bytes, not of {len(random)}.")
     public = _base62(int.from_bytes(random[:_PUBLIC_BYTES]), key_text.PUBLIC_LENGTH)
@@ -110,11 +118,15 @@ def make(environment: str, random: bytes) -> Made:
 
 
 def parse(text: str) -> ParsedKey:
-    """The parts of a key. Raises Rejected `bad-key` if it has another form or a typing error."""
-    found = key_text.read(text)
-    if found is None:
+    """The parts of a key.
+
+    Raises:
+        Rejected: `bad-key` if it has another form or a typing error.
+    """
+    parts = key_text.read(text)
+    if parts is None:
         raise Rejected("bad-key", "This is no API key of the form um_<env>_<id>_<secret>_<checksum>.")
-    return found
+    return parts
 
 
 def check(secret: str, hash: str) -> bool:

@@ -1,7 +1,7 @@
 """How an API key is written: `um_<env>_<8 public>_<43 secret>_<6 checksum>`, base62.
 
-Owns: the text form, its checksum and what of it is kept. Does not own: randomness (who makes a key), what a
-key may do (core.access.api_key). The checksum tells a mistyped key, or a key found in a text, without asking anybody.
+Owns: the text form, its checksum and the digest that is stored. Does not own: randomness (who makes a key), what a key
+may do (core.access.api_key). The checksum finds a mistyped key, or recognises a key in a text, without a look-up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORM = re.compile(
 
 
 class KeyText(NamedTuple):
-    """A key that reads well; whether it opens anything is another question."""
+    """The parts of a key whose form and checksum are right. Whether it opens anything is for `ApiKey.holds`."""
 
     environment: str
     public: str
@@ -35,7 +35,19 @@ class KeyText(NamedTuple):
 
 
 def write(environment: str, public: str, secret: str) -> str:
-    """The whole key, to be shown once. Raises Rejected `bad-key` when a part has the wrong form."""
+    """The whole key, to be shown once.
+
+    Args:
+        environment: 1 to 16 lower-case letters.
+        public: PUBLIC_LENGTH characters of ALPHABET.
+        secret: SECRET_LENGTH characters of ALPHABET.
+
+    Raises:
+        Rejected: `bad-key` when a part has the wrong form.
+
+    >>> write("live", "a" * 8, "b" * 43)
+    'um_live_aaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb_3MyxYS'
+    """
     body = f"um_{environment}_{public}_{secret}"
     text = f"{body}_{_checksum(body)}"
     if _FORM.fullmatch(text) is None:
@@ -44,7 +56,7 @@ def write(environment: str, public: str, secret: str) -> str:
 
 
 def read(text: str) -> KeyText | None:
-    """The parts of a key; None when it has not the form of one."""
+    """The parts of a key; None when its form or its checksum is wrong."""
     match = _FORM.fullmatch(text)
     if match is None or _checksum(text[: -CHECKSUM_LENGTH - 1]) != match[4]:
         return None
@@ -52,7 +64,7 @@ def read(text: str) -> KeyText | None:
 
 
 def digest(secret: str) -> str:
-    """What is kept of a secret: SHA-256 in hex. A secret of 256 random bits needs no slow hash."""
+    """What is stored of a secret: SHA-256 in hex. A secret of 256 random bits needs no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -84,7 +84,7 @@ def holder(holdings: Sequence[Holding], start_s: int) -> str:
 
 
 class Watched:
-    """Meters that a feature or a rule names, as (namespace, slug): only their usage is worth re-keying."""
+    """The meters that a feature or a rule names, as (namespace, slug): only their usage is sent on by customer."""
 
     def __init__(self) -> None:
         self._watching: dict[str, tuple[str, str]] = {}  # key on `control` -> meter
@@ -106,7 +106,7 @@ class Watched:
 
 
 class Holders:
-    """Who holds which subject, and which meters are watched, as far as the control log was read."""
+    """Which customer has which subject, and which meters are watched, by the definitions that were read."""
 
     def __init__(self) -> None:
         self._holdings: dict[tuple[str, str], list[Holding]] = {}
@@ -124,18 +124,18 @@ class Holders:
         self._watched.update(changes)
 
     def of(self, namespace: str, subject: str, start_s: int) -> str:
-        """The customer that held the subject at `start_s`, or NOBODY."""
+        """The customer (id) that had a subject at `start_s` (seconds since 1970), or NOBODY."""
         holdings = self._holdings.get((namespace, subject))
         return NOBODY if holdings is None else holder(holdings, start_s)
 
 
 def attribute(windows: Iterable[Window], holders: Holders) -> list[CustomerWindow]:
-    """The windows of watched meters whose subject somebody held, with the customer."""
+    """The windows of watched meters whose subject a customer had when they began, with that customer."""
     watched = holders.watched
-    found = []
+    attributed = []
     for window in windows:
         if (window.namespace, window.meter) in watched:
             customer = holders.of(window.namespace, window.subject, window.start_s)
             if customer:
-                found.append(CustomerWindow(customer, window))
-    return found
+                attributed.append(CustomerWindow(customer, window))
+    return attributed

@@ -1,8 +1,8 @@
 """The audit log: a record a command, each bound to the one before by its hash.
 
-Owns: what is told of a command, the chain, its check. Does not own: where it is kept (the control stage).
-Secrets and their hashes are left out. Cutting off the newest records is seen by comparing with the head, which the
-control stage keeps elsewhere.
+Owns: which part of a command is recorded, the chain, its check. Does not own: where it is stored (the control stage).
+Secrets and their hashes are left out. That the newest records were cut off shows when the chain is compared with its
+head, which the control stage stores elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.errors import Rejected
 from pipeline.records import Audit, Command, Definition, Reply
 
 SECRETS = frozenset({"hash", "secret", "secrets", "signingSecret"})
-DERIVED = frozenset({ATTRIBUTION})  # they follow from the rest, so they are not told
+DERIVED = frozenset({ATTRIBUTION})  # they follow from the rest, so they are not recorded
 MOST_BODY_BYTES = 65_536
 MOST_TEXT = 1024
 
@@ -44,7 +44,16 @@ def following(
     before: Sequence[Definition | None],
     after: Sequence[Definition],
 ) -> Audit:
-    """The record after `head`: a command that was answered with `reply` made `after` out of `before`."""
+    """The record after `head`.
+
+    Args:
+        head: of the chain.
+        command: what was asked.
+        at_ms: the broker's time of the command's record, in ms since 1970.
+        reply: how it was answered.
+        before: the definitions that it changed, None where there was none.
+        after: the same ones after the change.
+    """
     pairs = [pair for pair in zip(before, after, strict=True) if pair[1].kind not in DERIVED]
     before, after = [one for one, _ in pairs], [one for _, one in pairs]
     single = after[0] if len(after) == 1 else None
@@ -75,16 +84,24 @@ def digest(record: Audit) -> str:
 
 
 def verify(records: Iterable[Audit], start: AuditHead = EMPTY) -> AuditHead:
-    """The head of a chain that goes on after `start`. Raises Rejected `audit-broken` where it does not.
+    """Check a chain.
 
-    A record that stands there twice, one behind the other, is taken once: a crash may have repeated it.
+    Args:
+        records: in order. One that follows itself counts once: a crash may have repeated it.
+        start: the head of the records before.
+
+    Returns:
+        The head after the last record.
+
+    Raises:
+        Rejected: `audit-broken`, with the first record that does not follow from the one before.
     """
     head = start
     for record in records:
         if AuditHead(record.seq, record.hash) == head and digest(record) == record.hash:
             continue
         if record.seq != head.seq + 1:
-            _broken(head.seq + 1, f"the record {record.seq} stands in its place")
+            _broken(head.seq + 1, f"the record {record.seq} is in its place")
         if record.previous != head.hash:
             _broken(record.seq, "it does not follow from the one before")
         if digest(record) != record.hash:
@@ -105,23 +122,23 @@ def without_secrets(value: object) -> object:
 def _shown(definitions: Sequence[Definition | None], after: Sequence[Definition]) -> Body | None:
     """One definition's body, or those of several by kind and name."""
     bodies = [None if one is None or one.body is None else without_secrets(one.body) for one in definitions]
-    told: object = None
+    shown: object = None
     if len(after) == 1:
-        told = bodies[0]
+        shown = bodies[0]
     elif after:
-        told = {f"{one.kind}/{one.name}": body for one, body in zip(after, bodies, strict=True)}
-    if not isinstance(told, dict):
+        shown = {f"{one.kind}/{one.name}": body for one, body in zip(after, bodies, strict=True)}
+    if not isinstance(shown, dict):
         return None
-    text = _encode(told)
+    text = _encode(shown)
     if len(text) > MOST_BODY_BYTES:
         return {"bytes": len(text), "sha256": sha256(text).hexdigest()}
-    return told
+    return shown
 
 
 def _named(command: Command) -> str:
     for member in ("slug", "id", "key", "subject"):
-        if isinstance(found := command.body.get(member), str):
-            return found[:MOST_TEXT]
+        if isinstance(name := command.body.get(member), str):
+            return name[:MOST_TEXT]
     return ""
 
 

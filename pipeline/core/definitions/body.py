@@ -241,8 +241,8 @@ class BodyReader:
 
     def minute_s(self, member: str) -> int | None:
         """As `minute`, in seconds since 1970."""
-        found = self.minute(member)
-        return None if found is None else found.at_s
+        minute = self.minute(member)
+        return None if minute is None else minute.at_s
 
     def zone(self, member: str) -> str | None:
         """The name of a zone of the IANA database."""

@@ -1,4 +1,4 @@
-"""What a decision about a command is made from, and what it comes to.
+"""What a decider gets, and what it returns.
 
 Owns: these shapes, and the ids and instants that follow from a command. Does not own: any rule.
 """
@@ -20,7 +20,13 @@ __all__ = ["Body", "CommandContext", "Decided", "DefinitionChange"]
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """A command, the definitions that it meets, and when the broker had it (ms)."""
+    """What a decider gets.
+
+    Args:
+        index: the definitions in force.
+        command: what is asked.
+        at_ms: the broker's time of the command's record, in ms since 1970.
+    """
 
     index: DefinitionIndex
     command: Command
@@ -44,19 +50,15 @@ class CommandContext:
         return timestamp.text_of(self.at_ms)
 
     def id(self, number: int = 0) -> str:
-        """The ULID of the `number`th thing that the command makes."""
+        """The ULID of the `number`th definition that the command makes: a replay makes the same."""
         return ulid.make(self.at_ms, f"{self.namespace}/{self.command.id}/{number}")
 
-    def living(self, kind: str) -> Body:
-        """The definition of a kind that the body's `id` names. Raises Rejected `not-found`, also for a deleted one."""
-        id = self.body.get("id")
-        body = self.index.body(self.namespace, kind, id) if isinstance(id, str) else None
-        if body is None or "deletedAt" in body:
-            raise Rejected("not-found", f"There is no {kind} with the id {str(id)[:64]}.")
-        return body
-
     def existing(self, kind: type[B]) -> B:
-        """The definition of a kind that the body's `id` names. Raises Rejected `not-found`, also for a deleted one."""
+        """The definition of a kind that the body's `id` names.
+
+        Raises:
+            Rejected: `not-found`, also for a deleted one.
+        """
         id = self.body.get("id")
         body = self.index.find(kind, self.namespace, id) if isinstance(id, str) else None
         if body is None or body.is_deleted:
@@ -65,22 +67,26 @@ class CommandContext:
 
 
 class DefinitionChange(NamedTuple):
-    """A definition as it will be; `body` None deletes it for good."""
+    """A definition as the command leaves it; `body` None deletes it for good."""
 
     kind: str
     name: str
-    body: DefinitionBody | Body | None
+    body: DefinitionBody | None
 
     @property
     def members(self) -> Body | None:
         """The JSON members of the body, as they are stored."""
-        return self.body.members if isinstance(self.body, DefinitionBody) else self.body
+        return None if self.body is None else self.body.members
 
 
 class Decided(NamedTuple):
-    """All that a command changes, and its reply's body.
+    """What a decider returns.
 
-    forgotten: log keys whose records may go. sends: what goes to the webhook stage with the decision.
+    Args:
+        changes: the definitions that the command makes, changes or deletes.
+        reply: the body of the reply.
+        forgotten: keys on `control` whose records are deleted.
+        sends: records for the webhook stage, sent with the decision.
     """
 
     changes: list[DefinitionChange]

@@ -95,7 +95,7 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
     @property
     def is_deleted(self) -> bool:
-        """Whether it was deleted and is kept to be read by its name."""
+        """Whether it was deleted. It can still be read by its name."""
         return "deletedAt" in self.members
 
     def changed(self, **values: object) -> Self:

@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class DoneCommand(msgspec.Struct, array_like=True, frozen=True):
-    """A command that was done under a key: when, where it stands in `commands`, what it asked, what it was answered."""
+    """A command that was done under a key: when, its offset in `commands`, its request and its reply."""
 
     at_ms: int
     offset: int

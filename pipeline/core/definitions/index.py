@@ -1,7 +1,7 @@
-"""Definitions by name and by whatever else they are found by: a customer by its key, by its subjects.
+"""Definitions by name and by their handles: a customer by its key, by its subjects.
 
-Owns: the indices, kept in step with each definition, so that no look-up goes over all of them. Does not own: what
-makes a definition valid, or where definitions lie (`definitions` may be a dict or a table).
+Owns: the indices, updated with each definition, so that no look-up scans all of them. Does not own: which members are
+handles (kinds), what makes a definition valid, or where definitions are stored: in a dict or in a table.
 """
 
 from __future__ import annotations
@@ -33,30 +33,33 @@ def key(namespace: str, kind: str, name: str) -> str:
 
 
 class DefinitionIndex:
-    """The definitions of all namespaces, deleted ones too.
-
-    Building it goes once over all of `definitions`, or over `found`, where reading them in bulk is cheaper.
-    """
+    """The definitions of all namespaces, deleted ones too."""
 
     def __init__(
-        self, definitions: MutableMapping[str, Definition], found: Iterable[Definition] | None = None
+        self, definitions: MutableMapping[str, Definition], stored: Iterable[Definition] | None = None
     ) -> None:
+        """Index all definitions.
+
+        Args:
+            definitions: by key on `control`.
+            stored: all of them, where reading them in bulk is cheaper than going over `definitions`.
+        """
         self.revision = 0
         self._definitions = definitions
         self._one: dict[tuple[str, str], dict[str, str]] = {}
         self._many: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
         self._ends: list[tuple[int, str]] = []  # of portal tokens: a heap
-        for definition in definitions.values() if found is None else found:
-            self._add(definition, known=False)
+        for definition in definitions.values() if stored is None else stored:
+            self._add(definition, first=True)
 
     def get(self, namespace: str, kind: str, name: str) -> Definition | None:
         """The newest definition of the name, which may be deleted."""
         return self._definitions.get(key(namespace, kind, name))
 
     def body(self, namespace: str, kind: str, name: str) -> Body | None:
-        """The newest body of the name; None if there is none or it is deleted for good."""
-        found = self.get(namespace, kind, name)
-        return None if found is None else found.body
+        """The JSON members of the name's newest definition; None if there is none or it is deleted for good."""
+        definition = self.get(namespace, kind, name)
+        return None if definition is None else definition.body
 
     def find(self, kind: type[B], namespace: str, name: str) -> B | None:
         """The newest body of the name, typed; None if there is none or it is deleted for good. Raises Broken."""
@@ -83,11 +86,11 @@ class DefinitionIndex:
         return self.having(kind, namespace, kind.kind, "")
 
     def one(self, namespace: str, by: str, value: str) -> str | None:
-        """The name of the one definition that holds `value`."""
+        """The name of the one definition that has `value` as its handle `by`."""
         return self._one.get((namespace, by), {}).get(value)
 
     def many(self, namespace: str, by: str, value: str) -> list[str]:
-        """The names of the definitions with `value`, sorted, so that a decision does not depend on who remembers."""
+        """The names of the definitions that share a handle, sorted: every process decides by the same order."""
         return sorted(self._many.get((namespace, by), {}).get(value, ()))
 
     def names(self, namespace: str, kind: str) -> list[str]:
@@ -95,8 +98,8 @@ class DefinitionIndex:
         return self.many(namespace, kind, "")
 
     def namespaces(self, kind: str) -> list[str]:
-        """Where there are definitions of a kind."""
-        return sorted(namespace for (namespace, by), found in self._many.items() if by == kind and found)
+        """The namespaces that have definitions of a kind, sorted."""
+        return sorted(namespace for (namespace, by), values in self._many.items() if by == kind and values)
 
     def key_definition(self, public: str) -> Definition | None:
         """The API key with this public id, of whatever namespace."""
@@ -104,38 +107,43 @@ class DefinitionIndex:
         return None if namespace is None else self.get(namespace, KEY, public)
 
     def ended(self, at_ms: int, most: int) -> tuple[str, ...]:
-        """Log keys of at most `most` portal tokens that ended FORGET_AFTER_MS before `at_ms`, oldest first."""
+        """Keys on `control` of portal tokens that ended FORGET_AFTER_MS before `at_ms`, oldest first.
+
+        Args:
+            at_ms: in ms since 1970.
+            most: how many at most.
+        """
         ends = self._ends
-        found: list[tuple[int, str]] = []
-        while ends and len(found) < most and ends[0][0] + FORGET_AFTER_MS <= at_ms:
+        ended: list[tuple[int, str]] = []
+        while ends and len(ended) < most and ends[0][0] + FORGET_AFTER_MS <= at_ms:
             end = heappop(ends)
-            if end[1] in self._definitions and end not in found:
-                found.append(end)
-        for end in found:
-            heappush(ends, end)  # until `forget` says that it is gone
-        return tuple(place for _, place in found)
+            if end[1] in self._definitions and end not in ended:
+                ended.append(end)
+        for end in ended:
+            heappush(ends, end)  # until `forget` has deleted it
+        return tuple(key for _, key in ended)
 
     def keep(self, definition: Definition) -> None:
-        """Takes a definition in place of the one of its name."""
-        place = key_of(definition)
-        old = self._definitions.get(place)
+        """Store a definition in place of the one of its name."""
+        key = key_of(definition)
+        old = self._definitions.get(key)
         if old is not None:
             self._remove(old)
-        self._definitions[place] = definition
-        self._add(definition, known=old is not None)
+        self._definitions[key] = definition
+        self._add(definition, first=old is None)
 
     def pass_over(self, definition: Definition) -> None:
-        """Takes note of the revision alone."""
+        """Use the revision of a definition, and nothing else of it."""
         self.revision = max(self.revision, definition.revision)
 
-    def forget(self, place: str) -> None:
-        """Takes the definition with this log key out, as if it had never been."""
-        old = self._definitions.pop(place, None)
+    def forget(self, key: str) -> None:
+        """Delete the definition with this key on `control`, deleted ones too."""
+        old = self._definitions.pop(key, None)
         if old is not None:
             self._remove(old)
 
-    def _add(self, definition: Definition, known: bool) -> None:
-        """Adds the handles of a definition. known: the name had a definition before."""
+    def _add(self, definition: Definition, first: bool) -> None:
+        """Add the handles of a definition. first: the name had no definition before."""
         self.revision = max(self.revision, definition.revision)
         kind, name, namespace, body = definition.kind, definition.name, definition.namespace, definition.body
         if body is None:
@@ -146,8 +154,8 @@ class DefinitionIndex:
             self._many.setdefault((namespace, by), {}).setdefault(value, {})[name] = None
         if kind == KEY:
             self._one.setdefault(("", KEY), {})[name] = namespace
-        if kind == PORTAL_TOKEN and not known:
-            heappush(self._ends, (timestamp.ms_of(str(body["expiresAt"])), key_of(definition)))
+        if kind == PORTAL_TOKEN and first and isinstance(end := body.get("expiresAt"), str):
+            heappush(self._ends, (timestamp.ms_of(end), key_of(definition)))
 
     def _remove(self, definition: Definition) -> None:
         kind, name, namespace, body = definition.kind, definition.name, definition.namespace, definition.body

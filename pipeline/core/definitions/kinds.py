@@ -66,22 +66,22 @@ def handles(
     paths = declared.get(kind)
     if paths is None or ENDED.get(kind) in body:
         return {}
-    found: dict[Handle, None] = {}
+    values: dict[Handle, None] = {}
     for by, path in paths:
         value: object = body
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         if type(value) is str:
-            found[by, value] = None
+            values[by, value] = None
         elif type(value) is list:
-            _add_texts(found, by, value)
-    return found
+            _add_texts(values, by, value)
+    return values
 
 
-def _add_texts(found: dict[Handle, None], by: str, values: list[object]) -> None:
-    for value in values:
+def _add_texts(values: dict[Handle, None], by: str, listed: list[object]) -> None:
+    for value in listed:
         if type(value) is str:
             if value:
-                found[by, value] = None
+                values[by, value] = None
         elif type(value) is list:
-            _add_texts(found, by, value)
+            _add_texts(values, by, value)

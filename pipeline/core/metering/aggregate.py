@@ -41,12 +41,20 @@ def aggregate(
     closed_before_s: int,
     revision: int,
 ) -> Aggregated:
-    """Applies one packed record to the windows in `table`.
+    """Apply one packed record to the windows in `table`.
 
-    position: the record's offset; a window that has taken it, or a later one, is only emitted again.
-    closed_before_s: windows that start earlier have left the state; their events are `window-closed`.
-    revision: of the control log, noted in each Settled. Where a total would outgrow Decimal(38, 18), the events
-    that no longer fit are refused, in the record's order; a replay refuses the same.
+    Args:
+        events: of the record, in order.
+        position: the record's offset. A window that was changed by it, or by a later one, is only emitted again.
+        index: the meters in force.
+        table: the state of the windows.
+        closed_before_s: in seconds since 1970; windows that start earlier have left the state, and their events are
+            rejected as `window-closed`.
+        revision: of the control log, written into each Settled.
+
+    Returns:
+        The fate of each event, the changed windows, the counts. Where a total would outgrow Decimal(38, 18), the events
+        that do not fit are refused, in the record's order; a replay refuses the same.
     """
     settled: list[Settled | None] = [None] * len(events)
     closed_minute = max(0, -(-closed_before_s // MINUTE_S))

@@ -140,9 +140,17 @@ def meter_of(work: Backfill) -> Meter:
 def take(
     work: Backfill, position: int, table: ScannedBytes, found: BackfillInput, at_ms: int
 ) -> BackfillStep | None:
-    """Takes the step at offset `position`, or None where it was taken before by a record at another offset.
+    """Do one step of a backfill.
 
-    The same record may be taken again: then it says again what it said. at_ms: the broker's time of the record.
+    Args:
+        work: the step, as read from `backfill-work`.
+        position: its offset.
+        table: the state.
+        found: what the step needs from outside: a page of stored events, and how far the other stages are.
+        at_ms: the broker's time of the record, in ms since 1970.
+
+    Returns:
+        What the step writes, the same for the same record; None where a record at another offset did the step before.
     """
     if not _admit(work, position, table):
         return None
@@ -172,7 +180,7 @@ def _admit(work: Backfill, position: int, table: KeyedBytes) -> bool:
 
 
 def _enqueue(work: Backfill, table: KeyedBytes) -> BackfillStep:
-    """The meter stands behind those that are made of the same events; the mark is set at once."""
+    """The meter waits for those that count the same events; its barrier is written at once."""
     waiting = msgspec.structs.replace(work, state="waiting")
     queue = _queued(work, table)
     if all(meter_id != work.meter_id for meter_id, _ in queue):

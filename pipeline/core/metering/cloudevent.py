@@ -197,7 +197,7 @@ def is_json_type(media_type: str) -> bool:
 
 
 def _attributes(headers: RecordHeaders) -> tuple[dict[str, str], str | None]:
-    """The attributes in the `ce_` headers, and the content type. Other headers are nobody's business here."""
+    """The attributes in the `ce_` headers, and the content type. Other headers are ignored."""
     attributes: dict[str, str] = {}
     content_type: str | None = None
     for key, raw in headers:

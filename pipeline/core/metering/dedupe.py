@@ -41,12 +41,20 @@ class Deduped(NamedTuple):
 
 
 def dedupe(batch: AcceptedBatch, position: int, seen: KeyLookup, lifetime_ms: int) -> Deduped:
-    """Decide each event of the packed record at offset `position`, which holds events of one namespace.
+    """Decide each event of a packed record.
 
-    The first event of an identity is unique; so is one that arrives over `lifetime_ms` after the first, and
-    one that was first seen at this very place (a replay): it passes again and its entry is written again. Any
-    other is a `duplicate` if its content equals that of the first, else a `conflict`; the first one's entry
-    stands. Raises Broken if the record's parts do not fit together.
+    The first event of an identity is unique. So is one that arrives over `lifetime_ms` after the first, and one that
+    was first seen at the same offset and index (a replay): it passes again and its entry is written again. Any other
+    is a `duplicate` if its content equals that of the first, else a `conflict`; the entry of the first stays.
+
+    Args:
+        batch: events of one namespace.
+        position: the record's offset.
+        seen: entries by identity.
+        lifetime_ms: the dedupe horizon, in ms of arrival.
+
+    Raises:
+        Broken: the parts of the record do not fit together.
     """
     keys = _unpack_keys(batch)
     found = seen.get_many([key[0] for key in keys])
@@ -128,7 +136,7 @@ def _unpack_keys(batch: AcceptedBatch) -> list[tuple[bytes, bytes, int, int]]:
 
 
 def _namespace(events: Sequence[msgspec.Raw]) -> str:
-    """The namespace of all events of a packed record. It stands first in each."""
+    """The namespace of all events of a packed record: the first field of each."""
     head = _NAMESPACE(events[0])
     if head is None or not all(map(_starts_with(head[0]), events)):
         raise Broken("a packed record does not hold events of one namespace")

@@ -203,7 +203,7 @@ def _canonical(value: object) -> object:
 
 
 def _shape(members: list[str]) -> tuple[Any, dict[str, PathReader], object]:
-    """What data is decoded to, how its members are got at, and what stands for data that is null."""
+    """The class that data is decoded to, a reader of each member, and the value for data that is null."""
     names = {f"m{number_}": member for number_, member in enumerate(members)}
     shape = msgspec.defstruct("Data", [(name, Any, UNSET) for name in names], rename=names, gc=False)
     fields: dict[str, PathReader] = {member: attrgetter(name) for name, member in names.items()}

@@ -98,6 +98,15 @@ class Meter(DefinitionBody, frozen=True, kw_only=True):
         """The dimensions with which an event is counted that was decided at a control revision.
 
         A backfill counts by the meter as it was made, and its events were decided before that: they get the first.
+
+        >>> tokens = Meter(
+        ...     slug="tokens", event_type="prompt", aggregation="COUNT", group_by={"model": "$.model"}, meter_id=3,
+        ...     namespace="default",
+        ... )
+        >>> by_kind = msgspec.structs.replace(tokens, group_by={"kind": "$.kind"})
+        >>> changed = change(tokens, by_kind, revision=8)
+        >>> changed.group_by_at(7), changed.group_by_at(8)
+        ({'model': '$.model'}, {'kind': '$.kind'})
         """
         return next((one.group_by for one in self.earlier if revision < one.until), self.group_by)
 
@@ -219,7 +228,7 @@ def with_update(old: Meter, sent: Mapping[str, object], revision: int) -> Meter:
 
 
 def event_from_ns(meter: Meter) -> int:
-    """The instant from which the meter counts, in ns since 1970; below every instant if it has none."""
+    """The instant from which the meter counts, in ns since 1970; before every instant if it has none."""
     return _ALWAYS_NS if meter.event_from is None else timestamp.parse_ns(meter.event_from)
 
 

@@ -26,7 +26,7 @@ MOVES = (
     ("counted", "counted"),
 )
 
-# stage -> the outcomes its `read` must be made of; a name ending in ":" stands for all names that begin so
+# stage -> the outcomes its `read` must be made of; a name ending in ":" means all names that begin so
 OUTCOMES: dict[str, tuple[str, ...]] = {
     "ingest": ("accepted", _REJECTED),
     "dedupe": ("unique", "duplicate", "conflict"),

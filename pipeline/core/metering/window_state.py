@@ -44,10 +44,10 @@ _ATTO = (number.text, number.exact)
 
 
 class WindowState(msgspec.Struct, array_like=True, gc=False):
-    """What is kept of a window, as msgpack. It only ever grows at the end, so that old ones decode for ever.
+    """The stored state of a window, as msgpack. New fields go to the end, so that old values decode for ever.
 
-    position: the last input record applied. count: events. value and change (its difference to the one before
-    that record) are plain decimal text, as emitted, so that a replay emits the same. order: of LATEST.
+    position: offset of the last input record applied. count: events. value and change (its difference to the value
+    before that record) are plain decimal text, as emitted, so that a replay emits the same. order: of LATEST.
     """
 
     position: int
@@ -67,9 +67,20 @@ decode_places = msgspec.msgpack.Decoder(list[int]).decode
 def advance(
     aggregation: str, before: WindowState | None, cell: list[Any], position: int
 ) -> WindowState | None:
-    """The state after the record at `position`, or None if its total would no longer fit 38 digits.
+    """The state of a window after a record.
 
-    cell: what the record brings: events, newest received_at_ms, folded value (see GATHER).
+    Args:
+        aggregation: of the meter.
+        before: the state; None for a new window.
+        cell: what the record brings: number of events, newest received_at_ms, folded value (see GATHER).
+        position: the record's offset.
+
+    Returns:
+        None if the total would not fit 38 digits.
+
+    >>> first = advance("SUM", None, [2, 1_000, 5 * 10**18], position=7)
+    >>> advance("SUM", first, [1, 2_000, 10**18 // 2], position=8)
+    WindowState(position=8, received_at_ms=2000, count=3, value='5.5', change='0.5', order='')
     """
     count, received_at_ms, value = cell
     write, read = _WHOLE if aggregation in WHOLE else _ATTO

@@ -130,7 +130,7 @@ class Commands:
     def _members(self) -> set[str]:
         """The members of the readers' groups. Raises Unavailable.
 
-        A client that has seen a broker go is replaced: librdkafka keeps asking the one that it dropped for a group's
+        A client that has seen a broker go is replaced: librdkafka continues to ask the dropped one for a group's
         coordinator, so that no answer would come even after the broker is back (as for engine.producer).
         """
         if self._admin is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.quota.balance_state import schedule_digest
+from pipeline.core.quota.balance_state import MOST_SNAPSHOTS, BalanceStore, schedule_digest
+from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
+from tests.fixtures.fake_transaction import DictTable
 
 MONTHLY = Recurrence(Interval(1, 0), 1_767_225_600)
 RESET = Reset(1_768_000_020, 1_768_000_020, True)
@@ -42,3 +44,22 @@ def test_days_have_the_digest_of_their_hours_and_zones_have_one_of_their_own() -
         Schedule(0, daily, (RESET._replace(zone="+01:00"),)),
     ]
     assert len({schedule_digest(one) for one in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("needed_s", "left"), [(-60, [0, 60, 120]), (60, [60, 120]), (119, [60, 120]), (120, [120]), (179, [120])]
+)
+def test_the_trail_keeps_the_snapshot_before_what_is_needed(needed_s: int, left: list[int]) -> None:
+    table = DictTable()
+    store = BalanceStore(table, b"account")
+    assert store.write_trail(Snapshot(180, {}, 0, 0), needed_s) is None  # it was not read
+    store.trail = [Snapshot(at_s, {}, 0, 0) for at_s in (0, 60, 120)]
+    assert store.write_trail(Snapshot(180, {}, 0, 0), needed_s) == left[0]
+    assert [snapshot.at_s for snapshot in BalanceStore(table, b"account").trail] == left
+
+
+def test_a_long_trail_keeps_every_second_snapshot_and_its_oldest() -> None:
+    store = BalanceStore(DictTable(), b"account")
+    store.trail = [Snapshot(at_s, {}, 0, 0) for at_s in range(MOST_SNAPSHOTS + 1)]
+    assert store.write_trail(Snapshot(1_000, {}, 0, 0), 0) == 0
+    assert [snapshot.at_s for snapshot in store.trail] == list(range(0, MOST_SNAPSHOTS + 1, 2))
