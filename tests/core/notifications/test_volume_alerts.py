@@ -32,6 +32,7 @@ from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, MINUTE_S, Usage, data, desk, volume
 from tests.fixtures.control_log import AT
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable
 
 SIZE = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
@@ -115,7 +116,7 @@ def test_an_alert_of_a_volume() -> None:
     assert len(made.use([usage.event("b", AT_S + DAY_S, 50)], AT_S + DAY_S)) == 1
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(
     st.lists(EVENT, min_size=1, max_size=30),
     st.sampled_from(list(SIZE)),
@@ -152,7 +153,7 @@ ZONES = st.sampled_from(["", "Europe/Berlin", "Asia/Kolkata", "America/New_York"
 DST_S = 1_774_656_000  # 2026-03-28, the day before the clock changes in Berlin
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.lists(st.tuples(EVENT, ZONES), min_size=1, max_size=20),
     st.sampled_from(["HOUR", "DAY"]),
