@@ -34,6 +34,7 @@ AlertState = Literal["fired", "resolved"]
 Rearm = Literal["period", "resolved"]
 ALIASES: dict[str, ThresholdType] = {"PERCENT": "usage_percentage", "NUMBER": "usage_value"}
 TYPES: tuple[ThresholdType, ...] = ("balance_value", "usage_percentage", "usage_value")
+_KINDS: dict[str, ThresholdType] = {**{kind: kind for kind in TYPES}, **ALIASES}
 _HUNDRED = 100 * number.SCALE
 
 
@@ -45,7 +46,7 @@ class Threshold(NamedTuple):
 
     @property
     def kind(self) -> ThresholdType:
-        return ALIASES.get(self.type, self.type)  # type: ignore[arg-type]  # a rule holds no other
+        return _KINDS[self.type]
 
     @property
     def id(self) -> str:
