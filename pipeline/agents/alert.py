@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Mapping
 from typing import Annotated
 
 import faust
@@ -21,6 +20,7 @@ from pipeline.agents.alert_seeding import Job, Seeding
 from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
 from pipeline.core.customers.attribution import Holders
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.identity import customer_hash
 from pipeline.core.notifications.account_step import (
     AccountRecord,
@@ -44,7 +44,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
-from pipeline.records import Alert, Balance, CustomerWindow, Definition, LateUsage
+from pipeline.records import Alert, Balance, CustomerWindow, LateUsage
 
 NAME = "alert"
 INPUT = "customer-usage"
@@ -75,7 +75,7 @@ class Known:
         self.agenda = agenda
         self._partitions = partitions
 
-    def update(self, changes: Mapping[str, Definition | None]) -> None:
+    def update(self, changes: Changes) -> None:
         """Apply changes; a clock record is published for each account that they affect."""
         with self.lock:
             self.holders.update(changes)
@@ -84,8 +84,7 @@ class Known:
             namespaces = self.rules.update(changes)
             if namespaces:  # a new rule applies to existing accounts
                 touched |= {name for name in self.accounts.names() if name[0] in namespaces}
-            revisions = [one.revision for one in changes.values() if one is not None]
-            self.revision = max([self.revision, *revisions])
+            self.revision = max(self.revision, changes.revision)
         for name in touched:
             self.agenda.add(self.partition(name), _encode((ACCOUNT, *name)))
 

@@ -112,7 +112,7 @@ class Memory:
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest decided command
         self._again: dict[int, DecidedCommand] = {}  # by offset: the decisions of the newest chunk
-        self._places: dict[int, int] = {}  # by offset: the slot of each of these
+        self._places: dict[int, int] = {}  # by offset: the slot of each decision
         self._slot = 0  # of the next decision
         self._slots = 0  # in use
         if (head := self._stored.get(_HEAD)) is not None:
@@ -170,7 +170,7 @@ class Memory:
         self._slots = min(self._slot, MOST_SLOTS)
 
     def _keep(self, decided: DecidedCommand) -> None:
-        """Into the next slot."""
+        """Store a decision in the next slot."""
         self._own(f"reply/{self._slot % MOST_SLOTS}", decided.audit.at_ms, msgspec.to_builtins(decided))
         self._slot += 1
 

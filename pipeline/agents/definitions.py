@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.core.customers.attribution import Watched
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.meter import Meter
 from pipeline.records import Definition
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import Definitions
 
-Update = Callable[[Mapping[str, Definition | None]], None]
+Subscriber = Callable[[Changes], object]
 MetersInForce = Callable[[], tuple[MeterIndex, int]]  # with the control revision of the index
 
 
 class DefinitionsFollower:
-    """Calls `update` with changes, from the beginning of the log onwards. `revision` is cheap."""
+    """Hands changes to its subscribers, from the beginning of the log onwards. `revision` is cheap."""
 
-    def __init__(self, settings: Settings, update: Update) -> None:
+    def __init__(self, settings: Settings, *subscribers: Subscriber) -> None:
         self._definitions = Definitions(settings)
-        self._update = update
+        self._subscribers = subscribers
         self.revision = 0
 
     def start(self, changed: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
@@ -34,10 +35,11 @@ class DefinitionsFollower:
         definitions.
         """
 
-        def take(changes: Mapping[str, Definition | None]) -> None:
-            self._update(changes)
-            revisions = [one.revision for one in changes.values() if one is not None]
-            self.revision = max([self.revision, *revisions])
+        def take(records: Mapping[str, Definition | None]) -> None:
+            changes = Changes(records)
+            for subscriber in self._subscribers:
+                subscriber(changes)
+            self.revision = max(self.revision, changes.revision)
             changed()
 
         self._definitions.on_change(take)
@@ -51,7 +53,7 @@ class MetersFollower(DefinitionsFollower):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, self._take)
-        self._meters: dict[str, Meter] = {}  # by key on `control`
+        self._meters: dict[tuple[str, str], Meter] = {}  # by namespace and slug
         self._watched = Watched()
         self._current: tuple[MeterIndex, int] = (MeterIndex([]), 0)
 
@@ -59,18 +61,15 @@ class MetersFollower(DefinitionsFollower):
         """The current meters, and the control revision of the index."""
         return self._current
 
-    def _take(self, changes: Mapping[str, Definition | None]) -> None:
-        revision = self._current[1]
+    def _take(self, changes: Changes) -> None:
+        index, revision = self._current
         before = (dict(self._meters), self._watched.meters)
         self._watched.update(changes)
-        for key, definition in changes.items():
-            meter = Meter.of(definition)
+        for namespace, slug, meter, _ in changes.of(Meter):
             if meter is not None:
-                self._meters[key] = meter
+                self._meters[namespace, slug] = meter
             else:
-                self._meters.pop(key, None)
-            revision = max(revision, definition.revision if definition is not None else 0)
-        index = self._current[0]
+                self._meters.pop((namespace, slug), None)
         if (self._meters, self._watched.meters) != before:
             index = MeterIndex(self._meters.values(), self._watched.meters)
-        self._current = (index, revision)
+        self._current = (index, max(revision, changes.revision))

@@ -7,12 +7,12 @@ sink_rebuild).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pipeline.core.metering.backfill import is_mark
 from pipeline.core.values.json_value import reader_of
+from pipeline.engine.chunk import RecordContent
 from pipeline.engine.crash_points import reach
 from pipeline.engine.unreadable import skip
 from pipeline.errors import Rejected
@@ -36,19 +36,6 @@ _settled = reader_of(list[Settled])
 _windows = reader_of(list[Window])
 
 
-class SinkRecord(Protocol):
-    """The members of a Kafka record that are read."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
-
-
 @dataclass
 class RowBatch:
     """The rows of one write."""
@@ -61,7 +48,7 @@ class RowBatch:
     def __len__(self) -> int:
         return len(self.settled) + len(self.rejected) + len(self.windows)
 
-    def take(self, topic: str, partition: int, records: Iterable[SinkRecord]) -> int:
+    def take(self, topic: str, partition: int, records: Iterable[RecordContent]) -> int:
         """Add records of one partition of INPUTS; returns how many events or windows they held."""
         before = len(self)
         for record in records:
@@ -71,7 +58,7 @@ class RowBatch:
                 skip(topic, partition, record.offset, refusal)
         return len(self) - before
 
-    def _take(self, topic: str, partition: int, record: SinkRecord) -> None:
+    def _take(self, topic: str, partition: int, record: RecordContent) -> None:
         """Add a record. Raises Rejected for one that Tallymark did not write."""
         if topic in MARKED and record.key is not None and is_mark(record.key):
             self.marks.append((record.key.decode(), topic, partition))

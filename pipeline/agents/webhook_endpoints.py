@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.core.definitions.kinds import ENDPOINT
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications.endpoint import Endpoint, place
 from pipeline.core.notifications.standard_webhooks import SigningKey, parse_key
 from pipeline.core.values.sealed import Seal
 from pipeline.core.values.timestamp import ms_of
 from pipeline.errors import Rejected
-from pipeline.records import Definition
 from pipeline.stores.webhook_http import custom_headers
 
 
@@ -48,25 +47,17 @@ class Endpoints:
         self._seal = seal
         self._by_key: dict[tuple[str, str], WebhookEndpoint] = {}
 
-    def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Apply changed definitions; other kinds are ignored."""
-        for name, definition in changes.items():
-            if definition is None:
-                namespace, _, rest = name.partition(f"/{ENDPOINT}/")
-                self._by_key.pop((namespace, rest), None)
-            elif definition.kind == ENDPOINT:
-                self._take(definition)
+    def update(self, changes: Changes) -> None:
+        """Apply changes of definitions."""
+        for namespace, name, endpoint, _ in changes.of(Endpoint):
+            if endpoint is None or endpoint.is_deleted:
+                self._by_key.pop((namespace, name), None)
+            else:
+                self._by_key[namespace, name] = _opened(namespace, endpoint, self._seal)
 
     def get(self, namespace: str, id: str) -> WebhookEndpoint | None:
         """The endpoint, disabled or not; None if it does not exist or was deleted."""
         return self._by_key.get((namespace, id))
-
-    def _take(self, definition: Definition) -> None:
-        key, endpoint = (definition.namespace, definition.name), Endpoint.of(definition)
-        if endpoint is None or endpoint.is_deleted:
-            self._by_key.pop(key, None)
-        else:
-            self._by_key[key] = _opened(definition.namespace, endpoint, self._seal)
 
 
 def _opened(namespace: str, endpoint: Endpoint, seal: Seal) -> WebhookEndpoint:

@@ -35,21 +35,24 @@ from pipeline.stores.clickhouse.client import ClickHouse
 PREFIX, PREFIX_V2 = "/api/v1", "/api/v2"
 DESCRIPTION = """\
 Exact usage, counted once. A value is a number with all its digits (up to 38, 18 after the point): read it as a decimal.
-Times are RFC 3339, windows and ranges are [start, end).
+Times are RFC 3339; windows and ranges are [start, end).
 A key or id in a path is percent-encoded: a `/` within it is sent as `%2F`, a `%` as `%25`.
 Errors are `application/problem+json` (RFC 7807) with a stable `reason`.
 
-Every request but `/healthz` and `/ready` carries an API key: `Authorization: Bearer um_...`. The key alone says which
-namespace the request is about; ids of another namespace answer 404. A key has scopes, and each call needs one.
+Every request except `/healthz` and `/ready` needs an API key: `Authorization: Bearer um_...`. The key determines the
+namespace of the request; ids of other namespaces are not found. A key has scopes, and each operation needs one of them.
 
-A change that got no answer can be sent again with the same `Idempotency-Key` and the same request: it is done once and
-has the same answer, also when both are under way at once. A repeated answer has the header `Idempotent-Replayed: true`
-and does not show a secret again. A key is one of the namespace; it holds for 24 hours, and another request under it is
-refused with 422 `idempotency-key-reused`. Bodies are compared as JSON values, so 50 and 50.0 are the same. A refused
-request changed nothing and leaves its key unused. Events need no such header: source and id make them the same.
+A change can be retried with the same `Idempotency-Key` and the same request: it is done once and gets the same answer,
+also when both requests are in progress at once. A repeated answer has the header `Idempotent-Replayed: true` and does
+not show a secret again. The header belongs to the namespace and is valid for 24 hours; another request with it is
+refused with 422 `idempotency-key-reused`. Bodies are compared as JSON values, so 50 and 50.0 are equal. A refused
+request changes nothing and does not use its header. Events need no such header: they are identified by source and id.
 
-A member of a body acts or is refused with 400. Members that only the server writes, such as `id` and `createdAt`, may
-be sent back as they are, so that what was read can be changed and replaced; another value is refused.
+A member of a body and a query parameter acts, or is refused with 400. Members that only the server writes, such as `id`
+and `createdAt`, may be sent back as they were read; another value is refused.
+
+Clients must accept members of answers, and reasons of errors, that they do not know: new ones can be added. For an
+unknown reason, the status decides.
 """
 
 
@@ -120,13 +123,14 @@ def _include(app: FastAPI) -> None:
         deliveries.router,
         keys.router,
         portal.router,
+        portal.public,
         audit.router,
     ):
         api.include_router(router)
     api.add_api_route(
         "/healthz",
         healthz,
-        summary="Whether this process serves",
+        summary="Liveness",
         tags=["operation"],
         **described(answer=HealthAnswer),
     )
@@ -144,5 +148,5 @@ def _include(app: FastAPI) -> None:
 
 
 async def healthz() -> dict[str, str]:
-    """Says only that the process answers; `/status` says how its neighbours are."""
+    """The process answers. `/ready` and `/status` show whether its services do."""
     return {"status": "ok"}

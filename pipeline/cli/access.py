@@ -67,7 +67,7 @@ def keys_create(
 @keys.command("list")
 @format_option("table", "json")
 def keys_list(form: str) -> None:
-    """List the keys of this namespace, including revoked and expired ones.
+    """List the keys of this namespace, also revoked ones.
 
     \b
     Example:

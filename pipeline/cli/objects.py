@@ -1,4 +1,4 @@
-"""Commands that customers, subjects and features have alike: show, create and delete, by a path of the API.
+"""Commands that customers, subjects and features share: show, create and delete, by a path of the API.
 
 Owns: these commands. Does not own: lists, whose columns differ (customers, catalog).
 """
@@ -18,7 +18,7 @@ FILE_HELP = "FILE is a JSON object (- for standard input)."
 
 
 def add_show(group: click.Group, path: str) -> None:
-    """Adds `show ID`, which prints one as JSON."""
+    """Add `show ID`, which prints one as JSON."""
 
     @group.command(
         "show", help=_help(f"Show one of the {path[1:]}, by id or key, as JSON.", f"{path[1:]} show acme")
@@ -29,7 +29,7 @@ def add_show(group: click.Group, path: str) -> None:
 
 
 def add_create(group: click.Group, path: str) -> None:
-    """Adds `create FILE`, which prints what the API made."""
+    """Add `create FILE`, which prints the created one."""
 
     @group.command(
         "create",
@@ -41,7 +41,7 @@ def add_create(group: click.Group, path: str) -> None:
 
 
 def add_delete(group: click.Group, path: str, verb: str = "delete") -> None:
-    """Adds the command that ends one. verb: its name; a past participle is made with a `d`."""
+    """Add the command that deletes one. verb: its name, whose past participle ends with `d`."""
 
     @group.command(
         verb,

@@ -10,19 +10,24 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 
-class Record(Protocol):
-    """The members of aiokafka's ConsumerRecord that the engine and the agents use."""
+class RecordContent(Protocol):
+    """The members of a Kafka record that do not depend on when it is read."""
 
     @property
     def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...  # ms, broker time
     @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class Record(RecordContent, Protocol):
+    """The members of aiokafka's ConsumerRecord that the engine and the agents use."""
+
+    @property
+    def timestamp(self) -> int: ...  # ms, broker time
 
 
 class Position(NamedTuple):

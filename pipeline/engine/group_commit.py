@@ -1,10 +1,10 @@
-"""Chunks that come while a transaction commits become one, for stages whose records are waited for.
+"""Joins chunks that arrive during a commit, for stages for whose records a caller waits.
 
-Owns: joining chunks that follow one another. Does not own: fetching (transport), committing (stage).
-A fetch that is answered at once cuts what comes into small chunks, and each would cost a transaction. To wait for more
-would delay a single record. So a chunk waits for nothing but the commit in progress, and what comes during that commit
-shares the next one. Which chunks are joined depends on time, and no result may depend on it: a stage that joins has to
-decide records alike however they are cut into chunks.
+Owns: joining consecutive chunks. Does not own: fetching (transport), committing (stage).
+A fetch that returns at once cuts the input into small chunks, and each would cost a transaction. Waiting for more would
+delay a single record. So a chunk waits only for the commit in progress, and chunks that arrive during that commit share
+the next one. Which chunks are joined depends on time, and no result may depend on it: a stage that joins must decide
+records in the same way for every cut into chunks.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 from pipeline.engine.chunk import Chunk, Position
 
 MOST_RECORDS = 4_096  # of a joined chunk
-MOST_BYTES = 1 << 20  # of the values of a joined chunk: as much as one fetch brings
+MOST_BYTES = 1 << 20  # of the values of a joined chunk: the limit of one fetch
 
 Committing = Callable[[Position], "asyncio.Future[None] | None"]
 
 
 async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncIterator[Chunk]:
-    """Join the chunks that come while their partition commits.
+    """Join the chunks that arrive while their partition commits.
 
-    Only chunks of one generation that follow one another without a gap are joined, so each result is one fetch or
-    several whole ones, and the stage drops or takes it as it would each of them.
+    Only consecutive chunks of one generation are joined, so each result consists of whole fetches, and the stage drops
+    or processes it like each of them.
 
     Args:
-        chunks: as they were fetched. One is asked for ahead.
-        committing: gives the commit of a partition that is in progress, or None.
+        chunks: In the order of the fetches. One is requested ahead.
+        committing: Returns the commit of a partition that is in progress, or None.
 
     Yields:
         The chunks in their order, joined or not.

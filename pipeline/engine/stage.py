@@ -156,7 +156,7 @@ class Stage:
         await asyncio.gather(*self._committing.values(), *self._renewing.values())
 
     def committing(self, position: Position) -> asyncio.Task[None] | None:
-        """The commit in progress of an input partition; None: there is none. It ends the process if it fails."""
+        """The commit of an input partition that is in progress, or None. It ends the process if it fails."""
         return self._committing.get(position)
 
     def finish(

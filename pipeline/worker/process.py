@@ -35,6 +35,7 @@ from pipeline.stages import METRICS_FILE, STAGES
 from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
@@ -43,7 +44,6 @@ from pipeline.worker.wiring import StageWiring, wire
 
 log = logging.getLogger("tallymark.worker")
 
-GROUP_PREFIX = "tallymark-"
 LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
 MOST_WORKERS = 1024  # workers of one stage that may share a state folder
@@ -66,7 +66,7 @@ def main(stage: str, settings: Settings) -> None:
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}
-    group = GROUP_PREFIX + stage
+    group = group_of(stage)
     made = Stage(
         wiring.spec,
         Cluster(

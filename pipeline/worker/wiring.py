@@ -18,6 +18,7 @@ from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
+from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import Ask
@@ -207,7 +208,7 @@ def _control(settings: Settings, declared: Declared) -> StageWiring:
 
     partitions = control.Partitions(declared["backfill-work"].partitions, declared["webhook-work"].partitions)
     config = kafka.client_config(settings) | {"log_level": 0}
-    read_answers = control_answers.reader(config, "tallymark-control")
+    read_answers = control_answers.reader(config, group_of("control"))
     return StageWiring(
         # A caller waits for each command; commands that arrive during a commit are decided together.
         Spec("control", ("commands",), "control-meta", control.CHANGELOG, gathers=False),

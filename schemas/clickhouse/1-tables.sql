@@ -1,17 +1,17 @@
--- The tables, in the types and syntax that ClickHouse 18.16 and every later version know.
--- Each is read with FINAL: a row written again under the same sort key replaces the one before.
--- `insert_id` names the attempt to write that brought a row, so that the sink can count what is stored.
+-- The tables, in types and syntax that ClickHouse 18.16 and every later version support.
+-- Each is read with FINAL: a row that is written again with the same sort key replaces the earlier one.
+-- `insert_id` is the attempt that wrote a row, so that the sink can count the stored rows.
 -- Statements end with a semicolon at the end of a line. A column that is added here is added to existing tables too.
 
--- One row for each input record, whatever became of it. The sort key is a function of that record alone,
--- so a replay replaces. A record that ingest refused has the broker's time in `time` and its bytes as text in
--- `raw`; every other one has the JSON text of its data in `data`.
+-- One row per input record, with any fate. The sort key depends on that record alone, so a replay replaces the row.
+-- A record that ingest rejected has the broker's time in `time` and its bytes as text in `raw`; every other record has
+-- the JSON text of its data in `data`.
 -- `decided` is the control revision at which aggregate decided the event; `revision` is the same, or the id of the
 -- meter whose backfill changed the row last. `fate_before` is the fate before that backfill; `backfilled` holds the
--- ids of the meters that counted the event by a backfill, whose slugs stand at the end of `meters` too.
+-- ids of the meters whose backfills counted the event; their slugs are also at the end of `meters`.
 -- `rules` is the version of the rules by which values and dimensions were read (0: numbers by their spelling, 1: numbers
 -- in canonical form), `backfilled_rules` that of each of `backfilled`. The four `refused_*` are one list: the meters that
--- wanted the event and did not take it, also where others counted it.
+-- matched the event but refused it, even if others counted it.
 CREATE TABLE IF NOT EXISTS events
 (
     namespace String,
@@ -48,8 +48,8 @@ ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(time)
 ORDER BY (namespace, time, input_topic, input_partition, input_offset);
 
--- One row for each minute window of a meter, subject and set of dimensions: its absolute state.
--- `part` is 0 for events counted as they came, 1 for those that a backfill counted: the window is both together.
+-- One row per minute window of a meter, subject and set of dimensions: its absolute state.
+-- `part` is 0 for events counted on arrival, 1 for those that a backfill counted: the window is both together.
 -- `dimensions` is canonical JSON; `value` is the sum for SUM and AVG; `latest_order` sorts LATEST.
 CREATE TABLE IF NOT EXISTS windows
 (
@@ -74,7 +74,7 @@ ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)
 ORDER BY (namespace, meter_id, subject, start, dimensions, part);
 
--- One row for each distinct member that a UNIQUE_COUNT meter saw in a window. A set: repeats do no harm.
+-- One row per distinct member of a UNIQUE_COUNT meter in a window. It is a set, so repeats are harmless.
 CREATE TABLE IF NOT EXISTS uniques
 (
     namespace String,
@@ -91,7 +91,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(start)
 ORDER BY (namespace, meter_id, subject, start, dimensions, member);
 
--- One row for each mark that came through a partition: whatever stood before it there is stored.
+-- One row per barrier in a partition: everything before it in that partition is stored.
 CREATE TABLE IF NOT EXISTS marks
 (
     mark String,

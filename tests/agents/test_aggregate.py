@@ -29,6 +29,7 @@ from pipeline.core.metering.window_state import key_start_s
 from pipeline.engine.packing import PACK_BYTES
 from pipeline.engine.table import Overlay, Table
 from pipeline.records import Event, Settled, Window
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
@@ -207,7 +208,7 @@ SIZES = st.lists(
 
 
 @given(SIZES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_no_record_is_too_long_and_none_is_lost(sizes: list[int]) -> None:
     events = [event(START_S + 60 * place, pad="p" * size) for place, size in enumerate(sizes)]
     working = run([[each] for each in events] or [[]])
@@ -283,7 +284,7 @@ HOURS = st.lists(
 
 
 @given(HOURS, st.sampled_from([1, 2, 3, 5000]), st.sets(st.integers(0, 7)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_windows_leave_exactly_when_closed(
     chunks: list[list[tuple[int, int]]], step: int, restarts: set[int]
 ) -> None:

@@ -32,6 +32,7 @@ from tests.fixtures.alert_desk import (
     volume,
     watch,
 )
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 AT_S_TEXT = "2026-01-01T00:00:00Z"
@@ -42,7 +43,7 @@ def ids(alerts: list[Alert]) -> list[str]:
     return sorted(one.id for one in alerts)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(EVENT, min_size=1, max_size=15), st.randoms(use_true_random=False))
 def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: random.Random) -> None:
     """One balance, and each threshold that is met fires exactly once; likewise for volumes."""
@@ -82,7 +83,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(STEP, min_size=1, max_size=25), st.randoms(use_true_random=False))
 def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) -> None:
     """Whether its state was written or not; periods, entitlements and grants end meanwhile."""

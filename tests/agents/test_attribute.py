@@ -7,6 +7,7 @@ import msgspec
 from pipeline.agents.attribute import fill
 from pipeline.agents.barriers import least_revision
 from pipeline.core.customers.attribution import Holders, Holding
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.identity import customer_hash
 from pipeline.records import CustomerWindow, Definition, Window
 from tests.core.customers.test_attribution import definition, window
@@ -18,7 +19,9 @@ PARTITIONS = 4
 def holders() -> Holders:
     made = Holders()
     changes = {name: definition(name, [Holding(0, f"customer-{name}")]) for name in ("ann", "bob", "cy")}
-    made.update({**changes, "f": Definition(2, "feature", "default", "f", "", 0, {"meterSlug": "tokens"})})
+    made.update(
+        Changes({**changes, "f": Definition(2, "feature", "default", "f", "", 0, {"meterSlug": "tokens"})})
+    )
     return made
 
 

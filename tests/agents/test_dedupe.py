@@ -10,6 +10,7 @@ from pipeline.agents import dedupe, ingest
 from pipeline.core.metering.event import Limits
 from pipeline.records import Event, Settled
 from tests.agents.test_ingest import line
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 PARTITIONS = 4
@@ -99,7 +100,7 @@ def test_a_sweep_forgets_what_is_older_than_the_lifetime() -> None:
 
 
 @given(data=st.data(), ids=st.lists(st.integers(0, 5), min_size=1, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_conservation_and_replay(data: st.DataObject, ids: list[int]) -> None:
     """Whatever is read again, from wherever, the state and what passes stay what they were."""
     cut = data.draw(st.integers(1, len(ids)))

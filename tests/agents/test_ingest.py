@@ -14,6 +14,7 @@ from pipeline.agents import ingest, ingest_rejects
 from pipeline.core.metering.event import Limits
 from pipeline.core.metering.identity import identity_hash
 from pipeline.records import KEY, AcceptedBatch, Event
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import FakeRecord, FakeTransactions, Sent, chunk_of
 
 PARTITIONS = 4
@@ -88,7 +89,7 @@ def test_a_dead_letter_that_is_too_large_is_cut_and_says_so() -> None:
     good=st.lists(st.booleans(), min_size=1, max_size=12),
     counted=st.integers(-1, 12),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_replay_sends_the_same_and_counts_only_what_was_not_counted(good: list[bool], counted: int) -> None:
     values = [line(str(number)) if fine else b"no" for number, fine in enumerate(good)]
     first, again = run(values), run(values, counted_offset=counted)

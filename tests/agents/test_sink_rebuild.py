@@ -193,7 +193,7 @@ def test_the_command_shows_records_rows_and_what_is_gone(
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
     assert "events-settled 40" in lines and "windows 1" in lines
     (warning,) = [line for line in lines if line.startswith("warning:")]
-    assert "the retention of rejected has removed records from before 20" in warning
+    assert "the retention of rejected has deleted records from before 20" in warning
     wrong = CliRunner().invoke(
         main, ["rebuild", "clickhouse", "--from", "x"], env={"TALLYMARK_CONFIG": str(config)}
     )

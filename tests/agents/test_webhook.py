@@ -9,6 +9,7 @@ import msgspec
 from pipeline.agents import webhook
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.control import decide, take
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.index import DefinitionIndex, key_of
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.notifications.endpoint import place
@@ -125,29 +126,37 @@ def definition(body: dict[str, object] | None, id: str = "e1") -> dict[str, Defi
 def test_an_endpoint_is_known_as_it_was_last_defined() -> None:
     known = Endpoints(Seal.of(""))
     known.update(
-        definition(
-            {"url": "https://a.example/", "signingSecret": SECRET, "customHeaders": {"X-A": "1", "Host": "x"}}
+        Changes(
+            definition(
+                {
+                    "url": "https://a.example/",
+                    "signingSecret": SECRET,
+                    "customHeaders": {"X-A": "1", "Host": "x"},
+                }
+            )
         )
     )
     found = known.get("acme", "e1")
     assert found is not None
     assert (found.url, found.headers, found.disabled) == ("https://a.example/", {"X-A": "1"}, False)
     assert known.get("other", "e1") is None
-    known.update(definition({"url": "https://a.example/", "signingSecret": SECRET, "disabled": True}))
+    known.update(
+        Changes(definition({"url": "https://a.example/", "signingSecret": SECRET, "disabled": True}))
+    )
     assert (found := known.get("acme", "e1")) is not None and found.disabled
     for gone in ({"url": "", "deletedAt": "2026-01-01T00:00:00Z"}, None):
-        known.update(definition({"url": "https://a.example/", "signingSecret": SECRET}))
-        known.update(definition(gone))
+        known.update(Changes(definition({"url": "https://a.example/", "signingSecret": SECRET})))
+        known.update(Changes(definition(gone)))
         assert known.get("acme", "e1") is None
-    known.update(definition({"url": "https://a.example/", "signingSecret": SECRET}))
-    known.update({"acme/endpoint/e1": None})
+    known.update(Changes(definition({"url": "https://a.example/", "signingSecret": SECRET})))
+    known.update(Changes({"acme/endpoint/e1": None}))
     assert known.get("acme", "e1") is None
 
 
 def test_while_a_secret_rotates_both_sign() -> None:
     known = Endpoints(Seal.of(""))
     older = {"secret": OLDER, "until": "2026-01-01T00:00:00Z"}
-    known.update(definition({"url": "", "signingSecret": SECRET, "previousSecret": older}))
+    known.update(Changes(definition({"url": "", "signingSecret": SECRET, "previousSecret": older})))
     found = known.get("acme", "e1")
     assert found is not None
     until_s = 1_767_225_600
@@ -160,7 +169,7 @@ def test_sealed_secrets_are_opened_and_what_does_not_open_is_a_problem() -> None
     sealed = seal.close(SECRET, place("acme"), bytes(12))
     for setting, problem in ((seal, ""), (Seal.of(""), "The webhook cannot be signed")):
         known = Endpoints(setting)
-        known.update(definition({"url": "", "signingSecret": sealed}))
+        known.update(Changes(definition({"url": "", "signingSecret": sealed})))
         found = known.get("acme", "e1")
         assert found is not None and found.problem.startswith(problem)
         assert found.keys(0) == ([] if problem else [parse_key(SECRET)])
@@ -169,7 +178,7 @@ def test_sealed_secrets_are_opened_and_what_does_not_open_is_a_problem() -> None
 
 def test_other_kinds_mean_nothing() -> None:
     known = Endpoints(Seal.of(""))
-    known.update({"acme/meter/e1": Definition(1, "meter", "acme", "e1", "me", 1, {"slug": "e1"})})
+    known.update(Changes({"acme/meter/e1": Definition(1, "meter", "acme", "e1", "me", 1, {"slug": "e1"})}))
     assert known.get("acme", "e1") is None
 
 
@@ -186,7 +195,7 @@ def test_what_control_decides_is_what_the_stage_understands_and_the_other_way_ro
         decision = decide(catalog, command, NOW_MS)
         assert decision.reply.error == "", decision.reply.detail
         take(catalog, decision)
-        known.update({key_of(one): one for one in decision.definitions})
+        known.update(Changes({key_of(one): one for one in decision.definitions}))
         return decision.reply.body or {}
 
     def sealed(secret: str) -> str:

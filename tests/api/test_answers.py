@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.api.http.problem import one_line
 from tests.api.openapi import DOCUMENT, OPERATIONS, resolved, wrong, wrong_answer
 from tests.api.recording import recorder
 
@@ -25,7 +26,10 @@ def test_recorded_bodies_that_are_accepted_are_valid(operation: str) -> None:
     content = OPERATIONS[operation]["requestBody"]["content"]
     for exchange in RECORDED[operation]:
         asked = exchange["request"]
-        if exchange["answer"]["status"] < 300 and "body" in asked:
+        is_whole = "body" in asked and not isinstance(
+            asked["body"], str
+        )  # of a long body the record has its length
+        if exchange["answer"]["status"] < 300 and is_whole:
             schema = content[asked["headers"]["content-type"]]["schema"]
             assert not (why := wrong(schema, asked["body"])), (exchange["name"], why)
 
@@ -64,3 +68,7 @@ def test_every_object_of_an_answer_is_closed() -> None:
 def test_another_answer_is_not_valid(body: Any, why: str) -> None:
     assert why in wrong_answer("GET /api/v1/customers/{customerIdOrKey}", 200, "application/json", body)
     assert wrong_answer("GET /api/v1/customers/{customerIdOrKey}", 201, "application/json", body)
+
+
+def test_the_sentence_of_a_refusal_is_one_line() -> None:
+    assert one_line("There is no customer \n\x85\u2028é.") == "There is no customer \\n\\x85\\u2028é."

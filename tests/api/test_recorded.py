@@ -6,6 +6,8 @@ The sentence of a refusal (`detail`) is for people and may be reworded: only its
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 import time_machine
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
 from pydantic import SecretStr
 
 from pipeline.api.app import create_app
@@ -25,7 +29,18 @@ from pipeline.local.redis import is_available
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import direct_key
-from tests.api.recording import customers, metering, notifications, operation, quota, recorder, refusals
+from tests.api.openapi import wrong_answer
+from tests.api.recording import (
+    customers,
+    generated,
+    metering,
+    notifications,
+    operation,
+    parameters,
+    quota,
+    recorder,
+    refusals,
+)
 from tests.api.recording.recorder import Exchange, Recorder
 from tests.api.recording.world import World
 from tests.api.scope_table import NEEDED, NOBODY, PORTAL
@@ -37,6 +52,8 @@ from tests.fixtures.redis_server import running
 BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
 SCOPES = {"admin": ["admin"], "ingest": ["ingest"], "query": ["query"], "keys": ["keys:write"]}
 OPERATIONS = sorted(f"{method} {path}" for method, path in NEEDED)
+SENTENCE = re.compile(r"\S[^\n]*", re.DOTALL).fullmatch  # of one line
+UNDESCRIBED = "no description has this"
 DOCUMENT = json.loads((ROOT / "schemas/openapi.json").read_text("utf-8"))
 
 
@@ -55,12 +72,12 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def exchanges(
+def world(
     served: Settings,
     store: ClickHouse,
     redis_url: str,
     clock: time_machine.Traveller,
-) -> Iterator[dict[str, list[Exchange]]]:
+) -> Iterator[World]:
     """Everything that is recorded, asked anew."""
     settings = served.model_copy(
         update={"auth": "on", "portal_secret": SecretStr(PORTAL_SECRET), "redis": redis_url}
@@ -69,7 +86,7 @@ def exchanges(
     apps = {
         "usual": settings,
         "without_redis": without,
-        "limited": without.model_copy(update={"rate_limit_events_s": 1, "rate_limit_requests_s": 1}),
+        "limited": without.model_copy(update={"rate_limit_events_s": 1, "rate_limit_requests_s": 0}),
         "without_kafka": without.model_copy(update={"kafka": "127.0.0.1:1"}),
     }
     with ExitStack() as stack:
@@ -81,8 +98,14 @@ def exchanges(
         keys = _keys(settings)
         asking = Recorder(served_apps["usual"], keys, lambda: clock.shift(1))
         admin = api_key.parse(keys["admin"]).public
-        _ask_all(World(asking, settings, store, decider, served_apps, keys, admin, clock.shift, DOCUMENT))
-        yield asking.exchanges
+        world = World(asking, settings, store, decider, served_apps, keys, admin, clock.shift, DOCUMENT)
+        _ask_all(world)
+        yield world
+
+
+@pytest.fixture(scope="module")
+def exchanges(world: World) -> dict[str, list[Exchange]]:
+    return world.recorder.exchanges
 
 
 def _keys(settings: Settings) -> dict[str, str]:
@@ -171,3 +194,44 @@ def test_the_refusals_that_an_operation_has_are_recorded(operation: str) -> None
     if any(one["name"] == "Idempotency-Key" for one in described.get("parameters", [])):
         wanted.add(422)
     assert wanted <= statuses
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "description"), list(parameters.query_parameters()), ids=lambda part: part[:40]
+)
+def test_every_query_parameter_acts(world: World, operation: str, name: str, description: str) -> None:
+    if name in parameters.ELSEWHERE and not operation.startswith("GET"):
+        assert f"{name}=" in (ROOT / parameters.ELSEWHERE[name]).read_text("utf-8")
+    elif name == "wait_s":
+        assert world.answer("GET", "/api/v1/reconcile?wait_s=-1", None)[0] == 400
+    else:
+        without = parameters.WITHOUT_EFFECT.get(name, UNDESCRIBED) in description
+        assert parameters.acts(world, operation, name, description) != without
+
+
+@pytest.mark.parametrize("name", list(parameters.question_members()))
+def test_every_member_of_a_question_acts(world: World, name: str) -> None:
+    if name not in parameters.WITHOUT_EFFECT:
+        assert parameters.question_acts(world, name)
+
+
+def test_generated_requests_are_answered_or_refused_as_the_document_says(
+    world: World, clock: time_machine.Traveller
+) -> None:
+    clock.shift(3600)  # no worker is live any more: no change waits for one
+
+    @hypothesis(max_examples=300 if os.environ.get("CI") else 100, suppress_health_check=list(HealthCheck))
+    @given(generated.requests())
+    def ask(sent: generated.Sent) -> None:
+        clock.shift(1)
+        method = sent.operation.split()[0]
+        response = world.recorder.send(method, sent.path, sent.content_type, sent.body)
+        assert response.status_code < 500, response.text
+        content_type = response.headers.get("content-type", "")
+        body = recorder.exact(response.text) if "json" in content_type else response.text or None
+        why = wrong_answer(sent.operation, response.status_code, content_type, body)
+        assert not why, (response.status_code, why, response.text[:500])
+        if response.status_code >= 400:
+            assert content_type == MEDIA_TYPE and SENTENCE(body["detail"]), body
+
+    ask()

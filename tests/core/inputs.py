@@ -17,6 +17,7 @@ from pipeline.core.access.api_key import ApiKey
 from pipeline.core.control import Decision
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.metering.meter import Meter
 from pipeline.core.values.sealed import Seal
@@ -210,7 +211,7 @@ def _seen(definition: Definition) -> object:
         return None if key is None else msgspec.structs.replace(key, name="")
     if definition.kind == "endpoint":
         endpoints = Endpoints(Seal())
-        endpoints.update({"": definition})
+        endpoints.update(Changes({"": definition}))
         found_one = endpoints.get(definition.namespace, definition.name)
         keys = [] if found_one is None else [*found_one.keys(AT_MS // 1000), found_one.previous_until_s]
         return found_one, [getattr(one, "private", one) for one in keys]

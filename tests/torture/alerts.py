@@ -271,7 +271,7 @@ def firings_differ(wanted: Expected, found: Found, plan: Plan) -> list[str]:
     lines += [f"fired, but not crossed: {fact}" for fact in facts if fact not in wanted.facts]
     lines += [f"resolved {-count} times too often: {key}" for key, count in ended.items() if count < 0]
     lines += [f"not resolved: {key}" for key, count in ended.items() if count > 0]
-    lines += [f"the alert {id} stands {count} times on the topic" for id, count in _twice(found.fired)]
+    lines += [f"the alert {id} occurs {count} times on the topic" for id, count in _twice(found.fired)]
     return _short("firings", lines)
 
 

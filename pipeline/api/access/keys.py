@@ -34,9 +34,11 @@ class RotatedKeys(msgspec.Struct):
     old: dict[str, Any]
 
 
-@router.get("", summary="Keys, also ended ones", **described(answer=KeyPage, reasons=["bad-query"]))
+@router.get(
+    "", summary="Keys, including expired and revoked ones", **described(answer=KeyPage, reasons=["bad-query"])
+)
 def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict[str, Any]:
-    """Without their secrets, of which only the last four characters are known."""
+    """One page, without secrets: only the last four characters of a secret are known."""
     found = [key.shown for key in definitions(request).keys(namespace_of(request))]
     return paginated(ordered(found, orderBy, ORDER_BY, page), page)
 
@@ -50,17 +52,16 @@ def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict
 def create_key(
     request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
-    """`key` in the answer is the key itself, shown this once. It can have only scopes that the asking key has.
+    """`key` is the key itself, which only this answer shows. It can have only scopes of the key that creates it.
 
-    Members: name, scopes, expiresAt (optional). A repeat under the same `Idempotency-Key` gives the same entry, without
-    `key`.
+    A retry with the same `Idempotency-Key` is answered without `key`.
     """
     return _made(request, response, "key.create", wish, "id")
 
 
 @router.get("/{keyId}", summary="One key", **described(answer=KeyAnswer))
 def get_key(request: Request, keyId: str) -> dict[str, Any]:
-    """By its public part. Answers 404 where this namespace has none."""
+    """By its public part."""
     for key in definitions(request).keys(namespace_of(request)):
         if key.id == keyId:
             return key.shown
@@ -81,7 +82,7 @@ def rotate_key(
     keyId: str,
     wish: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> dict[str, Any]:
-    """The new key has the same name, scopes and end. The old one goes on for `overlapS` seconds (a day)."""
+    """The new key has the same name, scopes and expiry. The old key works for another `overlapS` seconds."""
     return _made(request, response, "key.rotate", with_id("key", wish or {}, keyId), "newId")
 
 
@@ -92,9 +93,9 @@ def rotate_key(
     **described(status=204, reasons=["bad-key", "key-conflict"]),
 )
 def revoke_key(request: Request, keyId: str) -> Response:
-    """At once in this process, in a moment in all others. Its entry stays, with `revokedAt`.
+    """It stops working at once in this process and within a second in all others. Its entry keeps `revokedAt`.
 
-    403 for a key with scopes that the asking key lacks, 409 for the namespace's last admin key.
+    403: the key has a scope that the key of the request lacks. 409: it is the last admin key of the namespace.
     """
     submit(request, "key.revoke", {"id": keyId})
     return Response(status_code=204)

@@ -17,7 +17,7 @@ from pipeline.api.access.bodies import InvalidationBody, PortalTokenBody
 from pipeline.api.http import portal_jwt
 from pipeline.api.http.auth import PORTAL, namespace_of, needs, principal
 from pipeline.api.http.described import described
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import OpenRouter, Router
 from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.api.metering.answers import UsageAnswer
@@ -28,6 +28,7 @@ from pipeline.core.access.portal_token import PortalToken
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal", tags=["portal"])
+public = OpenRouter(prefix="/portal", tags=["portal"])  # for browsers
 TOKENS = [Depends(needs("query"))]
 _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
 
@@ -43,9 +44,9 @@ _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
 def create_token(
     request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
-    """`token` in the answer reads the usage of one subject, by the allowed meters or all, for an hour at most.
+    """`token` reads the usage of one subject, of the allowed meters or of all, for one hour at most.
 
-    It opens `/portal/meters/{slug}/query` and nothing else. It is shown this once.
+    It is valid for `/portal/meters/{slug}/query` only, and only this answer shows it.
     """
     secret = _secret(request)
     token = msgspec.convert(body_of(submit(request, "portal-token.create", wish)), PortalToken)
@@ -57,7 +58,7 @@ def create_token(
     "/tokens", summary="Portal tokens", dependencies=TOKENS, **described(answer=list[PortalTokenAnswer])
 )
 def list_tokens(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 25) -> list[dict[str, Any]]:
-    """The newest first, without their text. A token that has ended is forgotten in time."""
+    """Newest first, without the tokens themselves. Expired tokens are removed after a while."""
     found = definitions(request).portal_tokens(namespace_of(request))
     return [_shown(token) for token in found[::-1][:limit]]
 
@@ -70,23 +71,23 @@ def list_tokens(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 2
     **described(InvalidationBody, status=204, reasons=["bad-portal-token", "not-found"]),
 )
 def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]) -> Response:
-    """One by its `id`, or all of a `subject`. They open nothing any more, at once."""
+    """One token by its `id`, or all tokens of a `subject`, at once."""
     submit(request, "portal-token.invalidate", which)
     return Response(status_code=204)
 
 
-@router.get(
+@public.get(
     "/meters/{meterSlug}/query",
     summary="Usage of a portal token's subject",
     dependencies=[Depends(needs(PORTAL))],
     **described(answer=UsageAnswer, reasons=["bad-query"], csv=True),
 )
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
-    """As `/meters/{slug}/query`, for the token's subject whatever is asked; 401 for a meter that it is not for.
+    """As `/meters/{slug}/query`, always for the subject of the token. 401: the token is not for the meter.
 
     A meter that was deleted and made again is another one: a token that names the slug is for the one before.
 
-    Takes a portal token as bearer, no API key. Browsers of any origin may ask.
+    The bearer is a portal token, not an API key. Browsers of any origin may send it.
     """
     who = principal(request)
     if who.subject is None or (who.meters is not None and meterSlug not in who.meters):

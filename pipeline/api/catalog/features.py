@@ -41,7 +41,7 @@ def list_features(
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """A list by offset and limit; asked with `page` or `pageSize`, a page with its total count."""
+    """A list by `offset` and `limit`; with `page` or `pageSize`, a page."""
     found = definitions(request).features(namespace_of(request), archived=includeArchived)
     slugs = {slug for listed in meterSlug or () for slug in listed.split(",")}
     kept = [feature.members for feature in found if not slugs or feature.meter_slug in slugs]
@@ -59,13 +59,13 @@ def list_features(
     **described(FeatureBody, FeatureAnswer, status=201, reasons=["bad-feature", "feature-conflict"]),
 )
 def create_feature(request: Request, feature: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-    """Its key is unique among features that are not archived: 409 otherwise."""
+    """Keys are unique among features that are not archived: otherwise the answer is 409."""
     return body_of(submit(request, "feature.create", feature))
 
 
 @router.get("/{featureId}", summary="One feature", dependencies=READ, **described(answer=FeatureAnswer))
 def get_feature(request: Request, featureId: str) -> dict[str, Any]:
-    """By id or key; an archived one by id. Answers 404 where this namespace has none."""
+    """By id or key. An archived feature can be read by its id."""
     found = definitions(request).feature(namespace_of(request), featureId)
     if found is None:
         raise Rejected("not-found", f"There is no feature {featureId[:256]}.")
@@ -80,6 +80,6 @@ def get_feature(request: Request, featureId: str) -> dict[str, Any]:
     **described(status=204, reasons=["bad-feature"]),
 )
 def archive_feature(request: Request, featureId: str) -> Response:
-    """One way: what is entitled to it goes on, nothing new may be; its key is free again."""
+    """It cannot be undone. Existing entitlements keep working, new ones are refused, and the key can be reused."""
     submit(request, "feature.archive", {"id": featureId})
     return Response(status_code=204)

@@ -24,7 +24,7 @@ WRITE = [Depends(needs("customers:write"))]
 ORDER_BY = ("name", "id", "createdAt")
 CONFLICTS = ("bad-customer", "customer-conflict", "subject-conflict")
 CustomerRequest = Annotated[dict[str, Any], Body()]
-Substring = Annotated[str | None, Query(description="a part of it, in any case")]
+Substring = Annotated[str | None, Query(description="part of it, upper or lower case")]
 
 
 @router.get(
@@ -40,7 +40,7 @@ def list_customers(
     primaryEmail: Substring = None,
     subject: Substring = None,
 ) -> dict[str, Any]:
-    """By name, a page at a time."""
+    """One page of the customers, sorted by name."""
     found = definitions(request).customers(namespace_of(request), deleted=includeDeleted)
     kept = [
         customer.members
@@ -61,10 +61,10 @@ def list_customers(
     **described(CustomerBody, CustomerAnswer, status=201, reasons=CONFLICTS),
 )
 def create_customer(request: Request, customer: CustomerRequest) -> dict[str, Any]:
-    """A subject belongs to one customer at most, and a key is unique: 409 otherwise.
+    """A subject belongs to one customer at most, and keys are unique: otherwise the answer is 409.
 
-    Usage of a customer is the sum over its `usageAttribution.subjectKeys` and its own key. Entitlements and grants that
-    are given to it from then on count days and months in its `timeZone`, an IANA zone, unless they name their own.
+    The usage of a customer is the usage of its `usageAttribution.subjectKeys` and of its own key. Entitlements and
+    grants that are created later count days and months in its `timeZone`, unless they have a zone of their own.
     """
     return body_of(submit_and_wait_for_workers(request, "customer.create", customer))
 
@@ -73,7 +73,7 @@ def create_customer(request: Request, customer: CustomerRequest) -> dict[str, An
     "/{customerIdOrKey}", summary="One customer", dependencies=READ, **described(answer=CustomerAnswer)
 )
 def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
-    """By id or key. Answers 404 where this namespace has none."""
+    """By id or key."""
     found = definitions(request).customer(namespace_of(request), customerIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no customer {customerIdOrKey[:256]}.")
@@ -87,7 +87,7 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
     **described(CustomerBody, CustomerAnswer, reasons=CONFLICTS),
 )
 def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRequest) -> dict[str, Any]:
-    """All of it: a member that is absent is cleared. What was read can be sent back with changes."""
+    """Replaces every member: one that is absent is cleared. What was read can be sent back with changes."""
     stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
     asked = with_id("customer", customer, customerIdOrKey, None if stored is None else stored.members)
     return body_of(submit_and_wait_for_workers(request, "customer.update", asked))
@@ -101,7 +101,7 @@ def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRe
     **described(status=204, reasons=["bad-customer"]),
 )
 def delete_customer(request: Request, customerIdOrKey: str) -> Response:
-    """Its subjects are free then; it stays readable by id, with `deletedAt`."""
+    """Its subjects can be given to other customers. It can still be read by its id, with `deletedAt`."""
     submit_and_wait_for_workers(request, "customer.delete", {"id": customerIdOrKey})
     return Response(status_code=204)
 

@@ -25,7 +25,7 @@ WRITE = [Depends(needs("customers:write"))]
 
 @router.get("", summary="Subjects", dependencies=READ, **described(answer=list[SubjectAnswer]))
 def list_subjects(request: Request) -> list[dict[str, Any]]:
-    """All that were made here, by key."""
+    """All subjects that were created here, sorted by key. Events need no subject to be created."""
     found = definitions(request).subjects(namespace_of(request))
     return [subject.members for subject in sorted(found, key=lambda subject: subject.key)]
 
@@ -39,7 +39,7 @@ def list_subjects(request: Request) -> list[dict[str, Any]]:
 def upsert_subjects(
     request: Request, subjects: Annotated[list[dict[str, Any]], Body()]
 ) -> list[dict[str, Any]]:
-    """By key. A member that is absent stays as it is; null clears it."""
+    """By key. A member that is absent stays as it is, and null clears it."""
     found = body_of(submit(request, "subject.upsert", {"subjects": subjects}))["subjects"]
     assert isinstance(found, list)
     return found
@@ -47,7 +47,7 @@ def upsert_subjects(
 
 @router.get("/{subjectIdOrKey}", summary="One subject", dependencies=READ, **described(answer=SubjectAnswer))
 def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
-    """By id or key. Answers 404 where this namespace has none."""
+    """By id or key."""
     found = definitions(request).subject(namespace_of(request), subjectIdOrKey)
     if found is None:
         raise Rejected("not-found", f"There is no subject {subjectIdOrKey[:256]}.")
@@ -62,6 +62,6 @@ def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
     **described(status=204, reasons=["bad-subject"]),
 )
 def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
-    """Its name and metadata go; usage under its key stays."""
+    """Its name and metadata are deleted. Usage of its key is kept."""
     submit(request, "subject.delete", {"id": subjectIdOrKey})
     return Response(status_code=204)

@@ -6,6 +6,7 @@ types (`bodies.py`, `answers.py` of each subject), examples (`pipeline/api/examp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -42,6 +43,28 @@ _WHY = {
 }
 _MEANING = {200: "The answer", 201: "Created", 202: "Accepted: it is done soon", 204: "Done"}
 _FAULT = "Fault"
+_IN_PATH = re.compile(r"\{(\w+)\}").findall
+PATHS = {
+    "channelId": "id of the channel",
+    "customerIdOrKey": "id or key of the customer",
+    "deliveryId": "id of the delivery",
+    "entitlementId": "id of the entitlement",
+    "entitlementIdOrFeatureKey": "id of the entitlement, or key of its feature: the one in force",
+    "eventId": "id of the event",
+    "featureId": "id or key of the feature",
+    "featureKey": "key of the feature",
+    "grantId": "id of the grant",
+    "id": "id of the event",
+    "idOrSlug": "id or slug of the meter",
+    "key": "name of the dimension",
+    "keyId": "the public part of the key",
+    "meterIdOrSlug": "id or slug of the meter",
+    "meterSlug": "slug of the meter",
+    "ruleId": "id of the rule",
+    "slug": "id or slug of the meter",
+    "source": "source of the event",
+    "subjectIdOrKey": "id or key of the subject",
+}
 # Refusals that any request meets before its route sees it: one response each for all operations.
 SHARED = {401: "unauthorized", 403: "forbidden", 413: "body-too-large", 415: "unsupported-encoding",
           422: "idempotency-key-reused", 429: "rate-limited", 503: "unavailable"}  # fmt: skip
@@ -129,6 +152,7 @@ def write(document: dict[str, Any], examples: Mapping[str, Any]) -> None:
             if found is None:
                 raise Broken(f"{method.upper()} {path} does not declare what it answers.")
             schemas |= found["schemas"]
+            operation["parameters"] = list(_parameters(path, operation))
             operation.pop("requestBody", None)
             if "body" in found:
                 operation["requestBody"] = found["body"]
@@ -142,6 +166,19 @@ def write(document: dict[str, Any], examples: Mapping[str, Any]) -> None:
     components["responses"] = {
         _name(reason): _shared(status, reason, shown.get(reason)) for status, reason in SHARED.items()
     } | {_FAULT: _problem("A fault of the server. Its log has the cause.", None, ["broken", "unexpected"])}
+
+
+def _parameters(path: str, operation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those of the path first: some routes read them through a dependency."""
+    for name in _IN_PATH(path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": PATHS[name],
+        }
+    yield from (one for one in operation.get("parameters", ()) if one["in"] != "path")
 
 
 def _show(operation: dict[str, Any], examples: Mapping[str, Any]) -> None:
@@ -175,6 +212,8 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any], own: Iterabl
 def _of_all(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     """The reasons that every operation of its kind has."""
     parameters = [(one["in"], one["name"]) for one in operation.get("parameters", [])]
+    if path not in PUBLIC:
+        yield "bad-query"
     if any(place == "query" for place, _ in parameters):
         yield "bad-request"
     if any(place == "path" for place, _ in parameters):

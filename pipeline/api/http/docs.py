@@ -53,7 +53,7 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "the same for a request and its retries: it is done once, and answered alike for 24 hours",
+    "description": "the same for a request and its retries: it is done once, and retries get its answer for 24 hours",
 }
 
 

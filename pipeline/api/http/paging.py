@@ -14,7 +14,9 @@ from pipeline.errors import Rejected
 
 PAGE_SIZE, MOST_PAGE_SIZE = 100, 1000
 JsonRow = dict[str, Any]
-Several = Annotated[list[str] | None, Query(description="repeated, or with commas between; any of them")]
+Several = Annotated[
+    list[str] | None, Query(description="can be repeated, or a list with commas: any of them")
+]
 
 
 class Page(NamedTuple):
@@ -25,10 +27,13 @@ class Page(NamedTuple):
     descending: bool
 
 
+Order = Annotated[Literal["ASC", "DESC"], Query(description="ascending or descending")]
+
+
 def _page(
     page: Annotated[int, Query(ge=1, le=10**9, description="from 1")] = 1,
-    pageSize: Annotated[int, Query(ge=1, le=MOST_PAGE_SIZE, description="items a page")] = PAGE_SIZE,
-    order: Annotated[Literal["ASC", "DESC"], Query(description="of the list")] = "ASC",
+    pageSize: Annotated[int, Query(ge=1, le=MOST_PAGE_SIZE, description="most items of a page")] = PAGE_SIZE,
+    order: Order = "ASC",
 ) -> Page:
     return Page(page, pageSize, order == "DESC")
 

@@ -15,8 +15,8 @@ from fastapi.routing import APIRoute
 from pipeline.errors import Rejected
 
 
-def only_known(request: Request) -> None:
-    """A dependency of a router: refuses what the route does not declare."""
+async def only_known(request: Request) -> None:
+    """A dependency of a route: refuses what it does not declare. Raises Rejected `bad-query`."""
     route = request.scope["route"]
     if isinstance(route, APIRoute):
         refuse_unknown(request, set(_names(route.dependant)))

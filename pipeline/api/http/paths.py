@@ -1,7 +1,7 @@
 """Paths of requests: split into segments first, decoded afterwards, so that a `/` within a key stays in its segment.
 
 Owns: the path that middleware and routing see, the decoding of path parameters, `Router`, which every module of routes
-uses. Does not own: which routes there are (app).
+uses, and that a route has no parameter but those it declares. Does not own: which routes there are (app).
 
 A server decodes the whole path, after which `acme%2Faccess` and `acme/access` are the same. Here `scope["path"]` is
 the path as it was sent, in one spelling: `%61cme` becomes `acme`, and what is not a letter, a digit or one of `-._~`
@@ -11,15 +11,18 @@ stays percent-encoded until its route is chosen.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.api.http.parameters import only_known
 from pipeline.api.http.problem import answer
 from pipeline.errors import Rejected
 
@@ -39,7 +42,19 @@ class SegmentRoute(APIRoute):
         return match, child_scope
 
 
-Router = partial(APIRouter, route_class=SegmentRoute)
+class CheckedRoute(SegmentRoute):
+    """A route that refuses query parameters which it does not declare, once it is known who asks."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        given = list(options.pop("dependencies", None) or ())
+        if all(one.dependency is not only_known for one in given):
+            given.append(Depends(only_known))
+        super().__init__(path, endpoint, dependencies=given, **options)
+
+
+Router = partial(APIRouter, route_class=CheckedRoute)
+# For routes whose parameters have names that cannot be listed: they check them.
+OpenRouter = partial(APIRouter, route_class=SegmentRoute)
 
 
 class CanonicalPath:

@@ -8,6 +8,7 @@ Members: type, title, status, detail, instance, and `reason`, a stable slug to p
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -39,6 +40,7 @@ STATUS_OF_REASON |= {
     "idempotency-key-reused": 422,
     "rate-limited": 429,
 }
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CHALLENGES = {401: "invalid_token", 403: "insufficient_scope"}
 
 
@@ -50,13 +52,18 @@ def problem(
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": one_line(detail),
         "instance": request.scope["path"],  # request.url fails where the Host header is none
         "reason": reason,
     }
     if extensions:
         body["extensions"] = extensions
     return Response(orjson.dumps(body), status, media_type=MEDIA_TYPE)
+
+
+def one_line(text: str) -> str:
+    """The text with control characters escaped: a sentence may repeat what a client sent."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def register(app: FastAPI) -> None:

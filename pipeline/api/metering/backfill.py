@@ -11,7 +11,6 @@ from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
-from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import services_of
 from pipeline.api.metering.answers import BackfillAnswer
@@ -19,7 +18,7 @@ from pipeline.api.metering.meters import find
 from pipeline.core.metering.backfill import progress, steps_of
 from pipeline.core.metering.usage_query import instant_text
 
-router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_known)])
+router = Router(prefix="/meters", tags=["meters"])
 
 NS_PER_MS = 1_000_000
 
@@ -31,11 +30,11 @@ NS_PER_MS = 1_000_000
     **described(answer=BackfillAnswer, reasons=["bad-query"]),
 )
 def get_backfill(request: Request, slug: str) -> dict[str, Any]:
-    """What the meter has counted of the events that were stored before it was made, in all and by shard.
+    """How many events that were stored before the meter was created it has counted, in total and by shard.
 
-    `state`: `waiting` until all that was decided before is stored and earlier meters of the same events are done;
-    `copying`; `landing` until what it counted can be queried; `done`; `stopped` where the meter was deleted
-    meanwhile; `none` for a meter that had nothing to copy. `events` is known once copying.
+    `state` is `waiting` until earlier events are stored and earlier meters of the same events are done; `copying`;
+    `landing` until the counted usage can be queried; `done`; `stopped` if the meter was deleted meanwhile; `none` if
+    there was nothing to copy. `events` is known from `copying` on.
     """
     services = services_of(request)
     _, meter = find(services, namespace_of(request), slug)

@@ -18,7 +18,7 @@ from pipeline.api.customers.lookup import subjects_of
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import OpenRouter
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.metering.answers import EventAnswer, EventCursorPage, StoredEventAnswer
 from pipeline.api.metering.event_json import cursor_of, event_detail, listed, place_of
@@ -42,8 +42,8 @@ from pipeline.stores.clickhouse.events import EventFilter, events, versions
 from pipeline.stores.clickhouse.refused import MeterName, RefusedFilter
 
 QUERY = [Depends(needs("query"))]
-router = Router(prefix="/events", tags=["events"], dependencies=QUERY)
-router_v2 = Router(prefix="/events", tags=["events"], dependencies=QUERY)
+router = OpenRouter(prefix="/events", tags=["events"], dependencies=QUERY)
+router_v2 = OpenRouter(prefix="/events", tags=["events"], dependencies=QUERY)
 
 REFUSED = ("bad-query", "not-found")  # not-found: an unknown customer or meter
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
@@ -69,25 +69,28 @@ def list_events(
     source: str | None = None,
     type: str | None = None,
     fate: Annotated[str | None, Query(description=", ".join(FATES))] = None,
-    meter: Annotated[str | None, Query(description="slug or id: only what this meter counted")] = None,
+    meter: Annotated[str | None, Query(description="slug or id: only events that this meter counted")] = None,
     refused: Annotated[
         bool | None,
+        Query(description="true: only events that `meter`, or any meter, refused; false: only the others"),
+    ] = None,
+    customerId: Annotated[list[str] | None, Query(description="ids or keys; can be repeated")] = None,
+    from_: Annotated[
+        EventTime,
         Query(
-            description="true: only what `meter`, or any meter, refused; false: only what it did not refuse"
+            alias="from", description="RFC 3339, or a date; by default 72 hours before `to`, or before now"
         ),
     ] = None,
-    customerId: Annotated[list[str] | None, Query(description="repeated; ids or keys")] = None,
-    from_: Annotated[EventTime, Query(alias="from", description="72 hours ago if absent")] = None,
     to: EventTime = None,
     ingestedAtFrom: EventTime = None,
     ingestedAtTo: EventTime = None,
     limit: Limit = MAX_LIMIT,
     clientId: ClientId = None,
 ) -> Response:
-    """The newest first, by the event's time in [from, to), however long ago that is.
+    """Events whose time is in [from, to), newest first. Without `from`: the 72 hours before `to`, or before now.
 
-    `validationError` says why a meter, or no meter, counted the event; `refusedBy` lists each meter that refused it
-    with a `reason` to program against. Without `from`, 72 hours up to now or `to`.
+    `validationError` is the reason why a meter, or every meter, did not count the event; `refusedBy` lists each meter
+    that refused it, with a `reason` to program against.
     """
     refuse_unknown(request, _V1)
     refuse_empty(request, _V1)
@@ -138,11 +141,11 @@ def list_events_v2(
             description='JSON, as `{"subject": {"$in": ["acme"]}, "time": {"$gte": "2026-01-01T00:00:00Z"}}`'
         ),
     ] = None,
-    cursor: Annotated[str | None, Query(description="`nextCursor` of the page before")] = None,
+    cursor: Annotated[str | None, Query(description="`nextCursor` of the previous page")] = None,
     limit: Limit = MAX_LIMIT,
     clientId: ClientId = None,
 ) -> Response:
-    """The newest first, by the event's time: `{items, nextCursor}`; the last page has no `nextCursor`.
+    """Newest first, by the time of the event. The last page has no `nextCursor`.
 
     A filter may have `id source subject type fate` (text: `$eq $ne $in $nin $like $nlike $ilike $nilike $gt $gte $lt
     $lte`, and `$and`, `$or` of these), `customerId` (`$in`), `time` and `ingestedAt` (`$gt $gte $lt $lte $and $or`),
@@ -163,16 +166,20 @@ def list_events_v2(
     return as_json(answer)
 
 
-@router.get("/{source}/{id}", summary="One event and what became of it", **described(answer=EventAnswer))
+@router.get(
+    "/{source}/{id}",
+    summary="One event and what became of it",
+    **described(answer=EventAnswer, reasons=["bad-query"]),
+)
 def get_event(request: Request, source: str, id: str) -> Response:
-    """Its fate; for each meter that counted it the window, the dimensions and the value; records that repeat it.
+    """The fate of an event, and for each meter that counted it the window, the dimensions and the value.
 
-    The dimensions are those that the meter had when it counted the event. `refusedBy` lists the meters that did not
-    take it, each with a reason.
-    Source and id are percent-encoded: a `/` in them is `%2F`. `windows[].value` is what this event brought,
-    `windowValue` and `windowCount` are what the window holds now. `repeats` are later records with the same source and
-    id (fate duplicate or conflict), `refused` those that never became an event.
+    The dimensions are those that the meter had when it counted the event. `refusedBy` lists the meters that refused it,
+    each with a reason. `windows[].value` is the value of this event; `windowValue` and `windowCount` are the totals of
+    the window now. `repeats` are later records with the same source and id (fate duplicate or conflict); `refused` are
+    records that were rejected.
     """
+    refuse_unknown(request, ())
     services, namespace = services_of(request), namespace_of(request)
     found = versions(services.clickhouse, namespace, source, id)
     if not found:

@@ -77,10 +77,10 @@ _may_ingest = needs("ingest")
 async def post_events(request: Request) -> Response:
     """CloudEvents 1.0 in JSON: one, a batch of up to 1,000, or one in binary mode (`ce-` headers).
 
-    A request is taken as a whole or not at all, and the answer comes when the broker has it for good. Sending the same
-    again is safe: an event is known by its `source` and `id`. After 503, 429 or no answer do so.
-    Taken is not counted: warnings name events that no meter wants, that a meter which wants them will refuse (such as
-    for a value that is no number), or whose time lies outside the limits.
+    All events of a request are accepted or none, and the answer is sent once the broker has stored them. Retrying is
+    safe, because an event is identified by its `source` and `id`: retry after 503, 429 or no answer.
+    An accepted event may still not be counted. Warnings name events for which there is no meter, events that a meter
+    will refuse (for example because the value is not a number), and events whose time is outside the limits.
     """
     services = services_of(request)
     namespace = namespace_of(request)

@@ -14,7 +14,6 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, cut, ordered
-from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.http.submit import body_of, definitions, submit
@@ -26,14 +25,14 @@ from pipeline.errors import Rejected
 from pipeline.records import Definition
 from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S
 
-router = Router(prefix="/meters", tags=["meters"], dependencies=[Depends(only_known)])
+router = Router(prefix="/meters", tags=["meters"])
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("meters:write"))]
 CHANGED = ("bad-meter", "bad-query", "meter-conflict")
 ORDER_BY = ("key", "slug", "name", "aggregation", "createdAt", "updatedAt")
 WaitS = Annotated[
-    float, Query(ge=0, le=600, description="how long to wait until every worker knows, in seconds")
+    float, Query(ge=0, le=600, description="seconds to wait until every worker has loaded the change")
 ]
 MeterRequest = Annotated[dict[str, Any], Body()]
 MeterListRequest = Annotated[list[dict[str, Any]], Body()]
@@ -41,7 +40,7 @@ MeterListRequest = Annotated[list[dict[str, Any]], Body()]
 
 @router.get(
     "",
-    summary="The meters in force",
+    summary="Meters",
     dependencies=READ,
     **described(answer=list[MeterAnswer], reasons=["bad-query"]),
 )
@@ -50,7 +49,7 @@ def list_meters(
     page: Paged,
     orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
 ) -> list[dict[str, Any]]:
-    """A page of the meters, by slug unless said otherwise."""
+    """One page of the meters, by default sorted by slug."""
     found = definitions(request).in_force(namespace_of(request))
     rows = [{**meter_json(definition, meter), "key": meter.slug} for definition, meter in found]
     return [
@@ -61,7 +60,7 @@ def list_meters(
 
 @router.get("/{meterIdOrSlug}", summary="One meter", dependencies=READ, **described(answer=MeterAnswer))
 def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
-    """By id or slug. Answers 404 where this namespace has none."""
+    """By id or slug."""
     definition, meter = find(services_of(request), namespace_of(request), meterIdOrSlug)
     return meter_json(definition, meter)
 
@@ -74,7 +73,7 @@ def get_meter(request: Request, meterIdOrSlug: str) -> dict[str, Any]:
     **described(MeterBody, MeterAnswer, status=201, reasons=CHANGED),
 )
 def create_meter(request: Request, meter: MeterRequest, wait_s: WaitS = KNOWN_TIMEOUT_S) -> dict[str, Any]:
-    """Answers 409 when the slug is taken, and 201 once every running worker counts by it."""
+    """The answer is sent once every running worker has loaded the meter. 409: the slug is taken."""
     return _decided(request, "meter.create", {"meters": [meter]}, wait_s)[0]
 
 
@@ -87,9 +86,9 @@ def create_meter(request: Request, meter: MeterRequest, wait_s: WaitS = KNOWN_TI
 def apply_meters(
     request: Request, meters: MeterListRequest, wait_s: WaitS = KNOWN_TIMEOUT_S
 ) -> dict[str, Any]:
-    """Answers once every running worker counts by them, so that events sent afterwards are counted.
+    """The answer is sent once every running worker has loaded the meters: events that are sent later are counted.
 
-    503 names the worker that did not say so within `wait_s`; the definitions hold nevertheless.
+    503 names a worker that had not loaded them within `wait_s`. The meters are in force nevertheless.
     """
     found = _decided(request, "meter.apply", {"meters": meters}, wait_s)
     return {"revision": max((meter["revision"] for meter in found), default=0), "meters": found}
@@ -107,7 +106,7 @@ def update_meter(
     change: Annotated[dict[str, Any], Body()],
     wait_s: WaitS = KNOWN_TIMEOUT_S,
 ) -> dict[str, Any]:
-    """name, description, groupBy and metadata; one that is absent is cleared. What it counts never changes."""
+    """Replaces name, description, groupBy and metadata: one that is absent is cleared. What it counts never changes."""
     slug = _slug(request, meterIdOrSlug)
     if change.get("slug") not in (None, slug):
         raise Rejected("bad-meter", "meter slug is named by the path: leave it out of the body")
@@ -123,7 +122,7 @@ def update_meter(
     **described(status=204, reasons=CHANGED),
 )
 def delete_meter(request: Request, meterIdOrSlug: str, wait_s: WaitS = KNOWN_TIMEOUT_S) -> Response:
-    """Its usage stays stored but is no longer to be had; the slug made anew is another meter."""
+    """Stored usage is kept but can no longer be queried. A new meter with the same slug is a different meter."""
     named = {"slug": _slug(request, meterIdOrSlug)}
     reply = submit(request, "meter.delete", {"slug": meterIdOrSlug}, named)
     services_of(request).commands.until_known(reply.revision, wait_s)

@@ -17,7 +17,7 @@ from pipeline.api.http.accept import preferred
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.parameters import refuse_empty, refuse_repeated, refuse_unknown
-from pipeline.api.http.paths import Router
+from pipeline.api.http.paths import OpenRouter
 from pipeline.api.http.services import services_of
 from pipeline.api.metering.answers import UsageAnswer
 from pipeline.api.metering.bodies import UsageQueryBody
@@ -30,7 +30,7 @@ from pipeline.core.values.user_time import instant_ns
 from pipeline.errors import Rejected
 from pipeline.stores.clickhouse.usage import keys, usage
 
-router = Router(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
+router = OpenRouter(prefix="/meters", tags=["usage"], dependencies=[Depends(needs("query"))])
 
 DAY_NS = 86_400 * NS_PER_S
 UsageTime = Annotated[str | None, Query(description="RFC 3339, or a date: its first midnight in the zone")]
@@ -41,7 +41,7 @@ CsvSafe = Annotated[
         "apostrophe in front. Without it texts are as they were sent."
     ),
 ]
-UsageValues = Annotated[list[str] | None, Query(description="repeated; at most 100")]
+UsageValues = Annotated[list[str] | None, Query(description="can be repeated; at most 100")]
 
 
 @router.get(
@@ -55,37 +55,40 @@ def query_meter(
     from_: Annotated[UsageTime, Query(alias="from")] = None,
     to: UsageTime = None,
     windowSize: Annotated[str | None, Query(description="MINUTE, HOUR, DAY or MONTH")] = None,
-    windowTimeZone: Annotated[str | None, Query(description="an IANA zone; UTC if absent")] = None,
+    windowTimeZone: Annotated[str | None, Query(description="IANA time zone; by default UTC")] = None,
     subject: UsageValues = None,
     filterCustomerId: UsageValues = None,
-    groupBy: Annotated[list[str] | None, Query(description="a,b or repeated; `subject` too")] = None,
+    groupBy: Annotated[
+        list[str] | None, Query(description="dimensions or `subject`: a list with commas, or repeated")
+    ] = None,
     advancedMeterGroupByFilters: Annotated[
         str | None, Query(description='JSON: a filter for a dimension, as `{"model": {"$like": "gpt-%"}}`')
     ] = None,
     csvSafe: CsvSafe = None,
     clientId: Annotated[str | None, Query(description="accepted, without effect")] = None,
 ) -> Response:
-    """Rows of the windows that have events; without `windowSize` one total a group.
+    """One row for each window and group that has events; without `windowSize`, one row for each group.
 
-    [from, to) is exact to the nanosecond: what lies in cut minutes is measured again from the stored events.
-    Without `windowSize` a row spans from `from` to `to`; where one of them is absent, from the first or to the last
-    minute that has events. COUNT and UNIQUE_COUNT of nothing are one row 0, if no window and no group is asked for.
-    `subject` keeps only these subjects and `filterCustomerId` only the subjects of these customers (404 if unknown);
-    each adds itself to the grouping. `filterGroupBy[name]=value` keeps one value of a dimension; repeated, any of them.
-    `Accept: text/csv` answers as CSV, with texts as they were sent; `csvSafe=true` makes the file safe to open in a
-    spreadsheet. A dimension that was a number in JSON has the number's canonical text: 7, 7.0 and 7e0 are `7`. Events
-    keep the dimensions which the meter had when it counted them: of one that was added later, the value is empty.
+    [from, to) is exact to the nanosecond: usage in minutes that it cuts is measured again from the stored events.
+    Without `windowSize` a row spans [from, to); if one is absent, the row begins with the first or ends with the last
+    minute that has events. COUNT and UNIQUE_COUNT without events are one row with 0, without window and group.
+    `subject` selects subjects and `filterCustomerId` the subjects of customers (404: unknown customer); each is also
+    added to the groups. `filterGroupBy[name]=value` selects a value of a dimension, and can be repeated.
+    `Accept: text/csv` requests CSV; `csvSafe=true` makes the file safe to open in a spreadsheet.
+    A dimension that is a number in JSON has the canonical text of the number: 7, 7.0 and 7e0 are `7`. Events keep the
+    dimensions that the meter had when it counted them: a dimension that was added later is empty.
     """
     return _answer(request, idOrSlug, from_url(request))
 
 
 @router.post(
     "/{idOrSlug}/query",
-    summary="Usage of a meter, asked by a body",
+    summary="Usage of a meter, by POST",
     **described(UsageQueryBody, UsageAnswer, reasons=["bad-query"], csv=True),
 )
 def query_meter_by_body(request: Request, idOrSlug: str, body: Annotated[dict[str, Any], Body()]) -> Response:
-    """As by GET, with the same names; in `filterGroupBy` a dimension has a list of values."""
+    """As by GET, with the same names. `filterGroupBy` has a list of values for each dimension."""
+    refuse_unknown(request, ())
     return _answer(request, idOrSlug, from_body(body))
 
 
@@ -100,7 +103,7 @@ def list_subjects(
     from_: Annotated[UsageTime, Query(alias="from")] = None,
     to: UsageTime = None,
 ) -> Response:
-    """Of the events in [from, to) that the meter counted."""
+    """Subjects of events in [from, to) that the meter counted."""
     _check_parameters(request, {"from", "to"})
     meter = _meter(request, idOrSlug)
     query = _between(meter, from_, to, "subject")
@@ -118,9 +121,9 @@ def list_values(
     key: str,
     from_: Annotated[UsageTime, Query(alias="from")] = None,
     to: UsageTime = None,
-    search: Annotated[str | None, Query(description="a part of the value, in any case")] = None,
+    search: Annotated[str | None, Query(description="part of the value, upper or lower case")] = None,
 ) -> Response:
-    """Of the events in [from, to) that the meter counted; of the last 24 hours where neither is said."""
+    """Values in events in [from, to) that the meter counted, by default of the last 24 hours."""
     _check_parameters(request, {"from", "to", "search"})
     meter = _meter(request, idOrSlug)
     if key not in meter.group_by:

@@ -49,7 +49,7 @@ def list_channels(
     includeDisabled: bool = False,
     orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
 ) -> ChannelJson:
-    """A page of them, oldest first, without their secrets."""
+    """One page, oldest first, without secrets."""
     rows = [
         endpoint.shown
         for endpoint in definitions(request).all(Endpoint, namespace_of(request))
@@ -65,17 +65,17 @@ def list_channels(
     **described(ChannelBody, NewChannelAnswer, status=201, reasons=["bad-endpoint"]),
 )
 def create_channel(request: Request, response: Response, channel: ChannelRequest) -> ChannelJson:
-    """`signingSecret` is made here if it is not given, and shown this once.
+    """`signingSecret` is generated unless it is given; only this answer shows it.
 
-    A repeat under the same `Idempotency-Key` gives the same channel, without its secret. A `url` to which no webhook
-    may go is refused with 400: http, a user name, a port other than 443 and 8443, an address that is not public.
+    A retry with the same `Idempotency-Key` is answered without the secret. A `url` is refused that is not https, has a
+    user name, has a port other than 443 or 8443, or has an address that is not public.
     """
     return _with_secret(request, response, "endpoint.create", channel)
 
 
 @router.get("/{channelId}", summary="One channel", **described(answer=ChannelAnswer))
 def get_channel(request: Request, channelId: str) -> ChannelJson:
-    """Without its secret; also a deleted one."""
+    """Without its secret, also when it was deleted."""
     endpoint = definitions(request).find(Endpoint, namespace_of(request), channelId)
     if endpoint is None:
         raise Rejected("not-found", f"There is no endpoint with the id {channelId[:64]}.")
@@ -88,7 +88,7 @@ def get_channel(request: Request, channelId: str) -> ChannelJson:
     **described(ChannelBody, ChannelAnswer, reasons=["bad-endpoint"]),
 )
 def update_channel(request: Request, channelId: str, channel: ChannelRequest) -> ChannelJson:
-    """All of it but the secret, which stays unless another is given; then both sign for a day."""
+    """Replaces every member except the secret, which stays unless a new one is given; then both sign for a day."""
     asked, secret = with_id("endpoint", channel, channelId), channel.get("signingSecret")
     added = _checked(request, channel)
     if secret is not None:
@@ -103,7 +103,7 @@ def update_channel(request: Request, channelId: str, channel: ChannelRequest) ->
     **described(status=204, reasons=["bad-endpoint", "endpoint-conflict"]),
 )
 def delete_channel(request: Request, channelId: str) -> Response:
-    """409 while a rule sends to it. What is under way to it ends as failed."""
+    """Deliveries in progress fail. 409: a rule sends to it."""
     submit(request, "endpoint.delete", {"id": channelId})
     return Response(status_code=204)
 
@@ -120,7 +120,7 @@ def rotate(
     channelId: str,
     wish: Annotated[ChannelJson | None, Body()] = None,
 ) -> ChannelJson:
-    """By `signingSecret` or a new one, shown this once. Both sign for `overlapS` seconds (a day)."""
+    """By `signingSecret`, or by a new secret that only this answer shows. Both sign for `overlapS` seconds."""
     return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
 
 
@@ -131,7 +131,7 @@ def rotate(
     **described(ReplayBody, ReplayAnswer, status=202, reasons=["bad-replay"]),
 )
 def replay(request: Request, channelId: str, wish: Annotated[ChannelJson, Body()]) -> ChannelJson:
-    """Those of alerts in [from, to) that are in one of `states` (FAILED), each with the same `webhook-id`."""
+    """Deliveries of events in [from, to) in one of `states`, by default FAILED. Each keeps its `webhook-id`."""
     instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
     replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId)))
     return {**replayed, "from": wish["from"], "to": wish["to"]}

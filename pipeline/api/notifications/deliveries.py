@@ -40,7 +40,7 @@ def list_deliveries(
     event: Several = None,
     state: Annotated[list[str] | None, Query(description=", ".join(STATES))] = None,
 ) -> Response:
-    """A page of them, newest first (`order=ASC`: oldest), of events in [from, to)."""
+    """One page of the deliveries of events in [from, to), newest first; `order=ASC`: oldest first."""
     namespace = namespace_of(request)
     since_ms, until_ms = ms("from", from_), ms("to", to)
     endpoints, events, states = split(endpoint), split(event), split(state)
@@ -64,7 +64,7 @@ def list_deliveries(
 
 @router.get("/{deliveryId}", summary="One delivery", dependencies=READ, **described(answer=DeliveryAnswer))
 def get_delivery(request: Request, deliveryId: str) -> Response:
-    """With its newest 50 tries, newest first."""
+    """With its newest 50 attempts, newest first."""
     if (found := _found(request, deliveryId)) is None:
         raise Rejected("not-found", f"There is no delivery with the id {deliveryId[:64]}.")
     return answer(delivery_json(found))
@@ -78,7 +78,7 @@ def get_delivery(request: Request, deliveryId: str) -> Response:
     **described(status=202, reasons=["bad-resend"]),
 )
 def resend_delivery(request: Request, deliveryId: str) -> Response:
-    """With the same `webhook-id`; one that is under way is tried at once."""
+    """It keeps its `webhook-id`. A delivery that is in progress is retried at once."""
     found = _found(request, deliveryId)
     submit(
         request, "delivery.resend", {"id": deliveryId}, {} if found is None else {"endpoint": found.endpoint}

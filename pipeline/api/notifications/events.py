@@ -41,7 +41,7 @@ AlertTime = Annotated[str | None, Query(description="RFC 3339, or a date in UTC"
 
 @router.get(
     "",
-    summary="What rules have told",
+    summary="Events of rules",
     dependencies=READ,
     **described(answer=RuleEventPage, reasons=["bad-query"]),
 )
@@ -55,7 +55,7 @@ def list_events(
     rule: Several = None,
     channel: Several = None,
 ) -> Response:
-    """A page of them, newest first (`order=ASC`: oldest), of [from, to). Features by id or key."""
+    """One page of the events in [from, to), newest first; `order=ASC`: oldest first. Features by id or key."""
     services, namespace, log = services_of(request), namespace_of(request), definitions(request)
     since_ms, until_ms = ms("from", from_), ms("to", to)
     wanted = {
@@ -81,7 +81,7 @@ def list_events(
 
 @router.get("/{eventId}", summary="One event", dependencies=READ, **described(answer=RuleEventAnswer))
 def get_event(request: Request, eventId: str) -> Response:
-    """With its payload, byte for byte as it was sent, and its delivery to each channel."""
+    """With its payload, byte for byte as it is sent, and its delivery to each channel."""
     alert = _found(request, eventId)
     if alert is None:
         raise Rejected("not-found", f"There is no event with the id {eventId[:64]}.")
@@ -101,7 +101,7 @@ def resend_event(
     eventId: str,
     wish: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> Response:
-    """To all its channels, or to those of its channels that are named; with the same `webhook-id` as before."""
+    """To all its channels, or to those in `channels`. It keeps its `webhook-id`."""
     alert = _found(request, eventId)
     sent_to = (
         {} if alert is None else {"deliveries": {one: delivery_id(alert, one) for one in alert.endpoints}}

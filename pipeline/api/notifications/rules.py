@@ -45,7 +45,7 @@ def list_rules(
     channel: Several = None,
     orderBy: Annotated[str | None, Query(description=", ".join(ORDER_BY))] = None,
 ) -> Response:
-    """A page of them, oldest first. `feature` (id or key) and `channel` keep those that name one."""
+    """One page, oldest first. `feature` (id or key) and `channel` select the rules that name one of them."""
     features, channels = split(feature), split(channel)
     rows = [
         rule_json(rule)
@@ -66,21 +66,20 @@ def list_rules(
     **described(RuleBody, RuleAnswer, status=201, reasons=["bad-rule", "not-found"]),
 )
 def create_rule(request: Request, rule: RuleRequest) -> Response:
-    """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter; entitlements.grant.expiring and
-    meter.volume.threshold are added. The types of invoices are refused: this version has no invoices.
+    """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter, and beside them
+    entitlements.grant.expiring and meter.volume.threshold. The types of invoices are refused.
 
-    The `data` of a threshold's event has what OpenMeter's has, and
+    The `data` of the event of a threshold has the members that OpenMeter has, and these:
     `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;
-    `passed`: the lower thresholds of the rule that were crossed, or resolved, at once with it, as `kind:value`; they
-    send no event of their own; `event`: the source and id of the event with which it was crossed; `period`: the usage
-    period.
+    `passed`: lower thresholds of the rule that were crossed, or resolved, at the same time, as `kind:value`; they
+    send no event of their own; `event`: source and id of the event that crossed it; `period`: the usage period.
     """
     return answer(rule_json(Rule.read(body_of(submit(request, "rule.create", rule)))), 201)
 
 
 @router.get("/{ruleId}", summary="One rule", dependencies=READ, **described(answer=RuleAnswer))
 def get_rule(request: Request, ruleId: str) -> Response:
-    """Also a deleted one."""
+    """By its id, also when it was deleted."""
     return answer(rule_json(_find(request, ruleId)))
 
 
@@ -91,7 +90,7 @@ def get_rule(request: Request, ruleId: str) -> Response:
     **described(RuleBody, RuleAnswer, reasons=["bad-rule"]),
 )
 def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
-    """All of it but its type."""
+    """Replaces every member except the type, which cannot change."""
     replaced = body_of(submit(request, "rule.update", addressed("rule", rule, id=ruleId)))
     return answer(rule_json(Rule.read(replaced)))
 
@@ -104,7 +103,7 @@ def update_rule(request: Request, ruleId: str, rule: RuleRequest) -> Response:
     **described(status=204, reasons=["bad-rule"]),
 )
 def delete_rule(request: Request, ruleId: str) -> Response:
-    """It tells nothing more, and stays readable by its id."""
+    """The rule stops firing. It can still be read by its id."""
     submit(request, "rule.delete", {"id": ruleId})
     return Response(status_code=204)
 
@@ -112,12 +111,12 @@ def delete_rule(request: Request, ruleId: str) -> Response:
 @router.post(
     "/{ruleId}/test",
     status_code=201,
-    summary="Try a rule's channels",
+    summary="Test the channels of a rule",
     dependencies=WRITE,
     **described(answer=RuleEventAnswer, status=201, reasons=["bad-rule"]),
 )
 def try_rule(request: Request, ruleId: str) -> Response:
-    """A real event with made-up data goes to all its channels, with the annotation `notification.rule.test`."""
+    """Sends an event with invented data to all its channels, with the annotation `notification.rule.test`."""
     alert = msgspec.convert(body_of(submit(request, "rule.test", {"id": ruleId})), Alert)
     services_of(request).alerts().wait_for(
         lambda seen: alert.id in seen, SEEN_S

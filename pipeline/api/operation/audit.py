@@ -32,14 +32,15 @@ def list_audit(
     to: AuditTime = None,
     actor: Annotated[str | None, Query(description="the public part of a key")] = None,
     kind: Annotated[str | None, Query(description="of the command, such as customer.create")] = None,
-    name: Annotated[str | None, Query(description="a meter's slug, or another thing's id")] = None,
+    name: Annotated[str | None, Query(description="slug of a meter, or id of another definition")] = None,
     page: Annotated[int, Query(ge=1, le=10**9)] = 1,
     pageSize: Annotated[int, Query(ge=1, le=MOST_PAGE_SIZE)] = PAGE_SIZE,
 ) -> dict[str, Any]:
-    """Every changing request leaves one entry. Each entry holds the hash of the one before it, over all namespaces.
+    """Every request that changes something adds one entry, also when it is refused.
 
-    `chain.holds` says whether all entries since the first are as they were written; `chain.detail` names the first
-    that is not.
+    Each entry holds the hash of the entry before it, over all namespaces.
+
+    `chain.holds` is true when no entry since the first has been changed; `chain.detail` names the first that has.
     """
     since, until = instant_ns("from", from_), instant_ns("to", to)
     wanted = AuditFilter(

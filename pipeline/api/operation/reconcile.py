@@ -16,7 +16,6 @@ from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.http.auth import needs, principal
 from pipeline.api.http.described import described
-from pipeline.api.http.parameters import only_known
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.operation.answers import ReconcileAnswer
@@ -27,7 +26,7 @@ from pipeline.stores.clickhouse import totals as stored_totals
 from pipeline.stores.clickhouse.client import NoSuchTable
 from pipeline.stores.kafka.consumer_groups import lag
 
-router = Router(tags=["operation"], dependencies=[Depends(needs("admin")), Depends(only_known)])
+router = Router(tags=["operation"], dependencies=[Depends(needs("admin"))])
 
 WAIT_S = 30.0
 STAGES = ("ingest", "dedupe", "aggregate", "backfill", "sink")
@@ -43,16 +42,15 @@ _SURE_AFTER_S = 3.0  # a difference that stays so long is one: counts and rows r
 def get_reconcile(
     request: Request,
     wait_s: Annotated[
-        float, Query(ge=0, le=600, description="how long to wait for quiet, in seconds")
+        float, Query(ge=0, le=600, description="seconds to wait until nothing is in flight")
     ] = WAIT_S,
 ) -> Response:
-    """`ok`: all that was read has a fate or is pending, in total and stage by stage.
+    """`ok`: every event that was read has a fate or is pending, in total and stage by stage.
 
-    Once nothing is in flight (`settled`), stored rows are compared too: by fate, by input partition, and down to meter,
-    subject and minute. `tallymark rebuild clickhouse` writes missing rows again.
-    `meters` says of each meter (`meter_id`: of one slug in turn) how many events it counted and, by reason, refused.
-    The report is on the namespace of the key; without keys (`auth = off`) on all.
-    `lag` is in records that a stage has not read yet.
+    Once nothing is in flight (`settled`), the stored rows are compared too: by fate, by input partition, and down to
+    meter, subject and minute. `tallymark rebuild clickhouse` writes missing rows again.
+    `meters` has the number of events that each meter counted and refused; `meter_id` distinguishes meters with the same
+    slug. The report covers the namespace of the key, and all namespaces when `auth = off`.
     """
     report, lags = settle(services_of(request), wait_s)
     who = principal(request)

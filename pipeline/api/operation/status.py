@@ -35,12 +35,12 @@ READY_S = 3.0
 LAG = "lag"  # asked beside the neighbours, since it may take as long
 
 
-@router.get("/status", summary="Whether all is up, lag and rate by stage", **described(answer=StatusAnswer))
+@router.get("/status", summary="State of stages and services", **described(answer=StatusAnswer))
 def status(request: Request) -> dict[str, Any]:
-    """`ok` is true only when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic was lost.
+    """`ok` is true when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic is missing.
 
-    `detail` of a neighbour is its own message.
-    `refused` lists the meters in force that refused events, with the number of events by reason; it leaves `ok` alone.
+    `detail` is the message of the service itself.
+    `refused` lists the meters in force that refused events, by reason; it does not affect `ok`.
     """
     services = services_of(request)
     answers = readiness.ask(_probes(request, services), STATUS_S, fresh_s=0.0)
@@ -76,13 +76,13 @@ def _refused(services: Services) -> list[dict[str, Any]]:
 
 @public.get(
     "/ready",
-    summary="Whether this process can serve",
+    summary="Readiness",
     **described(answer=ReadyAnswer, more={503: OtherAnswer("It cannot serve yet", ReadyAnswer)}),
 )
 def ready(request: Request, response: Response) -> dict[str, Any]:
-    """200 when Kafka answers and the definitions were read, else 503: without them no request can be served.
+    """200 when Kafka answers and the definitions are loaded; otherwise 503, because no request can be served.
 
-    ClickHouse and Redis are not among it: without them events are taken all the same. `/status` shows them.
+    ClickHouse and Redis are not checked here, because events are accepted without them. `/status` shows them.
     """
     probes = _probes(request, services_of(request))
     answers = readiness.ask({name: probes[name] for name in ("kafka", "definitions")}, READY_S)

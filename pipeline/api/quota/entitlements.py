@@ -20,7 +20,7 @@ from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_w
 from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody
-from pipeline.api.quota.lookup import CustomerRef
+from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
@@ -30,6 +30,7 @@ WRITE = [Depends(needs("entitlements:write"))]
 BY_CUSTOMER = "/customers/{customerIdOrKey}/entitlements"
 BY_SUBJECT = "/subjects/{subjectIdOrKey}/entitlements"
 ONE = "/{entitlementIdOrFeatureKey}"
+OVERRIDE, RESET = ONE + "/override", ONE + "/reset"
 ORDER_BY = ("createdAt", "updatedAt", "id", "featureKey")
 LIMIT = 100
 CREATE = described(
@@ -48,9 +49,8 @@ router = Router(prefix="/entitlements", tags=["entitlements"])
 router_v2 = Router(prefix="/entitlements", tags=["entitlements"])
 
 EntitlementRequest = Annotated[dict[str, Any], Body()]
-ResetRequest = Annotated[dict[str, Any], Body()]
+ResetRequest = dict[str, Any]
 EntitlementOrder = Annotated[str | None, Query(description=", ".join(ORDER_BY))]
-Of = dict[str, str]  # whose it is: {"customerId": ..} or {"subject": ..}, ids or keys
 
 
 @customers.get(
@@ -66,50 +66,9 @@ def list_of_customer(
     orderBy: EntitlementOrder = None,
     includeDeleted: bool = False,
 ) -> Response:
-    """A page of them, oldest first; ended ones too."""
+    """One page, oldest first. It includes entitlements that have ended."""
     rows = _of(request, lookup.by_customer(request, customerIdOrKey), includeDeleted)
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
-
-
-@customers.post("", status_code=201, summary="Entitle a customer to a feature", dependencies=WRITE, **CREATE)
-def create_for_customer(request: Request, customerIdOrKey: str, entitlement: EntitlementRequest) -> Response:
-    """`type` is metered, static (with `config`) or boolean; grants can be sent along.
-
-    One of a customer and feature is in force at a time: 409 otherwise.
-    """
-    return _created(request, addressed("entitlement", entitlement, customerId=customerIdOrKey))
-
-
-@customers.get(ONE, summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
-def get_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
-    """By id, or the one in force by the feature's key."""
-    return _one(request, lookup.by_customer(request, customerIdOrKey), entitlementIdOrFeatureKey)
-
-
-@customers.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE, **END)
-def delete_of_customer(request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
-    """Now; it stays readable by its id, with `deletedAt`."""
-    return _deleted(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey)
-
-
-@customers.put(
-    ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE, **CREATE
-)
-def override_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
-) -> Response:
-    """By a new one, which the answer holds: the old one ends as it begins."""
-    return _overridden(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, entitlement)
-
-
-@customers.post(
-    ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE, **RESETTING
-)
-def reset_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
-) -> Response:
-    """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
-    return _reset(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, reset)
 
 
 @subjects.get(
@@ -119,48 +78,108 @@ def reset_of_customer(
     **described(answer=list[EntitlementAnswer]),
 )
 def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool = False) -> Response:
-    """All of them, oldest first. 404 where no customer has the subject."""
+    """All entitlements, oldest first. 404: no customer has the subject."""
     return answer(_of(request, lookup.by_subject(request, subjectIdOrKey), includeDeleted))
 
 
-@subjects.post(
-    "", status_code=201, summary="Entitle a subject's customer to a feature", dependencies=WRITE, **CREATE
+@customers.post(
+    "",
+    name="create_for_customer",
+    status_code=201,
+    summary="Entitle a customer to a feature",
+    dependencies=WRITE,
+    **CREATE,
 )
-def create_for_subject(request: Request, subjectIdOrKey: str, entitlement: EntitlementRequest) -> Response:
-    """As by customer. 404 where no customer has the subject."""
-    return _created(request, addressed("entitlement", entitlement, subject=subjectIdOrKey))
+@subjects.post(
+    "",
+    name="create_for_subject",
+    status_code=201,
+    summary="Entitle a subject's customer to a feature",
+    dependencies=WRITE,
+    **CREATE,
+)
+def create(request: Request, holder: HolderOf, entitlement: EntitlementRequest) -> Response:
+    """`type` is metered, static (with `config`) or boolean; grants can be sent along.
+
+    A customer has one entitlement in force for each feature: otherwise the answer is 409. The answer is 404 when no
+    customer has the subject.
+    """
+    wish = addressed("entitlement", entitlement, **holder.members)
+    return _made(request, "entitlement.create", _with_rollovers(wish))
 
 
-@subjects.get(ONE, summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
-def get_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
-    """By id, or the one in force by the feature's key."""
-    return _one(request, lookup.by_subject(request, subjectIdOrKey), entitlementIdOrFeatureKey)
+@customers.get(ONE, name="get_of_customer", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
+@subjects.get(ONE, name="get_of_subject", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
+def get(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> Response:
+    """By its id, or by the key of its feature: then the one in force."""
+    found = holder.find(request)
+    body = lookup.entitlement(request, found, entitlementIdOrFeatureKey)
+    return answer(entitlement_json(body, lookup.now_s(), found.customer, found.subject))
 
 
-@subjects.delete(ONE, status_code=204, summary="End an entitlement", dependencies=WRITE, **END)
-def delete_of_subject(request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str) -> Response:
-    """Now; it stays readable by its id, with `deletedAt`."""
-    return _deleted(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey)
+@customers.delete(
+    ONE, name="delete_of_customer", status_code=204, summary="End an entitlement", dependencies=WRITE, **END
+)
+@subjects.delete(
+    ONE, name="delete_of_subject", status_code=204, summary="End an entitlement", dependencies=WRITE, **END
+)
+def delete(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> Response:
+    """Ends it now. It can still be read by its id, with `deletedAt`."""
+    wish = {"id": entitlementIdOrFeatureKey, **holder.members}
+    submit_and_wait_for_workers(request, "entitlement.delete", wish)
+    return Response(status_code=204)
 
 
+@customers.put(
+    OVERRIDE,
+    name="override_of_customer",
+    status_code=201,
+    summary="Replace an entitlement",
+    dependencies=WRITE,
+    **CREATE,
+)
 @subjects.put(
-    ONE + "/override", status_code=201, summary="Replace an entitlement", dependencies=WRITE, **CREATE
+    OVERRIDE,
+    name="override_of_subject",
+    status_code=201,
+    summary="Replace an entitlement",
+    dependencies=WRITE,
+    **CREATE,
 )
-def override_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
+def override(
+    request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
-    """By a new one, which the answer holds: the old one ends as it begins."""
-    return _overridden(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, entitlement)
+    """The old entitlement ends when the new one begins. The answer is the new one."""
+    wish = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": _with_rollovers(entitlement)}
+    return _made(request, "entitlement.override", wish)
 
 
+@customers.post(
+    RESET,
+    name="reset_of_customer",
+    status_code=204,
+    summary="Begin a new usage period",
+    dependencies=WRITE,
+    **RESETTING,
+)
 @subjects.post(
-    ONE + "/reset", status_code=204, summary="Begin a new usage period", dependencies=WRITE, **RESETTING
+    RESET,
+    name="reset_of_subject",
+    status_code=204,
+    summary="Begin a new usage period",
+    dependencies=WRITE,
+    **RESETTING,
 )
-def reset_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, reset: ResetRequest | None = None
+def reset(
+    request: Request,
+    holder: HolderOf,
+    entitlementIdOrFeatureKey: str,
+    wanted: Annotated[ResetRequest | None, Body()] = None,
 ) -> Response:
-    """At `effectiveAt` (now), not before the current period. With `retainAnchor` the calendar stays."""
-    return _reset(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, reset)
+    """At `effectiveAt`, by default now, and not before the current period. `retainAnchor` keeps the calendar."""
+    wish = addressed("entitlement", wanted or {}, id=entitlementIdOrFeatureKey, **holder.members)
+    submit_and_wait_for_workers(request, "entitlement.reset", wish)
+    return Response(status_code=204)
 
 
 @router.get(
@@ -182,7 +201,7 @@ def list_all(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
 ) -> Response:
-    """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
+    """A list by `offset` and `limit`; with `page` or `pageSize`, a page. Features are named by id or key."""
     rows = _all(request, page, orderBy, excludeInactive, feature=feature, subject=subject,
                 customer=[*(customerKeys or ()), *(customerIds or ())], type=entitlementType)  # fmt: skip
     return answer(either(request, rows, page, offset, limit))
@@ -204,7 +223,7 @@ def list_all_v2(
     excludeInactive: bool = False,
     orderBy: EntitlementOrder = None,
 ) -> Response:
-    """A page of them. Features by id or key."""
+    """One page. Features are named by id or key."""
     rows = _all(request, page, orderBy, excludeInactive, feature=feature,
                 customer=[*(customerKeys or ()), *(customerIds or ())], type=entitlementType)  # fmt: skip
     return answer(paginated(rows, page))
@@ -213,7 +232,7 @@ def list_all_v2(
 @router.get("/{entitlementId}", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 @router_v2.get("/{entitlementId}", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
 def get_by_id(request: Request, entitlementId: str) -> Response:
-    """By its id; also one that ended or was deleted."""
+    """By its id, also when it has ended or was deleted."""
     entitlement = lookup.by_id(request, entitlementId)
     return answer(entitlement_json(entitlement, lookup.now_s(), _customer(request, entitlement)))
 
@@ -256,15 +275,6 @@ def _all(
     return ordered(rows, order_by, ORDER_BY, page)
 
 
-def _one(request: Request, holder: CustomerRef, wanted: str) -> Response:
-    entitlement = lookup.entitlement(request, holder, wanted)
-    return answer(entitlement_json(entitlement, lookup.now_s(), holder.customer, holder.subject))
-
-
-def _created(request: Request, wish: dict[str, Any]) -> Response:
-    return _made(request, "entitlement.create", _with_rollovers(wish))
-
-
 def _with_rollovers(entitlement: dict[str, Any]) -> dict[str, Any]:
     grants = entitlement.get("grants")
     if not isinstance(grants, list):
@@ -279,27 +289,10 @@ def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
     return {**grant, "maxRolloverAmount": grant.get("amount")}
 
 
-def _deleted(request: Request, of: Of, wanted: str) -> Response:
-    submit_and_wait_for_workers(request, "entitlement.delete", {"id": wanted, **of})
-    return Response(status_code=204)
-
-
-def _overridden(request: Request, of: Of, wanted: str, entitlement: dict[str, Any]) -> Response:
-    wish = {"id": wanted, **of, "entitlement": _with_rollovers(entitlement)}
-    return _made(request, "entitlement.override", wish)
-
-
 def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
     made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, wish)))
     subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
     return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
-
-
-def _reset(request: Request, of: Of, wanted: str, reset: dict[str, Any] | None) -> Response:
-    submit_and_wait_for_workers(
-        request, "entitlement.reset", addressed("entitlement", reset or {}, id=wanted, **of)
-    )
-    return Response(status_code=204)
 
 
 def _customer(request: Request, entitlement: Entitlement) -> Customer | None:

@@ -13,14 +13,14 @@ from pipeline.api.http.addressed import addressed
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
-from pipeline.api.http.paging import Paged, Several, either, ordered, paginated, split
+from pipeline.api.http.paging import Order, Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
 from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import GrantAnswer, GrantPage
 from pipeline.api.quota.bodies import GrantBody
-from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, Of, with_rollover
-from pipeline.api.quota.lookup import CustomerRef
+from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, with_rollover
+from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import grant_json
 from pipeline.core.quota.grant import GrantDefinition
@@ -62,18 +62,10 @@ def list_of_customer(
     includeDeleted: Deleted = False,
     orderBy: GrantOrder = None,
 ) -> Response:
-    """A page of them, oldest first, voided ones too."""
+    """One page, oldest first. It includes voided grants."""
     holder = lookup.by_customer(request, customerIdOrKey)
     rows = _of(request, holder, entitlementIdOrFeatureKey, includeDeleted)
     return answer(paginated(ordered(rows, orderBy, ORDER_BY, page), page))
-
-
-@customers.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, **CREATE)
-def create_for_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
-) -> Response:
-    """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves all that is left."""
-    return _created(request, {"customerId": customerIdOrKey}, entitlementIdOrFeatureKey, with_rollover(grant))
 
 
 @subjects.get(
@@ -84,24 +76,46 @@ def create_for_customer(
 )
 def list_of_subject(
     request: Request,
-    page: Paged,
     subjectIdOrKey: str,
     entitlementIdOrFeatureKey: str,
     includeDeleted: Deleted = False,
     orderBy: GrantOrder = None,
+    order: Order = "ASC",
 ) -> Response:
-    """All of them, oldest first, voided ones too."""
+    """All grants, oldest first. The list includes voided grants."""
     holder = lookup.by_subject(request, subjectIdOrKey)
     rows = _of(request, holder, entitlementIdOrFeatureKey, includeDeleted)
-    return answer(ordered(rows, orderBy, ORDER_BY, page))
+    return answer(ordered(rows, orderBy, ORDER_BY, Page(1, len(rows), order == "DESC")))
 
 
-@subjects.post(ONE + "/grants", status_code=201, summary="Grant an amount", dependencies=WRITE, **CREATE)
-def create_for_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, grant: GrantRequest
+@customers.post(
+    ONE + "/grants",
+    name="create_for_customer",
+    status_code=201,
+    summary="Grant an amount",
+    dependencies=WRITE,
+    **CREATE,
+)
+@subjects.post(
+    ONE + "/grants",
+    name="create_for_subject",
+    status_code=201,
+    summary="Grant an amount",
+    dependencies=WRITE,
+    **CREATE,
+)
+def create(
+    request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
-    """Lower `priority` burns first. Without `maxRolloverAmount` a reset leaves nothing."""
-    return _created(request, {"subject": subjectIdOrKey}, entitlementIdOrFeatureKey, grant)
+    """Grants with a lower `priority` are used first.
+
+    Without `maxRolloverAmount`, a reset keeps all that is left of a grant created by customer, and nothing of a grant
+    created by subject.
+    """
+    granted = with_rollover(grant) if holder.member == "customerId" else grant
+    wish = addressed("grant", granted, entitlementId=entitlementIdOrFeatureKey, **holder.members)
+    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
+    return answer(grant_json(made, lookup.now_s()), 201)
 
 
 @router.get(
@@ -120,7 +134,7 @@ def list_all(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = LIMIT,
 ) -> Response:
-    """A list by offset and limit; asked with `page` or `pageSize`, a page. Features by id or key."""
+    """A list by `offset` and `limit`; with `page` or `pageSize`, a page. Features are named by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer_of(namespace, one) for one in split(subject))
     customers = {customer.id for customer in holders if customer is not None}
@@ -143,7 +157,7 @@ def list_all_v2(
     includeDeleted: Deleted = False,
     orderBy: GrantOrder = None,
 ) -> Response:
-    """A page of them. Features and customers by id or key."""
+    """One page. Features and customers are named by id or key."""
     log, namespace = definitions(request), namespace_of(request)
     holders = (log.customer(namespace, one) for one in split(customer))
     customers = {customer.id for customer in holders if customer is not None}
@@ -162,9 +176,9 @@ def list_all_v2(
 def void(
     request: Request,
     grantId: str,
-    at: Annotated[str | None, Query(description="since when: RFC 3339; now if absent")] = None,
+    at: Annotated[str | None, Query(description="RFC 3339: when it is voided; by default now")] = None,
 ) -> Response:
-    """It gives nothing from then on; what it paid for stays paid. 409 if it is voided already."""
+    """What is left of it can no longer be used. Usage that it has covered stays covered. 409: it was voided before."""
     submit_and_wait_for_workers(
         request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at}
     )
@@ -184,12 +198,6 @@ def _json(grant: GrantDefinition, entitlement: Entitlement) -> GrantJson:
     """A grant is deleted with its entitlement."""
     shown = grant_json(grant, lookup.now_s())
     return shown if entitlement.deleted_at is None else {**shown, "deletedAt": entitlement.deleted_at}
-
-
-def _created(request: Request, of: Of, wanted: str, grant: GrantJson) -> Response:
-    wish = addressed("grant", grant, entitlementId=wanted, **of)
-    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
-    return answer(grant_json(made, lookup.now_s()), 201)
 
 
 def _all(request: Request, features: set[str], customers: set[str] | None, deleted: bool) -> list[GrantJson]:

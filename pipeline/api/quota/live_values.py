@@ -35,9 +35,9 @@ Balances = dict[tuple[str, str], Balance | None]  # by id of the customer and ke
     **described(answer=ValueAnswer),
 )
 async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> Response:
-    """`hasAccess`, and of metered entitlements `balance`, `usage`, `overage` and `totalAvailableGrantAmount`.
+    """`hasAccess`; for metered entitlements also `balance`, `usage`, `overage` and `totalAvailableGrantAmount`.
 
-    Answers 404 where the customer has no entitlement to the feature.
+    The answer is 404 when the customer has no entitlement to the feature.
     """
     customer = await _customer(request, customerIdOrKey)
     wanted = [(customer, [featureKey])]
@@ -56,7 +56,7 @@ async def get_value(request: Request, customerIdOrKey: str, featureKey: str) -> 
     **described(answer=AccessAnswer),
 )
 async def get_access(request: Request, customerIdOrKey: str) -> Response:
-    """The value of each entitlement by feature key."""
+    """The value of each entitlement of the customer, by key of the feature."""
     customer = await _customer(request, customerIdOrKey)
     found = await (await services_of(request).balances()).read_all(namespace_of(request), customer)
     return _json({"entitlements": {one.feature: value(one) for one in found if one.type}})
@@ -64,16 +64,16 @@ async def get_access(request: Request, customerIdOrKey: str) -> Response:
 
 @router.post(
     "/entitlements/check",
-    summary="Many questions at once: may a customer use a feature?",
+    summary="Check many pairs of customer and feature",
     dependencies=READ,
     **described(Checks, ChecksAnswer),
 )
 async def check(request: Request) -> Response:
-    """One answer a question, in order.
+    """One result for each check, in order.
 
-    Where `hasAccess` is false because there is nothing to look at, `reason` says what is missing: `customer-not-found`,
-    `feature-not-found`, or `no-entitlement` where the customer has none to the feature that is in force.
-    An answer holds for the moment: usage that is on its way moves it within about a second.
+    When `hasAccess` is false because something is missing, `reason` names it: `customer-not-found`,
+    `feature-not-found`, or `no-entitlement` when the customer has no entitlement to the feature in force.
+    Usage that has just been sent changes the results within about a second.
     """
     try:
         checks = msgspec.convert(json_value.read(await request.body()), Checks).checks

@@ -6,15 +6,43 @@ Owns: customers by id, key or subject, entitlements by id or feature key, the pr
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.submit import definitions
 from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.errors import Rejected
+
+
+class Holder(NamedTuple):
+    """Whose entitlements a path is about. member: what `named`, an id or a key, is of."""
+
+    member: Literal["customerId", "subject"]
+    named: str
+
+    def find(self, request: Request) -> CustomerRef:
+        """The customer. Raises Rejected `not-found`."""
+        found = by_customer if self.member == "customerId" else by_subject
+        return found(request, self.named)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """As commands name it."""
+        return {self.member: self.named}
+
+
+def holder_of(request: Request) -> Holder:
+    """A dependency of routes below a customer and below a subject."""
+    path = request.path_params
+    if "customerIdOrKey" in path:
+        return Holder("customerId", path["customerIdOrKey"])
+    return Holder("subject", path["subjectIdOrKey"])
+
+
+HolderOf = Annotated[Holder, Depends(holder_of)]
 
 
 class CustomerRef(NamedTuple):

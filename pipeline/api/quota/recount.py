@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pipeline.api.http.services import Services
 from pipeline.core.customers.attribution import Holders, attribute
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
 from pipeline.core.metering.meter import Meter
@@ -86,7 +87,7 @@ def _source(definitions: Definitions, namespace: str, entitlement: Entitlement) 
         *(definitions.definition(namespace, GRANT, one.id) for one in definitions.grants_of(namespace, id)),
         *attributions,
     ]  # fmt: skip
-    changes = {key_of(one): one for one in found if one is not None}
+    changes = Changes({key_of(one): one for one in found if one is not None})
     accounts, holders = Accounts(), Holders()
     accounts.update(changes)
     holders.update(changes)

@@ -23,7 +23,7 @@ from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import HistoryAnswer, ValueAnswer
 from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.live_values import value
-from pipeline.api.quota.lookup import CustomerRef
+from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.api.quota.recount import AHEAD_S, recount
 from pipeline.core.quota import history
 from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement, StaticEntitlement
@@ -48,66 +48,61 @@ subjects = Router(prefix=BY_SUBJECT, tags=["access"])
 
 BalanceTime = Annotated[str | None, Query(description="RFC 3339, or a date")]
 HistorySizeParam = Annotated[str, Query(description=", ".join(SIZES))]
-Zone = Annotated[str, Query(description="an IANA zone")]
+Zone = Annotated[str, Query(description="IANA time zone")]
 
 
-@customers_v2.get(ONE + "/value", summary="What a customer may use of a feature", dependencies=READ, **VALUE)
-async def get_value_of_customer(
-    request: Request, customerIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
-) -> Response:
-    """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
-    await loaded(services_of(request).definitions)
-    holder = lookup.by_customer(request, customerIdOrKey)
-    return await _value(request, holder, entitlementIdOrFeatureKey, time)
-
-
-@subjects.get(
-    ONE + "/value", summary="What a subject's customer may use of a feature", dependencies=READ, **VALUE
+@customers_v2.get(
+    ONE + "/value",
+    name="get_value_of_customer",
+    summary="What a customer may use of a feature",
+    dependencies=READ,
+    **VALUE,
 )
-async def get_value_of_subject(
-    request: Request, subjectIdOrKey: str, entitlementIdOrFeatureKey: str, time: BalanceTime = None
+@subjects.get(
+    ONE + "/value",
+    name="get_value_of_subject",
+    summary="What a subject's customer may use of a feature",
+    dependencies=READ,
+    **VALUE,
+)
+async def get_value(
+    request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, time: BalanceTime = None
 ) -> Response:
-    """Now, from the live balance; at another `time` counted anew, that rounded up to the next minute."""
+    """Now, from the live balance; at `time`, rounded up to the next minute, from the stored usage."""
     await loaded(services_of(request).definitions)
-    holder = lookup.by_subject(request, subjectIdOrKey)
-    return await _value(request, holder, entitlementIdOrFeatureKey, time)
+    return await _value(request, holder.find(request), entitlementIdOrFeatureKey, time)
 
 
-@customers.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
-def get_history_of_customer(
+@customers.get(
+    ONE + "/history",
+    name="get_history_of_customer",
+    summary="How a balance came about",
+    dependencies=READ,
+    **HISTORY,
+)
+@subjects.get(
+    ONE + "/history",
+    name="get_history_of_subject",
+    summary="How a balance came about",
+    dependencies=READ,
+    **HISTORY,
+)
+def get_history(
     request: Request,
-    customerIdOrKey: str,
+    holder: HolderOf,
     entitlementIdOrFeatureKey: str,
     from_: Annotated[BalanceTime, Query(alias="from")] = None,
     to: BalanceTime = None,
     windowSize: HistorySizeParam = "DAY",
     windowTimeZone: Zone = "UTC",
 ) -> Response:
-    """By windows, and by segments of the burn-down; both lists cover the same span.
+    """Two lists that cover the same span: windows, and segments of the burn-down.
 
-    It begins at the last reset unless `from` says otherwise, and ends now unless `to` does; windows are cut there.
-    Late usage is in, in the period that it belongs to, and `late` says how much of it came late.
+    The span begins at the last reset unless `from` is given, and ends now unless `to` is given; windows are cut there.
+    Late usage is counted in the period that it belongs to, and `late` is the part of the usage that arrived late.
     """
-    holder = lookup.by_customer(request, customerIdOrKey)
-    return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
-
-
-@subjects.get(ONE + "/history", summary="How a balance came about", dependencies=READ, **HISTORY)
-def get_history_of_subject(
-    request: Request,
-    subjectIdOrKey: str,
-    entitlementIdOrFeatureKey: str,
-    from_: Annotated[BalanceTime, Query(alias="from")] = None,
-    to: BalanceTime = None,
-    windowSize: HistorySizeParam = "DAY",
-    windowTimeZone: Zone = "UTC",
-) -> Response:
-    """By windows, and by segments of the burn-down; both lists cover the same span.
-
-    It begins at the last reset unless `from` says otherwise, and ends now unless `to` does; windows are cut there.
-    """
-    holder = lookup.by_subject(request, subjectIdOrKey)
-    return _history(request, holder, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
+    found = holder.find(request)
+    return _history(request, found, entitlementIdOrFeatureKey, from_, to, windowSize, windowTimeZone)
 
 
 async def _value(request: Request, holder: CustomerRef, wanted: str, at: str | None) -> Response:

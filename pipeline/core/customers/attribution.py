@@ -11,13 +11,14 @@ an earlier minute goes to the earlier customer, whenever it arrives, and a repla
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.values.time_window import MINUTE_S
-from pipeline.records import CustomerWindow, Definition, Window
+from pipeline.records import CustomerWindow, Window
 
 NOBODY = ""
 FROM_EVER_S = 0
@@ -89,11 +90,11 @@ class Watched:
         self._watching: dict[str, tuple[str, str]] = {}  # key on `control` -> meter
         self.meters: frozenset[tuple[str, str]] = frozenset()
 
-    def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Follow changes of `control`, by their keys there; None deletes one."""
+    def update(self, changes: Changes) -> None:
+        """Apply changes of definitions, of every kind that may name a meter."""
         before = len(self._watching)
         touched = False
-        for key, definition in changes.items():
+        for key, definition in changes.records.items():
             slug = None if definition is None else (definition.body or {}).get("meterSlug")
             if definition is not None and isinstance(slug, str):
                 self._watching[key] = (definition.namespace, slug)
@@ -115,12 +116,11 @@ class Holders:
     def watched(self) -> frozenset[tuple[str, str]]:
         return self._watched.meters
 
-    def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Follow changes of `control`, by their keys there; None deletes one."""
-        for definition in changes.values():
-            attribution = Attribution.of(definition)
-            if definition is not None and attribution is not None:
-                self._holdings[definition.namespace, definition.name] = attribution.holders
+    def update(self, changes: Changes) -> None:
+        """Apply changes of definitions."""
+        for changed in changes.of(Attribution):
+            if changed.body is not None:
+                self._holdings[changed.namespace, changed.name] = changed.body.holders
         self._watched.update(changes)
 
     def of(self, namespace: str, subject: str, start_s: int) -> str:

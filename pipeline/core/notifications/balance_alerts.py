@@ -15,12 +15,13 @@ In the state (ids have 26 characters):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.balance_events import alert, expiring_event, reset_event, threshold_event
 from pipeline.core.notifications.rule import (
@@ -46,7 +47,7 @@ from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.quota.terms import Terms
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import KeyedBytes
-from pipeline.records import Alert, Definition
+from pipeline.records import Alert
 
 R = TypeVar("R", bound=EntitlementRule)
 MARKS, WARNED, OPEN, RESETS = b"m", b"e", b"o", b"r"
@@ -91,24 +92,20 @@ class Rules:
         self._of_type: dict[tuple[str, type[Rule]], list[Rule]] = {}
         self._customers: dict[tuple[str, str], Customer] = {}
 
-    def update(self, changes: Mapping[str, Definition | None]) -> set[str]:
+    def update(self, changes: Changes) -> set[str]:
         """Apply changes of definitions.
-
-        Args:
-            changes: by their key on `control`; None for a deleted record.
 
         Returns:
             The namespaces whose rules have changed.
         """
+        for customer in changes.of(Customer):
+            if customer.body is not None:
+                self._customers[customer.namespace, customer.body.id] = customer.body
         touched = set()
-        for definition in changes.values():
-            if definition is None:
-                continue
-            if (rule := Rule.of(definition)) is not None:
-                self._rules[definition.namespace, rule.id] = rule
-                touched.add(definition.namespace)
-            elif (customer := Customer.of(definition)) is not None:
-                self._customers[definition.namespace, customer.id] = customer
+        for changed in changes.of(Rule):
+            if changed.body is not None:
+                self._rules[changed.namespace, changed.body.id] = changed.body
+                touched.add(changed.namespace)
         if touched:
             self._of_type = {}
             for (namespace, _), rule in sorted(self._rules.items(), key=lambda item: item[0]):

@@ -117,7 +117,7 @@ def tried(delivery: Delivery, attempt: Attempt, schedule_ms: Sequence[int]) -> D
 def resend(delivery: Delivery, at_ms: int) -> Delivery:
     """Send a delivery again, with the same `webhook-id` and the schedule from its start.
 
-    One that has not ended is attempted now; its schedule goes on.
+    One that has not ended is attempted now; its schedule continues.
 
     Args:
         delivery: that is sent again.

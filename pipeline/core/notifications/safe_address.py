@@ -188,7 +188,7 @@ def _refusal_4(address: ipaddress.IPv4Address) -> str | None:
 
 
 def _host(name: str) -> str:
-    """The name as it goes on the wire: A-labels, lower case, without the root's dot."""
+    """The name as it is sent to a resolver: A-labels, lower case, without the root's dot."""
     if ":" in name:
         return _address_text(name)  # an IPv6 literal; urlsplit took the brackets off
     try:

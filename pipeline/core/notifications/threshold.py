@@ -49,7 +49,7 @@ class Threshold(NamedTuple):
 
     @property
     def id(self) -> str:
-        """What tells it from the others of its rule."""
+        """Identifies it among the thresholds of its rule."""
         return f"{self.kind}:{number.text(self.value)}"
 
 
@@ -107,7 +107,7 @@ class Firing(msgspec.Struct, array_like=True, frozen=True):
     """A threshold that fired or resolved. key: with the ids of rule and entitlement it names the alert for ever.
 
     passed: ids of lower thresholds that were crossed, or resolved, at once with it. position: of the record that made
-    it. times: tells the firings of one threshold and period apart.
+    it. times: counts the firings of one threshold and period.
     """
 
     position: int
@@ -123,7 +123,7 @@ class Firing(msgspec.Struct, array_like=True, frozen=True):
 
 
 class FiredThresholds(msgspec.Struct, array_like=True, frozen=True):
-    """What one rule has told of one entitlement, in the usage period that began at `since_s` and the one before."""
+    """What one rule has fired for one entitlement, in the usage period that began at `since_s` and the one before."""
 
     since_s: int
     firings: list[Firing] = []
@@ -137,38 +137,38 @@ def judge(
     rearm: Rearm = "period",
     first: int | None = None,
 ) -> tuple[FiredThresholds | None, list[Firing]]:
-    """Decide what the record at `position` makes fire or resolve, and the marks after it.
+    """Decide what the record at `position` makes fire or resolve.
 
     A record that was judged before changes nothing and gives the same firings.
 
     Args:
-        marks: of the rule and entitlement before the record; None at first.
+        fired: of the rule and entitlement before the record; None at first.
         thresholds: of the rule.
         levels: start of the usage period (seconds) and the level, oldest first: one for each period that the record
             ended (balance.ResetDone), and the present one.
         position: offset of the record.
         rearm: whether a threshold that is no longer met may fire again in the same period.
-        first: records from here on may be read again (None: this one alone), so what they made known is kept however
-            old its period is.
+        first: records from here on may be read again (None: this one alone), so what they fired stays in the state
+            however old its period is.
 
     Returns:
-        The marks to be kept, and what fires or resolves, in order.
+        What has fired, to be written, and what fires or resolves with the record, in order.
 
     Ten of twenty crosses both thresholds at once, and the higher one names the alert; falling below both resolves it.
 
     >>> ten, half = Threshold("usage_value", 10 * number.SCALE), Threshold("usage_percentage", 50 * number.SCALE)
     >>> def used(units):
     ...     return [(0, Level((20 - units) * number.SCALE, units * number.SCALE, 20 * number.SCALE))]
-    >>> marks, told = judge(None, [ten, half], used(10), position=1)
-    >>> [(one.state, one.threshold, one.passed) for one in told]
+    >>> fired, new = judge(None, [ten, half], used(10), position=1)
+    >>> [(one.state, one.threshold, one.passed) for one in new]
     [('fired', 'usage_percentage:50', ['usage_value:10'])]
-    >>> marks, told = judge(marks, [ten, half], used(11), position=2)
-    >>> told
+    >>> fired, new = judge(fired, [ten, half], used(11), position=2)
+    >>> new
     []
-    >>> marks, told = judge(marks, [ten, half], used(9), position=3)
-    >>> [(one.state, one.threshold) for one in told]
+    >>> fired, new = judge(fired, [ten, half], used(9), position=3)
+    >>> [(one.state, one.threshold) for one in new]
     [('resolved', 'usage_percentage:50')]
-    >>> judge(marks, [ten, half], used(10), position=4)[1]  # with rearm="resolved" it would fire again
+    >>> judge(fired, [ten, half], used(10), position=4)[1]  # with rearm="resolved" it would fire again
     []
     """
     first = position if first is None else first
@@ -191,7 +191,7 @@ def judge(
 
 
 def close(fired: FiredThresholds, position: int) -> tuple[FiredThresholds, list[Firing]]:
-    """As `judge`, for an entitlement that has ended: what is still told as met is told as resolved."""
+    """As `judge`, for an entitlement that has ended: what has fired and has not resolved resolves."""
     if any(firings.position >= position for firings in fired.firings):
         return fired, [firings for firings in fired.firings if firings.position == position]
     ended = _resolve(fired, set(), position)

@@ -18,7 +18,7 @@ In the state, by instant, so that what has expired is at the front:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import VOLUME as VOLUME_TYPE
@@ -41,7 +42,7 @@ from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S
 from pipeline.core.values.sweep import Swept
 from pipeline.core.values.sweep import sweep as sweep_slice
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
-from pipeline.records import Alert, CustomerWindow, Definition, Window
+from pipeline.records import Alert, CustomerWindow, Window
 
 VOLUME, PARTS, GONE = b"v", b"w", b"x"
 SIZES_S: dict[time_window.Size, int] = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
@@ -134,20 +135,20 @@ class VolumeRules:
         self._of_meter: dict[tuple[str, str], list[VolumeWatch]] = {}  # namespace, slug
         self._newest: dict[tuple[str, str], int] = {}  # namespace, slug -> id of its newest meter
 
-    def update(self, changes: Mapping[str, Definition | None]) -> None:
-        """Apply changes of definitions, by their key on `control`; None for a deleted record."""
+    def update(self, changes: Changes) -> None:
+        """Apply changes of definitions."""
         touched = False
-        for definition in changes.values():
-            if (meter := Meter.of(definition)) is not None:
-                self._newest[meter.namespace, meter.slug] = meter.meter_id
-            rule = Rule.of(definition)
-            if definition is None or not isinstance(rule, VolumeRule):
+        for namespace, slug, meter, _ in changes.of(Meter):
+            if meter is not None:
+                self._newest[namespace, slug] = meter.meter_id
+        for namespace, name, rule, revision in changes.of(Rule):
+            if not isinstance(rule, VolumeRule):
                 continue
             touched = True
             if rule.is_on:
-                self._rules[definition.namespace, definition.name] = watch_of(rule, definition.revision)
+                self._rules[namespace, name] = watch_of(rule, revision)
             else:
-                self._rules.pop((definition.namespace, definition.name), None)
+                self._rules.pop((namespace, name), None)
         if touched:
             self._of_meter = {}
             for (namespace, _), watch in sorted(self._rules.items(), key=lambda one: one[0]):

@@ -237,7 +237,7 @@ class UsageRows:
     def crossing(self, from_s: int, to_s: int, available: int) -> int:
         """The minute since which usage has been at or above an amount.
 
-        An hour of which the total at its end tells all is one step: one that ends below the amount, and one that never
+        An hour is one step where its minutes make no difference: one that ends below the amount, and one that never
         fell while the amount is reached. Of the others each minute is a step.
 
         Args:

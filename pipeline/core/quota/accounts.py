@@ -15,14 +15,13 @@ import msgspec
 
 from pipeline.core.catalog.feature import Feature
 from pipeline.core.customers.attribution import Attribution
-from pipeline.core.definitions.kinds import ATTRIBUTION, ENTITLEMENT, FEATURE, GRANT, METER
+from pipeline.core.definitions.changes import ChangedBody, Changes
 from pipeline.core.metering.meter import Meter
 from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
 from pipeline.core.quota.grant import GrantDefinition
 from pipeline.core.quota.terms import Terms, counted, terms_of
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches
-from pipeline.records import Definition
 
 ACCOUNT = b"a"
 AccountName = tuple[str, str, str]  # namespace, customer, feature
@@ -99,7 +98,9 @@ class Accounts:
         self._by_key: dict[bytes, Account] = {}
         self._of_customer: dict[tuple[str, str], dict[str, Account]] = {}  # by feature
         self._entitlement: dict[str, AccountName] = {}
-        self._orphans: dict[str, dict[str, Definition]] = {}  # grants read before their entitlement
+        self._orphans: dict[
+            str, dict[str, ChangedBody[GrantDefinition]]
+        ] = {}  # grants read before their entitlement
         self._uses: dict[str, Use] = {}  # by feature id
         self._meters: dict[tuple[str, str], Meter] = {}
         # Of a customer: each subject with the revision of its newest change.
@@ -108,36 +109,30 @@ class Accounts:
 
     # -- following ----------------------------------------------------------------------------------------------
 
-    def update(self, changes: Mapping[str, Definition | None]) -> set[AccountName]:
+    def update(self, changes: Changes) -> set[AccountName]:
         """Apply changes of definitions.
-
-        Args:
-            changes: by their key on `control`; None for a deleted record.
 
         Returns:
             The accounts whose balance may change with them.
         """
+        for feature in changes.of(Feature):
+            self._take_feature(feature.body)
         touched: set[AccountName] = set()
-        for definition in changes.values():
-            if definition is None:
-                continue
-            if definition.kind == ENTITLEMENT:
-                touched |= self._take_entitlement(definition)
-            elif definition.kind == GRANT:
-                touched |= self._take_grant(definition)
-            elif definition.kind == FEATURE:
-                self._take_feature(definition)
-            elif definition.kind == METER:
-                touched |= self._take_meter(definition)
-            elif definition.kind == ATTRIBUTION:
-                touched |= self._take_attribution(definition)
+        for meter in changes.of(Meter):
+            touched |= self._take_meter(meter)
+        for entitlement in changes.of(Entitlement):
+            touched |= self._take_entitlement(entitlement)
+        for grant in changes.of(GrantDefinition):
+            touched |= self._take_grant(grant)
+        for attribution in changes.of(Attribution):
+            touched |= self._take_attribution(attribution)
         return touched
 
-    def _take_entitlement(self, definition: Definition) -> set[AccountName]:
-        entitlement = Entitlement.of(definition)
+    def _take_entitlement(self, changed: ChangedBody[Entitlement]) -> set[AccountName]:
+        entitlement = changed.body
         if entitlement is None:
             return set()
-        name = (definition.namespace, entitlement.customer_id, entitlement.feature_key)
+        name = (changed.namespace, entitlement.customer_id, entitlement.feature_key)
         account = self._accounts.get(name)
         if account is None:
             account = self._accounts[name] = Account(name, account_key(name))
@@ -145,38 +140,37 @@ class Accounts:
             self._of_customer.setdefault(name[:2], {})[name[2]] = account
         id = entitlement.id
         account.entitlements[id], account.spans[id] = entitlement, entitlement.span
-        account.revision = max(account.revision, definition.revision)
+        account.revision = max(account.revision, changed.revision)
         self._entitlement[id] = name
         for orphan in self._orphans.pop(id, {}).values():
             self._take_grant(orphan)
         return {name}
 
-    def _take_grant(self, definition: Definition) -> set[AccountName]:
-        grant = GrantDefinition.of(definition)
+    def _take_grant(self, changed: ChangedBody[GrantDefinition]) -> set[AccountName]:
+        grant = changed.body
         if grant is None:
             return set()
         id = grant.entitlement_id
         name = self._entitlement.get(id)
         if name is None:
-            self._orphans.setdefault(id, {})[definition.name] = definition
+            self._orphans.setdefault(id, {})[changed.name] = changed
             return set()
         account = self._accounts[name]
         account.grants.setdefault(id, {})[grant.id] = grant
-        account.revision = max(account.revision, definition.revision)
+        account.revision = max(account.revision, changed.revision)
         return {name}
 
-    def _take_feature(self, definition: Definition) -> None:
-        feature = Feature.of(definition)
+    def _take_feature(self, feature: Feature | None) -> None:
         if feature is None or feature.meter_slug is None:
             return
         filters = tuple((name, filter_string(name, wanted)) for name, wanted in feature.filters.items())
         self._uses[feature.id] = Use(feature.meter_slug, filters)
 
-    def _take_meter(self, definition: Definition) -> set[AccountName]:
-        meter = Meter.of(definition)
+    def _take_meter(self, changed: ChangedBody[Meter]) -> set[AccountName]:
+        meter = changed.body
         if meter is None:
             return set()
-        key = (definition.namespace, meter.slug)
+        key = (changed.namespace, meter.slug)
         before = self._meters.get(key)
         self._meters[key] = meter
         if before is None or before.meter_id == meter.meter_id:
@@ -188,13 +182,12 @@ class Accounts:
         uses = (self.use(one) for one in account.entitlements.values())
         return account.name[0] == meter[0] and any(use is not None and use.meter == meter[1] for use in uses)
 
-    def _take_attribution(self, definition: Definition) -> set[AccountName]:
+    def _take_attribution(self, changed: ChangedBody[Attribution]) -> set[AccountName]:
         touched: set[AccountName] = set()
-        attribution = Attribution.of(definition)
-        for holding in [] if attribution is None else attribution.holders:
+        for holding in [] if changed.body is None else changed.body.holders:
             if holding.customer:
-                customer = (definition.namespace, holding.customer)
-                self._subjects.setdefault(customer, {})[definition.name] = definition.revision
+                customer = (changed.namespace, holding.customer)
+                self._subjects.setdefault(customer, {})[changed.name] = changed.revision
                 touched |= {account.name for account in self._of_customer.get(customer, {}).values()}
         return touched
 

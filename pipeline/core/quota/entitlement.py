@@ -28,7 +28,7 @@ TYPES = (BOOLEAN, STATIC, METERED)
 
 
 class UsagePeriod(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How often a metered entitlement begins anew.
+    """How often a usage period of a metered entitlement begins.
 
     Args:
         interval: DAY, WEEK, MONTH, YEAR or an ISO 8601 duration.
@@ -100,12 +100,12 @@ class MeteredEntitlement(Entitlement, frozen=True, kw_only=True):
     """An entitlement with a balance.
 
     Args:
-        usage_period: how often it begins anew.
+        usage_period: how often its usage periods begin.
         measure_usage_from: since when usage counts.
-        is_soft_limit, is_unlimited: access goes on when nothing is left.
+        is_soft_limit, is_unlimited: access continues when nothing is left.
         issue_after_reset: the balance from which each usage period begins, and the priority of that grant.
         preserve_overage_at_reset: whether automatic resets carry the overage over.
-        grace_period: how long access goes on when nothing is left: an interval without months.
+        grace_period: how long access continues when nothing is left: an interval without months.
         resets: those by command, oldest first.
     """
 

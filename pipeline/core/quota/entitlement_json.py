@@ -126,7 +126,7 @@ def _late(late: int) -> EntitlementJson:
 
 
 def snapshot_json(snapshot: Snapshot, has_access: bool) -> EntitlementJson:
-    """A value that was counted anew, as access shows live ones."""
+    """A recomputed value, in the form of live ones."""
     return {
         "hasAccess": has_access,
         "balance": amount(snapshot.balance),

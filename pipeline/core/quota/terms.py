@@ -38,7 +38,7 @@ class Terms(msgspec.Struct, frozen=True):
         order: its grants in burning order.
         preserve: whether the overage is carried over automatic resets.
         soft, unlimited: access does not end with the balance; the overage is counted all the same.
-        grace_s: how long access goes on once the balance is zero, in seconds.
+        grace_s: how long access continues once the balance is zero, in seconds.
         starts_at_s, ends_at_s: when the entitlement is in force, [start, end).
     """
 

@@ -105,7 +105,7 @@ class Commands:
         while True:
             try:
                 owners = self._membership.now()
-            except Unavailable:  # say, a broker that starts
+            except Unavailable:  # for example while a broker starts
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(_ASK_AGAIN_S)
@@ -130,11 +130,11 @@ class Commands:
     def _members(self) -> set[str]:
         """The members of the readers' groups. Raises Unavailable.
 
-        A client that has seen a broker go is replaced: librdkafka continues to ask the dropped one for a group's
-        coordinator, so that no answer would come even after the broker is back (as for engine.producer).
+        A client that has lost a broker is replaced: librdkafka continues to ask the dropped broker for a group's
+        coordinator, so that no response would come even after the broker is back (see engine.producer).
         """
         if self._admin is not None:
-            self._admin.poll(0)  # hands over its errors
+            self._admin.poll(0)  # delivers its errors
         if self._admin is None or self._admin_errors:
             self._admin_errors = []
             self._admin = kafka.admin(self._settings, self._admin_errors.append)

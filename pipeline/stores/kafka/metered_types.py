@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.extract import ExtractPlan
 from pipeline.core.metering.meter import Meter
 from pipeline.errors import Unavailable
@@ -49,8 +50,8 @@ class MeteredTypes:
             found = plans[namespace, type] = ExtractPlan(matching)
         return found
 
-    def _take(self, changes: Mapping[str, Definition | None]) -> None:
-        if self._loaded and any("/meter/" in place for place in changes):
+    def _take(self, records: Mapping[str, Definition | None]) -> None:
+        if self._loaded and Changes(records).has(Meter):
             self._refresh()
 
     def _refresh(self) -> None:

@@ -45,6 +45,7 @@ def customers(world: World) -> None:
     ask(post, "a key or a subject is taken", CUSTOMERS, ACME)
     ask(post, "an unknown member", CUSTOMERS, {"name": "Other", "zz": 1})
     ask(post, "no JSON", CUSTOMERS, content=b"{", headers={"content-type": "application/json"})
+    ask(post, "one whose name sorts before", CUSTOMERS, {"name": "AAA"})
     get = f"GET {CUSTOMERS}"
     ask(get, "all of them", CUSTOMERS)
     ask(get, "those that match", f"{CUSTOMERS}?key=ac&name=acme&subject=prod&primaryEmail=billing&orderBy=id")

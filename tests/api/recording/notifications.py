@@ -33,6 +33,8 @@ def channels(world: World) -> None:
     rotate = f"POST {ENDPOINTS}/{{channelId}}/rotate"
     ask(rotate, "the secret is replaced", f"{ENDPOINTS}/{id}/rotate", {"overlapS": 3600})
     ask(rotate, "an unknown member", f"{ENDPOINTS}/{id}/rotate", {"zz": 1})
+    ask(f"POST {CHANNELS}", "one that is disabled", CHANNELS, {**CHANNEL, "name": "aaa", "disabled": True})
+    ask(f"POST {CHANNELS}", "one whose name sorts before", CHANNELS, {**CHANNEL, "name": "bbb"})
     old = ask(f"POST {CHANNELS}", "one that is deleted later", CHANNELS, {**CHANNEL, "name": "old"})
     ask(f"DELETE {one}", "a channel is deleted", f"{CHANNELS}/{old['id']}")
 
@@ -76,6 +78,8 @@ def rules(world: World) -> None:
     ask(f"PUT {one}", "another type", f"{RULES}/{made['id']}", others[0])
     event = ask(f"POST {one}/test", "an event is made", f"{RULES}/{made['id']}/test")
     world.event = event["id"]
+    ask(post, "one that is disabled", RULES, {**others[0], "disabled": True})
+    ask(f"POST {one}/test", "another event is made", f"{RULES}/{made['id']}/test")
     old = ask(post, "one that is deleted later", RULES, {**others[0], "name": "old"})
     ask(f"DELETE {one}", "a rule is deleted", f"{RULES}/{old['id']}")
     ask(f"DELETE {CHANNELS}/{{channelId}}", "a rule sends to it", f"{CHANNELS}/{world.channel}")

@@ -122,6 +122,20 @@ class Recorder:
         is_json = "json" in response.headers.get("content-type", "")
         return response.json() if is_json else response.text
 
+    def answer(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> tuple[int, Any]:
+        """Status and body of an answer to the admin that is not recorded; the clock stays."""
+        sent = {"authorization": f"Bearer {self._keys['admin']}", **headers}
+        response = self._api.request(method, f"http://testserver{path}", json=body, headers=sent)
+        is_json = "json" in response.headers.get("content-type", "")
+        return response.status_code, response.json() if is_json else response.text
+
+    def send(self, method: str, path: str, content_type: str, content: bytes | None) -> Any:
+        """The response to the admin, which is not recorded."""
+        headers = {"authorization": f"Bearer {self._keys['admin']}"}
+        if content_type:
+            headers["content-type"] = content_type
+        return self._api.request(method, f"http://testserver{path}", content=content, headers=headers)
+
     def hide(self, text: str, instead: str) -> None:
         """From here on a text of chance is recorded as another one."""
         self._hidden[text] = instead

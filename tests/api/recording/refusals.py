@@ -39,5 +39,6 @@ def _refused(world: World, operation: str, has_body: bool, scope: str) -> None:
     ask(operation, "a key without the scope", place, body, key="query" if scope == "ingest" else "ingest")
     if "{" in path:
         ask(operation, "what the path names is not there", place, body)
+    ask(operation, "a parameter that there is not", f"{place}?zz=1", body)
     if any(one["name"] == "Idempotency-Key" for one in world.parameters(operation)) and method in CHANGING:
         ask(operation, "the Idempotency-Key was used", place, body, headers={"idempotency-key": "used"})

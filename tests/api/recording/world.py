@@ -73,6 +73,12 @@ class World:
         found: list[dict[str, Any]] = self._document["paths"][path][method.lower()].get("parameters", [])
         return found
 
+    def answer(
+        self, method: str, path: str, body: object, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Status and body of an answer that is not recorded."""
+        return self.recorder.answer(method, path, body, headers or {})
+
     def publish(self, topic: str, key: str, record: object, partition: int = -1) -> None:
         producer = Producer(cluster.producer_config(self.settings))
         producer.produce(topic, msgspec.json.encode(record), key, partition)
@@ -137,15 +143,16 @@ class World:
         self.publish("late-usage", f"{metered['id']}/1/1", late)
 
     def delivered(self) -> None:
-        """A delivery of the event that was tried once without success, and is to be tried again."""
+        """Deliveries of two events, each tried once without success, and to be tried again."""
         at_ms = 1_768_482_000_000
-        alert = Alert(self.event, "default", "entitlements.balance.threshold", self.rule["id"], at_ms,
-                      [self.channel], "{}", self.customer["id"], "gpt_4_tokens", "acme-prod",
-                      {"notification.rule.test": "true"})  # fmt: skip
-        delivery = begin(alert, self.channel, at_ms, SCHEDULE_MS)
-        delivery = tried(delivery, Attempt(1, at_ms, 120, "failed", 500, "HTTP 500"), SCHEDULE_MS)
-        self.delivery = delivery.id
-        self.publish("deliveries", delivery.id, delivery)
+        for number, id in enumerate(("another", self.event)):
+            alert = Alert(id, "default", "entitlements.balance.threshold", self.rule["id"], at_ms + number,
+                          [self.channel], "{}", self.customer["id"], "gpt_4_tokens", "acme-prod",
+                          {"notification.rule.test": "true"})  # fmt: skip
+            delivery = begin(alert, self.channel, at_ms, SCHEDULE_MS)
+            delivery = tried(delivery, Attempt(1, at_ms, 120, "failed", 500, "HTTP 500"), SCHEDULE_MS)
+            self.delivery = delivery.id
+            self.publish("deliveries", delivery.id, delivery)
 
     def stages(self) -> None:
         """Heartbeats of three stages, and what they have counted."""

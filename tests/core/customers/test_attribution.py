@@ -17,6 +17,7 @@ from pipeline.core.customers.attribution import (
     hand_over,
     holder,
 )
+from pipeline.core.definitions.changes import Changes
 from pipeline.records import Definition, Window
 
 CHANGES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", NOBODY])), max_size=8)
@@ -93,11 +94,11 @@ def test_a_history_survives_the_control_log(changes: list[tuple[int, str]]) -> N
 def test_only_watched_meters_of_held_subjects_pass() -> None:
     holders = Holders()
     feature = Definition(2, "feature", "default", "f", "", 0, {"meterSlug": "tokens"})
-    holders.update({"1": definition("ann", [Holding(0, "a"), Holding(60, "b")]), "2": feature})
+    holders.update(Changes({"1": definition("ann", [Holding(0, "a"), Holding(60, "b")]), "2": feature}))
     windows = [window("ann", 0), window("ann", 60), window("bob", 0), window("ann", 0, "calls")]
     assert [(one.customer, one.window.start_s) for one in attribute(windows, holders)] == [
         ("a", 0),
         ("b", 60),
     ]
-    holders.update({"2": Definition(3, "feature", "default", "f", "", 0, None)})
+    holders.update(Changes({"2": Definition(3, "feature", "default", "f", "", 0, None)}))
     assert attribute(windows, holders) == []

@@ -19,6 +19,7 @@ from pipeline.core.metering.meter import AGGREGATIONS
 from pipeline.core.metering.refusal import REASONS
 from pipeline.core.values import number
 from pipeline.records import Event, Settled, Window
+from tests.fixtures.examples import examples
 from tests.fixtures.metered_events import EVERY, MINUTE_NS, START_NS, SUMMED, Memory, event, meter, run
 
 # Laws, on small worlds where windows, members and refusals meet often.
@@ -104,7 +105,7 @@ def feed(records: list[list[Event]], table: Memory, index: MeterIndex = EVERY) -
 
 
 @given(EVENTS, st.lists(st.integers(0, 30), max_size=4), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_order_and_any_split_equal_the_recount(events: list[Event], cuts: list[int], random: Any) -> None:
     expected = recount(events)
     shuffled = list(events)
@@ -276,7 +277,7 @@ def taken(records: list[list[Event]]) -> tuple[list[list[bool]], dict[str, tuple
 
 
 @given(AT_THE_LIMIT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) -> None:
     table = Memory(NEARLY_FULL)
     outcomes = fill(records, table)
@@ -301,7 +302,7 @@ def test_what_is_counted_is_what_the_windows_hold(records: list[list[Event]]) ->
 
 
 @given(AT_THE_LIMIT, st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_replay_refuses_the_same_at_the_limit(records: list[list[Event]], again: int) -> None:
     table = Memory(NEARLY_FULL)
     outcomes = fill(records, table)

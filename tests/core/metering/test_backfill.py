@@ -18,6 +18,7 @@ from pipeline.core.metering.meter import Meter
 from pipeline.core.values import number
 from pipeline.records import Backfill, Definition, Event, Window
 from tests.fixtures.backfill_world import SHARDS, World, event_of, stored_of
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable
 
 START_S = 1_704_067_200
@@ -143,7 +144,7 @@ def stored_totals(world: World) -> Counter[str]:
 
 
 @given(st.lists(ACTIONS, max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_counted_as_it_came_and_later_is_all(actions: list[tuple[str, Any]]) -> None:
     """For any split of the events, any delay of definitions and of the sink, any order of steps, torn or not."""
     world = World()
@@ -179,7 +180,7 @@ MOVES = st.lists(
     st.lists(EVENTS, min_size=12, max_size=20),
     MOVES,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_meters_of_the_same_events_add_up_whatever_the_sink_lags(
     kinds: list[str], events: list[tuple[str, str, int, object, str]], moves: list[tuple[str, Any]]
 ) -> None:

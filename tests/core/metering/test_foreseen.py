@@ -15,6 +15,7 @@ from pipeline.core.metering.foreseen import refusals
 from pipeline.core.metering.http_batch import RequestWarning, read
 from pipeline.core.metering.meter import define
 from pipeline.records import Event
+from tests.fixtures.examples import examples
 from tests.fixtures.kafka_record import read as read_accepted
 from tests.fixtures.metered_events import Memory, run
 
@@ -92,7 +93,7 @@ LINES = st.lists(
 
 
 @given(LINES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_is_foreseen_is_what_is_refused(lines: list[tuple[str, Any, str | None]]) -> None:
     events = [
         line(place, data, type, **({} if time is None else {"time": time}))

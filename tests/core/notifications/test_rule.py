@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.balance_alerts import Rules
 from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, ResetRule, Rule, VolumeRule
@@ -52,7 +53,7 @@ def test_a_rule_that_is_disabled_or_deleted_is_off(more: dict[str, Any], is_on: 
     reset = {**BODY, "type": rule.RESET, **more}
     assert Rule.read(reset).is_on is is_on
     rules = Rules()
-    rules.update({"": Definition(1, "rule", "default", "r", "ann", 0, reset)})
+    rules.update(Changes({"": Definition(1, "rule", "default", "r", "ann", 0, reset)}))
     assert bool(rules.watching(ResetRule, "default", "f", "k")) is is_on
 
 
@@ -65,6 +66,6 @@ def test_a_rule_is_about_the_features_that_it_names_by_id_or_key_else_about_all(
 
 def test_a_rule_of_a_type_without_events_never_fires() -> None:
     rules = Rules()
-    rules.update({"": Definition(1, "rule", "default", "r", "ann", 0, BODY)})
+    rules.update(Changes({"": Definition(1, "rule", "default", "r", "ann", 0, BODY)}))
     for kind, _ in TYPES[:3]:
         assert not rules.watching(kind, "default", "f", "k")  # type: ignore[type-var]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.agents.alert import Known
 from pipeline.agents.clock import Agenda
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.rule import VolumeRule
 from pipeline.core.notifications.volume_alerts import (
@@ -34,6 +35,7 @@ from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, CustomerWindow, Window
 from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METER, MINUTE_S, Usage, data, desk, volume
 from tests.fixtures.control_log import AT
+from tests.fixtures.examples import examples
 from tests.fixtures.fake_transaction import DictTable
 
 SIZE = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
@@ -117,7 +119,7 @@ def test_an_alert_of_a_volume() -> None:
     assert len(made.use([usage.event("b", AT_S + DAY_S, 50)], AT_S + DAY_S)) == 1
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(
     st.lists(EVENT, min_size=1, max_size=30),
     st.sampled_from(list(SIZE)),
@@ -154,7 +156,7 @@ ZONES = st.sampled_from(["", "Europe/Berlin", "Asia/Kolkata", "America/New_York"
 DST_S = 1_774_656_000  # 2026-03-28, the day before the clock changes in Berlin
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.lists(st.tuples(EVENT, ZONES), min_size=1, max_size=20),
     st.sampled_from(["HOUR", "DAY"]),
@@ -286,7 +288,7 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     meter_id = made.log.body("meter", "tokens")["meterId"]
     new = made.do("rule.create", volume(endpoint, 5, name="new"))
     restarted = Known(Agenda(), 1)
-    restarted.update(made.log.state)
+    restarted.update(Changes(made.log.state))
     for rules in (made.known.volumes, restarted.volumes):
         assert [one.id for one in rules.of("default", "tokens", 1)] == [old["id"]]
         assert [one.id for one in rules.of("default", "tokens", meter_id)] == [new["id"]]

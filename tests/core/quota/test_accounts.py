@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.kinds import ENTITLEMENT, GRANT
 from pipeline.core.quota.accounts import Account, Accounts, account_key
 from pipeline.core.quota.entitlement import Entitlement
@@ -22,7 +23,7 @@ def read(made: Log, backwards: bool = False) -> Accounts:
     accounts = Accounts()
     definitions = sorted(made.state.items(), key=lambda one: one[1].revision, reverse=backwards)
     for name, definition in definitions:
-        accounts.update({name: definition})
+        accounts.update(Changes({name: definition}))
     return accounts
 
 
@@ -78,7 +79,7 @@ def test_a_change_says_which_accounts_it_touches() -> None:
         reply = made.do(kind, body, at_ms=at_s * 1000)
         new = {name: one for name, one in made.state.items() if one.revision > seen}
         seen = made.revision
-        return reply, accounts.update(new)
+        return reply, accounts.update(Changes(new))
 
     account = ("default", customer, "gpt")
     made_, names = touched("entitlement.create", METERED)
@@ -100,8 +101,8 @@ def test_a_grant_that_was_read_first_waits_for_its_entitlement() -> None:
     made.do("entitlement.create", METERED)
     by_kind = {one.kind: {name: one} for name, one in made.state.items() if one.kind in (ENTITLEMENT, GRANT)}
     accounts = Accounts()
-    assert accounts.update(by_kind[GRANT]) == set()
-    assert len(accounts.update(by_kind[ENTITLEMENT])) == 1
+    assert accounts.update(Changes(by_kind[GRANT])) == set()
+    assert len(accounts.update(Changes(by_kind[ENTITLEMENT]))) == 1
     assert next(iter(only(accounts).grants.values()))
 
 
@@ -146,7 +147,7 @@ def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -
     made.do("meter.delete", {"slug": "tokens"})
     made.do("meter.apply", {**METER, "aggregation": "COUNT", "valueProperty": None})
     again = {name: one for name, one in made.state.items() if one.kind == "meter"}
-    assert accounts.update(again) == {account.name}
+    assert accounts.update(Changes(again)) == {account.name}
     terms = accounts.terms(account, first)
     assert terms is not None and terms.aggregation == "COUNT"
     ledgers.append(accounts.balance_key(account, first))

@@ -25,11 +25,12 @@ from tests.fixtures.balance_world import (
     record,
     same,
 )
+from tests.fixtures.examples import examples
 from tests.fixtures.metered_events import Memory
 
 
 @given(any_terms(), arrivals, st.integers(1, 4), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_it_is_a_full_recount(terms: Terms, arrived: list[Arrival], size: int, on_time: bool) -> None:
     world, table, now_s = World(terms.aggregation), Memory(), START_S
     if on_time:
@@ -124,7 +125,7 @@ def test_the_same_windows_at_new_positions_change_nothing(terms: Terms, arrived:
 
 
 @given(st.data(), st.sampled_from(COUNTED), arrivals, st.integers(0, SPAN))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_other_terms_are_counted_as_if_they_had_always_been(
     data: st.DataObject, aggregation: Counted, arrived: list[Arrival], now: int
 ) -> None:

@@ -17,6 +17,7 @@ from pipeline.core.values import calendar as period
 from pipeline.core.values import timestamp, zone
 from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
 from pipeline.errors import Rejected
+from tests.fixtures.examples import examples
 
 CASES = json.loads((Path(__file__).parents[2] / "cases/openmeter-periods-proration.json").read_text())[
     "cases"
@@ -87,7 +88,7 @@ def counted(anchor_s: int, interval: Interval, times: int, name: str) -> int:
     raise AssertionError(wall)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(MODERN, intervals, st.integers(-30, 30).filter(bool), st.sampled_from(NAMES))
 def test_a_tick_is_the_one_that_is_counted_day_by_day(
     anchor_s: int, interval: Interval, times: int, name: str
