@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.agents.alert import Known
 from pipeline.agents.clock import Agenda
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.rule import VolumeRule
 from pipeline.core.notifications.volume_alerts import (
@@ -287,7 +288,7 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     meter_id = made.log.body("meter", "tokens")["meterId"]
     new = made.do("rule.create", volume(endpoint, 5, name="new"))
     restarted = Known(Agenda(), 1)
-    restarted.update(made.log.state)
+    restarted.update(Changes(made.log.state))
     for rules in (made.known.volumes, restarted.volumes):
         assert [one.id for one in rules.of("default", "tokens", 1)] == [old["id"]]
         assert [one.id for one in rules.of("default", "tokens", meter_id)] == [new["id"]]
