@@ -85,12 +85,8 @@ def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, always for the subject of the token. 401: the token is not for the meter.
 
-    <<<<<<< HEAD
-        A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
-    =======
-        A meter that was deleted and made again is another one: a token that names the slug is for the one before.
-    >>>>>>> ec56f084ddaa72d212d5c8e95642ca45989d4414
-
+            A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
+    
         The bearer is a portal token, not an API key. Browsers of any origin may send it.
     """
     who = principal(request)

@@ -138,15 +138,9 @@ class VolumeRules:
     def update(self, changes: Changes) -> None:
         """Apply changes of definitions."""
         touched = False
-<<<<<<< HEAD
-        for meter in changes.of(Meter):
-            if meter.body is not None:
-                self._newest[meter.namespace, meter.body.slug] = meter.body.meter_id
-=======
         for namespace, slug, meter, _ in changes.of(Meter):
             if meter is not None:
                 self._newest[namespace, slug] = meter.meter_id
->>>>>>> ec56f084ddaa72d212d5c8e95642ca45989d4414
         for namespace, name, rule, revision in changes.of(Rule):
             if not isinstance(rule, VolumeRule):
                 continue
