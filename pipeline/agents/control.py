@@ -81,7 +81,7 @@ def create(stage: Stage, partitions: Partitions, read_answers: ReadAnswers) -> N
                     await asyncio.to_thread(control_answers.fill, owner.table, read_answers)
                 memory, expiry = Memory(transaction.table), control_answers.Expiry()
             fill(transaction, memory, partitions)
-            expiry.advance(transaction.table, chunk.records[-1].timestamp)
+            expiry.advance(transaction.table, chunk.records[-1].timestamp, len(chunk.records))
             transaction.commit()
 
     stage.agent("commands")(control)

@@ -24,7 +24,9 @@ from pipeline.records import Command
 
 TOPIC = "control-changelog"
 SPAN_MS = KEPT_MS // 2
-REMOVED_AT_ONCE = 200  # per chunk: more than are added, so that expired replies do not accumulate
+REMOVED_AT_ONCE = (
+    200  # per chunk, beside one for each that is added, so that expired replies do not accumulate
+)
 _PREFIX = b"/done/"
 _NEWEST = b"/newest-answer"  # the broker's time of the newest answer in the table
 _OVERLAP_MS = 60_000
@@ -64,11 +66,11 @@ class Expiry:
         self._start = _PREFIX
         self._due_ms = 0
 
-    def advance(self, table: Overlay, now_ms: int) -> None:
-        """now_ms: the broker's time of the newest command."""
+    def advance(self, table: Overlay, now_ms: int, commands: int) -> None:
+        """now_ms: the broker's time of the newest command. commands: of the chunk; each may have added a reply."""
         if now_ms < self._due_ms:
             return
-        rows = table.scan(self._start, REMOVED_AT_ONCE)
+        rows = table.scan(self._start, REMOVED_AT_ONCE + commands)
         for key, _ in rows:
             if not key.startswith(_PREFIX):
                 self._due_ms = now_ms + SPAN_MS

@@ -160,10 +160,24 @@ def test_answers_go_and_their_place_is_free_again() -> None:
         chunk = chunk_of("commands", {number: apply_keyed(f"k{number}", str(number), "a")})
         cast(FakeRecord, chunk.records[0]).timestamp = at_ms
         control.fill(FakeTransactions(chunk, table).transaction, memory)
-        expiry.advance(cast(Overlay, table), at_ms)
+        expiry.advance(cast(Overlay, table), at_ms, 1)
     kept = [int(key.rpartition(b"k")[2]) for key in table.rows if key.startswith(b"/done/")]
     assert set(range(500, 600)) <= set(kept)  # a day
     assert min(kept) >= 600 - 100 - 2 * 50 - 1  # and not much more than its spans
+
+
+def test_as_many_answers_go_as_come_however_large_the_chunks_are() -> None:
+    table, expiry = DictTable(), control_answers.Expiry()
+    memory, size = Memory(cast(Overlay, table)), 2 * control_answers.REMOVED_AT_ONCE
+    for number in range(10):
+        at_ms, first = AT_MS + number * KEPT_MS // 2, number * size
+        offsets = range(first, first + size)
+        chunk = chunk_of("commands", {place: apply_keyed(f"k{place}", str(place), "a") for place in offsets})
+        for record in chunk.records:
+            cast(FakeRecord, record).timestamp = at_ms
+        control.fill(FakeTransactions(chunk, table).transaction, memory)
+        expiry.advance(cast(Overlay, table), at_ms, size)
+    assert sum(key.startswith(b"/done/") for key in table.rows) <= 5 * size
 
 
 def test_answers_are_not_in_the_topic_that_everybody_reads() -> None:

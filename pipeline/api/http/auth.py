@@ -128,25 +128,19 @@ def open_key(definitions: Definitions, text: str, now_ms: int) -> Principal | No
     return Principal(key.namespace, key.id, frozenset(key.scopes), key.id)
 
 
-def open_portal(definitions: Definitions, secret: str, text: str) -> Principal | None:
-    """The principal of a portal token that is ours, in time and not invalidated; else None.
-
-    The control log of this process may be behind the one that made the token, so a token that reads well is
-    looked for once more.
-    """
-    token = portal_jwt.read(secret, text)
-    if token is None:
-        return None
-    place = (token.namespace, token.id)
-    if definitions.portal_token(*place) is None:
-        definitions.wait_for(lambda _: definitions.portal_token(*place) is not None, PORTAL_WAIT_S)
-    stored = definitions.definition(token.namespace, PortalToken.kind, token.id)
-    if stored is None or not portal_jwt.matches(token, PortalToken.of(stored)):
+def open_portal(definitions: Definitions, claims: portal_jwt.PortalClaims) -> Principal | None:
+    """The principal of a portal token that is ours and in time; None if it is unknown or invalidated."""
+    stored = definitions.definition(claims.namespace, PortalToken.kind, claims.id)
+    if stored is None or not portal_jwt.matches(claims, PortalToken.of(stored)):
         return None
     scopes = frozenset({PORTAL})
     return Principal(
-        token.namespace, f"portal:{token.id}", scopes, None, token.subject, token.meters, stored.revision
+        claims.namespace, f"portal:{claims.id}", scopes, None, claims.subject, claims.meters, stored.revision
     )
+
+
+def _is_known(definitions: Definitions, claims: portal_jwt.PortalClaims) -> bool:
+    return definitions.portal_token(claims.namespace, claims.id) is not None
 
 
 class Authentication:
@@ -195,8 +189,13 @@ class Authentication:
                 raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")
             await loaded(definitions)
             secret = self._settings.portal_secret.get_secret_value()
-            bulkheads: Bulkheads = scope["app"].state.services.bulkheads
-            found = await bulkheads.kafka.run(partial(open_portal, definitions, secret, token))
+            claims = portal_jwt.read(secret, token)
+            if claims is not None and not _is_known(definitions, claims):
+                # Another process may have made it just now. Only a token that has to be waited for takes a turn.
+                bulkheads: Bulkheads = scope["app"].state.services.bulkheads
+                known = partial(_is_known, definitions, claims)
+                await bulkheads.kafka.run(partial(definitions.wait_for, lambda _: known(), PORTAL_WAIT_S))
+            found = None if claims is None else open_portal(definitions, claims)
             if found is None:
                 raise Unauthorized("The portal token is unknown, expired or invalidated.", "invalid_token")
             return found

@@ -120,7 +120,7 @@ class DefinitionBody(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
             A body with what `old` has and this version does not know: unknown members at the end, and within a member
             whose known part is the same.
         """
-        fresh, names = _members(self), _names(self)
+        fresh, names = dict(self.members), _names(self)
         for field, name in names.items():
             same = name in fresh and name in old.members and getattr(self, field) == getattr(old, field)
             if same and fresh[name] != old.members[name]:

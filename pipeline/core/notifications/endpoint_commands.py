@@ -68,7 +68,7 @@ def update(context: CommandContext) -> Decided:
         new = _rotated(context, new, secret, OVERLAP_S)
     if new == old:
         return Decided([], old.shown)
-    return _decided(new.changed(updated_at=context.now))
+    return _decided(new.in_place_of(old).changed(updated_at=context.now))
 
 
 def rotate(context: CommandContext) -> Decided:

@@ -70,7 +70,7 @@ def update(context: CommandContext) -> Decided:
     rule = new.changed(created_at=old.created_at, updated_at=old.updated_at)
     if rule == old:
         return Decided([], old.members)
-    rule = rule.changed(updated_at=context.now)
+    rule = rule.in_place_of(old).changed(updated_at=context.now)
     return Decided([DefinitionChange(RULE, old.id, rule)], rule.members)
 
 

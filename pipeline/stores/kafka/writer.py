@@ -71,6 +71,40 @@ class Deliveries:
             )
 
 
+class Outcomes:
+    """Outcomes on their way to the coroutines of one event loop that wait for them: one wake-up for many.
+
+    Several threads report: that of a failed producer beside that of its successor, and the one that closes the writer.
+
+    Args:
+        loop: Of the coroutines.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._reported: list[tuple[Waiter, KafkaError | None]] = []
+
+    def report(self, waiter: Waiter, error: KafkaError | None) -> None:
+        """End the wait of `waiter`, with an error unless that is None."""
+        with self._lock:
+            self._reported.append((waiter, error))
+            is_first = len(self._reported) == 1
+        if is_first and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            reported, self._reported = self._reported, []
+        for waiter, error in reported:
+            if waiter.done():  # its request was cancelled
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(KafkaException(error))
+
+
 class KafkaWriter:
     """A plain producer for one purpose. `write` and `send` are for threads, `append` is for one event loop.
 
@@ -96,8 +130,7 @@ class KafkaWriter:
         self._options = dict(options or {})
         self._open: _OpenProducer | None = None  # replaced after a fatal error
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._settled: deque[tuple[Waiter, KafkaError | None]] = deque()
+        self._outcomes: Outcomes | None = None
 
     def write(self, records: Iterable[WrittenRecord]) -> None:
         """Publish all records and return when Kafka has acknowledged them. Waits while the queue is full.
@@ -117,9 +150,10 @@ class KafkaWriter:
 
     async def append(self, record: WrittenRecord) -> None:
         """Return when Kafka has acknowledged the record. Raises Unavailable, at once if the queue is full."""
-        self._loop = self._loop or asyncio.get_running_loop()
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        refused = self._produce(record, lambda error, _: self._settle(waiter, error), 0.0)
+        loop = asyncio.get_running_loop()
+        outcomes = self._outcomes = self._outcomes or Outcomes(loop)
+        waiter: Waiter = loop.create_future()
+        refused = self._produce(record, lambda error, _: outcomes.report(waiter, error), 0.0)
         if refused is not None:
             raise self._failure(refused)
         try:
@@ -210,23 +244,6 @@ class KafkaWriter:
             ):  # the cause is in the errors of the connections
                 error = kafka.most_telling(opened.errors_since(time.monotonic() - self._timeout_s), error)
         return kafka.unavailable(self._settings, KafkaException(error))
-
-    def _settle(self, waiter: Waiter, error: KafkaError | None) -> None:
-        """Called by the one thread that polls: many acknowledgements wake the event loop once."""
-        assert self._loop is not None
-        self._settled.append((waiter, error))
-        if len(self._settled) == 1 and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._hand_over)
-
-    def _hand_over(self) -> None:
-        while self._settled:
-            waiter, error = self._settled.popleft()
-            if waiter.done():  # its request was cancelled
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(KafkaException(error))
 
 
 class _OpenProducer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.core.notifications import rule
@@ -220,3 +221,18 @@ def test_another_namespace_sees_nothing() -> None:
     for kind in ("endpoint.delete", "endpoint.disable", "rule.delete"):
         assert made.refused(kind, {"id": channel}, "other")[0] == "not-found"
     assert "no channel" in made.refused("rule.create", balance(channel, features=None), "other")[1]
+
+
+@pytest.mark.parametrize("kind", ["rule", "endpoint"])
+def test_an_update_keeps_what_this_version_does_not_know(kind: str) -> None:
+    made, channel = log()
+    sent = ENDPOINT if kind == "endpoint" else balance(channel)
+    id = channel if kind == "endpoint" else made.do("rule.create", sent)["id"]
+    place = f"default/{kind}/{id}"
+    made.do(f"{kind}.update", {**sent, "id": id, "name": "other"})
+    stored = made.state[place]
+    assert stored.body is not None
+    made.state[place] = msgspec.structs.replace(stored, body={**stored.body, "priority": {"level": 3}})
+    reply = made.do(f"{kind}.update", {**sent, "id": id, "name": "another"})
+    assert (reply["name"], reply["priority"]) == ("another", {"level": 3})
+    assert list(made.body(kind, id)) == [*stored.body, "priority"]

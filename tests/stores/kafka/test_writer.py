@@ -7,8 +7,11 @@ import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -19,7 +22,7 @@ from pipeline.local.kafka import Kafka
 from pipeline.local.process import free_port
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client
-from pipeline.stores.kafka.writer import Deliveries, KafkaWriter, WrittenRecord
+from pipeline.stores.kafka.writer import Deliveries, KafkaWriter, Outcomes, WrittenRecord
 
 
 @pytest.fixture
@@ -212,3 +215,32 @@ def test_after_a_fatal_error_the_next_record_goes_through_another_producer(
     writer.write([WrittenRecord(topic, b"second", partition=0)])
     assert writer._open is not before
     assert values(settings, topic) == [b"first", b"second"]
+
+
+def test_outcomes_that_two_threads_report_at_once_reach_both_coroutines() -> None:
+    in_step = threading.Barrier(2)
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        """Runs both threads line by line, until one has to wait for the other."""
+        if frame.f_code is not Outcomes.report.__code__:
+            return None
+        with suppress(threading.BrokenBarrierError):
+            in_step.wait(0.2)
+        return trace
+
+    async def report_both() -> None:
+        loop = asyncio.get_running_loop()
+        outcomes, waiters = Outcomes(loop), [loop.create_future() for _ in range(2)]
+        threading.settrace(trace)
+        try:
+            threads = [threading.Thread(target=outcomes.report, args=(waiter, None)) for waiter in waiters]
+            for thread in threads:
+                thread.start()
+        finally:
+            threading.settrace(None)  # type: ignore[arg-type]
+        async with asyncio.timeout(10):
+            await asyncio.gather(*waiters)
+        for thread in threads:
+            thread.join()
+
+    asyncio.run(report_both())
