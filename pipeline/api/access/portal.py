@@ -85,9 +85,9 @@ def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, always for the subject of the token. 401: the token is not for the meter.
 
-            A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
-    
-        The bearer is a portal token, not an API key. Browsers of any origin may send it.
+        A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
+
+    The bearer is a portal token, not an API key. Browsers of any origin may send it.
     """
     who = principal(request)
     if who.subject is None or (who.meters is not None and meterSlug not in who.meters):
