@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.agents.alert import Known
 from pipeline.agents.clock import Agenda
 from pipeline.core.customers.customer import Customer
+from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.rule import VolumeRule
 from pipeline.core.notifications.volume_alerts import (
@@ -287,7 +288,7 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     meter_id = made.log.body("meter", "tokens")["meterId"]
     new = made.do("rule.create", volume(endpoint, 5, name="new"))
     restarted = Known(Agenda(), 1)
-    restarted.update(made.log.state)
+    restarted.update(Changes(made.log.state))
     for rules in (made.known.volumes, restarted.volumes):
         assert [one.id for one in rules.of("default", "tokens", 1)] == [old["id"]]
         assert [one.id for one in rules.of("default", "tokens", meter_id)] == [new["id"]]
@@ -297,6 +298,21 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     assert [one.rule for one in late] == [old["id"]]
     reason, detail = made.log.refused("rule.update", {**volume(endpoint, 6), "id": old["id"]})
     assert (reason, "create a new rule instead" in detail) == ("bad-rule", True)
+
+
+def test_late_usage_of_an_earlier_meter_counts_for_no_later_rule_however_often_the_slug_is_made_again() -> (
+    None
+):
+    made, _, endpoint = desk()
+    made.do("feature.archive", {"id": "gpt"})
+    rules = []
+    for _ in range(2):
+        made.do("meter.delete", {"slug": "tokens"})
+        made.do("meter.apply", METER)
+        rules.append(made.do("rule.create", volume(endpoint, 5))["id"])
+    assert made.known.volumes.of("default", "tokens", 1) == []
+    meter_id = made.log.body("meter", "tokens")["meterId"]
+    assert [one.id for one in made.known.volumes.of("default", "tokens", meter_id)] == rules[1:]
 
 
 def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
