@@ -1,6 +1,6 @@
 """The HTTP API: events, meters, usage, customers, features, entitlements, notifications, keys, the portal, operation.
 
-Owns: putting routes, error form and neighbours together. Does not own: any answer (the routes' modules).
+Owns: putting routes, the form of errors and services together. Does not own: any answer (the routes' modules).
 Run as `tallymark api`, one process; in the local stack it shares chDB with the sink.
 """
 
@@ -57,7 +57,7 @@ unknown reason, the status decides.
 
 
 def create_app(settings: Settings, clickhouse: ClickHouse | None = None) -> FastAPI:
-    """The app for `settings`. It opens its neighbours when served, and starts even if none of them answers.
+    """The app for `settings`. It connects to its services when it starts, and starts even if none of them answers.
 
     clickhouse: the store to ask, where this process holds one already; else the one that the settings name.
     """

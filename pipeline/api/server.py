@@ -3,8 +3,9 @@
 Owns: the listening socket, the processes that share it, and their end in good order. Does not own: what is served
 (app), how patient a connection is (http.slow_clients).
 
-All processes accept on one socket that the first one opened; one that dies is started again and loses only what it had
-under way, which was not acknowledged. When the first one is killed the others finish their requests and end.
+All processes accept on one socket that the first one opened; one that dies is started again and loses only the
+requests in progress, which were not acknowledged. When the first one is killed, the others finish their
+requests and end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pipeline.settings import Settings
 
 log = logging.getLogger("tallymark.api")
 
-GRACE_S = 10  # for requests under way when the server is told to end
+GRACE_S = 10  # for requests in progress when the server gets the signal to end
 BACKLOG = 2048
 _AGAIN_S = 1.0  # between two starts of a process that does not stay up
 _TICK_S = 0.2
@@ -61,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(settings: Settings, listening: socket.socket) -> None:
-    """Serves in this process until a signal; requests under way are answered first."""
+    """Serves in this process until a signal; requests in progress are answered first."""
     _allow_open_files(MAX_CONNECTIONS + 512)
     config = uvicorn.Config(
         create_app(settings),

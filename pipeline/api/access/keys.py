@@ -50,13 +50,13 @@ def list_keys(request: Request, page: Paged, orderBy: str | None = None) -> dict
     **described(KeyBody, NewKeyAnswer, status=201, reasons=["bad-key", "key-conflict"]),
 )
 def create_key(
-    request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
+    request: Request, response: Response, body: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """`key` is the key itself, which only this answer shows. It can have only scopes of the key that creates it.
 
     A retry with the same `Idempotency-Key` is answered without `key`.
     """
-    return _made(request, response, "key.create", wish, "id")
+    return _made(request, response, "key.create", body, "id")
 
 
 @router.get("/{keyId}", summary="One key", **described(answer=KeyAnswer))
@@ -80,10 +80,10 @@ def rotate_key(
     request: Request,
     response: Response,
     keyId: str,
-    wish: Annotated[dict[str, Any] | None, Body()] = None,
+    body: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> dict[str, Any]:
     """The new key has the same name, scopes and expiry. The old key works for another `overlapS` seconds."""
-    return _made(request, response, "key.rotate", with_id("key", wish or {}, keyId), "newId")
+    return _made(request, response, "key.rotate", with_id("key", body or {}, keyId), "newId")
 
 
 @router.delete(

@@ -42,14 +42,14 @@ _SHOWN = ("id", "subject", "allowedMeterSlugs", "expiresAt", "createdAt")
     ),
 )
 def create_token(
-    request: Request, response: Response, wish: Annotated[dict[str, Any], Body()]
+    request: Request, response: Response, body: Annotated[dict[str, Any], Body()]
 ) -> dict[str, Any]:
     """`token` reads the usage of one subject, of the allowed meters or of all, for one hour at most.
 
     It is valid for `/portal/meters/{slug}/query` only, and only this answer shows it.
     """
     secret = _secret(request)
-    token = msgspec.convert(body_of(submit(request, "portal-token.create", wish)), PortalToken)
+    token = msgspec.convert(body_of(submit(request, "portal-token.create", body)), PortalToken)
     response.headers["cache-control"] = "no-store"
     return {**_shown(token), "token": portal_jwt.sign(secret, namespace_of(request), token)}
 
@@ -85,7 +85,7 @@ def invalidate_tokens(request: Request, which: Annotated[dict[str, Any], Body()]
 def query_portal_meter(request: Request, meterSlug: str) -> Response:
     """As `/meters/{slug}/query`, always for the subject of the token. 401: the token is not for the meter.
 
-    A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
+        A deleted and recreated meter is another meter: a token that names the slug is for the earlier one.
 
     The bearer is a portal token, not an API key. Browsers of any origin may send it.
     """

@@ -15,7 +15,7 @@ def preferred(accept: str, offered: Sequence[str]) -> str:
     """The media type of `offered` with the highest weight.
 
     Of equal weights the one that is named more precisely wins, then the one that is named first. Where nothing
-    matches, or nothing is said, it is the first that is offered.
+    matches, or the header is empty, it is the first that is offered.
 
     Args:
         accept: the header's value, empty where there is none; several headers joined by commas.

@@ -69,10 +69,10 @@ ANYBODY = Principal("default", "anonymous", frozenset({ADMIN}))
 
 
 def principal(request: Request) -> Principal:
-    """Who sent `request`. Raises Broken on a path that needs nobody."""
+    """Who sent `request`. Raises Broken on a path that needs no authentication."""
     found = getattr(request.state, "principal", None)
     if not isinstance(found, Principal):
-        raise Broken(f"Nobody was authenticated for {request.scope['path']}.")
+        raise Broken(f"No principal was authenticated for {request.scope['path']}.")
     return found
 
 

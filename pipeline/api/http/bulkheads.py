@@ -1,6 +1,6 @@
 """Bulkheads: requests that wait for one store use up that store's turns, never the threads of other routes.
 
-Owns: how many blocking calls to a store are under way in one process, how long a request waits for its turn, which
+Owns: how many blocking calls to a store are in progress in one process, how long a request waits for its turn, which
 store a route waits for. Does not own: how long a call may take (each store), answers (the routes).
 
 A route that blocks runs in a thread. Without a declared store it may only read what this process holds in memory, so
@@ -37,7 +37,7 @@ RECONCILES_AT_ONCE = 4  # each may wait for minutes until all is quiet
 class Bulkhead:
     """The turns of one store. For one event loop.
 
-    name: of the store, for sentences. at_once: calls under way. turn_s: how long one waits for its turn.
+    name: of the store, for sentences. at_once: calls in progress at once. turn_s: how long one waits for its turn.
     """
 
     def __init__(self, name: str, at_once: int, turn_s: float) -> None:
@@ -51,8 +51,8 @@ class Bulkhead:
     async def run(self, call: Callable[[], T]) -> T:
         """The result of `call`, which runs in a thread of this store.
 
-        Raises what `call` raises, and Unavailable if no turn came in time. Where a call under way finds that the store
-        does not answer (NotAnswering), all that wait for a turn get the same error at once.
+        Raises what `call` raises, and Unavailable if no turn came in time. Where a call in progress finds that the
+        store does not answer (NotAnswering), all that wait for a turn get the same error at once.
         """
         await self._turn()
         self._threads = self._threads or anyio.CapacityLimiter(self._at_once)

@@ -1,6 +1,6 @@
 """Errors as `application/problem+json` (RFC 7807).
 
-Owns: which status an error has and the body's members; that an error nobody expected is a problem too, and is logged
+Owns: which status an error has and the body's members; that an unexpected error is a problem too, and is logged
 under its request's id. Does not own: the sentences, which the errors bring.
 Members: type, title, status, detail, instance, and `reason`, a stable slug to program against.
 """

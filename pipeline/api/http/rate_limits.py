@@ -1,11 +1,11 @@
 """How many events and requests a second one key may send: 429 beyond that.
 
-Owns: one token bucket a key and kind, in Redis so that all API processes share it; what holds while Redis is away.
-Does not own: the arithmetic (core.values.token_bucket), who asks (auth), how large a request may be (body,
+Owns: one token bucket a key and kind, in Redis so that all API processes share it; the rule while Redis is
+unavailable. Does not own: the arithmetic (core.values.token_bucket), who asks (auth), how large a request may be (body,
 core.metering.http_batch).
 
-While Redis is away, ingest and reading go on under the same rate counted in this process alone; whatever changes
-something is refused with 503. Without a Redis in the settings every process counts by itself.
+While Redis is unavailable, ingest and reads continue under the same rate, counted in this process alone; a request
+that changes something is refused with 503. Without a Redis in the settings every process counts by itself.
 Headers: `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After`.
 """
 
@@ -27,12 +27,12 @@ from pipeline.settings import Settings
 
 STATE = "rate_limits"  # in a request's state: its `Limited`
 INGEST_PATH = "/api/v1/events"
-ANSWER_S = 0.25  # Redis is away when it takes longer
-AWAY_S = 1.0  # then it is not asked for so long
+ANSWER_S = 0.25  # Redis is unavailable when it takes longer
+AWAY_S = 1.0  # it is then not asked for that long
 _MOST_BUCKETS = 10_000  # in this process
 
-# As core.token_bucket.take; by the clock of Redis, which all processes share. Redis before 7 has to be told that the
-# effects are what is replicated, since a script may else not write after TIME.
+# As core.token_bucket.take; by the clock of Redis, which all processes share. Redis before 7 needs a call
+# that makes it replicate the effects, because a script may otherwise not write after TIME.
 _TAKE = """
 if redis.replicate_commands then redis.replicate_commands() end
 local rate, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -167,7 +167,7 @@ class RateLimits:
             await self._app(scope, receive, send)
             return
         key = principal.key_id or f"{principal.namespace}/{principal.actor}"
-        limited = Limited(self._buckets, self._policies, key, _goes_on(scope))
+        limited = Limited(self._buckets, self._policies, key, _served_without_redis(scope))
         scope["state"][STATE] = limited
 
         async def labelled(message: Message) -> None:
@@ -191,8 +191,8 @@ class RateLimits:
             await self._app(scope, receive, labelled)
 
 
-def _goes_on(scope: Scope) -> bool:
-    """Whether the request may go on while Redis is away: ingest and what only reads."""
+def _served_without_redis(scope: Scope) -> bool:
+    """Whether the request is served while Redis is unavailable: ingest and reads are."""
     path = scope["path"]
     reads = scope["method"] in ("GET", "HEAD", "OPTIONS") or path.endswith("/query")
     return reads or path == INGEST_PATH

@@ -115,7 +115,7 @@ class Services:
                 asked.close()
 
     def alerts(self) -> AlertsView:
-        """What was told, read from the first question on. Raises Unavailable."""
+        """Alerts that fired, read from the first question on. Raises Unavailable."""
         with self._opening:
             if self._alerts is None:
                 self._alerts = AlertsView(self.settings).start()
@@ -123,7 +123,7 @@ class Services:
         return self._alerts
 
     def deliveries(self) -> DeliveriesView:
-        """What became of it, read from the first question on. Raises Unavailable."""
+        """Deliveries of alerts, read from the first question on. Raises Unavailable."""
         with self._opening:
             if self._deliveries is None:
                 self._deliveries = DeliveriesView(self.settings).start()
@@ -131,7 +131,7 @@ class Services:
         return self._deliveries
 
     def late(self) -> LateView:
-        """What came late to balances, read from the first question on. Raises Unavailable."""
+        """Late usage of balances, read from the first question on. Raises Unavailable."""
         with self._opening:
             if self._late is None:
                 self._late = LateView(self.settings).start()

@@ -5,7 +5,7 @@ that take nothing. Does not own: HTTP itself (uvicorn, httptools), the size of a
 (rate_limits).
 
 One sweep a process looks at every connection, so that a request costs no timers. A client that is slow costs its
-socket and nothing else: nobody waits for it.
+socket and nothing else: no other request waits for it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._anything = True
         super().data_received(data)
         if in_head and self._phase is _HEAD and not self._head_too_large:
-            self._raw_bytes += len(data)  # a header that has no end stays in the parser, which calls nobody
+            self._raw_bytes += len(data)  # a header without an end stays in the parser, which calls nothing
             if self._raw_bytes > MAX_HEAD_BYTES:
                 self._head_too_large = True
                 self.send_400_response("")

@@ -30,7 +30,7 @@ class Rates:
                     continue
                 beats = self._seen.setdefault(id, deque())
                 if beats and worker.events_in < beats[-1][1]:
-                    beats.clear()  # it started afresh
+                    beats.clear()  # the worker was restarted
                 beats.append((worker.at_ms, worker.events_in))
                 while len(beats) > 2 and beats[1][0] <= worker.at_ms - RATE_SPAN_MS:
                     beats.popleft()

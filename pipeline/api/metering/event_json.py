@@ -73,7 +73,7 @@ def listed(services: Services, namespace: str, event: StoredEvent) -> EventRow:
 def event_detail(services: Services, namespace: str, versions: Sequence[StoredEvent]) -> EventRow:
     """The one event among the records of a (source, id), its windows, and the other records. versions: not empty.
 
-    A record that ingest refused never became an event; if there is no other, the last of these is told.
+    A record that ingest refused never became an event; if there is no other, the last of these is returned.
     """
     repeats = [one for one in versions if one.fate in REPEATS]
     refused = [one for one in versions if one.fate == "rejected" and not one.data]

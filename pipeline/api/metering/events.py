@@ -1,4 +1,4 @@
-"""`/events`: stored events and what became of each.
+"""`/events`: stored events and the fate of each.
 
 Owns: the routes and the form of an event. Does not own: ingest (api.metering.ingest), filters (core.values.filters),
 SQL (stores.clickhouse.events). The list by v1 takes plain parameters, the one by v2 filters in JSON and pages by a
@@ -48,7 +48,7 @@ router_v2 = OpenRouter(prefix="/events", tags=["events"], route_class=AsksClickH
 REFUSED = ("bad-query", "not-found")  # not-found: an unknown customer or meter
 FATES = ("counted", "duplicate", "conflict", "rejected", "invalid", "unmetered")
 MAX_LIMIT = 100
-LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 looks back unless it is told
+LATELY_NS = 72 * 3600 * NS_PER_S  # how far the list by v1 goes back without `from`
 _TEXTS = ("id", "source", "type", "subject", "fate")
 _TIMES = ("time", "ingestedAt")
 EventJson = dict[str, Any]
@@ -97,8 +97,8 @@ def list_events(
     refuse_repeated(request, _V1 - {"customerId"})
     if fate is not None and fate not in FATES:
         raise Rejected("bad-query", f"fate must be one of {' '.join(FATES)}")
-    said = {"source": source, "type": type, "subject": subject, "fate": fate}
-    texts = {name: filter_string(name, {"$eq": text}) for name, text in said.items() if text is not None}
+    given = {"source": source, "type": type, "subject": subject, "fate": fate}
+    texts = {name: filter_string(name, {"$eq": text}) for name, text in given.items() if text is not None}
     if id is not None:
         texts["id"] = containing("id", id)
     services, namespace = services_of(request), namespace_of(request)
@@ -168,7 +168,7 @@ def list_events_v2(
 
 @router.get(
     "/{source}/{id}",
-    summary="One event and what became of it",
+    summary="One event and its fate",
     **described(answer=EventAnswer, reasons=["bad-query"]),
 )
 def get_event(request: Request, source: str, id: str) -> Response:
@@ -191,22 +191,22 @@ def _wanted(services: Services, namespace: str, body: object) -> EventFilter:
     """The filter that v2 takes. Raises Rejected `bad-query`, or `not-found` for an unknown customer or meter."""
     if not isinstance(body, dict):
         raise Rejected("bad-query", "filter must be an object")
-    said = {name: one for name, one in body.items() if one is not None}
-    for name in said:
+    given = {name: one for name, one in body.items() if one is not None}
+    for name in given:
         if name not in (*_TEXTS, *_TIMES, "customerId", "meter", "refused"):
             raise Rejected("bad-query", f"there is no filter {name[:64]!a}")
-    customers = filter_string("customerId", said.get("customerId", {}))
+    customers = filter_string("customerId", given.get("customerId", {}))
     if customers.op not in ("", "$in"):
         raise Rejected("bad-query", "customerId: customer id filter supports only $in")
-    named = _listed("meter", said.get("meter", {}))
+    named = _listed("meter", given.get("meter", {}))
     meters = None if named is None else [_meter(services, namespace, one) for one in named]
-    refused = _refused(said["refused"], meters) if "refused" in said else None
+    refused = _refused(given["refused"], meters) if "refused" in given else None
     return EventFilter(
         namespace=namespace,
-        texts={name: filter_string(name, said[name]) for name in _TEXTS if name in said},
+        texts={name: filter_string(name, given[name]) for name in _TEXTS if name in given},
         subjects=_subjects(services, namespace, customers.operand),
-        time=filter_time("time", said.get("time", {})),
-        received_at=filter_time("ingestedAt", said.get("ingestedAt", {})),
+        time=filter_time("time", given.get("time", {})),
+        received_at=filter_time("ingestedAt", given.get("ingestedAt", {})),
         counted_by=meters if refused is None else None,
         refused=refused,
     )

@@ -91,7 +91,7 @@ async def post_events(request: Request) -> Response:
         body = await read_body(headers, request.receive)
         found = read(content_type, raw, body, services.settings.max_event_bytes)
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client reads no response
     except Rejected as refusal:
         return _refused(request, refusal, content_type)
     limited = request.scope["state"].get(STATE)

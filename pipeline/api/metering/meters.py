@@ -170,6 +170,6 @@ def meter_json(definition: Definition, meter: Meter) -> dict[str, Any]:
 
 
 def _slug(request: Request, id_or_slug: str) -> str:
-    """The slug of a meter in force; what names none goes on as it is, to be refused and noted by control."""
+    """The slug of a meter in force; a text that names none stays as it is, and control refuses and records it."""
     found = definitions(request).meter(namespace_of(request), id_or_slug)
     return found[1].slug if found else id_or_slug

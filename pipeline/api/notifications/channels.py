@@ -118,10 +118,10 @@ def rotate(
     request: Request,
     response: Response,
     channelId: str,
-    wish: Annotated[ChannelJson | None, Body()] = None,
+    body: Annotated[ChannelJson | None, Body()] = None,
 ) -> ChannelJson:
     """By `signingSecret`, or by a new secret that only this answer shows. Both sign for `overlapS` seconds."""
-    return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", wish or {}, channelId))
+    return _with_secret(request, response, "endpoint.rotate", with_id("endpoint", body or {}, channelId))
 
 
 @ours.post(
@@ -130,11 +130,11 @@ def rotate(
     summary="Send deliveries of a time range again",
     **described(ReplayBody, ReplayAnswer, status=202, reasons=["bad-replay"]),
 )
-def replay(request: Request, channelId: str, wish: Annotated[ChannelJson, Body()]) -> ChannelJson:
+def replay(request: Request, channelId: str, body: Annotated[ChannelJson, Body()]) -> ChannelJson:
     """Deliveries of events in [from, to) in one of `states`, by default FAILED. Each keeps its `webhook-id`."""
-    instants = {name: _instant(wish.get(name)) for name in ("from", "to")}
-    replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**wish, **instants}, channelId)))
-    return {**replayed, "from": wish["from"], "to": wish["to"]}
+    instants = {name: _instant(body.get(name)) for name in ("from", "to")}
+    replayed = body_of(submit(request, "endpoint.replay", with_id("replay", {**body, **instants}, channelId)))
+    return {**replayed, "from": body["from"], "to": body["to"]}
 
 
 def _with_secret(request: Request, response: Response, kind: str, asked: ChannelJson) -> ChannelJson:
@@ -197,5 +197,5 @@ def _seal(request: Request) -> Seal:
 
 
 def _instant(text: object) -> object:
-    """A bare date stands for the midnight that begins it; whatever else is wrong, control refuses."""
+    """A bare date means the midnight at which it begins; control refuses any other wrong text."""
     return f"{text}T00:00:00Z" if isinstance(text, str) and _DATE(text) else text

@@ -31,7 +31,7 @@ def delivery_json(delivery: Delivery) -> DeliveryJson:
 
 
 def status_json(endpoint: str, delivery: Delivery | None, at_ms: int) -> DeliveryJson:
-    """What became of an alert at one channel: OpenMeter's delivery status. at_ms: of the alert."""
+    """The delivery status of an alert at one channel, in OpenMeter's form. at_ms: of the alert."""
     channel = {"id": endpoint, "type": TYPE}
     if delivery is None:
         return {"channel": channel, "state": "PENDING", "updatedAt": timestamp.text_of(at_ms), "attempts": []}

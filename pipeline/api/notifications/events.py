@@ -1,6 +1,7 @@
-"""`/notification/events`: what rules have told, with what became of it at each channel.
+"""`/notification/events`: the events that rules fired, with their delivery status at each channel.
 
-Owns: the routes, the form of an event. Does not own: alerts (telling), deliveries (deliveries, the webhook stage).
+Owns: the routes, the form of an event. Does not own: when a rule fires (alerts), deliveries (deliveries, the
+webhook stage).
 """
 
 from __future__ import annotations
@@ -99,14 +100,14 @@ def get_event(request: Request, eventId: str) -> Response:
 def resend_event(
     request: Request,
     eventId: str,
-    wish: Annotated[dict[str, Any] | None, Body()] = None,
+    body: Annotated[dict[str, Any] | None, Body()] = None,
 ) -> Response:
     """To all its channels, or to those in `channels`. It keeps its `webhook-id`."""
     alert = _found(request, eventId)
     sent_to = (
         {} if alert is None else {"deliveries": {one: delivery_id(alert, one) for one in alert.endpoints}}
     )
-    submit(request, "event.resend", with_id("resend", wish or {}, eventId), sent_to)
+    submit(request, "event.resend", with_id("resend", body or {}, eventId), sent_to)
     return Response(status_code=202)
 
 

@@ -1,7 +1,7 @@
-"""`/notification/rules`: what is to be told, and to which channels.
+"""`/notification/rules`: what fires an event, and to which channels it is delivered.
 
 Owns: the routes, the form of a rule, a rule's test. Does not own: what a rule may be (core.notifications.rule), when it
-tells (threshold), the events that it made (events).
+fires (threshold), the events that it fired (events).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`/audit`: who changed what, when, from where, and what it was before; refused wishes too.
+"""`/audit`: who changed what, when, from where, and what it was before; refused commands too.
 
 Owns: the parameters and the form of an entry. Does not own: the log and its chain (audit_log, core.definitions.audit).
 """

@@ -1,5 +1,5 @@
-"""`GET /status`: whether every stage is up, how far behind and how fast it is, and whether neighbours answer.
-`GET /ready`: whether this process can do its work, for whoever starts and watches it.
+"""`GET /status`: whether every stage is up, how far behind and how fast it is, and whether services answer.
+`GET /ready`: whether this process can do its work, for the program that starts and watches it.
 
 Owns: putting heartbeats, lag and reachability together, within STATUS_S whatever hangs; ClickHouse and Redis have
 STORE_S. Neither takes a thread that another route needs. Does not own: lag (stores.kafka.consumer_groups), heartbeats,
@@ -38,7 +38,7 @@ STATUS_S = 5.0
 STORES = ("clickhouse", "redis")
 STORE_S = 2.5  # beyond what their own limits allow, so that the detail is the store's own error
 READY_S = 3.0
-LAG = "lag"  # asked beside the neighbours, since it may take as long
+LAG = "lag"  # asked together with the services, because it may take as long
 
 
 @router.get("/status", summary="State of stages and services", **described(answer=StatusAnswer))

@@ -24,7 +24,7 @@ class Period(msgspec.Struct, forbid_unknown_fields=True):
 class RecurringAnswer(msgspec.Struct, forbid_unknown_fields=True):
     interval: str
     intervalISO: Annotated[str, Meta(description="the interval as an ISO 8601 duration")]
-    anchor: Annotated[str, Meta(description="RFC 3339: one of the instants at which it begins anew")]
+    anchor: Annotated[str, Meta(description="RFC 3339: one of the instants at which an interval begins")]
     timeZone: Annotated[str, Meta(description="IANA time zone")] | UnsetType = UNSET
 
 

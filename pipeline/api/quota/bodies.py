@@ -35,7 +35,7 @@ ZoneName = Annotated[
 ]
 Anchor = Annotated[
     str,
-    Meta(description="RFC 3339: one of the instants at which it begins anew. Its offset is kept, and counts "
+    Meta(description="RFC 3339: one of the instants at which an interval begins. Its offset is kept, and counts "
          "where there is no zone. A day that a month lacks is the month's last one."),
 ]  # fmt: skip
 Repeated = Annotated[
@@ -122,7 +122,9 @@ class EntitlementBody(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[str, Meta(description="RFC 3339, CURRENT_PERIOD_START or NOW; usage counts from then on")]
         | UnsetType
     ) = UNSET
-    isSoftLimit: Annotated[bool, Meta(description="access goes on when nothing is left")] | UnsetType = UNSET
+    isSoftLimit: Annotated[bool, Meta(description="access continues when nothing is left")] | UnsetType = (
+        UNSET
+    )
     isUnlimited: (
         Annotated[
             bool,
@@ -145,7 +147,7 @@ class EntitlementBody(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(
-                description="how long access goes on when nothing is left: an ISO 8601 duration without months"
+                description="how long access continues when nothing is left: an ISO 8601 duration without months"
             ),
         ]
         | UnsetType

@@ -104,8 +104,8 @@ def create(request: Request, holder: HolderOf, entitlement: EntitlementRequest) 
     A customer has one entitlement in force for each feature: otherwise the answer is 409. The answer is 404 when no
     customer has the subject.
     """
-    wish = addressed("entitlement", entitlement, **holder.members)
-    return _made(request, "entitlement.create", _with_rollovers(wish))
+    body = addressed("entitlement", entitlement, **holder.members)
+    return _made(request, "entitlement.create", _with_rollovers(body))
 
 
 @customers.get(ONE, name="get_of_customer", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
@@ -125,8 +125,8 @@ def get(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> R
 )
 def delete(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> Response:
     """Ends it now. It can still be read by its id, with `deletedAt`."""
-    wish = {"id": entitlementIdOrFeatureKey, **holder.members}
-    submit_and_wait_for_workers(request, "entitlement.delete", wish)
+    body = {"id": entitlementIdOrFeatureKey, **holder.members}
+    submit_and_wait_for_workers(request, "entitlement.delete", body)
     return Response(status_code=204)
 
 
@@ -150,8 +150,8 @@ def override(
     request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
     """The old entitlement ends when the new one begins. The answer is the new one."""
-    wish = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": _with_rollovers(entitlement)}
-    return _made(request, "entitlement.override", wish)
+    body = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": _with_rollovers(entitlement)}
+    return _made(request, "entitlement.override", body)
 
 
 @customers.post(
@@ -177,8 +177,8 @@ def reset(
     wanted: Annotated[ResetRequest | None, Body()] = None,
 ) -> Response:
     """At `effectiveAt`, by default now, and not before the current period. `retainAnchor` keeps the calendar."""
-    wish = addressed("entitlement", wanted or {}, id=entitlementIdOrFeatureKey, **holder.members)
-    submit_and_wait_for_workers(request, "entitlement.reset", wish)
+    body = addressed("entitlement", wanted or {}, id=entitlementIdOrFeatureKey, **holder.members)
+    submit_and_wait_for_workers(request, "entitlement.reset", body)
     return Response(status_code=204)
 
 
@@ -289,9 +289,9 @@ def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
     return {**grant, "maxRolloverAmount": grant.get("amount")}
 
 
-def _made(request: Request, kind: str, wish: dict[str, Any]) -> Response:
-    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, wish)))
-    subject = lookup.subject_key(request, wish["subject"]) if "subject" in wish else None
+def _made(request: Request, kind: str, body: dict[str, Any]) -> Response:
+    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, body)))
+    subject = lookup.subject_key(request, body["subject"]) if "subject" in body else None
     return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
 
 

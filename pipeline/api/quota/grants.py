@@ -113,8 +113,8 @@ def create(
     created by subject.
     """
     granted = with_rollover(grant) if holder.member == "customerId" else grant
-    wish = addressed("grant", granted, entitlementId=entitlementIdOrFeatureKey, **holder.members)
-    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", wish)))
+    body = addressed("grant", granted, entitlementId=entitlementIdOrFeatureKey, **holder.members)
+    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", body)))
     return answer(grant_json(made, lookup.now_s()), 201)
 
 

@@ -70,7 +70,7 @@ def by_customer(request: Request, id_or_key: str) -> CustomerRef:
 
 
 def by_subject(request: Request, id_or_key: str) -> CustomerRef:
-    """The customer that holds a subject now. Raises Rejected `not-found`: nobody does."""
+    """The customer that holds a subject now. Raises Rejected `not-found`: no customer does."""
     key = subject_key(request, id_or_key)
     found = definitions(request).customer_of(namespace_of(request), key)
     if found is None:

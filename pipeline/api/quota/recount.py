@@ -1,4 +1,4 @@
-"""A metered entitlement counted anew: its terms from the control log, its usage from ClickHouse.
+"""A metered entitlement counted again: its terms from the control log, its usage from ClickHouse.
 
 Owns: bringing the two together. Does not own: the burn-down (core.quota.history), SQL (stores.clickhouse.windows), the
 live balance.

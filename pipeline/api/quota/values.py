@@ -1,7 +1,7 @@
-"""What is left of an entitlement, now or at another time, and how it came to that.
+"""What is left of an entitlement, now or at another time, and what led to it.
 
 Owns: `.../value` by id or feature key, `.../history`, their parameters. Does not own: live values by feature
-(live_values), counting anew (recount), the burn-down (core.quota.history).
+(live_values), counting again (recount), the burn-down (core.quota.history).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Owns: making a key of random bytes, its check, scopes, expiry, deciding key.*. Does not own: how a key is written
 (key_text), chance (random bytes are an argument), or where a plaintext goes: it is shown once and never stored.
 
-Whoever makes, rotates or revokes a key with an API key needs each scope that the key has, on that API key. Commands
-that come from no API key (`--direct`, or auth off) may do all of it. A namespace keeps an admin key.
+An API key that creates, rotates or revokes a key needs each scope of that key. Commands that come from no API key
+(`--direct`, or auth off) may do all of it. A namespace keeps an admin key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SCOPES = (
     ADMIN,
 )
 RANDOM_BYTES = 38  # 6 for the public part, 32 for the secret
-OVERLAP_S = 86_400  # how long a rotated key goes on, unless the command says otherwise
+OVERLAP_S = 86_400  # how long a rotated key still works, unless the command has another value
 MOST_OVERLAP_S = 30 * 86_400
 
 ParsedKey = key_text.KeyText  # what `parse` gives
@@ -169,7 +169,7 @@ def create(context: CommandContext) -> Decided:
 
 
 def rotate(context: CommandContext) -> Decided:
-    """key.rotate: a new key with the same scopes and end; the old one goes on for `overlapS` seconds at most.
+    """key.rotate: a new key with the same scopes and end; the old one works for `overlapS` seconds at most.
 
     Raises:
         Rejected: `bad-key`, `not-found`; `key-conflict` for a key that has ended or was rotated already; `forbidden`.

@@ -20,13 +20,13 @@ from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import CustomerWindow, Window
 
-NOBODY = ""
+NO_CUSTOMER = ""
 FROM_EVER_S = 0
 _MINUTE_MS = MINUTE_S * 1000
 
 
 class Holding(NamedTuple):
-    """`customer` (id, or NOBODY) has the subject from the minute `from_s` (seconds since 1970) to the next holding."""
+    """`customer` (id, or NO_CUSTOMER) has the subject from minute `from_s` (seconds since 1970) to the next holding."""
 
     from_s: int
     customer: str
@@ -49,7 +49,7 @@ def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Ho
 
     Args:
         holdings: before, oldest first.
-        customer: the id of the one that has it now, or NOBODY.
+        customer: the id of the one that has it now, or NO_CUSTOMER.
         at_ms: when it went, in ms since 1970: the change counts from the next full minute on.
 
     >>> first = hand_over([], "a", 90_000)
@@ -73,14 +73,14 @@ def hand_over(holdings: Sequence[Holding], customer: str, at_ms: int) -> list[Ho
 
 
 def holder(holdings: Sequence[Holding], start_s: int) -> str:
-    """The customer (id) that had the subject at `start_s` (seconds since 1970), or NOBODY.
+    """The customer (id) that had the subject at `start_s` (seconds since 1970), or NO_CUSTOMER.
 
-    >>> holdings = [Holding(0, "a"), Holding(120, "b"), Holding(300, NOBODY)]
+    >>> holdings = [Holding(0, "a"), Holding(120, "b"), Holding(300, NO_CUSTOMER)]
     >>> [holder(holdings, start_s) for start_s in (60, 120, 240, 300)]
     ['a', 'b', 'b', '']
     """
     place = bisect_right(holdings, start_s, key=lambda one: one.from_s)
-    return holdings[place - 1].customer if place else NOBODY
+    return holdings[place - 1].customer if place else NO_CUSTOMER
 
 
 class Watched:
@@ -124,9 +124,9 @@ class Holders:
         self._watched.update(changes)
 
     def of(self, namespace: str, subject: str, start_s: int) -> str:
-        """The customer (id) that had a subject at `start_s` (seconds since 1970), or NOBODY."""
+        """The customer (id) that had a subject at `start_s` (seconds since 1970), or NO_CUSTOMER."""
         holdings = self._holdings.get((namespace, subject))
-        return NOBODY if holdings is None else holder(holdings, start_s)
+        return NO_CUSTOMER if holdings is None else holder(holdings, start_s)
 
 
 def attribute(windows: Iterable[Window], holders: Holders) -> list[CustomerWindow]:

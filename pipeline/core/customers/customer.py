@@ -14,7 +14,7 @@ import re
 
 import msgspec
 
-from pipeline.core.customers.attribution import NOBODY, Attribution, hand_over
+from pipeline.core.customers.attribution import NO_CUSTOMER, Attribution, hand_over
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.definitions.context import CommandContext, Decided, DefinitionChange
 from pipeline.core.definitions.definition_body import DefinitionBody
@@ -138,7 +138,7 @@ def _moved_subjects(
     context: CommandContext, id: str, before: list[str], after: list[str]
 ) -> list[DefinitionChange]:
     """The new attribution of each subject that the customer gets or gives up."""
-    owners = {subject: NOBODY for subject in before if subject not in after}
+    owners = {subject: NO_CUSTOMER for subject in before if subject not in after}
     owners |= {subject: id for subject in after if subject not in before}
     changes = []
     for subject, owner in owners.items():

@@ -1,4 +1,4 @@
-"""Changes that were read from `control`, for whoever keeps something of the definitions.
+"""Changes that were read from `control`, for modules that keep a part of the definitions.
 
 Owns: the changed definitions by kind, with typed bodies, and the newest revision among them. Does not own: reading
 `control` (stores.kafka), what a subscriber keeps of them.

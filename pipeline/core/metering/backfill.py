@@ -38,7 +38,7 @@ from pipeline.records import Backfill, Backfilled, Definition, Event, Fate, Refu
 PART = 1  # of windows that a backfill counted
 FINISHED = frozenset({"done", "stopped"})
 LEFT = "left"  # the outcome of an event that the meter does not want
-CLEARED_KEYS = 100_000  # looked at a step; two pages of events write fewer
+CLEARED_KEYS = 100_000  # checked in one step; two pages of events write fewer
 
 _lock_key = struct.Struct(">cQ")
 _encode = msgspec.msgpack.Encoder().encode
@@ -128,7 +128,7 @@ def is_mark(key: bytes) -> bool:
 
 
 def mark_revision(mark: bytes) -> int:
-    """The control revision that whoever passes the mark on must know."""
+    """The control revision that a stage must know before it forwards the mark."""
     return int(mark.split(b"/")[1])
 
 
@@ -168,7 +168,7 @@ def take(
 
 
 def _admit(work: Backfill, position: int, table: KeyedBytes) -> bool:
-    """A torn transaction may leave a step twice on the topic: only the one that comes first goes on."""
+    """A torn transaction may leave a step twice on the topic: only the first one is done."""
     key = _lock_key.pack(b"L", work.meter_id)
     (stored,) = table.get_many([key])
     if stored is not None:

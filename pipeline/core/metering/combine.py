@@ -27,7 +27,7 @@ Brought = tuple[
 ]  # what one event brings: its place in the record, window, received_at_ms, value
 
 _HUGE = Refusal(
-    LONG_DIMENSIONS, f"group by values have more than {MAX_DIMENSIONS_CHARACTERS} characters together"
+    LONG_DIMENSIONS, f"group by values have more than {MAX_DIMENSIONS_CHARACTERS} characters in total"
 )
 
 

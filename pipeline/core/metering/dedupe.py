@@ -32,7 +32,7 @@ OTHER_CONTENT = "other-content"
 
 
 class Deduped(NamedTuple):
-    """What became of one packed record, in order. counts: namespace -> name -> events (records.Counts)."""
+    """The results of one packed record, in its order. counts: namespace -> name -> events (records.Counts)."""
 
     unique: list[tuple[int, msgspec.Raw]]  # subject_hash, Event
     repeats: list[Settled]

@@ -1,4 +1,4 @@
-"""What the meters in force will refuse of the events of a request, so that their sender hears of it at once.
+"""What the meters in force will refuse of the events of a request, so that the response reports it at once.
 
 Owns: running the reading of AGGREGATE over events that are not counted yet. Does not own: that reading (gathering,
 reading), the other warnings (http_batch). It foresees, and decides nothing: meters may change before the events are

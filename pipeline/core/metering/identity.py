@@ -28,7 +28,7 @@ def identity(namespace: str, source: str, id: str) -> bytes:
 def digests(namespace: str, source: str, id: str, canonical: bytes) -> tuple[bytes, bytes]:
     """The identity (16 bytes) and the content digest (8 bytes) of an event with this canonical JSON text.
 
-    The content digest goes on from the identity's hash: it is only ever compared under one identity.
+    The content digest continues the identity's hash: it is compared only under one identity.
     """
     running = _EMPTY.copy()
     running.update(dumps((namespace, source, id)))

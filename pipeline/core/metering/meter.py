@@ -6,8 +6,8 @@ control revision. Does not own: what a meter reads from an event (extract), path
 Source: openmeterio/openmeter at 7e57a394, `api/openapi.yaml` MeterCreate, `openmeter/meter/meter.go` for rules and
 sentences, `openmeter/meter/parse.go` for reading an event.
 
-An event keeps the dimensions that were in force when it was counted: its minute's window has them, and whoever reads
-the event again asks the meter for its dimensions at the revision by which the event was decided.
+An event keeps the dimensions that were in force when it was counted: its minute's window has them, and a stage that
+reads the event again asks the meter for its dimensions at the revision by which the event was decided.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Commands about meters: which of them may be made, changed or go.
 
 Owns: deciding meter.*. Does not own: what a definition may say and how it may change (meter).
-A meter's `meterId` is the revision at which its slug was made, so a slug that was deleted and made anew is another
-meter.
+A meter's `meterId` is the revision at which its slug was made, so a slug that was deleted and created again is
+another meter.
 """
 
 from __future__ import annotations

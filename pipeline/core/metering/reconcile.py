@@ -41,7 +41,7 @@ _DECIDED_BY = {
     "conflict": "dedupe",
     "rejected": "ingest and aggregate",
 }
-# who hands over to whom: (stage, its outcome, the next stage)
+# which stage hands its events over to which: (stage, its outcome, the next stage)
 HANDOVERS = (("ingest", "accepted", "dedupe"), ("dedupe", "unique", "aggregate"))
 
 
@@ -120,7 +120,7 @@ class StoredTotals:
 
 @dataclass(frozen=True)
 class NamespaceReport:
-    """One namespace: events read and what became of them. `stored` is None where it was not compared."""
+    """One namespace: events read and their fates. `stored` is None where it was not compared."""
 
     namespace: str
     read: int

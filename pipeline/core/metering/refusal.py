@@ -1,7 +1,7 @@
-"""Why a meter does not take an event that it wants: the reasons, and the names under which they are counted.
+"""Why a meter refuses an event that matches it: the reasons, and the names under which refusals are counted.
 
 Owns: the closed list of reasons, so that metrics have a bounded number of labels; the names of a meter's totals in
-Counts. Does not own: which event is refused (extract, combine, aggregate), how totals are kept (engine).
+Counts. Does not own: which event is refused (extract, combine, aggregate), how totals are stored (engine).
 A total is named by slug and id, because a slug that was deleted and made again names another meter.
 """
 
@@ -26,15 +26,15 @@ FULL_WINDOW = "window-full"
 
 REASONS: dict[str, str] = {
     NO_DATA: "the event has no data",
-    UNREADABLE: "the data cannot be read, as a number of thousands of digits",
+    UNREADABLE: "the data cannot be read, for example because a number has thousands of digits",
     MISSING: "the data has nothing at the value property",
     NULL: "the value is null",
     WRONG_TYPE: "the value is true, false, an object or an array",
-    NOT_A_NUMBER: "the value is text that is no number, or NaN",
+    NOT_A_NUMBER: "the value is text that is not a number, or it is NaN",
     INFINITE: "the value is infinity",
     TOO_LARGE: "the value is 10^18 or more",
     TOO_PRECISE: "the value has more than 18 decimals",
-    LONG_DIMENSIONS: "the dimensions have more than 4,096 characters together",
+    LONG_DIMENSIONS: "the values of the dimensions have more than 4,096 characters in total",
     FULL_WINDOW: "the total of the minute would have more than 38 digits",
 }
 
@@ -44,7 +44,7 @@ _REFUSED = "refused"
 
 
 class Refusal(NamedTuple):
-    """reason: one of REASONS. detail: one sentence. Both are empty where the meter does not want the event."""
+    """reason: one of REASONS. detail: one sentence. Both are empty if the event does not match the meter."""
 
     reason: str
     detail: str
@@ -54,7 +54,7 @@ UNWANTED = Refusal("", "")
 
 
 class MeterTotal(NamedTuple):
-    """What one name in Counts is about. reason: empty for events that the meter counted."""
+    """The meter and outcome that a name in Counts identifies. reason: empty for events that the meter counted."""
 
     slug: str
     meter_id: int
@@ -80,7 +80,7 @@ def refused_name(slug: str, meter_id: int, reason: str) -> str:
 
 
 def total_of(name: str) -> MeterTotal | None:
-    """What a name in Counts says of a meter; None for a name that is about none.
+    """The meter and outcome of a name in Counts; None for the name of another count.
 
     >>> total_of("/meter/bill/7/refused/value-null")
     MeterTotal(slug='bill', meter_id=7, reason='value-null')
@@ -94,5 +94,5 @@ def total_of(name: str) -> MeterTotal | None:
 
 
 def sentence(refused: list[Refused]) -> str:
-    """Refusals as one text for people: `slug: why; slug: why`."""
+    """The refusals as one text for people: `slug: detail; slug: detail`."""
     return "; ".join(f"{one.meter}: {one.detail}" for one in refused)

@@ -108,7 +108,7 @@ def advance(
 def identities(
     namespace: str, meter_id: int, names: tuple[str, ...], at: Iterable[tuple[int, str, tuple[str, ...]]]
 ) -> list[bytes]:
-    """What tells the windows of one minute apart; no two of them collide. Names are sorted.
+    """The identities of the windows of one minute; no two of them collide. Names are sorted.
 
     at: minute, subject and the values of `names`.
     """

@@ -139,9 +139,9 @@ class VolumeRules:
     def update(self, changes: Changes) -> None:
         """Apply changes of definitions."""
         touched = False
-        for meter in changes.of(Meter):
-            if meter.body is not None:
-                self._meters.setdefault((meter.namespace, meter.body.slug), set()).add(meter.body.meter_id)
+        for namespace, slug, meter, _ in changes.of(Meter):
+            if meter is not None:
+                self._meters.setdefault((namespace, slug), set()).add(meter.meter_id)
         for namespace, name, rule, revision in changes.of(Rule):
             if not isinstance(rule, VolumeRule):
                 continue

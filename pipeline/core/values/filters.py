@@ -1,9 +1,9 @@
-"""Filters of a text or an instant, as OpenMeter's FilterString and FilterTime say them in JSON.
+"""Filters of a text or an instant, as OpenMeter's FilterString and FilterTime write them in JSON.
 
 Owns: which operators there are, their limits and texts, what each matches. Does not own: SQL
 (stores.clickhouse.filters), or what is filtered. A filter is one operator, such as {"$in": ["a", "b"]}; {} matches
-everything; null is absent. Text is compared by its UTF-8 bytes. In a pattern `%` stands for any text, `_` for one
-character, `\\` takes the meaning of the next one away; $ilike, $nilike, $contains and $ncontains take a letter in
+everything; null is absent. Text is compared by its UTF-8 bytes. In a pattern `%` matches any text, `_` one
+character, and `\\` makes the next character literal; $ilike, $nilike, $contains and $ncontains take a letter in
 either case. `$exists` means not "".
 """
 

@@ -60,8 +60,8 @@ def reader_of(shape: type[T]) -> Callable[[bytes | None], T]:
         shape: a msgspec.Struct, or a list of them for packed records.
 
     Returns:
-        A function of a record's value. It is fast, and does not look for repeated names: whoever may write to such a
-        topic is believed. It raises Rejected `bad-record` for everything that does not decode.
+        A function of a record's value. It is fast, and does not check for repeated names: programs that may write to
+        such a topic are trusted. It raises Rejected `bad-record` for everything that does not decode.
     """
     decode = msgspec.json.Decoder(shape).decode
 

@@ -63,7 +63,7 @@ def parse(text: bytes) -> Parsed:
         tree = loads(text)
         return compare(text, tree, dumps(tree, None, OPT_SORT_KEYS))
     except (JSONDecodeError, JSONEncodeError):
-        # Broken, or a number beyond float, or deeper than orjson writes: the exact reader tells.
+        # The text is broken, has a number beyond float, or is deeper than orjson writes: the exact reader decides.
         return parse_exactly(text)
 
 

@@ -46,7 +46,7 @@ def bounds(size: Size, zone: ZoneInfo, at_s: int) -> tuple[int, int]:
 
 
 def boundaries(size: Size, zone: ZoneInfo, from_s: int, to_s: int) -> list[int]:
-    """Starts of all windows that touch [from_s, to_s), then the last one's end: neighbours bound a window."""
+    """Starts of all windows that touch [from_s, to_s), then the end of the last one; two in a row bound a window."""
     if from_s >= to_s:
         return []
     if size == "MINUTE":

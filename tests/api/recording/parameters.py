@@ -89,6 +89,8 @@ def query_parameters() -> Iterator[tuple[str, str, str]]:
 def acts(world: World, operation: str, name: str, description: str) -> bool:
     """Whether a value of a parameter changes the answer, or is refused with a reason of its own."""
     path = _path(world, operation)
+    if name == "includeDeleted" and path.endswith("/grants"):
+        path = _of_deleted(world, path)
     beside = (
         BESIDE.get(name, "") if any(one["name"] in BESIDE.get(name, "") for one in _of(operation)) else ""
     )
@@ -127,6 +129,17 @@ def _path(world: World, operation: str) -> str:
         if one.answer.status < 300 and one.request.key in ("admin", "portal", ""):
             return one.request.path.partition("?")[0]
     raise AssertionError(f"{operation} was never answered")
+
+
+def _of_deleted(world: World, path: str) -> str:
+    """The path of the grants of one entitlement, with an entitlement that was deleted in place of its own."""
+    if "/entitlements/" not in path:
+        return path
+    entitlements = path.partition("/entitlements/")[0] + "/entitlements"
+    listed = world.answer("GET", f"{entitlements}?includeDeleted=true", None)[1]
+    rows = listed["items"] if isinstance(listed, dict) else listed
+    deleted = next(row["id"] for row in rows if "deletedAt" in row)
+    return f"{entitlements}/{deleted}/grants"
 
 
 def _answer(world: World, operation: str, path: str) -> tuple[int, Any]:

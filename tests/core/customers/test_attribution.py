@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.customers.attribution import (
-    NOBODY,
+    NO_CUSTOMER,
     Attribution,
     Holders,
     Holding,
@@ -20,7 +20,7 @@ from pipeline.core.customers.attribution import (
 from pipeline.core.definitions.changes import Changes
 from pipeline.records import Definition, Window
 
-CHANGES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", NOBODY])), max_size=8)
+CHANGES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b", "c", NO_CUSTOMER])), max_size=8)
 
 
 def history(changes: list[tuple[int, str]]) -> list[Holding]:
@@ -44,16 +44,16 @@ def window(subject: str, start_s: int, meter: str = "tokens") -> Window:
 @pytest.mark.parametrize(
     ("changes", "start_s", "customer"),
     [
-        ([], 0, NOBODY),
+        ([], 0, NO_CUSTOMER),
         ([(5, "a")], 0, "a"),  # the first holder has what came before
         ([(5, "a")], 6000, "a"),
         ([(2, "a"), (4, "b")], 60, "a"),
         ([(2, "a"), (4, "b")], 120, "b"),  # on the minute: from that minute on
         ([(2, "a"), (5, "b")], 120, "a"),  # within the minute: from the next
         ([(2, "a"), (5, "b")], 180, "b"),
-        ([(2, "a"), (5, NOBODY)], 180, NOBODY),
-        ([(2, "a"), (5, NOBODY), (9, "b")], 240, NOBODY),
-        ([(2, "a"), (5, NOBODY), (9, "b")], 300, "b"),
+        ([(2, "a"), (5, NO_CUSTOMER)], 180, NO_CUSTOMER),
+        ([(2, "a"), (5, NO_CUSTOMER), (9, "b")], 240, NO_CUSTOMER),
+        ([(2, "a"), (5, NO_CUSTOMER), (9, "b")], 300, "b"),
         ([(2, "a"), (5, "b"), (5, "a")], 180, "a"),  # there and back within a minute
     ],
 )

@@ -162,7 +162,7 @@ def test_huge_dimensions_are_refused() -> None:
     index = MeterIndex([meter("COUNT", groupBy={"d": "$.d", "e": "$.e"})])
     outcome = run([event({"d": "x" * 4000, "e": "y" * 96}), event({"d": "x" * 4000, "e": "y" * 97})], index)
     assert [settled.fate for settled in outcome.settled] == ["counted", "invalid"]
-    assert outcome.settled[1].reason == "m: group by values have more than 4096 characters together"
+    assert outcome.settled[1].reason == "m: group by values have more than 4096 characters in total"
 
 
 def test_a_full_window_refuses_what_no_longer_fits_and_nothing_stops() -> None:
