@@ -99,14 +99,14 @@ class VolumeWatch(NamedTuple):
     made_s: int
     revision: int
 
-    def is_about(self, meter_id: int, newest_id: int) -> bool:
+    def is_about(self, meter_id: int, ids: Iterable[int]) -> bool:
         """Whether a meter with the rule's slug is the one that had the slug when the rule was written.
 
         Args:
             meter_id: of the meter: the revision of the definitions at which its slug was made.
-            newest_id: of the newest meter with the slug, deleted or not.
+            ids: of the known meters with the slug, deleted or not.
         """
-        return meter_id <= self.revision and not meter_id < newest_id <= self.revision
+        return meter_id <= self.revision and not any(meter_id < later <= self.revision for later in ids)
 
     def takes(self, customer: str, usage: Window) -> bool:
         """Whether a minute window of the rule's meter counts, by its customer (id) and dimensions."""
@@ -133,14 +133,15 @@ class VolumeRules:
     def __init__(self) -> None:
         self._rules: dict[tuple[str, str], VolumeWatch] = {}  # namespace, id
         self._of_meter: dict[tuple[str, str], list[VolumeWatch]] = {}  # namespace, slug
-        self._newest: dict[tuple[str, str], int] = {}  # namespace, slug -> id of its newest meter
+        # Namespace, slug -> ids of its meters that were read; after a restart, of the newest one at least.
+        self._meters: dict[tuple[str, str], set[int]] = {}
 
     def update(self, changes: Changes) -> None:
         """Apply changes of definitions."""
         touched = False
         for namespace, slug, meter, _ in changes.of(Meter):
             if meter is not None:
-                self._newest[namespace, slug] = meter.meter_id
+                self._meters.setdefault((namespace, slug), set()).add(meter.meter_id)
         for namespace, name, rule, revision in changes.of(Rule):
             if not isinstance(rule, VolumeRule):
                 continue
@@ -157,8 +158,8 @@ class VolumeRules:
     def of(self, namespace: str, slug: str, meter_id: int) -> Sequence[VolumeWatch]:
         """The rules about a meter, by id. A rule is about one meter, and not about the next with the same slug."""
         place = (namespace, slug)
-        watches, newest_id = self._of_meter.get(place, ()), self._newest.get(place, meter_id)
-        return [watch for watch in watches if watch.is_about(meter_id, newest_id)]
+        watches, ids = self._of_meter.get(place, ()), self._meters.get(place, ())
+        return [watch for watch in watches if watch.is_about(meter_id, ids)]
 
 
 def watch_of(rule: VolumeRule, revision: int) -> VolumeWatch:

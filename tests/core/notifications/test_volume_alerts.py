@@ -300,6 +300,21 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     assert (reason, "create a new rule instead" in detail) == ("bad-rule", True)
 
 
+def test_late_usage_of_an_earlier_meter_counts_for_no_later_rule_however_often_the_slug_is_made_again() -> (
+    None
+):
+    made, _, endpoint = desk()
+    made.do("feature.archive", {"id": "gpt"})
+    rules = []
+    for _ in range(2):
+        made.do("meter.delete", {"slug": "tokens"})
+        made.do("meter.apply", METER)
+        rules.append(made.do("rule.create", volume(endpoint, 5))["id"])
+    assert made.known.volumes.of("default", "tokens", 1) == []
+    meter_id = made.log.body("meter", "tokens")["meterId"]
+    assert [one.id for one in made.known.volumes.of("default", "tokens", meter_id)] == rules[1:]
+
+
 def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
     usage, told = Usage(1), Told(10, "DAY")
     old = usage.event("a", AT_S + 60, 11)
