@@ -69,7 +69,7 @@ class Refused(msgspec.Struct, array_like=True, gc=False):
     detail: str
 
 
-class Settled(msgspec.Struct, array_like=True):
+class Settled(msgspec.Struct, array_like=True, gc=False):
     """An event with its one fate. `meters` has the slugs of the meters that counted it; `reason` is why none did.
 
     A recreated meter with the same slug is another meter, so a slug occurs twice if the backfill of the newer meter

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import faust
 import msgspec
+from msgspec import Raw
 
 from pipeline.agents.ingest_rejects import dead_letter
 from pipeline.core.metering.event import Accepted, Limits, accept
@@ -148,11 +149,11 @@ def _send(transaction: Transaction, target: int, events: list[Accepted]) -> None
         part = events[cut]
         keys = b"".join(
             [
-                _pack_key(event.identity, event.content, event.received_at_ms, event.subject_hash)
-                for event in part
+                _pack_key(identity, content, received_at_ms, subject_hash)
+                for identity, content, received_at_ms, subject_hash, _ in part
             ]
         )
-        batch = AcceptedBatch(keys, [msgspec.Raw(event.encoded) for event in part])
+        batch = AcceptedBatch(keys, [Raw(event.encoded) for event in part])
         transaction.send("events-accepted", _encode(batch), partition=target)
 
 

@@ -23,6 +23,7 @@ from pipeline.records import Event, Refused, Settled, Window
 NAMED_CHARACTERS = 64 << 10  # of sources and ids in one window; a packed record has to hold it
 FULL = Refusal(FULL_WINDOW, "the total of this window would no longer fit 38 digits")
 _NONE: list[Refused] = []
+_UNNAMED: list[tuple[str, str, str]] = []
 
 
 class Aggregated(NamedTuple):
@@ -99,7 +100,7 @@ def _settle(group: Group, settled: list[Settled | None], tallied: dict[str, int]
     slugs = [reader.slug for reader in readers]
     refused = group.refused
     for place, event in zip(group.places, group.events, strict=True):
-        if place not in refused:
+        if not refused or place not in refused:
             settled[place] = Settled(event, "counted", "", slugs, revision, None, RULES, _NONE)
             continue
         meters = [slug for slug in slugs if slug not in refused[place]]
@@ -150,26 +151,28 @@ def _apply(
     # Subjects share few combinations of dimensions, so each is named once.
     named = {values: dict(zip(names, values, strict=True)) for values in {at[2] for at in cells}}
     windows = []
+    advance, encode, decode = window_state.advance, window_state.encode_state, window_state.decode_state
     for key, value, brought, (at, cell) in zip(keys, stored, members, cells.items(), strict=True):
-        state = None if value is None else window_state.decode_state(value)
+        state = None if value is None else decode(value)
         if state is None or state.position < position:
-            grown = window_state.advance(aggregation, state, cell, position)
+            grown = advance(aggregation, state, cell, position)
             if grown is None:
                 grown = full.advance(at, state)
                 if grown is None:
                     continue
             state = grown
-            table.put(key, window_state.encode_state(state))
+            table.put(key, encode(state))
         elif aggregation in window_state.SUMMED and full.took_nothing(at, cell[0]):
             continue
+        minute, subject, values = at
         windows.append(
             Window(
                 namespace,
                 slug,
                 meter_id,
-                at[1],
-                named[at[2]],
-                at[0] * MINUTE_S,
+                subject,
+                named[values],
+                minute * MINUTE_S,
                 state.value,
                 state.count,
                 state.change,
@@ -178,7 +181,7 @@ def _apply(
                 state.position,
                 state.received_at_ms,
                 0,
-                events.get(at, []),
+                events.get(at, _UNNAMED) if events else _UNNAMED,
             )
         )
     return windows
@@ -263,9 +266,9 @@ def _members(
     """
     digests = [sorted(map(window_state.member_digest, cell[2])) for cell in cells.values()]
     keys = [
-        window_state.member_key(at[0], identity, digest)
+        key
         for at, identity, found in zip(cells, identities, digests, strict=True)
-        for digest in found
+        for key in window_state.member_keys(at[0], identity, found)
     ]
     firsts = iter(zip(keys, table.get_many(keys), strict=True))
     brought = []

@@ -176,6 +176,8 @@ def canonical_text(value: object) -> str:
     """
     if type(value) is int and -_SHORT < value < _SHORT:
         return str(value)
+    if value is UNSET or value is None:
+        return ""
     if isinstance(value, Raw):
         return number.canonical(str(value, "utf-8"))
     return spelled_text(_canonical(value))

@@ -41,6 +41,10 @@ SUMMED = frozenset({"SUM", "AVG"})  # the only totals that can outgrow their lim
 WHOLE = frozenset({"COUNT", "UNIQUE_COUNT"})  # values are whole numbers, not atto
 _WHOLE: tuple[Callable[[int], str], Callable[[str], int]] = (str, int)
 _ATTO = (number.text, number.exact)
+_TEXT = {
+    aggregation: _WHOLE if aggregation in WHOLE else _ATTO for aggregation in FOLD
+}  # its writer and reader
+_fits = number.fits
 
 
 class WindowState(msgspec.Struct, array_like=True, gc=False):
@@ -83,21 +87,21 @@ def advance(
     WindowState(position=8, received_at_ms=2000, count=3, value='5.5', change='0.5', order='')
     """
     count, received_at_ms, value = cell
-    write, read = _WHOLE if aggregation in WHOLE else _ATTO
+    write, read = _TEXT[aggregation]
     arrival = ""
     if aggregation == "LATEST":
         arrival, value = order(*value[0]), value[1]
     if before is None:
+        if not _fits(value):
+            return None
         text = write(value)
-        return (
-            WindowState(position, received_at_ms, count, text, text, arrival) if number.fits(value) else None
-        )
+        return WindowState(position, received_at_ms, count, text, text, arrival)
     old = read(before.value)
     if aggregation == "LATEST":
         arrival, value = max((arrival, value), (before.order, old))
     else:
         value = FOLD[aggregation](old, value)
-    if not number.fits(value):
+    if not _fits(value):
         return None
     received_at_ms = max(received_at_ms, before.received_at_ms)
     return WindowState(
@@ -123,9 +127,10 @@ def window_keys(at: Iterable[tuple[int, str, tuple[str, ...]]], identities_: lis
     return [pack(where[0], b"w") + identity for where, identity in zip(at, identities_, strict=True)]
 
 
-def member_key(minute: int, identity_: bytes, digest: bytes) -> bytes:
-    """Key of one UNIQUE_COUNT member of a window; digest: `member_digest`."""
-    return _MEMBER.pack(minute, b"m", blake2b(identity_, digest_size=16).digest(), digest)
+def member_keys(minute: int, identity_: bytes, digests: Iterable[bytes]) -> list[bytes]:
+    """Keys of UNIQUE_COUNT members of one window; digests: of `member_digest`."""
+    pack, window = _MEMBER.pack, blake2b(identity_, digest_size=16).digest()
+    return [pack(minute, b"m", window, digest) for digest in digests]
 
 
 def refused_key(minute: int, identity_: bytes, position: int) -> bytes:
