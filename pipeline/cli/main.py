@@ -32,7 +32,7 @@ class Tallymark(click.Group):
         try:
             return super().invoke(ctx)
         except (Rejected, Unavailable, Broken) as error:
-            _fail(ctx, str(error), EXIT_CODES[type(error)])
+            _fail(ctx, str(error), next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
         except UnicodeEncodeError as error:
             if error.reason != "surrogates not allowed":
                 raise

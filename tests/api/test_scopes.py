@@ -21,6 +21,7 @@ from pipeline.core.access.api_key import SCOPES, ApiKey, Made
 from pipeline.core.access.portal_token import PortalToken
 from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
+from pipeline.records import Definition
 from pipeline.settings import Settings
 from pipeline.stores.kafka import direct_key
 from tests.api.scope_table import NEEDED, NOBODY, PORTAL
@@ -47,6 +48,10 @@ class Log:
 
     def portal_token(self, namespace: str, id: str) -> PortalToken | None:
         return self.tokens.get((namespace, id))
+
+    def definition(self, namespace: str, kind: str, id: str) -> Definition | None:
+        token = self.tokens.get((namespace, id)) if kind == PortalToken.kind else None
+        return None if token is None else Definition(1, kind, namespace, id, "test", 0, token.members)
 
     def wait_for(self, *_: object) -> bool:
         return False

@@ -138,7 +138,9 @@ class Webhooks:
     def endpoint(self, id: str, url: str, **more: Any) -> None:
         """Define an endpoint, as control would."""
         self._revision += 1
-        body = {"id": id, "url": url, "signingSecret": SECRET, **more}
+        body = {
+            "id": id, "type": "WEBHOOK", "name": id, "url": url, "disabled": False, "signingSecret": SECRET, **more
+        }  # fmt: skip
         definition = Definition(self._revision, "endpoint", NAMESPACE, id, "test", 1, body)
         name = key(NAMESPACE, "endpoint", id)
         self._producer.produce("control", msgspec.json.encode(definition), name)

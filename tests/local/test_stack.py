@@ -121,7 +121,7 @@ def test_dev_starts_heals_stops_and_continues(dev: Callable[[], Dev]) -> None:
     os.kill(one(pid, "dummy.py dedupe"), signal.SIGKILL)
     first.wait_for(r"dedupe-0 exited \(killed by SIGKILL\); restarting it in 0.2 s")
     os.kill(one(pid, "kafka.Kafka"), signal.SIGKILL)
-    first.wait_for(r"kafka ended \(killed by SIGKILL\)")
+    first.wait_for(r"kafka exited \(killed by SIGKILL\)")
     wait_until(lambda: any("kafka.Kafka" in line for line in descendants(pid).values()), 20)
     cluster.wait_until_up(settings)
     wait_until(lambda: any("dummy.py dedupe" in line for line in descendants(pid).values()), 20)

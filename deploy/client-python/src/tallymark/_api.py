@@ -135,15 +135,20 @@ def invalidate(body: object, *segments: str) -> Asking[None]:
     yield _send("POST", path(*segments), body, repeatable=True)
 
 
+def whole(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
+    """All items of a list that has no pages."""
+    return _items((yield _get(*segments, params=_given(conditions))))
+
+
 def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
-    """All items of a list, page by page; a list without pages returns all items at once."""
-    given = tuple((name, _text(value)) for name, value in conditions.items() if value is not None)
+    """All items of a list that has pages, page by page."""
+    given = _given(conditions)
     found: list[JSON] = []
     for page in count(1):
         place = (("page", str(page)), ("pageSize", str(_PAGE)))
         more = _items((yield _get(*segments, params=(*given, *place))))
         if page > 1 and more == found[-_PAGE:]:
-            break  # the same items: it has no pages
+            break  # a server that ignores pages
         found += more
         if len(more) != _PAGE:
             break
@@ -153,6 +158,10 @@ def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[
 def _items(answer: Answer) -> list[JSON]:
     body = answer.json()
     return list(body if isinstance(body, list) else body["items"])
+
+
+def _given(conditions: dict[str, str | int | bool | None]) -> Params:
+    return tuple((name, _text(value)) for name, value in conditions.items() if value is not None)
 
 
 def _text(value: str | int | bool) -> str:

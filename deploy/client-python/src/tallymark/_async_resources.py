@@ -192,7 +192,7 @@ class AsyncSubjects:
 
     async def list(self) -> builtins.list[JSON]:
         """All created subjects; for those of events see `Meters.subjects`."""
-        return await self._do(_api.every("subjects"))
+        return await self._do(_api.whole("subjects"))
 
     async def get(self, id_or_key: str) -> JSON:
         """Raises NotFound."""
@@ -215,7 +215,7 @@ class AsyncPortalTokens:
 
     async def list(self, **conditions: str | int | bool | None) -> builtins.list[JSON]:
         """All portal tokens, without their text."""
-        return await self._do(_api.every("portal", "tokens", **conditions))
+        return await self._do(_api.whole("portal", "tokens", **conditions))
 
     async def create(self, subject: str, *, meters: Iterable[str] | None = None, **more: Any) -> JSON:
         """Create a token; its text is in `token`, and is returned only once. meters: slugs, None for all."""

@@ -190,7 +190,7 @@ class Subjects:
 
     def list(self) -> builtins.list[JSON]:
         """All created subjects; for those of events see `Meters.subjects`."""
-        return self._do(_api.every("subjects"))
+        return self._do(_api.whole("subjects"))
 
     def get(self, id_or_key: str) -> JSON:
         """Raises NotFound."""
@@ -213,7 +213,7 @@ class PortalTokens:
 
     def list(self, **conditions: str | int | bool | None) -> builtins.list[JSON]:
         """All portal tokens, without their text."""
-        return self._do(_api.every("portal", "tokens", **conditions))
+        return self._do(_api.whole("portal", "tokens", **conditions))
 
     def create(self, subject: str, *, meters: Iterable[str] | None = None, **more: Any) -> JSON:
         """Create a token; its text is in `token`, and is returned only once. meters: slugs, None for all."""
