@@ -137,12 +137,12 @@ def invalidate(body: object, *segments: str) -> Asking[None]:
 
 def whole(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
     """All items of a list that has no pages."""
-    return _items((yield _get(*segments, params=_given(conditions))))
+    return _items((yield _get(*segments, params=_conditions(conditions))))
 
 
 def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[JSON]]:
     """All items of a list that has pages, page by page."""
-    given = _given(conditions)
+    given = _conditions(conditions)
     found: list[JSON] = []
     for page in count(1):
         place = (("page", str(page)), ("pageSize", str(_PAGE)))
@@ -160,7 +160,7 @@ def _items(answer: Answer) -> list[JSON]:
     return list(body if isinstance(body, list) else body["items"])
 
 
-def _given(conditions: dict[str, str | int | bool | None]) -> Params:
+def _conditions(conditions: dict[str, str | int | bool | None]) -> Params:
     return tuple((name, _text(value)) for name, value in conditions.items() if value is not None)
 
 
