@@ -12,6 +12,8 @@ from tests.fixtures.growing import SIZES, Case, cases, measured
 MOST = 2.5 * 2.5  # times as long for four times as much; one doubling alone may cross the size of a cache
 FLOOR_S = 0.1  # for 1 MiB; below it, memory and the machine decide, not the reader
 AGAIN = 3  # a machine that does other things too is slow now and then, but not every time
+# It measures time, so that it is left out of a quick run beside other tests.
+pytestmark = pytest.mark.services
 RANKED_AT = (1 << 17,)  # bytes: the texts of a reader are ranked by its time for so much
 WORST = 3  # of each reader
 READERS: dict[str, list[Case]] = {}

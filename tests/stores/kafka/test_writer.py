@@ -177,7 +177,7 @@ def test_a_full_queue_refuses_at_once_what_does_not_wait() -> None:
 
 
 def test_a_missing_broker_is_an_error_with_the_cause_of_its_connection() -> None:
-    writer = away()
+    writer = away(2.0)  # long enough for a busy machine to refuse the connection
     sentence = r"^Kafka at 127\.0\.0\.1:\d+ does not answer: .*Connection refused"
     with pytest.raises(Unavailable, match=sentence):
         writer.write([WrittenRecord("t", b"a")])
