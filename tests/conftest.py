@@ -1,6 +1,6 @@
 """What every suite shares: the plugins with its fixtures, which tests run, their order, no settings of the person.
 
-`pytest` alone runs what needs no service, within a minute. `pytest --all`, or `pytest PATH`, runs the others too.
+`pytest` alone runs what needs no service. `pytest --all`, or `pytest PATH`, runs the others too.
 """
 
 from __future__ import annotations
