@@ -8,13 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-INVALID, AUTHENTICATION, API, RATE, IDEMPOTENCY = (
-    "invalid_request_error",
-    "invalid_request_error",
-    "api_error",
-    "invalid_request_error",
-    "idempotency_error",
-)
+# A wrong key and a limit have the type of a wrong request; only the status differs.
+INVALID, API, IDEMPOTENCY = "invalid_request_error", "api_error", "idempotency_error"
 
 
 @dataclass
@@ -74,7 +69,7 @@ def too_many(reason: str) -> StripeRefusal:
         429,
         "Request rate limit exceeded.",
         "lock_timeout" if reason == "resource-specific" else "rate_limit",
-        RATE,
+        INVALID,
         headers={"Stripe-Rate-Limited-Reason": reason},
     )
 
