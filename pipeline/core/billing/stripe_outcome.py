@@ -1,8 +1,8 @@
-"""What an answer of Stripe to a meter event means.
+"""What an answer of Stripe means.
 
-Owns: the classification. Does not own: the call (stores.stripe), what follows for a window (stripe_window).
+Owns: the classification. Does not own: the call (stores.stripe_api), what follows for a window (stripe_window).
 Source: Stripe's documentation, "Error handling" and "Idempotent requests"; meter events have no key of their own, the
-identifier in the body makes a repeat safe for a day.
+identifier in the body makes a repeat safe for a day, as an idempotency key does for other calls.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class StripeAnswer(msgspec.Struct, frozen=True):
         status: of HTTP; 0: no answer came.
         code, message: of Stripe's error; empty for a success. Without an answer the message is that of the transport.
         retry_after_ms: what Stripe asks to wait; 0: nothing.
+        replayed: Stripe repeats the first answer to an idempotency key.
     """
 
     status: int
@@ -29,17 +30,18 @@ class StripeAnswer(msgspec.Struct, frozen=True):
     message: str = ""
     request_id: str = ""
     retry_after_ms: int = 0
+    replayed: bool = False
 
 
 def outcome_of(answer: StripeAnswer, identifier: str) -> Outcome:
-    """Classify an answer to the meter event with this identifier.
+    """Classify an answer to the meter event with this identifier, or to the call with this idempotency key.
 
     Returns:
         done: Stripe has the event, from this call or from one before.
         refused: it is final; the same event is refused again.
         later: it was certainly not executed: 409, 429.
         unauthorized: the key is wrong, or lacks a right; nothing of this account can be sent.
-        unknown: it may have been executed.
+        unknown: it may have been executed; also 408, with which a proxy gives up waiting.
 
     >>> outcome_of(StripeAnswer(400, message="An event already exists with identifier tm1:a."), "tm1:a")
     'done'
@@ -53,7 +55,7 @@ def outcome_of(answer: StripeAnswer, identifier: str) -> Outcome:
         return "unauthorized"
     if status in (409, 429):
         return "later"
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 408:
         repeated = answer.message.startswith(REPEATED) and identifier in answer.message.split()[-1]
         return "done" if repeated else "refused"
     return "unknown"

@@ -19,6 +19,10 @@ twice, LOOK_AGAIN_MS apart (`look`):
     confirmed + the request's units   it was executed
     confirmed                         it was not; the next revision is sent
     anything else                     the window is blocked, and `drift` shows it: nothing is sent blindly
+
+An operator may accept the sum that Stripe has for a blocked window (`accept`). It is then read twice again, by a
+request of no units that is never sent, the first time after LOOK_AGAIN_MS: a call of the same customer may have ended
+just before. What Stripe has becomes `confirmed`, and the difference from `wanted` is sent.
 """
 
 from __future__ import annotations
@@ -49,11 +53,11 @@ class StripeRequest(msgspec.Struct, array_like=True):
 
     Attributes:
         revision: 1 for the window's first.
-        units: the value of the event.
+        units: the value of the event; 0: a question about a blocked window, which is never sent.
         identifier: of the event.
-        made_at_ms: no attempt began before it.
+        made_at_ms: no attempt began before it; 0 where only the summaries are to be read.
         next_at_ms: when it is to be sent, or the summaries are to be read.
-        attempts: whose outcome is known.
+        attempts: whose outcome is known, and readings of the summaries.
         unsure: an attempt had no answer, or a 5xx: Stripe may have the event.
         seen, seen_at_ms: what the summaries held when they were first read; None before.
     """
@@ -78,6 +82,8 @@ class StripeWindow(msgspec.Struct, array_like=True):
         confirmed: units that Stripe has.
         unsendable: units that Stripe does not take, with the `cause` of the newest and Stripe's `message`.
         revision: of its newest request.
+        accepts: the window is blocked, and the sum of Stripe is to be read again and counts.
+        settled: revision up to which the sum that was accepted counts for requests; 0: none was.
     """
 
     exact: str = "0"
@@ -88,6 +94,13 @@ class StripeWindow(msgspec.Struct, array_like=True):
     request: StripeRequest | None = None
     cause: Cause = ""
     message: str = ""
+    accepts: bool = False
+    settled: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a request is to be made for the window."""
+        return self.accepts or (self.open_units != 0 and self.cause != "blocked")
 
     @property
     def open_units(self) -> int:
@@ -118,6 +131,12 @@ def prepare(window: StripeWindow, app: str, account: str, start_s: int, now_ms: 
     Returns:
         Whether the window has changed.
     """
+    if window.request is None and window.accepts:
+        window.accepts = False
+        window.revision += 1
+        identifier = identifier_of(app, account, start_s, window.revision, 0)
+        window.request = StripeRequest(window.revision, 0, identifier, 0, now_ms + LOOK_AGAIN_MS)
+        return True
     units = first_part(window.open_units)
     if window.request is not None or not units or window.cause == "blocked":
         return False
@@ -147,7 +166,8 @@ def settle(window: StripeWindow, revision: int, outcome: Outcome, now_ms: int, m
     request.attempts += 1
     if outcome == "done":
         window.confirmed += request.units
-        window.request, window.cause, window.message = None, "", ""
+        window.request = None
+        _clear_cause(window)
         return
     window.message = message
     if outcome == "refused" and not request.unsure:
@@ -178,17 +198,61 @@ def look(window: StripeWindow, revision: int, units: int, now_ms: int) -> None:
     if request.seen != units or now_ms - request.seen_at_ms < LOOK_AGAIN_MS:
         if request.seen != units:
             request.seen, request.seen_at_ms = units, now_ms
-        request.next_at_ms = request.seen_at_ms + LOOK_AGAIN_MS
+        request.next_at_ms = max(request.seen_at_ms + LOOK_AGAIN_MS, now_ms + PAUSE_MS)
+        request.attempts += (
+            1  # what was read too early has changed the request, or it would not be read again
+        )
         return
-    if units == window.confirmed + request.units:
+    if not request.units:
+        window.confirmed, window.settled = units, revision
+        window.unsendable, window.cause, window.message = 0, "", ""
+    elif units == window.confirmed + request.units:
         window.confirmed += request.units
-        window.cause, window.message = "", ""
+        _clear_cause(window)
     elif units != window.confirmed:
         window.unsendable += request.units
         window.cause = "blocked"
         expected = f"{window.confirmed} or {window.confirmed + request.units}"
         window.message = f"Stripe has {units} units, and {expected} were expected."
     window.request = None
+
+
+def _clear_cause(window: StripeWindow) -> None:
+    """The newest request succeeded; what was unsendable before keeps its cause."""
+    if not window.unsendable:
+        window.cause, window.message = "", ""
+
+
+def refuse_look(window: StripeWindow, revision: int, message: str) -> None:
+    """Stripe shows no sum, since it does not have the customer or the meter: nothing there can be billed.
+
+    Args:
+        window: changed in place.
+        revision: of the request that is in doubt.
+        message: Stripe's own.
+    """
+    request = window.request
+    if request is None or request.revision != revision:
+        return
+    window.request, window.message = None, message
+    if request.units:
+        window.unsendable += request.units
+        window.cause = "refused"
+
+
+def give_up_look(window: StripeWindow, revision: int) -> None:
+    """The sum of Stripe is no exact number of units, so a blocked window stays as it is."""
+    if window.request is not None and window.request.revision == revision and not window.request.units:
+        window.request = None
+        window.message = "Stripe's sum is not a whole number below 2^53, so it was not accepted."
+
+
+def accept(window: StripeWindow) -> bool:
+    """Let the sum that Stripe has count for a blocked window, once it was read twice. Returns whether it will."""
+    if window.cause != "blocked" or window.request is not None or window.accepts:
+        return False
+    window.accepts = True
+    return True
 
 
 def retry_refused(window: StripeWindow) -> None:

@@ -31,6 +31,7 @@ TOKEN_TYPES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _MEMBERS = (
     "key", "name", "meterSlug", "meterGroupByFilters", "advancedMeterGroupByFilters", "metadata", "unitCost",
 )  # fmt: skip
+_OF_METER = ("meterId", "meterAggregation")
 _WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "archivedAt")
 _LLM = (
     "provider",
@@ -64,8 +65,9 @@ class UnitCost(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 class Feature(DefinitionBody, frozen=True, kw_only=True):
     """A feature, archived ones too. id: a ULID. Instants are RFC 3339 in UTC with milliseconds.
 
-    meter_slug: of its meter; None: it is a flag. At most one form of the filters is there: plain {group-by key: value},
-    or advanced {group-by key: FilterString} (see values.filters).
+    meter_slug: of its meter; None: it is a flag. meter_id, meter_aggregation: of that meter, since another one may have
+    the slug once the feature is archived; None in features that were stored without them. At most one form of the
+    filters is there: plain {group-by key: value}, or advanced {group-by key: FilterString} (see values.filters).
     """
 
     kind = FEATURE
@@ -81,6 +83,13 @@ class Feature(DefinitionBody, frozen=True, kw_only=True):
     created_at: str
     updated_at: str
     archived_at: str | None = None
+    meter_id: int | None = None
+    meter_aggregation: str | None = None
+
+    @property
+    def shown(self) -> dict[str, object]:
+        """Its JSON members but for those of its meter that only we use."""
+        return {name: value for name, value in self.members.items() if name not in _OF_METER}
 
     @property
     def filters(self) -> Mapping[str, object]:
@@ -100,6 +109,7 @@ class _Meter(msgspec.Struct, frozen=True, rename="camel"):
 
     slug: str
     aggregation: str
+    meter_id: int
     group_by: dict[str, str] = {}
 
 
@@ -127,10 +137,12 @@ def create(context: CommandContext) -> Decided:
         unit_cost=_unit_cost(sent, _columns(meter)),
         created_at=context.now,
         updated_at=context.now,
+        meter_id=None if meter is None else meter.meter_id,
+        meter_aggregation=None if meter is None else meter.aggregation,
     )
     if (other := context.index.one(context.namespace, FEATURE_KEY, key)) is not None:
         raise Rejected("feature-conflict", f"feature {other} with key {key} already exists")
-    return Decided([DefinitionChange(FEATURE, feature.id, feature)], feature.members)
+    return Decided([DefinitionChange(FEATURE, feature.id, feature)], feature.shown)
 
 
 def archive(context: CommandContext) -> Decided:
@@ -144,19 +156,29 @@ def archive(context: CommandContext) -> Decided:
     if feature is None:
         raise Rejected("not-found", f"feature not found: {wanted}")
     if feature.archived_at is not None:
-        return Decided([], feature.members)
+        return Decided([], feature.shown)
+    meter = None if feature.meter_slug is None else _find_meter(context, feature.meter_slug)
+    if (
+        feature.meter_id is None and meter is not None
+    ):  # it was stored without; its meter can be deleted from now on
+        feature = feature.changed(meter_id=meter.meter_id, meter_aggregation=meter.aggregation)
     archived = feature.changed(archived_at=context.now, updated_at=context.now)
-    return Decided([DefinitionChange(FEATURE, feature.id, archived)], archived.members)
+    return Decided([DefinitionChange(FEATURE, feature.id, archived)], archived.shown)
+
+
+def _find_meter(context: CommandContext, slug: str) -> _Meter | None:
+    """The meter in force with a slug."""
+    body = context.index.body(context.namespace, METER, slug)
+    return None if body is None else msgspec.convert(body, _Meter)
 
 
 def _meter(context: CommandContext, sent: BodyReader) -> _Meter | None:
     slug = sent.text("meterSlug", 64)
     if slug is None:
         return None
-    body = context.index.body(context.namespace, METER, slug)
-    if body is None:
+    meter = _find_meter(context, slug)
+    if meter is None:
         sent.refuse(f"meter not found: {slug}")
-    meter = msgspec.convert(body, _Meter)
     if meter.aggregation not in AGGREGATIONS:
         sent.refuse(
             f"meter {slug}'s aggregation is {meter.aggregation} but features can only be created for "

@@ -11,12 +11,12 @@ an earlier minute goes to the earlier customer, whenever it arrives, and a repla
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.definition_body import DefinitionBody
-from pipeline.core.definitions.kinds import ATTRIBUTION
+from pipeline.core.definitions.kinds import ATTRIBUTION, STRIPE_METER
 from pipeline.core.values.time_window import MINUTE_S
 from pipeline.records import CustomerWindow, Window
 
@@ -84,7 +84,10 @@ def holder(holdings: Sequence[Holding], start_s: int) -> str:
 
 
 class Watched:
-    """The meters that a feature or a rule names, as (namespace, slug): only their usage is sent on by customer."""
+    """The meters that a feature or a rule names, as (namespace, slug): balances and volumes follow their usage.
+
+    A mapping to Stripe names a meter too, but its usage goes elsewhere.
+    """
 
     def __init__(self) -> None:
         self._watching: dict[str, tuple[str, str]] = {}  # key on `control` -> meter
@@ -95,7 +98,8 @@ class Watched:
         before = len(self._watching)
         touched = False
         for key, definition in changes.records.items():
-            slug = None if definition is None else (definition.body or {}).get("meterSlug")
+            is_mapping = definition is not None and definition.kind == STRIPE_METER
+            slug = None if definition is None or is_mapping else (definition.body or {}).get("meterSlug")
             if definition is not None and isinstance(slug, str):
                 self._watching[key] = (definition.namespace, slug)
                 touched = True
@@ -129,12 +133,20 @@ class Holders:
         return NO_CUSTOMER if holdings is None else holder(holdings, start_s)
 
 
-def attribute(windows: Iterable[Window], holders: Holders) -> list[CustomerWindow]:
-    """The windows of watched meters whose subject a customer had when they began, with that customer."""
+def attribute(
+    windows: Iterable[Window], holders: Holders, mapped: Set[int] = frozenset()
+) -> list[CustomerWindow]:
+    """The windows of watched and mapped meters whose subject a customer had when they began, with that customer.
+
+    Args:
+        windows: of any meters.
+        holders: the customers, and the watched meters.
+        mapped: the numbers of more meters whose windows are returned.
+    """
     watched = holders.watched
     attributed = []
     for window in windows:
-        if (window.namespace, window.meter) in watched:
+        if (window.namespace, window.meter) in watched or window.meter_id in mapped:
             customer = holders.of(window.namespace, window.subject, window.start_s)
             if customer:
                 attributed.append(CustomerWindow(customer, window))

@@ -43,13 +43,13 @@ _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII).fullmatch
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII).fullmatch
 
 
-class UsageAttribution(msgspec.Struct, frozen=True, rename="camel"):
+class UsageAttribution(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The subjects whose usage is the customer's; its own key is one without being listed."""
 
     subject_keys: list[str]
 
 
-class BillingAddress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class BillingAddress(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """country: ISO 3166-1 alpha-2."""
 
     country: str | None = None

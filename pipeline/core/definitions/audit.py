@@ -1,6 +1,7 @@
 """The audit log: a record a command, each bound to the one before by its hash.
 
-Owns: which part of a command is recorded, the chain, its check. Does not own: where it is stored (the control stage).
+Owns: which part of a command is recorded, the command by which another stage has one recorded that it applied, the
+chain, its check. Does not own: where it is stored (the control stage).
 Secrets and their hashes are left out. That the newest records were cut off shows when the chain is compared with its
 head, which the control stage stores elsewhere.
 """
@@ -18,10 +19,14 @@ from pipeline.core.definitions.kinds import ATTRIBUTION
 from pipeline.errors import Rejected
 from pipeline.records import Audit, Command, Definition, Reply
 
-SECRETS = frozenset({"hash", "secret", "secrets", "signingSecret"})
+SECRETS = frozenset({
+    "hash", "secret", "secrets", "signingSecret", "apiKey", "secretAPIKey", "webhookSecret", "sealedApiKey",
+    "sealedWebhookSecret",
+})  # fmt: skip
 DERIVED = frozenset({ATTRIBUTION})  # they follow from the rest, so they are not recorded
 MOST_BODY_BYTES = 65_536
 MOST_TEXT = 1024
+APPLIED = "applied"  # the member of the body of a command that another stage applied: what it did
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -64,9 +69,9 @@ def following(
         actor=command.actor[:MOST_TEXT],
         kind=command.kind[:MOST_TEXT],
         name=single.name if single is not None else ("" if after else _named(command)),
-        command_id=command.id[:MOST_TEXT],
+        command_id=(command.applied or command.id)[:MOST_TEXT],
         before=_shown(before, after),
-        after=_shown(after, after),
+        after=recorded(command.body.get(APPLIED)) if command.applied else _shown(after, after),
         error=reply.error,
         detail=reply.detail[:MOST_TEXT],
         request_id=command.request_id[:MOST_TEXT],
@@ -75,6 +80,31 @@ def following(
         hash="",
     )
     return msgspec.structs.replace(record, hash=digest(record))
+
+
+def note_of(command: Command, id: str, at_ms: int, name: str, applied: Body) -> Command:
+    """The command by which the stage that applied another one has it recorded, once however often it is published.
+
+    Args:
+        command: that was applied.
+        id: of the note: the same whenever it is made again, and of no other command.
+        at_ms: when it was applied, in ms since 1970.
+        name: of what it is about.
+        applied: what was asked and done.
+    """
+    body: Body = {"id": name, APPLIED: recorded(applied)}
+    return Command(
+        id,
+        command.kind,
+        command.namespace,
+        command.actor,
+        at_ms,
+        body,
+        request_id=command.request_id,
+        ip=command.ip,
+        request=id,
+        applied=command.id,
+    )
 
 
 def digest(record: Audit) -> str:
@@ -121,12 +151,18 @@ def without_secrets(value: object) -> object:
 
 def _shown(definitions: Sequence[Definition | None], after: Sequence[Definition]) -> Body | None:
     """One definition's body, or those of several by kind and name."""
-    bodies = [None if one is None or one.body is None else without_secrets(one.body) for one in definitions]
+    bodies = [None if one is None else one.body for one in definitions]
     shown: object = None
     if len(after) == 1:
         shown = bodies[0]
     elif after:
         shown = {f"{one.kind}/{one.name}": body for one, body in zip(after, bodies, strict=True)}
+    return recorded(shown)
+
+
+def recorded(body: object) -> Body | None:
+    """A JSON object as a record holds it: without secrets, and one that is too long by its size and its hash."""
+    shown = without_secrets(body)
     if not isinstance(shown, dict):
         return None
     text = _encode(shown)

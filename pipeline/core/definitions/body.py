@@ -116,6 +116,11 @@ class BodyReader:
         value = self._body.get(member)
         return None if value is None else self._text(self._label(member), value, most, multiline)
 
+    def text_or_empty(self, member: str, most: int) -> str:
+        """A text of at most `most` characters; "" for none, for members whose absence has a code."""
+        value = self._body.get(member)
+        return "" if value is None or value == "" else self._text(self._label(member), value, most, False)
+
     def required(self, member: str, most: int) -> str:
         value = self._body.get(member)
         if value is None or value == "":

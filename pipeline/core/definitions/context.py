@@ -13,7 +13,7 @@ from pipeline.core.definitions.definition_body import DefinitionBody
 from pipeline.core.definitions.index import B, Body, DefinitionIndex
 from pipeline.core.values import timestamp, ulid
 from pipeline.errors import Rejected
-from pipeline.records import Alert, Command, WebhookWork
+from pipeline.records import Alert, Command, StripeWork, WebhookWork
 
 __all__ = ["Body", "CommandContext", "Decided", "DefinitionChange"]
 
@@ -86,10 +86,10 @@ class Decided(NamedTuple):
         changes: the definitions that the command makes, changes or deletes.
         reply: the body of the reply.
         forgotten: keys on `control` whose records are deleted.
-        sends: records for the webhook stage, sent with the decision.
+        sends: records for the stages webhook and stripe-sync, sent with the decision.
     """
 
     changes: list[DefinitionChange]
     reply: Body | None = None
     forgotten: tuple[str, ...] = ()
-    sends: tuple[Alert | WebhookWork, ...] = ()
+    sends: tuple[Alert | WebhookWork | StripeWork, ...] = ()

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import TypeVar
 
 from pipeline.core.definitions.definition_body import DefinitionBody
-from pipeline.core.definitions.kinds import KEY, PORTAL_TOKEN, SHARED, UNIQUE, Handle, handles
+from pipeline.core.definitions.kinds import APP, KEY, PORTAL_TOKEN, SHARED, UNIQUE, Handle, handles
 from pipeline.core.values import timestamp
 from pipeline.records import Definition
 
@@ -106,6 +106,11 @@ class DefinitionIndex:
         namespace = self.one("", KEY, public)
         return None if namespace is None else self.get(namespace, KEY, public)
 
+    def app_definition(self, id: str) -> Definition | None:
+        """The app with this id, of whatever namespace."""
+        namespace = self.one("", APP, id)
+        return None if namespace is None else self.get(namespace, APP, id)
+
     def ended(self, at_ms: int, most: int) -> tuple[str, ...]:
         """Keys on `control` of portal tokens that ended FORGET_AFTER_MS before `at_ms`, oldest first.
 
@@ -152,8 +157,8 @@ class DefinitionIndex:
             self._one.setdefault((namespace, by), {})[value] = name
         for by, value in (_all_of(kind), *handles(SHARED, kind, body)):
             self._many.setdefault((namespace, by), {}).setdefault(value, {})[name] = None
-        if kind == KEY:
-            self._one.setdefault(("", KEY), {})[name] = namespace
+        if kind in (KEY, APP):  # they are looked up before a namespace is known
+            self._one.setdefault(("", kind), {})[name] = namespace
         if kind == PORTAL_TOKEN and first and isinstance(end := body.get("expiresAt"), str):
             heappush(self._ends, (timestamp.ms_of(end), key_of(definition)))
 

@@ -65,18 +65,18 @@ def aggregate(
         tallied = counts.setdefault(group.namespace, {"read": 0})
         if group.plan is None:
             for place, event in zip(group.places, group.events, strict=True):
-                settled[place] = Settled(event, "unmetered", "", [], revision)
+                settled[place] = Settled(event, "unmetered", "", [], revision, position=position + 1)
             _add(tallied, "unmetered", len(group.events))
             continue
         closed = group.open(closed_minute)
         for place, event in closed:
-            settled[place] = Settled(event, "rejected", "window-closed", [], revision)
+            settled[place] = Settled(event, "rejected", "window-closed", [], revision, position=position + 1)
         _add(tallied, "rejected:window-closed", len(closed))
         for reader in group.plan.readers:
             cells = combine(reader, group)
             if cells:
                 windows += _apply(reader, group, cells, position, table)
-        _settle(group, settled, tallied, revision)
+        _settle(group, settled, tallied, revision, position + 1)
     return Aggregated(settled, windows, counts)  # type: ignore[arg-type]  # every place has been filled
 
 
@@ -93,20 +93,25 @@ def _groups(events: Sequence[Event], index: MeterIndex) -> list[Group]:
     return list(groups.values())
 
 
-def _settle(group: Group, settled: list[Settled | None], tallied: dict[str, int], revision: int) -> None:
-    """The fate of each event that some meter wants, and what each meter counted and refused."""
+def _settle(
+    group: Group, settled: list[Settled | None], tallied: dict[str, int], revision: int, position: int
+) -> None:
+    """The fate of each event that some meter wants, and what each meter counted and refused.
+
+    position: as Settled has it.
+    """
     assert group.plan is not None
     readers = group.plan.readers
     slugs = [reader.slug for reader in readers]
     refused = group.refused
     for place, event in zip(group.places, group.events, strict=True):
         if not refused or place not in refused:
-            settled[place] = Settled(event, "counted", "", slugs, revision, None, RULES, _NONE)
+            settled[place] = Settled(event, "counted", "", slugs, revision, None, RULES, _NONE, position)
             continue
         meters = [slug for slug in slugs if slug not in refused[place]]
         found = _refusals(readers, refused[place])
         fate: Any = "counted" if meters else "invalid" if found else "unmetered"
-        settled[place] = Settled(event, fate, sentence(found), meters, revision, None, RULES, found)
+        settled[place] = Settled(event, fate, sentence(found), meters, revision, None, RULES, found, position)
         _add(tallied, fate, 1)
         for one in found:
             name = refused_name(one.meter, one.meter_id, one.reason)

@@ -62,6 +62,8 @@ class BackfillEvent(NamedTuple):
     backfilled_rules: list[int]
     rules: int
     refused: list[Refused]
+    position: int = 0
+    backfilled_positions: Sequence[int] = ()
 
 
 class BackfillPage(NamedTuple):
@@ -267,6 +269,7 @@ def _changed(stored: BackfillEvent, found: Settled, meter: Meter) -> Settled | N
         stored.before,  # type: ignore[arg-type]  # what was stored was a fate
         stored.backfilled,
         stored.backfilled_rules,
+        list(stored.backfilled_positions),
     )
     settled = Settled(
         stored.event,
@@ -277,6 +280,7 @@ def _changed(stored: BackfillEvent, found: Settled, meter: Meter) -> Settled | N
         back,
         stored.rules,
         stored.refused,
+        stored.position,
     )
     if stored.revision >= meter.meter_id:  # read again after what this backfill changed is stored already
         return settled
@@ -285,13 +289,20 @@ def _changed(stored: BackfillEvent, found: Settled, meter: Meter) -> Settled | N
     back.before, settled.revision = stored.fate, meter.meter_id
     if found.fate == "counted":
         settled.fate, settled.meters = "counted", [*stored.meters, meter.slug]
-        earlier = [*stored.backfilled_rules, *[0] * (len(stored.backfilled) - len(stored.backfilled_rules))]
-        back.meters, back.rules = [*stored.backfilled, meter.meter_id], [*earlier, RULES]
+        many = len(stored.backfilled)
+        back.meters = [*stored.backfilled, meter.meter_id]
+        back.rules = [*_filled(stored.backfilled_rules, many), RULES]
+        back.positions = [*_filled(stored.backfilled_positions, many), found.position]
     else:
         settled.fate = "invalid" if stored.fate == "unmetered" else stored.fate
         settled.reason = f"{stored.reason}; {found.reason}" if stored.reason else found.reason
         settled.refused = [*stored.refused, *found.refused]
     return settled
+
+
+def _filled(known: Sequence[int], many: int) -> list[int]:
+    """A list with zeros for what rows of older versions lack."""
+    return [*known, *[0] * (many - len(known))]
 
 
 def _total(changed: Settled, found: Settled, meter: Meter) -> str:

@@ -102,24 +102,18 @@ def pack_entries(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 def unpack_entries(record: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(identity, entry) of a changelog record, in the order of writing. Raises Broken if it is none."""
-    _unpack_header(record)
+    _check_header(record)
     for start in range(_HEADER.size, len(record), _ITEM_BYTES):
         middle = start + IDENTITY_BYTES
         yield record[start:middle], record[middle : start + _ITEM_BYTES]
 
 
-def newest_received_at_ms(record: bytes) -> int:
-    """Arrival of the newest entry of a changelog record, so that restoring can pass over what has expired."""
-    return _unpack_header(record)
-
-
-def _unpack_header(record: bytes) -> int:
+def _check_header(record: bytes) -> None:
     if len(record) < _HEADER.size or (len(record) - _HEADER.size) % _ITEM_BYTES:
         raise Broken(f"a changelog record of dedupe has {len(record)} bytes: no whole number of entries")
-    version, newest_at_ms = _HEADER.unpack_from(record)
+    version, _ = _HEADER.unpack_from(record)
     if version != _VERSION:
         raise Broken(f"a changelog record of dedupe has version {version}; this program knows {_VERSION}")
-    return int(newest_at_ms)
 
 
 def _unpack_entry(entry: bytes) -> tuple[int, int, bytes, int]:

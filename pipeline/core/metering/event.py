@@ -2,7 +2,7 @@
 
 Owns: the order of the checks, the rules for time and data, the encoding of records.Event. Pure: "now"
 is the broker's timestamp of the record, so that a replay decides alike. Does not own: JSON (values.strict_json),
-attributes (cloudevent), repeats (dedupe), values (meter).
+attributes (cloudevent), repeats (dedupe), values (extract).
 """
 
 from __future__ import annotations

@@ -14,7 +14,15 @@ import msgspec
 from pipeline.core.catalog.feature import Feature
 from pipeline.core.definitions.body import check_written
 from pipeline.core.definitions.context import Body, CommandContext, Decided, DefinitionChange
-from pipeline.core.definitions.kinds import FEATURE_METER, METER
+from pipeline.core.definitions.kinds import (
+    ENTITLEMENT,
+    FEATURE_METER,
+    METER,
+    RULE,
+    RULE_METER,
+    STRIPE_METER,
+    STRIPE_METER_METER,
+)
 from pipeline.core.metering.meter import (
     METER_ID,
     REVISION,
@@ -52,8 +60,8 @@ def update(context: CommandContext) -> Decided:
     """meter.update: another name, description, groupBy and metadata; an absent name stays, the others are cleared.
 
     Raises:
-        Rejected: `bad-meter`, `not-found`; `meter-conflict` for another member, or if a feature needs a dimension
-            that goes.
+        Rejected: `bad-meter`, `not-found`; `meter-conflict` for another member, or if a feature, a rule or a mapping to
+            Stripe needs a dimension that goes.
     """
     slug = context.body.get("slug")
     old = _stored(context, slug)
@@ -68,12 +76,17 @@ def delete(context: CommandContext) -> Decided:
     """meter.delete: its usage is kept but can no longer be queried; a new meter of the slug is another meter.
 
     Raises:
-        Rejected: `not-found`; `meter-conflict` while a feature in force has the meter.
+        Rejected: `not-found`; `meter-conflict` while a feature in force has the meter, or its usage is sent to Stripe.
     """
     old = _stored(context, context.body.get("slug"))
     for key, _ in _users(context, old.slug):
         raise Rejected(
             "meter-conflict", f"meter {old.slug} is used by the feature {key}: archive the feature first"
+        )
+    for id, _ in _mappings(context, old.slug):
+        raise Rejected(
+            "meter-conflict",
+            f"usage of meter {old.slug} is sent to Stripe by the mapping {id}: delete the mapping first",
         )
     return Decided([DefinitionChange(METER, old.slug, None)])
 
@@ -118,23 +131,42 @@ def _revision(context: CommandContext, slug: object, changed: int) -> int:
 
 
 def _stored_as(context: CommandContext, old: Meter | None, meter: Meter, number: int) -> Meter:
-    """The meter as it is stored. Raises Rejected `meter-conflict` if a feature needs a dimension that goes."""
+    """The meter as it is stored. Raises Rejected `meter-conflict` if something needs a dimension that goes."""
     now = context.now
     if old is None:
         return msgspec.structs.replace(meter, id=context.id(number), created_at=now, updated_at=now)
     if meter == old:
         return old
     if gone := old.group_by.keys() - meter.group_by.keys():
-        _check_unused(context, meter.slug, gone)
+        _check_unused(context, old, gone)
     return msgspec.structs.replace(meter, updated_at=now).in_place_of(old)
 
 
-def _check_unused(context: CommandContext, slug: str, gone: Iterable[str]) -> None:
-    for key, columns in _users(context, slug):
+def _check_unused(context: CommandContext, meter: Meter, gone: Iterable[str]) -> None:
+    for key, columns in _users(context, meter.slug):
         if used := columns & set(gone):
             raise Rejected(
                 "meter-conflict",
                 f"meter group by key {min(used)} cannot be removed: the feature {key} needs it",
+            )
+    for feature in _archived(context, meter, set(gone)):
+        if (id := _entitled(context, feature)) is not None:
+            raise Rejected(
+                "meter-conflict",
+                f"meter group by key {min(set(feature.filters) & set(gone))} cannot be removed: the entitlement {id} "
+                f"to the archived feature {feature.key} needs it",
+            )
+    for id, dimensions in _mappings(context, meter.slug):
+        if used := dimensions & set(gone):
+            raise Rejected(
+                "meter-conflict",
+                f"meter group by key {min(used)} cannot be removed: the mapping {id} sends it to Stripe",
+            )
+    for id, dimensions in _rules(context, meter):
+        if used := dimensions & set(gone):
+            raise Rejected(
+                "meter-conflict",
+                f"meter group by key {min(used)} cannot be removed: the notification rule {id} needs it",
             )
 
 
@@ -142,6 +174,44 @@ def _users(context: CommandContext, slug: str) -> Iterable[tuple[str, set[str]]]
     """The key of each feature in force with the meter, and the group-by keys that it needs."""
     for feature in context.index.having(Feature, context.namespace, FEATURE_METER, slug):
         yield feature.key, feature.columns_used
+
+
+def _archived(context: CommandContext, meter: Meter, gone: set[str]) -> Iterable[Feature]:
+    """The archived features with the meter whose usage is found by a group-by key that goes."""
+    for feature in context.index.all(Feature, context.namespace):
+        if feature.archived_at is None or feature.meter_slug != meter.slug or not gone & set(feature.filters):
+            continue
+        if feature.meter_id in (None, meter.meter_id):
+            yield feature
+
+
+def _entitled(context: CommandContext, feature: Feature) -> str | None:
+    """The id of an entitlement to a feature that has not ended."""
+    for id in context.index.names(context.namespace, ENTITLEMENT):
+        body = context.index.body(context.namespace, ENTITLEMENT, id) or {}
+        ends = body.get("activeTo")
+        is_over = "deletedAt" in body or (isinstance(ends, str) and timestamp.ms_of(ends) <= context.at_ms)
+        if body.get("featureId") == feature.id and not is_over:
+            return id
+    return None
+
+
+def _mappings(context: CommandContext, slug: str) -> Iterable[tuple[str, set[str]]]:
+    """The id of each mapping to Stripe in force with the meter, and the group-by keys that it sends."""
+    for id in context.index.many(context.namespace, STRIPE_METER_METER, slug):
+        mapping = context.index.body(context.namespace, STRIPE_METER, id) or {}
+        dimensions = mapping.get("dimensions")
+        if "deletedAt" not in mapping:
+            yield id, set(dimensions) if isinstance(dimensions, dict) else set()
+
+
+def _rules(context: CommandContext, meter: Meter) -> Iterable[tuple[str, set[str]]]:
+    """The id of each rule about the volume of the meter, and the group-by keys whose usage it is about."""
+    for id in context.index.many(context.namespace, RULE_METER, meter.slug):
+        rule = context.index.body(context.namespace, RULE, id) or {}
+        dimensions = rule.get("groupBy")
+        if rule.get(METER_ID, meter.meter_id) == meter.meter_id:  # not about an earlier meter of the slug
+            yield id, set(dimensions) if isinstance(dimensions, dict) else set()
 
 
 def _define(context: CommandContext, body: Body, meter_id: int, name_it: bool) -> Meter:

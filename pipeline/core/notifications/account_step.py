@@ -102,8 +102,8 @@ def _missing(moved: BalanceMoved, state: StepState) -> MissingHistory | None:
     account, entitlement, accounts = moved.account, moved.entitlement, state.accounts
     if entitlement is None:
         return None
-    terms, use = accounts.terms(account, entitlement), accounts.use(entitlement)
-    meter = None if use is None else accounts.meter(account.name[0], use.meter)
+    terms = accounts.terms(account, entitlement)
+    meter = accounts.meter(account.name[0], accounts.use(entitlement))
     if terms is None or meter is None:
         return None
     mark = balance_update.seed_key(accounts, account, entitlement)

@@ -70,7 +70,12 @@ class Applied:
 
 
 def apply(
-    work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes, schedule_ms: Sequence[int]
+    work: WebhookWork,
+    offset: int,
+    now_ms: int,
+    table: ScannedBytes,
+    schedule_ms: Sequence[int],
+    replayed_at_once: int = REPLAYED_AT_ONCE,
 ) -> Applied:
     """Change the table by one piece of work. Work that was applied before changes nothing and gives the same result.
 
@@ -80,6 +85,7 @@ def apply(
         now_ms: the broker's time of its record, in milliseconds since 1970.
         table: the state.
         schedule_ms: the delay before each attempt, in milliseconds.
+        replayed_at_once: the most deliveries that one piece of a replay reads.
     """
     if work.kind == "deliver":
         return _deliver(_alert(work), work.endpoint, offset, now_ms, table, schedule_ms)
@@ -87,7 +93,7 @@ def apply(
         return _attempt(work, offset, table, schedule_ms)
     if work.kind == "resend":
         return _resend(read([work.id], table.get_many), work, offset, now_ms, table)
-    return _replay(work, offset, now_ms, table)
+    return _replay(work, offset, now_ms, table, replayed_at_once)
 
 
 def partition_of(namespace: str, endpoint: str, partitions: int) -> int:
@@ -189,11 +195,11 @@ def _resend(
     return applied
 
 
-def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes) -> Applied:
+def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes, at_once: int) -> Applied:
     """Resend a part of the range; the rest is further work, so that no transaction gets too large."""
     start = DELIVERY + (work.id or first_id(work.from_ms)).encode()
     end = DELIVERY + first_id(work.to_ms).encode()
-    rows = table.scan(start, REPLAYED_AT_ONCE)
+    rows = table.scan(start, at_once)
     ids = [key[len(DELIVERY) :].decode() for key, _ in rows if start <= key < end]
     wanted = [
         delivery
@@ -201,7 +207,7 @@ def _replay(work: WebhookWork, offset: int, now_ms: int, table: ScannedBytes) ->
         if delivery is not None and (delivery.state in work.states or delivery.applied >= offset)
     ]
     applied = _resend(wanted, work, offset, now_ms, table)
-    if len(ids) == REPLAYED_AT_ONCE:
+    if len(ids) == at_once:
         following = ids[-1] + "0"  # no id is as long, so this sorts next to it
         applied.further.append(msgspec.structs.replace(work, id=following))
     return applied

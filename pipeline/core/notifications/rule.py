@@ -1,9 +1,9 @@
 """A notification rule as it is stored: what fires, for which features or meter, and to which endpoints.
 
 Owns: the Structs of a definition on `control`, one for each type of rule. Does not own: the commands (rule_commands),
-when something fires (threshold, balance_alerts, volume_alerts), endpoints (endpoint).
+when something fires (threshold, balance_alerts, volume_alerts, invoice_events, credit_events), endpoints (endpoint).
 
-Amounts are plain decimal text. EXPIRING and VOLUME are ours.
+Amounts are plain decimal text. EXPIRING, VOLUME, CREDIT and OVERDUE are ours.
 Source: OpenMeter, openmeter/notification/rule.go at commit 7e57a394.
 """
 
@@ -23,6 +23,8 @@ from pipeline.core.values.calendar import Interval
 
 BALANCE, RESET = "entitlements.balance.threshold", "entitlements.reset"
 EXPIRING, VOLUME = "entitlements.grant.expiring", "meter.volume.threshold"
+CREDIT = "credit.low_balance"
+CREATED, UPDATED, OVERDUE = "invoice.created", "invoice.updated", "invoice.overdue"
 VolumeSize = Literal["MINUTE", "HOUR", "DAY"]
 
 
@@ -67,6 +69,8 @@ class Rule(DefinitionBody, frozen=True, kw_only=True):
             RESET: ResetRule,
             EXPIRING: ExpiringRule,
             VOLUME: VolumeRule,
+            CREDIT: CreditRule,
+            **dict.fromkeys((CREATED, UPDATED, OVERDUE), InvoiceRule),
         }
         return shapes.get(str(members.get("type")), cls)
 
@@ -120,6 +124,7 @@ class VolumeRule(Rule, frozen=True, kw_only=True):
 
     Args:
         meter_slug: a meter that adds up.
+        meter_id: of that meter, since another one may have its slug later; None in rules that were stored without it.
         limit: the volume at which it fires.
         customers: ids of the customers that it is about; None: all.
         group_by: only usage with these dimensions counts.
@@ -130,3 +135,22 @@ class VolumeRule(Rule, frozen=True, kw_only=True):
     limit: str
     customers: list[str] | None = None
     group_by: dict[str, str] | None = None
+    meter_id: int | None = None
+
+
+class CreditRule(Rule, frozen=True, kw_only=True):
+    """Fires when the credits that a customer can use fall to a threshold.
+
+    Args:
+        currency: of the credits.
+        threshold: in major units.
+        customers: ids of the customers that it is about; None: all.
+    """
+
+    currency: str
+    threshold: str
+    customers: list[str] | None = None
+
+
+class InvoiceRule(Rule, frozen=True, kw_only=True):
+    """Fires when an invoice begins to exist, has another status, or is not paid in time, by its type."""

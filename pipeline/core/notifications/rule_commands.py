@@ -18,11 +18,17 @@ from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications.endpoint import Endpoint
 from pipeline.core.notifications.rule import (
     BALANCE,
+    CREATED,
+    CREDIT,
     EXPIRING,
+    OVERDUE,
     RESET,
+    UPDATED,
     VOLUME,
     BalanceRule,
+    CreditRule,
     ExpiringRule,
+    InvoiceRule,
     ResetRule,
     Rule,
     RuleFeature,
@@ -33,6 +39,7 @@ from pipeline.core.notifications.rule import (
 from pipeline.core.notifications.threshold import ALIASES, TYPES, Rearm, Threshold
 from pipeline.core.quota import entitlement_lookup
 from pipeline.core.values import number
+from pipeline.core.values.currency import digits_of
 from pipeline.errors import Rejected
 
 MAX_CHANNELS = 5
@@ -47,9 +54,11 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
     RESET: ("features",),
     EXPIRING: ("before", "features"),
     VOLUME: ("meterSlug", "windowSize", "limit", "customers", "groupBy"),
+    CREDIT: ("currency", "threshold", "customers"),
+    CREATED: (),
+    UPDATED: (),
+    OVERDUE: (),
 }
-# OpenMeter's; there is no invoice yet that could fire them.
-INVOICE_TYPES = ("invoice.created", "invoice.updated")
 _WRITTEN = ("id", "createdAt", "updatedAt", "deletedAt", "annotations")
 
 
@@ -79,8 +88,10 @@ def _check_meter(context: CommandContext, old: Rule, new: Rule) -> None:
     if not isinstance(old, VolumeRule) or not isinstance(new, VolumeRule) or old.meter_slug != new.meter_slug:
         return
     stored = context.index.get(context.namespace, RULE, old.id)
-    meter = context.index.find(Meter, context.namespace, new.meter_slug)
-    if stored is not None and meter is not None and meter.meter_id > stored.revision:
+    if stored is None or new.meter_id is None:
+        return
+    made_again = new.meter_id > stored.revision if old.meter_id is None else new.meter_id != old.meter_id
+    if made_again:
         raise Rejected(
             f"bad-{RULE}",
             f"the meter {new.meter_slug} of this rule was deleted and made again: create a new rule instead",
@@ -96,8 +107,6 @@ def delete(context: CommandContext) -> Decided:
 def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     """The rule that was sent, without its dates. old: the rule that it replaces."""
     kind = context.body.get("type")
-    if kind in INVOICE_TYPES:
-        raise Rejected(f"bad-{RULE}", f"rule type {kind} is not available: this version has no invoices")
     if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise Rejected(f"bad-{RULE}", f"rule type must be one of {', '.join(_OF_TYPE)}")
     stored = None if old is None else old.members
@@ -108,6 +117,10 @@ def _read(context: CommandContext, id: str, old: Rule | None = None) -> Rule:
     common = Rule(id=id, type=kind, name=name, channels=channels, disabled=disabled, metadata=metadata)
     if kind == VOLUME:
         return _volume(context, sent, common)
+    if kind == CREDIT:
+        return _credit(context, sent, common)
+    if kind in (CREATED, UPDATED, OVERDUE):
+        return InvoiceRule(**asdict(common))
     features = _features(context, sent)
     if kind == RESET:
         return ResetRule(**asdict(common), features=features)
@@ -179,15 +192,34 @@ def _volume(context: CommandContext, sent: BodyReader, common: Rule) -> VolumeRu
     group_by = sent.strings("groupBy", len(meter.group_by) or 1, 64, 1024)
     if unknown := [name for name in group_by or () if name not in meter.group_by]:
         sent.refuse(f"meter {slug} has no group-by key {ascii(unknown[0])[:64]}")
-    customers = [
-        entitlement_lookup.customer_id(context.index, context.namespace, one)
-        for one in sent.texts("customers", MAX_LISTED, 256) or ()
-    ]
     return VolumeRule(
         **asdict(common),
         meter_slug=slug,
         window_size=size,
         limit=number.text(limit),
-        customers=customers or None,
+        customers=_customers(context, sent),
         group_by=group_by or None,
+        meter_id=meter.meter_id,
     )
+
+
+def _credit(context: CommandContext, sent: BodyReader, common: Rule) -> CreditRule:
+    currency, threshold = sent.required("currency", 3), sent.at_least_zero("threshold")
+    digits_of(currency)
+    if threshold is None:
+        sent.refuse("rule threshold is required")
+    return CreditRule(
+        **asdict(common),
+        currency=currency,
+        threshold=number.text(threshold),
+        customers=_customers(context, sent),
+    )
+
+
+def _customers(context: CommandContext, sent: BodyReader) -> list[str] | None:
+    """The ids of the customers that are named by id or key; None: all."""
+    found = [
+        entitlement_lookup.customer_id(context.index, context.namespace, one)
+        for one in sent.texts("customers", MAX_LISTED, 256) or ()
+    ]
+    return found or None

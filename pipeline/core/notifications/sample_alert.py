@@ -1,11 +1,28 @@
 """The event of a rule's test: its payload has the members of a real one, with made-up values.
 
-Owns: these values. Does not own: real payloads (balance_alerts, volume_alerts), their envelope (webhook_payload).
+Owns: these values. Does not own: real payloads (balance_events, volume_alerts, invoice_events), their envelope
+(webhook_payload).
 """
 
 from __future__ import annotations
 
-from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, Rule, VolumeRule
+from pipeline.core.customers.customer import UsageAttribution
+from pipeline.core.invoices.invoice import InvoiceContent, InvoiceCustomer, InvoiceWorkflow
+from pipeline.core.invoices.machine import begin
+from pipeline.core.invoices.profile import ProfileApps, Supplier
+from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.totals import InvoiceTotals
+from pipeline.core.invoices.workflow import BillingWorkflow, terms_of
+from pipeline.core.notifications.credit_events import credit_data
+from pipeline.core.notifications.invoice_events import invoice_data
+from pipeline.core.notifications.rule import (
+    BalanceRule,
+    CreditRule,
+    ExpiringRule,
+    InvoiceRule,
+    Rule,
+    VolumeRule,
+)
 from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.values import timestamp
 from pipeline.core.values.json_number import plain
@@ -52,8 +69,10 @@ def _data(rule: Rule, at_ms: int) -> dict[str, object]:
             "event": None,
             **test,
         }
-    if rule.type.startswith("invoice."):
-        return {"id": _ID, "number": "TEST-1", "currency": "USD", "customer": _customer(), **test}
+    if isinstance(rule, CreditRule):
+        return credit_data(_customer(), rule, rule.threshold) | test
+    if isinstance(rule, InvoiceRule):
+        return invoice_data(_invoice(at_ms), at_ms) | test
     data: dict[str, object] = {
         "entitlement": {"id": _ID, "type": "metered", "featureKey": "test_feature", "customerId": _ID},
         "feature": {"id": _ID, "key": "test_feature"},
@@ -78,3 +97,29 @@ def _data(rule: Rule, at_ms: int) -> dict[str, object]:
 
 def _customer() -> dict[str, object]:
     return {"id": _ID, "key": "test-customer", "name": "Test customer"}
+
+
+def _invoice(at_ms: int) -> StoredInvoice:
+    """A draft without lines."""
+    now, workflow = timestamp.text_of(at_ms), BillingWorkflow()
+    content = InvoiceContent(
+        id=_ID,
+        type="standard",
+        number="TEST-1",
+        currency="USD",
+        supplier=Supplier(name="Test supplier"),
+        customer=InvoiceCustomer(
+            id=_ID,
+            key="test-customer",
+            name="Test customer",
+            usage_attribution=UsageAttribution(["test-subject"]),
+        ),
+        totals=InvoiceTotals(),
+        workflow=InvoiceWorkflow(
+            apps=ProfileApps(_ID, _ID, _ID), source_billing_profile_id=_ID, workflow=workflow
+        ),
+        created_at=now,
+        updated_at=now,
+    )
+    terms = terms_of(workflow, at_ms // 1000, [], "UTC")
+    return StoredInvoice(content=content, progress=begin(_ID, terms, at_ms // 1000).invoice)

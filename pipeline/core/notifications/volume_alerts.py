@@ -102,10 +102,14 @@ class VolumeWatch(NamedTuple):
     def is_about(self, meter_id: int, ids: Iterable[int]) -> bool:
         """Whether a meter with the rule's slug is the one that had the slug when the rule was written.
 
+        A rule that was stored without the meter's id is compared by revisions.
+
         Args:
             meter_id: of the meter: the revision of the definitions at which its slug was made.
             ids: of the known meters with the slug, deleted or not.
         """
+        if self.rule.meter_id is not None:
+            return meter_id == self.rule.meter_id
         return meter_id <= self.revision and not any(meter_id < later <= self.revision for later in ids)
 
     def takes(self, customer: str, usage: Window) -> bool:

@@ -1,6 +1,6 @@
 """The body of every webhook: an envelope around what depends on the type of the event.
 
-Owns: the envelope. Does not own: its data (balance_alerts, volume_alerts, sample_alert), signatures
+Owns: the envelope. Does not own: its data (balance_events, volume_alerts, invoice_events, sample_alert), signatures
 (standard_webhooks).
 """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -73,6 +74,18 @@ class Account:
         return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)
 
 
+class UsedMeter(NamedTuple):
+    """The meter of a feature.
+
+    Args:
+        meter_id: the revision of the definitions at which its slug was made.
+        aggregation: which it keeps for ever.
+    """
+
+    meter_id: int
+    aggregation: str
+
+
 @dataclass(frozen=True)
 class Use:
     """Which usage is a feature's.
@@ -80,10 +93,12 @@ class Use:
     Args:
         meter: its slug.
         filters: by dimension; all of them must match.
+        of: the meter that the feature was made for; None where the feature was stored without its id.
     """
 
     meter: str
     filters: tuple[tuple[str, Filter], ...]
+    of: UsedMeter | None = None
 
     def takes(self, dimensions: Mapping[str, str]) -> bool:
         """Whether a window with these dimensions is usage of the feature."""
@@ -164,7 +179,10 @@ class Accounts:
         if feature is None or feature.meter_slug is None:
             return
         filters = tuple((name, filter_string(name, wanted)) for name, wanted in feature.filters.items())
-        self._uses[feature.id] = Use(feature.meter_slug, filters)
+        of = None
+        if feature.meter_id is not None and feature.meter_aggregation is not None:
+            of = UsedMeter(feature.meter_id, feature.meter_aggregation)
+        self._uses[feature.id] = Use(feature.meter_slug, filters, of)
 
     def _take_meter(self, changed: ChangedBody[Meter]) -> set[AccountName]:
         meter = changed.body
@@ -180,7 +198,9 @@ class Accounts:
 
     def _counts(self, account: Account, meter: tuple[str, str]) -> bool:
         uses = (self.use(one) for one in account.entitlements.values())
-        return account.name[0] == meter[0] and any(use is not None and use.meter == meter[1] for use in uses)
+        return account.name[0] == meter[0] and any(
+            use is not None and use.of is None and use.meter == meter[1] for use in uses
+        )
 
     def _take_attribution(self, changed: ChangedBody[Attribution]) -> set[AccountName]:
         touched: set[AccountName] = set()
@@ -211,18 +231,23 @@ class Accounts:
         """Which usage is that of an entitlement's feature; None where the feature has no meter."""
         return self._uses.get(entitlement.feature_id)
 
-    def meter(self, namespace: str, slug: str) -> Meter | None:
-        """The newest meter of the slug, deleted or not: its usage stays in balances."""
-        return self._meters.get((namespace, slug))
+    def meter(self, namespace: str, use: Use | None) -> UsedMeter | None:
+        """The meter of a feature, deleted or not: its usage stays in balances.
+
+        A feature that was stored without its meter's id has the newest meter of the slug, as far as it was read.
+        """
+        if use is None or use.of is not None:
+            return None if use is None else use.of
+        meter = self._meters.get((namespace, use.meter))
+        return None if meter is None else UsedMeter(meter.meter_id, meter.aggregation)
 
     def balance_key(self, account: Account, entitlement: Entitlement) -> bytes:
         """The 17 bytes with which keys of a balance begin in the state.
 
-        Entitlements of one feature and meter share usage. A new feature with the key of an archived one, and a new
-        meter with the slug of a deleted one, start without usage.
+        Entitlements of one feature and meter share usage. A new feature with the key of an archived one starts without
+        usage; an archived one keeps that of its meter when its slug is made again.
         """
-        use = self.use(entitlement)
-        meter = None if use is None else self.meter(account.name[0], use.meter)
+        meter = self.meter(account.name[0], self.use(entitlement))
         kept_for = (account.name, entitlement.feature_id, 0 if meter is None else meter.meter_id)
         return ACCOUNT + blake2b(_encode(kept_for), digest_size=16).digest()
 
@@ -232,8 +257,7 @@ class Accounts:
 
     def terms(self, account: Account, entitlement: Entitlement) -> Terms | None:
         """The terms of a metered entitlement of the account; None for others, and where no balance can be kept."""
-        use = self.use(entitlement)
-        meter = None if use is None else self.meter(account.name[0], use.meter)
+        meter = self.meter(account.name[0], self.use(entitlement))
         if meter is None or not isinstance(entitlement, MeteredEntitlement):
             return None
         terms = self._terms.get(entitlement.id)

@@ -84,7 +84,7 @@ def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> 
     use = accounts.use(entitlement) if isinstance(entitlement, MeteredEntitlement) else None
     if use is None or use.meter != window.meter or not use.takes(window.dimensions):
         return False
-    meter = accounts.meter(window.namespace, window.meter)
+    meter = accounts.meter(window.namespace, use)
     return meter is not None and meter.meter_id == window.meter_id
 
 
@@ -189,8 +189,7 @@ def keep_called(table: ScannedBytes, position: int, accounts: Iterable[bytes], f
 def seed_key(accounts: Accounts, account: Account, entitlement: Entitlement) -> str:
     """A name for the stored usage that an entitlement needs: it differs by entitlement, meter and newest subject."""
     subjects = accounts.subjects(account.name[0], account.name[1])
-    use = accounts.use(entitlement)
-    meter = None if use is None else accounts.meter(account.name[0], use.meter)
+    meter = accounts.meter(account.name[0], accounts.use(entitlement))
     meter_id = 0 if meter is None else meter.meter_id
     return f"{entitlement.id}/{meter_id}/{max(subjects.values(), default=0)}"
 

@@ -56,7 +56,7 @@ class EntitlementReset(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Entitlement(DefinitionBody, frozen=True, kw_only=True):
-    """What every entitlement has; a boolean one has nothing else."""
+    """What every entitlement has; a boolean one has nothing else. managed_by: id of a subscription."""
 
     kind: ClassVar[str] = ENTITLEMENT
 
@@ -68,6 +68,7 @@ class Entitlement(DefinitionBody, frozen=True, kw_only=True):
     active_from: str
     active_to: str | None = None
     metadata: dict[str, str] | None = None
+    managed_by: str | None = None
     created_at: str = ""
     updated_at: str = ""
     deleted_at: str | None = None

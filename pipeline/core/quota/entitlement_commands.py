@@ -32,7 +32,7 @@ from pipeline.core.quota.entitlement import (
     grace_s,
 )
 from pipeline.core.quota.entitlement_json import entitlement_json
-from pipeline.core.quota.terms import counted
+from pipeline.core.quota.managed_entitlement import check_can_be_counted, check_free_to_change, issued_grant
 from pipeline.core.values import calendar, json_value, number, timestamp
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import Recurrence
@@ -77,6 +77,7 @@ def override(context: CommandContext) -> Decided:
     """entitlement.override {id, customerId?, entitlement: as for create}: the one in force ends as the new begins."""
     sent = BodyReader(ENTITLEMENT, context.body, ("id", "customerId", "subject", "entitlement"))
     old = _find(context, sent)
+    check_free_to_change(old)
     if not old.in_force(context.at_ms // 1000):
         sent.refuse("only an entitlement that is active can be overridden")
     new = {"customerId": old.customer_id, **(sent.nested("entitlement") or {})}
@@ -86,6 +87,7 @@ def override(context: CommandContext) -> Decided:
 def delete(context: CommandContext) -> Decided:
     """entitlement.delete {id, customerId?}: it ends now, and stays readable by its id."""
     old = _find(context, BodyReader(ENTITLEMENT, context.body, ("id", "customerId", "subject")))
+    check_free_to_change(old)
     deleted = old.changed(deleted_at=context.now, updated_at=context.now)
     return Decided([DefinitionChange(ENTITLEMENT, old.id, deleted)], deleted.members)
 
@@ -160,7 +162,7 @@ def _create(
     if kind == STATIC:
         new = StaticEntitlement(**asdict(new), config=_config(sent))
     elif kind == METERED:
-        _check_meter(context, sent, feature)
+        _check_meter(context, feature)
         new = metered = _metered(context, sent, new, starts)
         grants = _grants(context, sent, metered)
     new = new.changed(created_at=context.now, updated_at=context.now)
@@ -242,13 +244,10 @@ def _config(sent: BodyReader) -> str:
     return config
 
 
-def _check_meter(context: CommandContext, sent: BodyReader, feature: Feature) -> None:
+def _check_meter(context: CommandContext, feature: Feature) -> None:
     slug = feature.meter_slug
     meter = context.index.find(Meter, context.namespace, slug) if slug is not None else None
-    if meter is None:
-        sent.refuse(f"feature {feature.key} has no meter: a metered entitlement needs one")
-    if counted(meter.aggregation) is None:
-        sent.refuse(f"meter {slug} has the aggregation {meter.aggregation}, which no balance can be kept of")
+    check_can_be_counted(feature, meter)
 
 
 def _metered(
@@ -338,17 +337,8 @@ def _grants(
     context: CommandContext, sent: BodyReader, entitlement: MeteredEntitlement
 ) -> list[DefinitionChange]:
     """The grants that come with the entitlement: what is issued after each reset, and those sent along."""
-    changes, schedule = [], entitlement.schedule
+    changes, schedule = issued_grant(context, entitlement), entitlement.schedule
     from_s = schedule.start_s
-    amount = entitlement.issue_after_reset
-    if amount is not None and number.exact(amount) > 0:
-        issued = {
-            "amount": amount, "priority": entitlement.issue_after_reset_priority,
-            "effectiveAt": entitlement.measure_usage_from, "minRolloverAmount": amount, "maxRolloverAmount": amount,
-        }  # fmt: skip
-        reader = BodyReader(GRANT, issued, grant_commands.MEMBERS)
-        issue = grant_commands.define(context, reader, entitlement, context.id(1), from_s)
-        changes.append(DefinitionChange(GRANT, issue.id, issue.changed(issued_after_reset=True)))
     first_s = max(from_s, entitlement.span[0])
     for nth, sent_grant in enumerate(sent.objects("grants", 0, MAX_GRANTS) or [], 2):
         reader = BodyReader(GRANT, sent_grant, grant_commands.MEMBERS, grant_commands.WRITTEN)

@@ -21,7 +21,7 @@ from pipeline.core.values.json_number import amount, plain
 from pipeline.core.values.zone import text_of
 
 EntitlementJson = dict[str, Any]
-_HIDDEN = ("resets", "subscriptionId")
+_HIDDEN = ("resets", "subscriptionId", "managedBy")
 
 
 def entitlement_json(
@@ -40,6 +40,8 @@ def entitlement_json(
     shown["subjectKey"] = subject or _first_subject(customer)
     if customer is not None:
         shown["customerKey"] = customer.key
+    if entitlement.managed_by is not None:
+        shown["annotations"] = {"subscription.managed": True, "subscription.id": entitlement.managed_by}
     if isinstance(entitlement, MeteredEntitlement):
         shown |= _metered(entitlement, now_s)
     return {name: value for name, value in shown.items() if value is not None}

@@ -92,9 +92,11 @@ def define(
     amount = sent.amount("amount")
     if amount is None or amount <= 0:
         sent.refuse("grant amount must be positive")
-    least, most = sent.at_least_zero("minRolloverAmount") or 0, sent.at_least_zero("maxRolloverAmount")
-    if most is not None and least > most:
-        sent.refuse("grant minRolloverAmount must not be above maxRolloverAmount")
+    least, most = sent.at_least_zero("minRolloverAmount") or 0, sent.at_least_zero("maxRolloverAmount") or 0
+    if least > most:
+        sent.refuse(
+            "grant minRolloverAmount must not be above maxRolloverAmount, which is 0 unless it is given"
+        )
     effective = sent.minute("effectiveAt") or Minute(calendar.floor_minute(at_s), zones.UTC)
     recurrence, zone = _recurrence(context, sent, entitlement, effective)
     priority = sent.integer("priority", 1, MAX_PRIORITY) or 1
@@ -109,7 +111,7 @@ def define(
         expires_at=expires_at,
         recurrence=recurrence,
         min_rollover_amount=number.text(least),
-        max_rollover_amount=number.text(most or 0),
+        max_rollover_amount=number.text(most),
         created_at=context.now,
         updated_at=context.now,
         metadata=sent.metadata(),

@@ -2,8 +2,9 @@
 
 Owns: interval grammar (DAY, WEEK, MONTH, YEAR or ISO 8601), calendar steps in a zone, periods, the schedule of resets.
 Does not own: zones (zone), windows of queries (time_window), what happens at a reset (quota.burndown).
-Instants are seconds since 1970 on whole minutes, in years 1 to 9998; a step that leaves these years ends at their
-border, and definitions that would need it are refused. Periods are [start, end): they tile all time without gaps.
+Instants are seconds since 1970, in years 1 to 9998; those of usage periods are whole minutes, those of billing may have
+any second. A step that leaves these years ends at their border, and definitions that would need it are refused. Periods
+are [start, end): they tile all time without gaps.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ def parse(text: object, least_s: int = HOUR_S) -> Interval:
     """
     if not isinstance(text, str):
         raise Rejected("bad-interval", "interval must be a string such as MONTH or P1M")
+    return _parse(text, least_s)
+
+
+@lru_cache(maxsize=_STEPS_KEPT)
+def _parse(text: str, least_s: int) -> Interval:
     if text in NAMED:
         return NAMED[text]
     found = _ISO.fullmatch(text)
@@ -141,12 +147,12 @@ def add(at_s: int, interval: Interval, times: int = 1, zone: str = zones.UTC) ->
     with the offset before the change (RFC 5545); of one that comes twice the first counts.
 
     Args:
-        at_s: seconds since 1970, a whole minute.
+        at_s: seconds since 1970.
         times: below zero for steps back.
         zone: in which months and days are counted.
 
     Returns:
-        Seconds since 1970, a whole minute; a border of the calendar where the step leaves it.
+        Seconds since 1970, with the second of `at_s`; a border of the calendar where the step leaves it.
 
     >>> anchor_s = 1_769_814_000  # 2026-01-31T00:00+01:00, which is 23:00 the day before in UTC
     >>> [zones.text_of(add(anchor_s, NAMED["MONTH"], k, "Europe/Berlin"), "Europe/Berlin")[:16] for k in (1, 2, 3)]
@@ -169,7 +175,7 @@ def _step(at_s: int, months: int, days: int, zone: str) -> int:
         local = (_EPOCH + timedelta(seconds=at_s)).astimezone(rules).replace(tzinfo=None)
         moved = (local + relativedelta(months=months, days=days)).replace(tzinfo=rules)
         # The clocks of the 19th century were not on whole minutes of UTC.
-        return floor_minute((moved.astimezone(UTC) - _EPOCH) // _SECOND)
+        return floor_minute((moved.astimezone(UTC) - _EPOCH) // _SECOND) + at_s % MINUTE_S
     except (ValueError, OverflowError):
         return LATEST_S if months + days > 0 else EARLIEST_S
 
@@ -181,19 +187,32 @@ def mean_s(interval: Interval) -> int:
 
 def bounds(recurrence: Recurrence, at_s: int) -> tuple[int, int]:
     """[start, end) of the period in which `at_s` lies."""
-    at_s = min(max(at_s, EARLIEST_S), LATEST_S - 1)
-    k = (at_s - recurrence.anchor_s) // mean_s(recurrence.interval)
-    start_s, end_s = _tick(recurrence, k), _tick(recurrence, k + 1)
-    while start_s > at_s:
-        k -= 1
-        start_s, end_s = _tick(recurrence, k), start_s
-    while end_s <= at_s:
-        k += 1
-        start_s, end_s = end_s, _tick(recurrence, k + 1)
+    _, start_s, end_s = _period(recurrence, at_s)
     return start_s, end_s
 
 
-def _tick(recurrence: Recurrence, k: int) -> int:
+def position(recurrence: Recurrence, at_s: int) -> int:
+    """How many intervals after the anchor the period of `at_s` begins; below 0 before the anchor."""
+    return _period(recurrence, at_s)[0]
+
+
+@lru_cache(maxsize=_STEPS_KEPT)
+def _period(recurrence: Recurrence, at_s: int) -> tuple[int, int, int]:
+    at_s = min(max(at_s, EARLIEST_S), LATEST_S - 1)
+    k = (at_s - recurrence.anchor_s) // mean_s(recurrence.interval)
+    start_s, end_s = tick(recurrence, k), tick(recurrence, k + 1)
+    while start_s > at_s:
+        k -= 1
+        start_s, end_s = tick(recurrence, k), start_s
+    while end_s <= at_s:
+        k += 1
+        start_s, end_s = end_s, tick(recurrence, k + 1)
+    return k, start_s, end_s
+
+
+@lru_cache(maxsize=_STEPS_KEPT)
+def tick(recurrence: Recurrence, k: int) -> int:
+    """The tick k intervals after the anchor, counted from it at once."""
     return add(recurrence.anchor_s, recurrence.interval, k, recurrence.zone)
 
 

@@ -51,7 +51,14 @@ def _spelling(text: str) -> msgspec.Raw:
     return msgspec.Raw(Number(text).text.encode())
 
 
+def _spell_number(value: Any) -> msgspec.Raw:
+    if value.__class__ is Number:
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
 _spelled = msgspec.json.Decoder(float_hook=_spelling).decode
+_spell_numbers = msgspec.json.Encoder(order="sorted", enc_hook=_spell_number).encode
 
 
 def parse(text: bytes) -> Parsed:
@@ -140,16 +147,9 @@ def decoded(text: bytes, decoder: json.JSONDecoder) -> Any:
 
 def canonical_text(tree: Any) -> bytes:
     """The canonical text of a tree with `Number`s; equals orjson's sorted text where the tree has none."""
-    if tree.__class__ is dict:
-        members = (canonical_text(name) + b":" + canonical_text(tree[name]) for name in sorted(tree))
-        return b"{" + b",".join(members) + b"}"
-    if tree.__class__ is list:
-        return b"[" + b",".join(map(canonical_text, tree)) + b"]"
-    if tree.__class__ is Number:
-        return bytes(tree.text, "ascii")
     try:
-        return dumps(tree)
-    except JSONEncodeError:
+        return _spell_numbers(tree)
+    except UnicodeEncodeError:
         raise half_surrogate() from None
 
 

@@ -1,0 +1,42 @@
+"""Rows of credits and of what invoices have booked, of one partition's table.
+
+Owns: their form. Does not own: their keys and cache (bill_rows), what changes them (customer_credits).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.core.credits.burn_down import CreditBurn
+from pipeline.core.credits.top_up import TopUpRule
+from pipeline.core.ledger.transaction import Postings
+
+
+class CreditAccountRow(msgspec.Struct, frozen=True, array_like=True):
+    """The credits of a customer.
+
+    Attributes:
+        grants: ids of those that have something left, or whose payment is not settled.
+        rules: of top-ups, by currency.
+        balances: that can be used by the last record, by currency, in minor units.
+        keys: ids of grants, by the key that a client gave each.
+    """
+
+    grants: tuple[str, ...] = ()
+    rules: dict[str, TopUpRule] = {}
+    balances: dict[str, int] = {}
+    keys: dict[str, str] = {}
+
+
+class InvoiceBookedRow(msgspec.Struct, frozen=True, array_like=True):
+    """What an invoice has booked.
+
+    Attributes:
+        postings: the sum of its transactions, from which the next one follows.
+        burns: what credits paid of it and did not come back, the oldest first.
+        has_returned: its corrections gave credits back that other invoices had burnt.
+    """
+
+    postings: Postings = ()
+    burns: tuple[CreditBurn, ...] = ()
+    has_returned: bool = False
