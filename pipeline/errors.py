@@ -7,12 +7,14 @@ class Rejected(Exception):
     Args:
         reason: A stable slug for programs and metrics, such as `bad-json`.
         detail: One clear sentence for a person.
+        facts: What else a program can use, as JSON members: `extensions` of the response.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, facts: dict[str, object] | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.facts = facts
 
 
 class Unavailable(Exception):

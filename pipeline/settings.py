@@ -36,6 +36,7 @@ DEFAULT_FILE = Path("tallymark.toml")
 LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` stores its key
 
 Origin = Literal["env", "file", "default"]
+_SCHEMES = {"clickhouse": ("clickhouse", "clickhouses", "chdb+http"), "redis": ("redis", "rediss", "unix")}
 
 
 class Settings(BaseModel):
@@ -138,7 +139,7 @@ class Settings(BaseModel):
     )
 
     state_dir: Path = Field(
-        default=Path(".tallymark/state"), description="folder of a worker's RocksDB tables"
+        default=Path(".tallymark/state"), description="folder of workers' tables and the API's invoices"
     )
     partitions: int = Field(
         default=4,
@@ -184,9 +185,33 @@ class Settings(BaseModel):
     webhook_ca: str = Field(
         default="", description="additional CA certificates for webhook receivers (PEM file)"
     )
+    stripe_live_events_s: int = Field(
+        default=1_000, ge=1, description="meter events/s that Stripe takes of a live account; 80 % are used"
+    )
+    stripe_test_events_s: int = Field(
+        default=25, ge=1, description="meter events/s that Stripe takes of a sandbox; 80 % are used"
+    )
+    stripe_grace_s: int = Field(
+        default=60, ge=0, le=86_400, description="how long after its end a window of usage is sent to Stripe"
+    )
+    billing_collect_anyway_s: int = Field(
+        default=900, ge=0, le=86_400, description="how long an invoice waits for usage while stages lag"
+    )
     secrets_key: SecretStr = Field(
         default=SecretStr(""),
         description="keys for stored secrets: base64 of 32 bytes, comma separated; the first encrypts, all decrypt",
+    )
+
+    stripe_address: str = Field(
+        default="",
+        description="URL of a stand-in for Stripe, such as the sandbox; empty: Stripe. It never gets a live key",
+    )
+    stripe_timeout_s: float = Field(
+        default=10.0, gt=0, le=60, description="timeout of one call to Stripe, or of the check of a key"
+    )
+    public_url: str = Field(
+        default="",
+        description="URL at which Stripe reaches this API, as https://meters.example.com; empty: none",
     )
 
     metrics_host: str = Field(default="127.0.0.1", description="address on which a worker serves its metrics")
@@ -206,22 +231,16 @@ class Settings(BaseModel):
                 raise ValueError(f"{server.strip()!r} is not host:port")
         return value
 
-    @field_validator("clickhouse", "redis", "api_url")
+    @field_validator("clickhouse", "redis", "api_url", "stripe_address", "public_url")
     @classmethod
     def _url(cls, value: str, info: Any) -> str:
-        allowed = {
-            "clickhouse": ("clickhouse", "clickhouses", "chdb+http"),
-            "redis": ("redis", "rediss", "unix"),
-            "api_url": ("http", "https"),
-        }[info.field_name]
-        if value == "" and info.field_name == "redis":
+        allowed = _SCHEMES.get(info.field_name, ("http", "https"))
+        if value == "" and info.field_name in ("redis", "stripe_address", "public_url"):
             return value
         parts = urlsplit(value)
         if parts.scheme not in allowed:
-            raise ValueError(
-                f"{_without_password(value)!r} does not begin with "
-                + " or ".join(f"{name}://" for name in allowed)
-            )
+            known = " or ".join(f"{name}://" for name in allowed)
+            raise ValueError(f"{_without_password(value)!r} does not begin with {known}")
         if parts.scheme != "unix" and not parts.hostname:
             raise ValueError(f"{_without_password(value)!r} has no host")
         return value
@@ -346,10 +365,8 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"{message}."
     name = str(first["loc"][0])
-    where = {"env": PREFIX + name.upper(), "file": f"{name!r} in {config_path()}", "default": name}[
-        origin(name)
-    ]
-    return f"{where} is wrong: {message[0].lower()}{message[1:]}."
+    places = {"env": PREFIX + name.upper(), "file": f"{name!r} in {config_path()}", "default": name}
+    return f"{places[origin(name)]} is wrong: {message[0].lower()}{message[1:]}."
 
 
 def origin(name: str) -> Origin:

@@ -13,13 +13,16 @@ STAGES = (
     "alert",
     "live",
     "webhook",
+    "stripe-sync",
+    "billing",
+    "numbering",
 )
 # Stages that use definitions: a command is complete when their workers have loaded it.
 READERS = ("aggregate", "attribute", "alert")
 # Stages with idempotent effects: they keep no state and write no topic.
 STATELESS = frozenset({"sink", "live"})
 # Stages whose input has one partition, so that a second worker would be idle.
-SINGLE = frozenset({"control"})
+SINGLE = frozenset({"control", "numbering"})
 METRICS_FILE = "metrics"  # in a worker's folder: its process id and the address of its metrics
 
 

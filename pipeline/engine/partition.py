@@ -142,9 +142,7 @@ class Partition:
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
             kept = Kept(self.counts, {})
             if self.spec.meta is not None:
-                kept = ledger.read(
-                    reader, self.spec.stage, self.position, self.spec.meta, self._shard, self._lineage
-                )
+                kept = self._read_counts(reader)
                 self.counts = kept.counts
                 self._require_definitions()
             restoration = self._restore(reader, kept)
@@ -194,12 +192,20 @@ class Partition:
         assert self.spec.meta is not None
         place = (self.position.topic, self.position.partition)
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
-            kept = ledger.read(
-                reader, self.spec.stage, self.position, self.spec.meta, self._shard, self._lineage
-            )
+            kept = self._read_counts(reader)
             committed = reader.committed(self._cluster.group, [place])[place]
-        if kept.counts.offset != self.counts.offset or committed not in (None, self.next_offset):
-            raise Unavailable(f"another worker took over {place[0]}/{place[1]} while Kafka was unavailable")
+        self._require_unmoved(kept, committed not in (None, self.next_offset))
+
+    def _read_counts(self, reader: Reader) -> Kept:
+        assert self.spec.meta is not None
+        return ledger.read(reader, self.spec.stage, self.position, self.spec.meta, self._shard, self._lineage)
+
+    def _require_unmoved(self, kept: Kept, is_ahead: bool = False) -> None:
+        """Raise Unavailable if the counts, or with is_ahead the committed offset, are another worker's."""
+        if is_ahead or kept.counts.offset != self.counts.offset:
+            raise Unavailable(
+                f"another worker took over {self.position.topic}/{self.position.partition} while this one waited"
+            )
 
     def close(self) -> None:
         if self.table is not None:
@@ -322,9 +328,14 @@ class Partition:
         return start
 
     def _require_counted(self, reader: Reader, counted: int, committed: int) -> None:
-        """Raise LineageRefused if records lie between the counts and the committed offset, which move together."""
+        """Raise LineageRefused if records lie between the counts and the committed offset, which move together.
+
+        A worker that was frozen between reading the one and the other may find that another worker has moved both:
+        that is Unavailable.
+        """
         for batch in reader.read(self.position.topic, self.position.partition, counted, committed):
             if batch:
+                self._require_unmoved(self._read_counts(reader))
                 raise LineageRefused(
                     f"{self.spec.stage} has read {self.position.topic}/{self.position.partition} up to offset "
                     f"{committed}, but its counts end at {counted}: records of {self.spec.meta} are lost. "

@@ -64,7 +64,7 @@ class Table:
         try:
             self._db = Rdict(str(path), _options())
         except Exception as error:  # rocksdict raises no narrower class
-            raise _opening(path, error) from error
+            raise opening_error(path, error) from error
 
     def restored(self) -> Restored | None:
         with self._noting_damage():
@@ -143,7 +143,7 @@ class Table:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _opening(path: Path, error: Exception) -> Exception:
+def opening_error(path: Path, error: Exception) -> Exception:
     """The error for a failed opening. Only damage may remove the files."""
     text = _one_line(error)
     if "LOCK" in text:

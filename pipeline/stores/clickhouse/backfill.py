@@ -20,8 +20,6 @@ from pipeline.records import Backfill, Event
 from pipeline.stores.clickhouse.client import ClickHouse, Parameter
 from pipeline.stores.clickhouse.refused import refused_of
 
-PAGE_EVENTS = 5_000
-PAGE_BYTES = 8 << 20  # of data; a page with one event may exceed it
 MOST_SPAN_S = 30 * 86_400
 BUCKETS = 256  # per span, to measure how much of it fits into a page
 _LAST_S = 2**32 - 1  # largest DateTime
@@ -51,7 +49,7 @@ _LENGTHS = "SELECT length(data)" + _FROM + _UNTIL + _BEHIND + _ORDER + " LIMIT {
 _EVENTS = (
     "SELECT namespace, source, id, type, subject, time_ns, received_at_ms, input_topic, input_partition,"
     " input_offset, data, fate, reason, meters, revision, decided, fate_before, backfilled, backfilled_rules, rules,"
-    " refused_ids, refused_meters, refused_reasons, refused_details, toUInt32(time)"
+    " refused_ids, refused_meters, refused_reasons, refused_details, position, backfilled_positions, toUInt32(time)"
     + _FROM
     + _UNTIL
     + _BEHIND
@@ -60,6 +58,15 @@ _EVENTS = (
 )
 _MARKS = "SELECT count() FROM (SELECT DISTINCT topic, partition FROM marks WHERE mark = {mark:String})"
 
+
+class PageSize(msgspec.Struct, frozen=True):
+    """The most of one page. bytes: of data; a page with one event may exceed it."""
+
+    events: int = 5_000
+    bytes: int = 8 << 20
+
+
+PAGE = PageSize()
 Cursor = tuple[int, str, int, int]
 TimeBucket = tuple[int, int, int]  # number, events, bytes of their data
 
@@ -69,7 +76,7 @@ def landed(store: ClickHouse, mark: bytes) -> int:
     return int(store.query(_MARKS, {"mark": mark.decode()})[0][0])
 
 
-def page(store: ClickHouse, work: Backfill) -> BackfillPage:
+def page(store: ClickHouse, work: Backfill, most: PageSize = PAGE) -> BackfillPage:
     """The next page of stored events in a step's shard. Raises Unavailable or Broken."""
     scope = _scope(work)
     cursor, span_s, total = work.cursor, work.span_s, work.events
@@ -87,15 +94,15 @@ def page(store: ClickHouse, work: Backfill) -> BackfillPage:
                 return BackfillPage([], None, span_s, total)
             cursor = (first_s, "", 0, 0)
             continue
-        fitting = _fitting(buckets)
-        few = len(fitting) == len(buckets) and sum(bucket[1] for bucket in fitting) < PAGE_EVENTS // 2
+        fitting = _fitting(buckets, most)
+        few = len(fitting) == len(buckets) and sum(bucket[1] for bucket in fitting) < most.events // 2
         if few and span_s < MOST_SPAN_S:
             span_s = min(4 * span_s, MOST_SPAN_S)
             continue
         if fitting:
             return _slice(store, scope, cursor, span_s, buckets, fitting, total)
         if bucket_s == 1:
-            return _crowded(store, scope, (cursor[0] + buckets[0][0], cursor), total)
+            return _crowded(store, scope, (cursor[0] + buckets[0][0], cursor), total, most)
         start_s = cursor[0] + buckets[0][0] * bucket_s
         cursor, span_s = (cursor if start_s == cursor[0] else (start_s, "", 0, 0)), bucket_s
     return BackfillPage([], None, span_s, total)
@@ -154,27 +161,29 @@ def _sizes(store: ClickHouse, scope: dict[str, Any], cursor: Cursor, span_s: int
     return [(int(a), int(b), int(c)) for a, b, c in store.query(_SIZES, parameters)]
 
 
-def _fitting(buckets: list[TimeBucket]) -> list[TimeBucket]:
+def _fitting(buckets: list[TimeBucket], most: PageSize) -> list[TimeBucket]:
     """The first buckets, up to the size of a page."""
     events = size = 0
 
     def fits(bucket: TimeBucket) -> bool:
         nonlocal events, size
         events, size = events + bucket[1], size + bucket[2]
-        return events <= PAGE_EVENTS and size <= PAGE_BYTES
+        return events <= most.events and size <= most.bytes
 
     return list(takewhile(fits, buckets))
 
 
-def _crowded(store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor], total: int) -> BackfillPage:
+def _crowded(
+    store: ClickHouse, scope: dict[str, Any], place: tuple[int, Cursor], total: int, most: PageSize
+) -> BackfillPage:
     """A page within one second that has more events than a page."""
     second, before = place
     cursor = before if before[0] == second else (second, "", 0, 0)
-    parameters = _after(scope, cursor, second) | {"limit": PAGE_EVENTS}
+    parameters = _after(scope, cursor, second) | {"limit": most.events}
     number = size = 0
     for (length,) in store.query(_LENGTHS, parameters):
         size += int(length)
-        if number and size > PAGE_BYTES:
+        if number and size > most.bytes:
             break
         number += 1
     events = _events(store, scope, cursor, second, number)
@@ -196,9 +205,8 @@ def _after(scope: dict[str, Any], cursor: Cursor, last_s: int) -> dict[str, Para
 
 def _stored(row: tuple[Any, ...]) -> tuple[BackfillEvent, Cursor]:
     attributes, data, at_s = row[:10], row[10], row[-1]
-    fate, reason, meters, revision, decided, before, backfilled, backfilled_rules, rules, *refused = row[
-        11:-1
-    ]
+    fate, reason, meters, revision, decided, before, backfilled, backfilled_rules, rules, *rest = row[11:-1]
+    *refused, position, backfilled_positions = rest
     event = Event(*[*attributes, msgspec.Raw(data.encode())])
     stored = BackfillEvent(
         event,
@@ -212,5 +220,7 @@ def _stored(row: tuple[Any, ...]) -> tuple[BackfillEvent, Cursor]:
         [int(one) for one in backfilled_rules],
         int(rules),
         refused_of(*refused),
+        int(position),
+        [int(one) for one in backfilled_positions],
     )
     return stored, (at_s, event.input_topic, event.partition, event.offset)

@@ -28,11 +28,36 @@ _POSITION = ("input_topic", "input_partition", "input_offset")
 _EVENT = ("namespace", "source", "id", "type", "subject", "time", "time_ns", "data", "raw", "fate", "reason")
 _BACKFILL = ("decided", "fate_before", "backfilled", "backfilled_rules")
 INSERT_ID = "insert_id"  # in every table: the attempt that wrote the row (stores.clickhouse.proof)
-_READ = ("rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details")
+_READ = ("rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details", "position",
+         "backfilled_positions")  # fmt: skip
+_STRIPE = (
+    "namespace",
+    "app",
+    "mapping",
+    "meter",
+    "customer",
+    "dimensions",
+    "start",
+    "end_at",
+    "cause",
+    "message",
+)
+_UNITS = (
+    "exact",
+    "wanted",
+    "confirmed",
+    "unsendable",
+    "pending",
+    "requests",
+    "revision",
+    "at_ms",
+    "stored_at_ms",
+)
 TABLES: dict[str, frozenset[str]] = {
     "events": frozenset((*_EVENT, "detail", "meters", *_POSITION, "revision", *_BACKFILL, *_READ, *_TIMES)),
     "windows": frozenset((*_WINDOW, "part", "meter", "value", "count", "latest_order", "revision", *_TIMES)),
     "uniques": frozenset((*_WINDOW, "member")),
+    "stripe_usage": frozenset((*_STRIPE, *_UNITS)),
     "marks": frozenset(("mark", "topic", "partition")),
 }
 DECIMAL_COLUMNS = frozenset({"value"})

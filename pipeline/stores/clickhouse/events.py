@@ -28,7 +28,7 @@ MAX_VERSIONS = 1_000  # limit of the records of one (source, id)
 _SELECT = (
     "SELECT id, source, type, subject, time_ns, data, raw, fate, reason, detail, meters, received_at_ms,"
     " stored_at_ms, input_topic, input_partition, input_offset, revision, decided, backfilled, backfilled_rules, rules,"
-    " refused_ids, refused_meters, refused_reasons, refused_details FROM events FINAL"
+    " position, backfilled_positions, refused_ids, refused_meters, refused_reasons, refused_details FROM events FINAL"
     " WHERE namespace = {namespace:String}"
 )
 _ORDER = (
@@ -71,6 +71,8 @@ class StoredEvent(NamedTuple):
     backfilled: list[int]
     backfilled_rules: list[int]
     rules: int
+    position: int
+    backfilled_positions: list[int]
     refused: list[Refused]
 
     @property

@@ -22,6 +22,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "events": ("namespace", "input_topic", "input_partition", "input_offset"),
     "windows": ("namespace", "meter_id", "subject", "start", "dimensions", "part"),
     "uniques": ("namespace", "meter_id", "subject", "start", "dimensions", "member"),
+    "stripe_usage": ("namespace", "mapping", "customer", "start", "dimensions"),
     "marks": ("mark", "topic", "partition"),
 }
 _LOOK_UP = {
@@ -44,6 +45,17 @@ _LOOK_UP = {
         + _SCOPE
         + " AND member IN (SELECT arrayJoin({member:Array(String)}))"
     ),
+    "stripe_usage": (
+        "SELECT namespace, mapping, customer, toUInt32(start) AS began, dimensions, max(revision) AS newest"
+        " FROM stripe_usage WHERE"
+        + _NAMESPACES
+        + " AND mapping IN (SELECT arrayJoin({mapping:Array(String)}))"
+        " AND customer IN (SELECT arrayJoin({customer:Array(String)})) AND start"
+        + _BETWEEN
+        + " AND start"
+        + _AND
+        + " GROUP BY namespace, mapping, customer, began, dimensions"
+    ),
     "marks": (
         "SELECT DISTINCT mark, topic, partition, 0 FROM marks WHERE mark IN (SELECT arrayJoin({mark:Array(String)}))"
     ),
@@ -53,9 +65,10 @@ _GIVEN = {
     "events": ("namespace", "input_offset"),
     "windows": ("namespace", "meter_id", "subject"),
     "uniques": ("namespace", "meter_id", "subject", "member"),
+    "stripe_usage": ("namespace", "mapping", "customer"),
     "marks": ("mark",),
 }
-_TIMES = {"events": "time", "windows": "start", "uniques": "start"}
+_TIMES = {"events": "time", "windows": "start", "uniques": "start", "stripe_usage": "start"}
 
 
 def absent(store: ClickHouse, table: str, columns: Columns) -> int:

@@ -22,7 +22,7 @@ BLOCK_SPAN_S = 90 * 28 * 86_400
 _RANDOM_BITS = 12
 
 # Per table: the column whose month is the partition, and the query for the number of rows with an id.
-_TIMES = {"events": "time", "windows": "start", "uniques": "start"}
+_TIMES = {"events": "time", "windows": "start", "uniques": "start", "stripe_usage": "start"}
 _WITHIN = (
     " WHERE insert_id = {insert_id:UInt64} AND TIME >= toDateTime({from_s:UInt32}, 'UTC')"
     " AND TIME <= toDateTime({to_s:UInt32}, 'UTC')"
@@ -31,6 +31,7 @@ _COUNTS = {
     "events": "SELECT count() FROM events" + _WITHIN.replace("TIME", "time"),
     "windows": "SELECT count() FROM windows" + _WITHIN.replace("TIME", "start"),
     "uniques": "SELECT count() FROM uniques" + _WITHIN.replace("TIME", "start"),
+    "stripe_usage": "SELECT count() FROM stripe_usage" + _WITHIN.replace("TIME", "start"),
     "marks": "SELECT count() FROM marks WHERE insert_id = {insert_id:UInt64}",
 }
 

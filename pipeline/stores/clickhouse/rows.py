@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.core.values.json_value import reader_of
 from pipeline.errors import Broken, Rejected
-from pipeline.records import Event, Refused, Settled, Window
+from pipeline.records import Event, Refused, Settled, StripeUsage, Window
 
 ColumnLists = dict[str, list[Any]]
 RejectHeaders = Sequence[tuple[str, bytes | None]]
@@ -31,6 +31,7 @@ _EVENT_COLUMNS = (
     "data", "raw", "fate", "reason", "detail", "meters",
     "input_topic", "input_partition", "input_offset", "revision", "decided", "fate_before", "backfilled",
     "backfilled_rules", "rules", "refused_ids", "refused_meters", "refused_reasons", "refused_details",
+    "position", "backfilled_positions",
 )  # fmt: skip
 _WINDOW_COLUMNS = (
     "namespace", "meter", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
@@ -39,6 +40,10 @@ _WINDOW_COLUMNS = (
 _UNIQUE_COLUMNS = (
     "namespace", "meter_id", "subject", "dimensions", "dimension_names", "dimension_values", "start",
     "member",
+)  # fmt: skip
+_STRIPE_COLUMNS = (
+    "namespace", "app", "mapping", "meter", "customer", "dimensions", "start", "end_at", "exact", "wanted",
+    "confirmed", "unsendable", "pending", "cause", "message", "requests", "revision", "at_ms", "stored_at_ms",
 )  # fmt: skip
 _MARK_COLUMNS = ("mark", "topic", "partition")
 _ATTRIBUTES = ("id", "source", "type", "subject")
@@ -92,6 +97,8 @@ def settled_columns(settled: Iterable[Settled], stored_at_ms: int) -> ColumnList
                 ),
                 one.rules,
                 *(_refused(refused) if refused else _NOTHING_REFUSED),
+                one.position,
+                [] if back is None else back.positions,
             )
         )
     return _columns(_EVENT_COLUMNS, rows)
@@ -151,6 +158,41 @@ def unique_columns(windows: Iterable[Window]) -> ColumnLists:
             for member in window.members:
                 rows[(*key, member)] = (*fixed, member)
     return _columns(_UNIQUE_COLUMNS, list(rows.values()))
+
+
+def stripe_columns(usage: Iterable[StripeUsage], stored_at_ms: int) -> ColumnLists:
+    """Rows of `stripe_usage`: the highest revision of each window that is sent to Stripe."""
+    newest: dict[tuple[str, str, str, int, str], StripeUsage] = {}
+    for one in usage:
+        key = (one.namespace, one.mapping, one.customer, one.start_s, canonical(one.dimensions))
+        known = newest.get(key)
+        if known is None or known.revision <= one.revision:
+            newest[key] = one
+    rows = [
+        (
+            one.namespace,
+            one.app,
+            one.mapping,
+            one.meter,
+            one.customer,
+            key[4],
+            one.start_s,
+            one.end_s,
+            one.exact,
+            str(one.wanted),
+            str(one.confirmed),
+            str(one.unsendable),
+            str(one.pending),
+            one.cause,
+            one.message,
+            one.requests,
+            one.revision,
+            one.at_ms,
+            stored_at_ms,
+        )
+        for key, one in newest.items()
+    ]
+    return _columns(_STRIPE_COLUMNS, rows)
 
 
 def mark_columns(marks: Iterable[tuple[str, str, int]]) -> ColumnLists:
@@ -214,6 +256,8 @@ def _rejected(value: bytes | None, headers: RejectHeaders, stored_at_ms: int) ->
         [],
         0,
         *_NOTHING_REFUSED,
+        0,
+        [],
     )
 
 

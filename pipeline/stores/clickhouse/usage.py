@@ -96,8 +96,8 @@ class _Scope(NamedTuple):
     parameters: dict[str, Parameter]
 
 
-def usage(store: Queries, query: UsageQuery) -> list[dict[str, object]]:
-    """The rows of core.metering.usage_result.result_rows.
+def usage(store: Queries, query: UsageQuery, max_rows: int = MAX_ROWS) -> list[dict[str, object]]:
+    """The rows of core.metering.usage_result.result_rows, at most `max_rows`.
 
     Raises Unavailable, Broken, and Rejected `total-too-large` or `too-many-rows`.
     """
@@ -115,10 +115,10 @@ def usage(store: Queries, query: UsageQuery) -> list[dict[str, object]]:
     if edge and scope is not None and aggregation == "UNIQUE_COUNT":
         edge = _fresh(store, edge, scope)
     collect(aggregation, edge.items(), parts)
-    if len(parts) > MAX_ROWS:
+    if len(parts) > max_rows:
         raise Rejected(
             "too-many-rows",
-            f"the result has more than {MAX_ROWS:,} rows: narrow the query, or use longer windows",
+            f"the result has more than {max_rows:,} rows: narrow the query, or use longer windows",
         )
     return result_rows(query, parts)
 

@@ -32,7 +32,13 @@ _dimensions = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def stored_windows(
-    store: ClickHouse, namespace: str, meter_id: int, subjects: Sequence[str], from_s: int, to_s: int
+    store: ClickHouse,
+    namespace: str,
+    meter_id: int,
+    subjects: Sequence[str],
+    from_s: int,
+    to_s: int,
+    page_rows: int = PAGE_ROWS,
 ) -> Iterator[list[Window]]:
     """All windows of the meter with a minute in [from_s, to_s), in pages, oldest first. Raises Unavailable.
 
@@ -46,10 +52,10 @@ def stored_windows(
             "from_s": from_s,
             "to_s": to_s,
         }
-        rows = store.query(_WINDOWS, {**scope, "limit": PAGE_ROWS + 1})
+        rows = store.query(_WINDOWS, {**scope, "limit": page_rows + 1})
         if not rows:
             return
-        whole = len(rows) <= PAGE_ROWS
+        whole = len(rows) <= page_rows
         end_s = to_s if whole else int(rows[-1][3])
         if end_s == from_s:  # one minute has more rows than a page
             end_s = from_s + 60

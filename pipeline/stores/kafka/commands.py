@@ -34,8 +34,15 @@ _ASK_AGAIN_S = 0.5
 class Commands:
     """Publishes commands and waits for their replies."""
 
-    def __init__(self, settings: Settings, replies: Replies, workers: WorkersView) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        replies: Replies,
+        workers: WorkersView,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> None:
         self._settings = settings
+        self._reply_timeout_s = reply_timeout_s
         self._replies = replies
         self._workers = workers
         self._records = KafkaWriter(settings, "commands")
@@ -53,6 +60,7 @@ class Commands:
         ip: str = "",
         id: str = "",
         request: str = "",
+        refusal: Rejected | None = None,
     ) -> Reply:
         """Publish one command and return its reply.
 
@@ -65,35 +73,20 @@ class Commands:
             ip: Of the HTTP client.
             id: The same for a command that is sent again, so that it is applied once (core.definitions.idempotency).
             request: Digest of the request, likewise.
+            refusal: What the caller decided itself: control writes it into the audit log.
 
         Raises:
             Rejected: As decided.
             Unavailable: There is no decision in time.
         """
-        attempt = str(uuid.uuid4())
-        command = Command(
-            id=id or attempt,
-            kind=kind,
-            namespace=namespace,
-            actor=actor or f"api@{os.uname().nodename}",
-            at_ms=time.time_ns() // 1_000_000,
-            body=body,
-            request_id=request_id,
-            ip=ip,
-            attempt=attempt,
-            request=request,
-        )
-        self._replies.wait_loaded()
-        self._replies.expect(attempt)
-        self._records.write([WrittenRecord("commands", msgspec.json.encode(command), partition=0)])
-        reply = self._replies.take(attempt, REPLY_TIMEOUT_S)
+        command = command_of(kind, namespace, body, actor, request_id, ip, id, request, refusal)
+        record = WrittenRecord("commands", msgspec.json.encode(command), partition=0)
+        reply = answer(self._replies, self._records, command, record, self._reply_timeout_s)
         if reply is None:
             raise Unavailable(
-                f"The control stage did not answer within {REPLY_TIMEOUT_S:g} s; is `tallymark worker control` "
+                f"The control stage did not answer within {self._reply_timeout_s:g} s; is `tallymark worker control` "
                 "running? The command is stored, and will be decided when it is."
             )
-        if reply.error:
-            raise Rejected(reply.error, reply.detail)
         return reply
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
@@ -143,6 +136,51 @@ class Commands:
         except Unavailable:
             self._admin = None
             raise
+
+
+def command_of(
+    kind: str,
+    namespace: str,
+    body: dict[str, object],
+    actor: str = "",
+    request_id: str = "",
+    ip: str = "",
+    id: str = "",
+    request: str = "",
+    refusal: Rejected | None = None,
+) -> Command:
+    """A command with the id of a new attempt to send it. The arguments are those of Commands.run."""
+    attempt = str(uuid.uuid4())
+    return Command(
+        id=id or attempt,
+        kind=kind,
+        namespace=namespace,
+        actor=actor or f"api@{os.uname().nodename}",
+        at_ms=time.time_ns() // 1_000_000,
+        body=body,
+        request_id=request_id,
+        ip=ip,
+        attempt=attempt,
+        request=request,
+        error="" if refusal is None else refusal.reason,
+        detail="" if refusal is None else refusal.detail,
+    )
+
+
+def answer(
+    replies: Replies, writer: KafkaWriter, command: Command, record: WrittenRecord, timeout_s: float
+) -> Reply | None:
+    """Publish the record of a command and return its reply; None: there is none after `timeout_s`.
+
+    Raises Rejected as decided, Unavailable.
+    """
+    replies.wait_loaded()
+    with replies.expected(command.attempt):
+        writer.write([record])
+        reply = replies.take(command.attempt, timeout_s)
+    if reply is not None and reply.error:
+        raise Rejected(reply.error, reply.detail, reply.body)
+    return reply
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:

@@ -27,8 +27,8 @@ _PROBE_TIMEOUT_S = 5.0
 _STEADY_S = 2.0
 _AGAIN_S = 0.2
 
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
 InputPartition = tuple[str, int]
 
@@ -104,10 +104,10 @@ def _unread(
     client: AdminClient, settings: Settings, places: Mapping[str, list[InputPartition]]
 ) -> dict[str, dict[InputPartition, int]]:
     every = [TopicPartition(*place) for stage in places for place in places[stage]]
-    ends, begins = _offsets(client, every, _LATEST), _offsets(client, every, _EARLIEST)
+    ends, begins = offsets(client, every, LATEST), offsets(client, every, EARLIEST)
     found: dict[str, dict[InputPartition, int]] = {}
     for stage, mine in places.items():
-        committed = _committed(client, stage, mine)
+        committed = committed_offsets(client, stage, mine)
         at = {place: max(committed.get(place, -1), begins[place]) for place in mine}
         gaps = {place: ends[place] - at[place] for place in mine if ends[place] > at[place]}
         something = _probe(settings, {place: at[place] for place in gaps})
@@ -115,9 +115,10 @@ def _unread(
     return found
 
 
-def _offsets(
+def offsets(
     client: AdminClient, places: list[TopicPartition], which: OffsetSpec
 ) -> dict[InputPartition, int]:
+    """The earliest or the latest offset of each partition. Raises KafkaException."""
     futures = client.list_offsets(dict.fromkeys(places, which), request_timeout=_TIMEOUT_S)
     return {
         (place.topic, place.partition): future.result(_TIMEOUT_S * 2).offset
@@ -125,7 +126,10 @@ def _offsets(
     }
 
 
-def _committed(client: AdminClient, stage: str, places: list[InputPartition]) -> dict[InputPartition, int]:
+def committed_offsets(
+    client: AdminClient, stage: str, places: list[InputPartition]
+) -> dict[InputPartition, int]:
+    """The offset that a stage's group has committed, of each partition; below 0: none. Raises KafkaException."""
     if not places:
         return {}
     request = ConsumerGroupTopicPartitions(group_of(stage), [TopicPartition(*place) for place in places])

@@ -8,10 +8,13 @@ Start at `Definitions`: its methods look definitions up by kind and return typed
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from pipeline.core.access.api_key import ApiKey
 from pipeline.core.access.portal_token import PortalToken
+from pipeline.core.billing.app import App, StripeApp, stripe_accounts
 from pipeline.core.catalog.feature import Feature
 from pipeline.core.customers.customer import Customer
 from pipeline.core.customers.subject import Subject
@@ -40,6 +43,7 @@ from pipeline.stores.kafka.view import CompactedView
 
 __all__ = ["CompactedView", "CountsView", "Definitions", "Replies", "WorkersView"]
 
+T = TypeVar("T")
 LIVE_S = 5.0  # a worker without a heartbeat for so long is not considered as up
 
 
@@ -158,6 +162,23 @@ class Definitions(CompactedView[Definition]):
             self._check()
             return ApiKey.of(self._catalog.key_definition(public))
 
+    def stripe_apps(self) -> list[tuple[str, StripeApp]]:
+        """The accounts of Stripe of all namespaces, without uninstalled ones, with their namespaces."""
+        with self._changed:
+            self._check()
+            found = [(name, self._catalog.all(App, name)) for name in self._catalog.namespaces(App.kind)]
+        return [(name, app) for name, apps in found for app in stripe_accounts(apps)]
+
+    def stripe_app(self, id: str) -> tuple[str, StripeApp] | None:
+        """The account of Stripe with this app id and its namespace, of any namespace; None for an uninstalled one."""
+        with self._changed:
+            self._check()
+            definition = self._catalog.app_definition(id)
+            app = App.of(definition)
+        if definition is None or not isinstance(app, StripeApp) or app.is_deleted:
+            return None
+        return definition.namespace, app
+
     def portal_tokens(self, namespace: str) -> list[PortalToken]:
         """By time of creation, including expired and invalidated ones, until they are removed."""
         return self._all(PortalToken, namespace)
@@ -179,6 +200,12 @@ class Definitions(CompactedView[Definition]):
         with self._changed:
             self._check()
             return self._catalog.all(kind, namespace)
+
+    def look_up(self, question: Callable[[DefinitionIndex], T]) -> T:
+        """The answer to a question that needs several look-ups in one state. It must keep nothing of the index."""
+        with self._changed:
+            self._check()
+            return question(self._catalog)
 
     def entitlements_of(self, namespace: str, customer: str) -> list[Entitlement]:
         """Those of a customer (id), including ended and deleted ones, oldest first."""
@@ -285,17 +312,26 @@ class Replies(CompactedView[Reply]):
         self._expected: set[str] = set()
         super().__init__(settings, "replies", reader_of(Reply), begin="latest")
 
-    def expect(self, attempt: str) -> None:
-        """Keep the reply to the command with this attempt; call it before the command is sent."""
+    @contextmanager
+    def expected(self, attempt: str) -> Iterator[None]:
+        """Keep the reply to the command with this attempt until the block ends; the command is sent within it."""
         with self._changed:
             self._expected.add(attempt)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected.discard(attempt)
+                self._values.pop(attempt, None)
 
     def take(self, attempt: str, timeout_s: float) -> Reply | None:
-        """Wait for the reply and remove it; None after `timeout_s`."""
+        """Wait for an expected reply; None after `timeout_s`."""
         self.wait_for(lambda replies: attempt in replies, timeout_s)
-        with self._changed:
-            self._expected.discard(attempt)
-            return self._values.pop(attempt, None)
+        return self.get(attempt)
 
     def _wants(self, key: str) -> bool:
         return key in self._expected
+
+    def _keep(self, key: str, value: Reply | None) -> None:
+        if key in self._expected:  # its caller may have given up meanwhile
+            super()._keep(key, value)
