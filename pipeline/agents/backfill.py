@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import faust
 import msgspec
@@ -22,7 +23,7 @@ import msgspec
 from pipeline.agents.aggregate import RefusedEvents, observe_refused, refused_in
 from pipeline.agents.definitions import MetersInForce
 from pipeline.core.definitions.barrier import end_barrier, start_barrier
-from pipeline.core.metering.backfill import FINISHED, BackfillInput, BackfillStep, key_of, take
+from pipeline.core.metering.backfill import FINISHED, BackfillInput, BackfillPage, BackfillStep, key_of, take
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.values.json_value import reader_of
@@ -84,8 +85,22 @@ async def _look(stage: Stage, store: ClickHouse, meters: MetersInForce, chunk: C
     return [BackfillInput()] * len(works)
 
 
+class BackfillQueries(NamedTuple):
+    """What is asked of ClickHouse: a page of stored events, and whether a barrier is stored."""
+
+    page: Callable[[ClickHouse, Backfill], BackfillPage] = page
+    landed: Callable[[ClickHouse, bytes], int] = landed
+
+
+QUERIES = BackfillQueries()
+
+
 def look(
-    works: Sequence[Backfill | None], store: ClickHouse, index: MeterIndex, revision: int
+    works: Sequence[Backfill | None],
+    store: ClickHouse,
+    index: MeterIndex,
+    revision: int,
+    queries: BackfillQueries = QUERIES,
 ) -> list[BackfillInput]:
     """The input of each step. Blocks. index, revision: the current meters. Raises Unavailable or Broken."""
     found = []
@@ -103,8 +118,8 @@ def look(
             BackfillInput(
                 known=known,
                 deleted=deleted,
-                landed=bool(wanted) and landed(store, marks) == wanted,
-                page=page(store, work) if read else None,
+                landed=bool(wanted) and queries.landed(store, marks) == wanted,
+                page=queries.page(store, work) if read else None,
             )
         )
     return found

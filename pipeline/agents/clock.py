@@ -25,6 +25,11 @@ MOST_ITEMS = (
 log = logging.getLogger("tallymark.clock")
 
 
+def wall_ms() -> int:
+    """The machine's clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 class Agenda:
     """The due times of the partitions that this worker owns. Thread-safe: the agent fills it, the clock empties it."""
 
@@ -77,11 +82,20 @@ class Agenda:
 
 
 class Clock:
-    """A thread that publishes the agenda's records. encode: (now_ms, items) -> a record's value."""
+    """A thread that publishes the agenda's records.
+
+    encode: (now_ms, items) -> a record's value. now_ms: the clock, in ms since 1970.
+    """
 
     def __init__(
-        self, writer: KafkaWriter, topic: str, agenda: Agenda, encode: Callable[[int, list[bytes]], bytes]
+        self,
+        writer: KafkaWriter,
+        topic: str,
+        agenda: Agenda,
+        encode: Callable[[int, list[bytes]], bytes],
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
+        self._now_ms = now_ms
         self._writer = writer
         self._topic = topic
         self._agenda = agenda
@@ -95,7 +109,7 @@ class Clock:
     def _run(self) -> None:
         while True:
             time.sleep(TICK_S)
-            self.tick(time.time_ns() // 1_000_000)
+            self.tick(self._now_ms())
 
     def tick(self, now_ms: int) -> None:
         """Publish the records that are due; those that Kafka does not accept stay due."""

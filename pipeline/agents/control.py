@@ -2,8 +2,9 @@
 
 Reads `commands`. Writes `control`, which is its own state and the definitions of every process, `control-changelog`,
 `replies`, `audit`, and the work of decisions: `backfill-work` for a new meter, `alerts` and `webhook-work` for tests
-and resends. Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk
-(RocksDB; `control`); replies under idempotency keys (RocksDB; `control-changelog`).
+and resends, `stripe-work` for retries.
+Keeps: the newest definition of each name, the head of the audit log, the records of the newest chunk (RocksDB;
+`control`); replies under idempotency keys (RocksDB; `control-changelog`).
 On replay: the transaction was aborted, so nothing has happened; if it was torn, a command at the same offset publishes
 the same records again. All commands of a chunk are decided in one transaction, and those that
 come while it commits in the next one.
@@ -24,6 +25,7 @@ from pipeline.core.control import decide, refused, take
 from pipeline.core.definitions import audit
 from pipeline.core.definitions.idempotency import DoneCommand, repeated
 from pipeline.core.metering import backfill
+from pipeline.core.metering.identity import customer_hash
 from pipeline.core.notifications.delivery_table import partition_of
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog, Pair
@@ -34,7 +36,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.table import Item
 from pipeline.engine.transaction import Transaction
 from pipeline.errors import Broken, Rejected
-from pipeline.records import Alert, Command, Reply, WebhookWork
+from pipeline.records import Alert, Command, Reply, StripeWork, WebhookWork
 
 NAME = "control"
 MOST_BYTES = 524_288  # limit of a command: its reply and its definitions must fit into a record
@@ -58,6 +60,7 @@ class Partitions(NamedTuple):
 
     backfill: int = 0
     webhook: int = 1
+    stripe: int = 1
 
 
 NO_BACKFILL = Partitions()
@@ -116,7 +119,8 @@ def _decide(
         if refusal:
             raise Rejected("bad-command", refusal)
         if done is not None:
-            _reply(transaction, repeated(done, command))
+            if not command.applied:
+                _reply(transaction, repeated(done, command))
             return None
         if memory.is_decided(record.offset):
             raise Broken(
@@ -132,7 +136,7 @@ def _decide(
     entry = audit.following(
         memory.head, command, record.timestamp, decision.reply, decision.before, decision.definitions
     )
-    sent = [_sent(one, partitions.webhook) for one in decision.sends]
+    sent = [sent_record(one, partitions) for one in decision.sends]
     decided = DecidedCommand(command.namespace, record.offset, decision.reply, entry, sent)
     memory.note(decided)
     return decided
@@ -148,17 +152,22 @@ def _send(transaction: Transaction, command: Command, decided: DecidedCommand) -
         done = DoneCommand(decided.audit.at_ms, decided.offset, command.request, reply)
         key, value = control_answers.keep(transaction.table, command, done)
         transaction.send(control_answers.TOPIC, value, key=key, partition=0)
-    _reply(transaction, reply)
+    if not command.applied:
+        _reply(transaction, reply)
 
 
 def _reply(transaction: Transaction, reply: Reply) -> None:
     transaction.send("replies", _encode(reply), key=(reply.attempt or reply.id).encode(), partition=0)
 
 
-def _sent(one: Alert | WebhookWork, partitions: int) -> SentRecord:
+def sent_record(one: Alert | WebhookWork | StripeWork, partitions: Partitions) -> SentRecord:
+    """The record by which a decision's work reaches its stage."""
     if isinstance(one, Alert):
         return SentRecord("alerts", one.id, _encode(one).decode())
-    partition = partition_of(one.namespace, one.endpoint, partitions)
+    if isinstance(one, StripeWork):
+        partition = customer_hash(one.namespace, one.customer) % partitions.stripe
+        return SentRecord("stripe-work", one.kind, _encode(one).decode(), partition)
+    partition = partition_of(one.namespace, one.endpoint, partitions.webhook)
     return SentRecord("webhook-work", one.endpoint, _encode(one).decode(), partition)
 
 

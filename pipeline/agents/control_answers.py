@@ -5,7 +5,7 @@ removing expired ones. Does not own: when two requests are the same (core.defini
 
 The table's own changelog is `control`, which every process reads; these entries are left out of it (`is_answer`). A
 worker whose table was lost or has missed a commit reads them from `control-changelog` before it decides a command.
-Keys begin with `/done/` and a span of time, so that the oldest are first, and a look-up tries three keys.
+Keys begin with `/done/` and a span of time, so that the oldest are first, and a look-up tries four keys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def find(table: Overlay, command: Command, offset: int, at_ms: int) -> DoneComma
     if not command.request:
         return None
     newest = at_ms // SPAN_MS
-    places = [_place(span, command.namespace, command.id) for span in range(newest - 2, newest + 1)]
+    # The clock of a broker that has taken over may be behind: a reply of a moment ago may be of the span to come.
+    places = [_place(span, command.namespace, command.id) for span in range(newest - 2, newest + 2)]
     found = [_done(value) for value in table.get_many(places) if value is not None]
     return next((done for done in found if holds(done, offset, at_ms)), None)
 

@@ -1,6 +1,6 @@
-"""SINK: writes events with their fates, windows and unique members to ClickHouse.
+"""SINK: writes events with their fates, windows, unique members and usage at Stripe to ClickHouse.
 
-Reads `events-settled`, `duplicates`, `rejected`, `usage`. Writes rows; keeps no state.
+Reads `events-settled`, `duplicates`, `rejected`, `usage`, `stripe-usage`. Writes rows; keeps no state.
 On replay: the same rows again; they carry position and revision, and ClickHouse keeps one (ReplacingMergeTree).
 """
 
@@ -87,8 +87,12 @@ def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
 class Rounds:
     """Writes chunks of all partitions, at most one of each, in one round, and commits them after it."""
 
-    def __init__(self, stage: Stage, store: ClickHouse, retry_first_s: float = FIRST_S) -> None:
+    def __init__(
+        self, stage: Stage, store: ClickHouse, retry_first_s: float = FIRST_S, linger_s: float = LINGER_S
+    ) -> None:
+        """retry_first_s: until the first retry of a write. linger_s: how long a round waits for more rows."""
         self._stage = stage
+        self._linger_s = linger_s
         self._store = store
         self._retry = Retry(log, "write to ClickHouse", lambda: stage.revoking, retry_first_s)
         self._rows = RowBatch()
@@ -141,7 +145,7 @@ class Rounds:
 
     async def _linger(self) -> None:
         try:
-            async with asyncio.timeout(LINGER_S):
+            async with asyncio.timeout(self._linger_s):
                 await self._hurry.wait()
         except TimeoutError:
             pass

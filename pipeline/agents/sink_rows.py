@@ -16,7 +16,7 @@ from pipeline.engine.chunk import RecordContent
 from pipeline.engine.crash_points import reach
 from pipeline.engine.unreadable import skip
 from pipeline.errors import Rejected
-from pipeline.records import Settled, Window
+from pipeline.records import Settled, StripeUsage, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove, rows_of
 from pipeline.stores.clickhouse.rows import (
@@ -24,16 +24,18 @@ from pipeline.stores.clickhouse.rows import (
     mark_columns,
     rejected_columns,
     settled_columns,
+    stripe_columns,
     unique_columns,
     window_columns,
 )
 
-INPUTS = ("events-settled", "duplicates", "rejected", "usage")
+INPUTS = ("events-settled", "duplicates", "rejected", "usage", "stripe-usage")
 # In these topics, a record with a key is a barrier.
 MARKED = frozenset({"events-settled", "usage"})
 
 _settled = reader_of(list[Settled])
 _windows = reader_of(list[Window])
+_stripe = reader_of(list[StripeUsage])
 
 
 @dataclass
@@ -43,10 +45,11 @@ class RowBatch:
     settled: list[Settled] = field(default_factory=list)
     rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
+    stripe: list[StripeUsage] = field(default_factory=list)
     marks: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.settled) + len(self.rejected) + len(self.windows)
+        return len(self.settled) + len(self.rejected) + len(self.windows) + len(self.stripe)
 
     def take(self, topic: str, partition: int, records: Iterable[RecordContent]) -> int:
         """Add records of one partition of INPUTS; returns how many events or windows they held."""
@@ -68,6 +71,8 @@ class RowBatch:
             self.rejected.append((record.value, tuple(record.headers)))
         elif topic == "usage":
             self.windows += _windows(record.value)
+        elif topic == "stripe-usage":
+            self.stripe += _stripe(record.value)
         else:
             self.settled += _settled(record.value)
 
@@ -91,7 +96,10 @@ class RowBatch:
         }
         insert(store, first, insert_id)
         reach("sink.half-inserted")
-        windows = {"windows": window_columns(self.windows, stored_at_ms)}
+        windows = {
+            "windows": window_columns(self.windows, stored_at_ms),
+            "stripe_usage": stripe_columns(self.stripe, stored_at_ms),
+        }
         insert(store, windows, insert_id)
         prove(store, first | windows, insert_id)
         # A stored barrier means that everything before it is stored, so it is written after the proof.

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from pipeline.agents.dispatch_tasks import DispatchTasks
 from pipeline.agents.webhook_endpoints import Endpoints, WebhookEndpoint
 from pipeline.core.notifications import delivery_table, standard_webhooks
 from pipeline.engine.crash_points import define, reach
@@ -98,8 +99,7 @@ class WebhookDispatcher:
         self._lanes: dict[EndpointName, Lane] = {}
         # When, and which delivery or lane.
         self._alarms: list[tuple[int, str, EndpointName | None]] = []
-        self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = DispatchTasks(stage)
 
     def after(self, transaction: Transaction, changed: Mapping[str, Delivery]) -> None:
         """Use the changed deliveries as soon as the transaction has committed."""
@@ -114,17 +114,16 @@ class WebhookDispatcher:
             for position, partition in self._stage.partitions.items()
             if position.topic == TOPIC
         }
-        self._start(self._load())
-        self._start(self._run())
+        self._tasks.start(self._load())
+        self._tasks.start(self._tasks.loop(self._begin_due))
 
     async def stop(self) -> None:
         """Start no more attempts; returns when none is in progress, or after LEAVING_S."""
         self._partitions = {}
         self._lanes.clear()
-        if flights := [task for task in self._tasks if task.get_name() == "flight"]:
-            await asyncio.wait(flights, timeout=LEAVING_S)
+        await self._tasks.stop_calls(LEAVING_S)
         self._clear()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.ended()
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
@@ -144,23 +143,11 @@ class WebhookDispatcher:
                 self._waiting[delivery.id] = Waiting(partition, name, delivery.next_at_ms)
                 self._wake_at(delivery.next_at_ms, delivery.id)
         WAITING.set(len(self._waiting))
-        self._changed.set()
+        self._tasks.wake()
 
     def _clear(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         self._partitions, self._waiting, self._lanes, self._alarms = {}, {}, {}, []
-
-    def _start(self, coroutine: Awaitable[None], name: str = "loop") -> None:
-        task = asyncio.ensure_future(coroutine)
-        task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._stage.fail(error)
 
     async def _load(self) -> None:
         """Load deliveries in progress. Changes meanwhile go through `note`, and each batch is read just before it."""
@@ -170,16 +157,6 @@ class WebhookDispatcher:
                 found = delivery_table.read(ids, partition.table.get_many)
                 self.note(number, [delivery for delivery in found if delivery is not None])
                 await asyncio.sleep(0)
-
-    async def _run(self) -> None:
-        while True:
-            self._changed.clear()
-            wait_s = self._begin_due()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
 
     def _begin_due(self) -> float | None:
         """Start what is due; returns the seconds until the next is due, None: nothing is."""
@@ -205,7 +182,7 @@ class WebhookDispatcher:
             return
         while lane.ready and lane.running < self._at_once:
             lane.running += 1
-            self._start(self._fly(lane.ready.popleft(), name, lane), "flight")
+            self._tasks.start_call(self._fly(lane.ready.popleft(), name, lane))
         if not lane.ready and not lane.running:
             del self._lanes[name]
 
@@ -264,7 +241,7 @@ class WebhookDispatcher:
     def _put_back(self, id: str, waiting: Waiting, at_ms: int) -> None:
         waiting.flight, waiting.next_at_ms = 0, at_ms
         self._wake_at(at_ms, id)
-        self._changed.set()
+        self._tasks.wake()
 
     def _throttle(self, name: EndpointName, lane: Lane, attempt: Attempt) -> None:
         """Pause the lane of a receiver that throttles."""
@@ -273,7 +250,7 @@ class WebhookDispatcher:
         pause_ms = min(attempt.retry_after_ms or PAUSE_MS, PAUSE_MOST_MS)
         lane.not_before_ms = max(lane.not_before_ms, _now_ms() + pause_ms)
         self._wake_at(lane.not_before_ms, "", name)
-        self._changed.set()
+        self._tasks.wake()
 
 
 def _attempt(number: int, began_ms: int, answer: Answer) -> Attempt:

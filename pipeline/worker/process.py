@@ -46,22 +46,26 @@ log = logging.getLogger("tallymark.worker")
 
 LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
+WireStage = Callable[[str, Settings, Mapping[str, Topic]], StageWiring]
 MOST_WORKERS = 1024  # workers of one stage that may share a state folder
 
 
-def main(stage: str, settings: Settings) -> None:
-    """Run until a signal. Raises Rejected for an unknown stage, Broken if topics differ from their declaration."""
+def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
+    """Run until a signal. wired: finds the parts of the stage.
+
+    Raises Rejected for an unknown stage, Broken if topics differ from their declaration.
+    """
     if stage not in STAGES:
         raise Rejected("unknown-stage", f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
-    for noisy in ("faust", "mode", "aiokafka"):
+    for noisy in ("faust", "mode", "aiokafka", "stripe", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     uvloop.install()
     declared = topics.load(settings)
     identity = _checked_topics(settings, stage, declared)
-    wiring = wire(stage, settings, declared)
+    wiring = wired(stage, settings, declared)
     crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
+from pipeline.core.billing.feature_meters import FeatureMeters
+from pipeline.core.billing.stripe_mappings import StripeDefinitions
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.http_batch import TOPIC as HTTP_EVENTS
 from pipeline.engine.partition import Spec
@@ -25,6 +27,9 @@ from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input without retention may be read again at any time: nothing is swept
 Declared = Mapping[str, Topic]
+NowMs = Callable[[], int]
+LEASE_OF_SESSION = 0.8  # how long a commit allows calls; a frozen worker loses its partitions after a session
+OUTCOME_WRITTEN_S = 300.0  # a call whose outcome is not recorded is repeated, so this is long
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,16 @@ def _backfill(settings: Settings, declared: Declared) -> StageWiring:
 def _attribute(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import attribute
 
-    holders = Holders()
-    following = DefinitionsFollower(settings, holders.update)
+    holders, mapped, billed = Holders(), StripeDefinitions(), FeatureMeters()
+    following = DefinitionsFollower(settings, holders.update, mapped.update, billed.update)
     partitions = declared["customer-usage"].partitions
+
+    def meters_of() -> attribute.MetersOf:
+        return {attribute.STRIPE: mapped.meters, attribute.BILLING: billed.meters}
+
     return StageWiring(
         Spec("attribute", ("usage",), "attribute-meta", attribute.CHANGELOG),
-        lambda made: attribute.create(made, holders, lambda: following.revision, partitions),
+        lambda made: attribute.create(made, holders, meters_of, lambda: following.revision, partitions),
         following,
     )
 
@@ -203,10 +212,133 @@ def _webhook(settings: Settings, declared: Declared) -> StageWiring:
     )
 
 
+def stripe_sync(settings: Settings, declared: Declared, clock: NowMs | None = None) -> StageWiring:
+    """The parts of the stage stripe-sync. clock: one that is ahead of the broker's, for tests; None: the machine's."""
+    from pipeline.agents import stripe_sync as agent
+    from pipeline.agents.alert_seeding import Seeding
+    from pipeline.agents.clock import ASK_AGAIN_S, Agenda, Clock, wall_ms
+    from pipeline.agents.stripe_accounts import StripeAccount, StripeAccounts
+    from pipeline.agents.stripe_dispatch import CallKind, F, StripeDispatcher, StripeLimits
+    from pipeline.agents.stripe_events import StripeEvents
+    from pipeline.agents.stripe_invoice_calls import INVOICES_LIVE_S, INVOICES_TEST_S, StripeInvoiceCalls
+    from pipeline.agents.usage_history import UsageHistory
+    from pipeline.core.billing.stripe_state import StripeTerms
+    from pipeline.core.values.sealed import Seal
+    from pipeline.stores.clickhouse.connect import connect
+    from pipeline.stores.stripe_api import StripeApi
+
+    agenda, partitions = Agenda(), declared[agent.WORK].partitions
+    accounts = StripeAccounts(Seal.of(settings.secrets_key.get_secret_value()), settings.stripe_address)
+    known = agent.StripeKnown(agenda, accounts, partitions)
+    store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
+    seeding = Seeding(
+        KafkaWriter(settings, "windows"),
+        store,
+        known.holders,
+        partitions,
+        agenda.add,
+        agent.WORK,
+        lambda: known.definitions.meters,
+    )
+    lease_s = settings.session_timeout_s * LEASE_OF_SESSION
+
+    def api(account: StripeAccount) -> StripeApi:
+        return StripeApi(account.key, settings.stripe_address, settings.stripe_timeout_s)
+
+    def create(made: Stage) -> None:
+        writer = KafkaWriter(settings, "outcomes of calls to Stripe", OUTCOME_WRITTEN_S)
+        limits = StripeLimits(
+            settings.stripe_live_events_s, settings.stripe_test_events_s, partitions, lease_s
+        )
+        of_invoices = limits._replace(live_s=INVOICES_LIVE_S, test_s=INVOICES_TEST_S)
+
+        def dispatcher(kind: CallKind[F], its: StripeLimits) -> StripeDispatcher[F]:
+            return StripeDispatcher(
+                kind, made, accounts, api, writer.append, its, clock or wall_ms,
+                lambda one: agenda.add(one, agent.PROOF),
+            )  # fmt: skip
+
+        dispatchers = agent.StripeDispatchers(
+            dispatcher(StripeEvents(), limits), dispatcher(StripeInvoiceCalls(), of_invoices)
+        )
+        history = UsageHistory(known.subjects, seeding.add, agenda.add)
+        late_ms = (settings.horizon_s + settings.future_limit_s) * 1_000
+        terms = StripeTerms(
+            grace_ms=settings.stripe_grace_s * 1_000, kept_ms=max(StripeTerms().kept_ms, late_ms)
+        )
+        agent.create(made, known, dispatchers, history, terms, int(lease_s * 1_000) // 3)
+        ticking = KafkaWriter(settings, "clock records", ASK_AGAIN_S)
+        encode = agent.clock_value(clock or (lambda: 0))
+        Clock(ticking, agent.WORK, agenda, encode, clock or wall_ms).start()
+        seeding.start(made.fail)
+
+    return StageWiring(
+        Spec(agent.NAME, (agent.WORK,), "stripe-sync-meta", agent.CHANGELOG),
+        create,
+        DefinitionsFollower(settings, known.update),
+    )
+
+
+def _billing(settings: Settings, declared: Declared) -> StageWiring:
+    from pipeline.agents import billing as agent
+    from pipeline.agents.alert_seeding import Seeding
+    from pipeline.agents.billing_history import BillingHistory
+    from pipeline.agents.billing_settled import SettledWatcher
+    from pipeline.agents.clock import ASK_AGAIN_S, Agenda, Clock
+    from pipeline.agents.usage_history import UsageHistory
+    from pipeline.core.bills.terms import BillTerms
+    from pipeline.stores.clickhouse.connect import connect
+    from pipeline.stores.kafka.stage_positions import StagePositions
+
+    agenda, partitions = Agenda(), declared[agent.WORK].partitions
+    known = agent.BillingKnown(agenda, partitions)
+    terms = BillTerms(
+        collect_anyway_s=settings.billing_collect_anyway_s, partitions=declared["events-unique"].partitions
+    )
+    seeding = Seeding(
+        KafkaWriter(settings, "windows"),
+        connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()),
+        known.holders,
+        partitions,
+        agenda.add,
+        agent.WORK,
+        lambda: known.billed.meters,
+    )
+
+    def create(made: Stage) -> None:
+        history = BillingHistory(UsageHistory(known.subjects, seeding.add, agenda.add), terms.kept_s)
+        marks = KafkaWriter(settings, "marks of settled usage")
+        watcher = SettledWatcher(marks, StagePositions(settings), history.is_loaded)
+        agent.create(made, known, history, watcher, terms)
+        Clock(
+            KafkaWriter(settings, "clock records", ASK_AGAIN_S), agent.WORK, agenda, agent.clock_value
+        ).start()
+        seeding.start(made.fail)
+        watcher.start(made.fail)
+
+    return StageWiring(
+        Spec(agent.NAME, (agent.WORK,), "billing-meta", agent.CHANGELOG),
+        create,
+        DefinitionsFollower(settings, known.update),
+    )
+
+
+def _numbering(settings: Settings, declared: Declared) -> StageWiring:
+    from pipeline.agents import numbering
+
+    partitions = declared[numbering.ANSWERS].partitions
+    return StageWiring(
+        Spec(numbering.NAME, (numbering.REQUESTS,), "numbering-meta", numbering.CHANGELOG),
+        lambda made: numbering.create(made, partitions),
+    )
+
+
 def _control(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import control, control_answers
 
-    partitions = control.Partitions(declared["backfill-work"].partitions, declared["webhook-work"].partitions)
+    partitions = control.Partitions(
+        *(declared[topic].partitions for topic in ("backfill-work", "webhook-work", "stripe-work"))
+    )
     config = kafka.client_config(settings) | {"log_level": 0}
     read_answers = control_answers.reader(config, group_of("control"))
     return StageWiring(
@@ -226,5 +358,8 @@ _STAGES: Mapping[str, Callable[[Settings, Declared], StageWiring]] = {
     "alert": _alert,
     "live": _live,
     "webhook": _webhook,
+    "stripe-sync": stripe_sync,
+    "billing": _billing,
+    "numbering": _numbering,
     "control": _control,
 }
