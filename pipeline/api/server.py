@@ -26,7 +26,7 @@ from types import FrameType
 import uvicorn
 
 from pipeline.api.app import create_app
-from pipeline.api.http.slow_clients import IDLE_S, MAX_CONNECTIONS, guarded
+from pipeline.api.http.slow_clients import LIMITS, guarded
 from pipeline.errors import Broken, Rejected
 from pipeline.settings import Settings
 
@@ -63,7 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(settings: Settings, listening: socket.socket) -> None:
     """Serves in this process until a signal; requests in progress are answered first."""
-    _allow_open_files(MAX_CONNECTIONS + 512)
+    _allow_open_files(LIMITS.max_connections + 512)
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",
@@ -74,7 +74,7 @@ def run(settings: Settings, listening: socket.socket) -> None:
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=int(IDLE_S),
+        timeout_keep_alive=int(LIMITS.idle_s),
         timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(config).run(sockets=[listening])

@@ -46,7 +46,8 @@ def create_token(
 ) -> dict[str, Any]:
     """`token` reads the usage of one subject, of the allowed meters or of all, for one hour at most.
 
-    It is valid for `/portal/meters/{slug}/query` only, and only this answer shows it.
+    It is valid for `/portal/meters/{slug}/query` only, and, where it is for all meters, for the issued invoices of the
+    subject's customer at `/portal/invoices`. Only this answer shows it.
     """
     secret = _secret(request)
     token = msgspec.convert(body_of(submit(request, "portal-token.create", body)), PortalToken)

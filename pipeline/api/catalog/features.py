@@ -13,7 +13,7 @@ from pipeline.api.catalog.answers import FeatureAnswer, FeaturePage
 from pipeline.api.catalog.bodies import FeatureBody
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
-from pipeline.api.http.paging import Paged, ordered, paginated
+from pipeline.api.http.paging import Paged, ordered, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import body_of, definitions, submit
 from pipeline.errors import Rejected
@@ -43,8 +43,8 @@ def list_features(
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """A list by `offset` and `limit`; with `page` or `pageSize`, a page."""
     found = definitions(request).features(namespace_of(request), archived=includeArchived)
-    slugs = {slug for listed in meterSlug or () for slug in listed.split(",")}
-    kept = [feature.members for feature in found if not slugs or feature.meter_slug in slugs]
+    slugs = split(meterSlug)
+    kept = [feature.shown for feature in found if not slugs or feature.meter_slug in slugs]
     rows = ordered(kept, orderBy, ORDER_BY, page)
     if {"page", "pageSize"} & set(request.query_params):
         return paginated(rows, page)
@@ -69,7 +69,7 @@ def get_feature(request: Request, featureId: str) -> dict[str, Any]:
     found = definitions(request).feature(namespace_of(request), featureId)
     if found is None:
         raise Rejected("not-found", f"There is no feature {featureId[:256]}.")
-    return found.members
+    return found.shown
 
 
 @router.delete(

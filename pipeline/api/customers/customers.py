@@ -5,17 +5,23 @@ Owns: the shape of requests and answers. Does not own: what a customer may be (c
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.customers.answers import CustomerAnswer, CustomerPage
 from pipeline.api.customers.bodies import CustomerBody
+from pipeline.api.customers.lookup import Substring, has_part
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers, with_id
+from pipeline.api.http.submit import body_of, definitions, recorded, submit_and_wait_for_workers, with_id
+from pipeline.api.http.submit_billing import bills
+from pipeline.core.subscriptions.cancel import check_deletable_customer
+from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.errors import Rejected
 
 router = Router(prefix="/customers", tags=["customers"])
@@ -24,7 +30,6 @@ WRITE = [Depends(needs("customers:write"))]
 ORDER_BY = ("name", "id", "createdAt")
 CONFLICTS = ("bad-customer", "customer-conflict", "subject-conflict")
 CustomerRequest = Annotated[dict[str, Any], Body()]
-Substring = Annotated[str | None, Query(description="part of it, upper or lower case")]
 
 
 @router.get(
@@ -45,10 +50,12 @@ def list_customers(
     kept = [
         customer.members
         for customer in found
-        if _has(customer.key, key)
-        and _has(customer.name, name)
-        and _has(customer.primary_email, primaryEmail)
-        and (subject is None or any(_has(one, subject) for one in customer.usage_attribution.subject_keys))
+        if has_part(customer.key, key)
+        and has_part(customer.name, name)
+        and has_part(customer.primary_email, primaryEmail)
+        and (
+            subject is None or any(has_part(one, subject) for one in customer.usage_attribution.subject_keys)
+        )
     ]
     return paginated(ordered(kept, orderBy, ORDER_BY, page), page)
 
@@ -98,13 +105,27 @@ def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRe
     status_code=204,
     summary="Delete a customer",
     dependencies=WRITE,
-    **described(status=204, reasons=["bad-customer"]),
+    **described(status=204, reasons=["bad-customer", "deleting_customer_with_active_subscriptions"]),
 )
 def delete_customer(request: Request, customerIdOrKey: str) -> Response:
-    """Its subjects can be given to other customers. It can still be read by its id, with `deletedAt`."""
+    """Its subjects can be given to other customers. It can still be read by its id, with `deletedAt`.
+
+    409 while it has a subscription that is not over: cancel it first. A subscription that is created at the same moment
+    may be missed. It is then one of a deleted customer: it can be canceled or deleted, and nothing else.
+    """
+    with recorded(request, "customer.delete", {"id": customerIdOrKey}):
+        _check_no_subscription(request, customerIdOrKey)
     submit_and_wait_for_workers(request, "customer.delete", {"id": customerIdOrKey})
     return Response(status_code=204)
 
 
-def _has(text: str | None, part: str | None) -> bool:
-    return part is None or (text is not None and part.casefold() in text.casefold())
+def _check_no_subscription(request: Request, customer: str) -> None:
+    """Raises Rejected `deleting_customer_with_active_subscriptions`, by what this process has read."""
+    namespace, view = namespace_of(request), bills(request)
+    found = definitions(request).customer(namespace, customer)
+    if found is not None:
+        documents = view.subscriptions_of(namespace, found.id)
+        check_deletable_customer(
+            (msgspec.json.decode(one.body, type=Subscription) for one in documents),
+            time.time_ns() // 1_000_000_000,
+        )

@@ -7,9 +7,19 @@ themselves (core.customers.customer, core.customers.subject), attribution as of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from fastapi import Query
 
 from pipeline.api.http.services import Services
 from pipeline.errors import Rejected
+
+Substring = Annotated[str | None, Query(description="part of it, upper or lower case")]
+
+
+def has_part(text: str | None, part: str | None) -> bool:
+    """Whether a text has a part that a list is asked for, in upper or lower case; without one each has."""
+    return part is None or (text is not None and part.casefold() in text.casefold())
 
 
 def subjects_of(services: Services, namespace: str, customers: Sequence[str]) -> dict[str, list[str]]:

@@ -32,7 +32,10 @@ from pipeline.stores.kafka.definitions import Definitions
 PORTAL = "portal"  # no key has it: it is the scope of a portal token
 PUBLIC = frozenset({"/api/v1/healthz", "/api/v1/ready", "/docs", "/openapi.json"})
 PUBLIC_FILES = "/docs/"
+# It is signed by Stripe, and its body is read as it was sent.
+SIGNED = re.compile(r"/api/v1/apps/[^/]+/stripe/webhook").fullmatch
 PORTAL_PREFIX = "/api/v1/portal/meters/"
+PORTAL_PREFIXES = (PORTAL_PREFIX, "/api/v1/portal/invoices")
 PORTAL_WAIT_S = 2.0
 REPLAYED = (
     "idempotent-replayed"  # in a request's state, and as a header: its answer is one that was given before
@@ -159,12 +162,12 @@ class Authentication:
         state = scope.setdefault("state", {})
         offered = headers.get(REQUEST_ID, "")
         state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
-        portal = scope["path"].startswith(PORTAL_PREFIX)
+        portal = scope["path"].startswith(PORTAL_PREFIXES)
         answer = _labelled(send, state, _OPEN_TO_ALL if portal else {})
         if portal and scope["method"] == "OPTIONS":
             await Response(None, 204, _PREFLIGHT)(scope, receive, answer)
             return
-        if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FILES):
+        if is_public(scope["path"]):
             await self._app(scope, receive, answer)
             return
         try:
@@ -184,7 +187,7 @@ class Authentication:
         """Raises Unauthorized; Unavailable while the control log is not read yet."""
         token = bearer(headers)
         definitions = scope["app"].state.services.definitions
-        if scope["path"].startswith(PORTAL_PREFIX):
+        if scope["path"].startswith(PORTAL_PREFIXES):
             if token is None:
                 raise Unauthorized("Send a portal token: `Authorization: Bearer ...`.")
             await loaded(definitions)
@@ -208,6 +211,11 @@ class Authentication:
         if found is None:
             raise Unauthorized("The API key is unknown, expired or revoked.", "invalid_token")
         return found
+
+
+def is_public(path: str) -> bool:
+    """Whether a path, or its template, needs no key."""
+    return path in PUBLIC or path.startswith(PUBLIC_FILES) or SIGNED(path) is not None
 
 
 def bearer(headers: Headers) -> str | None:

@@ -12,6 +12,7 @@ from orjson import dumps
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.api.http.auth import SIGNED
 from pipeline.api.http.problem import answer
 from pipeline.api.http.rate_limits import INGEST_PATH
 from pipeline.core.values import json_value
@@ -42,12 +43,11 @@ def _encoding(headers: dict[bytes, bytes]) -> str:
     return headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
 
 
-def _check_plain(headers: dict[bytes, bytes]) -> None:
+def check_plain(headers: dict[bytes, bytes]) -> None:
     """Raises Rejected `unsupported-encoding` for a packed body."""
     if (encoding := _encoding(headers)) not in ("", "identity"):
-        raise Rejected(
-            "unsupported-encoding", f"Only events may be sent with content-encoding {encoding[:40]!r}."
-        )
+        detail = f"content-encoding {encoding[:40]!r} is taken for POST /events only, where it may be gzip."
+        raise Rejected("unsupported-encoding", detail)
 
 
 async def _bounded(headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -124,10 +124,7 @@ def checked(headers: dict[bytes, bytes], body: bytes) -> bytes:
     The framework's own reader takes NaN, repeated names and half surrogates, and rounds numbers: it gets none of these.
     Raises Rejected: bad-request, unsupported-encoding.
     """
-    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
-    if encoding not in ("", "identity"):
-        detail = f"content-encoding {encoding[:40]!r} is taken for POST /events only, where it may be gzip."
-        raise Rejected("unsupported-encoding", detail)
+    check_plain(headers)
     if not body:
         return body
     try:
@@ -136,20 +133,25 @@ def checked(headers: dict[bytes, bytes], body: bytes) -> bytes:
         raise Rejected("bad-request", f"The body cannot be read. {refusal.detail}") from refusal
 
 
+def _is_raw(path: str) -> bool:
+    """Whether a route reads its body itself, byte by byte."""
+    return path == INGEST_PATH or SIGNED(path) is not None
+
+
 class Bodies:
-    """ASGI middleware: no route but ingest, which reads its own, ever sees a body that is too large or ambiguous."""
+    """ASGI middleware: no route but those that read their own ever sees a body that is too large or ambiguous."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] == INGEST_PATH or scope["method"] in _WITHOUT_BODY:
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY or _is_raw(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
             headers = dict(scope["headers"])
-            _check_plain(headers)
+            check_plain(headers)  # before the body is read
             body = checked(headers, await _bounded(headers, receive))
         except ClientDisconnect:
             return

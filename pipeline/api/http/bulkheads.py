@@ -25,12 +25,13 @@ from pipeline.errors import NotAnswering, Unavailable
 from pipeline.settings import Settings
 
 T = TypeVar("T")
-StoreName = Literal["clickhouse", "kafka", "commands", "reconcile"]
+StoreName = Literal["clickhouse", "kafka", "commands", "billing", "reconcile", "stripe"]
 KAFKA_AT_ONCE = 32  # calls that read topics
-COMMANDS_AT_ONCE = 64  # commands that wait for the control stage
+COMMANDS_AT_ONCE = 64  # commands that wait for the control stage, and as many that wait for billing
 KAFKA_SILENT_S = 2.5  # then a topic that was not read to its end is given up
 LOADED_S = 10.0  # for the control log to be read to its end, as long as it makes progress
 _LOOK_S = 0.02
+STRIPE_AT_ONCE = 8  # each makes up to five calls, of the 25 a second that a test account may make
 RECONCILES_AT_ONCE = 4  # each may wait for minutes until all is quiet
 
 
@@ -104,7 +105,9 @@ class Bulkheads(NamedTuple):
     clickhouse: Bulkhead
     kafka: Bulkhead
     commands: Bulkhead
+    billing: Bulkhead
     reconcile: Bulkhead
+    stripe: Bulkhead
 
     @classmethod
     def of(cls, settings: Settings) -> Bulkheads:
@@ -114,7 +117,9 @@ class Bulkheads(NamedTuple):
             Bulkhead("ClickHouse", settings.clickhouse_at_once, turn_s),
             Bulkhead("Kafka", KAFKA_AT_ONCE, turn_s),
             Bulkhead("The control stage", COMMANDS_AT_ONCE, turn_s),
+            Bulkhead("The billing stage", COMMANDS_AT_ONCE, turn_s),
             Bulkhead("The reconcile report", RECONCILES_AT_ONCE, turn_s),
+            Bulkhead("Stripe", STRIPE_AT_ONCE, turn_s),
         )
 
 

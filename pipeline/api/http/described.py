@@ -12,19 +12,25 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.api.http.auth import PORTAL_PREFIX, PUBLIC
+from pipeline.api.http.auth import PORTAL_PREFIXES, is_public
 from pipeline.api.http.members import Problem
 from pipeline.api.http.problem import MEDIA_TYPE, status_of
 from pipeline.errors import Broken
 
-JSON, CSV = "application/json", "text/csv"
+JSON, CSV, HTML, TEXT = "application/json", "text/csv", "text/html", "text/plain"
 _DESCRIBED = "x-described"
 _REF = "#/components/schemas/{name}"
 _RESPONSE = "#/components/responses/{name}"
-CHANGING = ("post", "put", "delete")
-# Their bodies are questions or events; they change nothing that an Idempotency-Key could repeat.
+CHANGING = ("post", "put", "patch", "delete")
+# Their bodies are questions or events, or a repeat of them does nothing more: they need no Idempotency-Key.
 ASKING = frozenset({
     ("post", "/api/v1/events"),
+    ("post", "/api/v1/apps/{appId}/stripe/webhook"),
+    ("post", "/api/v1/billing/stripe/retry"),
+    ("post", "/api/v1/customers/{customerIdOrKey}/stripe/portal"),
+    ("post", "/api/v1/stripe/checkout/sessions"),
+    ("post", "/api/v1/billing/customers/{customerIdOrKey}/invoices/simulate"),
+    ("post", "/api/v1/billing/replay"),
     ("post", "/api/v1/entitlements/check"),
     ("post", "/api/v1/meters/{idOrSlug}/query"),
 })  # fmt: skip
@@ -45,7 +51,10 @@ _MEANING = {200: "The answer", 201: "Created", 202: "Accepted: it is done soon",
 _FAULT = "Fault"
 _IN_PATH = re.compile(r"\{(\w+)\}").findall
 PATHS = {
+    "addonId": "id of a version of the add-on, or its key",
+    "appId": "id of the app",
     "channelId": "id of the channel",
+    "currency": "ISO 4217",
     "customerIdOrKey": "id or key of the customer",
     "deliveryId": "id of the delivery",
     "entitlementId": "id of the entitlement",
@@ -56,14 +65,24 @@ PATHS = {
     "grantId": "id of the grant",
     "id": "id of the event",
     "idOrSlug": "id or slug of the meter",
+    "invoiceId": "id of the invoice",
     "key": "name of the dimension",
     "keyId": "the public part of the key",
+    "lineId": "id of the line",
+    "listingType": "type of the listing",
+    "mappingId": "id of the mapping",
     "meterIdOrSlug": "id or slug of the meter",
     "meterSlug": "slug of the meter",
+    "planAddonId": "id of the assignment, or the id or key of the add-on",
+    "planId": "id of a version of the plan, or its key",
+    "planIdOrKey": "id of a version of the plan, or its key",
+    "profileId": "id of the billing profile",
     "ruleId": "id of the rule",
     "slug": "id or slug of the meter",
     "source": "source of the event",
     "subjectIdOrKey": "id or key of the subject",
+    "subscriptionAddonId": "id of the purchase, or of the add-on",
+    "subscriptionId": "id of the subscription",
 }
 # Refusals that any request meets before its route sees it: one response each for all operations.
 SHARED = {401: "unauthorized", 403: "forbidden", 413: "body-too-large", 415: "unsupported-encoding",
@@ -86,6 +105,7 @@ def described(
     reasons: Iterable[str] = (),
     optional: bool = False,
     csv: bool = False,
+    media_type: str = JSON,
     meaning: str = "",
     any_reason: bool = False,
     contents: Mapping[str, Any] | None = None,
@@ -101,6 +121,7 @@ def described(
         reasons: of refusals that are the operation's own; each reason has one status.
         optional: whether the body may be absent or null.
         csv: whether the answer may be CSV too.
+        media_type: of the answer.
         meaning: what the answer is, where its status does not say it.
         any_reason: whether 400 has reasons that are not listed.
         headers: of the answer, as OpenAPI writes them.
@@ -119,6 +140,9 @@ def described(
             content[JSON] = {"schema": {"anyOf": [content[JSON]["schema"], {"type": "null"}]}}
         found["body"] = {"required": not optional, "content": content}
     found["answers"] = {str(number): _answer(one, rest) for number, one in answers.items()}
+    if media_type != JSON:
+        content = found["answers"][str(status)]["content"]
+        content[media_type] = content.pop(JSON)
     if csv:
         found["answers"][str(status)]["content"][CSV] = {"schema": {"type": "string"}}
     return {"openapi_extra": {_DESCRIBED: found}}
@@ -212,7 +236,7 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any], own: Iterabl
 def _of_all(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     """The reasons that every operation of its kind has."""
     parameters = [(one["in"], one["name"]) for one in operation.get("parameters", [])]
-    if path not in PUBLIC:
+    if not is_public(path):
         yield "bad-query"
     if any(place == "query" for place, _ in parameters):
         yield "bad-request"
@@ -222,9 +246,9 @@ def _of_all(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[st
         yield from ("bad-request", "body-too-large", "unsupported-encoding")
     if method in CHANGING and (method, path) not in ASKING:
         yield from ("bad-idempotency-key", "idempotency-key-reused")
-    if path not in PUBLIC:
+    if not is_public(path):
         yield from ("unauthorized", "rate-limited", "unavailable")
-        if not path.startswith(PORTAL_PREFIX):
+        if not path.startswith(PORTAL_PREFIXES):
             yield "forbidden"
 
 

@@ -48,11 +48,21 @@ def page_of(item: type[msgspec.Struct]) -> type[msgspec.Struct]:
 
 
 class ValidationErrorDetail(msgspec.Struct, forbid_unknown_fields=True):
-    """One parameter or member that has the wrong form."""
+    """One parameter or member that is wrong: its form, or, with `code` and `message`, what a rule says about it."""
 
-    field: Annotated[str, Meta(description="its name; the way to it within a body, with dots")]
+    field: Annotated[
+        str,
+        Meta(
+            description="its name; the way to it within a body, with dots, or from `$` on as a JSONPath where there "
+            "is a `code`"
+        ),
+    ]
     in_: Annotated[str, Meta(description="`query`, `path`, `header` or `body`")] = msgspec.field(name="in")
     detail: str
+    code: Annotated[str, Meta(description="a stable name of what is wrong")] | UnsetType = UNSET
+    message: Annotated[str, Meta(description="the same as `detail`, as OpenMeter names it")] | UnsetType = (
+        UNSET
+    )
 
 
 class ProblemExtensions(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,7 +87,7 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True):
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, Meta(min_length=1, description="one sentence for a person")]
     instance: Annotated[str, Meta(description="the path that was requested")]
-    reason: Annotated[str, Meta(description="a stable name of what is wrong", pattern="^[a-z0-9-]+$")]
+    reason: Annotated[str, Meta(description="a stable name of what is wrong", pattern="^[a-z0-9_-]+$")]
     extensions: ProblemExtensions | UnsetType = UNSET
 
 

@@ -38,7 +38,15 @@ def _page(
     return Page(page, pageSize, order == "DESC")
 
 
+def _unordered_page(
+    page: Annotated[int, Query(ge=1, le=10**9, description="from 1")] = 1,
+    pageSize: Annotated[int, Query(ge=1, le=MOST_PAGE_SIZE, description="most items of a page")] = PAGE_SIZE,
+) -> Page:
+    return Page(page, pageSize, descending=False)
+
+
 Paged = Annotated[Page, Depends(_page)]
+PagedInOrder = Annotated[Page, Depends(_unordered_page)]  # of a list that has one order
 
 
 def ordered(
@@ -72,7 +80,7 @@ def either(
 
 def split(values: Iterable[str] | None) -> set[str]:
     """What a parameter names that may be repeated, or hold several with commas between them."""
-    return {one for value in values or () for one in value.split(",") if one}
+    return {one for value in values or () for one in value.split(",")}
 
 
 def paginated(rows: Sequence[JsonRow], page: Page) -> JsonRow:

@@ -6,7 +6,8 @@ Owns: these rules, so that a parameter which is accepted acts. Does not own: wha
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import get_args, get_origin
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -16,16 +17,52 @@ from pipeline.errors import Rejected
 
 
 async def only_known(request: Request) -> None:
-    """A dependency of a route: refuses what it does not declare. Raises Rejected `bad-query`."""
+    """A dependency of a route: refuses what it does not declare, and what would have no effect.
+
+    A parameter without a value would be no condition at all, and of one that is given twice only one would count. A
+    list may be repeated, and hold several values with commas between them.
+
+    Raises:
+        Rejected: `bad-query`.
+    """
+    _refuse_others(request, ())
+
+
+def known_or(pattern: re.Pattern[str]) -> Callable[[Request], Awaitable[None]]:
+    """A dependency of a route whose parameters have names that cannot be listed: as `only_known`, but for these.
+
+    Args:
+        pattern: of the names that cannot be listed.
+    """
+
+    async def check(request: Request) -> None:
+        _refuse_others(request, (pattern,))
+
+    return check
+
+
+def _refuse_others(request: Request, patterns: Collection[re.Pattern[str]]) -> None:
     route = request.scope["route"]
-    if isinstance(route, APIRoute):
-        refuse_unknown(request, set(_names(route.dependant)))
+    if not isinstance(route, APIRoute):
+        return
+    names, lists = set[str](), set[str]()
+    for name, is_list in _declared(route.dependant):
+        (lists if is_list else names).add(name)
+    refuse_unknown(request, names | lists, patterns)
+    refuse_empty(request, names)
+    refuse_repeated(request, names)
+    for name in lists:
+        if any("" in value.split(",") for value in request.query_params.getlist(name)):
+            raise empty(name)
 
 
-def _names(dependant: Dependant) -> Iterator[str]:
-    yield from (field.alias for field in dependant.query_params)
+def _declared(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """The query parameters of a route, each with whether it is a list."""
+    for field in dependant.query_params:
+        kinds = get_args(field.field_info.annotation) or (field.field_info.annotation,)
+        yield field.alias, any(get_origin(kind) is list for kind in kinds)
     for inner in dependant.dependencies:
-        yield from _names(inner)
+        yield from _declared(inner)
 
 
 def refuse_unknown(
@@ -53,4 +90,4 @@ def refuse_repeated(request: Request, names: Collection[str]) -> None:
 
 def empty(name: str) -> Rejected:
     """The refusal of a parameter without a value."""
-    return Rejected("bad-query", f"{name} must not be empty: leave it out to ask for all")
+    return Rejected("bad-query", f"{name} must not be empty: give it a value, or leave it out")

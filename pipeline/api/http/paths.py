@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.api.http.bulkheads import StoreName, behind
 from pipeline.api.http.parameters import only_known
 from pipeline.api.http.problem import answer
+from pipeline.api.http.submit import refusals_recorded
 from pipeline.errors import Rejected
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
@@ -36,16 +37,17 @@ _UNENCODED = "/:@!$&'()*+,;="  # what a path may hold beside letters, digits and
 class SegmentRoute(APIRoute):
     """A route whose path parameters are decoded after the path was split, and whose waits have a bulkhead.
 
-    waits_for: the store that every method of the route waits for; None: one that changes something waits for the
-    control stage, one that reads for nothing.
+    waits_for: the store that every method of the route waits for; None: one that changes something waits for
+    `changes_wait_for`, one that reads for nothing.
     """
 
     waits_for: ClassVar[StoreName | None] = None
+    changes_wait_for: ClassVar[StoreName] = "commands"
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         store = self.waits_for
         if store is None and not READING.issuperset(options.get("methods") or ("GET",)):
-            store = "commands"
+            store = self.changes_wait_for
         super().__init__(path, behind(store, endpoint), **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -77,6 +79,18 @@ class AsksKafka(CheckedRoute):
     """A route that reads topics."""
 
     waits_for = "kafka"
+
+
+class ChangesBills(CheckedRoute):
+    """A route about the bill of a customer: what changes it waits for the billing stage, and a refusal is recorded."""
+
+    changes_wait_for = "billing"
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        given = list(options.pop("dependencies", None) or ())
+        if not READING.issuperset(options.get("methods") or ("GET",)):
+            given += [Depends(only_known), Depends(refusals_recorded(endpoint.__name__))]
+        super().__init__(path, endpoint, dependencies=given, **options)
 
 
 class Reconciles(CheckedRoute):

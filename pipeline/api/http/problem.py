@@ -32,7 +32,21 @@ STATUS_OF_REASON = {
     "unauthorized": 401,
     "forbidden": 403,
     "portal-off": 501,
+    "oauth2-off": 501,
+    "pdf-off": 501,
+    "subscription_transition_not_allowed": 403,
+    "entitlement_managed_by_subscription": 403,
+    "only_single_subscription_allowed_per_customer_at_a_time": 409,
+    "only_single_subscription_item_allowed_at_a_time": 409,
+    "subscription_addon_already_bought": 409,
+    "deleting_customer_with_active_subscriptions": 409,
 }
+STATUS_OF_REASON |= {
+    "profile_not_found": 404,
+    "customer_override_not_found": 404,
+    "customer_not_found": 404,
+}
+STATUS_OF_REASON |= {"credit_grant_key_exists": 409, "credit_grant_has_ended": 409}
 STATUS_OF_REASON |= {
     "body-too-large": 413,
     "too-many-events": 413,
@@ -84,7 +98,7 @@ async def answer(request: Request, error: Rejected | Unavailable | Broken) -> Re
 
 async def _rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
-    response = problem(request, status_of(error.reason), error.reason, error.detail)
+    response = problem(request, status_of(error.reason), error.reason, error.detail, error.facts)
     if (challenge := _CHALLENGES.get(response.status_code)) is not None:
         response.headers["www-authenticate"] = f'Bearer realm="tallymark", error="{challenge}"'
     return response

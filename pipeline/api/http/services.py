@@ -16,6 +16,7 @@ from fastapi import Request
 
 from pipeline.api.http.bulkheads import KAFKA_SILENT_S, Bulkheads
 from pipeline.api.http.large_answers import LargeAnswers
+from pipeline.api.http.pace import Pace
 from pipeline.api.http.worker_rates import Rates
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
@@ -25,6 +26,8 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.alerts import AlertsView, DeliveriesView, LateView
 from pipeline.stores.kafka.audit import AuditLog
+from pipeline.stores.kafka.billing_commands import BillingCommands
+from pipeline.stores.kafka.bills import BillsView
 from pipeline.stores.kafka.commands import Commands
 from pipeline.stores.kafka.definitions import (
     BackfillsView,
@@ -35,7 +38,9 @@ from pipeline.stores.kafka.definitions import (
     WorkersView,
 )
 from pipeline.stores.kafka.event_writer import EventLog
+from pipeline.stores.kafka.invoice_roots import InvoiceRootsView
 from pipeline.stores.kafka.metered_types import MeteredTypes
+from pipeline.stores.kafka.stripe_reports import StripeReportLog, StripeReportsView
 from pipeline.stores.redis_balances import BalanceReader, Keys
 
 CONNECT_S = 0.5  # to ClickHouse, and for an idle connection to prove that it is open
@@ -58,7 +63,13 @@ def patience(settings: Settings) -> Patience:
 class Services:
     """All that a route may ask outside this process. The API starts even when none of it answers yet."""
 
-    def __init__(self, settings: Settings, clickhouse: ClickHouse | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clickhouse: ClickHouse | None = None,
+        balances: BalanceReader | None = None,
+    ) -> None:
+        """clickhouse, balances: where this process holds them already; else those that the settings name."""
         self.settings = settings
         self.bulkheads = Bulkheads.of(settings)
         self.definitions = Definitions(settings)
@@ -82,15 +93,30 @@ class Services:
         )
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
-        self._balances: BalanceReader | None = None
+        self.bills = BillsView(settings)
+        self.invoice_roots = InvoiceRootsView(settings)
+        self.billing_commands = BillingCommands(settings, self.replies)
+        self._balances = balances
         self._balances_open: asyncio.Task[BalanceReader] | None = None
         self._alerts: AlertsView | None = None
         self._deliveries: DeliveriesView | None = None
         self._late: LateView | None = None
+        self._reports: StripeReportsView | None = None
+        self.stripe_log = StripeReportLog(settings)
+        self.stripe_pace = Pace()
         self._opening = threading.Lock()
 
     def _views(self) -> tuple[CompactedView[object], ...]:
-        return (self.definitions, self.backfills, self.counts, self.workers, self.replies)  # type: ignore[return-value]
+        views = (
+            self.definitions,
+            self.backfills,
+            self.counts,
+            self.workers,
+            self.replies,
+            *self.bills.views(),
+            self.invoice_roots,
+        )
+        return views  # type: ignore[return-value]
 
     def __enter__(self) -> Self:
         for view in self._views():
@@ -104,13 +130,15 @@ class Services:
         """Stops following the topics and gives up connections; who still waits for ClickHouse waits no more."""
         self.events.close()
         self.commands.close()
+        self.billing_commands.close()
         self.audit.close()
+        self.stripe_log.close()
         for store in (self.clickhouse, self.clickhouse_pages):
             store.interrupt()
             store.close()
         for view in self._views():
             view.close()
-        for asked in (self._alerts, self._deliveries, self._late):
+        for asked in (self._alerts, self._deliveries, self._late, self._reports):
             if asked is not None:
                 asked.close()
 
@@ -137,6 +165,14 @@ class Services:
                 self._late = LateView(self.settings).start()
         self._late.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._late
+
+    def stripe_reports(self) -> StripeReportsView:
+        """Error reports of Stripe, read from the first question on. Raises Unavailable."""
+        with self._opening:
+            if self._reports is None:
+                self._reports = StripeReportsView(self.settings).start()
+        self._reports.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
+        return self._reports
 
     async def balances(self) -> BalanceReader:
         """The copy of balances in Redis. Raises Unavailable."""

@@ -16,36 +16,58 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+import msgspec
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_S = 10.0  # from the first byte (or the connection) to the end of the headers
-BODY_S = 30.0  # from there to the end of the body
-WHOLE_S = 60.0  # from the first byte to the end of the body
-IDLE_S = 75.0  # between two requests
-STALLED_S = 60.0  # a client that takes less than a buffer of its answer in this time is cut off
-CLOSING_S = 10.0  # for the last bytes of a closed connection to be taken
-SLOW_AFTER_S = 5.0  # from then on a body has to come at
-MIN_BYTES_S = 1024  # on average
-MAX_HEAD_BYTES = 16 << 10
-MAX_CONNECTIONS = 8192  # of one process
-SWEEP_S = 0.5
 
+class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long, in seconds, and how much a client may take.
+
+    head_s: from the first byte (or the connection) to the end of the headers.
+    body_s: from there to the end of the body. whole_s: from the first byte to the end of the body.
+    idle_s: between two requests.
+    stalled_s: a client that takes less than a buffer of its answer in this time is cut off.
+    closing_s: for the last bytes of a closed connection to be taken.
+    slow_after_s: from then on a body must have come at min_bytes_s on average.
+    max_head_bytes: of all headers of a request. max_connections: of one process. sweep_s: between two sweeps.
+    """
+
+    head_s: float = 10.0
+    body_s: float = 30.0
+    whole_s: float = 60.0
+    idle_s: float = 75.0
+    stalled_s: float = 60.0
+    closing_s: float = 10.0
+    slow_after_s: float = 5.0
+    min_bytes_s: int = 1024
+    max_head_bytes: int = 16 << 10
+    max_connections: int = 8192
+    sweep_s: float = 0.5
+
+
+LIMITS = ClientLimits()
 _HEAD, _BODY, _ANSWER, _IDLE = "head", "body", "answer", "idle"
 
 
 class Guard:
     """The connections of one process, and the sweep over them."""
 
-    def __init__(self, per_ip: int) -> None:
+    def __init__(self, per_ip: int, limits: ClientLimits) -> None:
+        self.limits = limits
         self._per_ip = per_ip
         self._of_ip: Counter[str] = Counter()
         self._open: set[GuardedProtocol] = set()
         self._sweeping = False
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def refusal(self, ip: str) -> HTTPStatus | None:
         """Why no further connection from this address is taken; None where one is."""
-        if len(self._open) >= MAX_CONNECTIONS:
+        if self.connections >= self.limits.max_connections:
             return HTTPStatus.SERVICE_UNAVAILABLE
         if self._per_ip and self._of_ip[ip] >= self._per_ip:
             return HTTPStatus.TOO_MANY_REQUESTS
@@ -57,7 +79,7 @@ class Guard:
         self._of_ip[ip] += 1
         if not self._sweeping:
             self._sweeping = True
-            connection.loop.call_later(SWEEP_S, self._sweep, connection.loop)
+            connection.loop.call_later(self.limits.sweep_s, self._sweep, connection.loop)
 
     def leave(self, connection: GuardedProtocol, ip: str) -> None:
         """Forgets a connection."""
@@ -73,7 +95,7 @@ class Guard:
             connection.look(now_s)
         self._sweeping = bool(self._open)
         if self._sweeping:
-            loop.call_later(SWEEP_S, self._sweep, loop)
+            loop.call_later(self.limits.sweep_s, self._sweep, loop)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -83,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._limits = self.guard.limits
         self._ip = ""
         self._refused = False
         self._phase = _HEAD
@@ -121,13 +144,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if in_head and self._phase is _HEAD and not self._head_too_large:
             self._raw_bytes += len(data)  # a header without an end stays in the parser, which calls nothing
-            if self._raw_bytes > MAX_HEAD_BYTES:
+            if self._raw_bytes > self._limits.max_head_bytes:
                 self._head_too_large = True
                 self.send_400_response("")
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled_s = self.loop.time() + STALLED_S
+        self._stalled_s = self.loop.time() + self._limits.stalled_s
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -153,7 +176,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _BODY
         self._body_bytes = 0
         self._body_from_s = self.loop.time()
-        self._deadline_s = self._body_from_s + BODY_S
+        self._deadline_s = self._body_from_s + self._limits.body_s
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -176,9 +199,9 @@ class GuardedProtocol(HttpToolsProtocol):
     # the end of patience
 
     def look(self, now_s: float) -> None:
-        """Called every SWEEP_S: ends a connection whose time is over."""
+        """Called at every sweep: ends a connection whose time is over."""
         if self.transport.is_closing():
-            self._closing_s = min(self._closing_s, now_s + CLOSING_S)
+            self._closing_s = min(self._closing_s, now_s + self._limits.closing_s)
             if now_s > self._closing_s:
                 self.transport.abort()
         elif now_s > self._stalled_s:
@@ -189,20 +212,20 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._phase is _HEAD:
             answering = self.cycle is not None and not self.cycle.response_complete
             if not answering and now_s > min(self._deadline_s, self._whole_s):
-                self._time_out(f"The headers took more than {HEAD_S:g} s.")
+                self._time_out(f"The headers took more than {self._limits.head_s:g} s.")
         elif self._phase is _BODY:
             self._look_at_body(now_s)
 
     def _look_at_body(self, now_s: float) -> None:
         if self.flow.read_paused:  # this server does not read on; not the client's fault
             self._body_from_s, self._body_bytes = now_s, 0
-            self._deadline_s, self._whole_s = now_s + BODY_S, now_s + WHOLE_S
+            self._deadline_s, self._whole_s = now_s + self._limits.body_s, now_s + self._limits.whole_s
             return
         since_s = now_s - self._body_from_s
         if now_s > min(self._deadline_s, self._whole_s):
-            self._time_out(f"The body took more than {BODY_S:g} s.")
-        elif since_s > SLOW_AFTER_S and self._body_bytes < since_s * MIN_BYTES_S:
-            self._time_out(f"The body came at less than {MIN_BYTES_S} bytes a second.")
+            self._time_out(f"The body took more than {self._limits.body_s:g} s.")
+        elif since_s > self._limits.slow_after_s and self._body_bytes < since_s * self._limits.min_bytes_s:
+            self._time_out(f"The body came at less than {self._limits.min_bytes_s} bytes a second.")
 
     def _time_out(self, detail: str) -> None:
         started = self._phase is _BODY and self.cycle.response_started
@@ -216,16 +239,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _HEAD
         self._head_bytes = self._raw_bytes = 0
         self._anything = False
-        self._deadline_s, self._whole_s = now_s + HEAD_S, now_s + WHOLE_S
+        self._deadline_s, self._whole_s = now_s + self._limits.head_s, now_s + self._limits.whole_s
 
     def _rest(self) -> None:
         self._phase = _IDLE
-        self._deadline_s = self.loop.time() + IDLE_S
+        self._deadline_s = self.loop.time() + self._limits.idle_s
 
     def _count_head(self, count: int) -> None:
         """Also counts trailers. Raising ends the parser, which answers by `send_400_response`."""
         self._head_bytes += count
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > self._limits.max_head_bytes:
             self._head_too_large = True
             raise ValueError("headers too large")
 
@@ -235,7 +258,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if answering and (self._phase is not _BODY or self.cycle.response_started or self.pipeline):
             self.transport.close()  # the answer of a request before would be torn
         elif self._head_too_large:
-            detail = f"The headers have more than {MAX_HEAD_BYTES} bytes."
+            detail = f"The headers have more than {self._limits.max_head_bytes} bytes."
             self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
         else:
             self._answer(HTTPStatus.BAD_REQUEST, msg)
@@ -261,6 +284,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def guarded(per_ip: int) -> type[GuardedProtocol]:
+def guarded(per_ip: int, limits: ClientLimits = LIMITS) -> type[GuardedProtocol]:
     """The protocol of one server. per_ip: open connections from one address; 0: any number."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"guard": Guard(per_ip)})
+    return type("GuardedProtocol", (GuardedProtocol,), {"guard": Guard(per_ip, limits)})

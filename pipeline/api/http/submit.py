@@ -2,13 +2,17 @@
 
 Owns: what every changing route does in the same way, the header `Idempotency-Key`. Does not own: sending and waiting
 (stores.kafka.commands), rules (core), when two requests are the same (core.definitions.idempotency).
-Routes check nothing that the control stage decides, so that refused commands are in the audit log too.
+Routes check nothing that the control stage decides, so that refused commands are in the audit log too; what only a
+route can check, such as the answer of another system, is checked within `audited`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeVar
 
 from fastapi import Request
 
@@ -21,21 +25,29 @@ from pipeline.stores.kafka.definitions import Definitions
 
 OWN_WRITE_S = 10.0
 IDEMPOTENCY_KEY = "idempotency-key"
+COMMAND_KIND = "command_kind"  # the member of a request's state with the kind of its command to billing
 _KEY = re.compile(r"[ -~]{1,255}", re.ASCII).fullmatch
 CommandBody = dict[str, object]
+T = TypeVar("T")
 
 
 def submit(
-    request: Request, kind: str, asked: Mapping[str, object], added: Mapping[str, object] | None = None
+    request: Request,
+    kind: str,
+    asked: Mapping[str, object],
+    added: Mapping[str, object] | None = None,
+    *,
+    follows: bool = False,
 ) -> Reply:
     """The reply to a command in the name of the request's principal, once this process knows its result.
 
     asked: what the client asks, in path and body: a later request with the same idempotency key has to ask the same.
     added: what the server puts into the command, such as a secret that it made; another one for each request.
+    follows: whether it is another command of the same request, after the one that the idempotency key is of.
     Raises Rejected as decided, Unavailable when nothing is decided in time.
     """
     services, who = services_of(request), principal(request)
-    client, key = request.client, _idempotency_key(request)
+    client, key = request.client, None if follows else idempotency_key(request)
     reply = services.commands.run(
         kind,
         who.namespace,
@@ -46,12 +58,90 @@ def submit(
         id="" if key is None else idempotency.command_id(key),
         request="" if key is None else idempotency.request_of(kind, asked),
     )
-    request.scope["state"][REPLAYED] = reply.repeated
+    if not follows:
+        request.scope["state"][REPLAYED] = reply.repeated
     read_own(services, reply.revision)
     return reply
 
 
-def _idempotency_key(request: Request) -> str | None:
+async def submit_in_turn(
+    request: Request,
+    kind: str,
+    asked: Mapping[str, object],
+    added: Mapping[str, object] | None = None,
+    *,
+    follows: bool = False,
+) -> Reply:
+    """As `submit`, from a route that awaits something else too: the wait for the reply takes a turn of commands."""
+    call = partial(submit, request, kind, asked, added, follows=follows)
+    return await services_of(request).bulkheads.commands.run(call)
+
+
+async def audited(request: Request, kind: str, named: Mapping[str, object], checks: Awaitable[T]) -> T:
+    """The result of checks that a route makes itself. A refusal gets its entry in the audit log.
+
+    Args:
+        request: whose principal asks.
+        kind: of the command that would follow.
+        named: the members of its body that say what it is about; no secret.
+        checks: raise Rejected.
+
+    Raises:
+        Rejected: as `checks` do.
+        Unavailable: as `checks` do, or the refusal cannot be recorded in time.
+    """
+    try:
+        return await checks
+    except Rejected as refusal:
+        await services_of(request).bulkheads.commands.run(partial(_record, request, kind, named, refusal))
+        raise
+
+
+@contextmanager
+def recorded(request: Request, kind: str, named: Mapping[str, object]) -> Iterator[None]:
+    """As `audited`, for checks in a route that runs in a thread."""
+    try:
+        yield
+    except Rejected as refusal:
+        _record(request, kind, named, refusal)
+        raise
+
+
+def refusals_recorded(kind: str) -> Callable[[Request], AsyncIterator[None]]:
+    """A dependency of a route whose changes another stage than control decides: a refusal gets its entry.
+
+    Args:
+        kind: Of the entry, where the route refuses before there is a command (`COMMAND_KIND`).
+    """
+
+    async def refusals(request: Request) -> AsyncIterator[None]:
+        try:
+            yield
+        except Rejected as refusal:
+            found = request.scope["state"].get(COMMAND_KIND, kind)
+            call = partial(_record, request, found, request.path_params, refusal)
+            await services_of(request).bulkheads.commands.run(call)
+            raise
+
+    return refusals
+
+
+def _record(request: Request, kind: str, named: Mapping[str, object], refusal: Rejected) -> None:
+    services, who = services_of(request), principal(request)
+    with suppress(Rejected):  # it is the one that is recorded
+        services.commands.run(
+            kind,
+            who.namespace,
+            dict(named),
+            actor=who.actor,
+            request_id=request_id(request),
+            ip=request.client.host if request.client else "",
+            refusal=refusal,
+        )
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The header `Idempotency-Key`; None: there is none. Raises Rejected `bad-idempotency-key`."""
     sent = request.headers.getlist(IDEMPOTENCY_KEY)
     if not sent:
         return None

@@ -178,4 +178,11 @@ class BackfillAnswer(msgspec.Struct, forbid_unknown_fields=True):
     shards: list[BackfillShard]
 
 
+class ProgressAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    success: Annotated[int, Meta(ge=0, description="items that are done")]
+    failed: Annotated[int, Meta(ge=0)]
+    total: Annotated[int, Meta(ge=0, description="items to do; 0 until it is known")]
+    updatedAt: InstantText
+
+
 TextList = list[str]

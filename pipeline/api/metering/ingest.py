@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.body import read_body
 from pipeline.api.http.described import OtherAnswer, described
+from pipeline.api.http.parameters import refuse_unknown
 from pipeline.api.http.paths import Router
 from pipeline.api.http.problem import answer, problem
 from pipeline.api.http.rate_limits import INGEST_PATH, STATE, Limited
@@ -120,6 +121,8 @@ class IngestFirst:
         request = Request(scope, receive, send)
         try:
             await _may_ingest(request)
+            if scope["query_string"]:
+                refuse_unknown(request, ())
             response = await post_events(request)
         except (Rejected, Unavailable, Broken) as error:
             response = await answer(request, error)

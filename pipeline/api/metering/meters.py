@@ -1,7 +1,7 @@
 """`/meters`: what is counted. Reads come from the control log in memory; changes are commands.
 
 Owns: the shape of requests and answers. Does not own: what a meter may say (core.metering.meter), deciding (control),
-usage (api.usage).
+usage (api.metering.usage).
 """
 
 from __future__ import annotations

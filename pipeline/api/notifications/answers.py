@@ -78,6 +78,8 @@ class RuleAnswer(msgspec.Struct, forbid_unknown_fields=True):
     meterSlug: str | UnsetType = UNSET
     windowSize: VolumeWindow | UnsetType = UNSET
     limit: ExactNumber | UnsetType = UNSET
+    currency: str | UnsetType = UNSET
+    threshold: ExactNumber | UnsetType = UNSET
     customers: Annotated[list[str], Meta(description="ids")] | UnsetType = UNSET
     groupBy: dict[str, str] | UnsetType = UNSET
 

@@ -17,6 +17,7 @@ from pipeline.records import DeliveryState
 ThresholdTypeName = Literal["balance_value", "usage_percentage", "usage_value", "PERCENT", "NUMBER"]
 RuleType = Literal[
     "entitlements.balance.threshold", "entitlements.reset", "entitlements.grant.expiring", "meter.volume.threshold",
+    "invoice.created", "invoice.updated", "invoice.overdue", "credit.low_balance",
 ]  # fmt: skip
 VolumeWindow = Literal["MINUTE", "HOUR", "DAY"]
 Overlap = Annotated[
@@ -88,6 +89,10 @@ class RuleBody(msgspec.Struct, forbid_unknown_fields=True):
     channels: Annotated[list[str], Meta(min_length=1, max_length=5, description="ids of channels")]
     disabled: bool | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
+    currency: (
+        Annotated[str, Meta(pattern="^[A-Z]{3}$", description="of credit.low_balance: ISO 4217")] | UnsetType
+    ) = UNSET
+    threshold: Annotated[Amount, Meta(description="of credit.low_balance")] | UnsetType = UNSET
     features: (
         Annotated[
             list[str],

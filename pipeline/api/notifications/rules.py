@@ -66,8 +66,14 @@ def list_rules(
     **described(RuleBody, RuleAnswer, status=201, reasons=["bad-rule", "not-found"]),
 )
 def create_rule(request: Request, rule: RuleRequest) -> Response:
-    """Types: entitlements.balance.threshold and entitlements.reset as in OpenMeter, and beside them
-    entitlements.grant.expiring and meter.volume.threshold. The types of invoices are refused.
+    """Types: entitlements.balance.threshold, entitlements.reset, invoice.created and invoice.updated as in OpenMeter,
+    and beside them entitlements.grant.expiring, meter.volume.threshold, invoice.overdue and credit.low_balance, which
+    fires when the credits in `currency` that a customer can use fall to `threshold`.
+
+    The `data` of an event about an invoice is the invoice as `GET /billing/invoices/{invoiceId}` shows it at that time.
+    Gathering invoices fire nothing. invoice.updated fires when the extended status changes, once for all changes that
+    happen at the same time. invoice.overdue fires when the invoice becomes overdue, and for each reminder (`notify`) of
+    its billing profile.
 
     The `data` of the event of a threshold has the members that OpenMeter has, and these:
     `state`: `fired`, or `resolved` once the threshold is no longer met or its usage period has ended;

@@ -55,11 +55,47 @@ class MeterRefusals(msgspec.Struct, forbid_unknown_fields=True):
     refused: Annotated[dict[str, int], Meta(description="number of events by reason")]
 
 
+class ConnectedApp(msgspec.Struct, forbid_unknown_fields=True):
+    """An account of an outside system to which usage goes."""
+
+    namespace: str
+    appId: str
+    type: Annotated[str, Meta(description="of the outside system")]
+    account: Annotated[str, Meta(description="its id there")]
+    status: Annotated[
+        str, Meta(description="`ready`, or `unauthorized`: its key was refused and nothing is sent")
+    ]
+    detail: Annotated[str, Meta(description="the refusal of the key; empty where it was not refused")]
+
+
+class BillIssue(msgspec.Struct, forbid_unknown_fields=True):
+    """What keeps a customer from being billed, or is not billed."""
+
+    since: InstantText
+    namespace: str
+    customerId: str
+    invoiceId: str
+    number: Annotated[str, Meta(description="of the draft or of the gathering invoice")]
+    status: Annotated[str, Meta(description="of the invoice")]
+    severity: Literal["critical", "warning"]
+    code: str
+    message: str
+
+
+class BillIssues(msgspec.Struct, forbid_unknown_fields=True):
+    totalCount: Annotated[int, Meta(ge=0)]
+    items: Annotated[list[BillIssue], Meta(description="the oldest ones first, at most 20")]
+
+
 class StatusAnswer(msgspec.Struct, forbid_unknown_fields=True):
     ok: bool
     stages: list[StageAnswer]
     neighbours: Annotated[dict[str, NeighbourAnswer], Meta(description="by service")]
     refused: Annotated[list[MeterRefusals], Meta(description="meters in force that refused events")]
+    apps: Annotated[list[ConnectedApp], Meta(description="connected accounts, of all namespaces")]
+    bills: Annotated[
+        BillIssues | None, Meta(description="issues of invoices that are not issued; null: not known now")
+    ]
 
 
 class StoredMeter(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,14 +179,65 @@ class ReconcileAnswer(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
+class ReconciledAmount(msgspec.Struct, forbid_unknown_fields=True):
+    currency: str
+    rated: Annotated[str, Meta(description="what the usage of collected lines costs")]
+    booked: Annotated[str, Meta(description="what these lines and their corrections bill")]
+
+
+class ReconciledUsage(msgspec.Struct, forbid_unknown_fields=True):
+    """The usage of a customer and feature. Units are null where the meter does not add up (neither SUM nor COUNT)."""
+
+    customer: Annotated[str, Meta(description="id")]
+    meter: Annotated[str, Meta(description="slug")]
+    meter_id: int
+    feature: Annotated[str, Meta(description="key")]
+    usage: Annotated[str | None, Meta(description="units in the period")]
+    billed: Annotated[str | None, Meta(description="units on invoices that are issued")]
+    pending: Annotated[str | None, Meta(description="units on drafts and gathering invoices")]
+    free: Annotated[str | None, Meta(description="units without a price, discounted or waived")]
+    amounts: Annotated[list[ReconciledAmount], Meta(description="of whole lines, by currency")]
+    differences: Annotated[list[str], Meta(description="one sentence each, with the cause")]
+
+
+class MoneyAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    ok: Annotated[bool, Meta(description="there is no difference")]
+    settled: Annotated[bool, Meta(description="nothing was in flight, so that bills were compared")]
+    from_: InstantText = msgspec.field(name="from")
+    to: InstantText
+    totalCount: Annotated[int, Meta(ge=0, description="number of customers")]
+    page: int
+    pageSize: int
+    items: list[ReconciledUsage]
+    lateUnbilled: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="windows of usage of the namespace that came when their period could not be billed any more",
+        ),
+    ]
+    differences: Annotated[list[str], Meta(description="of the customers of this page, one sentence each")]
+
+
 class AuditEntryAnswer(msgspec.Struct, forbid_unknown_fields=True):
     seq: Annotated[int, Meta(ge=1, description="without gaps, over all namespaces")]
     at: InstantText
     actor: Annotated[str, Meta(description="the public part of a key, or who else")]
     kind: Annotated[str, Meta(description="of the command, as `customer.create`")]
-    name: Annotated[str, Meta(description="of the definition; empty where several changed")]
+    name: Annotated[
+        str,
+        Meta(
+            description="of the definition, subscription or invoice; empty where several definitions changed"
+        ),
+    ]
     before: Annotated[dict[str, Any] | None, Meta(description="the definition before, without secrets")]
-    after: Annotated[dict[str, Any] | None, Meta(description="the definition after, without secrets")]
+    after: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="the definition after, without secrets; of a change of a subscription, an invoice or a credit: "
+            "what was `asked` and what was `done`"
+        ),
+    ]
     error: Annotated[str | None, Meta(description="the reason of the refusal; null: it was done")]
     detail: Annotated[str | None, Meta(description="the sentence of the refusal")]
     requestId: str

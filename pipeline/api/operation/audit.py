@@ -1,4 +1,4 @@
-"""`/audit`: who changed what, when, from where, and what it was before; refused commands too.
+"""`/audit`: who changed what, when, from where, and what it was before; refused commands and those of bills too.
 
 Owns: the parameters and the form of an entry. Does not own: the log and its chain (audit_log, core.definitions.audit).
 """

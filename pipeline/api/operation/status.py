@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import anyio.to_thread
+import msgspec
 from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import needs
@@ -21,6 +22,9 @@ from pipeline.api.http.described import OtherAnswer, described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.operation.answers import ReadyAnswer, StatusAnswer
+from pipeline.core.billing.app import StripeApp
+from pipeline.core.invoices.open_issues import OpenIssue, open_issues
+from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.metering.reconcile import meter_totals
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
@@ -31,6 +35,8 @@ from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.consumer_groups import lag
 from pipeline.stores.readiness import Ask, Probe, ServiceAnswer
 
+_invoice = msgspec.json.Decoder(StoredInvoice).decode
+
 router = Router(dependencies=[Depends(needs("admin"))])
 public = Router(tags=["operation"])
 
@@ -38,6 +44,7 @@ STATUS_S = 5.0
 STORES = ("clickhouse", "redis")
 STORE_S = 2.5  # beyond what their own limits allow, so that the detail is the store's own error
 READY_S = 3.0
+MOST_ISSUES = 20  # that one answer shows
 LAG = "lag"  # asked together with the services, because it may take as long
 
 
@@ -46,7 +53,8 @@ async def status(request: Request) -> dict[str, Any]:
     """`ok` is true when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic is missing.
 
     `detail` is the message of the service itself.
-    `refused` lists the meters in force that refused events, by reason; it does not affect `ok`.
+    `refused` lists the meters in force that refused events, by reason, `apps` the accounts of outside systems, and
+    `bills` the issues of invoices that are not issued, the oldest first; they do not affect `ok`.
     """
     services = services_of(request)
     probes = _probes(request, services)
@@ -62,8 +70,41 @@ async def status(request: Request) -> dict[str, Any]:
         reached["kafka"] = _shown(lags)
     stages = _stages(services, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
     ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
-    refused = await _refused(services) if reached["kafka"]["ok"] else []
-    return {"ok": ok, "stages": stages, "neighbours": reached, "refused": refused}
+    known = bool(reached["kafka"]["ok"])
+    refused = await _refused(services) if known else []  # it returns once the definitions are loaded
+    apps = [_app(namespace, app) for namespace, app in services.definitions.stripe_apps()] if known else []
+    bills = await _open_issues(services) if known else None
+    return {
+        "ok": ok, "stages": stages, "neighbours": reached, "refused": refused, "apps": apps, "bills": bills,
+    }  # fmt: skip
+
+
+def _app(namespace: str, app: StripeApp) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "appId": app.id,
+        "type": app.type,
+        "account": app.stripe_account_id,
+        "status": app.status,
+        "detail": app.status_reason or "",
+    }
+
+
+async def _open_issues(services: Services) -> dict[str, Any] | None:
+    """What keeps customers from being billed, the oldest first; None: the invoices cannot be read now."""
+    try:
+        for view in services.bills.views():
+            await loaded(view)
+        issues = await anyio.to_thread.run_sync(_issues_of_bills, services)
+    except Unavailable:
+        return None
+    return {"totalCount": len(issues), "items": [msgspec.to_builtins(one) for one in issues[:MOST_ISSUES]]}
+
+
+def _issues_of_bills(services: Services) -> list[OpenIssue]:
+    documents = services.bills.invoices_with_issues()
+    found = [issue for one in documents for issue in open_issues(one.namespace, _invoice(one.body))]
+    return sorted(found, key=lambda one: (one.since, one.invoice_id, one.code))
 
 
 async def _refused(services: Services) -> list[dict[str, Any]]:

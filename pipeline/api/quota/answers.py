@@ -52,6 +52,13 @@ class EntitlementAnswer(msgspec.Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     customerKey: str | UnsetType = UNSET
+    annotations: (
+        Annotated[
+            dict[str, bool | str],
+            Meta(description="`subscription.managed` and `subscription.id` if a subscription manages it"),
+        ]
+        | UnsetType
+    ) = UNSET
     config: Annotated[str, Meta(description="JSON, as text")] | UnsetType = UNSET
     usagePeriod: RecurringAnswer | UnsetType = UNSET
     currentUsagePeriod: Period | UnsetType = UNSET

@@ -14,9 +14,8 @@ from pipeline.core.customers.attribution import Holders, attribute
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.index import key_of
 from pipeline.core.definitions.kinds import ENTITLEMENT, FEATURE, GRANT, METER
-from pipeline.core.metering.meter import Meter
 from pipeline.core.quota import history
-from pipeline.core.quota.accounts import Accounts, Use
+from pipeline.core.quota.accounts import Accounts, Use, UsedMeter
 from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
 from pipeline.core.quota.history import MinuteUsage
 from pipeline.core.quota.terms import Terms
@@ -39,7 +38,7 @@ class Recount(NamedTuple):
 class _Source(NamedTuple):
     terms: Terms
     use: Use
-    meter: Meter
+    meter: UsedMeter
     subjects: list[str]
     holders: Holders
 
@@ -93,7 +92,8 @@ def _source(definitions: Definitions, namespace: str, entitlement: Entitlement) 
     holders.update(changes)
     account = accounts.get((namespace, customer, entitlement.feature_key))
     terms = None if account is None else accounts.terms(account, entitlement)
-    use, meter = accounts.use(entitlement), accounts.meter(namespace, str(slug))
+    use = accounts.use(entitlement)
+    meter = accounts.meter(namespace, use)
     if terms is None or use is None or meter is None:
         raise Rejected("not-found", f"The meter of the feature {entitlement.feature_key} was deleted.")
     return _Source(terms, use, meter, sorted(one.name for one in attributions), holders)
