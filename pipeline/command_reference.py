@@ -16,12 +16,19 @@ import msgspec
 
 from pipeline.core.access.api_key import ApiKey
 from pipeline.core.access.portal_token import PortalToken
+from pipeline.core.billing.app import App
+from pipeline.core.billing.customer_app import CustomerApp
+from pipeline.core.billing.stripe_meter import StripeMeter
+from pipeline.core.catalog.addon import Addon
 from pipeline.core.catalog.feature import Feature
+from pipeline.core.catalog.plan import Plan
+from pipeline.core.catalog.plan_addon import PlanAddon
 from pipeline.core.control import DECIDERS
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.customers.customer import Customer
 from pipeline.core.customers.subject import Subject
 from pipeline.core.definitions.definition_body import DefinitionBody
+from pipeline.core.invoices.profile import BillingProfile, CustomerOverride
 from pipeline.core.metering.meter import Meter
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.endpoint import Endpoint
@@ -65,6 +72,37 @@ COMMANDS: Mapping[str, CommandShape] = {
         "feature",
     ),
     "feature.archive": CommandShape("id (or key)", "feature"),
+    "plan.create": CommandShape(
+        "key, currency? (USD), name, description?, metadata?, billingCadence, alignment? {billablesMustAlign?}, "
+        "proRatingConfig? {enabled?, mode?}, settlementMode?, phases [{key, name, description?, metadata?, duration?, "
+        "rateCards: [rate card]}]; a rate card: type, key, name, description?, metadata?, featureKey?, featureId?, "
+        "entitlementTemplate?, taxConfig?, billingCadence?, price?, discounts?, currency?, unitConfig?",
+        "plan, with status and validationErrors",
+    ),
+    "plan.update": CommandShape("id (or key), and as for plan.create but for key and currency", "as for plan.create"),
+    "plan.publish": CommandShape("id (or key)", "as for plan.create"),
+    "plan.archive": CommandShape("id (or key)", "as for plan.create"),
+    "plan.delete": CommandShape("id (or key)", "none"),
+    "plan.next": CommandShape("id (or key)", "as for plan.create"),
+    "addon.create": CommandShape(
+        "key, currency? (USD), name, description?, metadata?, instanceType, rateCards: [rate card]",
+        "addon, with status and validationErrors",
+    ),
+    "addon.update": CommandShape(
+        "id (or key), and as for addon.create but for key and currency", "as for addon.create"
+    ),
+    "addon.publish": CommandShape("id (or key)", "as for addon.create"),
+    "addon.archive": CommandShape("id (or key)", "as for addon.create"),
+    "addon.delete": CommandShape("id (or key)", "none"),
+    "plan-addon.create": CommandShape(
+        "planId (or key), addonId (or key), fromPlanPhase, maxQuantity?, metadata?",
+        "plan-addon, with addon and validationErrors",
+    ),
+    "plan-addon.update": CommandShape(
+        "planId (or key), id (or id or key of the add-on), fromPlanPhase, maxQuantity?, metadata?",
+        "as for plan-addon.create",
+    ),
+    "plan-addon.delete": CommandShape("planId (or key), id (or id or key of the add-on)", "none"),
     "key.create": CommandShape("id, hash, last4, name, scopes, expiresAt?", "key"),
     "key.rotate": CommandShape("id, newId, hash, last4, overlapS?", "{key: the new one, old: the old one}"),
     "key.revoke": CommandShape("id, force?", "key"),
@@ -89,6 +127,12 @@ COMMANDS: Mapping[str, CommandShape] = {
         "id, customerId? or subject?; with one of them, id may be a feature key, as in override and reset",
         "entitlement",
     ),
+    "entitlement.follow": CommandShape(
+        "id, activeTo?, terms? {subscriptionId, customerId, featureId, featureKey, type, activeFrom, metadata?, "
+        "config?, usagePeriod?, measureUsageFrom?, isSoftLimit?, issueAfterReset?, issueAfterResetPriority?, "
+        "preserveOverageAtReset?}; without terms it is removed. The billing stage sends it",
+        "entitlement",
+    ),
     "grant.create": CommandShape(
         "entitlementId, customerId? or subject?, amount, priority?, effectiveAt?, expiration? {duration, count}, "
         "recurrence? {interval, anchor?, timeZone?}, minRolloverAmount?, maxRolloverAmount?, metadata?",
@@ -98,7 +142,8 @@ COMMANDS: Mapping[str, CommandShape] = {
     "rule.create": CommandShape(
         "type, name, channels, disabled?, metadata?; entitlements.balance.threshold: thresholds, features?, rearm?; "
         "entitlements.reset: features?; entitlements.grant.expiring: before, features?; meter.volume.threshold: "
-        "meterSlug, windowSize, limit, customers?, groupBy?",
+        "meterSlug, windowSize, limit, customers?, groupBy?; credit.low_balance: currency, threshold, customers?; "
+        "invoice.created, invoice.updated, invoice.overdue: none",
         "rule",
     ),
     "rule.update": CommandShape("id, and as for rule.create", "rule"),
@@ -118,11 +163,65 @@ COMMANDS: Mapping[str, CommandShape] = {
         "id, deliveries {channel: delivery}, channels?", "what is sent again; no definition changes"
     ),
     "delivery.resend": CommandShape("id, endpoint", "what is sent again; no definition changes"),
+    "app.install": CommandShape(
+        "apiKey (sealed), name?, webhookSecret? (sealed), checked {stripeAccountId, livemode, maskedApiKey} (what "
+        "Stripe answered about the key)",
+        "app",
+    ),
+    "app.add": CommandShape(
+        "type (sandbox, custom_invoicing), name?, createBillingProfile? (true)",
+        "{app, defaultForCapabilityTypes}",
+    ),
+    "app.update": CommandShape(
+        "id, type?, name, description?, metadata?; stripe: secretAPIKey? (sealed), webhookSecret? (sealed), checked? "
+        "(with a key, as for app.install); custom_invoicing: enableDraftSyncHook, enableIssuingSyncHook",
+        "app",
+    ),
+    "app.rotate": CommandShape("id, secretAPIKey (sealed), checked (as for app.install)", "app"),
+    "app.webhook": CommandShape("id, webhookSecret (sealed), stripeDestinationId", "app"),
+    "app.unauthorized": CommandShape(
+        "id, reason? (Stripe's answer), revision? (of the definition whose key was refused)", "app"
+    ),
+    "app.uninstall": CommandShape("id", "none"),
+    "customer-app.upsert": CommandShape(
+        "customerId (or key), appId, type?, stripeCustomerId, stripeDefaultPaymentMethodId?; or customerId, data: [the "
+        "others]",
+        "customer-app, or {data: [customer-app]}",
+    ),
+    "customer-app.delete": CommandShape("customerId (or key), appId", "none"),
+    "stripe-meter.create": CommandShape(
+        "appId, meterSlug (or id), eventName, window? (HOUR, DAY), multiplier? (1), dimensions? {group-by key: member "
+        "of the payload}, from?, customerKey?, valueKey?, metadata?, checked {stripeMeterId, customerKey, valueKey, "
+        "formula, active} (Stripe's meter)",
+        "stripe-meter",
+    ),
+    "stripe-meter.update": CommandShape(
+        "id, and as for stripe-meter.create; checked only with another eventName", "stripe-meter"
+    ),
+    "stripe-meter.delete": CommandShape("id", "stripe-meter"),
+    "stripe.retry": CommandShape("customer, meter?, accept?", "what is sent again; no definition changes"),
+    "billing-profile.create": CommandShape(
+        "name, description?, metadata?, supplier {key?, name?, taxId? {code}, addresses?}, default, workflow "
+        "{collection? {alignment?, interval?}, invoicing? {autoAdvance?, draftPeriod?, dueAfter?, "
+        "progressiveBilling?, subscriptionEndProrationMode?}, payment? {collectionMethod?}, tax? {enabled?, "
+        "enforced?}, dunning? {steps?, giveUpAfter?, then?}}, apps {tax, invoicing, payment: the id of an app}, "
+        "timeZone?, numbering? {prefix?, scope?, start?}, taxRates? [{code, percent, behavior?}]",
+        "billing-profile",
+    ),
+    "billing-profile.update": CommandShape(
+        "id, and as for billing-profile.create but for apps", "billing-profile"
+    ),
+    "billing-profile.delete": CommandShape("id", "none"),
+    "billing-override.upsert": CommandShape(
+        "customerId (or key), billingProfileId?", "billing-override"
+    ),
+    "billing-override.delete": CommandShape("customerId (or key)", "none"),
 }  # fmt: skip
 
 BODIES: tuple[type[DefinitionBody], ...] = (
-    Meter, Customer, Attribution, Subject, Feature, ApiKey, PortalToken, entitlement.Entitlement, GrantDefinition,
-    rule.Rule, Endpoint,
+    Meter, Customer, Attribution, Subject, Feature, Plan, Addon, PlanAddon, ApiKey, PortalToken,
+    entitlement.Entitlement, GrantDefinition, rule.Rule, Endpoint, App, CustomerApp, StripeMeter,
+    BillingProfile, CustomerOverride,
 )  # fmt: skip
 
 _HEAD = """# Commands and definitions
@@ -137,14 +236,16 @@ A command is a record of `commands`; the control stage decides it, writes what i
 """
 _BETWEEN = """
 A refusal has one of the reasons `bad-command`, `bad-<kind>` (400), `forbidden` (403), `not-found` (404),
-`<kind>-conflict` (409), `idempotency-key-reused` (422). Replies and the audit log leave out an API key's `hash` and the
-secrets of an endpoint.
+`<kind>-conflict` (409), `idempotency-key-reused` (422). One about a plan, an addon or a plan-addon may list codes in
+the reply's body: `validationErrors` [{field, code, message}]; one about a billing-profile or a billing-override has one
+of OpenMeter's codes as its reason. Replies and the audit log leave out an API key's `hash`
+and the secrets of an endpoint or an app.
 
 ## Definitions
 
 The body of a record of `control`, by its `kind`. Instants are RFC 3339 in UTC with milliseconds, but for anchors and
-`eventFrom`, which keep their offset. A deleted customer, entitlement, rule or endpoint has `deletedAt` and can still be
-read; a deleted meter or subject has the body null. A portal token is forgotten a day after its end.
+`eventFrom`, which keep their offset. A deleted meter, subject or customer-app has the body null; anything else that is
+deleted has `deletedAt` and can still be read. A portal token is forgotten a day after its end.
 """
 
 

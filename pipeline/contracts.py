@@ -13,6 +13,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,23 @@ from pipeline.records import (
     Audit,
     Backfill,
     Balance,
+    BillDocument,
+    BillingWork,
     Command,
     Counts,
     CustomerWindow,
     Definition,
     Delivery,
     Event,
+    InvoiceRoot,
     LateUsage,
+    LedgerTransaction,
+    NumberWork,
     Reply,
     Settled,
+    StripeReport,
+    StripeUsage,
+    StripeWork,
     TopicId,
     WebhookWork,
     Window,
@@ -79,6 +88,14 @@ WIRES = {
     "alert": Wire(Alert, ("alerts",)),
     "webhook-work": Wire(WebhookWork, ("webhook-work",)),
     "delivery": Wire(Delivery, ("deliveries",)),
+    "stripe-work": Wire(StripeWork, ("stripe-work",)),
+    "stripe-report": Wire(StripeReport, ("stripe-reports",)),
+    "stripe-usage": Wire(StripeUsage, ("stripe-usage",), listed=True),
+    "billing-work": Wire(BillingWork, ("billing-work",)),
+    "number-work": Wire(NumberWork, ("number-requests",)),
+    "invoice-root": Wire(InvoiceRoot, ("invoice-roots",)),
+    "bill-document": Wire(BillDocument, ("subscriptions", "invoices", "credit-grants")),
+    "ledger-transaction": Wire(LedgerTransaction, ("ledger",)),
     "topic-id": Wire(TopicId, ("topic-ids",)),
 }
 
@@ -131,7 +148,8 @@ def _needed(body: Schema, defined: Mapping[str, Schema]) -> set[str]:
     return found
 
 
-def _definitions() -> dict[str, Schema]:
+@cache
+def _definitions() -> Mapping[str, Schema]:
     types = [wire.record for wire in WIRES.values()]
     _, made = msgspec.json.schema_components(
         types, schema_hook=lambda _: dict(_ANY), ref_template="#/$defs/{name}"
@@ -191,7 +209,8 @@ def _metrics() -> Iterator[Metric]:
 
 def _stage(module: str) -> str:
     """The stage whose agent or helper a module is: helpers begin with the stage's name."""
-    (stage,) = (one for one in STAGES if module == one or module.startswith(f"{one}_"))
+    words = {one: one.partition("-")[0] for one in STAGES}
+    (stage,) = (one for one, word in words.items() if module == one or module.startswith(f"{word}_"))
     return stage
 
 

@@ -7,7 +7,7 @@ Owns: the settings of a command, one request with its JSON response, reading all
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import Broken
 
@@ -49,12 +49,25 @@ def given(values: Mapping[str, str | None]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in values.items() if value is not None]
 
 
-def pages(path: str, params: Params = (), version: int = 1) -> Iterator[dict[str, Any]]:
+class PageMembers(NamedTuple):
+    """How a list names the number of a page, its size, and the items of an answer."""
+
+    number: str = "page"
+    size: str = "pageSize"
+    items: str = "items"
+
+
+PAGE_MEMBERS = PageMembers()
+
+
+def pages(
+    path: str, params: Params = (), version: int = 1, members: PageMembers = PAGE_MEMBERS
+) -> Iterator[dict[str, Any]]:
     """All items of a list, page by page."""
     number = 1
     while True:
-        asked = [*params, ("page", number), ("pageSize", PAGE_SIZE)]
-        items = ask_json("GET", path, params=asked, version=version)["items"]
+        asked = [*params, (members.number, number), (members.size, PAGE_SIZE)]
+        items = ask_json("GET", path, params=asked, version=version)[members.items]
         yield from items
         if len(items) < PAGE_SIZE:
             return

@@ -1,13 +1,14 @@
-"""The commands about what is sold: features. They call the API.
+"""The commands about what is sold: features, plans and add-ons. They call the API.
 
-Owns: their arguments and tables. Does not own: responses (api), show, create and archive (objects).
+Owns: the arguments and tables of features. Does not own: responses (api), show, create and archive (objects), plans and
+add-ons (versions).
 """
 
 from __future__ import annotations
 
 import click
 
-from pipeline.cli import objects
+from pipeline.cli import objects, versions
 from pipeline.cli.api import pages
 from pipeline.cli.output import format_option, listed
 
@@ -44,4 +45,4 @@ objects.add_show(features, "/features")
 objects.add_create(features, "/features")
 objects.add_delete(features, "/features", "archive")
 
-COMMANDS: list[click.Command] = [features]
+COMMANDS: list[click.Command] = [features, versions.plans, versions.addons]

@@ -22,7 +22,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.cli import demo_events, demo_quota
+from pipeline.cli import demo_billing, demo_events, demo_quota, demo_stripe
 from pipeline.cli.send import check_complete, send
 from pipeline.core.metering.reconcile import reconcile
 from pipeline.errors import Broken, Rejected, Unavailable
@@ -64,12 +64,13 @@ OWN_EVENT = {
 def run(data: Path | None, events: int, exit_after: bool = False) -> None:
     """Run the demo in `data` (new or empty; default: `.tallymark/demo`, emptied first).
 
-    On a terminal it stays up until Ctrl-C, unless `exit_after`. Exits with 1 if the fates do not add up. Raises
-    Rejected for a folder that is not empty, Unavailable when a process does not start or there is no progress.
+    On a terminal it stays up until Ctrl-C, unless `exit_after`. Exits with 1 if the fates, the totals at Stripe or
+    the invoices do not add up. Raises Rejected for a folder that is not empty, Unavailable when a process does not
+    start or there is no progress.
     """
     console = Console(highlight=False)
-    folder = _fresh(data)
-    stack = Stack(folder, say=console.print, receiver_port=free_port(RECEIVER_PORT))
+    folder = fresh_folder(data)
+    stack = Stack(folder, say=console.print, receiver_port=free_port(RECEIVER_PORT), stripe_sandbox=True)
     _on_signals(_interrupt)
     adds_up = False
     try:
@@ -91,7 +92,7 @@ def run(data: Path | None, events: int, exit_after: bool = False) -> None:
 
 
 def _show(stack: Stack, events: int, console: Console) -> bool:
-    """Run the steps. Returns whether reconcile adds up."""
+    """Run the steps. Returns whether reconcile adds up, Stripe's totals are ours, and the invoices bill the usage."""
     meters = stack.folder / "meters.json"
     meters.write_text(json.dumps(demo_events.METERS, indent=2))
     if _command(stack, ["meters", "apply", str(meters)], console) != 0:
@@ -99,7 +100,13 @@ def _show(stack: Stack, events: int, console: Console) -> bool:
     _send_and_count(stack, events, console)
     if stack.settings.redis:
         demo_quota.show(stack.settings, console, stack.tend, stack.receiver_port)
-    return all([_command(stack, line.split(), console) == 0 for line in SHOWN])
+    adds_up = all([_command(stack, line.split(), console) == 0 for line in SHOWN])
+
+    def run(words: Sequence[str]) -> int:
+        return _command(stack, words, console)
+
+    synchronized = demo_stripe.show(stack.settings, console, run, stack.tend)
+    return demo_billing.show(stack.settings, console, run, stack.tend) and adds_up and synchronized
 
 
 def _send_and_count(stack: Stack, events: int, console: Console) -> None:
@@ -176,7 +183,7 @@ def _program() -> str:
     return shlex.quote(str(installed.relative_to(here) if installed.is_relative_to(here) else installed))
 
 
-def _fresh(data: Path | None) -> Path:
+def fresh_folder(data: Path | None) -> Path:
     """An empty folder. Only the default folder of the demo is emptied, and never while a stack runs on it."""
     if data is not None:
         if data.exists() and any(data.iterdir()):

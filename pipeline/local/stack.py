@@ -20,19 +20,20 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 from pipeline import settings as settings_module
-from pipeline.core.values import strict_toml
 from pipeline.errors import Rejected
 from pipeline.local import private, process, secret_files
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.kafka import Kafka
 from pipeline.local.redis import Redis, is_available
+from pipeline.local.stack_file import last_ports, toml_text
+from pipeline.local.stripe_sandbox.process import KEY_FILE, SandboxProcess, key_of
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
 from pipeline.stages import METRICS_FILE, SINGLE, wanted
 from pipeline.stores.kafka import topics
 
 STORES = ("kafka", "clickhouse", "redis")
-DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888}
+DEFAULT_PORTS = {"kafka": 9092, "clickhouse": 8124, "redis": 6379, "api": 8888, "stripe": 8891}
 FIRST_METRICS_PORT = 9101
 START_S = 60.0
 TICK_S = 0.1
@@ -51,6 +52,12 @@ _KEPT = (
     "webhook_allow_hosts",
     "webhook_allow_http",
     "webhook_ca",
+    "stripe_live_events_s",
+    "stripe_test_events_s",
+    "stripe_grace_s",
+    "stripe_address",
+    "stripe_timeout_s",
+    "public_url",
 )
 # The port of `tallymark listen`, and the only port of this machine to which webhooks may be sent.
 RECEIVER_PORT = 8890
@@ -94,6 +101,7 @@ class Stack:
         wanted_ports: Preferred ports by name; 0: any free port.
         receiver_port: The port of this machine to which webhooks may be sent, unless the settings allow others.
         recreate_lost: Lost topics to recreate.
+        stripe_sandbox: Whether a sandbox of Stripe belongs to the stack; then nothing is sent to Stripe itself.
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class Stack:
         wanted_ports: Mapping[str, int] = DEFAULT_PORTS,
         receiver_port: int = RECEIVER_PORT,
         recreate_lost: Sequence[str] = (),
+        stripe_sandbox: bool = False,
     ) -> None:
         self.folder = folder.absolute()
         self.say = say or _to_stderr
@@ -113,6 +122,7 @@ class Stack:
         self.receiver_port = receiver_port
         self._per_stage = workers
         self._recreate_lost = tuple(recreate_lost)
+        self._has_sandbox = stripe_sandbox
         self._supervisor = Supervisor(self.say)
         self._lock: IO[str] | None = None
         self._secrets_key = ""
@@ -139,7 +149,7 @@ class Stack:
         try:
             self._choose()
             self._supervisor.start(self._stores())
-            self._supervisor.wait_until_up(list(STORES), START_S, may_restart=False)
+            self._supervisor.wait_until_up(self._started_first(), START_S, may_restart=False)
             self._make_topics()
             started = [*map(self._worker_service, self.workers), self._api_service()]
             self._supervisor.start(started)
@@ -149,6 +159,9 @@ class Stack:
             self.stop()
             raise
         return self
+
+    def _started_first(self) -> list[str]:
+        return [*STORES, "stripe"] if self._has_sandbox else list(STORES)
 
     def _make_topics(self) -> None:
         if self._recreate_lost:
@@ -196,12 +209,18 @@ class Stack:
                 if self.settings.redis
                 else "none: no redis-server on the PATH (so there are no fast reads of balances)",
             ),
+            *self._sandbox_lines(),
             ("data", str(self.folder)),
             ("logs", str(self.logs)),
             ("settings", str(self.config)),
             ("key", self.settings.api_key_file),
         ]
         return lines + [(f"metrics {worker.name}", worker.metrics_url) for worker in self.workers]
+
+    def _sandbox_lines(self) -> list[tuple[str, str]]:
+        if not self._has_sandbox:
+            return []
+        return [("Stripe sandbox", f"{self.settings.stripe_address} (its test key is in {KEY_FILE})")]
 
     def export_line(self) -> str:
         """The shell line that directs other commands to this stack; empty if the defaults do."""
@@ -231,7 +250,7 @@ class Stack:
 
     def _choose(self) -> None:
         """Choose ports and workers, and write the settings file."""
-        last = _last_ports(self.config)
+        last = last_ports(self.config)
         self.ports = {
             name: process.free_port(last.get(name, port), port) for name, port in self._wanted_ports.items()
         }
@@ -262,8 +281,9 @@ class Stack:
             "state_dir": str(self.folder / "state"),
             **{name: getattr(kept, name) for name in _KEPT},
             **({} if kept.webhook_allow_hosts else self._receivers()),
+            **({"stripe_address": self._sandbox().url} if self._has_sandbox else {}),
         }
-        private.write(self.config, _toml(values))
+        private.write(self.config, toml_text(values))
         typed: dict[str, Any] = values | {"state_dir": self.folder / "state"}
         self.settings = Settings.model_construct(**typed)
 
@@ -271,6 +291,9 @@ class Stack:
         """The settings that allow webhooks to a receiver on this machine."""
         hosts = ",".join(f"{host}:{self.receiver_port}" for host in (process.HOST, "localhost"))
         return {"webhook_allow_hosts": hosts, "webhook_allow_http": True}
+
+    def _sandbox(self) -> SandboxProcess:
+        return SandboxProcess(self.folder, self.ports["stripe"])
 
     def _stores(self) -> list[Service]:
         broker = Kafka(self.folder, self.ports["kafka"], say=self.say)
@@ -282,6 +305,10 @@ class Stack:
         ]
         if self.settings.redis:
             services.append(Service("redis", cache.spawn, cache.log, cache.is_up, *_STORE))
+        if self._has_sandbox:
+            key_of(self.folder)  # before the process, so that it is there once the stack is up
+            sandbox = self._sandbox()
+            services.append(Service("stripe", sandbox.spawn, sandbox.log, sandbox.is_up, *_STORE))
         return services
 
     def _worker_service(self, worker: StageProcess) -> Service:
@@ -329,7 +356,7 @@ def run(stack: Stack) -> None:
         for name, value in stack.addresses():
             stack.say(f"  {name:<20} {value}")
         if line := stack.export_line():
-            stack.say(f"These are not the default addresses. To use other commands, run:\n{line}")
+            stack.say(f"Other commands do not find this stack by themselves. To use them, run:\n{line}")
         while True:
             stack.tend()
             time.sleep(TICK_S)
@@ -344,26 +371,6 @@ def run(stack: Stack) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _last_ports(config: Path) -> dict[str, int]:
-    """The ports of the last run."""
-    from urllib.parse import urlsplit
-
-    try:
-        values = strict_toml.read(config.read_bytes())
-        places = {name: urlsplit(str(values[name])).port for name in ("clickhouse", "redis")}
-        places |= {"kafka": int(values["kafka"].rpartition(":")[2]), "api": int(values["api_port"])}
-    except (FileNotFoundError, KeyError, ValueError, Rejected):
-        return {}
-    return {name: port for name, port in places.items() if port}
-
-
-def _toml(values: Mapping[str, str | int | float]) -> str:
-    import json
-
-    lines = ["# Written by `tallymark dev` at each start: the addresses of this stack."]
-    return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]) + "\n"
 
 
 def _metrics_url(state_dir: Path, worker: StageProcess, pid: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.local.stripe_sandbox.errors import StripeRefusal, forbidden, invalid, missing, unauthorized
-from pipeline.local.stripe_sandbox.form import Form, only, text, texts
+from pipeline.local.stripe_sandbox.form import Form, integer, only, part, text, texts
 
 Formula = Literal["sum", "count", "last"]
 FORMULAS: tuple[Formula, ...] = ("sum", "count", "last")
@@ -23,13 +23,14 @@ class SandboxCustomer:
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
+    email: str = ""
 
     def json(self) -> dict[str, object]:
         if self.deleted:
             return {"id": self.id, "object": "customer", "deleted": True}
         return {
             "id": self.id, "object": "customer", "created": self.created_s, "livemode": False,
-            "metadata": self.metadata, "name": self.name or None,
+            "metadata": self.metadata, "name": self.name or None, "email": self.email or None,
         }  # fmt: skip
 
 
@@ -93,8 +94,23 @@ class SandboxAccount:
         name = form.get("name", "")
         id = f"cus_sandbox{len(self.customers) + 1:08d}"
         made = SandboxCustomer(id, now_s, name if isinstance(name, str) else "", texts(form, "metadata"))
+        made.email = str(form.get("email", ""))
         self.customers[id] = made
         return made
+
+    def list_customers(self, form: Form) -> dict[str, object]:
+        """Those that are not deleted, the newest first."""
+        only(form, "created", "limit", "starting_after", "email")
+        since_s = integer(part(form, "created"), "gte", 0)
+        found = [
+            one for one in reversed(self.customers.values()) if not one.deleted and one.created_s >= since_s
+        ]
+        after = form.get("starting_after")
+        if isinstance(after, str):
+            found = found[[one.id for one in found].index(after) + 1 :]
+        page = found[: integer(form, "limit", 10)]
+        return {"object": "list", "url": "/v1/customers", "has_more": len(page) < len(found),
+                "data": [one.json() for one in page]}  # fmt: skip
 
     def customer(self, id: str) -> SandboxCustomer:
         """Raises StripeRefusal 404 where there is none; a deleted one is still shown."""

@@ -22,6 +22,10 @@ class SandboxClock:
         """Microseconds since 1970."""
         return _machine_us() + self._offset_us
 
+    def set(self, at_us: int) -> None:
+        """Run on from an instant, microseconds since 1970: for a sandbox that does again what it did."""
+        self._offset_us = at_us - _machine_us()
+
     def advance(self, seconds: int) -> None:
         """Move forward. Raises ValueError for a negative number."""
         if seconds < 0:

@@ -1,10 +1,11 @@
-"""The form encoding of Stripe's v1 API: `payload[value]=3` and `lines[0][amount]=5`.
+"""The form encoding of Stripe's v1 API, `payload[value]=3` and `lines[0][amount]=5`, and the JSON of its v2 API.
 
 Owns: reading it into nested objects. Does not own: which parameters a route takes.
 """
 
 from __future__ import annotations
 
+import json
 from urllib.parse import parse_qsl
 
 from pipeline.local.stripe_sandbox.errors import invalid
@@ -15,7 +16,7 @@ Form = dict[str, "str | Form"]
 def parse(encoded: str) -> Form:
     """Read a body or a query.
 
-    Lists are objects whose names are the positions: the routes here take none but `expand[]`.
+    Lists are objects whose names are the positions.
 
     >>> parse("event_name=tokens&payload[value]=3&payload[stripe_customer_id]=cus_1")
     {'event_name': 'tokens', 'payload': {'value': '3', 'stripe_customer_id': 'cus_1'}}
@@ -23,6 +24,8 @@ def parse(encoded: str) -> Form:
     Raises:
         StripeRefusal: 400, a parameter is both a value and an object.
     """
+    if encoded.startswith("{"):
+        return _of_json(encoded)
     form: Form = {}
     for name, value in parse_qsl(encoded, keep_blank_values=True):
         path = name.replace("]", "").split("[")
@@ -36,6 +39,24 @@ def parse(encoded: str) -> Form:
             raise invalid(f"Invalid string: {name}", param=path[0])
         inner[path[-1]] = value
     return form
+
+
+def _of_json(encoded: str) -> Form:
+    """The body of a request of the v2 API; lists are objects whose names are the positions."""
+    try:
+        read = json.loads(encoded)
+    except ValueError:
+        raise invalid("Invalid JSON.") from None
+    form = _form(read)
+    return form if isinstance(form, dict) else {}
+
+
+def _form(value: object) -> str | Form:
+    if isinstance(value, dict):
+        return {str(name): _form(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return {str(place): _form(one) for place, one in enumerate(value)}
+    return str(value)
 
 
 def only(form: Form, *known: str) -> None:
@@ -95,3 +116,24 @@ def integer(form: Form, name: str, default: int | None = None) -> int:
         return int(text(form, name))
     except ValueError:
         raise invalid(f"Invalid integer: {value}", "parameter_invalid_integer", name) from None
+
+
+def part(form: Form, name: str) -> Form:
+    """An object; absent, it is empty.
+
+    Raises:
+        StripeRefusal: 400, it is no object.
+    """
+    value = form.get(name, {})
+    if isinstance(value, str):
+        raise invalid(f"Invalid object: {name}", param=name)
+    return value
+
+
+def parts(form: Form, name: str) -> list[Form]:
+    """A list of objects; absent, it is empty.
+
+    Raises:
+        StripeRefusal: 400, it is no list, or a member is no object.
+    """
+    return [part({name: one}, name) for one in part(form, name).values()]

@@ -93,6 +93,8 @@ class MeterEvents:
         """
         only(form, "event_name", "payload", "identifier", "timestamp")
         event_name, payload = text(form, "event_name", 100), texts(form, "payload")
+        if not payload:
+            raise invalid("Missing required param: payload.", "parameter_missing", "payload")
         at_s = integer(form, "timestamp", now_s)
         if at_s < now_s - PAST_S:
             raise invalid("The timestamp must be within the past 35 calendar days.", "timestamp_too_far_in_past",

@@ -5,6 +5,8 @@ Owns: HTTP, and how an answer gets lost. Does not own: what an answer is (call).
     POST /sandbox/clock    {"advance_s": 90000}             the clock moves forward
     POST /sandbox/faults   {"seed": 7, "rules": [...]}      which calls fail from now on (faults.FaultRule)
     POST /sandbox/reports                                   error reports go to the webhook endpoints
+    POST /sandbox/events   {"times": 2, "reversed": true}   events of invoices since the last time go to the endpoints
+    POST /sandbox/happens  {"invoice": ID, "type": "payment_failed"}   something that no call does
     GET  /sandbox                                           what was counted, requests, faults made
 """
 
@@ -16,6 +18,7 @@ import msgspec
 from aiohttp import ClientSession, web
 
 from pipeline.local.stripe_sandbox.call import SandboxAnswer, SandboxRequest, StripeSandbox
+from pipeline.local.stripe_sandbox.errors import StripeRefusal
 from pipeline.local.stripe_sandbox.faults import FaultRule, Faults
 from pipeline.local.stripe_sandbox.webhooks import signed
 
@@ -36,6 +39,20 @@ class ClockMove(msgspec.Struct, forbid_unknown_fields=True):
     advance_s: int
 
 
+class EventScript(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /sandbox/events: how often each is delivered, and whether the newest comes first."""
+
+    times: int = 1
+    reversed: bool = False
+
+
+class Happening(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /sandbox/happens. type: of the event, behind `invoice.`."""
+
+    invoice: str
+    type: str
+
+
 class SandboxServer:
     """Serves one sandbox. lost_s: how long a call whose answer gets lost by a timeout stays open."""
 
@@ -49,6 +66,8 @@ class SandboxServer:
         made.router.add_post("/sandbox/clock", self._move_clock)
         made.router.add_post("/sandbox/faults", self._set_faults)
         made.router.add_post("/sandbox/reports", self._send_reports)
+        made.router.add_post("/sandbox/events", self._send_events)
+        made.router.add_post("/sandbox/happens", self._happens)
         made.router.add_get("/sandbox", self._overview)
         made.router.add_route("*", "/{path:v[12]/.*}", self._call)
         return made
@@ -95,13 +114,37 @@ class SandboxServer:
         return web.json_response({"rules": len(script.rules)})
 
     async def _send_reports(self, request: web.Request) -> web.Response:
-        sandbox, statuses = self._sandbox, []
+        sandbox = self._sandbox
         events = [
             sandbox.webhooks.report(report, sandbox.clock.now_s()) for report in sandbox.events.reports()
         ]
+        return await self._deliver(events)
+
+    async def _send_events(self, request: web.Request) -> web.Response:
+        try:
+            script = msgspec.json.decode(await request.read() or b"{}", type=EventScript)
+        except msgspec.ValidationError as error:
+            return web.Response(status=400, text=str(error))
+        sandbox = self._sandbox
+        events = [sandbox.webhooks.snapshot(*one) for one in sandbox.invoices.happened]
+        sandbox.invoices.happened = []
+        return await self._deliver((events[::-1] if script.reversed else events) * script.times)
+
+    async def _happens(self, request: web.Request) -> web.Response:
+        try:
+            one = msgspec.json.decode(await request.read(), type=Happening)
+            self._sandbox.invoices.note(one.invoice, one.type, self._sandbox.clock.now_s())
+        except msgspec.ValidationError as error:
+            return web.Response(status=400, text=str(error))
+        except StripeRefusal as refusal:
+            return web.json_response(refusal.body(), status=refusal.status)
+        return web.json_response({"noted": one.type})
+
+    async def _deliver(self, events: list[dict[str, object]]) -> web.Response:
+        sandbox, statuses = self._sandbox, list[int]()
         async with ClientSession() as session:
             for event in events:
-                for url, secret in sandbox.webhooks.endpoints.values():
+                for url, secret in sandbox.webhooks.receivers(str(event["type"])):
                     body, signature = signed(event, secret, sandbox.clock.now_s())
                     headers = {"Stripe-Signature": signature, "Content-Type": "application/json"}
                     async with session.post(url, data=body, headers=headers) as answer:
@@ -117,6 +160,7 @@ class SandboxServer:
         return web.json_response(
             {
                 "totals": totals,
+                "invoices": {one.id: one.json() for one in sandbox.invoices.invoices.values()},
                 "requests": sandbox.requests,
                 "faults": sandbox.faults.made,
                 "over_limits": sandbox.limits.refused,

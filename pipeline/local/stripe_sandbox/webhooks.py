@@ -1,4 +1,4 @@
-"""Webhooks of the sandbox: endpoints, events about meters, and their signatures.
+"""Webhooks of the sandbox: endpoints, events about meters and invoices, and their signatures.
 
 Owns: what an event looks like and how it is signed. Does not own: sending it (server). Source: Stripe's documentation,
 "Webhook signatures" and "Thin events".
@@ -12,7 +12,7 @@ import json
 import secrets
 
 from pipeline.local.stripe_sandbox.errors import missing
-from pipeline.local.stripe_sandbox.form import Form, text
+from pipeline.local.stripe_sandbox.form import Form, only, text, texts
 from pipeline.local.stripe_sandbox.meter_events import ErrorReport
 
 REPORT, NO_METER = "v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"
@@ -24,6 +24,7 @@ class SandboxWebhooks:
     def __init__(self) -> None:
         self.endpoints: dict[str, tuple[str, str]] = {}  # url and secret
         self._events: dict[str, dict[str, object]] = {}
+        self._types: dict[str, frozenset[str]] = {}  # by endpoint; absent: all of them
 
     def create(self, form: Form) -> dict[str, object]:
         """A new endpoint; its secret is shown this once."""
@@ -32,6 +33,33 @@ class SandboxWebhooks:
         self.endpoints[id] = (url, secret)
         return {"id": id, "object": "webhook_endpoint", "url": url, "status": "enabled", "secret": secret,
                 "livemode": False}  # fmt: skip
+
+    def create_destination(self, form: Form) -> dict[str, object]:
+        """A new endpoint for thin events, by the v2 API; its secret is shown this once."""
+        only(form, "name", "type", "event_payload", "enabled_events", "webhook_endpoint", "include")
+        url = texts(form, "webhook_endpoint").get("url", "")
+        made = self.create({"url": url})
+        types = list(texts(form, "enabled_events").values())
+        self._types[str(made["id"])] = frozenset(types)
+        return {"id": made["id"], "object": "v2.core.event_destination", "name": text(form, "name"),
+                "type": text(form, "type"), "event_payload": text(form, "event_payload"), "status": "enabled",
+                "enabled_events": types, "livemode": False,
+                "webhook_endpoint": {"signing_secret": made["secret"], "url": url}}  # fmt: skip
+
+    def receivers(self, type: str) -> list[tuple[str, str]]:
+        """URL and secret of each endpoint that gets events of a type."""
+        return [one for id, one in self.endpoints.items() if type in self._types.get(id, (type,))]
+
+    def snapshot(self, type: str, at_s: int, shown: dict[str, object]) -> dict[str, object]:
+        """The event about an object, with the object as it was then."""
+        id = f"evt_sandbox{len(self._events) + 1:08d}"
+        self._events[id] = {"id": id, "object": "event", "type": type, "created": at_s, "livemode": False,
+                            "data": {"object": shown}}  # fmt: skip
+        return self._events[id]
+
+    def restore(self, form: Form, secret: str) -> None:
+        """Give the newest endpoint the secret that it had."""
+        self.endpoints[list(self.endpoints)[-1]] = (text(form, "url", 5_000), secret)
 
     def delete(self, id: str) -> dict[str, object]:
         """Raises StripeRefusal 404 where there is none."""
