@@ -12,6 +12,8 @@
 -- `rules` is the version of the rules by which values and dimensions were read (0: numbers by their spelling, 1: numbers
 -- in canonical form), `backfilled_rules` that of each of `backfilled`. The four `refused_*` are one list: the meters that
 -- matched the event but refused it, even if others counted it.
+-- `position` is the offset of the event's record in `events-unique` plus 1: a window whose revision is not below that
+-- offset has the event. `backfilled_positions` is that of each of `backfilled`, in `backfill-work`. 0: unknown.
 CREATE TABLE IF NOT EXISTS events
 (
     namespace String,
@@ -42,6 +44,8 @@ CREATE TABLE IF NOT EXISTS events
     refused_meters Array(String),
     refused_reasons Array(String),
     refused_details Array(String),
+    position UInt64,
+    backfilled_positions Array(UInt64),
     insert_id UInt64
 )
 ENGINE = ReplacingMergeTree(revision)
@@ -90,6 +94,37 @@ CREATE TABLE IF NOT EXISTS uniques
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(start)
 ORDER BY (namespace, meter_id, subject, start, dimensions, member);
+
+-- One row per window of usage that is sent to Stripe, in its newest state. Units are whole units of Stripe, as decimal
+-- text like `exact`, since a multiplier may make them larger than any integer of ClickHouse.
+-- `mapping` is the id of the stripe-meter, `customer` that of the customer; `dimensions` is canonical JSON.
+-- `cause` is that of the units in `unsendable`: refused, too_old or blocked; empty where there are none.
+CREATE TABLE IF NOT EXISTS stripe_usage
+(
+    namespace String,
+    app String,
+    mapping String,
+    meter String,
+    customer String,
+    dimensions String,
+    start DateTime('UTC'),
+    end_at DateTime('UTC'),
+    exact String,
+    wanted String,
+    confirmed String,
+    unsendable String,
+    pending String,
+    cause String,
+    message String,
+    requests UInt64,
+    revision UInt64,
+    at_ms Int64,
+    stored_at_ms Int64,
+    insert_id UInt64
+)
+ENGINE = ReplacingMergeTree(revision)
+PARTITION BY toYYYYMM(start)
+ORDER BY (namespace, mapping, customer, start, dimensions);
 
 -- One row per barrier in a partition: everything before it in that partition is stored.
 CREATE TABLE IF NOT EXISTS marks

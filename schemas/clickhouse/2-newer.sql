@@ -7,3 +7,4 @@ ALTER TABLE events ADD INDEX IF NOT EXISTS by_subject subject TYPE bloom_filter 
 ALTER TABLE events ADD INDEX IF NOT EXISTS by_insert insert_id TYPE minmax GRANULARITY 1;
 ALTER TABLE windows ADD INDEX IF NOT EXISTS by_insert insert_id TYPE minmax GRANULARITY 1;
 ALTER TABLE uniques ADD INDEX IF NOT EXISTS by_insert insert_id TYPE minmax GRANULARITY 1;
+ALTER TABLE stripe_usage ADD INDEX IF NOT EXISTS by_insert insert_id TYPE minmax GRANULARITY 1;

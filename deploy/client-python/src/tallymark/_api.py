@@ -5,6 +5,7 @@ Owns: paths, parameters and bodies. Does not own: ingest (_ingest), retries (_re
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from itertools import count
@@ -20,6 +21,7 @@ At: TypeAlias = datetime | date | str
 OneOrMore: TypeAlias = str | Iterable[str]
 _LONG_QUERY = 4_000  # characters; proxies may refuse a longer URL, so the query is sent as a body
 _PAGE = 1_000
+_V3 = "/api/v3/openmeter"
 
 
 def query(
@@ -152,6 +154,21 @@ def every(*segments: str, **conditions: str | int | bool | None) -> Asking[list[
         found += more
         if len(more) != _PAGE:
             break
+    return found
+
+
+def credits(customer: str, *segments: str, **conditions: str | None) -> Asking[JSON]:
+    """What is below the credits of a customer (id or key)."""
+    asked_for = _get("customers", customer, "credits", *segments, params=_conditions({**conditions}))
+    found: JSON = (yield dataclasses.replace(asked_for, below=_V3)).json()
+    return found
+
+
+def change_credits(body: object, customer: str, *segments: str) -> Asking[JSON]:
+    """A change of the credits of a customer (id or key)."""
+    place = path("customers", customer, "credits", *segments)
+    sent = Request("POST", place) if body is None else _send("POST", place, body)
+    found: JSON = (yield dataclasses.replace(sent, below=_V3)).json()
     return found
 
 

@@ -41,7 +41,7 @@ class AsyncClient:
         self._wire = _wire.Wire(url, key)
         self._patience = Patience(deadline_s, timeout_s)
         self._own = http is None
-        self._http = http or httpx.AsyncClient(limits=_wire.LIMITS)
+        self._http = http or httpx.AsyncClient(limits=_wire.LIMITS, verify=self._wire.encrypts)
         every = resources(self._do)
         self.meters, self.events, self.customers, self.features, self.subjects, self.portal_tokens = every
 

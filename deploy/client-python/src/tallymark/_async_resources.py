@@ -155,6 +155,23 @@ class AsyncCustomers:
         """Replace the customer by `body`."""
         return await self._do(_api.replace(body, "customers", id_or_key))
 
+    async def upcoming(self, id_or_key: str) -> JSON:
+        """The next invoices of the customer: totals until now, and `forecast` if usage continues. Raises NotFound."""
+        return await self._do(_api.get("customers", id_or_key, "billing", "upcoming"))
+
+    async def credits(self, id_or_key: str, *, at: str | None = None) -> JSON:
+        """The prepaid credits of the customer by currency, now or at an RFC 3339 instant. Raises NotFound."""
+        return await self._do(_api.credits(id_or_key, "balance", at=at))
+
+    async def grant_credits(self, id_or_key: str, name: str, currency: str, amount: str, **more: Any) -> JSON:
+        """Grant credits. more: other members, such as priority=1. Raises NotFound, Conflict."""
+        body = {"name": name, "currency": currency, "amount": amount, **more}
+        return await self._do(_api.change_credits(body, id_or_key, "grants"))
+
+    async def void_credits(self, id_or_key: str, grant_id: str) -> JSON:
+        """Take back what is left of a grant. Raises NotFound, Conflict."""
+        return await self._do(_api.change_credits(None, id_or_key, "grants", grant_id, "void"))
+
     async def delete(self, id_or_key: str) -> None:
         """Raises NotFound, Conflict."""
         return await self._do(_api.delete("customers", id_or_key))

@@ -50,7 +50,7 @@ class Client:
         self._wire = _wire.Wire(url, key)
         self._patience = Patience(deadline_s, timeout_s)
         self._own = http is None
-        self._http = http or httpx.Client(limits=_wire.LIMITS)
+        self._http = http or httpx.Client(limits=_wire.LIMITS, verify=self._wire.encrypts)
         _fork.register(self)
         every = resources(self._do)
         self.meters, self.events, self.customers, self.features, self.subjects, self.portal_tokens = every
@@ -148,7 +148,10 @@ class Client:
     def after_fork(self) -> None:
         """In a child: open own connections; those of the parent are not closed."""
         if self._own:
-            self._parents, self._http = self._http, httpx.Client(limits=_wire.LIMITS)
+            self._parents, self._http = (
+                self._http,
+                httpx.Client(limits=_wire.LIMITS, verify=self._wire.encrypts),
+            )
 
     def _deliver(self, batch: Batch) -> Delivered:
         return self._do(deliver(batch))

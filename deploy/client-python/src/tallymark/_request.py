@@ -18,7 +18,7 @@ Params: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One request. path: below /api/v1, quoted. repeatable: sending it twice has the effect of once."""
+    """One request. path: below `below`, quoted. repeatable: sending it twice has the effect of once."""
 
     method: str
     path: str
@@ -26,6 +26,7 @@ class Request:
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = False
+    below: str = "/api/v1"
 
 
 class Answer(NamedTuple):

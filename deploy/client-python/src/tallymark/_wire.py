@@ -12,19 +12,22 @@ import httpx
 
 from tallymark._request import Answer, Lost, Try
 
-PREFIX = "/api/v1"
 # Shorter than the idle timeout of servers (uvicorn: 5 s), so that no connection is used while it closes.
 LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class Wire:
-    """The base URL, and the headers of each request. Raises ValueError."""
+    """The base URL, and the headers of each request. Raises ValueError.
+
+    encrypts: whether connections use TLS. Without it a client needs no certificates, which take 40 ms to load.
+    """
 
     def __init__(self, url: str, key: str | None) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is not an http or https URL")
-        self._base = url.rstrip("/") + PREFIX
+        self.encrypts = url.startswith("https://")
+        self._base = url.rstrip("/")
         self._headers = {"user-agent": f"tallymark-client/{_version()}", "accept": "application/json"}
         if key:
             self._headers["authorization"] = f"Bearer {key}"
@@ -34,7 +37,7 @@ class Wire:
         request = step.request
         return {
             "method": request.method,
-            "url": self._base + request.path,
+            "url": self._base + request.below + request.path,
             "params": list(request.params) or None,
             "content": request.content,
             "headers": {**self._headers, **request.headers},
