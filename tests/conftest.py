@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,24 @@ from tests.fixtures import java_cache
 pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.api_services",
+    "tests.fixtures.command_runner",
+    "tests.fixtures.stripe_mock",
     "tests.fixtures.worker_groups",
 ]
 
+# Compiling the tests is half of the time of a collection: what was compiled is kept, whatever the environment says.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault(java_cache.OPTIONS, java_cache.options())
 
 # A test needs a service when it is in one of these folders or uses one of these fixtures.
 ROOT = Path(__file__).parent
 SERVICE_FOLDERS = {"flow", "torture", "foreign", "local", "bench"}
-SERVICE_FIXTURES = {"kafka", "chdb", "clickhouse_server", "store", "url", "redis_url", "stack"}
+SERVICE_FIXTURES = {"kafka", "chdb", "clickhouse_server", "store", "url", "redis_url", "stack", "stripe_mock"}
 
-# How long an example takes says more about the machine than about the code. A quick run tries a quarter of them.
+# How long an example takes says more about the machine than about the code. A quick run tries a part of them.
 hypothesis.register_profile("all", deadline=None)
-hypothesis.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.register_profile("quick", deadline=None, max_examples=8)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,7 +21,7 @@ PROMETHEUS = (ROOT / "deploy/prometheus.yml").read_text()
 
 def test_every_stage_is_a_service_of_that_name() -> None:
     services = re.findall(
-        r"^  (\w+):\n    <<: \*stage\n    command: \[worker, (\w+)\]$", COMPOSE, re.MULTILINE
+        r"^  ([\w-]+):\n    <<: \*stage\n    command: \[worker, ([\w-]+)\]$", COMPOSE, re.MULTILINE
     )
     assert services == [(stage, stage) for stage in STAGES]
 

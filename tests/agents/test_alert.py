@@ -243,14 +243,14 @@ def test_usage_from_before_is_asked_for_until_it_is_in() -> None:
     assert job.since_s == AT_S - 31 * DAY_S
     assert job.revision == made.log.revision
     made.restart()
-    made.known.agenda._items[0][msg(ACCOUNT, "default", customer, "gpt")] = None
+    made.known.agenda.add(0, msg(ACCOUNT, "default", customer, "gpt"))
     made.clock(AT_S + 60)
     assert made.jobs == [job, job]
     usage = Usage(1)
     windows = [usage.event("a", AT_S - 40 * DAY_S, 50), usage.event("b", AT_S - 9 * DAY_S, 30)]
     made.use([windows[1]], AT_S + 61)  # came live as well
     made.use(usage.stored(), AT_S + 62, customer)
-    made.known.agenda._items[0][job.done_record] = None
+    made.known.agenda.add(0, job.done_record)
     made.clock(AT_S + 63)
     made.clock(AT_S + 64)
     assert made.jobs == [job, job]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from queue import Queue
 from typing import Any, cast
 
 import msgspec
 import pytest
 
-from pipeline.agents import alert_seeding as module
-from pipeline.agents.alert_seeding import Job, Seeding
+from pipeline.agents.alert_seeding import Job, Seeding, SeedQueries
 from pipeline.agents.barriers import barrier_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.identity import customer_hash
@@ -44,29 +44,24 @@ class Store:
         self.landed = 0
         self.reads: list[tuple[tuple[str, ...], int, int]] = []
 
+    def landed_partitions(self, _: object, __: bytes) -> int:
+        self.landed += 1
+        return self.landed
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    usage = Usage(1)
-    for subject, minute in (("a", 0), ("b", 1), ("x", 1), ("a", 3)):
-        usage.event(subject, AT_S + minute * MINUTE_S, 5)
-    found = Store(usage.stored())
-
-    def landed(store: Store, _: bytes) -> int:
-        store.landed += 1
-        return store.landed
-
-    def stored(store: Store, _: str, __: int, subjects: Sequence[str], from_s: int, to_s: int) -> Any:
-        assert store.landed >= PARTITIONS  # not before all that came before the marks is there
-        store.reads.append((tuple(subjects), from_s, to_s))
-        mine = [one for one in store.windows if one.subject in subjects and from_s <= one.start_s < to_s]
+    def stored(self, _: object, __: str, ___: int, subjects: Sequence[str], from_s: int, to_s: int) -> Any:
+        assert self.landed >= PARTITIONS  # not before all that came before the marks is there
+        self.reads.append((tuple(subjects), from_s, to_s))
+        mine = [one for one in self.windows if one.subject in subjects and from_s <= one.start_s < to_s]
         yield mine[:1]
         yield mine[1:]
 
-    monkeypatch.setattr(module, "landed", landed)
-    monkeypatch.setattr(module, "stored_windows", stored)
-    monkeypatch.setattr(module, "LOOK_S", 0)
-    return found
+
+@pytest.fixture
+def store() -> Store:
+    usage = Usage(1)
+    for subject, minute in (("a", 0), ("b", 1), ("x", 1), ("a", 3)):
+        usage.event(subject, AT_S + minute * MINUTE_S, 5)
+    return Store(usage.stored())
 
 
 def make(store: Store, holders: Holders) -> tuple[Seeding, Writer, list[tuple[int, bytes]]]:
@@ -78,6 +73,8 @@ def make(store: Store, holders: Holders) -> tuple[Seeding, Writer, list[tuple[in
         holders,
         PARTITIONS,
         lambda partition, record: done.append((partition, record)),
+        queries=SeedQueries(store.landed_partitions, store.stored),
+        look_s=0,
     )
     return made, writer, done
 
@@ -143,18 +140,26 @@ def test_what_could_not_be_done_is_done_at_the_next_look(store: Store) -> None:
     assert len(done) == 1 and len(windows(writer)) == 3
 
 
-def test_an_error_that_is_no_absence_ends_the_worker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, _, _ = make(store, Holders())
+def test_partitions_that_need_the_same_have_a_job_each(store: Store) -> None:
+    desk_, _, _ = desk()
+    made, _, done = make(store, desk_.known.holders)
+    for partition in range(PARTITIONS):
+        made.add(job("", partition=partition))
+    made.look()
+    assert done == [(partition, DONE_RECORD) for partition in range(PARTITIONS)]
 
-    def broken(*_: Any) -> int:
+
+class BrokenStore(Store):
+    def landed_partitions(self, _: object, __: bytes) -> int:
         raise ValueError("no such column")
 
-    monkeypatch.setattr(module, "landed", broken)
-    failed: list[BaseException] = []
+
+def test_an_error_that_is_no_absence_ends_the_worker() -> None:
+    made, _, _ = make(BrokenStore([]), Holders())
+    failed: Queue[BaseException] = Queue()
     made.add(job("c"))
-    made.start(failed.append)
-    made._thread.join(10)
-    assert [type(error) for error in failed] == [ValueError]
+    made.start(failed.put)
+    assert isinstance(failed.get(timeout=10), ValueError)
 
 
 def test_the_job_that_an_entitlement_needs_brings_all_of_its_usage(store: Store) -> None:
@@ -166,7 +171,18 @@ def test_the_job_that_an_entitlement_needs_brings_all_of_its_usage(store: Store)
     made.look()
     desk_.use([one.window for _, one in windows(writer)], AT_S + 300, customer)
     ((_, done_record),) = done
-    desk_.known.agenda._items[0][done_record] = None
+    desk_.known.agenda.add(0, done_record)
     desk_.clock(AT_S + 301)
     desk_.clock(AT_S + 302)
     assert desk_.balance(customer).usage == "15" and len(desk_.jobs) == 1
+
+
+def test_the_usage_of_all_customers_of_a_partition_is_loaded_where_no_customer_is_named(store: Store) -> None:
+    desk_, customer, _ = desk()
+    made, writer, done = make(store, desk_.known.holders)
+    target = customer_hash("default", customer) % PARTITIONS
+    for partition in range(PARTITIONS):
+        made.add(job("", partition=partition))
+    made.look()
+    assert {(partition, one.customer) for partition, one in windows(writer)} == {(target, customer)}
+    assert sorted(partition for partition, _ in done) == list(range(PARTITIONS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pipeline.agents.attribute import fill
+from pipeline.agents.attribute import BILLING, STRIPE, fill
 from pipeline.agents.barriers import least_revision
 from pipeline.core.customers.attribution import Holders, Holding
 from pipeline.core.definitions.changes import Changes
@@ -30,7 +30,7 @@ def packed(*windows: Window) -> bytes:
 
 
 def test_windows_go_to_the_partition_of_their_customer_in_order() -> None:
-    windows = [window(name, minute * 60) for minute in range(5) for name in ("ann", "bob", "cy", "nobody")]
+    windows = [window(name, minute * 60) for minute in range(5) for name in ("ann", "bob", "cy", "unknown")]
     working = FakeTransactions(chunk_of("usage", [packed(*windows[:7]), packed(*windows[7:])]))
     fill(working.transaction, holders(), PARTITIONS)
     found: list[CustomerWindow] = []
@@ -68,3 +68,46 @@ def test_marks_say_which_definitions_hold_from_there_on() -> None:
     assert len(working.sent) == 1
     later = FakeTransactions(chunk_of("usage", [packed(window("ann", 0))]), working.table)
     assert least_revision(later.transaction) == 41
+
+
+def test_a_mapped_meter_goes_to_stripe_only_and_a_watched_one_to_both_where_it_is_mapped() -> None:
+    mapping = Definition(3, "stripe-meter", "default", "m", "", 0, {"meterSlug": "calls"})
+    known = holders()
+    known.update(Changes({"default/stripe-meter/m": mapping}))
+    assert known.watched == {("default", "tokens")}
+    tokens = window("ann", 0)
+    calls = msgspec.structs.replace(tokens, meter="calls", meter_id=tokens.meter_id + 1)
+    chunk = chunk_of("usage", [packed(tokens, calls)])
+    for mapped, topics in (
+        ({calls.meter_id}, {"customer-usage": [tokens], "stripe-work": [calls]}),
+        ({tokens.meter_id, calls.meter_id}, {"customer-usage": [tokens], "stripe-work": [tokens, calls]}),
+        (set[int](), {"customer-usage": [tokens]}),
+    ):
+        working = FakeTransactions(chunk)
+        fill(working.transaction, known, PARTITIONS, {STRIPE: mapped})
+        found = {
+            sent.topic: [
+                one.window for one in msgspec.json.decode(sent.value or b"", type=list[CustomerWindow])
+            ]
+            for sent in working.sent
+        }
+        assert found == topics
+
+
+def test_a_billed_meter_goes_to_billing_too_and_to_the_partition_of_its_customer() -> None:
+    tokens = window("ann", 0)
+    calls = msgspec.structs.replace(tokens, meter="calls", meter_id=tokens.meter_id + 1)
+    working = FakeTransactions(chunk_of("usage", [packed(tokens, calls)]))
+    meters = {STRIPE: {calls.meter_id}, BILLING: {calls.meter_id, tokens.meter_id}}
+    fill(working.transaction, holders(), PARTITIONS, meters)
+    target = customer_hash("default", "customer-ann") % PARTITIONS
+    sent = {
+        one.topic: (one.key, one.partition, msgspec.json.decode(one.value or b"", type=list[CustomerWindow]))
+        for one in working.sent
+    }
+    both, billed = CustomerWindow("customer-ann", tokens), CustomerWindow("customer-ann", calls)
+    assert sent == {
+        "customer-usage": (None, target, [both]),
+        "stripe-work": (None, target, [billed]),
+        "billing-work": (None, target, [both, billed]),
+    }

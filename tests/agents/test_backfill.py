@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from pipeline.agents import backfill
-from pipeline.agents.backfill import PAGES, fill, look
+from pipeline.agents.backfill import PAGES, BackfillQueries, fill, look
 from pipeline.core.metering.backfill import BackfillEvent, BackfillInput, BackfillPage, seeds
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import define
 from pipeline.records import Backfill, Definition, Event, Settled, Window
+from pipeline.stores.clickhouse.client import ClickHouse
 from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 BODY: dict[str, object] = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
@@ -114,24 +114,22 @@ def test_the_end_is_marked_everywhere() -> None:
 class Asked:
     """In place of ClickHouse: what was asked for."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, marks: int = 0) -> None:
+    def __init__(self, marks: int = 0) -> None:
         self.pages = 0
         self.marks: list[bytes] = []
         self._stored = marks
 
-        def page(_: object, work: Backfill) -> BackfillPage:
-            self.pages += 1
-            return BackfillPage([], None, 60, 0)
+    def page(self, _: object, work: Backfill) -> BackfillPage:
+        self.pages += 1
+        return BackfillPage([], None, 60, 0)
 
-        def landed(_: object, mark: bytes) -> int:
-            self.marks.append(mark)
-            return self._stored
-
-        monkeypatch.setattr(backfill, "page", page)
-        monkeypatch.setattr(backfill, "landed", landed)
+    def landed(self, _: object, mark: bytes) -> int:
+        self.marks.append(mark)
+        return self._stored
 
     def look(self, *works: Backfill, index: MeterIndex = INDEX, revision: int = 9) -> list[BackfillInput]:
-        return look(works, self, index, revision)  # type: ignore[arg-type]
+        queries = BackfillQueries(self.page, self.landed)
+        return look(works, cast(ClickHouse, self), index, revision, queries)
 
 
 @pytest.mark.parametrize(
@@ -143,31 +141,29 @@ class Asked:
         ("landing", PARTITIONS, b"meter/5/end/1", False),
     ],
 )
-def test_it_waits_for_the_mark_of_every_partition(
-    monkeypatch: pytest.MonkeyPatch, state: str, marks: int, mark: bytes, landed: bool
-) -> None:
-    asked = Asked(monkeypatch, marks)
+def test_it_waits_for_the_mark_of_every_partition(state: str, marks: int, mark: bytes, landed: bool) -> None:
+    asked = Asked(marks)
     (found,) = asked.look(seed(state))
     assert (found.landed, asked.marks) == (landed, [mark])
 
 
-def test_one_chunk_reads_few_pages_and_puts_off_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Asked(monkeypatch)
+def test_one_chunk_reads_few_pages_and_puts_off_the_rest() -> None:
+    asked = Asked()
     found = asked.look(*[seed("copying", step=place) for place in range(PAGES + 3)])
     assert [one.page is not None for one in found] == [True] * PAGES + [False] * 3
     put_off = run({0: seed("copying")}, [found[-1]])
     assert [work.state for work in following(put_off)] == ["copying"]
 
 
-def test_only_a_meter_that_is_known_can_have_been_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, empty = Asked(monkeypatch), MeterIndex([])
+def test_only_a_meter_that_is_known_can_have_been_deleted() -> None:
+    asked, empty = Asked(), MeterIndex([])
     assert asked.look(seed(), index=empty, revision=4)[0] == BackfillInput()
     assert asked.look(seed("copying"), index=empty, revision=6)[0] == BackfillInput(known=True, deleted=True)
     assert not asked.look(seed("copying"))[0].deleted
     assert asked.pages == 1
 
 
-def test_a_finished_one_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Asked(monkeypatch)
+def test_a_finished_one_is_not_asked_for() -> None:
+    asked = Asked()
     assert asked.look(seed("done"), seed("stopped")) == [BackfillInput(), BackfillInput()]
     assert (asked.pages, asked.marks) == (0, [])

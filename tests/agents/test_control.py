@@ -17,9 +17,10 @@ from pipeline.agents.control_memory import MOST_SLOTS, Memory
 from pipeline.core.definitions.audit import verify
 from pipeline.core.definitions.idempotency import KEPT_MS
 from pipeline.core.definitions.kinds import SUBJECT_KEY
+from pipeline.core.metering.identity import customer_hash
 from pipeline.engine.table import Item, Overlay, Restored, Table
 from pipeline.errors import Broken
-from pipeline.records import Audit, Command, Definition, Reply
+from pipeline.records import Audit, Command, Definition, Reply, StripeWork
 from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
 
 AT_MS = 1_700_000_000_000
@@ -150,6 +151,13 @@ def test_a_key_holds_for_a_day_whatever_else_happens() -> None:
     assert [one.repeated for one in replies(last)] == [True]
     later = run(apply_keyed("k", "3", "b", "other"), table=table, offset=3001, at_ms=AT_MS + KEPT_MS)
     assert [(one.error, one.repeated) for one in replies(later)] == [("", False)]
+
+
+def test_a_key_holds_when_the_clock_of_the_next_broker_is_behind() -> None:
+    span_at_ms = -(-AT_MS // control_answers.SPAN_MS) * control_answers.SPAN_MS
+    table = run(apply_keyed("k", "1", "a"), at_ms=span_at_ms).table
+    again = run(apply_keyed("k", "2", "a"), table=table, offset=1, at_ms=span_at_ms - 1)
+    assert [one.repeated for one in replies(again)] == [True]
 
 
 def test_answers_go_and_their_place_is_free_again() -> None:
@@ -364,3 +372,14 @@ def test_the_log_does_not_depend_on_chunks_or_on_who_decides(
 def without_slots(table: DictTable) -> dict[bytes, bytes]:
     """All but what the newest chunk sent."""
     return {key: value for key, value in table.rows.items() if not key.startswith(b"/reply/")}
+
+
+def test_a_retry_goes_where_the_customer_is() -> None:
+    one = StripeWork("retry", namespace="default", customer="a", mapping="01MAP", accept="stripe")
+    sent = control.sent_record(one, control.Partitions(stripe=16))
+    assert (sent.topic, sent.key, sent.partition) == (
+        "stripe-work",
+        "retry",
+        customer_hash("default", "a") % 16,
+    )
+    assert msgspec.json.decode(sent.value, type=StripeWork) == one

@@ -13,17 +13,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents import aggregate, alert, attribute, backfill, control, dedupe, ingest, sink_rows, webhook
-from pipeline.agents.clock import KEY
+from pipeline.agents import (
+    aggregate,
+    alert,
+    attribute,
+    backfill,
+    billing,
+    control,
+    dedupe,
+    ingest,
+    numbering,
+    sink_rows,
+    stripe_sync,
+    webhook,
+)
+from pipeline.agents.clock import KEY, Agenda
 from pipeline.agents.control_memory import Memory
+from pipeline.agents.stripe_accounts import StripeAccounts
+from pipeline.core.billing.stripe_index import StripeIndex
+from pipeline.core.billing.stripe_state import StripeTerms
+from pipeline.core.billing.stripe_sweep import StripeSweeps
+from pipeline.core.bills.bill_index import BillIndex
+from pipeline.core.bills.terms import BillTerms
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.metering.backfill import BackfillInput
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.values.json_value import reader_of
+from pipeline.core.values.sealed import Seal
 from pipeline.engine.table import Overlay
 from pipeline.engine.unreadable import UNREADABLE, read
 from pipeline.errors import Rejected
-from pipeline.records import Audit, Balance, Counts, Delivery, LateUsage, Reply, Worker
+from pipeline.records import (
+    Audit,
+    Balance,
+    BillDocument,
+    Counts,
+    Delivery,
+    InvoiceRoot,
+    LateUsage,
+    LedgerTransaction,
+    Reply,
+    StripeReport,
+    Worker,
+)
 from pipeline.settings import Settings
 from pipeline.stores.kafka import topics
 from tests.fixtures.alert_desk import Desk
@@ -83,6 +115,33 @@ def into_webhook(working: FakeTransactions) -> None:
         webhook.fill(working.transaction, [0], webhook.Forgetting(1))
 
 
+def into_stripe_sync(working: FakeTransactions) -> None:
+    known = stripe_sync.StripeKnown(Agenda(), StripeAccounts(Seal(), ""), PARTITIONS)
+    stripe_sync.fill(working.transaction, known, StripeIndex(), StripeTerms(), StripeSweeps())
+
+
+def into_stripe_sync_with_a_key(working: FakeTransactions) -> None:
+    for record in working.chunk.records:
+        record.key = b"attempt"  # type: ignore[misc]
+    into_stripe_sync(working)
+
+
+def into_billing(working: FakeTransactions) -> None:
+    known = billing.BillingKnown(Agenda(), PARTITIONS)
+    billing.fill(working.transaction, known, BillIndex(), BillTerms())
+
+
+def into_billing_with_a_key(working: FakeTransactions) -> None:
+    for record in working.chunk.records:
+        record.key = billing.COMMAND  # type: ignore[misc]
+    billing.required_revision(working.transaction)
+    into_billing(working)
+
+
+def into_numbering(working: FakeTransactions) -> None:
+    numbering.fill(working.transaction, PARTITIONS)
+
+
 def into_backfill(working: FakeTransactions) -> None:
     found = [BackfillInput()] * len(working.chunk.records)
     backfill.fill(working.transaction, found, PARTITIONS)
@@ -123,6 +182,16 @@ STAGES: dict[str, list[Stage]] = {
     "deliveries": [reading(Delivery)],
     "late-usage": [reading(LateUsage)],
     "replies": [reading(Reply)],
+    "stripe-work": [into_stripe_sync, into_stripe_sync_with_a_key],
+    "stripe-usage": [into_sink],
+    "stripe-reports": [reading(StripeReport)],
+    "billing-work": [into_billing, into_billing_with_a_key],
+    "number-requests": [into_numbering],
+    "subscriptions": [reading(BillDocument)],
+    "invoices": [reading(BillDocument)],
+    "invoice-roots": [reading(InvoiceRoot)],
+    "credit-grants": [reading(BillDocument)],
+    "ledger": [reading(LedgerTransaction)],
     "workers": [reading(Worker)],
 }
 # No process may continue without these: a record there hides a definition, or the state of a partition.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -28,6 +29,7 @@ class Store:
     def __init__(self, away: int = 0, lost: int = 0) -> None:
         self.away, self.lost = away, lost
         self.schemas = 0
+        self.asked = threading.Event()  # the first insert has begun
         self.stored: dict[tuple[str, int], int] = {}  # rows by table and insert id
 
     @property
@@ -42,6 +44,7 @@ class Store:
         self.schemas += 1
 
     def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        self.asked.set()
         if self.away:
             self.away -= 1
             raise Unavailable("ClickHouse does not answer.")
@@ -87,11 +90,6 @@ class Worker:
         self.error = error
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "LINGER_S", 0.01)
-
-
 def settled(number: int, partition: int = 0) -> Chunk:
     events = [
         Event("default", "/s", "1", "t", "who", 0, 0, "events", partition, offset, msgspec.Raw(b"{}"))
@@ -108,7 +106,8 @@ def usage(value: str = "1") -> Chunk:
 
 def world(away: int = 0, lost: int = 0) -> tuple[Store, Worker, sink.Rounds]:
     store, worker = Store(away, lost), Worker()
-    return store, worker, sink.Rounds(cast(Stage, worker), cast(ClickHouse, store), retry_first_s=0.001)
+    rounds = sink.Rounds(cast(Stage, worker), cast(ClickHouse, store), retry_first_s=0.001, linger_s=0.01)
+    return store, worker, rounds
 
 
 def add(rounds: sink.Rounds, store: Store, *chunks: Chunk) -> list[Pending]:
@@ -133,8 +132,7 @@ def test_what_comes_while_a_round_is_written_goes_into_the_next() -> None:
     async def story() -> None:
         store, _, rounds = world()
         (first,) = add(rounds, store, settled(1, 0))
-        while not rounds._writing:  # noqa: ASYNC110 - there is no event for it, and none is needed
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(store.asked.wait, 10)
         (second,) = add(rounds, store, settled(1, 1))
         await rounds.done_with(second.chunk.position)
         assert (first.written, second.written) == ({"events": 1}, {"events": 2})

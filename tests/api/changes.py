@@ -22,29 +22,39 @@ from pipeline.core.values import timestamp
 from pipeline.records import Alert
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
+from tests.api import billing_changes as billing
+from tests.api.catalog_changes import CATALOG
+from tests.api.credit_changes import OF_CREDITS
+from tests.api.invoice_changes import OF_INVOICES
+from tests.api.profile_changes import OF_PROFILES
 from tests.api.scope_table import (
+    APPS,
     CHANNELS,
     CUSTOMERS,
     DELIVERIES,
     ENDPOINTS,
     FEATURES,
+    FIRED,
     GRANTS,
     KEYS,
+    MAPPINGS,
     METERS,
     NEEDED,
     OF_CUSTOMER,
+    OF_CUSTOMER_APPS,
     OF_SUBJECT,
     ONE,
     RULES,
     SUBJECTS,
     TOKENS,
-    TOLD,
 )
+from tests.api.subscription_changes import OF_SUBSCRIPTIONS
+from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
 ROUTES = sorted(
     (method, path)
     for method, path in NEEDED
-    if method in ("POST", "PUT", "DELETE") and (method.lower(), path) not in ASKING
+    if method in ("POST", "PUT", "PATCH", "DELETE") and (method.lower(), path) not in ASKING
 )
 _numbers = itertools.count()
 
@@ -67,9 +77,10 @@ class Change:
 class World:
     """Makes what requests need. api: without authentication, or with the headers of an admin as its own."""
 
-    def __init__(self, api: TestClient, settings: Settings) -> None:
+    def __init__(self, api: TestClient, settings: Settings, stripe: ServedSandbox) -> None:
         self.api = api
         self.settings = settings
+        self.stripe = stripe
 
     def change(self, method: str, path: str) -> Change:
         """A request to a route that succeeds."""
@@ -239,7 +250,7 @@ def _overridden(world: World, base: str) -> Change:
 
 
 def _resent(event: str, channel: str) -> Change:
-    return Change("POST", f"{TOLD}/{event}/resend", {"channels": [channel]})
+    return Change("POST", f"{FIRED}/{event}/resend", {"channels": [channel]})
 
 
 CHANGES: dict[tuple[str, str], Callable[[World], Change]] = {
@@ -304,11 +315,39 @@ CHANGES: dict[tuple[str, str], Callable[[World], Change]] = {
     ),
     ("DELETE", RULES + "/{ruleId}"): lambda w: Change("DELETE", f"{RULES}/{w.rule()['id']}"),
     ("POST", RULES + "/{ruleId}/test"): lambda w: Change("POST", f"{RULES}/{w.rule()['id']}/test"),
-    ("POST", TOLD + "/{eventId}/resend"): lambda w: _resent(*w.event()),
+    ("POST", FIRED + "/{eventId}/resend"): lambda w: _resent(*w.event()),
     ("POST", DELIVERIES + "/{deliveryId}/resend"): lambda w: Change(
         "POST", f"{DELIVERIES}/{w.delivery()}/resend"
     ),
 }
+
+
+def _in_apps(path: str, body: dict[str, Any]) -> Change:
+    return Change("PUT", f"{path}/apps", [{"type": "stripe", **body}])
+
+
+def _of_catalog(method: str, made: Callable[[World], tuple[str, Any]]) -> Callable[[World], Change]:
+    return lambda w: Change(method, *made(w))
+
+
+OF_PARTS = {**CATALOG, **OF_PROFILES, **OF_SUBSCRIPTIONS, **OF_INVOICES, **OF_CREDITS}
+CHANGES |= {place: _of_catalog(place[0], made) for place, made in OF_PARTS.items()}
+CHANGES |= {
+    ("POST", billing.INSTALL): lambda w: Change("POST", billing.INSTALL, billing.app_body(w)),
+    ("PUT", APPS + "/{appId}"): lambda w: Change("PUT", *billing.changed_app(w)),
+    ("DELETE", APPS + "/{appId}"): lambda w: Change("DELETE", f"{APPS}/{billing.app(w)}"),
+    ("PUT", APPS + "/{appId}/stripe/api-key"): lambda w: Change("PUT", *billing.new_key(w)),
+    ("PUT", OF_CUSTOMER_APPS): lambda w: _in_apps(*billing.customer_data(w)),
+    ("DELETE", OF_CUSTOMER_APPS + "/{appId}"): lambda w: Change("DELETE", billing.data_in_app(w)),
+    ("PUT", "/api/v1/customers/{customerIdOrKey}/stripe"): lambda w: _at_stripe(*billing.customer_data(w)),
+    ("POST", MAPPINGS): lambda w: Change("POST", MAPPINGS, billing.mapping_body(w)),
+    ("PUT", MAPPINGS + "/{mappingId}"): lambda w: Change("PUT", *billing.changed_mapping(w)),
+    ("DELETE", MAPPINGS + "/{mappingId}"): lambda w: Change("DELETE", billing.changed_mapping(w)[0]),
+}
+
+
+def _at_stripe(path: str, body: dict[str, Any]) -> Change:
+    return Change("PUT", f"{path}/stripe", body)
 
 
 def _of(base: str) -> dict[tuple[str, str], Callable[[World], Change]]:

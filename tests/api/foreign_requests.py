@@ -1,4 +1,4 @@
-"""Requests that nobody should send: hostile bytes in the body, the query, the path and the headers of every route.
+"""Requests that no program should send: hostile bytes in the body, the query, the path and the headers of every route.
 
 Owns: finding the routes and their parameters in the OpenAPI document, so that a new route is tried by itself, and
 asking an app as a server does. Does not own: the texts (tests.fixtures.hostile_json), what an answer has to be.

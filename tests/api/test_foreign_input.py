@@ -26,6 +26,7 @@ from tests.fixtures.control_stage import ControlStage
 ALL = os.environ.get("TALLYMARK_TESTS_ALL") == "1"
 NEEDS_REDIS = ("/value", "/access", "/entitlements/check")
 PARTS = 6
+pytestmark = pytest.mark.usefixtures("billing_stage")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def client(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def known(client: TestClient) -> dict[str, str]:
-    """One thing of each kind, by the name of the path parameter that it stands for."""
+    """One thing of each kind, by the name of the path parameter that it is for."""
 
     def made(path: str, body: object) -> dict[str, Any]:
         answer = client.post(path, json=body)

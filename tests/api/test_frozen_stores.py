@@ -1,4 +1,4 @@
-"""A store that takes connections and never answers: what waits for it is refused soon, everything else goes on."""
+"""A store that takes connections and never answers: what waits for it is refused soon, everything else continues."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,14 @@ from pydantic import SecretStr
 
 from pipeline.api.app import create_app
 from pipeline.settings import Settings
+from tests.api.billing_changes import stripe_of
 from tests.api.changes import CHANGES, ROUTES, Change, World
-from tests.api.scope_table import CHANNELS, ENDPOINTS, KEYS
+from tests.api.scope_table import CHANNELS, ENDPOINTS, KEYS, SUBSCRIPTIONS
 from tests.fixtures.api_server import ApiServer
 from tests.fixtures.api_services import PORTAL_SECRET
+from tests.fixtures.bill_desk import BillDesk
 from tests.fixtures.control_stage import ControlStage
+from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
 SECRETS = {KEYS: "key", KEYS + "/{keyId}/rotate": "key", CHANNELS: "signingSecret",
            ENDPOINTS + "/{channelId}/rotate": "signingSecret"}  # fmt: skip
@@ -26,15 +30,24 @@ PATH = "/customers"
 
 
 @pytest.fixture(scope="module")
-def api(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
-    settings = served.model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
-    with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
+def with_stripe(served: Settings) -> Iterator[tuple[Settings, ServedSandbox]]:
+    with stripe_of(served) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(with_stripe: tuple[Settings, ServedSandbox], decider: ControlStage) -> Iterator[TestClient]:
+    settings = with_stripe[0].model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
+    with (
+        BillDesk(settings),
+        TestClient(create_app(settings), base_url="http://testserver/api/v1") as client,
+    ):
         yield client
 
 
 @pytest.fixture(scope="module")
-def world(api: TestClient, served: Settings) -> World:
-    return World(api, served)
+def world(api: TestClient, with_stripe: tuple[Settings, ServedSandbox]) -> World:
+    return World(api, *with_stripe)
 
 
 def at_once(number: int, send: Any) -> list[Any]:
@@ -89,7 +102,14 @@ def members(answer: Any) -> dict[str, Any]:
 
 def another(change: Change) -> Change:
     """A request that asks for something else, at the same route where that takes a body."""
+    if change.body is None and change.path.startswith(SUBSCRIPTIONS):  # the key belongs to the customer
+        return Change("POST", f"{'/'.join(change.path.split('/')[:5])}/cancel")
     if change.body is None:
+        invoice = re.match(r"/api/v1/billing/invoices/[^/]+", change.path)
+        if invoice:  # a key of the billing stage is one of its customer
+            return Change("PUT", invoice[0], {"description": "another"})
+        if "/credits/" in change.path:
+            return Change("POST", change.path.partition("/credits/")[0] + "/credits/adjustments", {})
         return Change("POST", "/api/v1/subjects", [])
     body = [*change.body, {}] if isinstance(change.body, list) else {**change.body, "more": 1}
     return Change(change.method, change.path, body)

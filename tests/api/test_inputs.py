@@ -11,29 +11,65 @@ from pydantic import SecretStr
 
 from pipeline.api.app import create_app
 from pipeline.settings import Settings
+from tests.api.billing_changes import stripe_of
 from tests.api.changes import ROUTES, Change, World
 from tests.api.scope_table import CUSTOMERS, METERS
 from tests.core.test_inputs import changed, objects
 from tests.fixtures.api_services import PORTAL_SECRET
+from tests.fixtures.bill_desk import BillDesk
 from tests.fixtures.control_stage import ControlStage
+from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
+RETRY = "/api/v1/billing/stripe/retry"
 CHECK, QUERY = "/api/v1/entitlements/check", METERS + "/{idOrSlug}/query"
+SIMULATE = "/api/v1/billing/customers/{customerIdOrKey}/invoices/simulate"
 QUESTIONS: dict[tuple[str, str], Any] = {
     ("POST", CHECK): {"checks": [{"customer": "acme", "feature": "tokens"}]},
+    ("POST", RETRY): {"customer": "acme", "meter": "tokens", "accept": "stripe"},
     ("POST", QUERY): {"from": "2026-01-01T00:00:00Z", "groupBy": ["model"], "subject": ["a"]},
+    ("POST", SIMULATE): {
+        "currency": "EUR",
+        "lines": [
+            {
+                "name": "Fee",
+                "period": {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"},
+                "invoiceAt": "2026-02-01T00:00:00Z",
+                "rateCard": {"price": {"type": "flat", "amount": "10"}},
+            }
+        ],
+    },
+    ("POST", "/api/v1/billing/replay"): {
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-02-01T00:00:00Z",
+        "rateCards": [{"key": "tokens", "price": {"type": "unit", "amount": "1"}}],
+    },
+    ("POST", "/api/v1/stripe/checkout/sessions"): {
+        "customer": {"key": "acme"},
+        "options": {"successURL": "https://a.example"},
+    },
+    ("POST", "/api/v1/customers/{customerIdOrKey}/stripe/portal"): {"returnUrl": "https://a.example"},
 }
 
 
 @pytest.fixture(scope="module")
-def api(served: Settings, decider: ControlStage) -> Iterator[TestClient]:
-    settings = served.model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
-    with TestClient(create_app(settings), base_url="http://testserver/api/v1") as client:
+def with_stripe(served: Settings) -> Iterator[tuple[Settings, ServedSandbox]]:
+    with stripe_of(served) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(with_stripe: tuple[Settings, ServedSandbox], decider: ControlStage) -> Iterator[TestClient]:
+    settings = with_stripe[0].model_copy(update={"portal_secret": SecretStr(PORTAL_SECRET)})
+    with (
+        BillDesk(settings),
+        TestClient(create_app(settings), base_url="http://testserver/api/v1") as client,
+    ):
         yield client
 
 
 @pytest.fixture(scope="module")
-def world(api: TestClient, served: Settings) -> World:
-    return World(api, served)
+def world(api: TestClient, with_stripe: tuple[Settings, ServedSandbox]) -> World:
+    return World(api, *with_stripe)
 
 
 def with_body(api: TestClient) -> set[tuple[str, str]]:
@@ -51,6 +87,7 @@ def request(world: World, method: str, path: str) -> Change:
     """One that succeeds, or is a good question."""
     if (method, path) in QUESTIONS:
         named = path.replace("{idOrSlug}", world.meter()["slug"]) if path == QUERY else path
+        named = named.replace("{customerIdOrKey}", world.customer()["key"]) if path == SIMULATE else named
         return Change(method, named, QUESTIONS[method, path])
     return world.change(method, path)
 

@@ -1,14 +1,14 @@
-"""The API answers as it was recorded. `python -m tests.api.recording --record` writes the records anew.
+"""The API answers as it was recorded. `python -m tests.api.recording --record` writes the records again.
 
 The sentence of a refusal (`detail`) is for people and may be reworded: only its reason is compared.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -25,32 +25,49 @@ from pipeline.api.app import create_app
 from pipeline.api.http.problem import MEDIA_TYPE
 from pipeline.contracts import ROOT
 from pipeline.core.access import api_key
+from pipeline.core.values.token_bucket import BucketPolicy
 from pipeline.local.redis import is_available
+from pipeline.local.stripe_sandbox.call import StripeSandbox
+from pipeline.local.stripe_sandbox.clock import SandboxClock
+from pipeline.local.stripe_sandbox.limits import SandboxLimits
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import direct_key
 from tests.api.openapi import wrong_answer
 from tests.api.recording import (
+    billing,
+    catalog,
+    credits,
     customers,
     generated,
+    invoices,
     metering,
     notifications,
     operation,
     parameters,
+    profiles,
     quota,
     recorder,
     refusals,
+    subscriptions,
 )
 from tests.api.recording.recorder import Exchange, Recorder
 from tests.api.recording.world import World
-from tests.api.scope_table import NEEDED, NOBODY, PORTAL
+from tests.api.scope_table import INVOICES, LISTINGS, NEEDED, NO_KEY, PORTAL, PORTAL_INVOICES
 from tests.fixtures.absent import absent
 from tests.fixtures.api_services import PORTAL_SECRET
+from tests.fixtures.bill_desk import BillDesk, now_ms
 from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.redis_server import running
+from tests.local.stripe_sandbox.sandbox_server import ServedSandbox, account
+from tests.local.stripe_sandbox.test_meter_events import METER
 
 BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
 SCOPES = {"admin": ["admin"], "ingest": ["ingest"], "query": ["query"], "keys": ["keys:write"]}
+# They answer 501: there is no broker between an installation and Stripe.
+NEVER_DONE = {f"GET {LISTINGS}/{{listingType}}/install/{path}" for path in ("oauth2", "oauth2/authorize")}
+# What they answer is bytes of a library that need not be installed; tests/api/invoices/test_pdf.py asks for them.
+PAGES_AS_PDF = {f"GET {path}/{{invoiceId}}.pdf" for path in (INVOICES, PORTAL_INVOICES)}
 OPERATIONS = sorted(f"{method} {path}" for method, path in NEEDED)
 SENTENCE = re.compile(r"\S[^\n]*", re.DOTALL).fullmatch  # of one line
 UNDESCRIBED = "no description has this"
@@ -72,15 +89,34 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def stripe(clock: time_machine.Traveller) -> Iterator[ServedSandbox]:
+    """A Stripe with a meter `tokens` and a customer, whose limits stand still with the clock."""
+    most = BucketPolicy(1_000_000, 1_000_000)
+    sandbox = StripeSandbox(account(), SandboxClock(), SandboxLimits(most, most, most))
+    for name in ("tokens", "calls"):
+        sandbox.account.create_meter({**METER, "event_name": name}, sandbox.clock.now_s())
+    sandbox.account.create_customer({"name": "ACME"}, sandbox.clock.now_s())
+    with ServedSandbox(sandbox) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
 def world(
     served: Settings,
     store: ClickHouse,
     redis_url: str,
     clock: time_machine.Traveller,
+    stripe: ServedSandbox,
 ) -> Iterator[World]:
-    """Everything that is recorded, asked anew."""
+    """Everything that is recorded, asked again."""
     settings = served.model_copy(
-        update={"auth": "on", "portal_secret": SecretStr(PORTAL_SECRET), "redis": redis_url}
+        update={
+            "auth": "on",
+            "portal_secret": SecretStr(PORTAL_SECRET),
+            "redis": redis_url,
+            "secrets_key": SecretStr(base64.b64encode(bytes(32)).decode()),
+            "stripe_address": stripe.url,
+        }
     )
     without = settings.model_copy(update={"redis": "", "portal_secret": SecretStr("")})
     apps = {
@@ -90,7 +126,8 @@ def world(
         "without_kafka": without.model_copy(update={"kafka": "127.0.0.1:1"}),
     }
     with ExitStack() as stack:
-        decider = stack.enter_context(ControlStage(settings, lambda: time.time_ns() // 1_000_000))
+        decider = stack.enter_context(ControlStage(settings, now_ms))
+        stack.enter_context(BillDesk(settings, now_ms))
         served_apps = {
             name: stack.enter_context(TestClient(create_app(one), raise_server_exceptions=False))
             for name, one in apps.items()
@@ -141,7 +178,18 @@ def _ask_all(world: World) -> None:
     customers.keys(world)
     operation.operation(world)
     operation.audit(world)
+    billing.marketplace(world)
+    billing.apps(world)
+    billing.mappings(world)
+    billing.customers(world)
+    billing.reports(world)
+    profiles.profiles(world)
+    invoices.invoices(world)
     refusals.refusals(world, DOCUMENT)
+    catalog.plans(world)
+    invoices.upcoming(world)
+    credits.credits(world)
+    subscriptions.subscriptions(world)
 
 
 def test_the_answers_are_those_recorded(
@@ -173,7 +221,8 @@ def test_every_operation_is_recorded_with_a_success() -> None:
     assert sorted(recorded) == OPERATIONS
     for name, exchanges in recorded.items():
         statuses = {one["answer"]["status"] for one in exchanges}
-        assert min(statuses) < 300, name
+        is_left_out = (name in NEVER_DONE and 501 in statuses) or name in PAGES_AS_PDF
+        assert min(statuses) < 300 or is_left_out, name
 
 
 def test_openapi_shows_what_is_recorded() -> None:
@@ -186,7 +235,7 @@ def test_the_refusals_that_an_operation_has_are_recorded(operation: str) -> None
     described = DOCUMENT["paths"][path][method.lower()]
     statuses = {one["answer"]["status"] for one in recorder.stored()[operation]}
     scope = NEEDED[method, path]
-    wanted = set() if scope == NOBODY else {401} if scope == PORTAL else {401, 403}
+    wanted = set() if scope == NO_KEY else {401} if scope == PORTAL else {401, 403}
     if "requestBody" in described or any(one["in"] == "query" for one in described.get("parameters", [])):
         wanted.add(400)
     if "{" in path and scope != PORTAL:
@@ -220,7 +269,7 @@ def test_generated_requests_are_answered_or_refused_as_the_document_says(
 ) -> None:
     clock.shift(3600)  # no worker is live any more: no change waits for one
 
-    @hypothesis(max_examples=300 if os.environ.get("CI") else 100, suppress_health_check=list(HealthCheck))
+    @hypothesis(max_examples=200 if os.environ.get("CI") else 100, suppress_health_check=list(HealthCheck))
     @given(generated.requests())
     def ask(sent: generated.Sent) -> None:
         clock.shift(1)

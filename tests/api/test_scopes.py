@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import httpx
 import jwt
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from pipeline.api.app import create_app
@@ -23,15 +24,19 @@ from pipeline.core.values import timestamp
 from pipeline.errors import Unavailable
 from pipeline.records import Definition
 from pipeline.settings import Settings
+from pipeline.stores import readiness
 from pipeline.stores.kafka import direct_key
-from tests.api.scope_table import NEEDED, NOBODY, PORTAL
+from tests.api.scope_table import NEEDED, NO_KEY, PORTAL, PORTAL_INVOICES
 from tests.fixtures.api_services import PORTAL_SECRET, bearer
+from tests.fixtures.asgi_client import AsgiClient
 
 HOUR_S = 3600
+NO_KAFKA = "127.0.0.1:1"
+SERVICES = ("kafka", "topics", "definitions", "clickhouse", "redis", "lag")
 
 
 class Log:
-    """Definitions that know keys and one portal token; everything else of them is away."""
+    """Definitions that know keys and one portal token; everything else of them is unavailable."""
 
     def __init__(self) -> None:
         self.keys_by_id: dict[str, ApiKey] = {}
@@ -57,11 +62,11 @@ class Log:
         return False
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise Unavailable(f"{name} is away")
+        raise Unavailable(f"{name} is unavailable")
 
 
 class Away(Services):
-    """Services of which only the control log is there: whoever gets past the door meets 503."""
+    """Services of which only the control log is there: a request that is let in gets 503."""
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.settings = settings
@@ -69,7 +74,7 @@ class Away(Services):
         self.definitions = log  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise Unavailable(f"{name} is away")
+        raise Unavailable(f"{name} is unavailable")
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +84,23 @@ def log() -> Log:
 
 @pytest.fixture(scope="module")
 def app(log: Log) -> FastAPI:
-    settings = Settings.model_construct(portal_secret=SecretStr(PORTAL_SECRET))
+    settings = Settings.model_construct(kafka=NO_KAFKA, portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
     app.state.services = Away(log, settings)
+    app.state.probes = readiness.probes(
+        dict.fromkeys(SERVICES, unavailable)
+    )  # the real ones wait for an answer
     return app
 
 
+def unavailable() -> NoReturn:
+    raise Unavailable("It is unavailable")
+
+
 @pytest.fixture(scope="module")
-def client(app: FastAPI) -> TestClient:
-    return TestClient(app)
+def client(app: FastAPI) -> Iterator[AsgiClient]:
+    with AsgiClient(app) as client:
+        yield client
 
 
 def known(log: Log, scopes: list[str], expires_at_ms: int | None = None, revoked: bool = False) -> Made:
@@ -130,42 +143,47 @@ def test_no_endpoint_is_left_out(app: FastAPI) -> None:
     assert hidden(list(app.routes)) == []
 
 
-@pytest.mark.parametrize("scope", [*SCOPES, NOBODY, PORTAL])
-@pytest.mark.parametrize(("method", "path"), NEEDED, ids=lambda part: part)
-def test_every_scope_at_every_endpoint(
-    client: TestClient, log: Log, method: str, path: str, scope: str
-) -> None:
-    needed = NEEDED[method, path]
-    if scope == NOBODY:
-        headers, expected = {}, 401
-    elif scope == PORTAL:
-        headers, expected = bearer(portal(log)), 401
-    else:
-        headers, expected = bearer(known(log, [scope]).text), 401 if needed == PORTAL else 403
-    filled = path.replace("{meterSlug}", "tokens").replace("{", "").replace("}", "")
-    response = client.request(method, filled, headers=headers)
-    if needed in (NOBODY, scope) or (scope == "admin" and needed != PORTAL):
-        assert response.status_code not in (401, 403, 404, 405, 500)
-    else:
-        assert (response.status_code, response.headers["content-type"]) == (
-            expected,
-            "application/problem+json",
-        )
-        assert response.headers["www-authenticate"].startswith('Bearer realm="tallymark"')
-        assert response.json()["reason"] == ("unauthorized" if expected == 401 else "forbidden")
+@pytest.mark.parametrize("scope", [*SCOPES, NO_KEY, PORTAL])
+def test_every_scope_at_every_endpoint(client: AsgiClient, log: Log, scope: str) -> None:
+    headers = {} if scope == NO_KEY else bearer(portal(log) if scope == PORTAL else known(log, [scope]).text)
+    of_all_meters = bearer(portal(log, [])) if scope == PORTAL else headers  # it opens invoices too
+    wrong = {}
+    for (method, path), needed in NEEDED.items():
+        filled = path.replace("{meterSlug}", "tokens").replace("{listingType}", "stripe")
+        filled = filled.replace("{", "").replace("}", "")
+        sent = of_all_meters if path.startswith(PORTAL_INVOICES) else headers
+        response = client.request(method, filled, headers=sent)
+        if needed in (NO_KEY, scope) or (scope == "admin" and needed != PORTAL):
+            why = f"{response.status_code}" if response.status_code in (401, 403, 404, 405, 500) else ""
+        else:
+            why = not_refused(response, 401 if PORTAL in (scope, needed) or scope == NO_KEY else 403)
+        if why:
+            wrong[method, path] = why
+    assert wrong == {}
 
 
-def portal(log: Log, **changes: Any) -> str:
+def not_refused(response: httpx.Response, expected: int) -> str:
+    """How an answer differs from the refusal that is expected, 401 or 403; empty where it does not."""
+    content_type, reason = "application/problem+json", "unauthorized" if expected == 401 else "forbidden"
+    if (response.status_code, response.headers["content-type"]) != (expected, content_type):
+        return f"{response.status_code} {response.headers['content-type']}, not {expected} {content_type}"
+    if not response.headers["www-authenticate"].startswith('Bearer realm="tallymark"'):
+        return f"www-authenticate: {response.headers['www-authenticate']}"
+    found = response.json()["reason"]
+    return "" if found == reason else f"{found}, not {reason}"
+
+
+def portal(log: Log, slugs: Sequence[str] = ("tokens",), **changes: Any) -> str:
     """A portal token that is in order, or one with claims changed; None leaves a claim out."""
-    return signed(claims(log) | changes)
+    return signed(claims(log, slugs) | changes)
 
 
-def claims(log: Log) -> dict[str, Any]:
+def claims(log: Log, slugs: Sequence[str] = ("tokens",)) -> dict[str, Any]:
     now_ms = time.time_ns() // 1_000_000
     token = PortalToken(
-        id="01M7ZBE9NHXWNTG23BVHC9YKW5",
+        id="01M7ZBE9NHXWNTG23BVHC9YKW5" if slugs else "01M7ZBE9NHXWNTG23BVHC9YKW6",
         subject="acme",
-        allowed_meter_slugs=["tokens"],
+        allowed_meter_slugs=[*slugs] or None,
         expires_at=timestamp.text_of(now_ms + 1000 * HOUR_S),
         created_at=timestamp.text_of(now_ms),
         updated_at=timestamp.text_of(now_ms),
@@ -176,55 +194,55 @@ def claims(log: Log) -> dict[str, Any]:
     return found
 
 
-def signed(said: dict[str, Any], key: str = PORTAL_SECRET, alg: str = "HS256", **header: Any) -> str:
-    kept = {name: value for name, value in said.items() if value is not None}
+def signed(members: dict[str, Any], key: str = PORTAL_SECRET, alg: str = "HS256", **header: Any) -> str:
+    kept = {name: value for name, value in members.items() if value is not None}
     return jwt.encode(kept, key, alg, headers=header or None)
 
 
-def raw(said: object) -> str:
+def raw(members: object) -> str:
     """Signed as it is, without any check."""
-    return jwt.PyJWS().encode(json.dumps(said).encode(), PORTAL_SECRET, "HS256")
+    return jwt.PyJWS().encode(json.dumps(members).encode(), PORTAL_SECRET, "HS256")
 
 
 def attacks(log: Log) -> dict[str, str]:
-    said, now_s = claims(log), int(time.time())
-    good = signed(said)
+    members, now_s = claims(log), int(time.time())
+    good = signed(members)
     head, body, signature = good.split(".")
     public_pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
     spoilt = "A" if signature[0] != "A" else "B"
     return {
-        "alg none": signed(said, "", "none"),
-        "alg none, signature kept": ".".join((signed(said, "", "none").split(".")[0], body, signature)),
+        "alg none": signed(members, "", "none"),
+        "alg none, signature kept": ".".join((signed(members, "", "none").split(".")[0], body, signature)),
         "no signature": f"{head}.{body}.",
         "changed signature": f"{head}.{body}.{spoilt}{signature[1:]}",
-        "another secret": signed(said, "x" * 40),
-        "the empty secret": signed(said, "\0" * 32),
-        "HS512": signed(said, alg="HS512"),
-        "kid": signed(said, kid="../../dev/null"),
-        "jku": signed(said, jku="https://evil.example/keys"),
-        "jwk": signed(said, jwk={"kty": "oct", "k": "AAAA"}),
-        "typ": signed(said, typ="at+jwt"),
-        "expired": signed(said | {"nbf": now_s - 7200, "exp": now_s - 1}),
-        "not yet": signed(said | {"nbf": now_s + 600, "exp": now_s + 1200}),
-        "too long a life": signed(said | {"exp": now_s + 10 * HOUR_S}),
-        "ends before it begins": signed(said | {"nbf": now_s - 5, "exp": now_s - 10}),
-        "another audience": signed(said | {"aud": "tallymark"}),
-        "several audiences": signed(said | {"aud": ["tallymark-portal", "x"]}),
-        "another issuer": signed(said | {"iss": "openmeter"}),
+        "another secret": signed(members, "x" * 40),
+        "the empty secret": signed(members, "\0" * 32),
+        "HS512": signed(members, alg="HS512"),
+        "kid": signed(members, kid="../../dev/null"),
+        "jku": signed(members, jku="https://evil.example/keys"),
+        "jwk": signed(members, jwk={"kty": "oct", "k": "AAAA"}),
+        "typ": signed(members, typ="at+jwt"),
+        "expired": signed(members | {"nbf": now_s - 7200, "exp": now_s - 1}),
+        "not yet": signed(members | {"nbf": now_s + 600, "exp": now_s + 1200}),
+        "too long a life": signed(members | {"exp": now_s + 10 * HOUR_S}),
+        "ends before it begins": signed(members | {"nbf": now_s - 5, "exp": now_s - 10}),
+        "another audience": signed(members | {"aud": "tallymark"}),
+        "several audiences": signed(members | {"aud": ["tallymark-portal", "x"]}),
+        "another issuer": signed(members | {"iss": "openmeter"}),
         **{
-            f"without {name}": signed(said | {name: None})
+            f"without {name}": signed(members | {name: None})
             for name in ("iss", "aud", "sub", "exp", "nbf", "jti", "ns")
         },
-        "another subject": signed(said | {"sub": "globex"}),
-        "more meters": signed(said | {"meters": ["tokens", "calls"]}),
-        "all meters": signed(said | {"meters": None}),
-        "another namespace": signed(said | {"ns": "b"}),
-        "unknown jti": signed(said | {"jti": "01M7ZBE9NHXWNTG23BVHC9YKW6"}),
-        "exp as text": jwt.encode(said | {"exp": "soon"}, PORTAL_SECRET, "HS256")
+        "another subject": signed(members | {"sub": "globex"}),
+        "more meters": signed(members | {"meters": ["tokens", "calls"]}),
+        "all meters": signed(members | {"meters": None}),
+        "another namespace": signed(members | {"ns": "b"}),
+        "unknown jti": signed(members | {"jti": "01M7ZBE9NHXWNTG23BVHC9YKW6"}),
+        "exp as text": jwt.encode(members | {"exp": "soon"}, PORTAL_SECRET, "HS256")
         if False
         else f"{head}.e30.{signature}",
-        "numbers for texts": signed(said | {"meters": [1]}),
-        "public key as secret": signed(said, public_pem.replace("PUBLIC", "P")),
+        "numbers for texts": signed(members | {"meters": [1]}),
+        "public key as secret": signed(members, public_pem.replace("PUBLIC", "P")),
         "no token": "x",
         "huge": good + "A" * 20_000,
         "an API key": known(log, ["admin"]).text,
@@ -235,7 +253,7 @@ ATTACKS = sorted(attacks(Log()))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_no_attack_on_a_portal_token_works(client: TestClient, log: Log, name: str) -> None:
+def test_no_attack_on_a_portal_token_works(client: AsgiClient, log: Log, name: str) -> None:
     url = "/api/v1/portal/meters/tokens/query"
     assert client.get(url, headers=bearer(portal(log))).status_code == 503  # past the door
     response = client.get(url, headers=bearer(attacks(log)[name]))
@@ -243,14 +261,14 @@ def test_no_attack_on_a_portal_token_works(client: TestClient, log: Log, name: s
     assert response.headers["access-control-allow-origin"] == "*"
 
 
-def test_an_invalidated_portal_token_opens_nothing(client: TestClient, log: Log) -> None:
+def test_an_invalidated_portal_token_opens_nothing(client: AsgiClient, log: Log) -> None:
     text = portal(log)
     for place, token in list(log.tokens.items()):
         log.tokens[place] = token.changed(invalidated_at=token.created_at)
     assert client.get("/api/v1/portal/meters/tokens/query", headers=bearer(text)).status_code == 401
 
 
-def test_a_portal_token_is_for_its_meters(client: TestClient, log: Log) -> None:
+def test_a_portal_token_is_for_its_meters(client: AsgiClient, log: Log) -> None:
     headers = bearer(portal(log))
     response = client.get("/api/v1/portal/meters/calls/query", headers=headers)
     assert (response.status_code, response.json()["reason"]) == (401, "unauthorized")
@@ -258,7 +276,7 @@ def test_a_portal_token_is_for_its_meters(client: TestClient, log: Log) -> None:
     assert asked.status_code == 400
 
 
-def test_only_the_portal_is_open_to_browsers(client: TestClient, log: Log) -> None:
+def test_only_the_portal_is_open_to_browsers(client: AsgiClient, log: Log) -> None:
     asks = {"origin": "https://shop.example", "access-control-request-method": "GET"}
     allowed = client.options("/api/v1/portal/meters/tokens/query", headers=asks)
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, "*")
@@ -290,20 +308,20 @@ def wrong_keys(log: Log) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(wrong_keys(Log())))
-def test_a_wrong_key_opens_nothing(client: TestClient, log: Log, name: str) -> None:
+def test_a_wrong_key_opens_nothing(client: AsgiClient, log: Log, name: str) -> None:
     headers = wrong_keys(log)[name]
     response = client.get("/api/v1/customers", headers=headers)
     assert (response.status_code, response.json()["reason"]) == (401, "unauthorized")
     assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_key_in_the_address_is_no_key(client: TestClient, log: Log) -> None:
+def test_a_key_in_the_address_is_no_key(client: AsgiClient, log: Log) -> None:
     text = known(log, ["admin"]).text
     for name in ("key", "token", "access_token", "api_key"):
         assert client.get(f"/api/v1/customers?{name}={text}").status_code == 401
 
 
-def test_ends_of_a_key_are_exact(client: TestClient, log: Log) -> None:
+def test_ends_of_a_key_are_exact(client: AsgiClient, log: Log) -> None:
     later_ms = time.time_ns() // 1_000_000 + 60_000
     assert (
         client.get("/api/v1/customers", headers=bearer(known(log, ["query"], later_ms).text)).status_code
@@ -311,13 +329,13 @@ def test_ends_of_a_key_are_exact(client: TestClient, log: Log) -> None:
     )
 
 
-def test_what_is_unknown_tells_nothing_without_a_key(client: TestClient) -> None:
+def test_what_is_unknown_shows_nothing_without_a_key(client: AsgiClient) -> None:
     assert client.get("/api/v1/nowhere").status_code == 401
     assert client.get("/api/v1/healthz").status_code == 200
     assert client.get("/openapi.json").status_code == 200
 
 
-def test_a_request_has_an_id(client: TestClient) -> None:
+def test_a_request_has_an_id(client: AsgiClient) -> None:
     assert client.get("/api/v1/healthz", headers={"x-request-id": "my-1"}).headers["x-request-id"] == "my-1"
     for bad in ("a b", "x" * 65, "a\u00e9"):
         given = client.get("/api/v1/healthz", headers={"x-request-id": bad.encode("latin-1")})

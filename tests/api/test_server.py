@@ -114,7 +114,7 @@ def test_processes_end_together(settings: Settings, tmp_path: Path) -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_a_port_that_is_taken_is_said(settings: Settings) -> None:
+def test_a_port_that_is_taken_is_reported(settings: Settings) -> None:
     with socket.create_server((process.HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         environment = os.environ | {"TALLYMARK_API_PORT": port, "TALLYMARK_KAFKA": settings.kafka}

@@ -51,7 +51,7 @@ def test_there_are_repeats_conflicts_and_broken_ones() -> None:
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     with pytest.raises(Rejected, match="not empty"):
-        demo._fresh(tmp_path)
+        demo.fresh_folder(tmp_path)
     assert (tmp_path / "precious").exists()
 
 
@@ -63,7 +63,7 @@ def test_the_default_folder_is_wiped_but_not_under_a_running_demo(
     with (demo.FOLDER / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Rejected, match="Another"):
-            demo._fresh(None)
+            demo.fresh_folder(None)
         assert demo.FOLDER.exists()
-    assert demo._fresh(None) == demo.FOLDER
+    assert demo.fresh_folder(None) == demo.FOLDER
     assert not demo.FOLDER.exists()

@@ -151,8 +151,8 @@ def test_the_key_that_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert authorization(Settings(api_url=here)) == {"authorization": "Bearer local"}
     assert authorization(Settings(api_url=far)) == {}  # the key of this machine's stack stays here
     assert authorization(Settings(api_url=far, api_key_file="mine")) == {"authorization": "Bearer mine"}
-    said = Settings(api_url=far, api_key=SecretStr("said"), api_key_file="mine")
-    assert authorization(said) == {"authorization": "Bearer said"}
+    given = Settings(api_url=far, api_key=SecretStr("mine-too"), api_key_file="mine")
+    assert authorization(given) == {"authorization": "Bearer mine-too"}
     with pytest.raises(Rejected, match="api_key_file: nothing cannot be read"):
         authorization(Settings(api_url=far, api_key_file="nothing"))
     with pytest.raises(Rejected, match="api_key"):

@@ -245,11 +245,24 @@ def test_what_meters_counted_and_refused_is_a_table(capsys: pytest.CaptureFixtur
         "counted": 1200,
         "refused": {"no-data": 1},
     }
-    output.print_status({"stages": [], "neighbours": {}, "refused": [refused]})
+    shown = {
+        "since": "2026-01-01", "namespace": "default", "customerId": "c", "number": "DRAFT-A-1", "status": "draft",
+        "severity": "critical", "code": "refused", "message": "It was refused.",
+    }  # fmt: skip
+    answer = {"stages": [], "neighbours": {}, "refused": [refused], "apps": []}
+    output.print_status({**answer, "bills": {"totalCount": 3, "items": [shown]}})
+    lines = capsys.readouterr().out.splitlines()
     assert (
         "meter bill (default) refused 1 events: 1 no-data. See: tallymark events --meter bill --refused"
-        in (capsys.readouterr().out)
+        in lines
     )
+    assert (
+        "draft invoice DRAFT-A-1 (default, customer c) has the critical issue refused since 2026-01-01: It was refused."
+        in lines
+    )
+    assert "2 more issues of invoices are not shown." in lines
+    output.print_status({**answer, "bills": None})
+    assert "The issues of invoices are not known" in capsys.readouterr().out
 
 
 def test_reconcile_that_does_not_add_up(tokens: Run) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import click
 import msgspec
@@ -21,6 +22,7 @@ from pipeline.core.notifications.delivery import begin, tried
 from pipeline.records import Alert, Attempt, Balance
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.redis_balances import BalanceReader
 from tests.api.quota.test_entitlements import Copy
 from tests.fixtures.api_server import served_app
 from tests.fixtures.control_stage import ControlStage
@@ -36,8 +38,13 @@ METERED = {
 
 
 @pytest.fixture(scope="module")
-def app(served: Settings) -> FastAPI:
-    return create_app(served)
+def copy() -> Copy:
+    return Copy()
+
+
+@pytest.fixture(scope="module")
+def app(served: Settings, copy: Copy) -> FastAPI:
+    return create_app(served, balances=cast(BalanceReader, copy))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def test_entitlements(run: Run, entitled: dict[str, Any]) -> None:
     assert json.loads(run("entitlements", "list", "--format", "json").stdout) == [entitled]
     again = run("entitlements", "create", "acme", "-", stdin=METERED, code=2)
     assert again.stderr.startswith(f"error: entitlement with id {entitled['id']} already exists")
-    assert "no customer" in run("entitlements", "list", "--customer", "nobody", code=2).stderr
+    assert "no customer" in run("entitlements", "list", "--customer", "unknown", code=2).stderr
 
 
 def test_grants(run: Run, entitled: dict[str, Any]) -> None:
@@ -101,16 +108,16 @@ def test_grants(run: Run, entitled: dict[str, Any]) -> None:
     assert "positive" in run("entitlements", "grant", "acme", "f1", "0", code=2).stderr
 
 
-def test_values(run: Run, app: FastAPI, entitled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values(run: Run, copy: Copy, entitled: dict[str, Any]) -> None:
     live = Balance("default", entitled["customerId"], "f1", entitled["id"], "metered", 1, False, 1,
                    balance="0", usage="1234567890123456.5", overage="2", total_available="7.5")  # fmt: skip
-    monkeypatch.setattr(app.state.services, "_balances", Copy(live))
+    copy.hold(live)
     shown = run("entitlements", "value", "acme", "f1", code=1)
     assert columns(shown)[1] == ["f1", "no", "0", "1234567890123456.5", "2", "7.5"]
     assert '"usage": 1234567890123456.5,' in run(
         "entitlements", "value", "acme", "f1", "--format", "json", code=1
     ).stdout  # fmt: skip
-    monkeypatch.setattr(live, "has_access", True)
+    copy.hold(msgspec.structs.replace(live, has_access=True))
     assert columns(run("entitlements", "value", "acme", "f1"))[1][1] == "yes"
 
 
@@ -158,6 +165,27 @@ def test_endpoints(run: Run, endpoint: str) -> None:
     wrong = run("endpoints", "create", "x", "https://example.com/", "--header", "x", code=2)
     assert wrong.stderr == "error: --header x does not have the form k=v.\n"
     assert "url must begin with" in run("endpoints", "create", "x", "ftp://example.com/", code=2).stderr
+
+
+def test_an_endpoint_and_a_rule_can_be_changed_and_switched_off_and_on(run: Run, endpoint: str) -> None:
+    threshold = {"type": "usage_percentage", "value": Decimal("80.5")}
+    body = {"type": "entitlements.balance.threshold", "channels": [endpoint], "thresholds": [threshold]}
+    wanted = {**body, "name": "most", "thresholds": [{**threshold, "value": 80.5}]}
+    rule = json.loads(run("rules", "create", "-", stdin=wanted).stdout)["id"]
+    for group, id in (("rules", rule), ("endpoints", endpoint)):
+        made = json.loads(run(group, "show", id).stdout, parse_float=Decimal)
+        for verb, disabled in (("disable", True), ("enable", False)):
+            assert run(group, verb, id).stdout == f"{id} is {verb}d.\n"
+            switched = json.loads(run(group, "show", id).stdout, parse_float=Decimal)
+            at = switched["updatedAt"]
+            assert switched == {**made, "disabled": disabled, "updatedAt": at} and at > made["updatedAt"]
+    changed = json.loads(run("rules", "update", rule, "-", stdin={**wanted, "name": "other"}).stdout)
+    assert (changed["id"], changed["name"], changed["disabled"]) == (rule, "other", False)
+    there = {"name": "there", "url": "https://example.com/there"}
+    assert json.loads(run("endpoints", "update", endpoint, "-", stdin=there).stdout)["name"] == "there"
+    assert (
+        run("rules", "enable", "nothing", code=2).stderr == "error: There is no rule with the id nothing.\n"
+    )
 
 
 def test_rules(run: Run, endpoint: str) -> None:

@@ -191,6 +191,17 @@ def test_a_listing_without_pages_comes_once(ask: Ask, server: Server, number: in
 
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, str, object]] = [
     ("customers.get", ("a/b",), {}, "GET", "/customers/a%2Fb", None),
+    ("customers.upcoming", ("a/b",), {}, "GET", "/customers/a%2Fb/billing/upcoming", None),
+    ("customers.credits", ("acme",), {}, "GET", "/customers/acme/credits/balance", None),
+    (
+        "customers.grant_credits",
+        ("a/b", "Pack", "EUR", "100"),
+        {"priority": 1},
+        "POST",
+        "/customers/a%2Fb/credits/grants",
+        {"name": "Pack", "currency": "EUR", "amount": "100", "priority": 1},
+    ),
+    ("customers.void_credits", ("acme", "g"), {}, "POST", "/customers/acme/credits/grants/g/void", None),
     (
         "customers.create",
         ("acme", "ACME"),
@@ -255,7 +266,10 @@ def test_thin_calls(
     server.then(Turn(204) if empty else Turn(200, {"id": "1"}))
     assert ask(call, *given, **named) == (None if empty else {"id": "1"})
     (seen,) = server.seen
-    assert (seen.method, seen.path) == (method, "/api/v1" + path)
+    assert (seen.method, seen.path) == (
+        method,
+        ("/api/v3/openmeter" if "credits" in call else "/api/v1") + path,
+    )
     assert (json.loads(seen.body) if seen.body else None) == body
 
 

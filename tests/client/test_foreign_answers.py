@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from tallymark import Client, TallymarkError
 from tallymark._json import loads
 
 from tests.client.conftest import event
-from tests.client.server import Server, Turn
 from tests.fixtures.hostile_json import TEXTS, VALUES
 
 SHAPES = {
@@ -57,18 +57,26 @@ def arguments(method: Any) -> list[Any]:
     return [GIVEN.get(param.name, "x") for param in needed]
 
 
-def test_every_call_with_every_answer(server: Server) -> None:
-    wrong, tried = [], 0
-    with Client(server.url, "um_test", deadline_s=0) as client:
+class Answering(httpx.BaseTransport):
+    """A server that gives one answer to everything, with hostile headers."""
+
+    def __init__(self) -> None:
+        self.status, self.body = 200, b""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {"tallymark-warnings": "[" * 1000, "retry-after": "9" * 99}
+        return httpx.Response(self.status, headers=headers, content=self.body)
+
+
+def test_every_call_with_every_answer() -> None:
+    wrong, tried, server = [], 0, Answering()
+    with httpx.Client(transport=server) as http, Client("http://server", deadline_s=0, http=http) as client:
         found = list(calls(client))
         assert len(found) > 25
         for name, method in found:
             for kind, body in ANSWERS.items():
                 for status in (200, 400):
-                    server.turns.clear()
-                    server.then(
-                        Turn(status, body, {"tallymark-warnings": "[" * 1000, "retry-after": "9" * 99})
-                    )
+                    server.status, server.body = status, body
                     tried += 1
                     try:
                         method(*arguments(method))

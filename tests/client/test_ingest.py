@@ -74,6 +74,7 @@ def test_a_batch_that_was_taken_while_the_answer_got_lost_counts_once(
     assert (len(server.stored), server.repeats, server.conflicts) == (5, 5, 0)
 
 
+@pytest.mark.services  # it measures the time, 1 s; test_retry has the rules
 def test_retry_after_is_honoured(ask: Ask, server: Server) -> None:
     server.then(problem(429, "rate-limit", "Too fast.", **{"retry-after": "1"}))
     begun_s = time.monotonic()

@@ -63,11 +63,11 @@ def test_it_brings_nothing_of_the_pipeline() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.services  # of mypy, which takes as long as a hundred other tests
 def test_types(tmp_path: Path) -> None:
-    files = []
-    for number, example in enumerate(EXAMPLES):
-        files.append(tmp_path / f"example_{number}.py")
-        files[-1].write_text(example)
+    examples = [tmp_path / f"example_{number}.py" for number, _ in enumerate(EXAMPLES)]
+    for path, example in zip(examples, EXAMPLES, strict=True):
+        path.write_text(example)
     command = [
         sys.executable,
         "-m",
@@ -79,11 +79,9 @@ def test_types(tmp_path: Path) -> None:
         "/dev/null",
     ]
     environment = os.environ | {"MYPYPATH": str(HOME / "src")}
-    for what in ([str(HOME / "src" / "tallymark")], *([str(file)] for file in files)):
-        done = subprocess.run(
-            [*command, *what], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stdout
+    command += [str(HOME / "src" / "tallymark"), *(str(example) for example in examples)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -126,14 +126,14 @@ def test_lost_answers_count_once(stack: Stack, client: Client) -> None:
 def test_a_long_question_has_the_same_answer(client: Client) -> None:
     client.ingest(event(1, "long"))
     until(lambda: total(client, "long"), lambda found: found > 0)
-    many = ["long", *(f"nobody-{n:060}" for n in range(99))]
+    many = ["long", *(f"unknown-{n:060}" for n in range(99))]
     by_body = client.query("tokens", subject=many, filters={"model": ["small", "x"]}, window="DAY")
     by_url = client.query("tokens", subject="long", filters={"model": ["small", "x"]}, window="DAY")
     assert by_body == by_url and by_url[0].value == Decimal("0.100000000000000001")
 
 
 def test_warnings_and_refusals(client: Client) -> None:
-    (warning,) = client.ingest({"type": "nobody-wants", "source": "/client", "subject": "ann"}).warnings
+    (warning,) = client.ingest({"type": "unknown-wants", "source": "/client", "subject": "ann"}).warnings
     assert (warning.code, warning.events, warning.first) == ("no-meter", 1, 0)
     with pytest.raises(Refused) as caught:
         client.ingest(

@@ -14,14 +14,19 @@ import msgspec
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.access import api_key
 from pipeline.core.access.api_key import ApiKey
+from pipeline.core.billing.apps_now import sandbox_of
 from pipeline.core.control import Decision
 from pipeline.core.customers.attribution import Attribution
 from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.definitions.kinds import ATTRIBUTION
+from pipeline.core.invoices.profiles_now import sandbox_profile_of
 from pipeline.core.metering.meter import Meter
+from pipeline.core.values import ulid
 from pipeline.core.values.sealed import Seal
 from pipeline.records import Definition
+from tests.fixtures import catalog_bodies
+from tests.fixtures.billing_bodies import PROFILE, of_app
 from tests.fixtures.control_log import AT_MS, Log
 
 Body = dict[str, Any]
@@ -81,6 +86,20 @@ ENDPOINT = {
     "disabled": True,
     "metadata": {"a": "b"},
 }
+SEALED = "sealed:v1:01234567:AAAA"
+KEY_FACTS = {"stripeAccountId": "acct_1", "livemode": False, "maskedApiKey": "sk_test_***abc"}
+APP = {"apiKey": SEALED, "name": "S", "webhookSecret": SEALED}
+STRIPE_METER_FOUND = {
+    "stripeMeterId": "mtr_1", "customerKey": "stripe_customer_id", "valueKey": "value", "formula": "sum",
+    "active": True,
+}  # fmt: skip
+APP_ID = ulid.make(AT_MS, "default/c2/0")  # where the app is installed by the second command
+STRIPE_METER = {
+    "appId": APP_ID, "meterSlug": "tokens", "eventName": "tokens", "valueKey": "value",
+    "customerKey": "stripe_customer_id",
+    "window": "DAY", "multiplier": "0.5", "dimensions": {"model": "llm"}, "from": "2026-02-01T00:00:00Z",
+    "metadata": {"a": "b"},
+}  # fmt: skip
 KEY = {"name": "k", "scopes": ["query", "ingest"], "expiresAt": "2030-01-01T00:00:00Z"}
 
 
@@ -100,6 +119,25 @@ def _made(number: int, id: str = "id") -> Body:
     return {id: made.public, "hash": made.hash, "last4": made.last4}
 
 
+# What plans and add-ons need before them, and bodies that have every form of their parts.
+_SOLD = [
+    ("meter.create", catalog_bodies.METER),
+    ("feature.create", {"key": "tokens", "name": "Tokens", "meterSlug": "tokens"}),
+    ("feature.create", {"key": "other", "name": "Other", "meterSlug": "tokens"}),
+]
+_CARDS = [catalog_bodies.FULL_CARD, *catalog_bodies.OTHER_CARDS]
+_PHASE = catalog_bodies.FULL_PLAN["phases"][1]
+PLANS = [{**catalog_bodies.FULL_PLAN, "phases": [{**_PHASE, "rateCards": [card]}]} for card in _CARDS]
+ADDONS = [{**catalog_bodies.FULL_ADDON, "rateCards": [card]} for card in _CARDS]
+_INSTALLED = ("app.install", {**APP, "checked": KEY_FACTS})
+_MAPPED = [("meter.create", METER), _INSTALLED]
+
+
+def _mapping(replies: list[Any]) -> Body:
+    return {"checked": STRIPE_METER_FOUND}
+
+
+SANDBOX, SANDBOX_PROFILE = sandbox_of("default").id, sandbox_profile_of("default").id
 _ADMIN = ("key.create", {**KEY, "scopes": ["admin"], "expiresAt": None, **_made(9)})
 
 CASES: dict[str, Case] = {
@@ -126,6 +164,33 @@ CASES: dict[str, Case] = {
             {**FEATURE, "unitCost": _LLM_BY_COLUMN},
         ],
         [("meter.create", METER)],
+    ),
+    "plan.create": Case(PLANS, _SOLD),
+    "plan.update": Case(
+        [catalog_bodies.without_key(plan) for plan in PLANS],
+        [*_SOLD, ("plan.create", {**catalog_bodies.PLAN, "name": "Old"})],
+        lambda _: {"id": "pro"},
+    ),
+    "addon.create": Case(ADDONS, _SOLD),
+    "addon.update": Case(
+        [catalog_bodies.without_key(addon) for addon in ADDONS],
+        [*_SOLD, ("addon.create", {**catalog_bodies.ADDON, "name": "Old"})],
+        lambda _: {"id": "more"},
+    ),
+    "plan-addon.create": Case(
+        [{"addonId": "more", **catalog_bodies.ASSIGNED}],
+        [*_SOLD, ("plan.create", catalog_bodies.PLAN), ("addon.create", catalog_bodies.ADDON)],
+        lambda _: {"planId": "pro"},
+    ),
+    "plan-addon.update": Case(
+        [{"fromPlanPhase": "trial", "maxQuantity": 5, "metadata": {"c": "d"}}],
+        [
+            *_SOLD,
+            ("plan.create", catalog_bodies.PLAN),
+            ("addon.create", catalog_bodies.ADDON),
+            ("plan-addon.create", {"planId": "pro", "addonId": "more", **catalog_bodies.ASSIGNED}),
+        ],
+        lambda _: {"planId": "pro", "id": "more"},
     ),
     "key.create": Case([KEY], (), lambda _: _made(1)),
     "key.rotate": Case(
@@ -160,15 +225,62 @@ CASES: dict[str, Case] = {
         lambda replies: {"id": replies[0]["id"]},
     ),
     "event.resend": Case([{"channels": ["a"]}], (), lambda _: {"id": "e", "deliveries": {"a": "d1", "b": "d2"}}),
+    "app.install": Case([APP], (), lambda _: {"checked": KEY_FACTS}),
+    "app.update": Case(
+        [{"type": "stripe", "name": "T", "description": "d", "metadata": {"a": "b"}, "secretAPIKey": SEALED + "B",
+          "webhookSecret": SEALED + "C"},
+         {"type": "custom_invoicing", "name": "T", "enableDraftSyncHook": True, "enableIssuingSyncHook": True}],
+        [_INSTALLED, ("app.add", {"type": "custom_invoicing"})],
+        lambda replies: {"id": replies[0]["id"], "checked": KEY_FACTS},
+    ),
+    "app.rotate": Case(
+        [{"secretAPIKey": SEALED + "B"}],
+        [_INSTALLED],
+        lambda replies: {"id": replies[0]["id"], "checked": KEY_FACTS},
+    ),
+    "customer-app.upsert": Case(
+        [{"customerId": "acme", "appId": APP_ID, "type": "stripe",
+          "stripeCustomerId": "cus_1", "stripeDefaultPaymentMethodId": "pm_1"}],
+        [("customer.create", CUSTOMER), _INSTALLED],
+    ),
+    "stripe-meter.create": Case([STRIPE_METER], _MAPPED, _mapping),
+    "stripe-meter.update": Case(
+        [{**STRIPE_METER, "eventName": "other", "multiplier": "0.25"}],
+        [*_MAPPED, ("stripe-meter.create", {**STRIPE_METER, "checked": STRIPE_METER_FOUND})],
+        lambda replies: {**_mapping(replies), "id": replies[2]["id"]},
+    ),
+    "stripe.retry": Case(
+        [{"customer": "acme", "meter": "tokens", "accept": "stripe"}],
+        [
+            *_MAPPED,
+            ("customer.create", CUSTOMER),
+            ("meter.create", {**METER, "slug": "other"}),
+            *(
+                ("stripe-meter.create", {**STRIPE_METER, "meterSlug": slug, "eventName": slug,
+                                         "checked": STRIPE_METER_FOUND})
+                for slug in ("tokens", "other")
+            ),
+        ],
+    ),
+    "app.add": Case([{"type": "sandbox", "name": "S", "createBillingProfile": False}]),
+    "billing-profile.create": Case([{**PROFILE, "apps": of_app(SANDBOX)}]),
+    "billing-profile.update": Case([PROFILE], (), lambda _: {"id": SANDBOX_PROFILE}),
+    "billing-override.upsert": Case(
+        [{"customerId": "acme", "billingProfileId": SANDBOX_PROFILE}], [("customer.create", CUSTOMER)]
+    ),
 }  # fmt: skip
 
 # Their clients send no body, or it is tested with its typed form (test_entitlement, test_grant, test_rule).
 WITHOUT_BODY = {
     "meter.delete", "customer.delete", "subject.delete", "feature.archive", "endpoint.delete", "endpoint.disable",
-    "rule.delete", "rule.test", "delivery.resend", "entitlement.delete", "grant.void",
+    "rule.delete", "rule.test", "delivery.resend", "entitlement.delete", "grant.void", "plan.publish", "plan.archive",
+    "plan.delete", "plan.next", "addon.publish", "addon.archive", "addon.delete", "plan-addon.delete",
+    "app.unauthorized", "app.webhook",
+    "app.uninstall", "customer-app.delete", "stripe-meter.delete", "billing-profile.delete", "billing-override.delete",
 }  # fmt: skip
 ELSEWHERE = {
-    "entitlement.create", "entitlement.override", "entitlement.reset", "grant.create", "rule.create", "rule.update",
+    "entitlement.create", "entitlement.override", "entitlement.reset", "entitlement.follow", "grant.create",
+    "rule.create", "rule.update",
 }  # fmt: skip
 
 # Kept and shown, and otherwise without meaning: by kind of definition, the first part of the member's path.
@@ -179,6 +291,10 @@ SHOWN = {
     "feature": {"name", "metadata", "unitCost"},  # unitCost: no cost is computed yet
     "endpoint": {"name", "metadata"},
     "key": {"name"},
+    "app": {"name", "description", "metadata"},
+    "customer-app": {"stripeDefaultPaymentMethodId"},
+    "stripe-meter": {"metadata"},
+    "billing-profile": {"name", "description", "metadata", "supplier"},
 }
 
 
@@ -188,7 +304,10 @@ def decided(kind: str, body: Body) -> Decision:
     replies = [log.do(before, sent) for before, sent in case.before]
     if kind == "portal-token.invalidate" and body.get("id") == "":
         body = {**body, "id": replies[0]["id"]}
-    return log.run(log.command(kind, {**body, **case.added(replies)}))
+    added = case.added(replies)
+    if kind == "app.update" and body.get("type") == "custom_invoicing":
+        added = {"id": replies[1]["app"]["id"]}
+    return log.run(log.command(kind, {**body, **added}))
 
 
 def effect(decision: Decision) -> object:

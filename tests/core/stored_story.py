@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 
 from pipeline.core.control import Decision
+from tests.fixtures import catalog_bodies
+from tests.fixtures.billing_bodies import PLAIN, PROFILE, of_app
 from tests.fixtures.control_log import AT_MS, Log
 
 PATH = Path(__file__).with_name("stored_bodies.jsonl")
 HOUR_MS = 3_600_000
 SECRET = "whsec_" + "A" * 32
+SEALED = "sealed:v1:01234567:AAAA"
 METER = {
     "slug": "tokens", "eventType": "prompt", "aggregation": "SUM", "valueProperty": "$.tokens", "name": "Tokens",
     "description": "two\nlines", "groupBy": {"type": "$.type", "model": "$.model", "host": "$.host"},
@@ -67,6 +70,10 @@ def decisions(before: Callable[[Log, str, dict[str, Any]], None] | None = None) 
     _quota(do)
     do("endpoint.delete", {"id": channel})
     do("customer.delete", {"id": customer})
+    _billing(do)
+    _plans(do)
+    _profiles(do)
+    _managed(do)
     return made
 
 
@@ -120,6 +127,30 @@ def _features(do: Story) -> None:
     })  # fmt: skip
     do("feature.create", {"key": "sso", "name": "SSO"})
     do("feature.archive", {"id": "claude"})
+
+
+def _plans(do: Story) -> None:
+    do("feature.create", {"key": "tokens", "name": "Tokens", "meterSlug": "tokens"})
+    plan = do("plan.create", catalog_bodies.FULL_PLAN)
+    do("plan.update", {**plan, "name": "Pro plan", "description": None})
+    addon = do("addon.create", catalog_bodies.FULL_ADDON)
+    do(
+        "addon.update",
+        {**addon, "instanceType": "multiple", "rateCards": catalog_bodies.ADDON["rateCards"][1:]},
+    )
+    do("plan-addon.create", {"planId": "pro", "addonId": "more", **catalog_bodies.ASSIGNED})
+    do("plan-addon.update", {"planId": "pro", "id": "more", "fromPlanPhase": "trial", "maxQuantity": 2})
+    do("addon.publish", {"id": "more"})
+    do("plan.publish", {"id": "pro"})
+    do("plan.next", {"id": "pro"})
+    do("plan.publish", {"id": "pro"})
+    for card in catalog_bodies.OTHER_CARDS:
+        do("plan.create", {**catalog_bodies.with_card(card), "key": "other"})
+        do("plan.delete", {"id": "other"})
+    do("plan.archive", {"id": "pro"})
+    do("plan-addon.delete", {"planId": plan["id"], "id": "more"})
+    do("addon.archive", {"id": "more"})
+    do("addon.delete", {"id": addon["id"]})
 
 
 def _access(do: Story) -> None:
@@ -181,6 +212,77 @@ def _quota(do: Story) -> None:
         {"customerId": "acme", **METERED, "activeFrom": "2026-03-01T00:00:00Z", "issue": None},
     )
     do("entitlement.delete", {"id": "sso", "customerId": "acme"})
+
+
+def _billing(do: Story) -> None:
+    facts = {"stripeAccountId": "acct_1", "livemode": False, "maskedApiKey": "sk_test_***abc"}
+    app = do("app.install", {"apiKey": SEALED, "name": "S", "webhookSecret": SEALED, "checked": facts})["id"]
+    do("app.unauthorized", {"id": app, "reason": "Invalid API Key"})
+    do("app.rotate", {"id": app, "secretAPIKey": SEALED + "B", "checked": facts})
+    do("app.update", {
+        "id": app, "type": "stripe", "name": "T", "description": "d", "metadata": {"a": "1"},
+        "secretAPIKey": SEALED + "C", "webhookSecret": SEALED + "D", "checked": facts,
+    })  # fmt: skip
+    do("app.webhook", {"id": app, "webhookSecret": SEALED + "E", "stripeDestinationId": "ed_1"})
+    customer = {"customerId": "other", "appId": app}
+    do("customer-app.upsert", {
+        **customer, "stripeCustomerId": "cus_1", "stripeDefaultPaymentMethodId": "pm_1",
+    })  # fmt: skip
+    do("customer-app.upsert", {**customer, "stripeCustomerId": "cus_2"})
+    do("customer-app.delete", customer)
+    found = {
+        "stripeMeterId": "mtr_1", "customerKey": "stripe_customer_id", "valueKey": "value", "formula": "sum",
+        "active": True,
+    }  # fmt: skip
+    mapping = {
+        "appId": app, "meterSlug": "tokens", "eventName": "tokens", "window": "DAY", "multiplier": "0.0010",
+        "dimensions": {"type": "type", "model": "llm"}, "from": "2026-01-01T00:00:00Z",
+        "customerKey": "stripe_customer_id",
+        "valueKey": "value", "metadata": {"a": "1"}, "checked": found,
+    }  # fmt: skip
+    first = do("stripe-meter.create", mapping)["id"]
+    do("stripe-meter.update", {"id": first, "metadata": {"b": "2"}})
+    do("stripe-meter.delete", {"id": first})
+    do("stripe-meter.create", {"appId": app, "meterSlug": "calls", "eventName": "calls", "checked": found})
+    do("app.uninstall", {"id": app})
+
+
+def _profiles(do: Story) -> None:
+    custom = do("app.add", {"type": "custom_invoicing", "name": "Ours"})["app"]["id"]
+    do("app.update", {
+        "id": custom, "type": "custom_invoicing", "name": "Ours", "description": "d", "metadata": {"a": "1"},
+        "enableDraftSyncHook": True, "enableIssuingSyncHook": True,
+    })  # fmt: skip
+    sandbox = do("app.add", {"type": "sandbox", "createBillingProfile": False})["app"]["id"]
+    profile = do("billing-profile.create", {**PROFILE, "apps": of_app(custom)})
+    do("billing-profile.update", {"id": profile["id"], **PROFILE, "timeZone": "UTC"})
+    do("billing-override.upsert", {"customerId": "other", "billingProfileId": profile["id"]})
+    do("billing-override.upsert", {"customerId": "other"})
+    do("billing-override.delete", {"customerId": "other"})
+    plain = do("billing-profile.create", {**PLAIN, "apps": of_app(sandbox)})
+    do("billing-profile.delete", {"id": plain["id"]})
+    do("app.uninstall", {"id": sandbox})
+
+
+def _managed(do: Story) -> None:
+    customer = do("customer.create", {"name": "Subscribed"})["id"]
+    feature = do("feature.create", {"key": "minutes", "name": "Minutes", "meterSlug": "calls"})["id"]
+    common = {
+        "subscriptionId": "01KEKZR000QPSTAZZXM3YB71SX", "customerId": customer, "featureId": feature,
+        "featureKey": "minutes", "metadata": {"a": "1"},
+    }  # fmt: skip
+    metered = {
+        **common, "type": "metered", "activeFrom": "2026-02-01T00:00:00.000Z",
+        "usagePeriod": {"interval": "P1M", "anchor": "2026-02-01T00:00:00.000Z", "timeZone": "Europe/Berlin"},
+        "measureUsageFrom": "2026-01-15T00:00:00.000Z", "isSoftLimit": True, "issueAfterReset": "10",
+        "issueAfterResetPriority": 2, "preserveOverageAtReset": True,
+    }  # fmt: skip
+    first = {"id": "01KEKZR000QPSTAZZXM3YB71S1", "terms": metered}
+    do("entitlement.follow", first)
+    do("entitlement.follow", {**first, "activeTo": "2026-03-01T00:00:00.000Z"})
+    static = {**common, "type": "static", "activeFrom": "2026-03-01T00:00:00.000Z", "config": '{"seats": 5}'}
+    do("entitlement.follow", {"id": "01KEKZR000QPSTAZZXM3YB71S2", "terms": static})
+    do("entitlement.follow", {"id": "01KEKZR000QPSTAZZXM3YB71S2"})
 
 
 if __name__ == "__main__":

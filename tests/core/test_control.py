@@ -80,7 +80,7 @@ def test_the_same_definition_again_changes_nothing_and_answers_alike() -> None:
         {"groupBy": {"model": "$.model", "kind": "$.kind"}},
         {"groupBy": {}},
         {"name": "Tokens"},
-        {"description": "what was said"},
+        {"description": "what was written"},
         {"metadata": {"team": "ml"}},
     ],
 )
@@ -159,13 +159,13 @@ def test_create_refuses_what_exists_even_if_identical() -> None:
     assert decision.reply.detail == "A meter with the slug tokens exists already."
 
 
-def test_a_deleted_slug_made_anew_is_another_meter() -> None:
+def test_a_deleted_slug_recreated_is_another_meter() -> None:
     log = Log()
     log.apply(TOKENS)
     (deleted,) = log.delete("tokens").definitions
     assert (deleted.revision, deleted.body, log.meter_id("tokens")) == (2, None, None)
-    made_anew = {**TOKENS, "aggregation": "MAX"}
-    assert log.create(made_anew).reply.error == ""
+    recreated = {**TOKENS, "aggregation": "MAX"}
+    assert log.create(recreated).reply.error == ""
     assert log.meter_id("tokens") == 3
 
 
@@ -276,7 +276,7 @@ def test_a_group_by_key_that_a_feature_filters_by_stays() -> None:
     log = Log()
     log.apply({**TOKENS, "groupBy": {"model": "$.model", "kind": "$.kind"}})
     feature = log.do("feature.create", FEATURE)
-    log.do("meter.update", {"slug": "tokens", "groupBy": {"model": "$.model"}})  # nobody needs `kind`
+    log.do("meter.update", {"slug": "tokens", "groupBy": {"model": "$.model"}})  # no reader needs `kind`
     reason, detail = log.refused("meter.update", {"slug": "tokens", "groupBy": {}})
     assert reason == "meter-conflict" and "model" in detail and "gpt" in detail
     assert log.refused("meter.apply", {**TOKENS, "groupBy": {}})[0] == "meter-conflict"

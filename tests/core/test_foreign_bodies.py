@@ -15,6 +15,17 @@ from pipeline.core.control import DECIDERS
 from pipeline.core.definitions import audit
 from pipeline.core.values.json_value import reader_of
 from pipeline.records import Audit, Command, Definition, Reply
+from tests.fixtures.billing_bodies import PLAIN, PROFILE, of_app
+from tests.fixtures.catalog_bodies import (
+    ADDON,
+    ASSIGNED,
+    FULL_ADDON,
+    FULL_PLAN,
+    OTHER_CARDS,
+    PLAN,
+    with_card,
+    without_key,
+)
 from tests.fixtures.control_log import AT, AT_MS, Log
 
 DEEP: Any = 1
@@ -37,6 +48,12 @@ ENTITLEMENT = {
     "activeTo": "2027-01-01T00:00:00Z", "metadata": {"a": "b"}, "preserveOverageAtReset": True, "gracePeriod": "P1D",
     "grants": [{"amount": 5}],
 }  # fmt: skip
+FOLLOWED = {
+    "subscriptionId": "01KEKZR000QPSTAZZXM3YB71SX", "customerId": "acme", "featureId": "x", "featureKey": "calls",
+    "type": "metered", "activeFrom": AT, "usagePeriod": {"interval": "P1M", "anchor": AT, "timeZone": "UTC"},
+    "measureUsageFrom": AT, "isSoftLimit": True, "issueAfterReset": "10", "issueAfterResetPriority": 2,
+    "preserveOverageAtReset": True, "metadata": {"a": "b"},
+}  # fmt: skip
 GRANT = {
     "entitlementId": "calls", "customerId": "acme", "amount": 5, "priority": 1, "effectiveAt": AT,
     "expiration": {"duration": "MONTH", "count": 1}, "recurrence": {"interval": "DAY", "anchor": AT},
@@ -51,6 +68,7 @@ VOLUME = {
     "customers": ["acme"], "groupBy": {"model": "x"},
 }  # fmt: skip
 EXPIRING = {"type": "entitlements.grant.expiring", "name": "n", "before": "P1D"}
+INVOICE = {"type": "invoice.created", "name": "n"}
 ENDPOINT = {
     "name": "n", "url": "https://example.com/", "signingSecret": "whsec_" + "A" * 32, "customHeaders": {"x-a": "b"},
     "disabled": False, "metadata": {"a": "b"},
@@ -63,6 +81,13 @@ CUSTOMER = {
 FEATURE = {
     "key": "new", "name": "n", "meterSlug": "calls", "meterGroupByFilters": {"model": "x"}, "metadata": {"a": "b"},
     "advancedMeterGroupByFilters": {"model": {"$in": ["x"]}}, "unitCost": {"type": "manual", "amount": "1"},
+}  # fmt: skip
+SEALED = "sealed:v1:01234567:AAAA"
+KEY_FACTS = {"stripeAccountId": "acct_1", "livemode": False, "maskedApiKey": "sk_test_***abc"}
+STRIPE_METER = {
+    "meterSlug": "calls", "eventName": "calls", "window": "DAY", "multiplier": 0.5, "dimensions": {"model": "llm"},
+    "from": "2026-02-01T00:00:00Z", "metadata": {"a": "b"}, "customerKey": "c", "valueKey": "v",
+    "checked": {"stripeMeterId": "mtr_1", "customerKey": "c", "valueKey": "v", "formula": "sum", "active": True},
 }  # fmt: skip
 
 
@@ -97,6 +122,7 @@ def full() -> tuple[Log, dict[str, list[dict[str, Any]]]]:
         "subject.delete": [{"id": "ann"}],
         "feature.create": [FEATURE],
         "feature.archive": [{"id": "calls"}],
+        **of_catalog(log),
         "key.create": [{**KEY, "expiresAt": "2027-01-01T00:00:00Z"}],
         "key.rotate": [{"id": "B" * 8, "newId": "C" * 8, "hash": "a" * 64, "last4": "AAAA", "overlapS": 5}],
         "key.revoke": [{"id": "B" * 8}],
@@ -109,9 +135,10 @@ def full() -> tuple[Log, dict[str, list[dict[str, Any]]]]:
         "entitlement.override": [{**of, "entitlement": ENTITLEMENT}],
         "entitlement.reset": [{**of, "effectiveAt": AT, "retainAnchor": True, "preserveOverage": True}],
         "entitlement.delete": [of],
+        "entitlement.follow": [{"id": "01KEKZR000QPSTAZZXM3YB71S1", "terms": FOLLOWED, "activeTo": AT}],
         "grant.create": [GRANT],
         "grant.void": [{"id": grant, "at": AT}],
-        "rule.create": [{**one, "channels": [endpoint]} for one in (BALANCE, VOLUME, EXPIRING)],
+        "rule.create": [{**one, "channels": [endpoint]} for one in (BALANCE, VOLUME, EXPIRING, INVOICE)],
         "rule.update": [{**BALANCE, "id": rule, "channels": [endpoint]}],
         "rule.delete": [{"id": rule}],
         "endpoint.create": [ENDPOINT],
@@ -123,6 +150,90 @@ def full() -> tuple[Log, dict[str, list[dict[str, Any]]]]:
         "rule.test": [{"id": rule}],
         "event.resend": [{"id": "x", "endpoints": [endpoint], "channels": [endpoint]}],
         "delivery.resend": [{"id": "x", "endpoint": endpoint}],
+        **of_billing(log),
+    }
+
+
+def of_billing(log: Log) -> dict[str, list[dict[str, Any]]]:
+    """An app, a customer's id in it and a mapping on the log, and good bodies of each command about them."""
+    app = log.do("app.install", {"apiKey": SEALED, "checked": KEY_FACTS})["id"]
+    of_app = {"customerId": "acme", "appId": app}
+    log.do("customer-app.upsert", {**of_app, "stripeCustomerId": "cus_1"})
+    mapping = log.do("stripe-meter.create", {**STRIPE_METER, "appId": app})["id"]
+    return {
+        "app.install": [
+            {
+                "apiKey": SEALED,
+                "name": "n",
+                "webhookSecret": SEALED,
+                "checked": {**KEY_FACTS, "stripeAccountId": "acct_2"},
+            }
+        ],
+        "app.update": [
+            {
+                "id": app,
+                "name": "n",
+                "description": "d",
+                "metadata": {"a": "b"},
+                "secretAPIKey": SEALED,
+                "webhookSecret": SEALED,
+                "checked": KEY_FACTS,
+            }
+        ],
+        "app.rotate": [{"id": app, "secretAPIKey": SEALED, "checked": KEY_FACTS}],
+        "app.webhook": [{"id": app, "webhookSecret": SEALED, "stripeDestinationId": "ed_1"}],
+        "app.unauthorized": [{"id": app, "reason": "r", "revision": 1}],
+        "app.uninstall": [{"id": app}],
+        "customer-app.upsert": [
+            {**of_app, "stripeCustomerId": "cus_1", "stripeDefaultPaymentMethodId": "pm_1"}
+        ],
+        "customer-app.delete": [of_app],
+        "stripe-meter.create": [{**STRIPE_METER, "appId": app, "eventName": "more"}],
+        "stripe-meter.update": [{**STRIPE_METER, "id": mapping, "eventName": "more"}],
+        "stripe-meter.delete": [{"id": mapping}],
+        "stripe.retry": [{"customer": "acme", "meter": "calls", "accept": "stripe"}],
+        **of_profiles(log),
+    }
+
+
+def of_catalog(log: Log) -> dict[str, list[dict[str, Any]]]:
+    """As `full`, of plans and add-ons."""
+    log.do("feature.create", {"key": "tokens", "name": "n", "meterSlug": "calls"})
+    log.do("plan.create", PLAN)
+    for key in ("more", "others"):
+        log.do("addon.create", {**ADDON, "key": key})
+    log.do("plan-addon.create", {"planId": "pro", "addonId": "more", **ASSIGNED})
+    return {
+        "plan.create": [{**FULL_PLAN, "key": "new"}, {**with_card(OTHER_CARDS[4]), "key": "new"}],
+        "plan.update": [{**without_key(FULL_PLAN), "id": "pro"}],
+        "plan.publish": [{"id": "pro"}],
+        "plan.archive": [{"id": "pro"}],
+        "plan.delete": [{"id": "pro"}],
+        "plan.next": [{"id": "pro"}],
+        "addon.create": [{**FULL_ADDON, "key": "new"}],
+        "addon.update": [{**without_key(FULL_ADDON), "id": "more"}],
+        "addon.publish": [{"id": "more"}],
+        "addon.archive": [{"id": "more"}],
+        "addon.delete": [{"id": "more"}],
+        "plan-addon.create": [{"planId": "pro", "addonId": "others", **ASSIGNED}],
+        "plan-addon.update": [{"planId": "pro", "id": "more", **ASSIGNED}],
+        "plan-addon.delete": [{"planId": "pro", "id": "more"}],
+    }
+
+
+def of_profiles(log: Log) -> dict[str, list[dict[str, Any]]]:
+    """Good bodies of each command about billing profiles, overrides and apps that need no key."""
+    custom = log.do("app.add", {"type": "custom_invoicing", "createBillingProfile": False})["app"]["id"]
+    apps = of_app(custom)
+    profile = log.do("billing-profile.create", {**PLAIN, "apps": apps})["id"]
+    log.do("billing-override.upsert", {"customerId": "acme", "billingProfileId": profile})
+    return {
+        "app.add": [{"type": "custom_invoicing", "name": "n", "createBillingProfile": True}],
+        "billing-profile.create": [{**PROFILE, "apps": apps}],
+        "billing-profile.update": [{**PROFILE, "id": profile}],
+        "billing-profile.delete": [{"id": profile}],
+        "billing-override.upsert": [{"customerId": "acme", "billingProfileId": profile}],
+        "billing-override.delete": [{"customerId": "acme"}],
     }
 
 
@@ -144,11 +255,11 @@ def decide(log: Log, kind: str, body: dict[str, Any]) -> None:
     sent = msgspec.json.encode(Command("c", kind, "default", "ann", 1, body))
     command = reader_of(Command)(sent)
     found = control.decide(log.catalog, command, AT_MS)
-    told = audit.following(audit.EMPTY, command, AT_MS, found.reply, found.before, found.definitions)
+    entry = audit.following(audit.EMPTY, command, AT_MS, found.reply, found.before, found.definitions)
     for record, shape in (
         (found.reply, Reply),
         *((one, Definition) for one in found.definitions),
-        (told, Audit),
+        (entry, Audit),
     ):
         again: Any = reader_of(shape)(msgspec.json.encode(record))
         assert msgspec.json.encode(again) == msgspec.json.encode(record)

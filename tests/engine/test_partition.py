@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
 from pipeline.engine.partition import Cluster, Commit, Output, Partition, Spec
 from pipeline.engine.producer import group_metadata
-from pipeline.engine.table import Table
 from pipeline.errors import Broken, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
@@ -52,12 +52,19 @@ class World:
         return {topic: [lost]}
 
     def partition(
-        self, disk: str = "disk", replaced: Mapping[str, list[str]] | None = None, followed: int = 0
+        self,
+        disk: str = "disk",
+        replaced: Mapping[str, list[str]] | None = None,
+        followed: int | Callable[[], int] = 0,
+        stateless: bool = False,
     ) -> Partition:
+        newest = followed if callable(followed) else lambda: followed
         metadata = group_metadata(self.config, self.group)
-        one = Cluster(self.config, self.group, metadata, self.ids(), replaced or {}, lambda: followed, 0.1)
+        one = Cluster(self.config, self.group, metadata, self.ids(), replaced or {}, newest, 0.1)
         names = self.names
         spec = Spec("stage", (names["in"],), names["meta"], Changelog(names["log"]), names["counts"])
+        if stateless:
+            spec = dataclasses.replace(spec, stateless=spec.inputs)
         return Partition(spec, one, Position(names["in"], 0), self.folder / disk)
 
     def opened(
@@ -153,16 +160,14 @@ def test_a_disk_that_missed_commits_gets_only_the_tail(world: World) -> None:
     assert again.restored_records == 2
 
 
-def test_a_crash_between_commit_and_disk_is_mended_from_the_changelog(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_commit_and_disk_is_mended_from_the_changelog(world: World) -> None:
+    """The disk is as it was before the commit."""
+    world.opened().close()
+    shutil.copytree(world.folder / "disk", world.folder / "before")
     first = world.opened()
-    monkeypatch.setattr(Table, "write", lambda *_: None)
     first.commit(commit(4, a=b"1"))
-    monkeypatch.undo()
-    assert state(first) == {}
     first.close()
-    second = world.opened()
+    second = world.opened("before")
     assert state(second) == {b"a": b"1"}
     assert second.next_offset == 4
 
@@ -188,6 +193,25 @@ def test_a_new_owner_fences_the_old_one(world: World) -> None:
     owner.commit(with_output(world, commit(4, a=b"2"), b"owner"))
     assert [value for _, value in world.read("out")] == [b"before", b"owner"]
     assert state(world.opened("three")) == {b"a": b"2"}
+
+
+def test_a_worker_that_was_frozen_while_another_one_took_over_gives_way(world: World) -> None:
+    """Its counts were read before the other one's commit, the committed offset after it: no record is lost."""
+    first = world.opened()
+    first.commit(commit(3, a=b"1"))
+    first.close()
+    others: list[Partition] = []
+
+    def freeze() -> int:
+        others.append(world.opened("other"))
+        others[0].commit(commit(5, a=b"2"))
+        return 0
+
+    frozen = world.partition(followed=freeze)
+    with pytest.raises(Unavailable, match="another worker took over"):
+        frozen.open()
+    others[0].commit(commit(7, a=b"3"))
+    assert len(others) == 1
 
 
 def test_an_open_transaction_of_a_dead_owner_is_settled_before_state_is_read(world: World) -> None:
@@ -251,9 +275,7 @@ def test_an_input_without_a_table_restores_none_and_keeps_its_offset(world: Worl
     keeper = world.opened("one")
     keeper.commit(commit(3, a=b"1"))
     keeper.close()
-    partition = world.partition("two")
-    spec = dataclasses.replace(partition.spec, stateless=partition.spec.inputs)
-    bare = Partition(spec, partition._cluster, partition.position, world.folder / "two")
+    bare = world.partition("two", stateless=True)
     bare.open()
     assert bare.table is None and bare.restored_records == 0
     bare.commit(with_output(world, commit(5), b"x"))

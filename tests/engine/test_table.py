@@ -118,7 +118,7 @@ def test_a_log_that_a_crash_has_cut_is_read_up_to_the_cut(tmp_path: Path) -> Non
 def test_a_disk_that_does_not_work_is_no_damage(tmp_path: Path) -> None:
     """The files stay: only what is damaged may be removed."""
     error = Exception("IO error: No space left on device: While appending to file: 000012.log")
-    found = table_module._opening(tmp_path, error)
+    found = table_module.opening_error(tmp_path, error)
     assert isinstance(found, Unavailable) and "No space left on device" in str(found)
 
 

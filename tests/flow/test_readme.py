@@ -44,6 +44,7 @@ NOT_RUN = {
     ".venv/bin/python -m pytest --all": SUITE,
     ".venv/bin/tallymark worker dedupe": "it ends when it is stopped; `tallymark dev` starts each stage so",
     ".venv/bin/python -m tests.bench --events 300000 --load plain": "it takes minutes and the whole machine",
+    ".venv/bin/python -m tests.bench.pairs HEAD~10 --pairs 15": "it compares two commits for minutes",
     ".venv/bin/lint-imports": ".ci/run does it",
     ".venv/bin/mypy pipeline": ".ci/run does it",
     ".venv/bin/ruff check .": ".ci/run does it",
@@ -74,10 +75,10 @@ class Reader:
         }
 
     def start(self) -> process.Process:
-        """`tallymark dev`, as README says before its first command; returns when it is up."""
+        """`tallymark dev`, as README says, with its Stripe; returns when it is up."""
         log = self.copy / "dev.log"
         environment = {name: value for name, value in self._environment.items() if name != "TALLYMARK_CONFIG"}
-        argv = [self.copy / ".venv/bin/tallymark", "dev", "--data", self.data]
+        argv = [self.copy / ".venv/bin/tallymark", "dev", "--stripe-sandbox", "--data", self.data]
         running = process.spawn(argv, log, environment)
         deadline = time.monotonic() + START_S
         while "tallymark is up" not in log.read_text():
@@ -140,10 +141,10 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 def free_ports() -> str:
     """The settings file that makes `tallymark dev` take ports that are free, as if it had had them before."""
-    kafka, clickhouse, redis, api = (process.free_port() for _ in DEFAULT_PORTS)
+    kafka, clickhouse, redis, api, stripe = (process.free_port() for _ in DEFAULT_PORTS)
     return (
         f'kafka = "127.0.0.1:{kafka}"\nclickhouse = "chdb+http://127.0.0.1:{clickhouse}"\n'
-        f'redis = "redis://127.0.0.1:{redis}"\napi_port = {api}\n'
+        f'redis = "redis://127.0.0.1:{redis}"\napi_port = {api}\nstripe_address = "http://127.0.0.1:{stripe}"\n'
     )
 
 

@@ -1,6 +1,6 @@
 """Installs OpenMeter's clients beside the project and runs their calls against a stack.
 
-Owns: where they are installed, how they are started, what they print. Does not own: the calls (js/calls.mjs,
+Owns: where they are installed, how they are started, what they print. Does not own: the calls (js/*.mjs,
 py/calls.py), the stack (tests.flow.stack_process).
 """
 
@@ -12,16 +12,23 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.local.stripe_sandbox.call import StripeSandbox
+from pipeline.local.stripe_sandbox.clock import SandboxClock
+from tests.local.stripe_sandbox.sandbox_server import KEY, ServedSandbox, account
+
 HERE = Path(__file__).parent
 PYTHON_CLIENT = "openmeter==1.0.0b236"
+STRIPE_CUSTOMER = "cus_sandbox00000001"
 INSTALL_S, RUN_S = 180, 110
 
 
 class Call(NamedTuple):
-    """One call of a client. outcome: works, fails, absent, answers; listed: in the client's README."""
+    """One call of a client. outcome: works, fails, absent, answers; listed: the client has a method of this name."""
 
     call: str
     outcome: str
@@ -52,8 +59,50 @@ def install_python(folder: Path) -> Path:
 
 
 def run_js(folder: Path, url: str, key: str) -> list[Call]:
-    """Every call of @openmeter/sdk."""
-    return _run(["node", "calls.mjs"], folder, url, key)
+    """Every call of @openmeter/sdk, by all programs, against a whole stack."""
+    programs = (run_js_billing, run_js_stripe, run_js_invoices, run_js_subscriptions, run_js_quotas)
+    own = [one for run in (*programs, run_js_notifications) for one in run(folder, url, key)]
+    asked = {one.call for one in own}
+    return [one for one in _run(["node", "calls.mjs"], folder, url, key) if one.call not in asked] + own
+
+
+def run_js_billing(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about billing profiles and overrides."""
+    return _run(["node", "billing.mjs"], folder, url, key)
+
+
+def run_js_stripe(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about Stripe apps, against a sandbox (see `stripe_sandbox`)."""
+    return _run(["node", "stripe.mjs"], folder, url, key)
+
+
+def run_js_invoices(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about invoices and custom invoicing."""
+    return _run(["node", "invoices.mjs"], folder, url, key)
+
+
+def run_js_subscriptions(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about subscriptions and their add-ons."""
+    return _run(["node", "subscriptions.mjs"], folder, url, key)
+
+
+def run_js_quotas(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about entitlements and grants, against a whole stack."""
+    return _run(["node", "quotas.mjs"], folder, url, key)
+
+
+def run_js_notifications(folder: Path, url: str, key: str) -> list[Call]:
+    """The calls of @openmeter/sdk about channels, rules and their events."""
+    return _run(["node", "notifications.mjs"], folder, url, key)
+
+
+@contextmanager
+def stripe_sandbox() -> Iterator[str]:
+    """The URL of a Stripe with the customer STRIPE_CUSTOMER, for the setting `stripe_address`."""
+    sandbox = StripeSandbox(account(), SandboxClock())
+    sandbox.account.create_customer({"name": "ACME"}, 0)
+    with ServedSandbox(sandbox) as served:
+        yield served.url
 
 
 def run_python(python: Path, url: str, key: str) -> list[Call]:
@@ -68,7 +117,8 @@ def _install(command: list[str], folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, url: str, key: str) -> list[Call]:
-    environment = os.environ | {"TALLYMARK_URL": url, "TALLYMARK_KEY": key}
+    stripe = {"STRIPE_KEY": KEY, "STRIPE_CUSTOMER": STRIPE_CUSTOMER}
+    environment = os.environ | {"TALLYMARK_URL": url, "TALLYMARK_KEY": key} | stripe
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
     )

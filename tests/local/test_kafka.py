@@ -92,7 +92,6 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(
 
     lines: list[str] = []
     monkeypatch.setattr(jgo, "build", no_network)
-    monkeypatch.setattr(local, "CLASSPATH_FILE", tmp_path / "none")
     with pytest.raises(Unavailable, match="downloaded from Maven Central: no route to host"):
-        local.classpath(lines.append)
+        local.classpath(lines.append, tmp_path / "none")
     assert lines == ["downloading Kafka 4.1 (about 45 MB, once)"]

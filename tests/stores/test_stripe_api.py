@@ -10,10 +10,11 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from pipeline.core.billing.stripe_outcome import outcome_of
+from pipeline.core.billing.stripe_outcome import StripeAnswer, outcome_of
 from pipeline.errors import Rejected, Unavailable
 from pipeline.local.stripe_sandbox.call import StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
+from pipeline.local.stripe_sandbox.meter_events import ErrorReport
 from pipeline.stores.stripe_api import MeterEvent, StripeApi
 from tests.local.stripe_sandbox.sandbox_server import KEY, RESTRICTED, ServedSandbox, account
 from tests.local.stripe_sandbox.test_meter_events import METER
@@ -44,6 +45,12 @@ def ask(
     return asyncio.run(run())
 
 
+async def send(api: StripeApi) -> StripeAnswer:
+    answer = await api.send(event(), lambda: True)
+    assert answer is not None
+    return answer
+
+
 def event(
     value: int = 3, identifier: str = "tm1:a", customer: str = "cus_sandbox00000001", at_s: int = 0
 ) -> MeterEvent:
@@ -52,8 +59,8 @@ def event(
 
 
 def test_an_event_is_done_once_and_its_repeat_is_done_too(served: ServedSandbox) -> None:
-    first = ask(served, lambda api: api.send(event()))
-    again = ask(served, lambda api: api.send(event()))
+    first = ask(served, send)
+    again = ask(served, send)
     assert (first.status, again.status) == (200, 400)
     assert again.message == "An event already exists with identifier tm1:a."
     assert outcome_of(again, "tm1:a") == "done"
@@ -77,16 +84,55 @@ def test_each_fault_has_its_outcome_and_the_repeat_is_done_once(
     served: ServedSandbox, kind: str, outcome: str
 ) -> None:
     httpx.post(f"{served.url}/sandbox/faults", json={"rules": [{"kinds": [kind], "times": 1}]})
-    answer = ask(served, lambda api: api.send(event()), timeout_s=0.5)
+    answer = ask(served, send, timeout_s=0.5)
     assert outcome_of(answer, "tm1:a") == outcome
     assert answer.message
-    assert outcome_of(ask(served, lambda api: api.send(event())), "tm1:a") == "done"
+    assert outcome_of(ask(served, send), "tm1:a") == "done"
     assert [one.units for one in served.sandbox.events.events] == [3]
 
 
+@pytest.mark.parametrize("checks", [1, 2])  # before the headers, before the body
+def test_an_event_that_may_not_be_sent_any_more_when_its_bytes_are_written_is_not_executed(
+    served: ServedSandbox, checks: int
+) -> None:
+    """As after a freeze between the decision to call and the write, or while the call waited for a connection."""
+    allowed = iter([True] * (checks - 1) + [False])
+
+    async def run(api: StripeApi) -> StripeAnswer:
+        assert await api.send(event(), lambda: next(allowed)) is None
+        assert not served.sandbox.bodies and next(allowed, None) is None
+        return await send(api)
+
+    assert ask(served, run).status == 200
+    assert [one.units for one in served.sandbox.events.events] == [3]
+
+
+def test_a_success_that_is_not_of_stripe_proves_nothing() -> None:
+    """Such as the page of a proxy, with status 200."""
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b"<html>Log in</html>"
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+        )
+        await writer.drain()
+        writer.close()
+
+    async def run() -> str:
+        async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            api = StripeApi(KEY, f"http://127.0.0.1:{port}", 2.0)
+            answer = await send(api)
+            await api.close()
+            return outcome_of(answer, "tm1:a")
+
+    assert asyncio.run(run()) == "unknown"
+
+
 def test_a_wrong_key_and_a_key_without_the_right_are_unauthorized(served: ServedSandbox) -> None:
-    wrong = ask(served, lambda api: api.send(event()), key="sk_test_wrong")
-    restricted = ask(served, lambda api: api.send(event()), key=RESTRICTED)
+    wrong = ask(served, send, key="sk_test_wrong")
+    restricted = ask(served, send, key=RESTRICTED)
     assert outcome_of(wrong, "") == outcome_of(restricted, "") == "unauthorized"
     assert "billing_meter_event_write" in restricted.message
 
@@ -107,7 +153,7 @@ def test_the_account_its_meters_and_customers_are_read(served: ServedSandbox) ->
     assert not ask(served, lambda api: api.customer_exists("cus_sandbox00000001"))
 
 
-def test_a_refused_key_and_an_unavailable_stripe_are_told_apart_with_stripes_own_text(
+def test_a_refused_key_and_an_unavailable_stripe_are_distinguished_with_stripes_own_text(
     served: ServedSandbox,
 ) -> None:
     with pytest.raises(Rejected, match="Stripe refused to read the account: Invalid API Key") as refused:
@@ -118,6 +164,23 @@ def test_a_refused_key_and_an_unavailable_stripe_are_told_apart_with_stripes_own
     httpx.post(f"{served.url}/sandbox/faults", json={"rules": [{"kinds": ["unavailable"]}]})
     with pytest.raises(Unavailable, match=r"Stripe is unavailable, could not read the account: .*upstream"):
         ask(served, lambda api: api.account())
+
+
+def test_the_content_of_a_thin_event_is_read(served: ServedSandbox) -> None:
+    report = ErrorReport("mtr_1")
+    report.add("archived_meter", "tm1:a")
+    id = str(served.sandbox.webhooks.report(report, 7)["id"])
+    content = ask(served, lambda api: api.event(id))
+    assert content["reason"]["error_types"][0]["code"] == "archived_meter"  # type: ignore[index,call-overload]
+    assert ask(served, lambda api: api.event("evt_none")) == {}
+    with pytest.raises(Rejected) as refused:
+        ask(served, lambda api: api.event(id), key="sk_test_wrong")
+    assert refused.value.reason == "stripe-key-refused"
+    with pytest.raises(Unavailable):
+        httpx.post(
+            f"{served.url}/sandbox/faults", json={"rules": [{"kinds": ["unavailable"], "path": "/v2/core"}]}
+        )
+        ask(served, lambda api: api.event(id))
 
 
 def test_summaries_of_many_windows_come_whole_and_name_values_that_a_float_loses(

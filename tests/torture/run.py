@@ -303,5 +303,6 @@ def _ends(logs: Path) -> dict[str, dict[str, int]]:
         for line in path.read_text("utf-8", "replace").splitlines():
             if " stops" in line and ("ERROR" in line or "CRITICAL" in line):
                 why = line.partition("stops")[2].strip(" ,:")[:110]
-                found.setdefault(path.name.partition("-")[0], Counter())[why] += 1
+                worker = path.name.partition(".")[0]
+                found.setdefault(worker.rpartition("-")[0] or worker, Counter())[why] += 1
     return {stage: dict(ends) for stage, ends in found.items()}

@@ -61,7 +61,7 @@ PROFILES = {
         5_000_000, kills=200, rounds=6, zombies=6, freezes=6, scalings=8, brokers=4, away=3, away_s=60.0,
         cuts=20, losses=6, spoils=9, poisons=4, alert_kills=120, alert_rounds=6, flushes=12, resets=8,
     ),
-    "ci": Profile(45_000, kills=4, away_s=10.0, alert_kills=4, alert_rounds=0, flushes=1, resets=1),
+    "ci": Profile(36_000, kills=4, away_s=10.0, alert_kills=4, alert_rounds=0, flushes=1, resets=1),
     "alerts": Profile(30_000, kills=0, base=False, alert_kills=4, alert_rounds=0, flushes=1, resets=1),
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ Owns: which kind a key of a stage's table is, and the codec of a kind. Does not 
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,7 +14,18 @@ import msgspec
 
 from pipeline.agents.aggregate import CLOSED_BEFORE
 from pipeline.agents.barriers import LEAST_REVISION
+from pipeline.core.billing import stripe_rows
+from pipeline.core.bills import (
+    bill_rows,
+    closed_invoices,
+    credit_rows,
+    group_rows,
+    stored_group,
+    usage_rows,
+)
 from pipeline.core.definitions.idempotency import DoneCommand
+from pipeline.core.invoices import number_table
+from pipeline.core.invoices.numbering import NumberRow
 from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.metering.identity import IDENTITY_BYTES
@@ -69,7 +81,9 @@ CODECS: Mapping[str, Codec] = {
     "aggregate closed-before": _packed(">q"),
     "aggregate least-revision": _packed(">q"),
     "alert least-revision": _packed(">q"),
+    "stripe-sync least-revision": _packed(">q"),
     "attribute least-revision": _packed(">q"),
+    "billing least-revision": _packed(">q"),
     "dedupe entry": _packed(">qI8sq"),
     "alert due": INSTANT,
     "alert called": EMPTY,
@@ -101,6 +115,49 @@ CODECS: Mapping[str, Codec] = {
     "backfill window": Codec(window_state.decode_state, window_state.encode_state),
     "backfill member": Codec(window_state.decode_first, window_state.encode_first),
     "backfill refused": Codec(window_state.decode_places, window_state.encode_places),
+    "stripe-sync partition": _msgpack(stripe_rows.PartitionRow),
+    "stripe-sync account": _msgpack(stripe_rows.AccountRow),
+    "stripe-sync minute": _msgpack(MinuteRow),
+    "stripe-sync hour": _msgpack(HourRow),
+    "stripe-sync window": _msgpack(stripe_rows.WindowRow),
+    "stripe-sync group": _msgpack(stripe_rows.GroupRow),
+    "stripe-sync due": TEXT,
+    "stripe-sync request": _msgpack(stripe_rows.RequestRow),
+    "stripe-sync refused": _msgpack(stripe_rows.RefusedRow),
+    "stripe-sync identifier": _msgpack(stripe_rows.IdentifierRow),
+    "stripe-sync seeded": _msgpack(stripe_rows.SeededRow),
+    "billing position": _json(bill_rows.BillPosition),
+    "billing head": _json(bill_rows.CustomerHead),
+    "billing subscription": _json(bill_rows.DocumentRow),
+    "billing invoice": _json(bill_rows.InvoiceRow),
+    "billing closed-invoice": _json(closed_invoices.ClosedInvoice),
+    "billing invoice-settings": _json(closed_invoices.InvoiceSettings),
+    "billing group": Codec(
+        msgspec.json.Decoder(stored_group.StoredGroup).decode,
+        lambda group: msgspec.json.encode(stored_group.shortest(group)),
+    ),
+    "billing line-place": _json(stored_group.LinePlace),
+    "billing line-wording": _json(stored_group.LineWording),
+    "billing references": _json(bill_rows.ReferencesRow),
+    "billing metered": _json(bill_rows.MeteredRow),
+    "billing credit": _json(bill_rows.DocumentRow),
+    "billing credit-account": _json(credit_rows.CreditAccountRow),
+    "billing booked": _json(credit_rows.InvoiceBookedRow),
+    "billing due": _packed(">QQ"),
+    "billing command": _json(DoneCommand),
+    "billing command-end": TEXT,
+    "billing result": _json(bill_rows.ResultRow),
+    "billing usage-directory": _msgpack(usage_rows.DirectoryRow),
+    "billing usage-day": _msgpack(usage_rows.UsageDayRow),
+    "billing usage-hour": _msgpack(usage_rows.UsageHourRow),
+    "billing usage-minute": _msgpack(usage_rows.UsageCell),
+    "billing usage-part": _msgpack(usage_rows.PartRow),
+    "billing usage-segment": _msgpack(usage_rows.SegmentRow),
+    "billing usage-member": _msgpack(usage_rows.MemberRow),
+    "billing usage-purged": _msgpack(usage_rows.PurgedRow),
+    "billing usage-loaded": _msgpack(usage_rows.LoadedRow),
+    "numbering last": _msgpack(int),
+    "numbering number": _msgpack(NumberRow),
     "dedupe changelog": Codec(lambda value: list(unpack_entries(value)), _entries),
 }
 _OF_WINDOW = {b"w": "window", b"m": "member", b"r": "refused"}
@@ -131,6 +188,50 @@ _OF_WEBHOOK = {
     delivery_table.ACTIVE: "active",
     delivery_table.ENDPOINT: "endpoint",
 }
+_OF_STRIPE = {
+    stripe_rows.PARTITION: "partition",
+    stripe_rows.ACCOUNT: "account",
+    stripe_rows.WINDOW: "window",
+    stripe_rows.GROUP: "group",
+    stripe_rows.DUE: "due",
+    stripe_rows.REQUEST: "request",
+    stripe_rows.REFUSED: "refused",
+    stripe_rows.IDENTIFIER: "identifier",
+    stripe_rows.SEEDED: "seeded",
+}
+_OF_BILLING = {
+    bill_rows.POSITION: "position",
+    bill_rows.HEAD: "head",
+    bill_rows.SUBSCRIPTION: "subscription",
+    bill_rows.INVOICE: "invoice",
+    closed_invoices.CLOSED: "closed-invoice",
+    closed_invoices.SETTINGS: "invoice-settings",
+    group_rows.GROUP: "group",
+    group_rows.PLACE: "line-place",
+    group_rows.WORDING: "line-wording",
+    bill_rows.REFERENCES: "references",
+    bill_rows.METERED: "metered",
+    bill_rows.DUE: "due",
+    bill_rows.DONE: "command",
+    bill_rows.DONE_END: "command-end",
+    bill_rows.RESULT: "result",
+    bill_rows.CREDIT: "credit",
+    bill_rows.CREDIT_ACCOUNT: "credit-account",
+    bill_rows.BOOKED: "booked",
+    usage_rows.PURGED: "usage-purged",
+    usage_rows.LOADED: "usage-loaded",
+}
+_OF_USAGE = {
+    b"a": "usage-directory",
+    b"b": "usage-segment",
+    b"d": "usage-day",
+    b"h": "usage-hour",
+    b"m": "usage-minute",
+    b"p": "usage-part",
+    b"l": "usage-segment",
+    b"u": "usage-member",
+}
+_OF_NUMBERING = {number_table.LAST: "last", number_table.NUMBER: "number"}
 _OF_AGENT = {CLOSED_BEFORE: "closed-before", LEAST_REVISION: "least-revision"}
 
 
@@ -154,6 +255,20 @@ def _of_backfill(key: bytes) -> str | None:
     return {b"L": "lock", b"Q": "queue"}.get(key[:1])
 
 
+def _of_stripe(key: bytes) -> str | None:
+    if key[:1] == stripe_rows.USAGE:
+        place = 1 + stripe_rows.ACCOUNT_BYTES
+        return {b"m": "minute", b"h": "hour"}.get(key[place : place + 1])
+    return _OF_STRIPE.get(key[:1])
+
+
+def _of_billing(key: bytes) -> str | None:
+    if key[:1] == usage_rows.USAGE:
+        place = len(usage_rows.AccountDay(bytes(usage_rows.CUSTOMER_BYTES), 0, 0).key)
+        return _OF_USAGE.get(key[place : place + 1])
+    return _OF_BILLING.get(key[:1])
+
+
 _OF_STAGE: Mapping[str, Callable[[bytes], str | None]] = {
     "dedupe": lambda key: "entry" if len(key) == IDENTITY_BYTES else None,
     "aggregate": lambda key: _OF_WINDOW.get(key[4:5]),
@@ -161,6 +276,9 @@ _OF_STAGE: Mapping[str, Callable[[bytes], str | None]] = {
     "webhook": lambda key: _OF_WEBHOOK.get(key[:2]),
     "control": _of_control,
     "backfill": _of_backfill,
+    "stripe-sync": _of_stripe,
+    "billing": _of_billing,
+    "numbering": lambda key: _OF_NUMBERING.get(key[:1]),
 }
 
 
@@ -177,12 +295,15 @@ def plain(value: Any) -> Any:
     """A decoded value as JSON can hold it: array records by position, bytes in hex, and such mappings as pairs."""
     if isinstance(value, bytes):
         return {"hex": value.hex()}
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
     if isinstance(value, msgspec.Struct):
         members = [plain(getattr(value, name)) for name in value.__struct_fields__]
         config = value.__struct_config__
-        return (
-            members if config.array_like else dict(zip(value.__struct_encode_fields__, members, strict=True))
-        )
+        if config.array_like:
+            return members
+        named = zip(value.__struct_encode_fields__, members, strict=True)
+        return {name: member for name, member in named if member is not msgspec.UNSET}
     if isinstance(value, dict):
         if all(isinstance(name, str) for name in value):
             return {name: plain(member) for name, member in value.items()}

@@ -14,13 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.bills.usage_rows import PurgedRow
 from pipeline.core.definitions.idempotency import DoneCommand
+from pipeline.core.invoices.numbering import NumberRow
 from pipeline.core.metering.dedupe import pack_entries
 from pipeline.core.notifications import balance_alerts, delivery_table
 from pipeline.core.notifications.threshold import WarnedGrants
 from pipeline.core.quota.balance_state import StoredSnapshot, Trail
 from pipeline.engine.table import Table
 from pipeline.records import Reply
+from pipeline.stages import STAGES
+from tests.upgrade.bills import billing_rows
 from tests.upgrade.codecs import CODECS, kind_of, plain
 from tests.upgrade.record import COMMIT, HERE
 
@@ -43,6 +47,9 @@ MADE: dict[str, Any] = {
     "control newest-answer": "1795882175000",
     "backfill refused": [0, 7, 65_536],
     "webhook endpoint": delivery_table.Health(1_795_882_175_000, 0, 17),
+    "billing usage-purged": PurgedRow(20_454),
+    "numbering last": 41,
+    "numbering number": NumberRow("default/INV/namespace", 41, "INV-ACME-41"),
     "backfill queue": [(7, b""), (9, b"\x93\x01\x02\x03")],
 }
 
@@ -51,11 +58,13 @@ def stored(folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
     """All keys and values of the folder's tables, by kind."""
     found: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
     for path in sorted((folder / "state").glob("*-0/*-[0-9]")):
-        stage = path.parent.name.partition("-")[0]
+        stage = next(one for one in STAGES if path.parent.name.startswith(f"{one}-"))
         table = Table(path)
         for key, value in table.items():
             found[kind_of(stage, key)].append((key, value))
         table.close()
+    for key, value in billing_rows():
+        found[kind_of("billing", key)].append((key, value))
     for kind in ("window", "member"):  # a backfill keeps the same, under its meter's id
         found[f"backfill {kind}"] = [(BACKFILL + key, value) for key, value in found[f"aggregate {kind}"]]
     found["dedupe changelog"] = [(b"", pack_entries(found["dedupe entry"][:3]))]

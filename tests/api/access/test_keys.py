@@ -83,7 +83,7 @@ def test_rotation_overlaps(guarded: TestClient, admins: Admins) -> None:
     assert guarded.get("/customers", headers=bearer(last.json()["key"])).status_code == 200
 
 
-def test_nobody_hands_out_more_than_they_have(guarded: TestClient, served: Settings, admins: Admins) -> None:
+def test_no_key_hands_out_more_than_they_have(guarded: TestClient, served: Settings, admins: Admins) -> None:
     mine = bearer(new_key(served, guarded, "a", ["keys:write", "ingest", "query"]))
     assert create(guarded, mine, "ingest", "query")["scopes"] == ["ingest", "query"]
     for scopes in (["admin"], ["ingest", "meters:write"]):
@@ -111,7 +111,7 @@ def test_the_last_admin_key_goes_by_direct_access_alone(guarded: TestClient, ser
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "body",
     [
         {},
         {"name": "k"},
@@ -124,8 +124,8 @@ def test_the_last_admin_key_goes_by_direct_access_alone(guarded: TestClient, ser
     ],
     ids=str,
 )
-def test_a_bad_wish_is_refused(guarded: TestClient, admins: Admins, wish: dict[str, Any]) -> None:
-    refused = guarded.post("/keys", json=wish, headers=admins["a"])
+def test_a_bad_body_is_refused(guarded: TestClient, admins: Admins, body: dict[str, Any]) -> None:
+    refused = guarded.post("/keys", json=body, headers=admins["a"])
     assert (refused.status_code, refused.json()["reason"]) == (400, "bad-key")
 
 

@@ -28,8 +28,8 @@ def admin(served: Settings, guarded: TestClient, store: ClickHouse) -> dict[str,
     return bearer(new_key(served, guarded, "default", ["admin"]))
 
 
-def token(api: TestClient, admin: dict[str, str], **wish: object) -> str:
-    made = api.post("/portal/tokens", json={"subject": "acme", **wish}, headers=admin)
+def token(api: TestClient, admin: dict[str, str], **more: object) -> str:
+    made = api.post("/portal/tokens", json={"subject": "acme", **more}, headers=admin)
     assert made.status_code == 200
     return str(made.json()["token"])
 
@@ -69,14 +69,14 @@ def test_a_meter_that_was_made_again_is_not_the_one_that_a_token_names(
     assert guarded.post("/meters", json=meter, headers=admin).status_code == 201
     refused = guarded.get(query, headers=named)
     assert refused.status_code == 401 and "earlier meter" in refused.json()["detail"]
-    anew = bearer(token(guarded, admin, allowedMeterSlugs=["brief"]))
-    assert [guarded.get(query, headers=one).status_code for one in (anew, every)] == [200, 200]
+    another = bearer(token(guarded, admin, allowedMeterSlugs=["brief"]))
+    assert [guarded.get(query, headers=one).status_code for one in (another, every)] == [200, 200]
 
 
-def test_wishes_that_are_refused(guarded: TestClient, admin: dict[str, str]) -> None:
-    for wish in ({}, {"subject": ""}, {"subject": "a", "allowedMeterSlugs": ["nothing"]},
+def test_bodies_that_are_refused(guarded: TestClient, admin: dict[str, str]) -> None:
+    for more in ({}, {"subject": ""}, {"subject": "a", "allowedMeterSlugs": ["nothing"]},
                  {"subject": "a", "expiresAt": "2099-01-01T00:00:00Z"}):  # fmt: skip
-        assert guarded.post("/portal/tokens", json=wish, headers=admin).status_code == 400
+        assert guarded.post("/portal/tokens", json=more, headers=admin).status_code == 400
     assert guarded.post("/portal/tokens/invalidate", json={}, headers=admin).status_code == 400
     assert guarded.post("/portal/tokens/invalidate", json={"id": "x"}, headers=admin).status_code == 404
 

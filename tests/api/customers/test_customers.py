@@ -63,7 +63,7 @@ def test_a_subject_has_one_customer(api: TestClient) -> None:
     other = {"name": "Other", "usageAttribution": {"subjectKeys": ["prod"]}}
     assert refused(api.post("/customers", json=other))[0] == 409
     assert refused(api.post("/customers", json={"key": "acme", "name": "Other"}))[0] == 409
-    assert refused(api.put("/customers/nobody", json=ACME)) == (404, "not-found")
+    assert refused(api.put("/customers/unknown", json=ACME)) == (404, "not-found")
 
 
 def test_customers_page_by_page(api: TestClient) -> None:

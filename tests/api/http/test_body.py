@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 
 import pytest
-from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from pipeline.api.app import create_app
 from pipeline.settings import Settings
 from tests.api.scope_table import NEEDED
-from tests.api.test_scopes import Away, Log
+from tests.api.test_scopes import NO_KAFKA, Away, Log
 from tests.fixtures.api_services import PORTAL_SECRET
+from tests.fixtures.asgi_client import AsgiClient
 
 WITH_BODY = sorted(
     (method, path)
@@ -22,15 +23,16 @@ WITH_BODY = sorted(
 
 
 @pytest.fixture(scope="module")
-def client() -> TestClient:
-    settings = Settings.model_construct(auth="off", portal_secret=SecretStr(PORTAL_SECRET))
+def client() -> Iterator[AsgiClient]:
+    settings = Settings.model_construct(kafka=NO_KAFKA, auth="off", portal_secret=SecretStr(PORTAL_SECRET))
     app = create_app(settings)
     app.state.services = Away(Log(), settings)
-    return TestClient(app)
+    with AsgiClient(app) as client:
+        yield client
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_BODY, ids=lambda part: part)
-def test_a_packed_body_is_415_but_for_events(client: TestClient, method: str, path: str) -> None:
+def test_a_packed_body_is_415_but_for_events(client: AsgiClient, method: str, path: str) -> None:
     for encoding in ("gzip", "x-gzip", "br", "GZIP", "deflate"):
         headers = {"content-encoding": encoding, "content-type": "application/json"}
         answer = client.request(method, path, content=gzip.compress(b"{}", mtime=0), headers=headers)

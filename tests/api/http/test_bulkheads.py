@@ -38,7 +38,7 @@ class Held:
 def outcomes(
     bulkhead: Bulkhead, calls: list[Callable[[], Any]], then: Callable[[], Awaitable[None]]
 ) -> list[Any]:
-    """What became of the calls, which begin in order, then `then` runs."""
+    """The results of the calls, which begin in order, then `then` runs."""
     found: list[Any] = [None] * len(calls)
 
     async def one(place: int) -> None:
@@ -122,6 +122,7 @@ class SilentView:
         return NotAnswering(f"{after_s:.0f}")
 
 
+@pytest.mark.services  # it measures the time, 2.5 s
 def test_a_topic_that_does_not_come_is_given_up() -> None:
     with pytest.raises(NotAnswering, match=r"^[23]$"):
         anyio.run(loaded, SilentView())

@@ -10,7 +10,7 @@ from pipeline.api.app import create_app
 from pipeline.settings import Settings
 from tests.api.changes import ROUTES
 
-client = TestClient(create_app(Settings.model_construct()))  # without its neighbours: none is asked
+client = TestClient(create_app(Settings.model_construct()))  # without its services: none is asked
 
 
 def test_the_page_and_all_that_it_names_come_from_here() -> None:

@@ -1,4 +1,4 @@
-"""Rates a key: shared by all processes through Redis, counted here while Redis is away, and said in headers."""
+"""Rates a key: shared by all processes through Redis, counted here while Redis is unavailable, and shown in headers."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def test_processes_share_a_bucket(redis_url: str) -> None:
 
 
 def test_without_redis_ingest_and_reading_go_on_under_a_rate_and_changes_wait() -> None:
-    nobody = f"redis://127.0.0.1:{process.free_port()}/0"
-    with client(limited(redis=nobody, rate_limit_requests_s=20)) as api:
+    no_redis = f"redis://127.0.0.1:{process.free_port()}/0"
+    with client(limited(redis=no_redis, rate_limit_requests_s=20)) as api:
         change = api.post("/api/v1/meters")
         ingest = [api.post(INGEST_PATH).status_code for _ in range(10)]
         read = [api.get("/api/v1/meters").status_code for _ in range(5)]

@@ -16,6 +16,16 @@ from pipeline.api.http import slow_clients
 from pipeline.local import process
 
 PER_IP = 20
+QUICK = slow_clients.ClientLimits(
+    head_s=0.3,
+    body_s=0.7,
+    whole_s=1.0,
+    idle_s=0.5,
+    stalled_s=0.5,
+    closing_s=0.2,
+    slow_after_s=0.2,
+    sweep_s=0.02,
+)
 ROUTE = b"POST /x HTTP/1.1\r\nhost: x\r\n"
 
 
@@ -51,7 +61,7 @@ class App:
 class Serving:
     def __init__(self) -> None:
         self.app = App()
-        self.kind = slow_clients.guarded(PER_IP)
+        self.kind = slow_clients.guarded(PER_IP, QUICK)
         self.listening = socket.create_server((process.HOST, 0))
         self.address = self.listening.getsockname()
         config = uvicorn.Config(
@@ -64,22 +74,25 @@ class Serving:
         return socket.create_connection(self.address, timeout=20)
 
     def open(self) -> int:
-        return len(self.kind.guard._open)
+        return self.kind.guard.connections
 
 
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    """A server with patience of parts of a second."""
-    for name, value in {
-        "HEAD_S": 0.6, "BODY_S": 1.5, "WHOLE_S": 3.0, "IDLE_S": 0.8, "STALLED_S": 1.0, "CLOSING_S": 0.5,
-        "SLOW_AFTER_S": 0.5, "SWEEP_S": 0.05,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(slow_clients, name, value)
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Serving]:
     serving = Serving()
     serving.thread.start()
     yield serving
     serving.server.should_exit = serving.server.force_exit = True
     serving.thread.join()
+
+
+@pytest.fixture
+def served(serving: Serving) -> Serving:
+    """The server without a connection of an earlier test."""
+    wait_until(lambda: serving.open() == 0)
+    serving.app.go.clear()
+    serving.app.ended.clear()
+    return serving
 
 
 def answer(connection: socket.socket) -> bytes:
@@ -145,8 +158,8 @@ def test_a_body_below_the_least_rate(served: Serving, text: bytes) -> None:
     with served.connect() as connection:
         connection.sendall(text)
         threading.Thread(target=drip, args=(connection, b"1" * 100, 0.02), daemon=True).start()
-        said = answer(connection)
-    assert said.startswith(b"HTTP/1.1 408 ") and b"bytes a second" in said
+        answered = answer(connection)
+    assert answered.startswith(b"HTTP/1.1 408 ") and b"bytes a second" in answered
     wait_until(lambda: served.app.ended == ["disconnect"])
 
 
@@ -171,14 +184,14 @@ def test_a_connection_at_rest_is_closed_and_not_before(served: Serving) -> None:
         for _ in range(3):
             connection.sendall(ROUTE + b"content-length: 2\r\n\r\nab")
             assert connection.recv(65536).endswith(b"\r\n\r\n2")
-            time.sleep(0.3)
+            time.sleep(0.2)
         assert answer(connection) == b""
 
 
 def test_the_servers_own_work_is_not_the_clients_time(served: Serving) -> None:
     with served.connect() as connection:
         connection.sendall(ROUTE.replace(b"/x", b"/wait") + b"content-length: 2\r\n\r\nab")
-        time.sleep(3.5)  # longer than each limit
+        time.sleep(1.2)  # longer than each limit
         served.app.go.set()
         assert b" 200 " in connection.recv(65536)
 
@@ -252,8 +265,8 @@ def test_too_many_connections_from_one_address(served: Serving) -> None:
     held = [served.connect() for _ in range(PER_IP)]
     wait_until(lambda: served.open() == PER_IP)
     with served.connect() as further:
-        said = answer(further)
-    assert said.startswith(b"HTTP/1.1 429 ") and b"retry-after" in said
+        answered = answer(further)
+    assert answered.startswith(b"HTTP/1.1 429 ") and b"retry-after" in answered
     for connection in held:
         connection.close()
     wait_until(lambda: served.open() == 0)

@@ -20,7 +20,7 @@ CALLS: dict[str, Any] = {"slug": "calls", "eventType": "request", "aggregation":
 pytestmark = pytest.mark.usefixtures("decider")
 
 
-def said(settings: Settings, *steps: Backfill) -> None:
+def publish(settings: Settings, *steps: Backfill) -> None:
     producer = Producer(kafka.producer_config(settings))
     for step in steps:
         producer.produce("backfill-work", msgspec.json.encode(step), key_of(step), partition=step.shard)
@@ -53,7 +53,7 @@ def test_progress_in_all_and_by_shard(api: TestClient, served: Settings) -> None
         )
         for shard in range(2)
     ]
-    said(served, *steps)
+    publish(served, *steps)
     answer = until(api, "copying")
     assert answer == {
         "meter": "calls",
@@ -67,7 +67,7 @@ def test_progress_in_all_and_by_shard(api: TestClient, served: Settings) -> None
             for shard in range(2)
         ],
     }  # fmt: skip
-    said(served, *[msgspec.structs.replace(step, state="done", read=10, counted=9) for step in steps])
+    publish(served, *[msgspec.structs.replace(step, state="done", read=10, counted=9) for step in steps])
     done = until(api, "done")
     assert (done["read"], done["counted"]) == (20, 18)
 

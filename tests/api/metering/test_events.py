@@ -246,10 +246,10 @@ def path(source: str, id: str) -> str:
 
 
 def test_the_story_of_one_event(filled: TestClient) -> None:
-    told = filled.get(path(SOURCE, ID)).json()
-    assert (told["fate"], told["event"]["id"], told["position"]["offset"]) == ("counted", ID, 1)
+    shown = filled.get(path(SOURCE, ID)).json()
+    assert (shown["fate"], shown["event"]["id"], shown["position"]["offset"]) == ("counted", ID, 1)
     minute = {"windowStart": NOON, "windowEnd": "2026-01-01T12:01:00Z", "subject": "acme"}
-    assert told["windows"] == [
+    assert shown["windows"] == [
         {
             "meter": "tokens",
             **minute,
@@ -260,17 +260,17 @@ def test_the_story_of_one_event(filled: TestClient) -> None:
         },
         {"meter": "calls", **minute, "groupBy": {}, "value": 1, "windowValue": 1, "windowCount": 1},
     ]
-    assert [(one["fate"], one["event"]["subject"]) for one in told["repeats"]] == [
+    assert [(one["fate"], one["event"]["subject"]) for one in shown["repeats"]] == [
         ("duplicate", "acme"),
         ("conflict", "zeta"),
     ]
-    assert [one["reason"] for one in told["refused"]] == ["bad-envelope"]
+    assert [one["reason"] for one in shown["refused"]] == ["bad-envelope"]
     invalid = filled.get(path(SOURCE, "bad")).json()
     assert (invalid["fate"], invalid["reason"], invalid["windows"]) == ("invalid", "why", [])
 
 
 def test_events_that_are_not_there(filled: TestClient) -> None:
-    for missing in (path("s", ID), path(SOURCE, "nobody"), path(quote(SOURCE), ID)):
+    for missing in (path("s", ID), path(SOURCE, "unknown"), path(quote(SOURCE), ID)):
         response = filled.get(missing)
         assert (response.status_code, response.json()["reason"]) == (404, "not-found")
     for unencoded in ("/events/a/b/c", "/events/https://a.example/b/1"):
@@ -281,6 +281,6 @@ def test_events_that_are_not_there(filled: TestClient) -> None:
 
 def test_a_deleted_meter_is_named_without_a_value(filled: TestClient) -> None:
     assert filled.delete("/meters/calls").status_code == 204
-    told = filled.get(path(SOURCE, ID)).json()
-    assert told["windows"][1]["deleted"] is True and "value" not in told["windows"][1]
-    assert (told["meters"], told["deletedMeters"]) == (["tokens"], ["calls"])
+    shown = filled.get(path(SOURCE, ID)).json()
+    assert shown["windows"][1]["deleted"] is True and "value" not in shown["windows"][1]
+    assert (shown["meters"], shown["deletedMeters"]) == (["tokens"], ["calls"])

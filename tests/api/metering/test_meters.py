@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
 from fastapi.testclient import TestClient
 
+from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import commands
-from pipeline.stores.kafka.commands import behind
+from pipeline.stores.kafka.commands import Commands, behind
+from pipeline.stores.kafka.definitions import Replies, WorkersView
 from tests.fixtures.control_stage import ControlStage
 
 TOKENS: dict[str, Any] = {
@@ -169,10 +171,12 @@ def test_who_is_behind(live: list[str], owners: list[str], revision: int, expect
     assert behind(WORKERS.values(), [WORKERS[id] for id in live], owners, revision) == expected
 
 
-def test_without_a_control_stage_the_answer_says_so(
-    api: TestClient, decider: ControlStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commands, "REPLY_TIMEOUT_S", 0.3)
-    with decider.stopped():
-        status, _, detail = problem(api.post("/meters", json=TOKENS))
-    assert status == 503 and "tallymark worker control" in detail
+def test_without_a_control_stage_the_error_names_it(served: Settings, decider: ControlStage) -> None:
+    replies, workers = Replies(served), WorkersView(served)
+    with (
+        decider.stopped(),
+        replies,
+        closing(Commands(served, replies, workers, reply_timeout_s=0.3)) as commands,
+        pytest.raises(Unavailable, match=r"did not answer within 0\.3 s; is `tallymark worker control`"),
+    ):
+        commands.run("meter.create", "default", TOKENS)

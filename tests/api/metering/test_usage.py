@@ -101,7 +101,7 @@ def test_a_range_is_exact_also_within_a_minute(filled: TestClient) -> None:
         assert (row["value"], row["windowStart"]) == (value, start), query
 
 
-def test_what_was_asked_is_said_again(filled: TestClient) -> None:
+def test_what_was_asked_is_repeated(filled: TestClient) -> None:
     query = "from=2026-01-01&to=2026-02-01T00:00:00%2B01:00&windowSize=MONTH&windowTimeZone=Europe/Berlin"
     answer = filled.get(QUERY + "?" + query).json()
     del answer["data"]
@@ -134,7 +134,7 @@ def test_customers_have_the_usage_of_their_subjects(filled: TestClient, customer
 
 
 @pytest.mark.parametrize(
-    "said",
+    "params",
     [
         {"advancedMeterGroupByFilters": '{"model": {"$like": "s%"}}'},
         {"advancedMeterGroupByFilters[model][$ilike]": "SM%"},
@@ -143,8 +143,8 @@ def test_customers_have_the_usage_of_their_subjects(filled: TestClient, customer
         {"filterGroupBy[model]": "small"},
     ],
 )
-def test_filters_in_every_spelling(filled: TestClient, said: dict[str, Any]) -> None:
-    (row,) = data(filled.get(QUERY, params=said))
+def test_filters_in_every_spelling(filled: TestClient, params: dict[str, Any]) -> None:
+    (row,) = data(filled.get(QUERY, params=params))
     assert (row["value"], row["count"]) == ("4.5", "3")
 
 

@@ -89,8 +89,8 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     (tried,) = delivery["attempts"]
     assert (tried["number"], tried["state"], tried["response"]["statusCode"]) == (1, "SUCCESS", 200)
     assert api.get(f"/deliveries/{delivery['id']}").json() == delivery
-    told = api.get(f"/notification/events/{event['id']}").json()["deliveryStatus"]
-    assert [(one["state"], one["attempts"]) for one in told] == [("SUCCESS", [tried])]
+    shown = api.get(f"/notification/events/{event['id']}").json()["deliveryStatus"]
+    assert [(one["state"], one["attempts"]) for one in shown] == [("SUCCESS", [tried])]
     for query, there in (
         (f"endpoint={channel}", True), ("endpoint=x", False), ("state=FAILED,PENDING", False),
         (f"from={timestamp.text_of(begin_ms)}", True), (f"to={timestamp.text_of(begin_ms)}", False),
@@ -131,7 +131,7 @@ def test_events_are_found_by_what_they_are_about(api: TestClient) -> None:
     assert sorted(listed(f"rule={rule_id}")) == sorted(events)
     assert listed(f"channel={channel}") == listed(f"channel={channel}&order=ASC")[::-1]
     assert len(listed(f"channel={channel}&page=2&pageSize=2")) == 1
-    assert listed("feature=nothing") == listed("subject=nobody") == listed("to=2020-01-01") == []
+    assert listed("feature=nothing") == listed("subject=unknown") == listed("to=2020-01-01") == []
     assert api.get("/notification/events?from=x").status_code == 400
     assert api.get("/deliveries?state=LOST").json()["reason"] == "bad-query"
     assert api.get("/deliveries/nothing").status_code == api.get("/notification/events/x").status_code == 404

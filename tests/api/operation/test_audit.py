@@ -15,13 +15,16 @@ from pipeline.stores.kafka import client as kafka
 from tests.api.scope_table import NEEDED
 from tests.fixtures.api_services import bearer, new_key
 
+pytestmark = pytest.mark.usefixtures("billing_stage")
 NOT_CHANGES = {
     ("POST", "/api/v1/events"),
     ("POST", "/api/v1/meters/{idOrSlug}/query"),
     ("POST", "/api/v1/entitlements/check"),
+    ("POST", "/api/v1/billing/replay"),
+    ("POST", "/api/v1/apps/{appId}/stripe/webhook"),  # a report, not a change
 }
 CHANGES = sorted(cell for cell in NEEDED if cell[0] != "GET" and cell not in NOT_CHANGES)
-LISTS = {"/api/v1/meters/apply", "/api/v1/subjects"}
+LISTS = {"/api/v1/meters/apply", "/api/v1/subjects", "/api/v1/customers/{customerIdOrKey}/apps"}
 
 
 def entries(api: TestClient, headers: dict[str, str], query: str = "") -> dict[str, Any]:
@@ -47,6 +50,20 @@ def test_a_refused_change_leaves_one_entry(
     newest = after["items"][0]
     assert (newest["error"], newest["requestId"]) == (response.json()["reason"], f"audit-{method}")
     assert newest["before"] is newest["after"] is None and newest["ip"] == "testclient"
+
+
+def test_what_a_route_refuses_by_itself_leaves_one_entry(
+    guarded: TestClient, admins: dict[str, dict[str, str]]
+) -> None:
+    key = {"apiKey": "no key of Stripe"}
+    response = guarded.post("/marketplace/listings/stripe/install/apikey", json=key, headers=admins["a"])
+    newest = entries(guarded, admins["a"])["items"][0]
+    assert (newest["kind"], newest["error"], newest["detail"]) == (
+        "app.install",
+        response.json()["reason"],
+        response.json()["detail"],
+    )
+    assert "no key of Stripe" not in str(newest)
 
 
 def test_a_change_leaves_one_entry_with_before_and_after(
@@ -78,7 +95,7 @@ def test_an_edit_breaks_the_chain(
 ) -> None:
     """Comes last: what is written here stays."""
     newest = entries(guarded, admins["a"])["items"][0]
-    forged = Audit(newest["seq"] + 1, 1, "a", "nobody", "key.create", "", "c", None, None, "", "", "", "",
+    forged = Audit(newest["seq"] + 1, 1, "a", "unknown", "key.create", "", "c", None, None, "", "", "", "",
                    newest["hash"], "0" * 64)  # fmt: skip
     producer = Producer(kafka.producer_config(served))
     producer.produce("audit", msgspec.json.encode(forged), partition=0)

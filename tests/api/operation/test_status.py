@@ -174,7 +174,7 @@ def test_status_shows_each_service_in_its_own_words_and_waits_for_none(served: S
     assert "Connection refused" in found["redis"]["detail"]
 
 
-def test_without_kafka_nobody_is_ready_and_status_says_why(served: Settings) -> None:
+def test_without_kafka_no_process_is_ready_and_status_says_why(served: Settings) -> None:
     app = create_app(served.model_copy(update={"kafka": "127.0.0.1:1"}))
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         answer = client.get("/ready")
@@ -188,7 +188,7 @@ def worker(at_ms: int, events_in: int) -> Worker:
     return Worker("w", "ingest", "h", 1, at_ms, 0, 0, [], events_in, "")
 
 
-def test_rates_span_the_last_seconds_and_start_afresh() -> None:
+def test_rates_span_the_last_seconds_and_start_again() -> None:
     rates = Rates()
     assert rates.of("w") == 0
     rates.add({"w": worker(0, 0)})

@@ -83,6 +83,7 @@ GRANT: Body = {
     "customerId": "acme",
     "amount": 10,
     "effectiveAt": "2026-01-01T00:00:00Z",
+    "maxRolloverAmount": 5,
 }
 OF_GRANT: list[Body] = [
     {"amount": 11}, {"priority": 2}, {"effectiveAt": "2026-01-01T01:00:00Z"},

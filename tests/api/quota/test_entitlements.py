@@ -6,21 +6,36 @@ import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.api.app import create_app
 from pipeline.core.values import timestamp
 from pipeline.records import Balance, Window
+from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import unique_columns, window_columns
+from pipeline.stores.redis_balances import BalanceReader
 from tests.fixtures.control_stage import ControlStage
 
 ACME = {"key": "acme", "name": "ACME", "usageAttribution": {"subjectKeys": ["prod", "test"]}}
 METERED: dict[str, Any] = {"type": "metered", "featureKey": "tokens", "usagePeriod": {"interval": "DAY"}}
 V2 = "http://testserver/api/v2"
 PATHS = ("/customers/acme/entitlements", V2 + "/customers/acme/entitlements", "/subjects/prod/entitlements")
+
+
+@pytest.fixture(scope="module")
+def copy() -> Copy:
+    return Copy()
+
+
+@pytest.fixture(scope="module")
+def api(served: Settings, copy: Copy) -> Iterator[TestClient]:
+    app = create_app(served, balances=cast(BalanceReader, copy))
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        yield client
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +100,7 @@ def test_an_entitlement_from_creation_to_its_end(api: TestClient, path: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "detail"),
     [
         ({"type": "other"}, "entitlement type must be one of boolean, static, metered"),
         ({"type": "metered", "featureKey": "tokens"}, "usagePeriod is required for metered entitlements"),
@@ -101,14 +116,14 @@ def test_an_entitlement_from_creation_to_its_end(api: TestClient, path: str) -> 
     ],
     ids=lambda part: str(part)[:40],
 )
-def test_a_wrong_entitlement_is_refused(api: TestClient, wrong: dict[str, Any], said: str) -> None:
+def test_a_wrong_entitlement_is_refused(api: TestClient, wrong: dict[str, Any], detail: str) -> None:
     response = api.post(PATHS[0], json=wrong)
     assert refused(response) == (400, "bad-entitlement")
-    assert said in response.json()["detail"]
+    assert detail in response.json()["detail"]
 
 
 def test_who_is_not_there(api: TestClient) -> None:
-    for path in ("/customers/nobody", V2 + "/customers/nobody", "/subjects/nobody"):
+    for path in ("/customers/unknown", V2 + "/customers/unknown", "/subjects/unknown"):
         assert refused(api.get(f"{path}/entitlements")) == (404, "not-found")
         assert refused(api.post(f"{path}/entitlements", json=METERED)) == (404, "not-found")
         assert refused(api.get(f"{path}/entitlements/tokens/history")) == (404, "not-found")
@@ -180,7 +195,7 @@ def test_entitlements_of_all(api: TestClient) -> None:
     assert found(f"customerIds={other['id']}", V2) == {("other", "sso")}
     assert found("entitlementType=metered,static") == every - {("other", "sso")}
     assert found("excludeInactive=true") == every - {("other", "sso")}
-    assert found("subject=nobody") == found("feature=nothing") == set()
+    assert found("subject=unknown") == found("feature=nothing") == set()
     assert len(api.get("/entitlements?limit=1&offset=1").json()) == 1
     assert api.get("/entitlements?page=1&pageSize=1").json()["totalCount"] == 3
     assert refused(api.get("/entitlements?orderBy=config")) == (400, "bad-query")
@@ -190,23 +205,27 @@ def test_entitlements_of_all(api: TestClient) -> None:
 class Copy:
     """A copy of balances, as Redis has it."""
 
-    def __init__(self, *held: Balance) -> None:
+    def __init__(self) -> None:
+        self.hold()
+
+    def hold(self, *held: Balance) -> None:
+        """From now on it has these only."""
         self.held = {(one.customer, one.feature): one for one in held}
 
     async def read(self, namespace: str, wanted: Any) -> list[list[Balance | None]]:
         return [[self.held.get((customer, feature)) for feature in features] for customer, features in wanted]
 
 
-def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values(api: TestClient, copy: Copy) -> None:
     made = {key: api.post(PATHS[0], json=wanted).json() for key, wanted in {
         "tokens": METERED | {"issueAfterReset": 5},
         "sso": {"type": "static", "featureKey": "sso", "config": "[1]"},
     }.items()}  # fmt: skip
-    have, customer = api.app.state.services, made["sso"]["customerId"]  # type: ignore[attr-defined]
+    customer = made["sso"]["customerId"]
     live = Balance("default", customer, "tokens", made["tokens"]["id"], "metered", 1, True, 1,
                    balance="0.000000000000000001", usage="4.5", overage="0",
                    total_available="12345678901234567.5")  # fmt: skip
-    monkeypatch.setattr(have, "_balances", Copy(live))
+    copy.hold(live)
     for path in PATHS[1:]:
         for name in ("tokens", made["tokens"]["id"]):
             value = json.loads(api.get(f"{path}/{name}/value").text, parse_float=Decimal)
@@ -220,7 +239,7 @@ def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
         # No balance is there yet: from the definitions.
         assert api.get(f"{path}/sso/value").json() == {"hasAccess": True, "config": "[1]"}
         assert refused(api.get(f"{path}/users/value")) == (404, "not-found")
-    monkeypatch.setattr(have, "_balances", Copy())
+    copy.hold()
     value = api.get(f"{PATHS[1]}/tokens/value").json()
     assert value == {
         "hasAccess": True,
@@ -231,15 +250,15 @@ def test_values(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_checks_say_what_is_not_there(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_say_what_is_not_there(api: TestClient, copy: Copy) -> None:
     made = api.post(PATHS[0], json=METERED).json()
-    have, customer = api.app.state.services, made["customerId"]  # type: ignore[attr-defined]
+    customer = made["customerId"]
     live = Balance("default", customer, "tokens", made["id"], "metered", 1, True, 1,
                    balance="5", usage="0", overage="0", total_available="5")  # fmt: skip
     ended = Balance("default", customer, "users", "e", "", 1, False, 1)
-    monkeypatch.setattr(have, "_balances", Copy(live, ended))
+    copy.hold(live, ended)
     checks = [("acme", "tokens"), (customer, "tokens"), ("acme", "users"), ("acme", "level"), ("acme", "none"),
-              ("nobody", "tokens"), ("nobody", "none")]  # fmt: skip
+              ("unknown", "tokens"), ("unknown", "none")]  # fmt: skip
     wanted = {"checks": [{"customer": one, "feature": feature} for one, feature in checks]}
     results = api.post("/entitlements/check", json=wanted).json()["results"]
     assert [(row["customer"], row["feature"]) for row in results] == checks
@@ -273,7 +292,7 @@ def test_the_history_of_a_balance(api: TestClient, store: ClickHouse, path: str)
     assert api.post(path, json=wanted | {"measureUsageFrom": text(start_s)}).status_code == 201
     store.query("TRUNCATE TABLE windows")
     use(api, store, "tokens", ("prod", start_s + 60, "a", "30.25"), ("test", start_s + 3660, "a", 89),
-        ("prod", start_s + 120, "b", 1000), ("somebody", start_s + 60, "a", 1000))  # fmt: skip
+        ("prod", start_s + 120, "b", 1000), ("another", start_s + 60, "a", 1000))  # fmt: skip
     (grant,) = api.get("/grants").json()[-1:]
 
     answer = api.get(f"{path}/tokens/history?windowSize=HOUR")

@@ -1,4 +1,4 @@
-"""`python -m tests.api.recording [--record]`: compares the API with its records, or writes them anew."""
+"""`python -m tests.api.recording [--record]`: compares the API with its records, or writes them again."""
 
 from __future__ import annotations
 

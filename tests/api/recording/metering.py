@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.api.recording.world import World
 
 METERS, EVENTS = "/api/v1/meters", "/api/v1/events"
+FOLLOWED_TRIES, FOLLOWED_POLL_S = 200, 0.05
 TOKENS = {
     "slug": "tokens",
     "eventType": "prompt",
@@ -160,8 +163,16 @@ def usage(world: World) -> None:
 def backfill(world: World) -> None:
     ask, get = world.recorder.ask, f"GET {METERS}/{{slug}}/backfill"
     world.backfill()
+    for _ in range(FOLLOWED_TRIES):  # the API reads the topic in its own time
+        if len(world.answer("GET", f"{METERS}/users/backfill", None)[1].get("shards", ())) == 2:
+            break
+        time.sleep(FOLLOWED_POLL_S)
     ask(get, "under way", f"{METERS}/users/backfill")
     ask(get, "nothing to copy", f"{METERS}/calls/backfill")
+    progress, of = "GET /api/v1/info/progress/{meterIdOrSlug}", "/api/v1/info/progress"
+    ask(progress, "a task in progress", f"{of}/users")
+    ask(progress, "a meter without a task", f"{of}/calls")
+    ask("GET /api/v1/debug/metrics", "by subject", "/api/v1/debug/metrics")
 
 
 def portal(world: World) -> None:

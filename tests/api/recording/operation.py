@@ -16,6 +16,10 @@ def operation(world: World) -> None:
     ask(f"GET {API}/status", "some stages are up", f"{API}/status")
     ask(f"GET {API}/reconcile", "what is stored differs", f"{API}/reconcile?wait_s=0")
     ask(f"GET {API}/reconcile", "a wait that is no number", f"{API}/reconcile?wait_s=zz")
+    money, month = f"{API}/reconcile/money", "from=2025-12-01&to=2026-01-01&wait_s=0"
+    ask(f"GET {money}", "no customer has a bill", f"{money}?{month}")
+    ask(f"GET {money}", "an unknown customer", f"{money}?customer=zz&{month}")
+    ask(f"GET {money}", "an instant that is none", f"{money}?from=zz")
 
 
 def audit(world: World) -> None:

@@ -155,7 +155,7 @@ def values(world: World) -> None:
     ask(access, "all that a customer may use", f"{V1}/acme/access")
     ask(access, "Redis is absent", f"{V1}/acme/access", api=world.without_redis)
     check, path = "POST /api/v1/entitlements/check", "/api/v1/entitlements/check"
-    pairs = (("acme", TOKENS), ("acme", "seats"), ("acme", "sso"), ("acme", "nothing"), ("nobody", TOKENS))
+    pairs = (("acme", TOKENS), ("acme", "seats"), ("acme", "sso"), ("acme", "nothing"), ("unknown", TOKENS))
     checks = [{"customer": customer, "feature": feature} for customer, feature in pairs]
     ask(check, "each answer", path, {"checks": checks})
     ask(check, "Redis is absent", path, {"checks": checks}, api=world.without_redis)

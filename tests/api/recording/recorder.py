@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ FOLDER = Path(__file__).parents[1] / "recorded"
 EXAMPLES = ROOT / "pipeline/api/examples.json"
 _SHARED_REASONS = frozenset(SHARED.values())
 SHOWN_HEADERS = ("www-authenticate", "idempotent-replayed", "tallymark-warnings", "preference-applied")
-CHANGING = ("POST", "PUT", "DELETE")
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _LONG = 4096  # bytes of a body that a file may hold
 _CHANCE = (
     (re.compile(r"um_live_[0-9A-Za-z]{8}_[0-9A-Za-z]+_[0-9A-Za-z]+"), "um_live_00000000_" + "0" * 43 + "_000000"),
@@ -148,7 +149,10 @@ class Recorder:
 
     def _plain(self, asked: Asked) -> Asked:
         return msgspec.structs.replace(
-            asked, path=self._normal(asked.path), body=self._normal_body(asked.body)
+            asked,
+            path=self._normal(asked.path),
+            headers={name: self._normal(value) for name, value in asked.headers.items()},
+            body=self._normal_body(asked.body),
         )
 
     def _answer(self, response: Any) -> Answered:
@@ -250,7 +254,13 @@ def _reason(answer: Mapping[str, Any]) -> str:
     )
 
 
+@cache
+def _read(path: Path, written_ns: int) -> Any:
+    """A file's content, read again when it has been written. Not to be changed."""
+    return exact(path.read_text("utf-8"))
+
+
 def stored() -> dict[str, list[dict[str, Any]]]:
     """The records as they are in the files: each operation's exchanges."""
-    found = (exact(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json")))
+    found = (_read(path, path.stat().st_mtime_ns) for path in sorted(FOLDER.glob("*.json")))
     return {one["operation"]: one["exchanges"] for one in found}

@@ -7,12 +7,13 @@ from typing import Any
 
 from tests.api.recording.recorder import CHANGING
 from tests.api.recording.world import World
-from tests.api.scope_table import NEEDED, NOBODY, PORTAL
+from tests.api.scope_table import NEEDED, NO_KEY, PORTAL
 
 # A body that nothing but the rules refuses, where the usual one is refused before.
 BODIES: dict[str, Any] = {
     "POST /api/v1/meters/apply": [],
     "POST /api/v1/subjects": [],
+    "PUT /api/v1/customers/{customerIdOrKey}/apps": [],
     "POST /api/v1/endpoints/{channelId}/replay": {
         "from": "2026-01-01T00:00:00Z",
         "to": "2026-01-02T00:00:00Z",
@@ -26,7 +27,7 @@ def refusals(world: World, document: dict[str, Any]) -> None:
         for method, described in item.items():
             operation = f"{method.upper()} {path}"
             scope = NEEDED.get((method.upper(), path), "query")
-            if scope not in (NOBODY, PORTAL):
+            if scope not in (NO_KEY, PORTAL):
                 _refused(world, operation, "requestBody" in described, scope)
 
 

@@ -65,7 +65,7 @@ class World:
         self.feature: dict[str, Any] = {}
         self.entitlement: dict[str, Any] = {}
         self.rule: dict[str, Any] = {}
-        self.grant = self.channel = self.event = self.delivery = ""
+        self.grant = self.channel = self.event = self.delivery = self.app = self.mapping = ""
 
     def parameters(self, operation: str) -> list[dict[str, Any]]:
         """What OpenAPI shows of an operation's parameters."""
@@ -116,7 +116,7 @@ class World:
         self._store.insert("events", settled_columns(settled, 1))
 
     def backfill(self) -> None:
-        """Two shards of the meter `users`, one under way."""
+        """Two shards of the meter `users`, one in progress."""
         meter = self.meters["users"]
         for shard, state in enumerate(("copying", "done")):
             step = Backfill("default", "users", meter["revision"], {}, shard, 2, state=state, events=10,

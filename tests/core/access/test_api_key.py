@@ -22,7 +22,7 @@ def made(number: int) -> Made:
     return make("live", bytes([number]) * RANDOM_BYTES)
 
 
-def wish(made: Made, **more: Any) -> dict[str, Any]:
+def key_body(made: Made, **more: Any) -> dict[str, Any]:
     return {
         "id": made.public,
         "hash": made.hash,
@@ -79,7 +79,9 @@ def test_too_few_random_bytes_make_no_key() -> None:
 
 def test_a_created_key_holds_its_scopes_until_its_end() -> None:
     log = Log()
-    reply = log.do("key.create", wish(made(1), scopes=["query", "ingest"], expiresAt="2026-01-02T00:00:00Z"))
+    reply = log.do(
+        "key.create", key_body(made(1), scopes=["query", "ingest"], expiresAt="2026-01-02T00:00:00Z")
+    )
     assert "hash" not in reply and reply["scopes"] == ["ingest", "query"]
     key = stored(log, made(1).public)
     assert key.namespace == "default" and check(parse(made(1).text).secret, key.hash)
@@ -89,7 +91,7 @@ def test_a_created_key_holds_its_scopes_until_its_end() -> None:
 
 def test_admin_holds_every_scope() -> None:
     log = Log()
-    log.do("key.create", wish(made(1), scopes=["admin"]))
+    log.do("key.create", key_body(made(1), scopes=["admin"]))
     assert all(stored(log, made(1).public).allows(scope) for scope in SCOPES)
 
 
@@ -112,18 +114,18 @@ def test_admin_holds_every_scope() -> None:
     ],
 )
 def test_what_is_refused(wrong: dict[str, Any]) -> None:
-    assert Log().refused("key.create", wish(made(1)) | wrong)[0] == "bad-key"
+    assert Log().refused("key.create", key_body(made(1)) | wrong)[0] == "bad-key"
 
 
 def test_a_public_id_is_one_keys_in_all_namespaces() -> None:
     log = Log()
-    log.do("key.create", wish(made(1)))
-    assert log.refused("key.create", wish(made(1)), namespace="other")[0] == "key-conflict"
+    log.do("key.create", key_body(made(1)))
+    assert log.refused("key.create", key_body(made(1)), namespace="other")[0] == "key-conflict"
 
 
 def test_rotation_overlaps() -> None:
     log = Log()
-    log.do("key.create", wish(made(1), scopes=["query"]))
+    log.do("key.create", key_body(made(1), scopes=["query"]))
     new = {"newId": made(2).public, "hash": made(2).hash, "last4": made(2).last4}
     reply = log.do("key.rotate", {"id": made(1).public, **new, "overlapS": 60})
     assert reply["key"]["scopes"] == ["query"] and reply["old"]["rotatedTo"] == made(2).public
@@ -137,7 +139,7 @@ def test_rotation_overlaps() -> None:
 
 def test_rotation_widens_no_end() -> None:
     log = Log()
-    log.do("key.create", wish(made(1), expiresAt="2026-01-01T01:00:00Z"))
+    log.do("key.create", key_body(made(1), expiresAt="2026-01-01T01:00:00Z"))
     new = {"newId": made(2).public, "hash": made(2).hash, "last4": made(2).last4}
     log.do("key.rotate", {"id": made(1).public, **new})
     for one in (1, 2):
@@ -146,42 +148,42 @@ def test_rotation_widens_no_end() -> None:
 
 def test_a_key_that_ended_is_not_rotated() -> None:
     log = Log()
-    log.do("key.create", wish(made(1), expiresAt="2026-01-01T01:00:00Z"))
+    log.do("key.create", key_body(made(1), expiresAt="2026-01-01T01:00:00Z"))
     new = {"id": made(1).public, "newId": made(2).public, "hash": made(2).hash, "last4": made(2).last4}
     assert log.refused("key.rotate", new, at_ms=AT_MS + 3_600_000)[0] == "key-conflict"
 
 
 def test_a_revoked_key_opens_nothing_for_ever() -> None:
     log = Log()
-    log.do("key.create", wish(made(1)))
+    log.do("key.create", key_body(made(1)))
     log.do("key.revoke", {"id": made(1).public})
     key = stored(log, made(1).public)
     assert key.revoked_at and not key.holds(AT_MS) and not check(parse(made(1).text).secret, key.hash)
     revision = log.revision
     log.do("key.revoke", {"id": made(1).public})
     assert log.revision == revision
-    assert log.refused("key.create", wish(made(1)))[0] == "key-conflict"  # not even the same again
+    assert log.refused("key.create", key_body(made(1)))[0] == "key-conflict"  # not even the same again
 
 
 def test_another_namespaces_key_is_not_there() -> None:
     log = Log()
-    log.do("key.create", wish(made(1)))
+    log.do("key.create", key_body(made(1)))
     assert log.refused("key.revoke", {"id": made(1).public}, namespace="other")[0] == "not-found"
 
 
-def test_no_hash_and_no_secret_in_what_is_told() -> None:
+def test_no_hash_and_no_secret_in_what_is_published() -> None:
     log = Log()
-    log.do("key.create", wish(made(1)))
+    log.do("key.create", key_body(made(1)))
     log.do("key.revoke", {"id": made(1).public})
-    told = repr(log.audit) + repr(log.replies)
-    assert made(1).public in told and made(1).hash not in told
+    published = repr(log.audit) + repr(log.replies)
+    assert made(1).public in published and made(1).hash not in published
     assert "hash" not in api_key.shown({"hash": "a"})
 
 
 def asked_by(log: Log, scopes: list[str], **more: Any) -> str:
     """The public id of a key with these scopes, which then sends commands."""
     key = made(200 + len(log.state))
-    log.do("key.create", wish(key, scopes=scopes, **more))
+    log.do("key.create", key_body(key, scopes=scopes, **more))
     return key.public
 
 
@@ -218,7 +220,7 @@ def test_no_verb_reaches_beyond_the_asking_keys_scopes(
     new = made(100)
     named = {"hash": new.hash, "last4": new.last4}
     body = {
-        "create": wish(new, scopes=other),
+        "create": key_body(new, scopes=other),
         "rotate": {"id": target, "newId": new.public, **named},
         "revoke": {"id": target},
     }[verb]
@@ -235,7 +237,7 @@ def test_a_key_that_has_ended_reaches_nothing(verb: str) -> None:
     log.do("key.revoke", {"id": revoked})
     new = made(100)
     body = {
-        "create": wish(new),
+        "create": key_body(new),
         "rotate": {"id": target, "newId": new.public, "hash": new.hash, "last4": new.last4},
         "revoke": {"id": target},
     }[verb]
@@ -259,8 +261,8 @@ def test_a_namespace_keeps_an_admin_key() -> None:
 
 def test_an_admin_key_of_another_namespace_does_not_count() -> None:
     log = Log()
-    log.do("key.create", wish(made(1), scopes=["admin"]))
-    log.do("key.create", wish(made(2), scopes=["admin"]), namespace="other")
+    log.do("key.create", key_body(made(1), scopes=["admin"]))
+    log.do("key.create", key_body(made(2), scopes=["admin"]), namespace="other")
     assert log.refused("key.revoke", {"id": made(1).public})[0] == "key-conflict"
 
 

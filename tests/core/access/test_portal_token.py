@@ -53,7 +53,7 @@ def test_invalidating_one_and_all_of_a_subject() -> None:
     assert log.do("portal-token.invalidate", {"id": one["id"]}) == {"invalidated": 1}
     assert log.do("portal-token.invalidate", {"subject": "ann"}) == {"invalidated": 1}
     assert log.do("portal-token.invalidate", {"subject": "ann"}) == {"invalidated": 0}
-    assert log.do("portal-token.invalidate", {"subject": "nobody"}) == {"invalidated": 0}
+    assert log.do("portal-token.invalidate", {"subject": "unknown"}) == {"invalidated": 0}
     for token, ended in ((one, True), (two, True), (other, False)):
         assert ("invalidatedAt" in log.body("portal-token", token["id"])) == ended
     assert log.refused("portal-token.invalidate", {})[0] == "bad-portal-token"

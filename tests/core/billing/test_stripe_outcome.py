@@ -20,6 +20,7 @@ ID = "tm1:abc"
         (StripeAnswer(402, message="Your account cannot do this."), "refused"),
         (StripeAnswer(401, message="Invalid API Key provided"), "unauthorized"),
         (StripeAnswer(403, message="more permissions"), "unauthorized"),
+        (StripeAnswer(408, message="Request Timeout"), "unknown"),
         (StripeAnswer(409, "idempotency_key_in_use"), "later"),
         (StripeAnswer(429, "lock_timeout"), "later"),
         (StripeAnswer(500), "unknown"),

@@ -19,6 +19,7 @@ from pipeline.core.billing.stripe_window import (
     look,
     must_look,
     prepare,
+    refuse_look,
     retry_refused,
     settle,
 )
@@ -121,21 +122,35 @@ def test_after_23_hours_two_equal_readings_of_the_summaries_decide(
     assert must_look(window.request, NOW_MS + SURE_MS)
     look(window, 1, seen, NOW_MS + SURE_MS)
     assert window.request is not None
+    attempts, next_at_ms = window.request.attempts, window.request.next_at_ms
     look(window, 1, seen, NOW_MS + SURE_MS + LOOK_AGAIN_MS - 1)
     assert window.request is not None
+    assert window.request.attempts > attempts and window.request.next_at_ms > next_at_ms
     look(window, 1, seen, NOW_MS + SURE_MS + LOOK_AGAIN_MS)
     assert (window.request, window.confirmed, window.cause) == (None, confirmed, cause)
     sends_again = prepare(window, "app", ACCOUNT, START_S, NOW_MS + SURE_MS + LOOK_AGAIN_MS)
     assert sends_again == (seen == 0)
 
 
-def test_a_reading_that_differs_from_the_first_begins_anew() -> None:
+def test_a_reading_that_differs_from_the_first_begins_again() -> None:
     window, at_ms = made(), NOW_MS + SURE_MS
     look(window, 1, 0, at_ms)
     look(window, 1, 5, at_ms + LOOK_AGAIN_MS)
     assert window.request is not None
     look(window, 1, 5, at_ms + 2 * LOOK_AGAIN_MS)
     assert (window.request, window.confirmed) == (None, 5)
+
+
+def test_units_of_a_customer_that_stripe_does_not_have_are_refused_and_can_be_sent_again() -> None:
+    window = made(5)
+    settle(window, 1, "unknown", NOW_MS)
+    refuse_look(window, 2, "of another request")
+    assert window.request is not None
+    refuse_look(window, 1, "No such customer: 'cus_a'")
+    assert (window.request, window.unsendable, window.cause) == (None, 5, "refused")
+    assert "cus_a" in window.message and window.confirmed == 0
+    retry_refused(window)
+    assert prepare(window, "app", ACCOUNT, START_S, NOW_MS)
 
 
 def test_identifiers_are_short_pure_and_differ_by_each_argument() -> None:

@@ -78,8 +78,8 @@ def test_a_feature_needs_no_meter() -> None:
     ],
 )
 def test_what_is_refused(wrong: dict[str, Any], detail: str) -> None:
-    reason, said = log().refused("feature.create", GPT | wrong)
-    assert reason == "bad-feature" and detail in said
+    reason, found = log().refused("feature.create", GPT | wrong)
+    assert reason == "bad-feature" and detail in found
 
 
 def test_a_key_is_taken_until_its_feature_is_archived() -> None:

@@ -1,4 +1,4 @@
-"""Customers: what may be said of one, whose subjects are whose, and the law that a subject has one customer."""
+"""Customers: what one may have, whose subjects are whose, and the law that a subject has one customer."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_deleted_customer_stays_readable_and_frees_what_it_had() -> None:
     customer = log.do("customer.create", ACME)
     log.do("customer.delete", {"id": "acme"})
     assert log.body("customer", customer["id"])["deletedAt"] == AT
-    for wanted in ("acme", customer["id"], "nobody"):
+    for wanted in ("acme", customer["id"], "unknown"):
         assert log.refused("customer.delete", {"id": wanted})[0] == "not-found"
         assert log.refused("customer.update", {"name": "x", "id": wanted})[0] == "not-found"
     assert log.do("customer.create", ACME)["id"] != customer["id"]
@@ -188,9 +188,9 @@ def test_a_subject_never_has_two_customers_and_the_indices_are_those_of_the_log(
                     assert (
                         owners.setdefault((definition.namespace, subject), definition.name) == definition.name
                     )
-        anew = DefinitionIndex(dict(log.state))
-        for catalog in (log.catalog, anew):
+        loaded = DefinitionIndex(dict(log.state))
+        for catalog in (log.catalog, loaded):
             for one in ("default", "other"):
                 for subject in ("a", "b", "c"):
                     assert catalog.one(one, CUSTOMER_SUBJECT, subject) == owners.get((one, subject))
-        assert anew.revision == log.revision
+        assert loaded.revision == log.revision

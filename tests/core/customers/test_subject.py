@@ -70,5 +70,5 @@ def test_deleting(by: str) -> None:
     log.do("subject.delete", {"id": ann[by]})
     assert log.body("subject", ann["id"]) is None
     assert log.refused("subject.delete", {"id": ann[by]})[0] == "not-found"
-    (anew,) = log.do("subject.upsert", {"key": "ann"})["subjects"]
-    assert anew["id"] != ann["id"]
+    (again,) = log.do("subject.upsert", {"key": "ann"})["subjects"]
+    assert again["id"] != ann["id"]

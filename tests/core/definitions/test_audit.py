@@ -1,4 +1,4 @@
-"""The audit log: what it tells, what it leaves out, and that any edit breaks it."""
+"""The audit log: what it shows, what it leaves out, and that any edit breaks it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def chain(length: int) -> list[Audit]:
 CHAIN = chain(6)
 
 
-def test_what_is_told_of_a_change() -> None:
+def test_what_is_shown_of_a_change() -> None:
     log = Log()
     customer = log.do("customer.create", {"name": "Acme", "key": "acme"})
     after = log.do("customer.update", {"id": "acme", "name": "ACME"})
-    log.refused("customer.delete", {"id": "nobody"})
+    log.refused("customer.delete", {"id": "unknown"})
     one, two, three = log.audit
     assert (one.seq, one.kind, one.name, one.actor, one.before) == (
         1,
@@ -39,7 +39,7 @@ def test_what_is_told_of_a_change() -> None:
         None,
     )
     assert one.after == two.before == customer and two.after == after
-    assert (three.name, three.error, three.before, three.after) == ("nobody", "not-found", None, None)
+    assert (three.name, three.error, three.before, three.after) == ("unknown", "not-found", None, None)
     assert verify(log.audit) == AuditHead(3, three.hash)
 
 
@@ -52,7 +52,7 @@ def test_a_command_that_changes_several_is_one_record() -> None:
     assert record.after is not None and set(record.after) == set(ids)
 
 
-def test_a_body_that_is_too_long_is_told_by_its_hash() -> None:
+def test_a_body_that_is_too_long_is_shown_as_its_hash() -> None:
     log = Log()
     log.do("subject.upsert", {"key": "ann", "metadata": {"a": "x" * MOST_BODY_BYTES}})
     after = log.audit[0].after
@@ -105,7 +105,7 @@ def test_a_record_taken_out_is_missed(place: int) -> None:
 
 @given(st.integers(0, len(CHAIN) - 2))
 def test_a_forger_has_to_rewrite_all_that_follows(place: int) -> None:
-    forged = msgspec.structs.replace(CHAIN[place], actor="nobody")
+    forged = msgspec.structs.replace(CHAIN[place], actor="unknown")
     forged = msgspec.structs.replace(forged, hash=digest(forged))
     with pytest.raises(Rejected):
         verify([*CHAIN[:place], forged, *CHAIN[place + 1 :]])

@@ -177,7 +177,9 @@ def test_a_full_window_refuses_what_no_longer_fits_and_nothing_stops() -> None:
     before = dict(table)
     refused = run([most], only, table, 1)
     why = Refused(2, "sum", *FULL)
-    assert refused.settled == [Settled(most, "invalid", f"sum: {FULL.detail}", [], 5, None, 1, [why])]
+    assert refused.settled == [
+        Settled(most, "invalid", f"sum: {FULL.detail}", [], 5, None, 1, [why], position=2)
+    ]
     full = "/meter/sum/2/refused/window-full"
     assert (refused.windows, refused.counts) == ([], {"default": {"read": 1, "invalid": 1, full: 1}})
     assert before.items() <= table.items()
@@ -209,7 +211,7 @@ def test_subjects_and_dimensions_never_collide() -> None:
     assert len(table) == len(outcome.windows) == len(pairs) + len({subject for subject, _, _ in pairs})
 
 
-def test_a_meter_made_anew_starts_from_zero_and_namespaces_stay_apart() -> None:
+def test_a_meter_that_is_recreated_starts_from_zero_and_namespaces_stay_apart() -> None:
     table = Memory()
     run([event({})], MeterIndex([meter("COUNT", meter_id=1)]), table, 0)
     assert run([event({})], MeterIndex([meter("COUNT", meter_id=2)]), table, 1).windows[0].value == "1"

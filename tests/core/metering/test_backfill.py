@@ -216,7 +216,7 @@ def settled_world(first: int) -> World:
 def test_each_aggregation_over_the_cut(kind: str) -> None:
     world = settled_world(9)
     world.create(body("m", kind))
-    act(world, "receive", some(9))  # nobody knows the meter yet
+    act(world, "receive", some(9))  # no stage knows the meter yet
     world.known = world.revision
     act(world, "receive", some(9))
     world.finish()
@@ -240,7 +240,7 @@ def test_a_meter_begins_when_what_the_one_before_changed_is_stored() -> None:
     assert fates(world) == fates(recounted(world, world.meters))
 
 
-def test_a_slug_made_anew_counts_everything_again_and_stands_twice() -> None:
+def test_a_slug_that_is_recreated_counts_everything_again_and_stands_twice() -> None:
     world = World()
     first = world.create(body("m", "COUNT"))
     world.known = 1

@@ -68,8 +68,8 @@ def test_a_value_that_one_meter_refuses_is_warned_of() -> None:
     ]
 
 
-def test_nothing_is_said_where_nothing_is_refused() -> None:
-    assert foreseen([]) == foreseen([line(0, {"tokens": 1}), line(1, ..., type="nobody")]) == []
+def test_nothing_is_foreseen_where_nothing_is_refused() -> None:
+    assert foreseen([]) == foreseen([line(0, {"tokens": 1}), line(1, ..., type="unknown")]) == []
 
 
 VALUES = st.sampled_from(

@@ -248,7 +248,7 @@ def test_an_event_is_the_same_in_every_mode_and_in_kafka() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "reason", "said"),
+    ("headers", "reason", "detail"),
     [
         ([(b"ce-datacontenttype", b"text/json")], "header-differs", "ce-datacontenttype"),
         ([(b"ce-datacontenttype", b"text/plain")], "header-differs", "ce-datacontenttype"),
@@ -259,10 +259,10 @@ def test_an_event_is_the_same_in_every_mode_and_in_kafka() -> None:
         ([(b"ce-note", b"\xff")], "bad-header", "ce-note"),
     ],
 )
-def test_wrong_headers_of_binary_mode(headers: list[tuple[bytes, bytes]], reason: str, said: str) -> None:
+def test_wrong_headers_of_binary_mode(headers: list[tuple[bytes, bytes]], reason: str, detail: str) -> None:
     refused = refusal(JSON, b"{}", [*HEADERS, *headers])
     assert refused.reason == reason
-    assert said in refused.detail
+    assert detail in refused.detail
 
 
 def test_headers_beside_a_structured_event_may_repeat_it_and_not_contradict() -> None:

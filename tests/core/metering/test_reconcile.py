@@ -150,7 +150,7 @@ def test_members_that_are_missing_are_named() -> None:
     ]
 
 
-def test_a_stored_fate_that_nobody_decided_is_named() -> None:
+def test_a_stored_fate_that_no_stage_decided_is_named() -> None:
     stored = StoredTotals({**FATES_OF_ALL, "voided": 1})
     assert reconcile(whole(), {"default": stored}).differences == [
         "default: 0 events are voided by no stage, but 1 are stored."
@@ -161,7 +161,7 @@ def test_a_namespace_without_rows_is_compared_with_nothing() -> None:
     assert not reconcile(whole(), {}).ok
 
 
-def test_a_stored_namespace_that_nobody_read_is_named() -> None:
+def test_a_stored_namespace_that_no_stage_read_is_named() -> None:
     report = reconcile([], {"ghost": StoredTotals({"counted": 2})})
     assert report.differences == ["ghost: 0 events are counted by aggregate and backfill, but 2 are stored."]
 

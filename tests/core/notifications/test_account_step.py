@@ -70,7 +70,7 @@ def test_of_an_entitlement_that_has_ended_nothing_is_due() -> None:
     assert (ended.due_s, ended.balance.has_access) == (NEVER_S, False)
 
 
-def test_late_usage_is_told_apart() -> None:
+def test_late_usage_is_distinguished() -> None:
     bench, usage = Bench(), Usage(1)
     bench.take(1, AT_S + 5 * HOUR_S)
     late = usage.event("a", AT_S, 7)
@@ -101,8 +101,8 @@ def test_a_record_that_is_read_again_changes_nothing_and_fires_the_same(first: i
         (2, AT_S + 90, [usage.event("b", AT_S, 9)]),
         (3, AT_S + DAY_S, []),
     ]
-    told = {position: bench.take(position, now_s, windows, 1).alerts for position, now_s, windows in records}
-    assert [len(told[position]) for position in (1, 2, 3)] == [
+    fired = {position: bench.take(position, now_s, windows, 1).alerts for position, now_s, windows in records}
+    assert [len(fired[position]) for position in (1, 2, 3)] == [
         1,
         1,
         3,
@@ -110,5 +110,5 @@ def test_a_record_that_is_read_again_changes_nothing_and_fires_the_same(first: i
     kept = copy.deepcopy(bench.state.table.rows)  # type: ignore[attr-defined]
     for position, now_s, windows in records[first - 1 :]:
         again = bench.take(position, now_s, windows, 1).alerts
-        assert [one.id for one in again] == [one.id for one in told[position]]
+        assert [one.id for one in again] == [one.id for one in fired[position]]
     assert bench.state.table.rows == kept  # type: ignore[attr-defined]

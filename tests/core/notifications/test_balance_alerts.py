@@ -14,7 +14,19 @@ from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, Window
-from tests.fixtures.alert_desk import AT_S, DAY_S, HOUR_S, METERED, MINUTE_S, Usage, data, desk, fired, watch
+from tests.fixtures.alert_desk import (
+    AT_S,
+    DAY_S,
+    HOUR_S,
+    METER,
+    METERED,
+    MINUTE_S,
+    Usage,
+    data,
+    desk,
+    fired,
+    watch,
+)
 
 GRANTED = {"amount": 10, "effectiveAt": "2026-01-01T00:00:00Z", "expiration": {"duration": "DAY", "count": 2}}
 
@@ -23,7 +35,7 @@ def kinds(alerts: list[Alert]) -> list[str]:
     return [one.type for one in alerts]
 
 
-def test_an_alert_says_what_happened_to_whom_and_by_which_event() -> None:
+def test_an_alert_says_what_happened_to_which_customer_and_by_which_event() -> None:
     made, customer, endpoint = desk()
     watching = made.do("rule.create", watch(endpoint, 20, 40, kind="usage_percentage", metadata={"a": "b"}))
     entitlement = made.do("entitlement.create", METERED)
@@ -36,10 +48,10 @@ def test_an_alert_says_what_happened_to_whom_and_by_which_event() -> None:
     )  # fmt: skip
     body = json.loads(alert.payload)
     assert (body["id"], body["type"], body["timestamp"]) == (alert.id, alert.type, "2026-01-01T00:01:30.000Z")
-    said = data(alert)
-    assert said.pop("customer")["key"] == "acme"
-    assert said.pop("entitlement")["id"] == entitlement["id"]
-    assert said == {
+    found = data(alert)
+    assert found.pop("customer")["key"] == "acme"
+    assert found.pop("entitlement")["id"] == entitlement["id"]
+    assert found == {
         "feature": {"id": entitlement["featureId"], "key": "gpt"},
         "subject": {"key": "b"},
         "value": {
@@ -125,7 +137,7 @@ def test_after_a_top_up_a_threshold_fires_again_if_it_is_armed_by_being_resolved
     assert len({one.id for one in made.alerts}) == len(made.alerts)
 
 
-def test_a_manual_reset_is_told_and_arms_again() -> None:
+def test_a_manual_reset_fires_and_arms_again() -> None:
     made, _, endpoint = desk()
     made.do("rule.create", watch(endpoint, 5))
     reset = {"type": rule.RESET, "name": "n", "channels": [endpoint], "features": ["gpt"]}
@@ -135,27 +147,27 @@ def test_a_manual_reset_is_told_and_arms_again() -> None:
     made.use([usage.event("a", AT_S, 6)], AT_S + 1)
     made.do("entitlement.reset", {"id": entitlement["id"]}, AT_S + HOUR_S)
     assert sorted(kinds(made.alerts)) == sorted([rule.BALANCE, RESOLVED, rule.RESET])
-    (told,) = [one for one in made.alerts if one.type == rule.RESET]
-    assert data(told)["period"] == {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T01:00:00.000Z"}
+    (reset,) = [one for one in made.alerts if one.type == rule.RESET]
+    assert data(reset)["period"] == {"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T01:00:00.000Z"}
     made.use([usage.event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 1)
     assert fired(made.alerts) == ["usage_value:5", "usage_value:5"]
 
 
-def test_a_grant_that_ends_soon_is_told_once_on_time() -> None:
+def test_a_grant_that_ends_soon_fires_once_on_time() -> None:
     made, _, endpoint = desk()
     expiring = {"type": rule.EXPIRING, "name": "n", "channels": [endpoint], "before": "P1D"}
     made.do("rule.create", expiring)
     made.do("entitlement.create", {**METERED, "issueAfterReset": None, "grants": [GRANTED]})
     assert made.timers.next_s() == AT_S + DAY_S
     made.use([Usage(1).event("a", AT_S, 4)], AT_S + 60)
-    (told,) = made.clock(AT_S + DAY_S)
-    grant = data(told)["grant"]
+    (ending,) = made.clock(AT_S + DAY_S)
+    grant = data(ending)["grant"]
     assert (grant["endsAt"], grant["balance"]) == ("2026-01-03T00:00:00.000Z", 6)
     assert made.clock(AT_S + DAY_S + HOUR_S) == [] and made.clock(AT_S + 2 * DAY_S) == []
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "fires"),
     [
         ({}, True),
         ({"features": ["gpt"]}, True),
@@ -163,16 +175,37 @@ def test_a_grant_that_ends_soon_is_told_once_on_time() -> None:
         ({"disabled": True}, False),
     ],
 )
-def test_a_rule_tells_of_its_features_while_it_is_on(more: dict[str, Any], told: bool) -> None:
+def test_a_rule_watches_its_features_while_it_is_on(more: dict[str, Any], fires: bool) -> None:
     made, _, endpoint = desk()
     watching = made.do("rule.create", watch(endpoint, 5, **more))
     made.do("entitlement.create", METERED)
     usage = Usage(1)
-    assert bool(made.use([usage.event("a", AT_S, 6)], AT_S + 1)) == told
+    assert bool(made.use([usage.event("a", AT_S, 6)], AT_S + 1)) == fires
     made.do("rule.delete", {"id": watching["id"]})
     made.do("entitlement.reset", {"id": made.balance_of().entitlement}, AT_S + HOUR_S)
     made.use([usage.event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 1)
-    assert len(made.alerts) == told
+    assert len(made.alerts) == fires
+
+
+@pytest.mark.parametrize("name_by", ["key", "id"])
+def test_a_rule_follows_the_key_of_its_feature_to_the_next_feature(name_by: str) -> None:
+    """A feature is changed by archiving it and creating another one with its key."""
+    made, _, endpoint = desk()
+    first = made.log.catalog.one("default", "feature/key", "gpt")
+    made.do("rule.create", watch(endpoint, 5, features=["gpt" if name_by == "key" else first]))
+    made.do("entitlement.create", {**METERED, "activeTo": "2026-01-01T01:00:00Z"})
+    made.do("feature.archive", {"id": "gpt"})
+    usage = Usage(1)
+    old = made.use([usage.event("a", AT_S, 6)], AT_S + 1)
+    made.do("meter.delete", {"slug": "tokens"})
+    made.do("meter.apply", METER)
+    again = made.do("feature.create", {"key": "gpt", "name": "GPT", "meterSlug": "tokens"})
+    made.do("entitlement.create", METERED, AT_S + HOUR_S)
+    assert made.use([usage.event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 1) == []  # of the deleted meter
+    meter_id = made.log.body("meter", "tokens")["meterId"]
+    new = made.use([Usage(meter_id).event("a", AT_S + HOUR_S, 6)], AT_S + HOUR_S + 2)
+    assert [data(one)["feature"]["id"] for one in (*old, *new)] == [first, again["id"]]
+    assert again["id"] != first and fired([*old, *new]) == ["usage_value:5", "usage_value:5"]
 
 
 def test_other_namespaces_rules_tell_nothing() -> None:

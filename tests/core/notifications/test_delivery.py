@@ -120,13 +120,16 @@ def tried(id: str, made: Attempt, endpoint: str = "e1") -> WebhookWork:
 class Run:
     """Work applied in order, as the stage does."""
 
-    def __init__(self) -> None:
+    def __init__(self, replayed_at_once: int = delivery_table.REPLAYED_AT_ONCE) -> None:
         self.table = DictTable()
         self.offset = -1
+        self.replayed_at_once = replayed_at_once
 
     def __call__(self, work: WebhookWork, now_ms: int = NOW_MS) -> delivery_table.Applied:
         self.offset += 1
-        applied = delivery_table.apply(work, self.offset, now_ms, self.table, SCHEDULE_MS)
+        applied = delivery_table.apply(
+            work, self.offset, now_ms, self.table, SCHEDULE_MS, self.replayed_at_once
+        )
         self.table.commit()
         return applied
 
@@ -174,16 +177,15 @@ def test_a_replay_takes_its_range_its_states_and_its_endpoint() -> None:
         run(tried(one.id, attempt(1, "gone" if number % 2 else "delivered")))
     (other,) = run(deliver("other", NOW_MS + 3, "e2")).deliveries
     run(tried(other.id, attempt(1, "gone"), "e2"))
-    wish = WebhookWork(
+    work = WebhookWork(
         "replay", "acme", "e1", "", NOW_MS, from_ms=NOW_MS + 1, to_ms=NOW_MS + 5, states=["FAILED"]
     )
-    assert [one.alert for one in run(wish).deliveries] == ["a1", "a3"]
+    assert [one.alert for one in run(work).deliveries] == ["a1", "a3"]
     assert {id for id, state in run.states().items() if state == "RESENDING"} == {"a1", "a3"}
 
 
-def test_a_long_replay_goes_on_in_further_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_table, "REPLAYED_AT_ONCE", 4)
-    run = Run()
+def test_a_long_replay_continues_in_further_work() -> None:
+    run = Run(replayed_at_once=4)
     for number in range(10):
         (one,) = run(deliver(f"a{number}", NOW_MS + number // 3)).deliveries
         run(tried(one.id, attempt(1, "delivered")))
@@ -208,7 +210,7 @@ def test_an_endpoint_that_fails_for_five_days_is_to_be_disabled_once() -> None:
     ]
 
 
-def test_a_success_between_begins_the_five_days_anew() -> None:
+def test_a_success_between_begins_the_five_days_again() -> None:
     run = Run()
     (one,) = run(deliver("a")).deliveries
     for number in range(30):

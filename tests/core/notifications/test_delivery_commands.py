@@ -22,8 +22,8 @@ def log() -> Log:
 @pytest.fixture
 def endpoint(log: Log) -> str:
     secret = "whsec_" + "A" * 32
-    wish = {"name": "mine", "url": "https://example.com/hook", "signingSecret": secret}
-    return str(log.do("endpoint.create", wish)["id"])
+    body = {"name": "mine", "url": "https://example.com/hook", "signingSecret": secret}
+    return str(log.do("endpoint.create", body)["id"])
 
 
 def sent(log: Log, kind: str, asked: dict[str, Any]) -> tuple[Any, tuple[Alert | WebhookWork, ...]]:
@@ -33,7 +33,7 @@ def sent(log: Log, kind: str, asked: dict[str, Any]) -> tuple[Any, tuple[Alert |
     return decision.reply.body, decision.sends
 
 
-def test_a_replay_is_of_failed_deliveries_unless_said(log: Log, endpoint: str) -> None:
+def test_a_replay_is_of_failed_deliveries_unless_given(log: Log, endpoint: str) -> None:
     body, (work,) = sent(log, "endpoint.replay", {"id": endpoint, **SPAN})
     assert body == {**SPAN, "states": ["FAILED"]}
     assert work == WebhookWork(
@@ -74,7 +74,7 @@ def test_an_event_goes_to_channels_that_it_went_to(log: Log) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "wish", "reason", "said"),
+    ("kind", "body", "reason", "part"),
     [
         ("delivery.resend", {"id": "d"}, "not-found", "There is no delivery with the id d."),
         ("event.resend", {"id": "e"}, "not-found", "There is no event with the id e."),
@@ -100,8 +100,8 @@ def test_an_event_goes_to_channels_that_it_went_to(log: Log) -> None:
     ],
 )
 def test_what_is_wrong_is_refused(
-    log: Log, endpoint: str, kind: str, wish: dict[str, Any], reason: str, said: str
+    log: Log, endpoint: str, kind: str, body: dict[str, Any], reason: str, part: str
 ) -> None:
-    found, detail = log.refused(kind, {"id": endpoint, **wish})
-    assert found == reason and said in detail
+    found, detail = log.refused(kind, {"id": endpoint, **body})
+    assert found == reason and part in detail
     assert (log.audit[-1].kind, log.audit[-1].error) == (kind, reason)

@@ -9,7 +9,15 @@ import pytest
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.balance_alerts import Rules
-from pipeline.core.notifications.rule import BalanceRule, ExpiringRule, ResetRule, Rule, VolumeRule
+from pipeline.core.notifications.rule import (
+    BalanceRule,
+    CreditRule,
+    ExpiringRule,
+    InvoiceRule,
+    ResetRule,
+    Rule,
+    VolumeRule,
+)
 from pipeline.core.notifications.threshold import Threshold
 from pipeline.core.values.calendar import Interval
 from pipeline.core.values.number import SCALE
@@ -17,7 +25,7 @@ from pipeline.records import Definition
 
 BODY: dict[str, Any] = {
     "id": "r",
-    "type": "invoice.created",
+    "type": "a.later.type",
     "name": "n",
     "channels": ["c"],
     "disabled": False,
@@ -30,6 +38,8 @@ TYPES: list[tuple[type[Rule], dict[str, Any]]] = [
     (ResetRule, {"type": rule.RESET}),
     (ExpiringRule, {"type": rule.EXPIRING, "before": "P1M"}),
     (VolumeRule, {"type": rule.VOLUME, "meterSlug": "m", "windowSize": "DAY", "limit": "7"}),
+    (CreditRule, {"type": rule.CREDIT, "currency": "USD", "threshold": "5"}),
+    *((InvoiceRule, {"type": kind}) for kind in (rule.CREATED, rule.UPDATED, rule.OVERDUE)),
     (Rule, {}),
 ]
 
@@ -64,7 +74,7 @@ def test_a_rule_is_about_the_features_that_it_names_by_id_or_key_else_about_all(
     assert ResetRule.read(reset).watches("any", "any")
 
 
-def test_a_rule_of_a_type_without_events_never_fires() -> None:
+def test_a_rule_of_an_unknown_type_never_fires() -> None:
     rules = Rules()
     rules.update(Changes({"": Definition(1, "rule", "default", "r", "ann", 0, BODY)}))
     for kind, _ in TYPES[:3]:

@@ -92,8 +92,8 @@ def test_the_other_types() -> None:
             {"thresholds": [{"type": "usage_value", "value": 1, "for": "PT5M"}]},
             "rule threshold has an unknown",
         ),
-        ({"type": "invoice.created", "thresholds": ...}, "invoice.created is not available"),
-        ({"type": "invoice.updated", "thresholds": ...}, "no invoices"),
+        ({"type": "invoice.created"}, "thresholds"),
+        ({"type": "invoice.paid", "thresholds": ...}, "rule type must be one of"),
         ({"id": "mine"}, "rule id is written by the server"),
         ({"deletedAt": AT}, "rule deletedAt is written by the server"),
         ({"thresholds": [{"type": "usage_value", "value": -1}]}, "negative"),
@@ -131,6 +131,27 @@ def test_what_is_no_volume_rule(more: dict[str, Any], detail: str) -> None:
     assert (reason, detail in found) == ("bad-rule", True), found
 
 
+def test_a_meter_keeps_the_dimension_that_a_rule_needs() -> None:
+    made, channel = log()
+    volume = {
+        "type": rule.VOLUME, "name": "v", "channels": [channel], "meterSlug": "tokens", "windowSize": "DAY",
+        "limit": 1, "groupBy": {"model": "large"},
+    }  # fmt: skip
+    id = made.do("rule.create", volume)["id"]
+    reason, detail = made.refused("meter.update", {"slug": "tokens", "groupBy": {}})
+    assert reason == "meter-conflict"
+    assert detail == f"meter group by key model cannot be removed: the notification rule {id} needs it"
+    made.do("meter.update", {"slug": "tokens", "groupBy": {"model": "$.model", "more": "$.more"}})
+    made.do("rule.delete", {"id": id})
+    made.do("meter.update", {"slug": "tokens", "groupBy": {}})
+    made.do("meter.apply", METER)
+    made.do("rule.create", volume)
+    made.do("feature.archive", {"id": "gpt"})
+    made.do("meter.delete", {"slug": "tokens"})
+    made.do("meter.apply", METER)
+    made.do("meter.update", {"slug": "tokens", "groupBy": {}})  # the rule is about the meter before
+
+
 def test_changing_and_ending_a_rule() -> None:
     made, channel = log()
     old = made.do("rule.create", balance(channel))
@@ -138,8 +159,8 @@ def test_changing_and_ending_a_rule() -> None:
     assert (same.definitions, same.reply.body) == ([], old)
     off = made.do("rule.update", {"id": old["id"], **balance(channel, disabled=True)}, at_ms=AT_MS + 1000)
     assert not Rule.read(off).is_on and off["createdAt"] == AT != off["updatedAt"]
-    wish = {"id": old["id"], **balance(channel), "createdAt": "2020-01-01T00:00:00Z"}
-    assert "createdAt is written by the server" in made.refused("rule.update", wish)[1]
+    body = {"id": old["id"], **balance(channel), "createdAt": "2020-01-01T00:00:00Z"}
+    assert "createdAt is written by the server" in made.refused("rule.update", body)[1]
     other = {"id": old["id"], "type": rule.RESET, "name": "n", "channels": [channel]}
     assert "type of a rule" in made.refused("rule.update", other)[1]
     assert "deletedAt" in made.do("rule.delete", {"id": old["id"]})
@@ -165,8 +186,8 @@ def test_no_secret_comes_back() -> None:
     made.do("endpoint.rotate", {"id": channel, "signingSecret": SECRET})
     made.do("endpoint.disable", {"id": channel, "reason": "gone"})
     made.do("endpoint.delete", {"id": channel})
-    told = json.dumps([reply.body for reply in made.replies]) + str(made.audit)
-    assert "A" * 32 not in told and "B" * 32 not in told
+    published = json.dumps([reply.body for reply in made.replies]) + str(made.audit)
+    assert "A" * 32 not in published and "B" * 32 not in published
 
 
 def test_turning_a_secret() -> None:

@@ -234,7 +234,7 @@ def test_every_special_purpose_network_is_refused_to_its_edges(net: str) -> None
             )
 
 
-def test_the_neighbours_of_special_purpose_networks_are_reached() -> None:
+def test_networks_next_to_special_purpose_networks_are_reached() -> None:
     for address in ("192.31.195.255", "192.31.197.0", "192.52.192.255", "192.52.194.0", "192.175.47.255",
                     "192.175.49.0", "2620:4f:7fff::1", "2620:4f:8001::1", "2001:200::1",
                     "64:ff9b::808:808"):  # fmt: skip

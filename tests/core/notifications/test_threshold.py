@@ -35,8 +35,9 @@ from pipeline.core.values.number import SCALE
 FOLDER = Path(__file__).parents[2] / "cases"
 CASES = json.loads((FOLDER / "openmeter-notification-thresholds.json").read_text())["cases"]
 PEERS = json.loads((FOLDER / "peers-alerts-credits-scenarios.json").read_text())["cases"]
-# Of the crossings only those with listed thresholds and rising usage: endless steps (`recurringStep`) are no kind of
-# ours, and OpenMeter's rule compares levels, so that a falling usage crosses nothing. Wallets are in test_credit.
+# Of the crossings only those with listed thresholds, of usage that rises and of balances that fall: endless steps
+# (`recurringStep`) are no kind of ours, and OpenMeter's rule compares levels, so that a falling usage crosses nothing.
+# Wallets are in test_burndown.
 # Left out: percentage charges, progressive invoices and proration, which are billing's; wallets restricted to one
 # metric, since a grant belongs to one feature by nature; voiding more than is left, since a void takes all of it.
 # OpenMeter compares strictly; here a threshold is met at its value. So these cases of its table have another answer:
@@ -83,8 +84,8 @@ def level_of(used: int, total: int = 0) -> Level:
     return Level(max(0, total - used) * SCALE, used * SCALE, total * SCALE)
 
 
-def told_ids(told: list[Firing]) -> list[str]:
-    return sorted(id for one in told if one.state == "fired" for id in (*one.passed, one.threshold))
+def fired_ids(fired: list[Firing]) -> list[str]:
+    return sorted(id for one in fired if one.state == "fired" for id in (*one.passed, one.threshold))
 
 
 @pytest.mark.parametrize("case", LISTED, ids=lambda case: case["id"])
@@ -92,9 +93,9 @@ def test_lago_crossings(case: dict[str, Any]) -> None:
     given_ = case["in"]
     thresholds = usage(*map(int, given_["oneTime"]))
     marks, _ = judge(None, thresholds, [(0, level_of(int(given_["previous"])))], 1)
-    _, told = judge(marks, thresholds, [(0, level_of(int(given_["current"])))], 2)
+    _, fired = judge(marks, thresholds, [(0, level_of(int(given_["current"])))], 2)
     listed = [f"usage_value:{value}" for value in case["out"]["crossed"] if value in given_["oneTime"]]
-    assert told_ids(told) == sorted(listed)
+    assert fired_ids(fired) == sorted(listed)
 
 
 @pytest.mark.parametrize("case", FALLING, ids=lambda case: case["id"])
@@ -103,9 +104,9 @@ def test_lago_crossings_of_a_falling_balance(case: dict[str, Any]) -> None:
     thresholds = [Threshold("balance_value", int(value) * SCALE) for value in given_["oneTime"]]
     previous, current = int(given_["previous"]), int(given_["current"])
     marks, _ = judge(None, thresholds, [(0, Level(previous * SCALE, 0, SCALE))], 1)
-    _, told = judge(marks, thresholds, [(0, Level(current * SCALE, 0, SCALE))], 2)
+    _, fired = judge(marks, thresholds, [(0, Level(current * SCALE, 0, SCALE))], 2)
     listed = [f"balance_value:{value}" for value in case["out"]["crossed"] if value in given_["oneTime"]]
-    assert told_ids(told) == sorted(listed)
+    assert fired_ids(fired) == sorted(listed)
 
 
 THRESHOLDS = [
@@ -131,18 +132,18 @@ def periods(moves: list[tuple[int, int, int]]) -> list[tuple[int, Level]]:
 
 
 @given(steps, st.sampled_from(["period", "resolved"]))
-def test_each_is_told_once_a_period_and_again_on_replay(
+def test_each_fires_once_a_period_and_again_on_replay(
     moves: list[tuple[int, int, int]], rearm: Rearm
 ) -> None:
     marks: FiredThresholds | None = None
     history: list[list[Firing]] = []
     for position, level in enumerate(periods(moves)):
-        marks, told = judge(marks, THRESHOLDS, [level], position, rearm)
-        history.append(told)
+        marks, fired = judge(marks, THRESHOLDS, [level], position, rearm)
+        history.append(fired)
         decoded = msgspec.msgpack.Decoder(FiredThresholds).decode(msgspec.msgpack.encode(marks))
         assert decoded == marks
-        assert judge(marks, THRESHOLDS, [level], position, rearm)[1] == told
-    flat = [one for told in history for one in told]
+        assert judge(marks, THRESHOLDS, [level], position, rearm)[1] == fired
+    flat = [one for fired in history for one in fired]
     assert len({one.key for one in flat}) == len(flat)
     fired = [(one.since_s, id) for one in flat if one.state == "fired" for id in (*one.passed, one.threshold)]
     if rearm == "period":
@@ -163,11 +164,11 @@ def test_how_usage_is_cut_into_records_does_not_matter(growth: list[int], data: 
     found = []
     for course in (levels, coarse):
         marks: FiredThresholds | None = None
-        told: list[Firing] = []
+        fired: list[Firing] = []
         for position, level in enumerate(course):
             marks, new = judge(marks, THRESHOLDS, [(0, level)], position)
-            told += new
-        found.append(told_ids(told))
+            fired += new
+        found.append(fired_ids(fired))
     assert found[0] == found[1]
 
 
@@ -188,10 +189,10 @@ CLOSE = st.lists(
 )
 
 
-def test_a_jump_is_told_by_the_highest() -> None:
-    marks, told = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
-    assert told == [Firing(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
-    assert told[0].key == "7/usage_value:50/0/fired"
+def test_a_jump_fires_by_the_highest() -> None:
+    marks, fired = judge(None, usage(10, 50, 90), [(7, level_of(60))], 3)
+    assert fired == [Firing(3, 7, "fired", "usage_value:50", ["usage_value:10"])]
+    assert fired[0].key == "7/usage_value:50/0/fired"
     _, over = judge(marks, usage(10, 50, 90), [(7, level_of(9))], 5)
     assert over == [Firing(5, 7, "resolved", "usage_value:50", ["usage_value:10"])]
 
@@ -254,27 +255,27 @@ def test_each_crossing_fires_once_under_a_key_of_its_own(
 
 def test_a_new_period_resolves_and_arms_again() -> None:
     marks, _ = judge(None, usage(10), [(7, level_of(11))], 1)
-    marks, told = judge(marks, usage(10), [(7, level_of(15)), (9, level_of(12))], 2)
-    assert told == [Firing(2, 7, "resolved", "usage_value:10"), Firing(2, 9, "fired", "usage_value:10")]
-    assert judge(marks, usage(10), [(9, level_of(12))], 2)[1] == told
+    marks, fired = judge(marks, usage(10), [(7, level_of(15)), (9, level_of(12))], 2)
+    assert fired == [Firing(2, 7, "resolved", "usage_value:10"), Firing(2, 9, "fired", "usage_value:10")]
+    assert judge(marks, usage(10), [(9, level_of(12))], 2)[1] == fired
 
 
-def test_what_the_last_record_of_a_period_crossed_is_told() -> None:
-    _, told = judge(FiredThresholds(7), usage(10), [(7, level_of(15)), (9, level_of(0))], 2)
-    assert [(one.state, one.since_s) for one in told] == [("fired", 7), ("resolved", 7)]
+def test_what_the_last_record_of_a_period_crossed_fires() -> None:
+    _, fired = judge(FiredThresholds(7), usage(10), [(7, level_of(15)), (9, level_of(0))], 2)
+    assert [(one.state, one.since_s) for one in fired] == [("fired", 7), ("resolved", 7)]
 
 
 def test_arming_again_when_resolved() -> None:
     marks: FiredThresholds | None = None
     states = []
     for position, used in enumerate((11, 9, 12, 8, 13)):
-        marks, told = judge(marks, usage(10), [(0, level_of(used))], position, "resolved")
-        states += [(one.state, one.times) for one in told]
+        marks, fired = judge(marks, usage(10), [(0, level_of(used))], position, "resolved")
+        states += [(one.state, one.times) for one in fired]
     assert states == [("fired", 0), ("resolved", 0), ("fired", 1), ("resolved", 1), ("fired", 2)]
 
 
 @given(st.lists(st.integers(-20, 60), max_size=20), st.integers(0, 200))
-def test_a_volume_is_told_once_a_window(changes: list[int], limit: int) -> None:
+def test_a_volume_fires_once_a_window(changes: list[int], limit: int) -> None:
     state: Volume | None = None
     crossings = []
     for position, change in enumerate(changes):
@@ -309,14 +310,14 @@ def test_all_of_a_quota_is_all_of_it() -> None:
     """Ten of ten: the threshold of 100 % is met, and so is a balance of zero; nothing has to come after it."""
     thresholds = [Threshold("PERCENT", 100 * SCALE), Threshold("balance_value", 0)]
     marks, early = judge(None, thresholds, [(0, level_of(9, 10))], 1)
-    _, told = judge(marks, thresholds, [(0, level_of(10, 10))], 2)
-    assert (early, told_ids(told)) == ([], ["balance_value:0", "usage_percentage:100"])
+    _, fired = judge(marks, thresholds, [(0, level_of(10, 10))], 2)
+    assert (early, fired_ids(fired)) == ([], ["balance_value:0", "usage_percentage:100"])
 
 
 LEAD = Lead(Interval(0, 600))
 
 
-def test_a_grant_that_ends_soon_is_told_once() -> None:
+def test_a_grant_that_ends_soon_fires_once() -> None:
     grants = [
         Grant("a", 10, 0, expires_at_s=1000),
         Grant("empty", 10, 0, expires_at_s=1000),
@@ -326,12 +327,12 @@ def test_a_grant_that_ends_soon_is_told_once() -> None:
     ]
     balances = {"a": 1, "never": 5, "later": 5, "voided": 2}
     state: WarnedGrants | None = None
-    told = []
+    fired = []
     for position, now_s in enumerate((0, 300, 420, 480, 900, 990, 4400, 4600, 4999, 6000)):
         state, ids = expiring(state, grants, balances, now_s, LEAD, position)
         assert expiring(state, grants, balances, now_s, LEAD, position) == (state, ids)
-        told += [(now_s, id) for id in ids]
-    assert told == [(300, "voided"), (420, "a"), (4400, "later")]
+        fired += [(now_s, id) for id in ids]
+    assert fired == [(300, "voided"), (420, "a"), (4400, "later")]
     assert state == WarnedGrants({})
     assert threshold.next_warning_s(grants, 0, LEAD) == 300
     assert threshold.next_warning_s(grants, 400, LEAD) == 4400

@@ -1,4 +1,4 @@
-"""Volumes: told once a window and customer, from absolute windows that may come in any order and more than once."""
+"""Volumes: fired once a window and customer, from absolute windows that may come in any order and more than once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIZE = {"MINUTE": MINUTE_S, "HOUR": HOUR_S, "DAY": DAY_S}
 EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 2 * 1440), st.integers(-5, 20), st.sampled_from("xy"))
 
 
-class Told:
+class Watched:
     """One rule and a table. Each `take` is a record."""
 
     def __init__(self, limit: int, size: str = "HOUR", **more: Any) -> None:
@@ -104,9 +104,9 @@ def test_an_alert_of_a_volume() -> None:
         rule.VOLUME,
         "2026-01-01T00:00:02.000Z",
     )
-    said = data(alert)
-    assert said.pop("customer")["key"] == "acme"
-    assert said == {
+    found = data(alert)
+    assert found.pop("customer")["key"] == "acme"
+    assert found == {
         "meter": {"slug": "tokens"},
         "subject": {"key": "b"},
         "window": {"size": "DAY", "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-02T00:00:00.000Z"},
@@ -130,7 +130,7 @@ def test_once_a_window_whatever_the_order_and_the_cut(
     events: list[tuple[str, int, int, str]], size: str, limit: int, rng: random.Random
 ) -> None:
     """With usage that is never taken back, exactly the windows that reach the limit, each by an event inside."""
-    usage, told, totals = Usage(1), Told(limit, size), defaultdict[int, int](int)
+    usage, watched, totals = Usage(1), Watched(limit, size), defaultdict[int, int](int)
     windows = []
     for subject, minute, value, model in events:
         at_s = AT_S + minute * MINUTE_S
@@ -141,8 +141,8 @@ def test_once_a_window_whatever_the_order_and_the_cut(
     found = []
     while windows:
         record = [windows.pop() for _ in range(rng.randint(1, min(5, len(windows))))]
-        alerts = told.take(*record)
-        assert told.again(*record) == alerts
+        alerts = watched.take(*record)
+        assert watched.again(*record) == alerts
         found += alerts
     crossed = sorted(start_s for start_s, total in totals.items() if total >= limit)
     assert sorted(one.annotations["window"] for one in found) == [text(start_s) for start_s in crossed]
@@ -166,15 +166,15 @@ def test_days_and_hours_are_the_customers_whatever_zone_it_had_before(
     events: list[tuple[tuple[str, int, int, str], str]], size: str, limit: int
 ) -> None:
     """After each record the newest window is the sum of all usage of its local day or hour, counted by hand."""
-    usage, told = Usage(1), Told(limit, size)
+    usage, watched = Usage(1), Watched(limit, size)
     sent: list[tuple[int, int]] = []
     fired: set[int] = set()
     for number, ((subject, minute, value, model), name) in enumerate(events):
         at_s = DST_S + minute * MINUTE_S
         sent.append((at_s, abs(value)))
         now_s = DST_S + 2 * DAY_S + number
-        told.zone(name, now_s)
-        alerts = told.take(usage.event(subject, at_s, abs(value), model), at_s=now_s)
+        watched.zone(name, now_s)
+        alerts = watched.take(usage.event(subject, at_s, abs(value), model), at_s=now_s)
         inside = [
             (when_s, one) for when_s, one in sent if local(when_s, name, size) == local(at_s, name, size)
         ]
@@ -197,7 +197,7 @@ def end_s(at_s: int, name: str, size: str) -> int:
 
 
 def local(at_s: int, name: str, size: str) -> str:
-    """The local day or hour; the offset tells an hour from its repetition."""
+    """The local day or hour; the offset distinguishes an hour from its repetition."""
     shown = datetime.fromtimestamp(at_s, ZoneInfo(name or "UTC")).isoformat()
     return shown[:10] if size == "DAY" else shown[:13] + shown[19:]
 
@@ -207,7 +207,7 @@ def test_in_order_it_is_the_event_with_which_the_total_crossed(
     events: list[tuple[str, int, int, str]], limit: int
 ) -> None:
     """Usage that is taken back counts too; each record brings one event."""
-    usage, told = Usage(1), Told(limit, "DAY")
+    usage, watched = Usage(1), Watched(limit, "DAY")
     totals, found = defaultdict[int, int](int), {}
     expected: dict[str, tuple[str, int]] = {}
     for number, (subject, minute, value, model) in enumerate(events):
@@ -216,19 +216,19 @@ def test_in_order_it_is_the_event_with_which_the_total_crossed(
         totals[day_s] += value
         if totals[day_s] >= limit:
             expected.setdefault(text(day_s), (str(number), totals[day_s]))
-        for alert in told.take(usage.event(subject, at_s, value, model, id=str(number))):
+        for alert in watched.take(usage.event(subject, at_s, value, model, id=str(number))):
             found[alert.annotations["window"]] = (data(alert)["event"]["id"], data(alert)["value"])
     assert found == expected
 
 
 def test_a_replay_says_the_same_after_the_window_went_on() -> None:
-    usage, told = Usage(1), Told(10)
+    usage, watched = Usage(1), Watched(10)
     first = usage.event("a", AT_S, 11)
-    alerts = told.take(first)
+    alerts = watched.take(first)
     for _ in range(3):
-        assert told.take(usage.event("b", AT_S, 1)) == []
-    told.position = 1
-    assert told.again(first) == alerts and len(alerts) == 1
+        assert watched.take(usage.event("b", AT_S, 1)) == []
+    watched.position = 1
+    assert watched.again(first) == alerts and len(alerts) == 1
 
 
 @pytest.mark.parametrize(
@@ -244,26 +244,26 @@ def test_a_replay_says_the_same_after_the_window_went_on() -> None:
     ],
 )
 def test_what_counts_for_a_rule(more: dict[str, Any], takes: bool) -> None:
-    told = Told(0, **more)
-    assert bool(told.take(Usage(1).event("a", AT_S, 1))) == takes
-    assert bool(told.table.rows) == takes
+    watched = Watched(0, **more)
+    assert bool(watched.take(Usage(1).event("a", AT_S, 1))) == takes
+    assert bool(watched.table.rows) == takes
 
 
 def test_customers_and_meters_are_apart() -> None:
-    usage, told = Usage(1), Told(10)
-    assert told.take(usage.event("a", AT_S, 6)) == []
-    assert told.take(usage.event("b", AT_S, 6), customer="other") == []
-    assert told.take(Usage(1, "others").event("b", AT_S, 6)) == []
+    usage, watched = Usage(1), Watched(10)
+    assert watched.take(usage.event("a", AT_S, 6)) == []
+    assert watched.take(usage.event("b", AT_S, 6), customer="other") == []
+    assert watched.take(Usage(1, "others").event("b", AT_S, 6)) == []
 
 
 def test_a_limit_that_was_lowered_is_crossed_with_the_next_usage() -> None:
-    usage, told = Usage(1), Told(100)
+    usage, watched = Usage(1), Watched(100)
     window = usage.event("a", AT_S, 50)
-    assert told.take(window) == []
-    watch = told.rules._of_meter["default", "tokens"][0]
-    told.rules._of_meter["default", "tokens"] = [watch._replace(limit=10 * SCALE)]
-    (alert,) = told.take(window)
-    assert data(alert)["value"] == 50 and told.take(usage.event("a", AT_S, 1)) == []
+    assert watched.take(window) == []
+    watch = watched.rules._of_meter["default", "tokens"][0]
+    watched.rules._of_meter["default", "tokens"] = [watch._replace(limit=10 * SCALE)]
+    (alert,) = watched.take(window)
+    assert data(alert)["value"] == 50 and watched.take(usage.event("a", AT_S, 1)) == []
 
 
 def test_rules_are_followed() -> None:
@@ -272,8 +272,8 @@ def test_rules_are_followed() -> None:
     rules = made.known.volumes
     assert [one.id for one in rules.of("default", "tokens", 1)] == [body["id"]]
     assert not rules.of("default", "others", 1) and not rules.of("other", "tokens", 1)
-    wish = {key: body[key] for key in ("id", "type", "name", "channels", "meterSlug", "windowSize")}
-    made.do("rule.update", {**wish, "limit": 7})
+    body_ = {key: body[key] for key in ("id", "type", "name", "channels", "meterSlug", "windowSize")}
+    made.do("rule.update", {**body_, "limit": 7})
     assert [one.limit for one in rules.of("default", "tokens", 1)] == [7 * SCALE]
     made.do("rule.delete", {"id": body["id"]})
     assert not rules.of("default", "tokens", 1)
@@ -292,8 +292,8 @@ def test_a_rule_is_about_the_meter_that_had_the_slug_when_it_was_written() -> No
     for rules in (made.known.volumes, restarted.volumes):
         assert [one.id for one in rules.of("default", "tokens", 1)] == [old["id"]]
         assert [one.id for one in rules.of("default", "tokens", meter_id)] == [new["id"]]
-    told = made.use([Usage(meter_id).event("a", AT_S, 6)], AT_S + 1)
-    assert [one.rule for one in told] == [new["id"]]
+    watched = made.use([Usage(meter_id).event("a", AT_S, 6)], AT_S + 1)
+    assert [one.rule for one in watched] == [new["id"]]
     late = made.use([Usage(1).event("a", AT_S, 7)], AT_S + 2)  # came before the meter was deleted
     assert [one.rule for one in late] == [old["id"]]
     reason, detail = made.log.refused("rule.update", {**volume(endpoint, 6), "id": old["id"]})
@@ -315,16 +315,48 @@ def test_late_usage_of_an_earlier_meter_counts_for_no_later_rule_however_often_t
     assert [one.id for one in made.known.volumes.of("default", "tokens", meter_id)] == rules[1:]
 
 
+def test_after_a_restart_a_rule_knows_its_meter_however_often_the_slug_was_made_again() -> None:
+    made, _, endpoint = desk()
+    made.do("feature.archive", {"id": "gpt"})
+    rules, meters = [made.do("rule.create", volume(endpoint, 5))["id"]], [1]
+    for _ in range(2):
+        made.do("meter.delete", {"slug": "tokens"})
+        made.do("meter.apply", METER)
+        rules.append(made.do("rule.create", volume(endpoint, 5))["id"])
+        meters.append(made.log.body("meter", "tokens")["meterId"])
+    restarted = Known(Agenda(), 1)
+    restarted.update(Changes(made.log.state))
+    for known in (made.known, restarted):
+        found = [[one.id for one in known.volumes.of("default", "tokens", id)] for id in meters]
+        assert found == [[rule] for rule in rules]
+
+
+def test_a_rule_that_was_stored_without_its_meters_id_is_compared_by_revisions() -> None:
+    made, _, endpoint = desk()
+    body = made.do("rule.create", volume(endpoint, 5))
+    key = f"default/rule/{body['id']}"
+    stored = made.log.state[key]
+    assert stored.body is not None and stored.body["meterId"] == 1
+    old = {name: value for name, value in stored.body.items() if name != "meterId"}
+    made.log.state[key] = msgspec.structs.replace(stored, body=old)
+    restarted = Known(Agenda(), 1)
+    restarted.update(Changes(made.log.state))
+    assert [one.id for one in restarted.volumes.of("default", "tokens", 1)] == [body["id"]]
+    assert not restarted.volumes.of("default", "tokens", stored.revision + 1)
+    updated = made.do("rule.update", {**volume(endpoint, 6), "id": body["id"]})
+    assert updated["meterId"] == 1
+
+
 def test_what_can_no_longer_change_goes_and_does_not_come_back() -> None:
-    usage, told = Usage(1), Told(10, "DAY")
+    usage, watched = Usage(1), Watched(10, "DAY")
     old = usage.event("a", AT_S + 60, 11)
-    assert len(told.take(old)) == 1
+    assert len(watched.take(old)) == 1
     young_s = AT_S + DAY_S
-    told.take(usage.event("a", young_s, 11))
+    watched.take(usage.event("a", young_s, 11))
     later_s = AT_S + KEEP_S + HOUR_S
-    assert not told.sweep(AT_S) and len(told.table.rows) == 4
-    assert told.sweep(later_s) == 1
-    assert sorted(key[:1] for key in told.table.rows) == [VOLUME, VOLUME, PARTS, GONE]
-    assert told.take(old, at_s=later_s) == [] and told.take(old, at_s=AT_S) == []
-    assert not told.sweep(later_s)
-    assert told.sweep(young_s + KEEP_S + DAY_S + HOUR_S) and set(told.table.rows) == {GONE}
+    assert not watched.sweep(AT_S) and len(watched.table.rows) == 4
+    assert watched.sweep(later_s) == 1
+    assert sorted(key[:1] for key in watched.table.rows) == [VOLUME, VOLUME, PARTS, GONE]
+    assert watched.take(old, at_s=later_s) == [] and watched.take(old, at_s=AT_S) == []
+    assert not watched.sweep(later_s)
+    assert watched.sweep(young_s + KEEP_S + DAY_S + HOUR_S) and set(watched.table.rows) == {GONE}

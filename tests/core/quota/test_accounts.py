@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.core.definitions.changes import Changes
@@ -137,13 +138,57 @@ def test_what_is_not_metered_has_no_terms() -> None:
     assert accounts.terms(account, entitlement) is None and accounts.use(entitlement) is None
 
 
-def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -> None:
+def without_meter_id(made: Log) -> Log:
+    """The log as an earlier version wrote it, whose features have their meter's slug only."""
+    for key, one in made.state.items():
+        if one.kind == "feature" and one.body is not None:
+            body = {
+                name: value for name, value in one.body.items() if name not in ("meterId", "meterAggregation")
+            }
+            made.state[key] = msgspec.structs.replace(one, body=body)
+    return made
+
+
+def made_again(made: Log, **more: Any) -> None:
+    """The meter is deleted, and another one has its slug."""
+    made.do("feature.archive", {"id": "gpt"})
+    made.do("meter.delete", {"slug": "tokens"})
+    made.do("meter.apply", {**METER, **more})
+
+
+def test_a_feature_keeps_its_meter_when_another_one_has_the_slug() -> None:
+    made, _, _ = log()
+    entitlement = Entitlement.read(made.do("entitlement.create", METERED))
+    accounts = read(made)
+    before = accounts.balance_key(only(accounts), entitlement)
+    made_again(made, aggregation="AVG")
+    assert accounts.update(Changes(made.state)) >= {only(accounts).name}
+    for known in (accounts, read(made)):  # followed, and after a restart
+        terms = known.terms(only(known), entitlement)
+        assert terms is not None and terms.aggregation == METER["aggregation"]
+        assert known.balance_key(only(known), entitlement) == before
+        meter = known.meter("default", known.use(entitlement))
+        assert meter is not None and meter.meter_id == 1
+    made.do("meter.delete", {"slug": "tokens"})
+    assert read(made).terms(only(accounts), entitlement) is not None
+
+
+def test_archiving_a_feature_that_was_stored_without_its_meters_id_keeps_the_meter() -> None:
+    made, _, _ = log()
+    entitlement = Entitlement.read(made.do("entitlement.create", METERED))
+    made_again(without_meter_id(made), aggregation="AVG")
+    accounts = read(made)
+    meter = accounts.meter("default", accounts.use(entitlement))
+    assert meter is not None and (meter.meter_id, meter.aggregation) == (1, METER["aggregation"])
+
+
+def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_again() -> None:
     made, _, _ = log()
     first = Entitlement.read(made.do("entitlement.create", {**METERED, "activeTo": "2026-01-01T00:01:00Z"}))
-    accounts = read(made)
+    made.do("feature.archive", {"id": "gpt"})
+    accounts = read(without_meter_id(made))
     account = only(accounts)
     ledgers = [accounts.balance_key(account, first)]
-    made.do("feature.archive", {"id": "gpt"})
     made.do("meter.delete", {"slug": "tokens"})
     made.do("meter.apply", {**METER, "aggregation": "COUNT", "valueProperty": None})
     again = {name: one for name, one in made.state.items() if one.kind == "meter"}
@@ -159,11 +204,9 @@ def test_another_feature_of_the_key_and_another_meter_of_the_slug_begin_anew() -
     assert {len(ledger) for ledger in ledgers} == {len(account_key(account.name))}
 
 
-def test_a_meter_made_anew_of_which_no_balance_can_be_kept_has_no_terms() -> None:
+def test_a_meter_that_is_recreated_of_which_no_balance_can_be_kept_has_no_terms() -> None:
     made, _, _ = log()
     entitlement = Entitlement.read(made.do("entitlement.create", METERED))
-    made.do("feature.archive", {"id": "gpt"})
-    made.do("meter.delete", {"slug": "tokens"})
-    made.do("meter.apply", {**METER, "aggregation": "AVG"})
-    accounts = read(made)
+    made_again(made, aggregation="AVG")
+    accounts = read(without_meter_id(made))
     assert accounts.terms(only(accounts), entitlement) is None

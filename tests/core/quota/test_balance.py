@@ -115,7 +115,7 @@ def test_resets_say_what_the_period_came_to() -> None:
     assert outcome.status.since_s == START_S + 150 * MINUTE_S
 
 
-def test_a_manual_reset_in_the_past_is_told_once() -> None:
+def test_a_manual_reset_in_the_past_is_reported_once() -> None:
     table, world = Memory(), World("SUM")
     terms = terms_of(MONTHLY, grant())
     move(table, ACCOUNT, terms, START_S + 600, [world.event(2, b"p", 40), world.event(8, b"p", 2)], 0)
@@ -130,7 +130,7 @@ def test_a_manual_reset_in_the_past_is_told_once() -> None:
     assert again.resets == []
 
 
-def test_late_usage_is_said() -> None:
+def test_late_usage_is_reported() -> None:
     at = mover(Memory(), terms_of(HOURLY, grant(max_rollover=100 * SCALE)))
     at(10, (10, 30))
     assert at(20, (11, 5)).corrections == []  # of this phase, and not old
@@ -148,7 +148,7 @@ def test_late_usage_is_said() -> None:
     assert old(201).status.late == 4 * SCALE
 
 
-def test_what_is_too_old_to_be_counted_is_said_too() -> None:
+def test_what_is_too_old_to_be_counted_is_reported_too() -> None:
     at = mover(Memory(), terms_of(HOURLY, grant()), keep_s=2 * HOUR_S)
     for hour in range(10):
         at(60 * hour, (60 * hour, 1))

@@ -98,7 +98,7 @@ def test_a_deleted_entitlement_gives_nothing_and_takes_no_usage() -> None:
 
 
 def test_two_that_follow_one_another_share_usage_but_not_alerts() -> None:
-    """The second counts usage of the first from where it measures; its thresholds are told of it anew."""
+    """The second counts usage of the first from where it measures; its thresholds fire again."""
     made, customer, endpoint = desk()
     made.do("rule.create", watch(endpoint, 5))
     half = {**METERED, "activeTo": "2026-01-01T12:00:00Z"}
@@ -111,8 +111,8 @@ def test_two_that_follow_one_another_share_usage_but_not_alerts() -> None:
     made.clock(made.timers.next_s())
     assert made.balance(customer).entitlement == second
     assert made.balance(customer).usage == "10"
-    told = [(one.annotations["state"], of(one.payload)) for one in made.alerts]
-    assert told == [("fired", first), ("resolved", first), ("fired", second)]
+    fired = [(one.annotations["state"], of(one.payload)) for one in made.alerts]
+    assert fired == [("fired", first), ("resolved", first), ("fired", second)]
     assert len({one.id for one in made.alerts}) == 3
 
 

@@ -21,7 +21,7 @@ from pipeline.errors import Broken
 CASES = json.loads((Path(__file__).parents[2] / "cases/openmeter-credit-engine.json").read_text())["cases"]
 ENGINE = [
     case for case in CASES if case["in"].get("level") != "entitlement-history"
-]  # test_burndown has that one
+]  # test_history has that one
 PEERS = json.loads((Path(__file__).parents[2] / "cases/peers-alerts-credits-scenarios.json").read_text())[
     "cases"
 ]
@@ -244,7 +244,7 @@ def test_a_stop_anywhere_and_on_is_the_same_as_straight_through(
 
 
 @given(any_grants(), changes)
-def test_of_latest_each_phase_starts_afresh(grants: list[Grant], events: list[tuple[int, int]]) -> None:
+def test_of_latest_each_phase_starts_again(grants: list[Grant], events: list[tuple[int, int]]) -> None:
     until_s = START_S + SPAN_MINUTES * 60
     run = burndown.run(grants, burndown.begin(grants, START_S), until_s, total(events), latest=True)
     amounts = {grant.id: grant.amount for grant in grants}

@@ -170,7 +170,7 @@ def test_what_is_refused(more: dict[str, Any], detail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"customerId": "nobody"}, {"featureKey": "nothing"}, {"featureId": "nothing"}]
+    "more", [{"customerId": "unknown"}, {"featureKey": "nothing"}, {"featureId": "nothing"}]
 )
 def test_what_is_not_there(more: dict[str, Any]) -> None:
     assert log().refused("entitlement.create", {**METERED, **more})[0] == "not-found"
@@ -200,8 +200,8 @@ def test_of_an_archived_feature_nothing_new_comes() -> None:
 def test_override_ends_the_old_as_the_new_begins() -> None:
     made = log()
     old = made.do("entitlement.create", METERED)
-    wish = {"id": "gpt", "customerId": "acme", "entitlement": {**METERED, "isSoftLimit": True}}
-    new = made.do("entitlement.override", wish, at_ms=AT_MS + DAY_MS + 30_000)
+    body_ = {"id": "gpt", "customerId": "acme", "entitlement": {**METERED, "isSoftLimit": True}}
+    new = made.do("entitlement.override", body_, at_ms=AT_MS + DAY_MS + 30_000)
     ended = made.body("entitlement", old["id"])
     assert ended["activeTo"] == new["activeFrom"] == "2026-01-02T00:00:00.000Z"
     other = {**METERED, "featureKey": "sso", "type": "boolean"}
@@ -246,8 +246,8 @@ def test_another_namespace_sees_nothing() -> None:
 def test_a_reset_begins_a_period(retain: bool) -> None:
     made = log()
     body = made.do("entitlement.create", {**METERED, "preserveOverageAtReset": True})
-    wish = {"id": body["id"], "effectiveAt": "2026-01-05T12:00:40Z", "retainAnchor": retain}
-    made.do("entitlement.reset", wish, at_ms=AT_MS + 5 * DAY_MS)
+    body_ = {"id": body["id"], "effectiveAt": "2026-01-05T12:00:40Z", "retainAnchor": retain}
+    made.do("entitlement.reset", body_, at_ms=AT_MS + 5 * DAY_MS)
     found = terms(made, body["id"])
     (reset,) = found.schedule.resets
     at_s = seconds(AT_MS) + 4 * DAY_S + 43_200
@@ -353,6 +353,7 @@ def test_a_recurring_grant() -> None:
         ({"voidedAt": AT}, "grant voidedAt is written by the server"),
         ({"recurrence": {"anchor": AT}}, "interval"),
         ({"minRolloverAmount": -1}, "negative"),
+        ({"minRolloverAmount": 1}, "must not be above maxRolloverAmount, which is 0"),
         ({"color": "red"}, "unknown member"),
     ],
 )
@@ -390,7 +391,7 @@ def test_voiding_now() -> None:
 def test_an_entitlement_to_come_has_its_first_period_already() -> None:
     made = log()
     body = made.do("entitlement.create", {**METERED, "activeFrom": "2026-03-01T00:00:00Z"})
-    wish = {"entitlementId": body["id"], "amount": 1, "effectiveAt": "2026-02-01T00:00:00Z"}
-    assert made.refused("grant.create", wish)[0] == "bad-grant"
-    made.do("grant.create", {**wish, "effectiveAt": "2026-03-01T00:00:00Z"})
+    body_ = {"entitlementId": body["id"], "amount": 1, "effectiveAt": "2026-02-01T00:00:00Z"}
+    assert made.refused("grant.create", body_)[0] == "bad-grant"
+    made.do("grant.create", {**body_, "effectiveAt": "2026-03-01T00:00:00Z"})
     assert not Entitlement.read(body).in_force(seconds(AT_MS))

@@ -24,7 +24,7 @@ def watched() -> tuple[Desk, Usage]:
 
 
 def late(desk_: Desk, window: Window, at_s: int) -> list[LateUsage]:
-    """What is told of one window in a record of its own."""
+    """What is published of one window in a record of its own."""
     before = set(desk_.late)
     desk_.use([msgspec.structs.replace(window, received_at_ms=at_s * 1000)], at_s)
     return [one for key, one in desk_.late.items() if key not in before]

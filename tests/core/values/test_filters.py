@@ -1,4 +1,4 @@
-"""Filters: what may be said, what each operator matches, and that no pattern takes long."""
+"""Filters: what is valid, what each operator matches, and that no pattern takes long."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_each_operator_matches(body: Any, passing: list[str], failing: list
         ({"$or": [{"$eq": "a"}, 1]}, 'f must be an object such as {"$eq": "a"}'),
     ],
 )
-def test_what_may_not_be_said(body: Any, detail: str) -> None:
+def test_what_is_not_valid(body: Any, detail: str) -> None:
     with pytest.raises(Rejected) as refusal:
         filter_string("f", body)
     assert (refusal.value.reason, refusal.value.detail) == ("bad-query", detail)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.values.ulid import is_ulid, make
+from pipeline.core.values.ulid import at_ms, is_ulid, make
 
 instants = st.integers(0, (1 << 48) - 1)
 
@@ -26,6 +26,11 @@ def test_it_sorts_by_time_and_differs_by_seed(one_ms: int, other_ms: int, one: s
 
 def test_its_time_is_that_of_the_specification() -> None:
     assert make(1_469_918_176_385, "")[:10] == "01ARYZ6S41"
+
+
+@given(instants, st.text("ab"))
+def test_its_time_can_be_read(instant_ms: int, seed: str) -> None:
+    assert at_ms(make(instant_ms, seed)) == instant_ms
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from stripe import RequestsClient, StripeClient
 from pipeline.local.stripe_sandbox.account import SandboxAccount
 from pipeline.local.stripe_sandbox.call import StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
+from pipeline.local.stripe_sandbox.errors import unauthorized
 from pipeline.local.stripe_sandbox.limits import SandboxLimits
 from pipeline.local.stripe_sandbox.server import SandboxServer
 
@@ -22,6 +23,22 @@ KEY, RESTRICTED = "sk_test_sandbox", "rk_test_sandbox"
 def account(rights: frozenset[str] = frozenset()) -> SandboxAccount:
     """An account with a secret key, and a restricted one with these rights."""
     return SandboxAccount("acct_sandbox", {KEY: frozenset({"*"}), RESTRICTED: rights})
+
+
+class ManyAccounts(SandboxAccount):
+    """Accounts that share customers and meters: each key that begins with `sk_test_` opens one of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("acct_sandbox", {})
+        self._key = ""
+
+    def authorize(self, key: str, right: str) -> None:
+        if not key.startswith("sk_test_"):
+            raise unauthorized(key)
+        self._key = key
+
+    def json(self) -> dict[str, object]:
+        return {**super().json(), "id": self._key.replace("sk_test_", "acct_")}
 
 
 class ServedSandbox:

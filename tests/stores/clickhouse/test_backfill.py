@@ -13,8 +13,7 @@ from pipeline.core.metering.backfill import count, seeds
 from pipeline.core.metering.meter import Meter
 from pipeline.core.metering.usage_query import usage_query
 from pipeline.records import Backfill, Backfilled, Definition, Event, Settled
-from pipeline.stores.clickhouse import backfill
-from pipeline.stores.clickhouse.backfill import landed, page
+from pipeline.stores.clickhouse.backfill import PAGE, PageSize, landed, page
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import mark_columns, settled_columns, unique_columns, window_columns
 from pipeline.stores.clickhouse.totals import stored
@@ -53,14 +52,14 @@ def work(namespace: str, shard: int = 0, shards: int = 1, **more: Any) -> Backfi
     return msgspec.structs.replace(seeds(definition, shards)[shard], state="copying")
 
 
-def walk(store: ClickHouse, step: Backfill) -> tuple[list[Event], list[int], int]:
+def walk(store: ClickHouse, step: Backfill, most: PageSize = PAGE) -> tuple[list[Event], list[int], int]:
     """All events in the order of their pages, the pages' sizes, and the total that the first page says."""
     events: list[Event] = []
     sizes = []
     total = 0
     while True:
-        found = page(store, step)
-        assert found == page(store, step), "a page is a function of its step"
+        found = page(store, step, most)
+        assert found == page(store, step, most), "a page is a function of its step"
         events += [one.event for one in found.events]
         sizes.append(len(found.events))
         total = total or found.total
@@ -136,18 +135,14 @@ _names = iter(range(10**9))
 
 @given(SPREADS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_event_is_on_one_page(
-    store: ClickHouse, monkeypatch: pytest.MonkeyPatch, spread: list[tuple[int, int]]
-) -> None:
+def test_every_event_is_on_one_page(store: ClickHouse, spread: list[tuple[int, int]]) -> None:
     """Seconds between adjacent events, and sizes: crowded seconds, long silences, data larger than a page."""
-    monkeypatch.setattr(backfill, "PAGE_EVENTS", 5)
-    monkeypatch.setattr(backfill, "PAGE_BYTES", 200)
     namespace, second, made = f"spread-{next(_names)}", 0, []
     for place, (gap, size) in enumerate(spread):
         second += gap
         made.append(event(namespace, place, second, size))
     store_of(store, [Settled(one, "unmetered", "", [], 3) for one in made])
-    events, sizes, total = walk(store, work(namespace))
+    events, sizes, total = walk(store, work(namespace), PageSize(events=5, bytes=200))
     assert events == sorted(made, key=lambda one: (one.time_ns // 10**9, one.partition, one.offset))
     assert total == len(made)
     assert max(sizes) <= 5
@@ -168,7 +163,7 @@ def test_marks_are_counted_by_partition(store: ClickHouse, namespace: str) -> No
     assert landed(store, b"meter/none/start") == 0
 
 
-def backfilled(store: ClickHouse, made: Meter, shards: int = 1) -> None:
+def backfilled(store: ClickHouse, made: Meter, shards: int = 1, most: PageSize = PAGE) -> None:
     """What the stage does, without topics: page after page, written as the sink does."""
     definition = Definition(
         made.meter_id, "meter", made.namespace, made.slug, "", 1, {**made.body(), "meterId": made.meter_id}
@@ -176,7 +171,7 @@ def backfilled(store: ClickHouse, made: Meter, shards: int = 1) -> None:
     for shard in range(shards):
         step, table, position = seeds(definition, shards)[shard], Dict(), 0
         while True:
-            found = page(store, step)
+            found = page(store, step, most)
             step = msgspec.structs.replace(step, cursor=found.cursor, span_s=found.span_s, events=found.total)
             position += 1
             outcome = count(found.events, position, made, table)
@@ -193,10 +188,8 @@ def tenant(store: ClickHouse) -> Tenant:
     tenant = Tenant(store, "usage-later", [], revision=5)
     tenant.send(EVENTS[::2])
     meters = [meter("usage-later", aggregation, place) for place, aggregation in enumerate(AGGREGATIONS, 7)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backfill, "PAGE_EVENTS", 20)
-        for made in meters:
-            backfilled(store, made, shards=2)
+    for made in meters:
+        backfilled(store, made, shards=2, most=PageSize(events=50))
     tenant.meters, tenant.revision = meters, 100
     tenant.send(EVENTS[1::2])
     return tenant

@@ -85,7 +85,7 @@ def test_an_event_comes_back_with_every_digit(store: ClickHouse, filled: str) ->
     (one,) = events(store, EventFilter(filled, equal(id="id1")))
     assert one == StoredEvent(
         "id1", "src", "t", "s", NOON + 1, DATA.decode(), "", "counted", "", "", ["m"],
-        1_740_830_400_123, 1_740_830_401_000, "events", 2, 1, 3, 3, [], [], 0, [],
+        1_740_830_400_123, 1_740_830_401_000, "events", 2, 1, 3, 3, [], [], 0, 0, [], [],
     )  # fmt: skip
     assert one.counted_by == [CountedBy("m", None, 0)]
 

@@ -99,8 +99,24 @@ def every_table(namespace: str, revision: int) -> dict[str, Columns]:
         "value": ["1", "2"],
         "revision": [revision] * 2,
     }
+    sent: Columns = {
+        "namespace": [namespace] * 2,
+        "mapping": ["map", "it's \\ a\ttab"],
+        "customer": ["c", "d"],
+        "dimensions": ["{}", '{"a":"b"}'],
+        "start": [3_600, 7_200],
+        "end_at": [7_200, 10_800],
+        "wanted": ["1", "1" + "0" * 40],
+        "revision": [revision] * 2,
+    }
     marked = marks(namespace, namespace + "c")
-    return {"events": event, **uniques(namespace, [60, 120]), "windows": window, **marked}
+    return {
+        "events": event,
+        **uniques(namespace, [60, 120]),
+        "windows": window,
+        "stripe_usage": sent,
+        **marked,
+    }
 
 
 def written(store: ClickHouse, tables: Mapping[str, Columns]) -> None:
@@ -131,7 +147,7 @@ def test_a_part_of_an_insert_is_noticed(store: ClickHouse, namespace: str) -> No
         )
 
 
-@pytest.mark.parametrize("table", ["events", "windows"])
+@pytest.mark.parametrize("table", ["events", "windows", "stripe_usage"])
 def test_an_older_revision_proves_nothing(store: ClickHouse, namespace: str, table: str) -> None:
     written(store, every_table(namespace, revision=5))
     with pytest.raises(NotStored, match=f"acknowledged 2 rows of {table}, but 2 of them are not stored"):

@@ -33,7 +33,7 @@ def tenant(store: ClickHouse, namespace: str) -> Tenant:
     ]
     made.send([Sent(NOON + place * NS, one) for place, one in enumerate(data)])
     made.send([Sent(NOON, {"value": 1}, type="unknown")])
-    old = [made._event(Sent(NOON, {"value": "x"})) for _ in range(2)]
+    old = [made.event(Sent(NOON, {"value": "x"})) for _ in range(2)]
     rows = [
         Settled(old[0], "counted", "bill: value cannot be parsed as a number: x", ["calls"], 100),
         Settled(old[1], "invalid", "calls: why; bill: value cannot be null", [], 100),

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline.errors import Broken
-from pipeline.records import Backfilled, Event, Refused, Settled, Window
+from pipeline.records import Backfilled, Event, Refused, Settled, StripeUsage, Window
 from pipeline.stores.clickhouse.client import TABLES
 from pipeline.stores.clickhouse.rows import (
     LATEST_S,
@@ -18,6 +19,7 @@ from pipeline.stores.clickhouse.rows import (
     mark_columns,
     rejected_columns,
     settled_columns,
+    stripe_columns,
     unique_columns,
     window_columns,
 )
@@ -66,6 +68,7 @@ def test_columns_are_those_of_the_tables() -> None:
     assert set(settled_columns([], 1)) == set(rejected_columns([], 1)) == TABLES["events"]
     assert set(window_columns([], 1)) == TABLES["windows"]
     assert set(unique_columns([])) == TABLES["uniques"]
+    assert set(stripe_columns([], 1)) == TABLES["stripe_usage"]
     assert set(mark_columns([])) == TABLES["marks"]
     assert all(values == [] for values in window_columns([], 1).values())
 
@@ -101,6 +104,8 @@ def test_a_settled_event(event: Any) -> None:
         "refused_meters": [],
         "refused_reasons": [],
         "refused_details": [],
+        "position": 0,
+        "backfilled_positions": [],
     }
 
 
@@ -186,6 +191,8 @@ def test_a_refused_record() -> None:
         "refused_meters": [],
         "refused_reasons": [],
         "refused_details": [],
+        "position": 0,
+        "backfilled_positions": [],
     }
 
 
@@ -259,6 +266,67 @@ def test_of_one_window_the_highest_revision_stays() -> None:
     ]
     columns = window_columns([*some, *others], 1)
     assert columns["value"] == ["7"] + ["1.5"] * 6
+
+
+SENT = StripeUsage(
+    "n",
+    "app",
+    "map",
+    "m",
+    "cus",
+    {"b": "2", "a": "1"},
+    3_600,
+    7_200,
+    "1.5",
+    10**40,
+    3,
+    0,
+    -2,
+    "",
+    "",
+    2,
+    7,
+    99,
+)
+
+
+def test_usage_at_stripe() -> None:
+    assert only(stripe_columns([SENT], 777)) == {
+        "namespace": "n",
+        "app": "app",
+        "mapping": "map",
+        "meter": "m",
+        "customer": "cus",
+        "dimensions": '{"a":"1","b":"2"}',
+        "start": 3_600,
+        "end_at": 7_200,
+        "exact": "1.5",
+        "wanted": "1" + "0" * 40,
+        "confirmed": "3",
+        "unsendable": "0",
+        "pending": "-2",
+        "cause": "",
+        "message": "",
+        "requests": 2,
+        "revision": 7,
+        "at_ms": 99,
+        "stored_at_ms": 777,
+    }
+
+
+def test_of_one_window_at_stripe_the_newest_state_stays() -> None:
+    some = [replace(SENT, revision=revision, confirmed=revision) for revision in (5, 8, 6)]
+    same_offset = replace(
+        SENT, revision=8, confirmed=9
+    )  # a record may change a window twice; the last is its state
+    others = [
+        replace(SENT, start_s=0),
+        replace(SENT, mapping="x"),
+        replace(SENT, customer="x"),
+        replace(SENT, namespace="x"),
+        replace(SENT, dimensions={}),
+    ]
+    assert stripe_columns([*some, same_offset, *others], 1)["confirmed"] == ["9"] + ["3"] * 5
 
 
 def test_members_of_every_revision_stay() -> None:

@@ -170,7 +170,8 @@ def test_definitions_are_found_by_id_key_and_subject(settings: Settings, produce
         assert view.customer("shop", gone["id"]) is not None
         assert members(view.subject("shop", "ann")) == members(view.subject("shop", ann["id"])) == ann
         assert [one.members for one in view.subjects("shop")] == [ann]
-        assert members(view.feature("shop", "api")) == feature
+        found_feature = view.feature("shop", "api")
+        assert found_feature is not None and found_feature.shown == feature
         assert view.features("shop") == view.features_of("shop", "calls") == [view.feature("shop", "api")]
         assert [one.id for one in view.features("shop", archived=True)] == [old["id"], feature["id"]]
         key = view.key(made.public)
@@ -204,13 +205,14 @@ def test_replies_are_read_from_now_on_and_only_the_expected_kept(
     write(producer, "replies", early=msgspec.json.encode(Reply("early", 1)).decode())
     with Replies(settings) as view:
         view.wait_loaded()
-        for id in ("early", "mine"):
-            view.expect(id)
-        for id in ("foreign", "mine"):
-            write(producer, "replies", **{id: msgspec.json.encode(Reply(id, 2)).decode()})
-        assert view.take("mine", 10) == Reply("mine", 2)
-        assert view.take("mine", 0) is None
-        assert view.take("early", 0) is None
+        with pytest.raises(Unavailable), view.expected("given-up"):
+            raise Unavailable("the command was not written")
+        with view.expected("early"), view.expected("mine"):
+            for id in ("foreign", "given-up", "mine"):
+                write(producer, "replies", **{id: msgspec.json.encode(Reply(id, 2)).decode()})
+            assert view.take("mine", 10) == Reply("mine", 2)
+            assert view.take("early", 0) is None
+            assert view.snapshot() == {"mine": Reply("mine", 2)}
         assert view.snapshot() == {}
 
 

@@ -176,6 +176,7 @@ def test_a_full_queue_refuses_at_once_what_does_not_wait() -> None:
     writer.close(0)
 
 
+@pytest.mark.services  # it waits for two timeouts of 2 s
 def test_a_missing_broker_is_an_error_with_the_cause_of_its_connection() -> None:
     writer = away(2.0)  # long enough for a busy machine to refuse the connection
     sentence = r"^Kafka at 127\.0\.0\.1:\d+ does not answer: .*Connection refused"

@@ -1,0 +1,58 @@
+"""Prices by the amounts of single events."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.core.catalog.price_reading import read_price
+from pipeline.core.catalog.price_terms import Discounts, UsageDiscount
+from pipeline.core.rating.rate import LinePart, rate
+from pipeline.core.rating.tariff import LineTerms, tariff_of
+from pipeline.core.values import money, number
+
+RATE = {"type": "percentage", "rate": "10"}
+
+
+@pytest.mark.parametrize(
+    ("terms", "amounts", "lines"),
+    [
+        ({"fixedAmount": "1"}, [10, 20], {"percentage-share": "3", "percentage-events": "2"}),
+        (
+            {"fixedAmount": "1", "freeEvents": 1},
+            [10, 20],
+            {"percentage-share": "2", "percentage-events": "1"},
+        ),
+        (
+            {"fixedAmount": "1", "freeAmount": "10"},
+            [10, 20],
+            {"percentage-share": "2", "percentage-events": "1"},
+        ),
+        (
+            {"fixedAmount": "1", "freeAmount": "15"},
+            [10, 20],
+            {"percentage-share": "1.5", "percentage-events": "1"},
+        ),
+        # Both: an event is free while neither is used up.
+        ({"freeEvents": 2, "freeAmount": "15"}, [10, 20, 30], {"percentage-share": "4.5"}),
+        ({"freeEvents": 1, "freeAmount": "500"}, [10, 20, 30], {"percentage-share": "5"}),
+        ({"freeEvents": 5}, [10, 20], {}),
+        ({"eventMinimum": "1.5"}, [10, 20], {"percentage-share": "3.5"}),
+        ({"eventMaximum": "1.5"}, [10, 20], {"percentage-share": "2.5"}),
+        ({"eventMaximum": "1.5", "freeAmount": "12"}, [10, 20], {"percentage-share": "1.5"}),
+        ({"eventMinimum": "0.5", "freeAmount": "12"}, [10, 20], {"percentage-share": "1.8"}),
+        ({"eventMinimum": "1", "freeEvents": 1}, [10, 2], {"percentage-share": "1"}),
+        ({"fixedAmount": "1"}, [], {}),
+    ],
+)
+def test_lines(terms: dict[str, str], amounts: list[int], lines: dict[str, str]) -> None:
+    tariff = tariff_of(LineTerms(read_price("line", RATE | terms, by_event=True), "USD"))
+    events = tuple(amount * number.SCALE for amount in amounts)
+    found = rate(tariff, LinePart(sum(events), events=events)).details
+    assert {one.child_reference: money.text(one.total, 2) for one in found} == lines
+
+
+def test_a_usage_discount_takes_the_first_events() -> None:
+    price = read_price("line", RATE | {"eventMinimum": "2"}, by_event=True)
+    tariff = tariff_of(LineTerms(price, "USD", Discounts(usage=UsageDiscount("15"))))
+    events = tuple(amount * number.SCALE for amount in (10, 20, 30))
+    assert rate(tariff, LinePart(sum(events), events=events)).total == 200 + 200 + 300

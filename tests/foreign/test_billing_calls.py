@@ -1,0 +1,28 @@
+"""The calls of `@openmeter/sdk` about billing profiles and overrides, against a served API and a real broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.api.app import create_app
+from pipeline.settings import Settings
+from tests.fixtures.api_server import served_app
+from tests.foreign.rig import run_js_billing
+
+pytestmark = pytest.mark.usefixtures("decider")
+
+
+@pytest.fixture(scope="module")
+def url(served: Settings) -> Iterator[str]:
+    with served_app(create_app(served)) as address:
+        yield address
+
+
+@pytest.mark.timeout(300)
+def test_every_call_about_billing_profiles_works(url: str, js_client: Path) -> None:
+    calls = run_js_billing(js_client, url, "")
+    assert [one for one in calls if one.outcome != "works"] == []
+    assert len({one.call for one in calls if one.listed}) == 9
