@@ -185,14 +185,19 @@ class StripeLine:
             one.wanted != one.confirmed + one.unsendable or one.pending != 0 for one in self.usage.values()
         )
 
-    def wait_settled(self, windows: int, timeout_s: float = 60) -> None:
-        """Wait until so many windows are known, and each has at Stripe what it is to have."""
+    def wait_settled(self, *wanted: int, timeout_s: float = 60) -> None:
+        """Wait until these are the units of all windows, in any order, and Stripe has them.
+
+        Usage that was published a moment ago is not known here yet, so that "everything is settled" alone would be true
+        before it arrives.
+        """
         deadline_s = time.monotonic() + timeout_s
         while True:
             self.read()
-            if len(self.usage) >= windows and not self.unsettled:
+            units = sorted(one.wanted for one in self.usage.values())
+            if units == sorted(wanted) and not self.unsettled:
                 return
-            state = (len(self.usage), self.unsettled, self.sandbox.requests, self.logs()[-3000:])
+            state = (units, self.unsettled, self.sandbox.requests, self.logs()[-3000:])
             assert time.monotonic() < deadline_s, state
 
     def sums(self) -> dict[tuple[str, str, int], int]:
