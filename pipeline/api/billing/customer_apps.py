@@ -13,6 +13,7 @@ from fastapi import Body, Depends, Query, Request, Response
 from pipeline.api.billing.answers import CustomerAppAnswer, CustomerAppPage
 from pipeline.api.billing.bodies import CustomerAppBody, StripeCustomerBody
 from pipeline.api.billing.stripe_calls import app_of, check_customer
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import described
@@ -41,7 +42,7 @@ def list_data(
     type: Annotated[Literal["stripe"] | None, Query(description="type of the app")] = None,
 ) -> DataJson:
     """One page of the ids that installed apps have for the customer."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey).id
     rows = [
         _json(one, app) for app in _installed(request) if (one := _data(request, customer, app)) is not None
     ]
@@ -80,7 +81,7 @@ def delete_data(request: Request, customerIdOrKey: str, appId: str) -> Response:
 )  # fmt: skip
 def get_stripe(request: Request, customerIdOrKey: str) -> DataJson:
     """Of the only Stripe app. 404 where none is set."""
-    customer, app = _customer(request, customerIdOrKey), app_of(request, None)
+    customer, app = customer_named(request, customerIdOrKey).id, app_of(request, None)
     found = _data(request, customer, app)
     if found is None:
         raise Rejected("not-found", f"The customer {customerIdOrKey[:256]} has no id at Stripe.")
@@ -136,13 +137,6 @@ async def _checked(request: Request, data: list[DataJson]) -> list[StripeApp]:
 
 def _installed(request: Request) -> list[StripeApp]:
     return stripe_accounts(definitions(request).all(App, namespace_of(request)))
-
-
-def _customer(request: Request, id_or_key: str) -> str:
-    found = definitions(request).customer(namespace_of(request), id_or_key)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return found.id
 
 
 def _data(request: Request, customer: str, app: StripeApp) -> CustomerApp | None:

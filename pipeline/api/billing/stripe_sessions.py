@@ -18,6 +18,7 @@ from pipeline.api.billing.session_answers import (
     PortalSessionBody,
 )
 from pipeline.api.billing.stripe_calls import app_of, ask, check_customer, open_key
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import described
@@ -94,9 +95,7 @@ async def _known_of(
 ) -> tuple[StripeApp, CustomerApp]:
     """The app, and what it knows of a customer. name: id or key."""
     portal_params(session, "")
-    customer = definitions(request).customer(namespace_of(request), name)
-    if customer is None:
-        raise Rejected("not-found", f"There is no customer {name[:256]}.")
+    customer = customer_named(request, name)
     app = app_of(request, None)
     known = _known(request, app, customer)
     if known is None:
@@ -119,10 +118,7 @@ async def _read(
         await check_customer(request, app, session["stripeCustomerId"])
     if name is None:
         return app, None, options
-    customer = definitions(request).customer(namespace_of(request), name)
-    if customer is None:
-        raise Rejected("not-found", f"There is no customer {name[:256]}.")
-    return app, customer, options
+    return app, customer_named(request, name), options
 
 
 def _name(wanted: Mapping[str, object]) -> str:

@@ -29,11 +29,12 @@ from pipeline.api.credits.credit_json import (
     read_grant,
     rule_json,
 )
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import ChangesBills, Router
-from pipeline.api.http.submit import body_of, definitions
+from pipeline.api.http.submit import body_of
 from pipeline.api.http.submit_billing import bills, submit_billing
 from pipeline.core.credits.credit_balance import balances_at, movements
 from pipeline.core.credits.top_up import TopUpRule
@@ -71,7 +72,7 @@ def list_credit_grants(
 ) -> Response:
     """One page, oldest first, ended ones too."""
     now_ms = _now_ms()
-    found = bills(request).credits_of(namespace_of(request), _customer(request, customerIdOrKey).id)
+    found = bills(request).credits_of(namespace_of(request), customer_named(request, customerIdOrKey).id)
     rows = [grant_json(one, now_ms) for one in found]
     kept = [row for row in rows if currency in (None, row["currency"])]
     return answer(listed(kept, number, size))
@@ -101,7 +102,7 @@ def create_credit_grant(request: Request, customerIdOrKey: str, grant: SentCredi
 
     Grants with a lower `priority` burn first, then those that expire first, then the oldest.
     """
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     made = body_of(submit_billing(request, "credit.grant", customer.id, {"sent": grant}))
     return answer(_shown(request, customer, str(made["grant"])), 201)
 
@@ -114,7 +115,7 @@ def create_credit_grant(request: Request, customerIdOrKey: str, grant: SentCredi
 )
 def get_credit_grant(request: Request, customerIdOrKey: str, grantId: str) -> Response:
     """Also one that was voided or has expired."""
-    return answer(_shown(request, _customer(request, customerIdOrKey), grantId))
+    return answer(_shown(request, customer_named(request, customerIdOrKey), grantId))
 
 
 @router.post(
@@ -125,7 +126,7 @@ def get_credit_grant(request: Request, customerIdOrKey: str, grantId: str) -> Re
 )
 def void_credit_grant(request: Request, customerIdOrKey: str, grantId: str) -> Response:
     """Takes back what is left of it. What it paid stays paid, and its own payment stays as it is."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     submit_billing(request, "credit.void", customer.id, {"id": grantId, "sent": {}})
     return answer(_shown(request, customer, grantId))
 
@@ -150,7 +151,7 @@ def settle_credit_grant(
     request: Request, customerIdOrKey: str, grantId: str, settlement: SentCredit
 ) -> Response:
     """Of a grant with the funding method `external`. The same report again changes nothing."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     submit_billing(request, "credit.settle", customer.id, {"id": grantId, "sent": settlement})
     return answer(_shown(request, customer, grantId))
 
@@ -175,7 +176,7 @@ def settle_credit_grant(
 )
 def adjust_credits(request: Request, customerIdOrKey: str, adjustment: SentCredit) -> Response:
     """Adds credits, or takes them off what the customer can use."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     made = body_of(submit_billing(request, "credit.adjust", customer.id, {"sent": adjustment}))
     return answer({name: made[name] for name in ("id", "name", "currency", "amount")}, 201)
 
@@ -196,7 +197,11 @@ def get_credit_balance(
     ] = None,
 ) -> Response:
     """By currency, at an instant: what is booked for it or earlier counts."""
-    customer, view, namespace = _customer(request, customerIdOrKey), bills(request), namespace_of(request)
+    customer, view, namespace = (
+        customer_named(request, customerIdOrKey),
+        bills(request),
+        namespace_of(request),
+    )
     at_ns = instant_ns("at", at)
     at_ms = _now_ms() if at_ns is None else at_ns // 1_000_000
     grants = [read_grant(one) for one in view.credits_of(namespace, customer.id)]
@@ -218,7 +223,7 @@ def list_credit_transactions(
     currency: CreditCurrencyFilter = None,
 ) -> Response:
     """One page, newest first: what was granted, consumed, returned, voided, adjusted and what expired."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     found = movements(bills(request).ledger_of(namespace_of(request), customer.id))
     rows = [movement_json(one) for one in reversed(found) if currency in (None, one.currency)]
     return answer(listed(rows, number, size))
@@ -234,7 +239,7 @@ def list_credit_transactions(
 )
 def put_top_up(request: Request, customerIdOrKey: str, currency: str, rule: SentCredit) -> Response:
     """One rule for a currency; it is followed from now on, whenever the balance is at its threshold or below."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     if "currency" in rule:
         raise Rejected("bad-credit-rule", "credit-rule currency is in the path")
     sent = {**rule, "currency": currency}
@@ -251,16 +256,9 @@ def put_top_up(request: Request, customerIdOrKey: str, currency: str, rule: Sent
 )
 def delete_top_up(request: Request, customerIdOrKey: str, currency: str) -> Response:
     """Credits that were added stay."""
-    customer = _customer(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     submit_billing(request, "credit.rule-delete", customer.id, {"id": currency, "sent": {}})
     return Response(status_code=204)
-
-
-def _customer(request: Request, id_or_key: str) -> Customer:
-    found = definitions(request).customer(namespace_of(request), id_or_key)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return found
 
 
 def _shown(request: Request, customer: Customer, id: str) -> CreditJson:

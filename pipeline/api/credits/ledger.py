@@ -12,16 +12,15 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.credits.answers import TrialBalanceAnswer
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import definitions
 from pipeline.api.http.submit_billing import bills
 from pipeline.core.ledger.trial_balance import trial_balance
 from pipeline.core.values import timestamp
 from pipeline.core.values.user_time import instant_ns
-from pipeline.errors import Rejected
 
 router = Router(prefix="/ledger", tags=["credits"])
 READ = [Depends(needs("query"))]
@@ -45,10 +44,7 @@ def get_trial_balance(
     if customer is None:
         transactions = view.ledger(namespace)
     else:
-        found = definitions(request).customer(namespace, customer)
-        if found is None:
-            raise Rejected("not-found", f"There is no customer {customer[:256]}.")
-        transactions = view.ledger_of(namespace, found.id)
+        transactions = view.ledger_of(namespace, customer_named(request, customer).id)
     balance = trial_balance(transactions, at_ms)
     return answer(
         {

@@ -13,7 +13,7 @@ from fastapi import Body, Depends, Query, Request, Response
 
 from pipeline.api.customers.answers import CustomerAnswer, CustomerPage
 from pipeline.api.customers.bodies import CustomerBody
-from pipeline.api.customers.lookup import Substring, has_part
+from pipeline.api.customers.lookup import Substring, customer_named, has_part
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.paging import Paged, ordered, paginated
@@ -22,7 +22,6 @@ from pipeline.api.http.submit import body_of, definitions, recorded, submit_and_
 from pipeline.api.http.submit_billing import bills
 from pipeline.core.subscriptions.cancel import check_deletable_customer
 from pipeline.core.subscriptions.subscription import Subscription
-from pipeline.errors import Rejected
 
 router = Router(prefix="/customers", tags=["customers"])
 READ = [Depends(needs("query"))]
@@ -81,10 +80,7 @@ def create_customer(request: Request, customer: CustomerRequest) -> dict[str, An
 )
 def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
     """By id or key."""
-    found = definitions(request).customer(namespace_of(request), customerIdOrKey)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {customerIdOrKey[:256]}.")
-    return found.members
+    return customer_named(request, customerIdOrKey).members
 
 
 @router.put(

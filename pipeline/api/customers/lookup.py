@@ -1,7 +1,8 @@
 """Whose usage a subject's is, for reads: resolved when asked, from the control log in memory.
 
-Owns: the subjects of customers, 404 for an unknown one, names for reports. Does not own: customers and subjects
-themselves (core.customers.customer, core.customers.subject), attribution as of a time (core.customers.attribution).
+Owns: a customer by id or key and its subjects, 404 for an unknown one, names for reports. Does not own: customers and
+subjects themselves (core.customers.customer, core.customers.subject), attribution as of a time
+(core.customers.attribution).
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 
+from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.services import Services
+from pipeline.api.http.submit import definitions
+from pipeline.core.customers.customer import Customer
 from pipeline.errors import Rejected
 
 Substring = Annotated[str | None, Query(description="part of it, upper or lower case")]
@@ -20,6 +24,14 @@ Substring = Annotated[str | None, Query(description="part of it, upper or lower 
 def has_part(text: str | None, part: str | None) -> bool:
     """Whether a text has a part that a list is asked for, in upper or lower case; without one each has."""
     return part is None or (text is not None and part.casefold() in text.casefold())
+
+
+def customer_named(request: Request, id_or_key: str) -> Customer:
+    """A customer of the request's namespace, deleted ones too. Raises Rejected `not-found`."""
+    found = definitions(request).customer(namespace_of(request), id_or_key)
+    if found is None:
+        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
+    return found
 
 
 def subjects_of(services: Services, namespace: str, customers: Sequence[str]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Request, Response
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -18,7 +19,7 @@ from pipeline.api.http.submit import body_of
 from pipeline.api.http.submit_billing import submit_billing
 from pipeline.api.invoices.answers import BilledInvoiceAnswer
 from pipeline.api.invoices.bodies import InvoiceNowBody, InvoiceUpdateBody, VoidInvoiceBody
-from pipeline.api.invoices.lookup import changed_invoice, customer_of, invoice_of, shown_invoice
+from pipeline.api.invoices.lookup import changed_invoice, invoice_of, shown_invoice
 from pipeline.errors import Rejected
 
 router = Router(prefix="/billing/invoices", tags=["invoices"], route_class=ChangesBills)
@@ -65,7 +66,7 @@ def invoice_now(request: Request, asked: SentJson) -> Response:
     named = asked.get("customerId")
     if not isinstance(named, str):
         raise Rejected("bad-invoice", "invoice customerId is required: the id or key of a customer")
-    customer = customer_of(request, named)
+    customer = customer_named(request, named)
     created = body_of(submit_billing(request, "invoice.now", customer.id, {"sent": asked}))["created"]
     assert isinstance(created, list)
     return answer([shown_invoice(request, changed_invoice(request, id)) for id in created], 201)

@@ -22,7 +22,6 @@ from pipeline.api.invoices.invoice_json import (
     read_invoice,
 )
 from pipeline.core.billing.apps_now import AppsNow
-from pipeline.core.customers.customer import Customer
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.errors import Broken, Rejected
 
@@ -46,14 +45,6 @@ def changed_invoice(request: Request, id: object) -> StoredInvoice:
     if found is None:
         raise Broken(f"A reply or a list names the invoice {id}, which does not exist.")
     return read_invoice(found.body)
-
-
-def customer_of(request: Request, id_or_key: str) -> Customer:
-    """A customer of the request's namespace, deleted ones too. Raises Rejected `not-found`."""
-    found = definitions(request).customer(namespace_of(request), id_or_key)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return found
 
 
 def shown_invoice(

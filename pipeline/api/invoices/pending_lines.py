@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import Depends, Request, Response
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs, request_id
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -22,7 +23,7 @@ from pipeline.api.invoices.answers import BilledInvoiceAnswer, PendingLinesAnswe
 from pipeline.api.invoices.bodies import PendingLinesBody, SimulationBody
 from pipeline.api.invoices.changes import SentJson
 from pipeline.api.invoices.invoice_json import WITH_LINES, answered_json
-from pipeline.api.invoices.lookup import app_of, changed_invoice, customer_of, shown_invoice
+from pipeline.api.invoices.lookup import app_of, changed_invoice, shown_invoice
 from pipeline.core.catalog.catalog_now import CatalogNow
 from pipeline.core.definitions.index import DefinitionIndex
 from pipeline.core.invoices.pending_line import PendingContext
@@ -58,7 +59,7 @@ SPLIT = "invoice_line_graduated_split_not_supported"
 )
 def create_pending_lines(request: Request, customerIdOrKey: str, lines: SentJson) -> Response:
     """All or none. They wait on the gathering invoice of the customer and currency until they are due."""
-    customer = customer_of(request, customerIdOrKey)
+    customer = customer_named(request, customerIdOrKey)
     made = body_of(submit_billing(request, "invoice.pending-lines", customer.id, {"sent": lines}))
     ids = made["lines"]
     assert isinstance(ids, list)
@@ -80,7 +81,7 @@ def create_pending_lines(request: Request, customerIdOrKey: str, lines: SentJson
 )
 def simulate_invoice(request: Request, customerIdOrKey: str, simulated: SentJson) -> Response:
     """The invoice that the customer would get for lines with quantities that are made up. Nothing is kept."""
-    customer, namespace = customer_of(request, customerIdOrKey), namespace_of(request)
+    customer, namespace = customer_named(request, customerIdOrKey), namespace_of(request)
     now_ms = time.time_ns() // 1_000_000
 
     def decided_on(index: DefinitionIndex) -> tuple[BillingProfile, dict[str, bool]]:

@@ -14,6 +14,7 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.billing.customer_usage import features_of, usage_of_customer
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -22,7 +23,6 @@ from pipeline.api.http.services import Services, services_of
 from pipeline.api.http.submit import definitions
 from pipeline.api.http.submit_billing import bills
 from pipeline.api.invoices.changes import SentJson
-from pipeline.api.invoices.lookup import customer_of
 from pipeline.api.invoices.replay_forms import PriceReplayAnswer, PriceReplayBody
 from pipeline.core.bills.customer_money import FeaturesById
 from pipeline.core.bills.recounted_usage import RecountedUsage
@@ -71,7 +71,7 @@ def replay_prices(
         documents = view.all_subscriptions(namespace)
         found = sorted({one.customer for one in documents})
     else:
-        found = [customer_of(request, customer).id]
+        found = [customer_named(request, customer).id]
         documents = view.subscriptions_of(namespace, found[0])
     check_listed((_subscription(one.body) for one in documents), prices)
     features = features_of(services, namespace)

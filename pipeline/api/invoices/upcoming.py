@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from fastapi import Depends, Request, Response
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -20,7 +21,6 @@ from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import definitions
 from pipeline.api.http.submit_billing import bills
 from pipeline.api.invoices.invoice_json import read_invoice
-from pipeline.api.invoices.lookup import customer_of
 from pipeline.api.invoices.upcoming_answers import CustomerUpcomingAnswer
 from pipeline.core.catalog.feature import Feature
 from pipeline.core.definitions.index import DefinitionIndex
@@ -48,7 +48,7 @@ def get_upcoming(request: Request, customerIdOrKey: str) -> Response:
     arrived; the usage on a line is a few seconds old. `forecast` is an estimate. Nothing is changed or promised: lines
     can be added or removed, and prices of a subscription can change until then.
     """
-    return answer(upcoming_json(request, customer_of(request, customerIdOrKey).id))
+    return answer(upcoming_json(request, customer_named(request, customerIdOrKey).id))
 
 
 def upcoming_json(request: Request, customer: str) -> UpcomingJson:

@@ -13,12 +13,12 @@ import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from pipeline.api.billing.customer_usage import features_of, usage_of_customer
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.bulkheads import KAFKA_SILENT_S
 from pipeline.api.http.described import described
 from pipeline.api.http.paths import Reconciles, Router
 from pipeline.api.http.services import TOPIC_READ_S, Services, services_of
-from pipeline.api.http.submit import definitions
 from pipeline.api.http.submit_billing import bills
 from pipeline.api.operation.answers import MoneyAnswer
 from pipeline.core.bills.customer_money import (
@@ -125,10 +125,7 @@ def _period(from_: str | None, to: str | None, now_s: int) -> ReconciledPeriod:
 def _customers(request: Request, namespace: str, wanted: str | None) -> list[str]:
     """The customers to compare, by id."""
     if wanted is not None:
-        found = definitions(request).customer(namespace, wanted)
-        if found is None:
-            raise Rejected("not-found", f"There is no customer {wanted[:256]}.")
-        return [found.id]
+        return [customer_named(request, wanted).id]
     return sorted(bills(request).customers(namespace))
 
 

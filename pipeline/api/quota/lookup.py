@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from fastapi import Depends, Request
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of
 from pipeline.api.http.submit import definitions
 from pipeline.core.customers.customer import Customer
@@ -63,10 +64,7 @@ def now_s() -> int:
 
 def by_customer(request: Request, id_or_key: str) -> CustomerRef:
     """Raises Rejected `not-found`."""
-    found = definitions(request).customer(namespace_of(request), id_or_key)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return CustomerRef(found)
+    return CustomerRef(customer_named(request, id_or_key))
 
 
 def by_subject(request: Request, id_or_key: str) -> CustomerRef:

@@ -9,6 +9,7 @@ from typing import Annotated, get_args
 
 from fastapi import Depends, Query, Request, Response
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -16,7 +17,7 @@ from pipeline.api.http.paging import Paged, Several, paginated, split
 from pipeline.api.http.paths import Router
 from pipeline.api.http.submit_billing import bills
 from pipeline.api.subscriptions.answers import SubscriptionPage
-from pipeline.api.subscriptions.subscription_answer import customer_named, now_s, subscription_in
+from pipeline.api.subscriptions.subscription_answer import now_s, subscription_in
 from pipeline.core.subscriptions.status import SubscriptionStatus
 from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.core.subscriptions.subscription_json import subscription_json

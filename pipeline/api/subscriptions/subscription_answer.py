@@ -52,14 +52,6 @@ def stored(request: Request, id: str) -> Subscription:
     return subscription_in(found)
 
 
-def customer_named(request: Request, id_or_key: str) -> Customer:
-    """A customer of the request's namespace, deleted ones too. Raises Rejected `not-found`."""
-    found = definitions(request).customer(namespace_of(request), id_or_key)
-    if found is None:
-        raise Rejected("not-found", f"There is no customer {id_or_key[:256]}.")
-    return found
-
-
 def changed(
     request: Request, action: str, subscription_id: str, sent: object = None, **named: str
 ) -> Mapping[str, object]:

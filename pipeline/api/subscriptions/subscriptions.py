@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Query, Request, Response
 
+from pipeline.api.customers.lookup import customer_named
 from pipeline.api.http.auth import needs
 from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
@@ -30,7 +31,6 @@ from pipeline.api.subscriptions.bodies import (
 )
 from pipeline.api.subscriptions.subscription_answer import (
     changed,
-    customer_named,
     expanded,
     instant_s,
     shown,
