@@ -7,7 +7,7 @@ to billing. Does not own: the calls of one invoice (stripe_invoice), usage (stri
     n<lane><invoice>   StripeInvoice
 
 The customer at Stripe is the one that the definitions name; where they name none, the first order has it created, and
-the definition follows by a command.
+the definition follows by a command. One that the definitions named and do not name any more is not used again.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class BillLane(msgspec.Struct, array_like=True):
     Attributes:
         stripe_customer: that was created here; empty: none was.
         waiting: ids of invoices with an order, in the order of their arrival; the first one may have a call.
+        creations: how many keys were made to create the customer.
+        is_named: the definitions have had `stripe_customer`: where they have none any more, it was taken away.
     """
 
     namespace: str
@@ -58,6 +60,8 @@ class BillLane(msgspec.Struct, array_like=True):
     app: str
     stripe_customer: str = ""
     waiting: list[str] = []
+    creations: int = 0
+    is_named: bool = False
 
 
 class BillFlight(NamedTuple):
@@ -248,8 +252,14 @@ class StripeBills:
             invoice.outcome, invoice.message, invoice.at_ms = "failed", NOT_INSTALLED, self._state.now_ms
             return
         known = self._state.definitions.customer(row.namespace, row.customer, row.app)
+        if known is not None:
+            row.is_named = row.is_named or known.id == row.stripe_customer
+        elif row.is_named:
+            row.stripe_customer, row.is_named = "", False
         invoice.stripe_customer = row.stripe_customer if known is None else known.id
+        invoice.made = invoice.made | {"customer": row.creations}
         proceed(invoice, StripeTarget(row.app, row.customer, id), self._state.now_ms)
+        row.creations = invoice.made["customer"]
 
     def _put(self, lane: bytes, row: BillLane, id: str, invoice: StripeInvoice) -> None:
         self._lanes.put(LANE + lane, row)

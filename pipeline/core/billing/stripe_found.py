@@ -33,6 +33,7 @@ def found_in(shown: StripeJson) -> StripeFound:
         hosted_url=_text(shown, "hosted_invoice_url"),
         pdf_url=_text(shown, "invoice_pdf"),
         due_s=_number(shown, "due_date"),
+        credited=_number(shown, "post_payment_credit_notes_amount"),
     )
 
 

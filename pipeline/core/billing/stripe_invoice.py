@@ -6,6 +6,7 @@ sends (stripe_request), where rows lie (stripe_bills), what an answer means (str
     issue   customer, if Stripe does not have it > create > lines > finalize
     pay     pay; it fails where Stripe has no finalized invoice
     void    void, or delete where Stripe has a draft; nothing where it has none; it fails where a payment was collected
+            and credit notes have not given back all of it
 
 A call's key and bytes are fixed when it is made. Stripe keeps the first result of a key for 24 hours, a 500 too. So a
 call whose outcome is unknown is repeated as it is for SURE_MS; after that, and after a 500 that Stripe keeps, Stripe is
@@ -29,7 +30,10 @@ from pipeline.core.billing.stripe_window import LOOK_AGAIN_MS, PAUSE_MOST_MS, PA
 from pipeline.records import StripeFound, StripeOrder
 
 InvoiceOutcome = Literal["", "done", "failed"]
-COLLECTED: Final = "Stripe has collected the payment, so it cannot be voided there. Refund it, or credit it."
+COLLECTED: Final = (
+    "Stripe has collected the payment, so it cannot be voided there. Issue a credit note for all of it at Stripe, then "
+    "retry the invoice."
+)
 NOT_THERE: Final = "Stripe has no finalized invoice that could be paid."
 ISSUED: Final = ("open", "paid", "void", "uncollectible")
 _GONE: Final = ("", "deleted")
@@ -122,7 +126,7 @@ def proceed(invoice: StripeInvoice, target: StripeTarget, now_ms: int) -> None:
             f"Stripe's total is {theirs} where ours is {ours}, in its smallest unit.",
             now_ms,
         )
-    elif invoice.order.action == "void" and invoice.found.status == "paid" and invoice.found.total > 0:
+    elif invoice.order.action == "void" and _is_collected(invoice.found):
         _end(invoice, "failed", COLLECTED, now_ms)
     elif invoice.order.action == "pay" and invoice.found.status in (*_GONE, "draft"):
         _end(invoice, "failed", NOT_THERE, now_ms)
@@ -156,7 +160,7 @@ def settle(
         key: of the call.
         outcome: of the attempt.
         now_ms: when it is applied.
-        found: what the answer shows, of a call that was done.
+        found: what the answer shows; of a call that was not done only the customer that it has created.
         message: Stripe's own.
         is_stored: a repeat would bring the same answer.
     """
@@ -170,6 +174,8 @@ def settle(
     if outcome == "done" and found is not None:
         _executed(invoice, call, found, now_ms)
         return
+    if call.name == "customer" and found is not None and found.id:
+        invoice.stripe_customer = found.id  # it was created, and only its details were not taken
     invoice.message = message
     if outcome == "refused" and not call.unsure:
         invoice.call = None
@@ -250,6 +256,10 @@ def _next_of_issue(invoice: StripeInvoice) -> CallName | None:
     if found.status == "draft" and found.items == 0 and order.items:
         return "lines"
     return "finalize" if found.status == "draft" and found.total == order.total else None
+
+
+def _is_collected(found: StripeFound) -> bool:
+    return found.status == "paid" and found.total > found.credited
 
 
 def _is_issue_of_another_total(invoice: StripeInvoice) -> bool:

@@ -155,7 +155,7 @@ class StripeLanes:
         elif work.kind == "seen":
             self._look(lane, sent, row, revision, work)
         elif work.outcome:
-            settle(window, revision, work.outcome, now_ms, work.message)
+            settle(window, revision, work.outcome, now_ms, work.message, work.stored)
             if window.request is not None and work.retry_after_ms:
                 asked_ms = now_ms + work.retry_after_ms
                 window.request.next_at_ms = max(window.request.next_at_ms, asked_ms)

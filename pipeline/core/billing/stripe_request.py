@@ -5,6 +5,10 @@ Owns: names of calls, parameters, keys. Does not own: when a call is made (strip
 line items", "Finalize an invoice", "Pay an invoice", "Void an invoice", "Idempotent requests".
 
 A key is a pure function of what is sent: a repeat has the same key and the same bytes, and no key ever has two bodies.
+
+A customer is created with our ids alone, so that its key belongs to the app and the customer, be it an order or
+a checkout session that is the first to create it. What else is known of it follows by a call that changes it
+(`details_of`), which may be repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ def params_of(call: CallName, target: StripeTarget, order: StripeOrder) -> CallP
     """The parameters of a call, as the official client takes them."""
     match call:
         case "customer":
-            return _customer(target, order)
+            return {"metadata": {CUSTOMER: target.customer, APP: target.app}}
         case "create":
             return _create(target, order)
         case "lines":
@@ -50,6 +54,17 @@ def params_of(call: CallName, target: StripeTarget, order: StripeOrder) -> CallP
             return {"auto_advance": True}
         case "pay" | "void" | "delete":
             return {}
+
+
+def details_of(order: StripeOrder) -> CallParams:
+    """What a customer has beside our ids; empty: nothing is known."""
+    members = {"name": order.name, "email": order.email, "address": order.address}
+    return {name: value for name, value in members.items() if value}
+
+
+def details_key(target: StripeTarget, details: CallParams) -> str:
+    """The idempotency key of the call that gives a customer its details."""
+    return f"tm-cus-{target.app}-{target.customer}-details-{_digest((target.stripe_customer, details))}"
 
 
 def key_of(call: CallName, target: StripeTarget, order: StripeOrder, attempt: int) -> str:
@@ -61,13 +76,16 @@ def key_of(call: CallName, target: StripeTarget, order: StripeOrder, attempt: in
         order: what it sends.
         attempt: from 1; another one is made only where the one before is known to have done nothing.
     """
-    body = msgspec.json.encode(
-        (call, target, order.sequence if call == "pay" else 0, params_of(call, target, order)),
-        order="deterministic",
-    )
-    text = b32encode(blake2b(body, digest_size=_HASH_BYTES).digest()).decode().lower()
-    owner = f"cus-{target.app}-{target.customer}" if call == "customer" else f"inv-{target.invoice}-{call}"
-    return f"tm-{owner}-{attempt}-{text}"
+    if call == "customer":
+        return f"tm-cus-{target.app}-{target.customer}-{attempt}"
+    sequence = order.sequence if call == "pay" else 0
+    digest = _digest((call, target, sequence, params_of(call, target, order)))
+    return f"tm-inv-{target.invoice}-{call}-{attempt}-{digest}"
+
+
+def _digest(sent: object) -> str:
+    body = msgspec.json.encode(sent, order="deterministic")
+    return b32encode(blake2b(body, digest_size=_HASH_BYTES).digest()).decode().lower()
 
 
 def address_of(address: BillingAddress | None) -> dict[str, str]:
@@ -83,15 +101,6 @@ def address_of(address: BillingAddress | None) -> dict[str, str]:
         "country": address.country,
     }
     return {name: value for name, value in members.items() if value}
-
-
-def _customer(target: StripeTarget, order: StripeOrder) -> CallParams:
-    params: CallParams = {"name": order.name, "metadata": {CUSTOMER: target.customer, APP: target.app}}
-    if order.email:
-        params["email"] = order.email
-    if order.address:
-        params["address"] = order.address
-    return params
 
 
 def _create(target: StripeTarget, order: StripeOrder) -> CallParams:

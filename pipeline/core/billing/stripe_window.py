@@ -14,7 +14,8 @@ before is known:
 
 Stripe remembers an identifier for 24 hours, so a request is repeated for SURE_MS after it was made, whatever became of
 its attempts; a worker may have died between a call and its record. After that the summaries of Stripe decide, read
-twice, LOOK_AGAIN_MS apart (`look`):
+twice, LOOK_AGAIN_MS apart (`look`). They decide also, from LOOK_LATER_MS on, about a request that is refused although
+an attempt before may have been taken: a repeat would be refused again.
 
     confirmed + the request's units   it was executed
     confirmed                         it was not; the next revision is sent
@@ -40,6 +41,8 @@ HOUR_MS = 3_600_000
 # For which Stripe certainly knows an identifier: 24 hours, less one for clocks and queues.
 SURE_MS = (24 - 1) * HOUR_MS
 LOOK_AGAIN_MS = 600_000
+# Until the summaries certainly hold what Stripe has taken.
+LOOK_LATER_MS = HOUR_MS
 # The age of a window that Stripe still takes: 35 days, less an hour on the way.
 OLDEST_MS = (35 * 24 - 1) * HOUR_MS
 # Between attempts, doubled each time.
@@ -60,6 +63,7 @@ class StripeRequest(msgspec.Struct, array_like=True):
         attempts: whose outcome is known, and readings of the summaries.
         unsure: an attempt had no answer, or a 5xx: Stripe may have the event.
         seen, seen_at_ms: what the summaries held when they were first read; None before.
+        looks: it is not sent any more, and the summaries decide.
     """
 
     revision: int
@@ -71,6 +75,7 @@ class StripeRequest(msgspec.Struct, array_like=True):
     unsure: bool = False
     seen: int | None = None
     seen_at_ms: int = 0
+    looks: bool = False
 
 
 class StripeWindow(msgspec.Struct, array_like=True):
@@ -150,7 +155,14 @@ def prepare(window: StripeWindow, app: str, account: str, start_s: int, now_ms: 
     return True
 
 
-def settle(window: StripeWindow, revision: int, outcome: Outcome, now_ms: int, message: str = "") -> None:
+def settle(
+    window: StripeWindow,
+    revision: int,
+    outcome: Outcome,
+    now_ms: int,
+    message: str = "",
+    is_stored: bool = False,
+) -> None:
     """Apply the outcome of an attempt. An outcome of an older request changes nothing.
 
     Args:
@@ -159,6 +171,7 @@ def settle(window: StripeWindow, revision: int, outcome: Outcome, now_ms: int, m
         outcome: of the attempt.
         now_ms: when its outcome is applied.
         message: Stripe's own; shown where the outcome is no success.
+        is_stored: a repeat would bring the same answer.
     """
     request = window.request
     if request is None or request.revision != revision:
@@ -176,11 +189,13 @@ def settle(window: StripeWindow, revision: int, outcome: Outcome, now_ms: int, m
         return
     request.unsure = request.unsure or outcome == "unknown"
     request.next_at_ms = now_ms + min(PAUSE_MS << min(request.attempts, 20), PAUSE_MOST_MS)
+    if outcome == "refused" or (outcome == "unknown" and is_stored):
+        request.looks, request.next_at_ms = True, now_ms + LOOK_LATER_MS
 
 
 def must_look(request: StripeRequest, now_ms: int) -> bool:
     """Whether the summaries have to be read before the request may be sent again."""
-    return now_ms - request.made_at_ms >= SURE_MS
+    return request.looks or now_ms - request.made_at_ms >= SURE_MS
 
 
 def look(window: StripeWindow, revision: int, units: int, now_ms: int) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.core.bills.customer_bills import CustomerBills
-from pipeline.core.bills.gathering_invoice import gathering_of
-from pipeline.core.bills.line_group import GroupPart
+from pipeline.core.bills.gathering_invoice import gathering_for
+from pipeline.core.bills.line_group import GroupPart, LineGroup
 from pipeline.core.bills.placing import add_waiting
 from pipeline.core.invoices.credited_lines import charges_of
 from pipeline.core.invoices.invoice import InvoiceContent, with_lines
@@ -33,9 +33,14 @@ class DueLine(NamedTuple):
     net: int
 
 
-def can_be_below_zero(line: InvoiceLine) -> bool:
-    """Whether a line may take something back: a correction, or a part whose usage fell below that of earlier ones."""
-    return line.corrects is not None or line.split is not None
+def can_be_below_zero(line: InvoiceLine, group: LineGroup) -> bool:
+    """Whether a line may take something back.
+
+    So does a correction, a part whose usage fell below that of earlier ones, and a line of which others bill a part.
+    """
+    place = group.part_of(line.id)
+    is_left = place is not None and bool(group.parts[place].booked)
+    return line.corrects is not None or line.split is not None or is_left
 
 
 def due_line(bills: CustomerBills, line: InvoiceLine, part: GroupPart | None, net: int) -> DueLine:
@@ -65,7 +70,7 @@ def sent_back(bills: CustomerBills, stored: StoredInvoice) -> InvoiceContent:
     """The content of a draft whose total will not be below 0: lines that make it so wait for the next invoice."""
     content, workflow = stored.content, stored.content.workflow
     due = _due_lines(bills, content)
-    for one in [one for one in reversed(due) if can_be_below_zero(one.line) and one.net < 0]:
+    for one in [one for one in reversed(due) if one.net < 0]:
         if total_due(due, workflow.workflow, workflow.tax_rates) >= 0:
             break
         if _waits(bills, content.id, one.line):
@@ -98,5 +103,5 @@ def _waits(bills: CustomerBills, draft_id: str, line: InvoiceLine) -> bool:
     open_line = group.parts[place].open
     bills.put_groups_of(draft_id, {id: one for id, one in groups.items() if id != line.id})
     details = () if open_line is None else open_line.details
-    add_waiting(bills, gathering_of(bills, line.currency), group.id, place, line, details)
+    add_waiting(bills, gathering_for(bills, line), group.id, place, line, details)
     return True

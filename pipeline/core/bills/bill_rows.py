@@ -74,7 +74,7 @@ class CustomerHead(msgspec.Struct, frozen=True, gc=False, array_like=True):
     Attributes:
         namespace, customer: its id.
         subscriptions: ids of all of them, deleted and past ones too.
-        gathering: id of the gathering invoice by currency.
+        gathering: id of the gathering invoice by currency; of lines that credits settle by "<currency>/credit_only".
         collect_ms: by currency, when its lines are collected next.
         open: the invoices that are not final, by id.
         lines_ms: when subscriptions have new lines.

@@ -3,7 +3,8 @@
 Owns: taking lines off the gathering invoice, the parts of lines that are cut, keeping lines back whose total is below
 0. Does not own: which lines are due and how one is cut (invoices.gathering), the draft itself (drafts, flow).
 
-An invoice is never below 0. Where the lines that are due would make one, all of them stay, and reduce the next one.
+An invoice is never below 0. Where the lines that are due would make one, corrections become credit notes, or all lines
+stay and reduce the next invoice (credit_notes).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Final
 
 from pipeline.core.bills import drafts
 from pipeline.core.bills.below_zero import DueLine, can_be_below_zero, due_line, total_due
+from pipeline.core.bills.credit_notes import issue_credit_notes
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.flow import Flow
 from pipeline.core.bills.gathering_invoice import profile_of
-from pipeline.core.bills.line_group import BookedLine, GroupPart, LineGroup, rate_parts
+from pipeline.core.bills.given_up import rate_group
+from pipeline.core.bills.line_group import BookedLine, GroupPart, LineGroup
 from pipeline.core.bills.placing import put_lines
 from pipeline.core.invoices import gathering
 from pipeline.core.invoices.gathering import Taken
@@ -34,11 +37,11 @@ def collect_due(bills: CustomerBills, flow: Flow) -> frozenset[str]:
     """Make drafts of the lines that are due.
 
     Returns:
-        The currencies in which lines that are due stay, since their total is below 0.
+        The keys in `CustomerHead.gathering` of which lines that are due stay, since their total is below 0.
     """
     held: set[str] = set()
-    for currency, id in list(bills.head.gathering.items()):
-        if bills.head.collect_ms.get(currency, 0) > bills.moment.now_ms:
+    for key, id in list(bills.head.gathering.items()):
+        if bills.head.collect_ms.get(key, 0) > bills.moment.now_ms:
             continue
         profile = profile_of(bills)
         lines = bills.invoice(id).content.lines
@@ -47,9 +50,13 @@ def collect_due(bills: CustomerBills, flow: Flow) -> frozenset[str]:
         if not taken.taken:
             continue
         if _is_below_zero(bills, id, taken.taken):
-            held.add(currency)
-        else:
-            make_drafts(bills, flow, currency, id, taken)
+            left = issue_credit_notes(bills, flow, id, taken)
+            if left is None or _is_below_zero(bills, id, left.taken):
+                held.add(key)
+                continue
+            taken = left
+        if taken.taken:
+            make_drafts(bills, flow, id, taken)
     return frozenset(held)
 
 
@@ -75,7 +82,7 @@ def invoice_now(
         progressive = profile_of(bills).workflow.invoicing.progressive_billing
     made: list[str] = []
     refusals: list[Rejected] = []
-    for currency, id in list(bills.head.gathering.items()):
+    for id in list(bills.head.gathering.values()):
         lines = bills.invoice(id).content.lines
         named = (
             None if line_ids is None else [one for one in line_ids if any(one == line.id for line in lines)]
@@ -102,8 +109,9 @@ def invoice_now(
             continue
         _cut_groups(bills, id, lines, taken)
         if _is_below_zero(bills, id, taken.taken):
+            currency = bills.invoice(id).content.currency
             raise Rejected("invoice_total_below_zero", f"The lines in {currency} would make a total below 0.")
-        made += make_drafts(bills, flow, currency, id, taken)
+        made += make_drafts(bills, flow, id, taken)
     if not made:
         none = Rejected("invoice_lines_not_billable", "No line can be invoiced.")
         raise refusals[0] if refusals else none
@@ -112,20 +120,19 @@ def invoice_now(
     return made
 
 
-def make_drafts(
-    bills: CustomerBills, flow: Flow, currency: str, gathering_id: str, taken: Taken
-) -> list[str]:
+def make_drafts(bills: CustomerBills, flow: Flow, gathering_id: str, taken: Taken) -> list[str]:
     """Make drafts of lines of the gathering invoice, and start them.
 
     Returns:
         Their ids; there are several where one would have too many lines.
     """
+    gathered = bills.invoice(gathering_id).content
     live = (line for line in taken.taken if line.deleted_at is None)
     lines = [line if line.corrects is not None else without_rating(line) for line in live]
     made: list[str] = []
     for start in range(0, len(lines), MOST_LINES):
         part = tuple(lines[start : start + MOST_LINES])
-        content = drafts.new_draft(bills, currency, part, len(bills.changed_invoices))
+        content = drafts.new_draft(bills, gathered, part, len(bills.changed_invoices))
         terms = drafts.first_terms(bills, content)
         progress = InvoiceProgress(
             invoice_id=content.id, state=START, sequence=0, entered_at_s=bills.moment.now_s, terms=terms
@@ -178,9 +185,9 @@ def _cut(group: LineGroup, gathering_id: str, first: InvoiceLine, rest: InvoiceL
 def _is_below_zero(bills: CustomerBills, gathering_id: str, taken: Sequence[InvoiceLine]) -> bool:
     """Whether the lines, rated now, would make a total below 0."""
     live = [line for line in taken if line.deleted_at is None]
-    if not any(can_be_below_zero(line) for line in live):
-        return False
     groups = bills.groups_of(gathering_id)
+    if not any(can_be_below_zero(line, bills.group(groups[line.id])) for line in live):
+        return False
     due: list[DueLine] = []
     by_id = {line.id: line for line in live}
     for group_id in dict.fromkeys(groups[line.id] for line in live):
@@ -190,7 +197,7 @@ def _is_below_zero(bills: CustomerBills, gathering_id: str, taken: Sequence[Invo
             default=-1,
         )
         try:
-            ratings = rate_parts(group, last + 1, bills.quantity_of)
+            ratings = rate_group(bills, group, last + 1)
         except Rejected:
             return False  # the draft shows what cannot be rated
         for part, rating in zip(group.parts, ratings, strict=False):

@@ -5,7 +5,8 @@ Owns: what each step of an invoice does to grants and to the ledger. Does not ow
 
 Credits are burnt once, when the lines of an invoice are final: by the grants that can be used at that instant. A
 correction first gives back what the lines before it of the same part had burnt, the newest first; then the rest of the
-invoice is paid. Lines that sell credits are not paid by credits.
+invoice is paid. Lines that sell credits are not paid by credits. Of a statement (`credit_only`) nothing is due: what no
+grant covers is a burn of no grant.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pipeline.core.credits.burn_down import (
 )
 from pipeline.core.credits.credit_grant import with_burnt
 from pipeline.core.credits.grant_postings import forfeited
+from pipeline.core.credits.settlement import CREDIT_ONLY, UNCOVERED, UncoveredCharge, settle
 from pipeline.core.invoices.credited_lines import charges_of, sold_grant, with_credits
 from pipeline.core.invoices.invoice import InvoiceContent, with_lines
 from pipeline.core.invoices.line import InvoiceLine, live_lines
@@ -52,13 +54,14 @@ def pay_by_credits(bills: CustomerBills, stored: StoredInvoice) -> StoredInvoice
         return stored
     digits = digits_of(content.currency)
     burns: list[CreditBurn] = []
-    if bills.credits.is_used:
+    if bills.credits.is_used or content.settlement_mode == CREDIT_ONLY:
         lines = [line for line in live_lines(content.lines) if sold_grant(line) is None]
         burns = _given_back(bills, content.id, lines, digits)
         row = InvoiceBookedRow(has_returned=bool(burns))
         left = _after(lines, burns, digits)
         paid = _burnt(bills, content, left, burns, digits)
         _take(bills, paid, 1)
+        bills.credits.add_uncovered(_uncovered(content, left, paid))
         row = msgspec.structs.replace(row, burns=tuple(paid))
         burns += paid
         content = _credited(bills, content, burns, digits)
@@ -111,6 +114,7 @@ def give_back(bills: CustomerBills, content: InvoiceContent, kind: str) -> None:
         )
     if row.postings:
         came_back = invoice_postings.came_back(row.postings, sums_by_grant(row.burns))
+        bills.credits.take_uncovered(_returned(content.id, content.currency, row.burns))
         expired = _take(bills, row.burns, -1)
         taken = [*reversed_of(row.postings), *came_back, *expired]
         bills.credits.book_invoice(kind, content.id, content.currency, taken)
@@ -139,6 +143,7 @@ def _given_back(
                 others = [one for one in row.burns if one.line != booked.line]
                 row = msgspec.structs.replace(row, burns=(*others, *kept))
                 bills.credits.put_booked(booked.invoice, row)
+                bills.credits.take_uncovered(_returned(booked.invoice, line.currency, more))
         expired = _take(bills, back, -1)
         bills.credits.book("credit.forfeited", line.id, line.currency, expired)
         found += spread_back(charges, back)
@@ -167,6 +172,9 @@ def _burnt(
         back: what corrections on it gave back.
     """
     grants = bills.credits.grants(content.currency)
+
+    if content.settlement_mode == CREDIT_ONLY:
+        return settle(CREDIT_ONLY, left, grants, bills.moment.now_ms)
 
     def paid(most: int | None) -> list[CreditBurn]:
         return burn(left, grants, bills.moment.now_ms, most)
@@ -202,13 +210,36 @@ def _take(bills: CustomerBills, burns: Iterable[CreditBurn], sign: int) -> list[
         The postings by which what returns to a grant that has ended is lost at once.
     """
     lost: list[Posting] = []
-    for id, amount in sums_by_grant(burns).items():
+    for id, amount in sums_by_grant(one for one in burns if one.grant != UNCOVERED).items():
         grant = with_burnt(bills.credits.grant(id), sign * amount)
         if sign < 0 and grant.status(bills.moment.now_ms) in ("expired", "voided"):
             lost += forfeited(grant, amount)
             grant = msgspec.structs.replace(grant, balance=grant.balance - amount)
         bills.credits.put(grant)
     return list(merged(lost))
+
+
+def _uncovered(
+    content: InvoiceContent, charges: Iterable[CreditCharge], burns: Iterable[CreditBurn]
+) -> list[UncoveredCharge]:
+    """What no grant covers of a statement. charges: its components. burns: what was paid of them."""
+    features = {one.component: one.feature for one in charges}
+    return [
+        UncoveredCharge(
+            content.currency, content.id, one.line, one.component, one.amount, features.get(one.component)
+        )
+        for one in burns
+        if one.grant == UNCOVERED
+    ]
+
+
+def _returned(invoice: str, currency: str, burns: Iterable[CreditBurn]) -> list[UncoveredCharge]:
+    """What no grant had covered of burns of an invoice that are taken back. Their amounts are above 0."""
+    return [
+        UncoveredCharge(currency, invoice, one.line, one.component, one.amount)
+        for one in burns
+        if one.grant == UNCOVERED
+    ]
 
 
 def _credited(
@@ -219,7 +250,8 @@ def _credited(
     by_component: dict[str, list[CreditBurn]] = defaultdict(list)
     for one in burns:
         by_component[one.component].append(one)
-    names = {one.grant: bills.credits.grant(one.grant).name for one in burns}
+    names = {one.grant: bills.credits.grant(one.grant).name for one in burns if one.grant != UNCOVERED}
+    names[UNCOVERED] = "Not covered by credits yet"
     live = {line.id for line in live_lines(content.lines)}
     lines = tuple(
         with_credits(line, by_component, names, digits) if line.id in live else line for line in content.lines

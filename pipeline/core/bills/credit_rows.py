@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.credits.burn_down import CreditBurn
-from pipeline.core.credits.top_up import TopUpRule
+from pipeline.core.credits.settlement import UncoveredCharge
+from pipeline.core.credits.top_up import TopUpRule, TopUps
 from pipeline.core.ledger.transaction import Postings
 
 
@@ -20,12 +21,16 @@ class CreditAccountRow(msgspec.Struct, frozen=True, array_like=True):
         rules: of top-ups, by currency.
         balances: that can be used by the last record, by currency, in minor units.
         keys: ids of grants, by the key that a client gave each.
+        top_ups: of rules, by currency; also of one that is deleted, so that it cannot be repeated by a new one.
+        uncovered: what credits settle and no grant covers yet, the oldest first.
     """
 
     grants: tuple[str, ...] = ()
     rules: dict[str, TopUpRule] = {}
     balances: dict[str, int] = {}
     keys: dict[str, str] = {}
+    top_ups: dict[str, TopUps] = {}
+    uncovered: tuple[UncoveredCharge, ...] = ()
 
 
 class InvoiceBookedRow(msgspec.Struct, frozen=True, array_like=True):

@@ -36,6 +36,7 @@ from pipeline.core.bills.definitions import BillingDefinitions
 from pipeline.core.bills.group_rows import GROUP
 from pipeline.core.bills.line_group import GroupPart, LineGroup, QuantityOf
 from pipeline.core.bills.problem_notes import NO_PROBLEMS, CustomerProblems
+from pipeline.core.bills.terms import NEVER_MS
 from pipeline.core.bills.usage import BilledFeature, BilledUsage
 from pipeline.core.bills.usage_rows import customer_key
 from pipeline.core.invoices.invoice import InvoiceContent
@@ -363,10 +364,9 @@ class CustomerBills:
             written = InvoiceRow(offset, now_ms, msgspec.Raw(encode_json(stored)), row.groups, row.number)
             self._rows.invoices.put(INVOICE + self.key + id.encode(), written)
             if stored.progress.state in FINAL:
-                self.change(
-                    open={one: due for one, due in self.head.open.items() if one != id},
-                    ended=self.head.ended | {id: self.moment.close_ms},
-                )
+                close_ms = NEVER_MS if stored.awaits_void else self.moment.close_ms
+                still_open = {one: due for one, due in self.head.open.items() if one != id}
+                self.change(open=still_open, ended=self.head.ended | {id: close_ms})
                 self._forget_rated(id)
         for id in self._closing:
             self._rows.closed.put(self.key, self._closed[id])

@@ -21,13 +21,12 @@ from pipeline.core.bills.bill_rows import (
 from pipeline.core.bills.credit_rows import CreditAccountRow, InvoiceBookedRow
 from pipeline.core.bills.terms import NEVER_MS
 from pipeline.core.credits.credit_balance import balances
-from pipeline.core.credits.credit_grant import CreditGrant
+from pipeline.core.credits.credit_grant import CreditGrant, decode_grant
+from pipeline.core.credits.settlement import UncoveredCharge, without
 from pipeline.core.ledger.transaction import LedgerCause, LedgerTime, Posting, merged, transaction
 from pipeline.core.values.cached_rows import encode_json
 from pipeline.errors import Broken, Rejected
 from pipeline.records import LedgerTransaction
-
-_grant = msgspec.json.Decoder(CreditGrant).decode
 
 
 class CustomerCredits:
@@ -88,7 +87,7 @@ class CustomerCredits:
             row = self._rows.credits.get(CREDIT + self._key + id.encode())
             if row is None:
                 return None
-            self._grants[id] = _grant(row.body)
+            self._grants[id] = decode_grant(row.body)
         return self._grants[id]
 
     def grant(self, id: str) -> CreditGrant:
@@ -112,6 +111,29 @@ class CustomerCredits:
         others = tuple(id for id in self.account.grants if id != grant.id)
         if _is_open(grant) != (grant.id in self.account.grants):
             self.change(grants=(*others, grant.id) if _is_open(grant) else others)
+
+    # -- what no grant covers -----------------------------------------------------------------------------------
+
+    def add_uncovered(self, charges: Sequence[UncoveredCharge]) -> None:
+        """No grant covers these."""
+        if charges:
+            self.change(uncovered=(*self.account.uncovered, *charges))
+
+    def take_uncovered(self, charges: Sequence[UncoveredCharge]) -> None:
+        """These amounts are covered or taken back.
+
+        Raises:
+            Broken: there is not so much that is not covered.
+        """
+        before = self.account.uncovered
+        after = without(before, charges)
+        taken = sum(one.amount for one in before) - sum(one.amount for one in after)
+        if taken != sum(one.amount for one in charges):
+            raise Broken(
+                f"The customer {self.customer} has less that credits do not cover than is taken off."
+            )
+        if charges:
+            self.change(uncovered=after)
 
     # -- the ledger ---------------------------------------------------------------------------------------------
 
@@ -152,22 +174,24 @@ class CustomerCredits:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def next_ms(self) -> int:
-        """When a grant begins or ends next; NEVER_MS: none does."""
+        """When a grant begins or ends next, or a rule may top up again; NEVER_MS: never."""
         instants = [
             at_ms
             for one in self.grants()
             for at_ms in (one.effective_ms, one.expires_ms)
             if at_ms is not None and (at_ms > self.now_ms or at_ms == one.expires_ms)
         ]
+        account = self.account
+        periods = [one.until_ms for currency, one in account.top_ups.items() if currency in account.rules]
+        instants += [at_ms for at_ms in periods if at_ms > self.now_ms]
         return min(instants, default=NEVER_MS)
 
     def live(self) -> dict[str, int]:
-        """What can be used now by currency, in minor units."""
-        return {
-            currency: one.live
-            for currency, one in sorted(balances(self.grants(), self.now_ms).items())
-            if one.live
-        }
+        """What can be used now by currency, in minor units; below 0: what no grant covers."""
+        found = {currency: one.live for currency, one in balances(self.grants(), self.now_ms).items()}
+        for charge in self.account.uncovered:
+            found[charge.currency] = found.get(charge.currency, 0) - charge.amount
+        return {currency: amount for currency, amount in sorted(found.items()) if amount}
 
     def save(self) -> int | None:
         """Write all changes to the rows. Returns when the customer is due for its credits; None: it has none."""

@@ -40,13 +40,13 @@ _RATING = "openmeter.rating"
 
 
 def new_draft(
-    bills: CustomerBills, currency: str, taken: Sequence[InvoiceLine], number: int
+    bills: CustomerBills, gathering: InvoiceContent, taken: Sequence[InvoiceLine], number: int
 ) -> InvoiceContent:
     """A draft with lines that were taken off the gathering invoice.
 
     Args:
         bills: of the customer.
-        currency: of the lines.
+        gathering: the gathering invoice.
         taken: one at least.
         number: of the draft among those that the record makes.
 
@@ -54,9 +54,10 @@ def new_draft(
         Rejected: the customer does not exist, or there is no profile.
     """
     moment = bills.moment
-    cause = f"{bills.namespace}/{bills.customer}/{currency}/{moment.offset}/{number}"
+    cause = f"{bills.namespace}/{bills.customer}/{gathering.currency}/{moment.offset}/{number}"
     id = invoice_id(moment.now_ms, cause)
-    content = new_content(bills, id, draft_number(id, snapshot_of(bills).name), currency)
+    name = snapshot_of(bills).name
+    content = new_content(bills, id, draft_number(id, name), gathering.currency, gathering.settlement_mode)
     return with_lines(content, tuple(taken))
 
 

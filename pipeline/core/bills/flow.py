@@ -15,11 +15,12 @@ from pipeline.core.bills import credit_burn, drafts, placing, stripe_orders
 from pipeline.core.bills.bill_rows import InvoiceDue
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.terms import NEVER_MS, BillTerms
-from pipeline.core.invoices import actions, custom_invoicing, dunning, machine, payment, sandbox
+from pipeline.core.credits.settlement import CREDIT_ONLY
+from pipeline.core.invoices import actions, credit_note, custom_invoicing, dunning, machine, payment, sandbox
 from pipeline.core.invoices.custom_invoicing import CustomHooks
 from pipeline.core.invoices.invoice import InvoiceContent
 from pipeline.core.invoices.line import InvoiceLine, live_lines
-from pipeline.core.invoices.numbering import Numbering, series_of, stem_of
+from pipeline.core.invoices.numbering import Numbering, series_of, statement_number, stem_of
 from pipeline.core.invoices.payment_fact import PaymentFact
 from pipeline.core.invoices.progress import EffectAnswer, InvoiceIntent, InvoiceProgress, Step
 from pipeline.core.invoices.state_table import Effect
@@ -74,6 +75,10 @@ class Flow:
         stored = self.bills.find_invoice(work.invoice)
         if stored is None:
             return
+        if stored.content.type == "credit_note":
+            if work.number:
+                self.bills.put_invoice(credit_note.numbered(stored, work.number, self._now_s))
+            return
         progress = stored.progress
         answer = EffectAnswer(
             sequence=progress.sequence,
@@ -123,6 +128,8 @@ class Flow:
         if "voided" in step.entered:
             content = msgspec.structs.replace(content, voided_at=now)
         credit_burn.enter(self.bills, content, step.entered)
+        if "voided" in step.entered or "delete.in_progress" in step.entered:
+            placing.taken_back(self.bills, content.id)
         if step.entered:
             content = msgspec.structs.replace(content, updated_at=now)
         return msgspec.structs.replace(stored, content=content, progress=step.invoice)
@@ -148,9 +155,13 @@ class Flow:
             case "collect":
                 if intent.trigger != "snapshot_quantities" and not self._is_settled(progress):
                     return stored, None
+            case "request_number" if stored.content.settlement_mode == CREDIT_ONLY:
+                number_of = statement_number(stored.content.id, stored.content.customer.name)
+                answer = msgspec.structs.replace(_done(progress, "request_number"), number=number_of)
+                return stored, machine.answer(progress, answer, self._now_s)
             case "request_number":
                 self.bills.put_invoice(stored)
-                self._ask_number(stored)
+                self.ask_number(stored)
                 return stored, None
             case "collect_payment":
                 return self._collect_payment(stored, intent)
@@ -197,7 +208,7 @@ class Flow:
             return stored, None
         return stored, payment.report(stored.progress, fact, self._now_s).step
 
-    def _ask_number(self, stored: StoredInvoice) -> None:
+    def ask_number(self, stored: StoredInvoice) -> None:
         """Ask for the number of an invoice; a request that was made is repeated as it was."""
         bills, content = self.bills, stored.content
         request = bills.number_of(content.id)

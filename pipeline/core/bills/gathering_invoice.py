@@ -1,29 +1,37 @@
 """The gathering invoice of a customer and currency: when it is made, when its lines are collected, when it ends.
 
 Owns: these. Does not own: which lines are collected (invoices.gathering), which lines lie on it (placing).
+
+Lines of subscriptions that are settled by credits only gather apart: what is made of them is no invoice but a
+statement. It has the sandbox for an app, is issued without an approval and has no tax, which was due when the credits
+were sold.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from pipeline.core.billing.apps_now import sandbox_of
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.terms import NEVER_MS
+from pipeline.core.catalog.plan import SettlementMode
+from pipeline.core.credits.settlement import CREDIT_ONLY
 from pipeline.core.invoices import gathering
 from pipeline.core.invoices.invoice import (
     InvoiceContent,
     InvoiceCustomer,
+    InvoiceWorkflow,
     customer_snapshot,
     invoice_id,
     workflow_snapshot,
 )
-from pipeline.core.invoices.line import live_lines
+from pipeline.core.invoices.line import InvoiceLine, live_lines
 from pipeline.core.invoices.numbering import gathering_number
-from pipeline.core.invoices.profile import BillingProfile
+from pipeline.core.invoices.profile import BillingProfile, ProfileApps
 from pipeline.core.invoices.progress import InvoiceProgress
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.invoices.totals import InvoiceTotals
-from pipeline.core.invoices.workflow import terms_of
+from pipeline.core.invoices.workflow import BillingWorkflow, InvoicingSettings, TaxSettings, terms_of
 from pipeline.errors import Rejected
 
 CHECKED_AGAIN_MS = 86_400_000  # a profile that changed may collect earlier
@@ -34,14 +42,25 @@ def profile_of(bills: CustomerBills) -> BillingProfile:
     return bills.definitions.profile_of(bills.namespace, bills.customer)
 
 
-def new_content(bills: CustomerBills, id: str, number: str, currency: str) -> InvoiceContent:
+def new_content(
+    bills: CustomerBills, id: str, number: str, currency: str, mode: SettlementMode
+) -> InvoiceContent:
     """An invoice without lines, with the customer and the profile as they are.
+
+    Args:
+        bills: of the customer.
+        id: of the invoice.
+        number: that it has until it is issued.
+        currency: of its lines.
+        mode: how its lines are settled.
 
     Raises:
         Rejected: `not-found`: the customer does not exist; or there is no profile.
     """
     profile = profile_of(bills)
     workflow = msgspec.structs.replace(workflow_snapshot(profile), tax_rates=profile.tax_rates)
+    if mode == CREDIT_ONLY:
+        workflow = _of_statement(workflow, sandbox_of(bills.namespace).id)
     return InvoiceContent(
         id=id,
         type="standard",
@@ -51,9 +70,32 @@ def new_content(bills: CustomerBills, id: str, number: str, currency: str) -> In
         customer=snapshot_of(bills),
         totals=InvoiceTotals(),
         workflow=workflow,
+        settlement_mode=mode,
         created_at=bills.moment.now,
         updated_at=bills.moment.now,
     )
+
+
+def _of_statement(workflow: InvoiceWorkflow, sandbox: str) -> InvoiceWorkflow:
+    """The settings of a statement. sandbox: id of the app."""
+    collected = workflow.workflow.collection
+    return msgspec.structs.replace(
+        workflow,
+        apps=ProfileApps(tax=sandbox, invoicing=sandbox, payment=sandbox),
+        workflow=BillingWorkflow(
+            collection=collected,
+            invoicing=InvoicingSettings(due_after="P0D"),
+            tax=TaxSettings(enabled=False),
+        ),
+        tax_rates=(),
+    )
+
+
+def settlement_of(bills: CustomerBills, line: InvoiceLine) -> SettlementMode:
+    """How a line is settled: as its subscription is."""
+    if line.subscription is None:
+        return "credit_then_invoice"
+    return bills.subscription(line.subscription.subscription.id).settlement_mode
 
 
 def snapshot_of(bills: CustomerBills) -> InvoiceCustomer:
@@ -64,22 +106,37 @@ def snapshot_of(bills: CustomerBills) -> InvoiceCustomer:
     return customer_snapshot(customer)
 
 
-def gathering_of(bills: CustomerBills, currency: str) -> str:
-    """The id of the gathering invoice of a currency, which is made if there is none. Raises Rejected."""
-    known = bills.head.gathering.get(currency)
+def gathering_of(bills: CustomerBills, currency: str, mode: SettlementMode = "credit_then_invoice") -> str:
+    """The id of the gathering invoice of a currency, which is made if there is none.
+
+    Args:
+        bills: of the customer.
+        currency: of its lines.
+        mode: how they are settled.
+
+    Raises:
+        Rejected: as `new_content`.
+    """
+    key = currency if mode != CREDIT_ONLY else f"{currency}/{mode}"
+    known = bills.head.gathering.get(key)
     if known is not None:
         return known
     moment = bills.moment
-    cause = f"{bills.namespace}/{bills.customer}/{currency}/gathering/{moment.offset}"
+    cause = f"{bills.namespace}/{bills.customer}/{key}/gathering/{moment.offset}"
     id = invoice_id(moment.now_ms, cause)
-    content = new_content(bills, id, gathering_number(id, snapshot_of(bills).name, currency), currency)
+    content = new_content(bills, id, gathering_number(id, snapshot_of(bills).name, currency), currency, mode)
     terms = terms_of(content.workflow.workflow, moment.now_s, (), profile_of(bills).time_zone)
     progress = InvoiceProgress(
         invoice_id=id, state="gathering", sequence=0, entered_at_s=moment.now_s, terms=terms
     )
     bills.put_invoice(StoredInvoice(content=content, progress=progress))
-    bills.change(gathering=bills.head.gathering | {currency: id})
+    bills.change(gathering=bills.head.gathering | {key: id})
     return id
+
+
+def gathering_for(bills: CustomerBills, line: InvoiceLine) -> str:
+    """The id of the gathering invoice on which a line waits, which is made if there is none. Raises Rejected."""
+    return gathering_of(bills, line.currency, settlement_of(bills, line))
 
 
 def keep_gathering(bills: CustomerBills, held: frozenset[str] = frozenset()) -> None:

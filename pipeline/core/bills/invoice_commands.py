@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pipeline.core.billing.app import CustomInvoicingApp
-from pipeline.core.bills import custom_callbacks, drafts
+from pipeline.core.bills import custom_callbacks, drafts, stripe_orders
 from pipeline.core.bills.collection import invoice_now
 from pipeline.core.bills.custom_callbacks import Callback
 from pipeline.core.bills.customer_bills import CustomerBills
@@ -73,7 +73,17 @@ def decide_invoice(asked: InvoiceCommand) -> ReplyMembers:
     decider = DECIDERS.get(asked.command.kind)
     if decider is None:
         raise Rejected("bad-command", f"There is no command {asked.command.kind[:64]!r}.")
+    _check_type(asked)
     return decider(asked)
+
+
+def _check_type(asked: InvoiceCommand) -> None:
+    """Raises Rejected `invoice_cannot_be_edited`, `invoice_action_not_available` for a credit note."""
+    found = asked.bills.find_invoice(asked.id)
+    if found is not None and found.content.type == "credit_note":
+        edits = asked.command.kind in ("invoice.update", "invoice.recalculate-tax")
+        reason = "invoice_cannot_be_edited" if edits else "invoice_action_not_available"
+        raise Rejected(reason, "A credit note is final: it cannot be changed.")
 
 
 def pending_lines(asked: InvoiceCommand) -> ReplyMembers:
@@ -157,6 +167,15 @@ def _act(action: Action) -> Callable[[InvoiceCommand], ReplyMembers]:
     return act
 
 
+def retry(asked: InvoiceCommand) -> ReplyMembers:
+    """What failed is tried again, also a void that Stripe refused. Raises Rejected."""
+    again = stripe_orders.void_again(asked.bills.invoice(asked.id), asked.now_s)
+    if again is None:
+        return _act("retry")(asked)
+    asked.flow.move(asked.id, again)
+    return {}
+
+
 def snapshot(asked: InvoiceCommand) -> ReplyMembers:
     """The usage of a draft is taken as it is now. Raises Rejected."""
     progress = asked.bills.invoice(asked.id).progress
@@ -219,7 +238,7 @@ DECIDERS: Final[Mapping[str, Callable[[InvoiceCommand], ReplyMembers]]] = {
     "invoice.delete": delete,
     "invoice.advance": advance,
     "invoice.approve": _act("approve"),
-    "invoice.retry": _act("retry"),
+    "invoice.retry": retry,
     "invoice.snapshot": snapshot,
     "invoice.void": void_invoice,
     "invoice.recalculate-tax": recalculate_tax,

@@ -3,7 +3,8 @@
 Owns: what happens to the bookings of its lines. Does not own: what a client may ask for (invoices.voiding), the states.
 
 A line that is given up counts as booked: it is not billed again, and what comes late is. One that is billed again is
-not booked any more, so that it waits on the gathering invoice with all that it is worth.
+not booked any more, so that it waits on the gathering invoice with all that it is worth, less what corrections of it
+have billed on other invoices.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.flow import Flow
-from pipeline.core.bills.gathering_invoice import gathering_of
+from pipeline.core.bills.gathering_invoice import gathering_for
 from pipeline.core.bills.line_group import BookedLine
 from pipeline.core.bills.placing import add_waiting, mark_stale, opened, own_line, put_lines
 from pipeline.core.invoices import actions
@@ -71,16 +72,19 @@ def _bill_again(bills: CustomerBills, invoice_id: str, line: InvoiceLine, again:
         if all((one.invoice, one.line) != (invoice_id, line.id) for one in part.booked):
             continue
         left = tuple(one for one in part.booked if (one.invoice, one.line) != (invoice_id, line.id))
-        bills.put_part(group.id, place, msgspec.structs.replace(part, booked=left))
+        if line.corrects is None:
+            left = tuple(msgspec.structs.replace(one, is_left=True) for one in left)
+        changed = msgspec.structs.replace(part, booked=left)
+        bills.put_part(group.id, place, changed)
         if part.open is None:
-            add_waiting(bills, gathering_of(bills, line.currency), group.id, place, again, ())
-        elif bills.is_gathering(part.open.invoice) and not left:
+            add_waiting(bills, gathering_for(bills, line), group.id, place, again, ())
+        elif bills.is_gathering(part.open.invoice) and not changed.has_own:
             _wait_as_own(bills, group.id, place, part.open)
         mark_stale(bills, group.id)
 
 
 def _wait_as_own(bills: CustomerBills, group_id: str, place: int, waiting: BookedLine) -> None:
-    """A correction that waits has nothing left to correct: it waits as the line that bills all of its part."""
+    """A correction that waits has no line to correct any more: it waits as the line that bills all of its part."""
     group = bills.group(group_id)
     lines = [
         own_line(group, place, line) if line.id == waiting.line else line

@@ -8,7 +8,8 @@ bills it; lines that come later correct it. The law: the sum of what is booked o
 the usage that is known now (rating.booking), whatever the order in which usage, cuts and invoices came.
 
 A part is rated once it is on an invoice that is made; the rest of the group waits on the gathering invoice. What a
-client deletes or takes back without billing it again is given up: its amount counts as booked.
+client deletes or takes back without billing it again is given up: its amount counts as booked, but it is never paid, so
+nothing of it is taken back when the part is worth less (rating.given_up).
 """
 
 from __future__ import annotations
@@ -67,12 +68,17 @@ class BookedLine(msgspec.Struct, frozen=True, gc=False, array_like=True):
     Attributes:
         details: without taxes and credits.
         end_s: the end that the part had when it was rated; 0: it was not rated.
+        is_given_up: a client deleted it. That its invoice was taken back is no mark here, but the state of that one
+            (bills.given_up).
+        is_left: it corrects a line that was taken back and is billed again.
     """
 
     invoice: str
     line: str
     details: DetailTuple = ()
     end_s: int = 0
+    is_given_up: bool = False
+    is_left: bool = False
 
 
 class GroupPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -89,6 +95,11 @@ class GroupPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
     booked: tuple[BookedLine, ...] = ()
     open: BookedLine | None = None
     is_dropped: bool = False
+
+    @property
+    def has_own(self) -> bool:
+        """Whether a line that bills all of it is booked, so that what comes later corrects that one."""
+        return any(not one.is_left for one in self.booked)
 
     @property
     def corrected_s(self) -> tuple[int, int]:
@@ -175,10 +186,12 @@ def rate_parts(group: LineGroup, count: int, quantity_of: QuantityOf) -> list[Pa
     Raises:
         Rejected: the price cannot be rated.
     """
-    ratings = _ratings(group, group.parts[:count], quantity_of)
+    parts = group.parts[:count]
+    ratings = _ratings(group, parts, quantity_of)
     differences = booking.by_part(
         [rated.details for _, rated in ratings],
-        [[one for line in part.booked for one in line.details] for part in group.parts[:count]],
+        [_details(part, is_given_up=False) for part in parts],
+        [None if part.is_dropped else _details(part, is_given_up=True) for part in parts],
     )
     found: list[PartRating] = []
     before_atto, before = 0, _FREE
@@ -193,6 +206,11 @@ def rate_parts(group: LineGroup, count: int, quantity_of: QuantityOf) -> list[Pa
         found.append(PartRating(usage_atto - before_atto, before_atto, shown))
         before_atto, before = usage_atto, rated
     return found
+
+
+def _details(part: GroupPart, is_given_up: bool) -> list[RatedDetail]:
+    """What is booked on a part and given up, or the rest of what is booked."""
+    return [one for line in part.booked if line.is_given_up == is_given_up for one in line.details]
 
 
 def _ratings(

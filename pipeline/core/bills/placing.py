@@ -15,14 +15,14 @@ from collections.abc import Iterable
 import msgspec
 
 from pipeline.core.bills.customer_bills import CustomerBills
-from pipeline.core.bills.gathering_invoice import gathering_of
+from pipeline.core.bills.gathering_invoice import gathering_for
+from pipeline.core.bills.given_up import rate_group
 from pipeline.core.bills.line_group import (
     BookedLine,
     GroupFeature,
     GroupPart,
     LineGroup,
     PartRating,
-    rate_parts,
     rated_parts,
 )
 from pipeline.core.invoices.correction import correction_line
@@ -81,7 +81,7 @@ def rate_lines(bills: CustomerBills, content: InvoiceContent) -> InvoiceContent:
 
 
 def _ratings_of(bills: CustomerBills, group: LineGroup) -> list[PartRating]:
-    return rate_parts(group, rated_parts(group, bills.is_gathering), bills.quantity_of)
+    return rate_group(bills, group, rated_parts(group, bills.is_gathering))
 
 
 def _rated_in_draft(
@@ -105,7 +105,7 @@ def _rated_in_draft(
                 continue
             line = correction_of(bills, group, place, rating.details)
             bills.put_groups_of(invoice_id, bills.groups_of(invoice_id) | {line.id: group_id})
-        elif bills.is_gathering(part.open.invoice) and part.booked:
+        elif bills.is_gathering(part.open.invoice) and part.has_own:
             line = _moved(bills, part.open, invoice_id, group_id)
         else:
             if part.open.details != rating.details:
@@ -136,7 +136,7 @@ def shown(
     bills: CustomerBills, group: LineGroup, place: int, line: InvoiceLine, rating: PartRating
 ) -> InvoiceLine:
     """A line with its rating. A correction has the components that it changes."""
-    if not group.parts[place].booked:
+    if not group.parts[place].has_own:
         line = own_line(group, place, line)
     if line.corrects is None:
         return with_rating(line, rating.line_part, rating.rated)
@@ -145,7 +145,7 @@ def shown(
 
 
 def own_line(group: LineGroup, place: int, line: InvoiceLine) -> InvoiceLine:
-    """The line of a part of which nothing is booked: a correction has nothing to correct, and bills all of the part."""
+    """The line of a part without an own one: a correction has nothing to correct, and bills all of the part."""
     if line.corrects is None:
         return line
     part, whole = group.parts[place], without_rating(group.line)
@@ -197,7 +197,7 @@ def correction_of(
 ) -> InvoiceLine:
     """The line that corrects what was billed of a part. before: the one in whose place it is, which can change."""
     part = group.parts[place]
-    first = part.booked[0]
+    first = next((one for one in part.booked if not one.is_left), part.booked[0])
     period = LinePeriod(*map(text_of_s, part.corrected_s))
     billed = msgspec.structs.replace(group.line, id=first.line, period=period)
     return correction_line(
@@ -239,10 +239,21 @@ def give_up(bills: CustomerBills, invoice_id: str, line: InvoiceLine) -> None:
         return
     part = group.parts[place]
     if part.open is not None and line.corrects is not None:
-        part = msgspec.structs.replace(part, booked=(*part.booked, part.open), open=None)
+        left = msgspec.structs.replace(part.open, is_given_up=True)
+        part = msgspec.structs.replace(part, booked=(*part.booked, left), open=None)
     else:
         part = msgspec.structs.replace(part, open=None, is_dropped=True)
     bills.put_part(group.id, place, part)
+
+
+def taken_back(bills: CustomerBills, invoice_id: str) -> None:
+    """An invoice was taken back: what it bills and is not billed again is given up, so corrections may be others."""
+    for id in dict.fromkeys(bills.groups_of(invoice_id).values()):
+        group = bills.find_group(id)
+        if group is not None and any(
+            one.invoice == invoice_id for part in group.parts for one in part.booked
+        ):
+            mark_stale(bills, id)
 
 
 # -- late usage -------------------------------------------------------------------------------------------------
@@ -279,7 +290,7 @@ def corrected(bills: CustomerBills, group_id: str) -> list[str]:
         for part in group.parts[:count]
         if part.open is not None and not bills.is_gathering(part.open.invoice)
     ]
-    for place, rating in enumerate(rate_parts(group, count, bills.quantity_of)):
+    for place, rating in enumerate(rate_group(bills, group, count)):
         part = bills.group(group_id).parts[place]
         if part.is_dropped:
             continue
@@ -291,7 +302,7 @@ def corrected(bills: CustomerBills, group_id: str) -> list[str]:
         elif not bills.is_gathering(part.open.invoice):
             if part.open.details != rating.details:
                 drafts.append(part.open.invoice)
-        elif part.booked:
+        elif part.has_own:
             _wait_changed(bills, group_id, place, rating)
     return list(dict.fromkeys(drafts))
 
@@ -300,7 +311,7 @@ def _wait(bills: CustomerBills, group_id: str, place: int, rating: PartRating) -
     """A new correction waits on the gathering invoice."""
     group = bills.group(group_id)
     line = counted(bills, group, place, correction_of(bills, group, place, rating.details), rating)
-    add_waiting(bills, gathering_of(bills, line.currency), group_id, place, line, rating.details)
+    add_waiting(bills, gathering_for(bills, line), group_id, place, line, rating.details)
 
 
 def add_waiting(

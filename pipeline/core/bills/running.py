@@ -13,7 +13,8 @@ import msgspec
 
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.drafts import taxed
-from pipeline.core.bills.line_group import LineGroup, rate_parts
+from pipeline.core.bills.given_up import rate_group
+from pipeline.core.bills.line_group import LineGroup
 from pipeline.core.bills.placing import put_lines, shown
 from pipeline.core.bills.terms import NEVER_MS, BillTerms
 from pipeline.core.invoices.line import InvoiceLine, live_lines
@@ -61,7 +62,7 @@ def _rated(
         if part.open is not None and part.open.invoice == id and _has_begun(bills, lines[part.open.line])
     ]
     try:
-        ratings = rate_parts(group, max(places) + 1, bills.quantity_of)
+        ratings = rate_group(bills, group, max(places) + 1)
     except Rejected:
         return []  # the draft shows why
     opened = [(place, part.open) for place in places if (part := group.parts[place]).open is not None]

@@ -50,8 +50,8 @@ class LinePlace(msgspec.Struct, frozen=True, gc=False, array_like=True):
     reference: str
 
 
-class StoredBooking(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A BookedLine.
+class UsualBooking(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A BookedLine without a mark, which most are.
 
     Attributes:
         line: empty for that of the group.
@@ -65,17 +65,27 @@ class StoredBooking(msgspec.Struct, frozen=True, gc=False, array_like=True):
     end_s: int | None = None
 
 
+class StoredBooking(UsualBooking, frozen=True, gc=False, array_like=True):
+    """Any BookedLine."""
+
+    is_given_up: bool = False
+    is_left: bool = False
+
+
 class SettledPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A GroupPart of which nothing is open, which most are: a row is as short as what it has to say."""
 
     start_s: int
     end_s: int
+    booked: tuple[UsualBooking, ...] = ()
+
+
+class StoredPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Any GroupPart. It begins as a SettledPart does."""
+
+    start_s: int
+    end_s: int
     booked: tuple[StoredBooking, ...] = ()
-
-
-class StoredPart(SettledPart, frozen=True, gc=False, array_like=True):
-    """Any GroupPart."""
-
     open: StoredBooking | None = None
     is_dropped: bool = False
 
@@ -114,7 +124,7 @@ class UsualGroup(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A LineGroup that its subscription wants, of a line that is not kept whole."""
 
     line: UsualLine | None
-    parts: tuple[SettledPart, ...]
+    parts: tuple[SettledPart | StoredPart, ...]
 
 
 class StoredGroup(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -133,12 +143,20 @@ def shortest(stored: StoredGroup) -> UsualGroup | StoredGroup:
     if line is None or not stored.is_wanted:
         return stored
     parts = tuple(
-        SettledPart(one.start_s, one.end_s, one.booked) if one.open is None and not one.is_dropped else one
+        SettledPart(one.start_s, one.end_s, tuple(map(_usual, one.booked)))
+        if one.open is None and not one.is_dropped
+        else one
         for one in stored.parts
     )
     if (line.period, line.billing_period, line.created_ms, line.updated_ms) == (None, None, None, None):
         return UsualGroup(UsualLine(line.place, line.reference, line.invoice_at_s, line.amount), parts)
     return UsualGroup(line, parts)
+
+
+def _usual(booking: StoredBooking) -> UsualBooking:
+    if booking.is_given_up or booking.is_left:
+        return booking
+    return UsualBooking(booking.invoice, booking.line, booking.details, booking.end_s)
 
 
 def packed_part(part: GroupPart, group_id: str) -> StoredPart:
@@ -150,6 +168,8 @@ def packed_part(part: GroupPart, group_id: str) -> StoredPart:
             "" if line.line == group_id else line.line,
             tuple(_detail_text(one) for one in line.details),
             None if line.end_s == part.end_s else line.end_s,
+            line.is_given_up,
+            line.is_left,
         )
 
     return StoredPart(
@@ -167,7 +187,7 @@ def part_of(stored: StoredPart, group_id: str) -> GroupPart:
     def booked(one: StoredBooking) -> BookedLine:
         details: DetailTuple = tuple(_detail_of(text) for text in one.details)
         end_s = stored.end_s if one.end_s is None else one.end_s
-        return BookedLine(one.invoice, one.line or group_id, details, end_s)
+        return BookedLine(one.invoice, one.line or group_id, details, end_s, one.is_given_up, one.is_left)
 
     return GroupPart(
         stored.start_s,

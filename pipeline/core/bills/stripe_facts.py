@@ -51,6 +51,8 @@ def take_fact(flow: Flow, work: BillingWork) -> None:
         step = applied.step
         if applied.message:
             stored = with_issue(bills, stored, FAILED, applied.message)
+    if _is_voided(stored, fact):
+        stored = with_issue(bills, msgspec.structs.replace(stored, awaits_void=False), FAILED, "")
     if fact.found is not None:
         stored = _noted(stored, fact, fact.found)
     bills.put_invoice(stored)
@@ -75,6 +77,16 @@ def _not_ours(stored: StoredInvoice, fact: StripeInvoiceFact) -> str:
     if stripe_event.is_paid(fact.type) and number.exact(theirs) != number.exact(content.totals.total):
         return f"Stripe reports a payment of a total of {theirs} where ours is {content.totals.total}."
     return ""
+
+
+def _is_voided(stored: StoredInvoice, fact: StripeInvoiceFact) -> bool:
+    """Whether Stripe confirms a void that was asked for: by an answer, or by a void that a user made there."""
+    if not stored.awaits_void:
+        return False
+    if fact.outcome:
+        is_current = fact.action == "void" and fact.sequence == stored.progress.sequence
+        return is_current and fact.outcome == "done"
+    return fact.type == stripe_event.VOIDED
 
 
 def _answered(progress: InvoiceProgress, fact: StripeInvoiceFact, now_s: int) -> tuple[Step, str]:

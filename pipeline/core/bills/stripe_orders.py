@@ -15,15 +15,14 @@ import msgspec
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.invoices import sandbox
 from pipeline.core.invoices.invoice import ValidationIssue
-from pipeline.core.invoices.progress import EffectAnswer, InvoiceIntent
+from pipeline.core.invoices.progress import EffectAnswer, InvoiceIntent, Step
 from pipeline.core.invoices.state_table import Effect
 from pipeline.core.invoices.stored_invoice import StoredInvoice
-from pipeline.core.invoices.stripe_order import order_of
+from pipeline.core.invoices.stripe_order import COMPONENT, is_refused, order_of
 from pipeline.core.values import ulid
 from pipeline.errors import Rejected
 from pipeline.records import StripeAction, StripeWork
 
-COMPONENT: Final = "stripe"
 _ACTIONS: Final[Mapping[Effect, StripeAction]] = {
     "finalize": "issue",
     "sync_void": "void",
@@ -60,7 +59,21 @@ def answer_of(
             order=order,
         )
     )
+    if action == "void":
+        stored = msgspec.structs.replace(stored, awaits_void=True)
     return stored, None
+
+
+def void_again(stored: StoredInvoice, now_s: int) -> Step | None:
+    """Ask Stripe once more for a void that it refused; None: it did not refuse one.
+
+    The state gets a new number, since an order of a known number is answered as before.
+    """
+    if not stored.awaits_void or not is_refused(stored.content):
+        return None
+    progress = msgspec.structs.replace(stored.progress, sequence=stored.progress.sequence + 1)
+    intent = InvoiceIntent(progress.invoice_id, progress.sequence, "sync_void", "retry", now_s)
+    return Step(progress, (), (intent,))
 
 
 def with_issue(bills: CustomerBills, stored: StoredInvoice, code: str, message: str) -> StoredInvoice:

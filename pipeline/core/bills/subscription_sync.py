@@ -123,7 +123,7 @@ def _add(placed: _Placed, lines: list[InvoiceLine], features: dict[str, str | No
     if not lines:
         return
     bills = placed.bills
-    invoice_id = gathering_of(bills, placed.subscription.currency)
+    invoice_id = gathering_of(bills, placed.subscription.currency, placed.subscription.settlement_mode)
     put_lines(bills, invoice_id, [*bills.invoice(invoice_id).content.lines, *lines])
     for line in lines:
         item, feature = line.subscription, None
@@ -145,7 +145,7 @@ def _remove(placed: _Placed, name: str, group_id: str) -> None:
         return
     bills.put_group(msgspec.structs.replace(group, is_wanted=False))
     for place, part in enumerate(group.parts):
-        if part.open is not None and not part.booked:
+        if part.open is not None and not part.has_own:
             _take_off(placed, group_id, place)
     if any(part.booked or part.open for part in bills.group(group_id).parts):
         mark_stale(bills, group_id)
@@ -187,7 +187,7 @@ def _follow(placed: _Placed, group: LineGroup, wanted: InvoiceLine) -> None:
     if "period" in changes and group.feature is not None:
         bills.change_metered(group.id, wanted.period.end_s)
     for place, part in enumerate(parts):
-        if part.open is not None and not part.booked:
+        if part.open is not None and not part.has_own:
             _change_open(placed, group.id, place, changes)
     mark_stale(bills, group.id)
 

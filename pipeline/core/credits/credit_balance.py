@@ -2,7 +2,7 @@
 
 Owns: both sums, the transactions of credits as a customer reads them. Does not own: grants, the ledger.
 
-    live      can be used
+    live      can be used; below 0: what credits settle and no grant covers
     pending   is granted and cannot be used yet
     settled   of what is live: is given, or paid
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.core.credits.credit_grant import CreditGrant
+from pipeline.core.credits.settlement import COVERED, UNCOVERED
 from pipeline.core.ledger.transaction import amount_of
 from pipeline.core.values import timestamp
 from pipeline.core.values.currency import digits_of
@@ -48,16 +49,23 @@ def balances_at(
     at_ms: int,
     feature: str | None = None,
 ) -> dict[str, CreditBalance]:
-    """What was left of grants by currency at an instant.
+    """What was left of grants by currency at an instant, less what credits settle and no grant covers.
 
     Args:
         grants: of a customer, ended ones too.
         transactions: of the customer, in any order, each once.
         at_ms: the instant: what is booked for it counts.
-        feature: as for `balances`.
+        feature: as for `balances`; what no grant covers is for no feature.
     """
-    held = held_at(transactions, at_ms)
-    return _summed(((one, held.get(one.id, 0)) for one in grants), at_ms, feature)
+    booked = list(transactions)
+    held = held_at(booked, at_ms)
+    found = _summed(((one, held.get(one.id, 0)) for one in grants), at_ms, feature)
+    for one in booked if feature is None else ():
+        amount = changed_by(one).get(UNCOVERED, 0)
+        if amount and one.at_ms <= at_ms:
+            before = found.get(one.currency, CreditBalance())
+            found[one.currency] = before._replace(live=before.live + amount, settled=before.settled + amount)
+    return found
 
 
 def held_at(transactions: Iterable[LedgerTransaction], at_ms: int) -> Mapping[str, int]:
@@ -67,11 +75,12 @@ def held_at(transactions: Iterable[LedgerTransaction], at_ms: int) -> Mapping[st
         if one.at_ms <= at_ms:
             for grant, amount in changed_by(one).items():
                 held[grant] = held.get(grant, 0) + amount
+    held.pop(UNCOVERED, None)
     return held
 
 
 def changed_by(transaction: LedgerTransaction) -> dict[str, int]:
-    """What a transaction adds to each grant (id), in minor units."""
+    """What a transaction adds to each grant (id), in minor units, and to UNCOVERED."""
     digits = digits_of(transaction.currency)
     return {
         entry.grant: amount_of(entry, digits)
@@ -125,7 +134,7 @@ def movements(transactions: Iterable[LedgerTransaction]) -> list[CreditMovement]
     found: list[CreditMovement] = []
     for one in sorted(transactions, key=lambda one: (one.at_ms, one.created_ms, one.id)):
         changed = changed_by(one)
-        if not changed:
+        if not changed or one.kind == COVERED:
             continue
         amount, before = sum(changed.values()), sums.get(one.currency, 0)
         sums[one.currency] = before + amount

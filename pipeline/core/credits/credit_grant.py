@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.errors import Broken
 
-CreditSource = Literal["given", "purchased", "top_up", "adjustment"]
+CreditSource = Literal["given", "purchased", "top_up", "adjustment", "credit_note"]
 FundingMethod = Literal["none", "invoice", "external"]
 Availability = Literal["on_creation", "on_authorization", "on_settlement"]
 PaymentOfGrant = Literal["pending", "authorized", "settled"]
@@ -123,6 +123,9 @@ class CreditGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def allows(self, feature: str | None) -> bool:
         """Whether its filter takes a line of a feature."""
         return not self.features or feature in self.features
+
+
+decode_grant = msgspec.json.Decoder(CreditGrant).decode
 
 
 def with_payment(purchase: CreditPurchase, payment: PaymentOfGrant, at_ms: int) -> CreditPurchase:

@@ -5,10 +5,11 @@ pays of invoices (burn_down, ledger.invoice_postings), refusals of a client's bo
 
     given                fbo +amount, promotion -amount
     purchased            fbo +amount, receivable.open -amount
+    credit note          fbo +amount, receivable.open -amount, which the note itself has put there
     paid                 receivable +amount, wash -amount
     uncollectible        receivable +amount, bad_debt -amount
     withdrawn            fbo -left, receivable +amount, bad_debt -(amount - left)
-    expired, voided      fbo -left, breakage +left; voided and given: promotion +left
+    expired, voided      fbo -left, breakage +left; voided and given for nothing: promotion +left
     adjusted             fbo ±amount, adjustments ∓amount
 
 A purchase is booked at the worth of its credits; what was paid for them follows from its cost basis. Expiry is booked
@@ -65,6 +66,8 @@ def granted(grant: CreditGrant) -> Postings:
     held = Posting("customer_fbo", grant.amount, grant.id)
     if grant.source == "adjustment":
         return merged([held, Posting("adjustments", -grant.amount)])
+    if grant.source == "credit_note":
+        return merged([held, Posting("customer_receivable", -grant.amount, status=OPEN)])
     if grant.purchase is None:
         return merged([held, Posting("promotion", -grant.amount)])
     return merged([held, Posting("customer_receivable", -grant.amount, grant.id, OPEN)])
@@ -109,7 +112,8 @@ def voided(grant: CreditGrant, at_ms: int) -> GrantChange:
     """
     if grant.status(at_ms) in ("voided", "expired"):
         raise Rejected("credit_grant_has_ended", f"The grant is {grant.status(at_ms)}.")
-    to: LedgerAccount = "promotion" if grant.purchase is None else "breakage"
+    is_free = grant.purchase is None and grant.source != "credit_note"
+    to: LedgerAccount = "promotion" if is_free else "breakage"
     postings = merged([Posting("customer_fbo", -grant.balance, grant.id), Posting(to, grant.balance)])
     return GrantChange(msgspec.structs.replace(grant, balance=0, voided_ms=at_ms), postings)
 

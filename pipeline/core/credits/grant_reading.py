@@ -19,7 +19,7 @@ from pipeline.core.credits.credit_grant import (
     FundingMethod,
     with_payment,
 )
-from pipeline.core.credits.top_up import TopUpRule
+from pipeline.core.credits.top_up import USUAL_PERIOD, TopUpRule
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.values import calendar, money, number
 from pipeline.core.values.calendar import MINUTE_S, Interval
@@ -35,7 +35,7 @@ _GRANT = (
 _PURCHASE = ("currency", "per_unit_cost_basis", "availability_policy")
 _RULE = (
     "currency", "threshold", "amount", "target", "per_unit_cost_basis", "funding_method", "availability_policy",
-    "expires_after", "priority",
+    "expires_after", "priority", "max_amount", "period",
 )  # fmt: skip
 
 
@@ -131,6 +131,10 @@ def read_rule(sent: Mapping[str, object]) -> TopUpRule:
     if funding == "none" and availability != "on_creation":
         body.refuse("credit-rule availability_policy is for credits that are paid")
     body.interval("expires_after")
+    max_amount = _minor(body, "max_amount", currency)
+    if max_amount is not None and max_amount < amount:
+        body.refuse("credit-rule max_amount must not be below amount")
+    body.interval("period")
     return TopUpRule(
         currency=currency,
         threshold=threshold,
@@ -141,6 +145,8 @@ def read_rule(sent: Mapping[str, object]) -> TopUpRule:
         availability=availability,
         expires_after=body.text("expires_after", 64),
         priority=body.integer("priority", 1, MOST_PRIORITY) or USUAL_PRIORITY,
+        max_amount=max_amount,
+        period=body.text("period", 64) or USUAL_PERIOD,
     )
 
 

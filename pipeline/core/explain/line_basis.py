@@ -23,8 +23,9 @@ class LineBasis(NamedTuple):
 
     Attributes:
         counted: its usage.
-        earlier: of a correction: the lines that billed the same part before it, the corrected line first.
-        before: what the last of `earlier` counted.
+        earlier: the lines that billed the same part before it: of a correction the corrected line and its corrections;
+            before them, of a line that is billed again after a void, the corrections that were left of it.
+        before: of a correction: what the last of `earlier` counted.
     """
 
     invoice: StoredInvoice
@@ -64,9 +65,9 @@ def basis_of(invoices: Iterable[StoredInvoice], invoice: StoredInvoice, line: In
     """
     if line.counted is None:
         raise _refusal(line)
-    if line.corrects is None:
-        return LineBasis(invoice, line, line.counted)
     earlier = earlier_lines(invoices, line)
+    if line.corrects is None:
+        return LineBasis(invoice, line, line.counted, tuple(earlier))
     before = earlier[-1].counted if earlier else None
     if before is None:
         raise Rejected(
@@ -89,21 +90,71 @@ def _refusal(line: InvoiceLine) -> Rejected:
     )
 
 
-def earlier_lines(invoices: Iterable[StoredInvoice], correction: InvoiceLine) -> list[InvoiceLine]:
-    """What billed the part before a correction, in order; nothing before another line.
+def earlier_lines(invoices: Iterable[StoredInvoice], line: InvoiceLine) -> list[InvoiceLine]:
+    """What billed the part before a line, in order.
 
     A line of a voided invoice counts, since what is discarded stays booked, unless it was billed again before the
     correction was issued.
 
     Args:
         invoices: all of the customer.
-        correction: that is on one of them.
+        line: that is on one of them.
     """
-    if correction.corrects is None:
-        return []
-    of_line = correction.corrects.line_id
-    found: dict[str, InvoiceLine] = {}
     in_order = sorted(invoices, key=lambda one: one.content.id)
+    if line.corrects is None:
+        return _left_before(in_order, line)
+    of_line = line.corrects.line_id
+    corrected = next(
+        (one for invoice in in_order for one in invoice.content.lines if one.id == of_line), None
+    )
+    left = [] if corrected is None or corrected.corrects is not None else _left_before(in_order, corrected)
+    return [*left, *_since(in_order, line, of_line)]
+
+
+def given_up_of(
+    invoices: Iterable[StoredInvoice], line: InvoiceLine, earlier: Iterable[InvoiceLine]
+) -> tuple[str, ...]:
+    """The ids of those of the earlier lines of a line that were given up when it was issued.
+
+    Args:
+        invoices: all of the customer.
+        line: that is on one of them.
+        earlier: as `earlier_lines` has them.
+    """
+    known = list(invoices)
+    issued_at_s, ids = _issued_at_s(known, line), {one.id for one in earlier}
+    voided = [one for one in known if _was_voided(one, issued_at_s)]
+    return tuple(sorted({one.id for invoice in voided for one in invoice.content.lines} & ids))
+
+
+def _left_before(in_order: list[StoredInvoice], line: InvoiceLine) -> list[InvoiceLine]:
+    """The corrections that were left of a line when a void took it back, to be billed again as another one."""
+    voided = [one for one in in_order if short_status(one.progress.state) == "voided"]
+    names = {line.id}
+    for invoice in reversed(voided):
+        for one in invoice.content.lines:
+            is_same = one.reference is not None and (one.reference, one.period.start) == (
+                line.reference,
+                line.period.start,
+            )
+            if one.corrects is None and (_again(invoice, one) in names or is_same):
+                names.add(one.id)
+    ids = {one.id for invoice in in_order for one in invoice.content.lines}
+    found: dict[str, InvoiceLine] = {}
+    for invoice in in_order:
+        if invoice.progress.issued_at_s is None:
+            continue
+        is_voided = short_status(invoice.progress.state) == "voided"
+        for one in invoice.content.lines:
+            is_left = one.corrects is not None and one.corrects.line_id in names - {line.id}
+            if is_left and one.deleted_at is None and not (is_voided and _again(invoice, one) in ids):
+                found[one.id] = one
+    return list(found.values())
+
+
+def _since(in_order: list[StoredInvoice], correction: InvoiceLine, of_line: str) -> list[InvoiceLine]:
+    """The line of an id and its corrections before one."""
+    found: dict[str, InvoiceLine] = {}
     issued_at_s = _issued_at_s(in_order, correction)
     ids = {line.id for invoice in in_order for line in invoice.content.lines}
     for invoice in in_order:

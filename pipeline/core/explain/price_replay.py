@@ -1,7 +1,8 @@
-"""What subscriptions would have cost by other prices: the lines that billing would have issued, rated by past usage.
+"""What subscriptions would have cost by other prices or under another plan, by the lines that billing would issue.
 
-Owns: which lines are due in a span, their sums. Does not own: lines (invoices.subscription_lines), the law by which
-they are rated (bills.line_group), usage (bills.recounted_usage), the other prices (price_list).
+Owns: which lines are due in a span, their sums by past usage. Does not own: lines (invoices.subscription_lines), the
+law by which they are rated (bills.line_group), usage (bills.recounted_usage), what is changed (price_list,
+plan_replay).
 
 Billing bills the difference between a rating and what was booked, so the sum of all that is issued for a line, with its
 parts and corrections, is the rating of its usage as it is known in the end.
@@ -16,7 +17,6 @@ import msgspec
 
 from pipeline.core.bills.line_group import GroupFeature, GroupPart, LineGroup, rate_parts
 from pipeline.core.bills.usage import BilledFeature
-from pipeline.core.explain.price_list import ListedPrice, with_prices
 from pipeline.core.invoices.line import InvoiceLine
 from pipeline.core.invoices.subscription_lines import subscription_lines
 from pipeline.core.invoices.workflow import BillingWorkflow
@@ -26,6 +26,7 @@ from pipeline.core.values import money
 from pipeline.core.values.currency import digits_of
 from pipeline.errors import Rejected
 
+Alternative = Callable[[Subscription], Subscription]  # a subscription as it would be
 FeatureOf = Callable[[str | None, str | None], BilledFeature | None]  # by the id and the key of a feature
 ReplayedUsage = Callable[[BilledFeature, int, int], int]  # in [from, to), in seconds since 1970, in atto
 
@@ -42,8 +43,8 @@ class ReplayedMoney(msgspec.Struct, frozen=True):
     """What a customer's lines cost in one currency, without taxes and credits; decimal text.
 
     Attributes:
-        lines: how many were rated by either prices.
-        old, new: by the prices that the subscriptions have, and by the others.
+        lines: how many were rated either way.
+        old, new: as the subscriptions are, and as they would be.
     """
 
     currency: str
@@ -67,9 +68,14 @@ class PriceReplay(NamedTuple):
     usage: ReplayedUsage
 
     def compare(
-        self, subscriptions: Iterable[Subscription], prices: list[ListedPrice], span: ReplaySpan
+        self, subscriptions: Iterable[Subscription], changed: Alternative, span: ReplaySpan
     ) -> list[ReplayedMoney]:
-        """The cost of a customer's subscriptions by their own prices and by others, by currency.
+        """The cost of a customer's subscriptions as they are and as they would be, by currency.
+
+        Args:
+            subscriptions: of the customer.
+            changed: a subscription with other prices or another plan.
+            span: which lines are rated.
 
         Raises:
             Rejected: a price cannot be rated; `not-found`: a line by usage has no feature that is known.
@@ -78,7 +84,7 @@ class PriceReplay(NamedTuple):
         new: dict[str, int] = {}
         references: dict[str, set[str]] = {}
         for subscription in subscriptions:
-            for totals, one in ((old, subscription), (new, with_prices(subscription, prices))):
+            for totals, one in ((old, subscription), (new, changed(subscription))):
                 for line, total in self._lines(one, span):
                     totals[line.currency] = totals.get(line.currency, 0) + total
                     references.setdefault(line.currency, set()).add(line.reference or line.id)

@@ -11,13 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.core.catalog.plan import SettlementMode
 from pipeline.core.customers.customer import BillingAddress, Customer, UsageAttribution
 from pipeline.core.invoices import line
 from pipeline.core.invoices.line import InvoiceLine, LinePeriod, live_lines, second_of
 from pipeline.core.invoices.numbering import NumberedKind
 from pipeline.core.invoices.profile import BillingProfile, PartyTaxId, ProfileApps, Supplier
 from pipeline.core.invoices.progress import InvoiceProgress
-from pipeline.core.invoices.status_details import StatusDetails, details_of, status_of
+from pipeline.core.invoices.status_details import AvailableActions, StatusDetails, details_of, status_of
 from pipeline.core.invoices.totals import InvoiceTotals, summed
 from pipeline.core.invoices.workflow import BillingWorkflow
 from pipeline.core.rating.tax import TaxRate
@@ -92,7 +93,11 @@ class PrecedingInvoice(
 
 
 class InvoiceContent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """What an invoice bills, beside its state. Instants are RFC 3339 in UTC with milliseconds."""
+    """What an invoice bills, beside its state. Instants are RFC 3339 in UTC with milliseconds.
+
+    Attributes:
+        settlement_mode: credit_only: it is a statement of what credits pay, by which nothing is due.
+    """
 
     id: str
     type: NumberedKind
@@ -110,6 +115,7 @@ class InvoiceContent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename
     sent_to_customer_at: str | None = None
     voided_at: str | None = None
     preceding: tuple[PrecedingInvoice, ...] = ()
+    settlement_mode: SettlementMode = "credit_then_invoice"
     description: str | None = None
     metadata: dict[str, str] | None = None
     created_at: str
@@ -180,12 +186,15 @@ def answer_of(
         is_billable: a gathering invoice has a line that can be invoiced.
     """
     members = {name: getattr(content, name) for name in InvoiceContent.__struct_fields__}
+    status_details = details_of(progress, now_s, is_billable)
+    if content.type == "credit_note":  # is final, also while it waits for its number
+        status_details = msgspec.structs.replace(status_details, available_actions=AvailableActions())
     if progress.number is not None:
         members["number"] = progress.number
     return InvoiceAnswer(
         **members,
         status=status_of(progress),
-        status_details=details_of(progress, now_s, is_billable),
+        status_details=status_details,
         collection_at=_text(progress.terms.collection_at_s),
         draft_until=_text(progress.terms.draft_until_s),
         issued_at=_text(progress.issued_at_s),

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import msgspec
 
 from pipeline.core.invoices.line import LinePeriod
+from pipeline.core.invoices.numbering import NumberedKind
 from pipeline.core.invoices.state_table import InvoiceState, short_status
 from pipeline.core.values import timestamp
 
@@ -32,6 +33,7 @@ class _Content(msgspec.Struct, frozen=True, rename="camel"):
     updated_at: str
     period: LinePeriod | None = None
     deleted_at: str | None = None
+    type: NumberedKind = "standard"
 
 
 class _Progress(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ request may be repeated or replayed. A draft has no count: its number is a funct
     INV-ACME-41             PREFIX - CUST - n, where CUST is made from the customer's name
     INV-ACME7WZ9X8ZQ-3      in a series of one customer, which needs more than the name
     DRAFT-ACME-7WZ9X8ZQD6
+    CREDITS-ACME-7WZ9X8ZQD6   a statement that credits settle: no invoice, so it is in no series
 
 Source: openmeterio/openmeter at 7e57a394, `openmeter/billing/service/seq.go` for CUST and the prefixes. There the
 counters may have gaps.
@@ -175,6 +176,11 @@ def draft_number(invoice_id: str, customer_name: str) -> str:
     'DRAFT-ACME-7WZ9X8ZQD6'
     """
     return f"DRAFT-{customer_code(customer_name)}-{_hash(invoice_id, _HASH_CHARACTERS)}"
+
+
+def statement_number(invoice_id: str, customer_name: str) -> str:
+    """The number of a statement that credits settle, a pure function of its id."""
+    return f"CREDITS-{customer_code(customer_name)}-{_hash(invoice_id, _HASH_CHARACTERS)}"
 
 
 def gathering_number(invoice_id: str, customer_name: str, currency: str) -> str:

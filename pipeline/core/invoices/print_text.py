@@ -71,6 +71,18 @@ def day(at: str, of_zone: str) -> str:
     return _day(_local(at, of_zone))
 
 
+def moment(at: str, of_zone: str) -> str:
+    """An instant in a zone, with its seconds if it is not on a minute.
+
+    >>> moment("2026-10-31T23:05:59Z", "Europe/Berlin")
+    '1 Nov 2026 00:05:59'
+    >>> moment("2026-10-31T23:05:00Z", "Europe/Berlin")
+    '1 Nov 2026 00:05'
+    """
+    local = _local(at, of_zone)
+    return f"{_day(local)} {_time(local)}"
+
+
 def period(whole: LinePeriod, of_zone: str) -> str:
     """A period: by its first and last day if both its ends are midnights of the zone, else with times.
 

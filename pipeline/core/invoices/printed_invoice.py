@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from pipeline.core.credits.settlement import CREDIT_ONLY
 from pipeline.core.customers.customer import BillingAddress
 from pipeline.core.invoices import print_text
 from pipeline.core.invoices.invoice import InvoiceContent, ValidationIssue
@@ -125,6 +126,8 @@ def corrected_invoices(content: InvoiceContent) -> list[str]:
 def _title(content: InvoiceContent, state: InvoiceState) -> str:
     if state == "gathering":
         return "Pending charges"
+    if content.settlement_mode == CREDIT_ONLY:
+        return "Statement of credits"
     return "Credit note" if content.type == "credit_note" else "Invoice"
 
 
@@ -145,6 +148,7 @@ def _address(address: BillingAddress) -> Iterator[str]:
 
 def _facts(content: InvoiceContent, progress: InvoiceProgress, zone: str) -> Iterator[PrintedFact]:
     is_due = progress.issued_at_s is not None and content.voided_at is None and content.type == "standard"
+    is_due = is_due and content.settlement_mode != CREDIT_ONLY
     dates = (("Issued", progress.issued_at_s), ("Due", progress.due_at_s if is_due else None))
     for label, at_s in dates:
         if at_s is not None:

@@ -21,6 +21,7 @@ class StoredInvoice(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_de
         dunning_made: how many reminders were made (dunning).
         stripe: what Stripe shows of it.
         is_billable: of a gathering invoice: a line of it can be invoiced at the time of the record that changed it.
+        awaits_void: it is voided here, and the app that has it was asked to void it and has not confirmed that.
     """
 
     content: InvoiceContent
@@ -28,3 +29,4 @@ class StoredInvoice(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_de
     dunning_made: int = 0
     is_billable: bool = False
     stripe: StripeInvoiceNote | None = None
+    awaits_void: bool = False

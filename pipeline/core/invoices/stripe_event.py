@@ -24,6 +24,7 @@ from pipeline.records import BillingWork, StripeInvoiceFact
 
 StripeEventKind = Literal["payment", "finalization_failed", "noted", "customer", "usage", "unused"]
 
+VOIDED: Final = "invoice.voided"
 _PAYMENTS: Final[Mapping[str, FactTrigger]] = {
     "invoice.payment_action_required": "action_required",
     "invoice.payment_failed": "payment_failed",
@@ -31,7 +32,7 @@ _PAYMENTS: Final[Mapping[str, FactTrigger]] = {
     "invoice.payment_succeeded": "paid",
     "invoice.overdue": "overdue",
     "invoice.marked_uncollectible": "uncollectible",
-    "invoice.voided": "void",
+    VOIDED: "void",
 }
 _KINDS: Final[Mapping[str, StripeEventKind]] = {
     **dict.fromkeys(_PAYMENTS, "payment"),

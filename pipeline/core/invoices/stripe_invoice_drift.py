@@ -8,6 +8,7 @@ Owns: the causes and when each holds. Does not own: reading either side, the dri
     doubled     Stripe has it more than once
     total       Stripe's total is another
     changed     its number or its state was changed at Stripe by hand
+    not_voided  it is voided here, and Stripe refused to void it
     reported    Stripe has a state of its payment that no webhook has brought yet
     foreign     Stripe has an invoice with our mark, and we have none with its id
 """
@@ -20,9 +21,12 @@ from typing import Final, Literal, NamedTuple, get_args
 from pipeline.core.billing.stripe_amount import plain_amount, stripe_amount
 from pipeline.core.billing.stripe_found import found_in, owner_of
 from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.stripe_order import is_refused
 from pipeline.records import StripeFound
 
-InvoiceDrift = Literal["pending", "failed", "missing", "doubled", "total", "changed", "reported", "foreign"]
+InvoiceDrift = Literal[
+    "pending", "failed", "missing", "doubled", "total", "changed", "not_voided", "reported", "foreign"
+]
 INVOICE_CAUSES: Final[tuple[InvoiceDrift, ...]] = get_args(InvoiceDrift)
 # Differences that end by themselves, or by a retry of the invoice.
 EXPLAINED: Final = frozenset({"pending", "failed", "reported"})
@@ -105,12 +109,25 @@ def _differences(stored: StoredInvoice, there: list[StripeFound]) -> Iterator[In
         )
     if progress.number is not None and one.number != progress.number:
         yield difference(one, progress.number, one.number, "changed")
+    if stored.awaits_void and one.status != "void":
+        yield difference(one, progress.state, one.status, _of_void(stored))
+        return
     ended = _ENDED.get(one.status)
     if one.status == "draft" or (ended is None and progress.state in ("paid", "voided")):
         yield difference(one, progress.state, one.status, "changed")
-    elif ended is not None and ended != progress.state:
+    elif ended is not None and ended != progress.state and not _is_given_back(stored, one):
         is_paid_late = ended == "paid" and progress.state != "voided"  # no webhook moves a voided one
         yield difference(one, progress.state, one.status, "reported" if is_paid_late else "changed")
+
+
+def _is_given_back(stored: StoredInvoice, one: StripeFound) -> bool:
+    """Whether it is voided here, and Stripe has credited all of what it had collected."""
+    return stored.progress.state == "voided" and one.status == "paid" and one.credited >= one.total
+
+
+def _of_void(stored: StoredInvoice) -> InvoiceDrift:
+    """Why an invoice that is voided here is not so at Stripe: it refused that, or its answer is on its way."""
+    return "not_voided" if is_refused(stored.content) else "pending"
 
 
 def _first(there: list[StripeFound]) -> StripeFound:

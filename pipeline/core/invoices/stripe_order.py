@@ -27,8 +27,14 @@ from pipeline.records import StripeAction, StripeItem, StripeItemKind, StripeIte
 MOST_ITEMS: Final = 250
 MOST_TEXT: Final = 500
 DAY_S: Final = 86_400
+COMPONENT: Final = "stripe"  # of the issues that name what Stripe refused
 BELOW_ZERO: Final = "stripe_total_below_zero"
 CREDIT_NOTE: Final = "stripe_credit_note_not_available"
+
+
+def is_refused(content: InvoiceContent) -> bool:
+    """Whether an issue of the invoice says that Stripe refused something of it."""
+    return any(one.component == COMPONENT for one in content.validation_issues)
 
 
 def check_order(content: InvoiceContent) -> None:

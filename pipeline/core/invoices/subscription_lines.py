@@ -5,7 +5,7 @@ Owns: lines with their prices, up to the end of the billing period that runs. Do
 (bills.subscription_sync).
 
 A line has the price of its item as it was when the subscription began or was edited; a flat price is the share of its
-period. A subscription that is settled by credits only has no lines, since it is never invoiced.
+period. The lines of a subscription that is settled by credits only are the same, and lie on statements of their own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def subscription_lines(
     Returns:
         By phase, item and period. `reference` is the identity of a line, the same whenever it is computed again.
     """
-    if not _is_invoiced(subscription):
+    if subscription.is_deleted:
         return []
     billing = billing_recurrence(subscription)
     horizon_s = horizon_of(billing, now_ms // 1000)
@@ -66,14 +66,10 @@ def next_horizon_s(subscription: Subscription, now_ms: int) -> int | None:
     billing, now_s = billing_recurrence(subscription), now_ms // 1000
     horizon_s = horizon_of(billing, now_s)
     ends_s = subscription.active_to_s
-    if not _is_invoiced(subscription) or (ends_s is not None and ends_s <= horizon_s):
+    if subscription.is_deleted or (ends_s is not None and ends_s <= horizon_s):
         return None
     # Before the start of a subscription, nothing is planned until the period that ends at or after the start.
     return max(horizon_s, calendar.bounds(billing, subscription.active_from_s - 1)[0])
-
-
-def _is_invoiced(subscription: Subscription) -> bool:
-    return not subscription.is_deleted and subscription.settlement_mode != "credit_only"
 
 
 def _planned(item: BilledItem, billing: Recurrence, horizon_s: int, since_s: int) -> Iterator[PlannedLine]:

@@ -69,15 +69,18 @@ def _wrong_events(row: ProvenLine) -> str | None:
 
 def _wrong_earlier(row: ProvenLine) -> str | None:
     corrects = row.line.corrects
-    if corrects is None:
-        return "it corrects nothing, but shows lines before it" if row.earlier else None
-    if not row.earlier:
-        return "it does not show the line that it corrects"
     ids = {row.line.id, *(one.id for one in row.earlier)}
     if len(ids) != 1 + len(row.earlier):
         return "it shows a line before it twice"
-    for one in row.earlier:
-        if corrects.line_id not in (one.id, one.corrects and one.corrects.line_id):
+    if corrects is None:
+        has_own = any(one.corrects is None for one in row.earlier)
+        return "it corrects nothing, but shows lines before it" if has_own else None
+    is_of = [corrects.line_id in (one.id, one.corrects and one.corrects.line_id) for one in row.earlier]
+    if not row.earlier:
+        return "it does not show the line that it corrects"
+    for place, one in enumerate(row.earlier):
+        was_left = one.corrects is not None and any(is_of[place:])
+        if not is_of[place] and not was_left:
             return f"it does not correct the line {one.id}"
     if row.line.counted is not None and row.earlier[-1].counted is None:
         return "the line before it does not say which usage it bills"

@@ -25,16 +25,20 @@ from pipeline.errors import Rejected
 RatedDetails = Sequence[RatedDetail]
 
 
-def wrong_rating(line: InvoiceLine, earlier: Sequence[InvoiceLine] = ()) -> str | None:
+def wrong_rating(
+    line: InvoiceLine, earlier: Sequence[InvoiceLine] = (), given_up: Sequence[str] = ()
+) -> str | None:
     """A sentence on what is wrong with the components of a line; None: nothing is.
 
     Args:
         line: that is issued.
-        earlier: of a correction: what billed the same part before it.
+        earlier: what billed the same part before it.
+        given_up: ids of those of it that were not paid when the line was issued.
     """
-    booked = list(chain.from_iterable(billed_by(one) for one in earlier))
+    left = list(chain.from_iterable(billed_by(one) for one in earlier if one.id in given_up))
+    booked = list(chain.from_iterable(billed_by(one) for one in earlier if one.id not in given_up))
     try:
-        wanted = [_difference(one, booked) for one in _worths(line)]
+        wanted = [_difference(one, booked, left) for one in _worths(line)]
     except Rejected as refusal:
         return f"its price cannot be rated: {refusal.detail}"
     if billed_by(line) not in wanted:
@@ -85,10 +89,11 @@ def _worth(line: InvoiceLine, quantities_atto: list[int], place: int, is_final: 
     )
 
 
-def _difference(worth: _Worth, booked: RatedDetails) -> list[RatedDetail]:
+def _difference(worth: _Worth, booked: RatedDetails, given_up: RatedDetails) -> list[RatedDetail]:
     booked_of: list[RatedDetails] = [()] * len(worth.ratings)
-    booked_of[worth.place] = booked
-    return booking.by_part(worth.ratings, booked_of)[worth.place]
+    left_of: list[RatedDetails] = [()] * len(worth.ratings)
+    booked_of[worth.place], left_of[worth.place] = booked, given_up
+    return booking.by_part(worth.ratings, booked_of, left_of)[worth.place]
 
 
 def _wrong_totals(totals: InvoiceTotals) -> str | None:

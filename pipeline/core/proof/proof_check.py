@@ -14,6 +14,7 @@ import msgspec
 from pipeline.core.explain.line_recount import NS_PER_S, LineInclusion
 from pipeline.core.explain.line_tally import LineTally
 from pipeline.core.invoices.line import InvoiceLine
+from pipeline.core.invoices.line_usage import LineUsage
 from pipeline.core.proof.line_claims import is_plain, wrong_claims
 from pipeline.core.proof.line_rating import wrong_rating
 from pipeline.core.proof.line_taxes import TaxCheck
@@ -54,6 +55,11 @@ class ProofReport(NamedTuple):
     lines: int
     events: int
     wrong: tuple[str, ...]
+
+
+def _before(row: ProvenLine) -> LineUsage | None:
+    """What the line before a correction counts."""
+    return row.earlier[-1].counted if row.line.corrects is not None and row.earlier else None
 
 
 class _Line:
@@ -177,7 +183,7 @@ class ProofCheck:
         usage = line.row.line.counted
         assert usage is not None
         minute_s = timestamp.parse_ns(event.time) // NS_PER_S // MINUTE_S * MINUTE_S
-        before = line.row.earlier[-1].counted if line.row.earlier else None
+        before = _before(line.row)
         inclusion = LineInclusion(
             event.queue,
             usage.counts(minute_s, event.queue, event.place),
@@ -205,12 +211,11 @@ class ProofCheck:
             self._note(f"{line.name} has {row.events or 0} events, but {line.events} follow.")
         if line.tally is not None and row.line.counted is not None:
             try:
-                before = row.earlier[-1].counted if row.earlier else None
-                line.tally.check(line.name, row.line.counted, before)
+                line.tally.check(line.name, row.line.counted, _before(row))
                 self._shown_quantity(row.line, line)
             except (Broken, Rejected) as error:
                 self._note(str(error))
-        if (wrong := wrong_rating(row.line, row.earlier)) is not None:
+        if (wrong := wrong_rating(row.line, row.earlier, row.given_up or ())) is not None:
             self._note(f"{line.name} is wrong: {wrong}.")
         if (wrong := self._taxes.wrong_line(row.line)) is not None:
             self._note(f"{line.name} is wrong: {wrong}.")

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from pipeline.core.explain.line_recount import LineInclusion
 from pipeline.core.explain.recount import MeasuredEvent
@@ -53,13 +54,15 @@ class ProvenLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         line: as it was issued.
-        earlier: of a correction: the lines that billed the same before it.
+        earlier: the lines that billed the same before it.
         events: how many follow; None: the line bills a fixed amount.
+        given_up: ids of those of `earlier` that were given up when the line was issued; absent: none.
     """
 
     line: InvoiceLine
     earlier: tuple[InvoiceLine, ...] = ()
     events: int | None
+    given_up: tuple[str, ...] | UnsetType = UNSET
 
 
 class ProvenEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -102,10 +105,11 @@ class ProofRow(msgspec.Struct, frozen=True):
 
 
 class LineProof(NamedTuple):
-    """What a line is proven by. earlier, events: as in ProvenLine."""
+    """What a line is proven by. earlier, events, given_up: as in ProvenLine."""
 
     earlier: Sequence[InvoiceLine] = ()
     events: Sequence[tuple[MeasuredEvent, LineInclusion]] | None = None
+    given_up: Sequence[str] = ()
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
@@ -143,7 +147,9 @@ class ProofWriter:
         for line, proof in zip(live_lines(stored.content.lines), proofs, strict=True):
             earlier = tuple(_kept(one) for one in proof.earlier)
             events = None if proof.events is None else len(proof.events)
-            yield self._row("line", ProvenLine(line=_kept(line), earlier=earlier, events=events))
+            given_up = tuple(proof.given_up) or UNSET
+            proven = ProvenLine(line=_kept(line), earlier=earlier, events=events, given_up=given_up)
+            yield self._row("line", proven)
             for measured, inclusion in proof.events or ():
                 yield self._row("event", _event(measured, inclusion))
         yield encode(ProofRow("root", "", msgspec.Raw(encode(self.root)))) + b"\n"

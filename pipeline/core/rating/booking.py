@@ -48,10 +48,12 @@ late event adds one to the first:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from pipeline.core.rating.detail import Key, RatedDetail
+from pipeline.core.rating.given_up import covered_parts
 
 Details = Sequence[RatedDetail]
 
@@ -70,26 +72,40 @@ def difference(rating: Details, booked: Iterable[RatedDetail]) -> list[RatedDeta
     return _difference(_by_key(rating), _by_key(booked), {one.key for one in rating})
 
 
-def by_part(ratings: Sequence[Details], booked: Sequence[Details]) -> list[list[RatedDetail]]:
+def by_part(
+    ratings: Sequence[Details],
+    booked: Sequence[Details],
+    given_up: Sequence[Details | None] = (),
+) -> list[list[RatedDetail]]:
     """What a run bills, by the parts of the service period to which the usage belongs.
 
-    The sum over the parts is `difference` of the last rating, but for quantities that stay open.
+    The sum over the parts is `difference` of the last rating, but for quantities that stay open and for what was given
+    up: a part that is worth less than that owes nothing, so only what is owed for it is taken back (given_up).
 
     Args:
         ratings: of the cumulative usage up to the end of each part, from the first to the current one. The minimum is
             only in the last, and only for a final run.
-        booked: everything that earlier runs billed for each part.
+        booked: everything that earlier runs billed for each part, without what was given up.
+        given_up: what of each part was billed and then given up; None: the part, whatever it is worth. Empty: nothing.
 
     Returns:
         The changed components of each part.
     """
-    if len(ratings) == 1 and not booked[0]:  # most lines of a month end: a whole period, for the first time
+    if len(ratings) == 1 and not booked[0] and not any(given_up):
+        # Most lines of a month end are a whole period, for the first time.
         return [[one for one in _by_key(ratings[0]).values() if _is_money(one)]]
     wanted = _wanted(ratings)
-    return [
-        _difference(should, _by_key(before), {one.key for one in rating})
-        for should, before, rating in zip(wanted, booked, ratings, strict=True)
-    ]
+    left = list(given_up) or [()] * len(booked)
+    covered = covered_parts([one.values() for one in wanted], left, _moves(ratings))
+    found: list[list[RatedDetail]] = []
+    for place, rating in enumerate(ratings):
+        should, before = wanted[place], [*booked[place]]
+        if covered[place]:
+            should = {}
+        else:
+            before += left[place] or ()
+        found.append(_difference(should, _by_key(before), {one.key for one in rating}))
+    return found
 
 
 def summed(details: Iterable[RatedDetail]) -> list[RatedDetail]:
@@ -98,6 +114,12 @@ def summed(details: Iterable[RatedDetail]) -> list[RatedDetail]:
     A key whose numbers are all zero is left out.
     """
     return [one for one in _by_key(details).values() if one.quantity_atto or _is_money(one)]
+
+
+def _moves(ratings: Sequence[Details]) -> bool:
+    """Whether a later part makes a component of an earlier one disappear."""
+    keys = [{one.key for one in rating} for rating in ratings]
+    return any(before - after for before, after in pairwise(keys))
 
 
 def _wanted(ratings: Sequence[Details]) -> list[dict[Key, RatedDetail]]:

@@ -103,7 +103,7 @@ def _check_customer(sent: BodyReader, customer: Customer) -> None:
 
 
 def _placed(sent: BodyReader, customer: Customer, catalog: CatalogNow, timing: Timing) -> PlacedOrder:
-    plan, origin = _plan(sent, catalog)
+    plan, origin = read_choice(sent, catalog)
     own = (
         plan if origin == "custom" else None
     )  # of no other subscription, so its texts are the subscription's
@@ -129,7 +129,12 @@ def _placed(sent: BodyReader, customer: Customer, catalog: CatalogNow, timing: T
     )
 
 
-def _plan(sent: BodyReader, catalog: CatalogNow) -> tuple[Plan, PlanOrigin]:
+def read_choice(sent: BodyReader, catalog: CatalogNow) -> tuple[Plan, PlanOrigin]:
+    """The plan that a body names, or has in it: `plan` or `customPlan`.
+
+    Raises:
+        Rejected: `bad-subscription`; `not-found` without a plan of the name.
+    """
     named, custom = sent.nested("plan"), sent.nested("customPlan")
     if (named is None) == (custom is None):
         sent.refuse("subscription must have either plan or customPlan")

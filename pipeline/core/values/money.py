@@ -12,6 +12,8 @@ from fractions import Fraction
 from pipeline.core.values import number
 from pipeline.errors import Broken
 
+_UNITS: tuple[int, ...] = tuple(10 ** (number.DECIMALS - digits) for digits in range(number.DECIMALS + 1))
+
 
 def rounded(numerator: int | Fraction, denominator: int) -> int:
     """The quotient as a whole number, half away from zero.
@@ -33,18 +35,17 @@ def minor(amount_atto: int, digits: int) -> int:
     >>> minor(12_345 * number.SCALE // 1_000, 2)   # 12.345
     1235
     """
-    return rounded(amount_atto, unit(digits))
+    return rounded(amount_atto, _UNITS[digits])
 
 
 def unit(digits: int) -> int:
     """The smallest unit of a currency with so many decimals, or of a quantity, in atto."""
-    size: int = 10 ** (number.DECIMALS - digits)
-    return size
+    return _UNITS[digits]
 
 
 def atto(amount: int, digits: int) -> int:
     """An amount in minor units, in atto."""
-    return amount * unit(digits)
+    return amount * _UNITS[digits]
 
 
 def text(amount: int, digits: int) -> str:
@@ -53,7 +54,7 @@ def text(amount: int, digits: int) -> str:
     >>> text(1050, 2), text(-5, 2), text(700, 0), text(0, 3)
     ('10.5', '-0.05', '700', '0')
     """
-    return number.text(atto(amount, digits))
+    return number.text(amount * _UNITS[digits]) if amount else "0"
 
 
 def apportion(numerators: Sequence[int], denominator: int, total: int | None = None) -> list[int]:

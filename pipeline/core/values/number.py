@@ -109,6 +109,8 @@ def _shown(text: str) -> str:
 
 def text(scaled: int) -> str:
     """Plain decimal text of an atto number, without exponent or trailing zeros: "1.5" for 15 * 10**17."""
+    if not scaled:
+        return "0"  # what most members of an invoice are
     digits = str(scaled)
     whole = digits[:-DECIMALS]
     if not whole or whole == "-":  # below 1
@@ -162,6 +164,8 @@ def _canonical_any(spelling: str) -> str:
 
 def exact(plain: str) -> int:
     """The atto number that `text` wrote. For our own state: it checks nothing and has no bound."""
+    if plain == "0":
+        return 0
     whole, _, fraction = plain.partition(".")
     return int(whole + fraction) * _POWER[DECIMALS - len(fraction)]
 

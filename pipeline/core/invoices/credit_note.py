@@ -1,0 +1,73 @@
+"""A credit note that was made: its number, what it takes back, the credit that it gave.
+
+Owns: these. Does not own: when one is made (bills.credit_notes), its page (printed_invoice).
+
+A credit note is kept as an invoice of the type `credit_note`: its lines are corrections, so that its total is not
+above 0. It has no draft, no app and no payment: it waits for its number in `issuing.syncing`, and is final then.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from pipeline.core.invoices.credited_lines import charges_of
+from pipeline.core.invoices.invoice import InvoiceContent
+from pipeline.core.invoices.line import InvoiceLine, live_lines
+from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.values import money, number, timestamp
+from pipeline.core.values.currency import digits_of
+
+GRANT: Final = "creditGrantId"  # the member of `metadata` that names the grant
+
+
+class CreditedLine(NamedTuple):
+    """amount: that a line takes back, in minor units; below 0: it bills something."""
+
+    line: InvoiceLine
+    amount: int
+
+
+def numbered(stored: StoredInvoice, given: str, now_s: int) -> StoredInvoice:
+    """The credit note with its number, which ends it. Another number after the first changes nothing."""
+    if stored.progress.number is not None:
+        return stored
+    progress = msgspec.structs.replace(
+        stored.progress,
+        state="paid",
+        sequence=stored.progress.sequence + 1,
+        entered_at_s=max(now_s, stored.progress.entered_at_s),
+        waiting=(),
+        number=given,
+    )
+    content = msgspec.structs.replace(stored.content, updated_at=timestamp.text_of(now_s * 1000))
+    return msgspec.structs.replace(stored, content=content, progress=progress)
+
+
+def credited_lines(content: InvoiceContent) -> list[CreditedLine]:
+    """The lines of a credit note."""
+    digits = digits_of(content.currency)
+    return [CreditedLine(line, -_billed(line, digits)) for line in live_lines(content.lines)]
+
+
+def credited_total(content: InvoiceContent) -> str:
+    """What a credit note takes back in all, as plain decimal text."""
+    total = sum(one.amount for one in credited_lines(content))
+    return money.text(total, digits_of(content.currency))
+
+
+def _billed(line: InvoiceLine, digits: int) -> int:
+    """What a line bills, with what credits pay of it, or get back."""
+    paid = money.minor(number.parse(line.totals.credits_total), digits)
+    return paid + sum(one.amount for one in charges_of(line, digits))
+
+
+def granted_amount(content: InvoiceContent) -> int:
+    """What a credit note gives as a new credit, in minor units: all but what returned to the credits that had paid."""
+    return -money.minor(number.parse(content.totals.total), digits_of(content.currency))
+
+
+def original_id(content: InvoiceContent) -> str:
+    """The id of the invoice that a credit note corrects; empty: the content is no credit note."""
+    return content.preceding[0].url.rpartition("/")[2] if content.preceding else ""
