@@ -1,8 +1,8 @@
 """The published contracts, generated from the code: `python -m pipeline.contracts` writes the files.
 
-Owns: `schemas/records/*.json`, `schemas/openapi.json`, `schemas/commands.md` and `deploy/metrics.md`, and which record
-is on which topic. Does not own: the records (records), the API (api), commands (command_reference), the metrics
-(engine, agents). A test compares files and code.
+Owns: `schemas/records/*.json`, `schemas/openapi.json`, `schemas/commands.md`, `deploy/metrics.md`, the names in the
+schema of the Helm chart's values, and which record is on which topic. Does not own: the records (records), the API
+(api), commands (command_reference), the metrics (engine, agents). A test compares files and code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
+from pydantic import SecretStr
 
 from pipeline import command_reference, records
 from pipeline.records import (
@@ -111,6 +112,8 @@ _CLOSER: dict[tuple[str, str], Schema] = {
     ("Window", "change"): _DECIMAL,
     ("Window", "members"): {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{32}$"}},
 }
+CHART = Path("deploy/helm/tallymark")
+_OF_THE_CHART = {"state_dir", "metrics_host", "metrics_port", "api_host", "api_port"}  # it sets them itself
 _REFERENCE = re.compile(r"#/\$defs/(\w+)")
 _FIELD = re.compile(r"^    (\w+): .*?(?:  # (.+))?$", re.MULTILINE)
 
@@ -121,7 +124,27 @@ def files() -> dict[Path, str]:
     made[Path("schemas/openapi.json")] = _json(openapi(), sort_keys=True)
     made[Path("schemas/commands.md")] = command_reference.markdown()
     made[Path("deploy/metrics.md")] = metrics_markdown()
+    made[CHART / "values.schema.json"] = chart_schema()
+    made[CHART / "files/alerts.yml"] = (ROOT / "deploy/alerts.yml").read_text(
+        "utf-8"
+    )  # a chart reads its own files
     return made
+
+
+def chart_schema() -> str:
+    """The schema of the Helm chart's values: the file as it is, with the names of settings, secrets and stages."""
+    from pipeline.settings import Settings
+
+    document = json.loads((ROOT / CHART / "values.schema.json").read_text("utf-8"))
+    secrets = [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+    values = document["properties"]
+    values["settings"]["propertyNames"]["enum"] = [
+        name for name in Settings.model_fields if name not in secrets and name not in _OF_THE_CHART
+    ]
+    values["secrets"]["propertyNames"]["enum"] = secrets
+    values["stages"]["propertyNames"]["enum"] = list(STAGES)
+    values["networkPolicy"]["properties"]["internet"]["items"]["enum"] = [*STAGES, "api"]
+    return _json(document)
 
 
 def schema(name: str) -> Schema:
@@ -234,7 +257,9 @@ Each worker serves its metrics at `http://<metrics_host>:<metrics_port>/metrics`
 free port, which the worker logs and publishes in its heartbeat on `workers` (`metrics_url`). `deploy/prometheus.yml`
 scrapes the containers. The Prometheus client adds `process_*` and `python_*`. A histogram `x` is queried as `x_bucket`,
 `x_sum` and `x_count`. Metrics start at zero with each process. The totals that must add up for ever are on `counts`,
-and `tallymark reconcile` checks them.
+and `tallymark reconcile` checks them. With `--metrics FILE`, `tallymark reconcile` writes `tallymark_reconcile_*` and
+`tallymark stripe drift` writes `tallymark_stripe_drift_*` for a textfile collector. `deploy/alerts.yml` has
+alert rules, `deploy/runbook.md` what to do.
 
 """
 

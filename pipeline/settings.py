@@ -1,14 +1,14 @@
 """Every setting of Tallymark, declared once: its name, type, default and meaning.
 
-Owns: where a value comes from (the environment, then the file, then the default) and which values are allowed.
-Does not own: the effect of a setting. The file is `tallymark.toml` in the current directory, or the path in
-`TALLYMARK_CONFIG`; a variable is `TALLYMARK_` and the name in capitals. Durations are seconds.
+Owns: the precedence of sources (the environment, then the file, then the default) and which values are allowed.
+Does not own: reading the sources (setting_sources), the effect of a setting. The file is `tallymark.toml` in the
+current directory, or the path in `TALLYMARK_CONFIG`; a variable is `TALLYMARK_` and the name in capitals. Durations are
+seconds.
 """
 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -26,23 +26,39 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.core.values import strict_toml
-from pipeline.core.values.json_value import sentence_about
 from pipeline.errors import Rejected
+from pipeline.setting_rules import is_loopback, require_kafka_security
+from pipeline.setting_sources import (
+    CONFIG_VARIABLE,
+    FILE,
+    LOCAL_KEY_FILE,
+    PREFIX,
+    config_path,
+    file_values,
+    variables,
+    with_secrets,
+)
 
-CONFIG_VARIABLE = "TALLYMARK_CONFIG"
-PREFIX = "TALLYMARK_"
-DEFAULT_FILE = Path("tallymark.toml")
-LOCAL_KEY_FILE = Path(".tallymark/admin.key")  # where `tallymark dev` stores its key
+__all__ = ["CONFIG_VARIABLE", "LOCAL_KEY_FILE", "PREFIX", "Settings", "config_path", "is_loopback", "load"]
 
 Origin = Literal["env", "file", "default"]
-_SCHEMES = {"clickhouse": ("clickhouse", "clickhouses", "chdb+http"), "redis": ("redis", "rediss", "unix")}
+# The secrets that are read when a process starts; the key of `api_key_file` is read by the commands that send it.
+READ_FROM_FILES = ("kafka_password", "clickhouse_password", "redis_password", "portal_secret", "secrets_key")
+_SCHEMES = {
+    "clickhouse": ("http", "https", "clickhouse", "clickhouses", "chdb+http"),
+    "redis": ("redis", "rediss", "unix"),
+}
+
+
+def _holds(secret: str) -> Any:
+    """The field of the file from which a secret is read."""
+    return Field(default="", description=f"file that holds {secret}, instead of the secret itself")
 
 
 class Settings(BaseModel):
     """The settings of one process. Arguments override the environment, which overrides the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
     kafka: str = Field(
         default="127.0.0.1:9092", description="Kafka bootstrap servers: host:port, comma separated"
@@ -55,23 +71,29 @@ class Settings(BaseModel):
     )
     kafka_username: str = Field(default="", description="SASL user name")
     kafka_password: SecretStr = Field(default=SecretStr(""), description="SASL password")
+    kafka_password_file: str = _holds("kafka_password")
     kafka_ca: str = Field(
         default="", description="CA certificates for Kafka (PEM file); empty: those of the system"
     )
     kafka_cert: str = Field(default="", description="client certificate for Kafka (PEM file), for mutual TLS")
     kafka_cert_key: str = Field(default="", description="key of the client certificate (PEM file)")
+    kafka_plaintext_allowed: bool = Field(
+        default=False,
+        description="whether connections to Kafka on other machines may be without TLS, as in a private network",
+    )
     kafka_replicas: int = Field(default=1, ge=1, le=32767, description="replication factor of created topics")
     kafka_min_insync: int = Field(
         default=1, ge=1, le=32767, description="min.insync.replicas of created topics"
     )
 
     clickhouse: str = Field(
-        default="clickhouse://127.0.0.1:9000/tallymark",
-        description="ClickHouse URL: clickhouse://[user@]host:port/database",
+        default="http://127.0.0.1:8123/tallymark",
+        description="ClickHouse URL: http[s]://[user@]host:port/database, or native clickhouse[s]://",
     )
     clickhouse_password: SecretStr = Field(
         default=SecretStr(""), description="password of the ClickHouse user"
     )
+    clickhouse_password_file: str = _holds("clickhouse_password")
     clickhouse_at_once: int = Field(
         default=16,
         ge=1,
@@ -100,6 +122,7 @@ class Settings(BaseModel):
     redis_password: SecretStr = Field(
         default=SecretStr(""), description="Redis password, when the URL has none"
     )
+    redis_password_file: str = _holds("redis_password")
 
     api_url: str = Field(
         default="http://127.0.0.1:8888", description="URL of the API, for the commands that call it"
@@ -137,6 +160,7 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="secret that signs portal tokens, 32 characters or more; empty: no portal",
     )
+    portal_secret_file: str = _holds("portal_secret")
 
     state_dir: Path = Field(
         default=Path(".tallymark/state"), description="folder of workers' tables and the API's invoices"
@@ -201,6 +225,7 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="keys for stored secrets: base64 of 32 bytes, comma separated; the first encrypts, all decrypt",
     )
+    secrets_key_file: str = _holds("secrets_key")
 
     stripe_address: str = Field(
         default="",
@@ -220,7 +245,8 @@ class Settings(BaseModel):
     )
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(**(_file_values() | _variables() | arguments))
+        given = file_values(type(self).model_fields) | variables(type(self).model_fields) | arguments
+        super().__init__(**with_secrets(given, READ_FROM_FILES))
 
     @field_validator("kafka")
     @classmethod
@@ -274,16 +300,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        sasl = self.kafka_security_protocol.startswith("SASL")
-        if sasl and not (self.kafka_sasl_mechanism and self.kafka_username):
-            raise ValueError(
-                f"kafka_security_protocol {self.kafka_security_protocol} needs kafka_sasl_mechanism "
-                "and kafka_username"
-            )
-        if self.kafka_sasl_mechanism and not sasl:
-            raise ValueError("kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT")
-        if bool(self.kafka_cert) != bool(self.kafka_cert_key):
-            raise ValueError("kafka_cert and kafka_cert_key must be set together")
+        require_kafka_security(self)
         if self.auth == "off" and not is_loopback(self.api_host):
             raise ValueError(
                 f"auth is off, so api_host must be a loopback address, but it is {self.api_host}"
@@ -294,6 +311,8 @@ class Settings(BaseModel):
             raise ValueError(
                 "kafka_min_insync must not be larger than kafka_replicas: nothing could be written"
             )
+        if self.api_key.get_secret_value() and self.api_key_file:
+            raise ValueError("api_key and api_key_file are both set; only one may be")
         return self
 
 
@@ -302,53 +321,6 @@ def _is_key(text: str) -> bool:
         return len(base64.b64decode(text, validate=True)) == 32
     except ValueError:
         return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name other than localhost is not resolved."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def config_path() -> Path | None:
-    """The settings file in use, or None. Raises Rejected when the file of TALLYMARK_CONFIG does not exist."""
-    named = os.environ.get(CONFIG_VARIABLE, "")
-    if not named:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not Path(named).is_file():
-        raise Rejected("bad-setting", f"{CONFIG_VARIABLE} is {named}, but there is no such file.")
-    return Path(named)
-
-
-def _file_values() -> dict[str, Any]:
-    path = config_path()
-    if path is None:
-        return {}
-    try:
-        values = strict_toml.read(path.read_bytes())
-    except Rejected as error:
-        raise Rejected("bad-setting", sentence_about(str(path), error)) from error
-    except OSError as error:
-        raise Rejected("bad-setting", f"{path} cannot be read: {error.strerror}.") from error
-    for name in values:
-        if name not in Settings.model_fields:
-            raise Rejected("bad-setting", f"{path} sets {name!r}, but there is no such setting{_near(name)}.")
-    return values
-
-
-def _variables() -> dict[str, str]:
-    """The values of the environment, by the names of their settings."""
-    names = {PREFIX + name.upper(): name for name in Settings.model_fields}
-    return {names[key.upper()]: value for key, value in os.environ.items() if key.upper() in names}
-
-
-def _near(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def load() -> Settings:
@@ -365,15 +337,21 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"{message}."
     name = str(first["loc"][0])
-    places = {"env": PREFIX + name.upper(), "file": f"{name!r} in {config_path()}", "default": name}
+    given = name if _own_origin(name) == origin(name) else name + FILE
+    places = {"env": PREFIX + given.upper(), "file": f"{given!r} in {config_path()}", "default": name}
     return f"{places[origin(name)]} is wrong: {message[0].lower()}{message[1:]}."
 
 
 def origin(name: str) -> Origin:
-    """Where the value of a setting comes from."""
+    """Where the value of a setting comes from; for a secret that a file holds, where that file is named."""
+    own = _own_origin(name)
+    return _own_origin(name + FILE) if own == "default" and name in READ_FROM_FILES else own
+
+
+def _own_origin(name: str) -> Origin:
     if any(variable.upper() == PREFIX + name.upper() for variable in os.environ):
         return "env"
-    return "file" if name in _file_values() else "default"
+    return "file" if name in file_values(Settings.model_fields) else "default"
 
 
 def rows(settings: Settings) -> list[tuple[str, str, Origin, str]]:

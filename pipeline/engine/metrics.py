@@ -1,6 +1,6 @@
 """The engine's Prometheus metrics. They are updated once per chunk, never once per event.
 
-Owns: metrics that every stage has. Does not own: fates and freshness (agents), or the port (worker/process).
+Owns: metrics that every stage has. Does not own: fates and freshness (agents), or the port (agents.health).
 """
 
 from __future__ import annotations
@@ -51,6 +51,15 @@ LAG_RECORDS = Gauge(
     "tallymark_lag_records",
     "consumer lag: offsets from the committed one to the end of the partition",
     ["stage", "partition"],
+)
+NEED_UP = Gauge(
+    "tallymark_need_up",
+    "whether what this worker needs is there, asked at each scrape: kafka, clickhouse, redis, and partitions (assigned "
+    "and restored)",
+    ["need"],
+)
+DISK_FREE = Gauge(
+    "tallymark_disk_free_bytes", "free space of the file system that holds the state of this worker"
 )
 OWNED = Gauge("tallymark_owned_partitions", "input partitions that this worker owns", ["stage"])
 

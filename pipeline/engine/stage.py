@@ -38,6 +38,8 @@ BUFFERED_CHUNKS = 1  # each buffered chunk would be a transaction of its own
 OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
 REBALANCE_TIMEOUT_S = 60.0
+# A worker learns by a heartbeat that partitions have to move, so this is the most that a rebalance waits for it.
+HEARTBEAT_S = 0.5
 COMMITTED_S = COMMIT_TIMEOUT_S + 5.0
 RENEWED_S = INIT_TIMEOUT_S + 5.0
 
@@ -60,6 +62,8 @@ class Stage:
         state_dir: Folder of this worker alone.
         session_timeout_s: After so long without a heartbeat the broker gives the partitions to other workers.
         security: aiokafka's credentials, or None.
+        member: Name of this worker in its group, which it has again after a restart: its partitions then wait for it
+            and do not move. Empty: a new member at each start.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Stage:
         state_dir: Path,
         session_timeout_s: float = 10.0,
         security: Any = None,
+        member: str = "",
     ) -> None:
         require_compiled_stream()
         self.spec = spec
@@ -91,8 +96,9 @@ class Stage:
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self._renewing: dict[Position, asyncio.Future[None]] = {}
-        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
+        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir, member)
         cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
+        cast(Any, self.app).on_consumer_failure = self.fail  # from the thread of the consumer
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -318,7 +324,13 @@ async def in_time(
 
 
 def _app(
-    group: str, worker_id: str, bootstrap: str, session_timeout_s: float, security: Any, state_dir: Path
+    group: str,
+    worker_id: str,
+    bootstrap: str,
+    session_timeout_s: float,
+    security: Any,
+    state_dir: Path,
+    member: str,
 ) -> faust.App:
     """A Faust app without the parts that Tallymark replaces: tables, topic creation, commits, web server."""
     return faust.App(
@@ -327,7 +339,8 @@ def _app(
         broker_client_id=worker_id,
         broker_credentials=security,
         broker_session_timeout=session_timeout_s,
-        broker_heartbeat_interval=session_timeout_s / 4,
+        broker_heartbeat_interval=min(session_timeout_s / 4, HEARTBEAT_S),
+        consumer_group_instance_id=member,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         consumer_max_fetch_size=FETCH_BYTES,
         stream_buffer_maxsize=BUFFERED_CHUNKS,

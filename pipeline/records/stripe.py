@@ -67,6 +67,7 @@ class StripeFound(msgspec.Struct, omit_defaults=True):
     hosted_url: str = ""
     pdf_url: str = ""
     due_s: int = 0  # 0: none
+    credited: int = 0  # of an invoice that was paid: what credit notes have given back since
 
 
 class StripeWork(msgspec.Struct, omit_defaults=True):

@@ -174,6 +174,36 @@ class StripeApi:
         except stripe.StripeError as error:
             raise failure_of(error, "send meter events") from error
 
+    async def may_write_customers(self) -> None:
+        """Check the right to write customers, by a change of one that does not exist: Stripe has nothing to change.
+
+        Raises as `account`.
+        """
+        try:
+            await self._client.v1.customers.update_async(f"cus_{CHECK}", params={})
+        except stripe.InvalidRequestError:
+            return
+        except stripe.StripeError as error:
+            raise failure_of(error, "change a customer") from error
+
+    async def may_write_invoices(self) -> None:
+        """Check the right to write invoices, by finalizing one that does not exist. Raises as `account`."""
+        try:
+            await self._client.v1.invoices.finalize_invoice_async(f"in_{CHECK}")
+        except stripe.InvalidRequestError:
+            return
+        except stripe.StripeError as error:
+            raise failure_of(error, "finalize an invoice") from error
+
+    async def may_read_invoices(self) -> None:
+        """Check the right to read invoices. Raises as `account`."""
+        try:
+            await self._client.v1.invoices.retrieve_async(f"in_{CHECK}")
+        except stripe.InvalidRequestError:
+            return
+        except stripe.StripeError as error:
+            raise failure_of(error, "read an invoice") from error
+
     async def create_destination(
         self, url: str, events: Sequence[str], payload: EventPayload, once: str
     ) -> DestinationAtStripe:

@@ -13,7 +13,7 @@ import stripe
 
 from pipeline.core.billing.stripe_found import found_in, owner_of
 from pipeline.core.billing.stripe_outcome import StripeAnswer
-from pipeline.core.billing.stripe_request import CallName, CallParams, StripeTarget
+from pipeline.core.billing.stripe_request import CallName, CallParams, StripeTarget, details_key
 from pipeline.records import StripeFound
 from pipeline.stores.stripe_api import StripeApi, answer_of, failure_of
 from pipeline.stores.stripe_http import MayWrite, NotWritten, within
@@ -23,7 +23,7 @@ MISSING = 404
 
 
 class StripeReply(NamedTuple):
-    """found: what a successful answer shows."""
+    """found: what a successful answer shows, and the customer that was created before another answer."""
 
     answer: StripeAnswer
     found: StripeFound | None = None
@@ -34,6 +34,37 @@ class StripeInvoices:
 
     def __init__(self, api: StripeApi) -> None:
         self._client: Any = api.client.v1  # parameters are built by the core as plain objects
+
+    async def create_customer(
+        self, target: StripeTarget, params: CallParams, details: CallParams, key: str, may_write: MayWrite
+    ) -> StripeReply | None:
+        """Create a customer, and give it its details.
+
+        Args:
+            target: whose it is.
+            params: of its creation.
+            details: what it has beside that; empty: nothing.
+            key: of its creation.
+            may_write: as of `call`.
+
+        Returns:
+            As `call`. It shows the customer also where its details were refused.
+        """
+        created = await self.call("customer", target, params, key, may_write)
+        if created is None or created.found is None or not details:
+            return created
+        target = target._replace(stripe_customer=created.found.id)
+        options = {"idempotency_key": details_key(target, details)}
+        try:
+            with within(may_write):
+                await self._client.customers.update_async(
+                    target.stripe_customer, params=details, options=options
+                )
+        except NotWritten:
+            return None
+        except stripe.StripeError as error:
+            return StripeReply(answer_of(error), created.found)
+        return created
 
     async def call(
         self, name: CallName, target: StripeTarget, params: CallParams, key: str, may_write: MayWrite

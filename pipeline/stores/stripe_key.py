@@ -2,6 +2,11 @@
 
 Owns: which rights are needed, how each is tried without effect, the sentence that names those that lack. Does not own:
 the calls (stripe_api).
+
+A right to write is tried by a call that can change nothing, since what it names does not exist or its parameters are
+wrong. Assumed of Stripe, whose documentation does not say it: a key without the right is answered 403 before the object
+and the parameters are read. Were it not so, such a key would be taken here, and the first call that needs the
+right would be refused: `status` shows the app with Stripe's sentence.
 """
 
 from __future__ import annotations
@@ -32,6 +37,9 @@ async def check_key(api: StripeApi) -> AccountAtStripe:
         "read customers": api.customer_exists(f"cus_{CHECK}"),
         "read the summaries of meters": api.summaries(f"mtr_{CHECK}", f"cus_{CHECK}", 0, HOUR_S, "hour"),
         "send meter events": api.may_send(),
+        "write customers": api.may_write_customers(),
+        "read invoices": api.may_read_invoices(),
+        "write invoices": api.may_write_invoices(),
     }
     account, others = await asyncio.gather(
         _account(api), asyncio.gather(*tries.values(), return_exceptions=True)

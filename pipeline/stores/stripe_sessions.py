@@ -32,6 +32,13 @@ class StripeSessions:
             raise failure_of(error, "create a customer") from error
         return str(made.id)
 
+    async def describe_customer(self, id: str, params: CallParams, once: str) -> None:
+        """Give a customer its details. Raises as `create_customer`."""
+        try:
+            await self._client.customers.update_async(id, params=params, options={"idempotency_key": once})
+        except stripe.StripeError as error:
+            raise failure_of(error, "change a customer") from error
+
     async def checkout(self, params: CallParams) -> dict[str, object]:
         """A new checkout session, as Stripe shows it. Raises as `create_customer`."""
         try:

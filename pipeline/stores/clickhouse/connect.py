@@ -12,9 +12,9 @@ from pipeline.stores.clickhouse.client import NAME, PATIENT, ClickHouse, Patienc
 
 
 def connect(url: str, password: str = "", patience: Patience = PATIENT) -> ClickHouse:
-    """The client for `url`: clickhouse://[user@]host:port/database, clickhouses:// or chdb+http://.
+    """The client for `url`: http[s]://[user@]host:port/database, or native clickhouse[s]://.
 
-    It connects on first use.
+    chdb+http:// is the local stack. It connects on first use.
 
     Args:
         url: A password in it takes precedence.
@@ -36,6 +36,13 @@ def connect(url: str, password: str = "", patience: Patience = PATIENT) -> Click
         from pipeline.stores.clickhouse.http import HttpClickHouse
 
         return HttpClickHouse(parts.hostname, parts.port or 8123, database, password, patience)
+    user = unquote(parts.username or "default")
+    if parts.scheme in ("http", "https"):
+        from pipeline.stores.clickhouse.http import HttpClickHouse
+
+        is_secure = parts.scheme == "https"
+        port = parts.port or (8443 if is_secure else 8123)
+        return HttpClickHouse(parts.hostname, port, database, password, patience, user=user, secure=is_secure)
     if parts.scheme in ("clickhouse", "clickhouses"):
         from pipeline.stores.clickhouse.native import NativeClickHouse
 
@@ -44,11 +51,11 @@ def connect(url: str, password: str = "", patience: Patience = PATIENT) -> Click
             parts.hostname,
             parts.port or (9440 if secure else 9000),
             database,
-            user=unquote(parts.username or "default"),
+            user=user,
             password=password,
             secure=secure,
             patience=patience,
         )
     raise Rejected(
-        "bad-setting", f"clickhouse is {shown!r}, but it must begin with clickhouse:// or chdb+http://."
+        "bad-setting", f"clickhouse is {shown!r}, but it must begin with http://, https:// or clickhouse://."
     )

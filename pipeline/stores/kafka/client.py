@@ -13,10 +13,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
 from pipeline.engine.retry import within
-from pipeline.errors import NotAnswering, Unavailable
+from pipeline.errors import NotAnswering, Rejected, Unavailable
 from pipeline.settings import Settings
 
 _SILENT = ("_TRANSPORT", "_TIMED_OUT", "_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE")
+_NO_RIGHT = "_AUTHORIZATION_FAILED"
 ConfigValue = str | int | float | bool
 
 
@@ -55,9 +56,18 @@ def producer_config(settings: Settings) -> dict[str, ConfigValue]:
 
 
 def admin(settings: Settings, on_error: Callable[[KafkaError], None] = lambda error: None) -> AdminClient:
-    """An admin client without a log of its own: callers report errors. It must outlive its futures."""
+    """An admin client without a log of its own: callers report errors. It must outlive its futures.
+
+    Raises Rejected `bad-setting` if a file of the TLS settings cannot be used. Every process asks for an admin client
+    before it makes another one.
+    """
     config: dict[str, Any] = {**client_config(settings), "log_level": 0, "error_cb": on_error}
-    return AdminClient(config, logger=_silent())
+    try:
+        return AdminClient(config, logger=_silent())
+    except KafkaException as error:
+        raise Rejected(
+            "bad-setting", f"Kafka's security settings cannot be used: {error.args[0].str()}."
+        ) from error
 
 
 def cluster(settings: Settings, timeout_s: float = 5.0) -> ClusterMetadata:
@@ -89,16 +99,23 @@ def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0)
             found[name] = str(future.result().topic_id)
         except KafkaException as error:
             if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
-                raise unavailable(settings, error) from error
+                raise unavailable(settings, error, f" the topic {name}") from error
     return found
 
 
-def unavailable(settings: Settings, error: KafkaException) -> Unavailable:
-    """The error for a cluster that does not answer, or refuses a request, with Kafka's own message."""
+def unavailable(settings: Settings, error: KafkaException, what: str = "") -> Unavailable:
+    """The error for a cluster that does not answer, or refuses a request, with Kafka's own message.
+
+    what: that is refused, as " the topic x".
+    """
     cause = error.args[0]
-    if cause.name() in _SILENT:
-        return NotAnswering(f"Kafka at {settings.kafka} does not answer: {cause.str()}.")
-    return Unavailable(f"Kafka at {settings.kafka} refused: {cause.name()}, {cause.str()}.")
+    name, text = cause.name(), cause.str().rstrip(".")
+    if name in _SILENT:
+        is_open = settings.kafka_security_protocol.endswith("PLAINTEXT") and "Connect" not in text
+        hint = " (does it require TLS?)" if is_open and name == "_TRANSPORT" else ""
+        return NotAnswering(f"Kafka at {settings.kafka} does not answer: {text}{hint}.")
+    hint = " `tallymark topics acls` prints the rights that are needed." if name.endswith(_NO_RIGHT) else ""
+    return Unavailable(f"Kafka at {settings.kafka} refused{what}: {name}, {text}.{hint}")
 
 
 def most_telling(noted: Sequence[KafkaError], final: KafkaError) -> KafkaError:

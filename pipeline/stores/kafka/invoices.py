@@ -26,6 +26,7 @@ TOPIC: Final = "invoices"
 FOLDER: Final = "api"  # of the setting state_dir
 SEARCHED_AT_ONCE: Final = 200
 _ISSUES: Final = b'"validationIssues":['  # within a text, its quotes would be escaped
+_AWAITS_VOID: Final = b'"awaits_void":true'
 
 _readable = reader_of(BillDocument)
 _decode = msgspec.json.Decoder(BillDocument).decode
@@ -84,7 +85,7 @@ class InvoicesView(DocumentsView[KeptInvoice]):
         return found
 
     def with_issues(self) -> list[BillDocument]:
-        """Those of all namespaces that have a validation issue and are not settled, in no order."""
+        """Those of all namespaces that have a validation issue, in no order; settled ones only if a void is awaited."""
         with self._changed:
             self._check()
             return [self._document(self._values[key]) for key in self._with_issues]
@@ -104,8 +105,8 @@ class InvoicesView(DocumentsView[KeptInvoice]):
         if (
             value is not None
             and isinstance(value.record, bytes)
-            and not value.is_settled
             and _ISSUES in value.record
+            and (not value.is_settled or _AWAITS_VOID in value.record)
         ):
             self._with_issues[key] = None
         else:

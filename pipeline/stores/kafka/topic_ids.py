@@ -28,6 +28,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
+GROUP = "tallymark-topic-ids"  # required by the client, never joined
 META = "-meta"  # suffix of the topics in which a stage keeps its counts
 WRITE_S = 30.0
 # The topics of versions that recorded no ids: an installation of theirs that lacks one of these has lost it.
@@ -111,7 +112,7 @@ def identify(
 def known(settings: Settings) -> dict[str, TopicId]:
     """The contents of `topic-ids`, by topic. Raises Unavailable."""
     found: dict[str, TopicId] = {}
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         span = reader.span(TOPIC, 0)
         for batch in reader.read(TOPIC, 0, span.first, span.end):
             for message in batch:
@@ -125,7 +126,7 @@ def known(settings: Settings) -> dict[str, TopicId]:
 
 def has_records(settings: Settings, places: Iterable[TopicPlace]) -> bool:
     """Whether a record was ever written to one of these partitions. Raises Unavailable."""
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         return any(reader.span(*place).end > 0 for place in places)
 
 
@@ -135,7 +136,7 @@ def copies(settings: Settings, places: Iterable[TopicPlace], actual: Mapping[str
     If copies differ, the one that equals the cluster's id is right: a stage that has not run since has an earlier one.
     """
     found: dict[str, str] = {}
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, TOPIC) as reader:
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         for topic, partition in places:
             span, kept = reader.span(topic, partition), dict[str, str]()
             for batch in reader.read(topic, partition, span.first, span.end):

@@ -194,14 +194,35 @@ def of_stage(declared: Mapping[str, Topic], stage: str) -> list[str]:
 
 def differences(settings: Settings) -> list[Difference]:
     """The differences of the cluster from the declarations, by topic. Raises Unavailable."""
-    on_cluster = kafka.cluster(settings, ANSWER_S).topics
-    declared = load(settings)
+    on_cluster, declared = kafka.cluster(settings, ANSWER_S).topics, load(settings)
+    configs = topic_admin.configs(settings, [name for name in declared if name in on_cluster])
+    return _differences(settings, declared, on_cluster, configs)
+
+
+def existing_differences(settings: Settings, only: Iterable[str] | None = None) -> list[Difference]:
+    """As `differences`, without kind config, which needs more than the right to read or write a topic.
+
+    only: the names of these topics, all others may be hidden from this user; None: all. Raises Unavailable.
+    """
+    on_cluster, declared = kafka.cluster(settings, ANSWER_S).topics, load(settings)
+    names = declared.keys() if only is None else set(only)
+    chosen = {name: topic for name, topic in declared.items() if name in names}
+    return _differences(settings, chosen, on_cluster, None)
+
+
+def _differences(
+    settings: Settings,
+    declared: Mapping[str, Topic],
+    on_cluster: Mapping[str, TopicMetadata],
+    configs: Mapping[str, Mapping[str, str]] | None,
+) -> list[Difference]:
+    """configs: of each existing topic; None: the configuration is not compared."""
     partitions = {name: topic.partitions for name, topic in declared.items()}
     identity, is_in_use = topic_ids.identify(settings, partitions, on_cluster)
-    configs = topic_admin.configs(settings, [name for name in declared if name in on_cluster])
+    there = on_cluster if configs is None else configs
     found: list[Difference] = []
     for topic in declared.values():
-        if topic.name not in configs:
+        if topic.name not in there:
             lost = identity.is_lost(topic.name) or (topic.name in topic_ids.BEFORE_IDS and is_in_use())
             missing = Difference(topic, "missing", f"{topic.name} is missing.")
             found.append(Difference(topic, "lost", topic_sentences.lost(topic)) if lost else missing)
@@ -211,8 +232,8 @@ def differences(settings: Settings) -> list[Difference]:
         elif identity.is_unknown(topic.name) and topic_ids.TOPIC in on_cluster:
             found.append(Difference(topic, "unknown", topic_sentences.unknown(topic)))
         found += _sizes(topic, identity, on_cluster, settings)
-        if difference := _config_difference(topic, configs[topic.name], settings):
-            found.append(difference)
+        if configs is not None and (wrong := _config_difference(topic, configs[topic.name], settings)):
+            found.append(wrong)
     return found
 
 
