@@ -62,7 +62,7 @@ class _Unsent:
 
 def decided_again(settings: Settings) -> Mapping[bytes, bytes | None]:
     """All entries of `control`, by key. Raises Rejected `topic-lost` if they cannot be rebuilt, Unavailable."""
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, "decided-again") as reader:
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, "tallymark-decided-again") as reader:
         end, newest = _decided(reader), _newest_audit(reader)
         commands = list(_commands(reader, end))
     with tempfile.TemporaryDirectory() as folder:

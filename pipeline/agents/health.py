@@ -17,6 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 
+from pipeline.engine.metrics import NEED_UP
 from pipeline.stores.readiness import ServiceAnswer
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ def _app(report: ReportReadiness) -> Any:
     metrics = prometheus_client.make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        answers = report()
+        for name, answer in answers.items():
+            NEED_UP.labels(name).set(answer.ok)
         if environ.get("PATH_INFO") != "/ready":
             return cast(Iterable[bytes], metrics(environ, start))
-        answers = report()
         ok = all(answer.ok for answer in answers.values())
         body = {"ready": ok, "needs": {name: one.detail or "ok" for name, one in answers.items()}}
         start("200 OK" if ok else "503 Service Unavailable", [("Content-Type", "application/json")])

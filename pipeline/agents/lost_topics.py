@@ -131,7 +131,7 @@ def _kept(settings: Settings, source: str, identity: Identity) -> Iterable[Count
 
 def _records(settings: Settings, topic: str) -> Iterator[Message]:
     partitions = kafka.cluster(settings).topics[topic].partitions
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, "lost-topics") as reader:
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, "tallymark-lost-topics") as reader:
         for partition in sorted(partitions):
             span = reader.span(topic, partition)
             for batch in reader.read(topic, partition, span.first, span.end):

@@ -381,7 +381,8 @@ class StripeDispatcher(Generic[F]):
         if work.outcome == "refused" and (
             lane.flight.key in self._inherited or not self._owns(lane.partition)
         ):
-            work.outcome = "unknown"  # another owner may have sent it too, and have had another answer
+            # Another owner may have sent it too, and have had another answer; repeats bring this one: Stripe is asked.
+            work.outcome, work.stored = "unknown", True
         return work
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pipeline.core.billing.stripe_bills import BillFlight, bills_in_progress
 from pipeline.core.billing.stripe_invoice import must_ask
 from pipeline.core.billing.stripe_outcome import outcome_of
-from pipeline.core.billing.stripe_request import params_of
+from pipeline.core.billing.stripe_request import details_of, params_of
 from pipeline.core.values.table import ScannedBytes
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import StripeFound, StripeWork
@@ -49,7 +49,12 @@ class StripeInvoiceCalls:
         """The outcome; None: it was not made."""
         call, target = flight.call, flight.target
         params = params_of(call.name, target, flight.order)
-        reply = await StripeInvoices(api).call(call.name, target, params, call.key, may_write)
+        invoices = StripeInvoices(api)
+        if call.name == "customer":
+            details = details_of(flight.order)
+            reply = await invoices.create_customer(target, params, details, call.key, may_write)
+        else:
+            reply = await invoices.call(call.name, target, params, call.key, may_write)
         if reply is None:
             return None
         work = _record(flight, "called")

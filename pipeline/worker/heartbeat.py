@@ -28,15 +28,22 @@ log = logging.getLogger("tallymark.worker")
 
 
 class Heartbeat:
-    """Publishes a heartbeat from its own thread, every BEAT_S and on `now()`, and a tombstone on `close()`.
+    """Publishes a heartbeat from its own thread, every `beat_s` and on `now()`, and a tombstone on `close()`.
 
     `report` fills in the fields that change: partitions, events_in and control_revision.
     """
 
-    def __init__(self, writer: KafkaWriter, worker: Worker, report: Callable[[Worker], Worker]) -> None:
+    def __init__(
+        self,
+        writer: KafkaWriter,
+        worker: Worker,
+        report: Callable[[Worker], Worker],
+        beat_s: float = BEAT_S,
+    ) -> None:
         self._worker = worker
         self._report = report
         self._writer = writer
+        self._beat_s = beat_s
         self._wake = threading.Event()
         self._closing = self._failing = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -59,7 +66,7 @@ class Heartbeat:
         while not self._closing:
             worker = self._report(msgspec.structs.replace(self._worker, at_ms=time.time_ns() // 1_000_000))
             self._publish(msgspec.json.encode(worker))
-            self._wake.wait(BEAT_S)
+            self._wake.wait(self._beat_s)
             self._wake.clear()
 
     def _publish(self, value: bytes | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -23,7 +24,7 @@ import uvloop
 
 from pipeline.agents import health
 from pipeline.agents.definitions import DefinitionsFollower
-from pipeline.engine import crash_points
+from pipeline.engine import crash_points, metrics
 from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.partition import Cluster
 from pipeline.engine.producer import group_metadata
@@ -88,6 +89,7 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
         security=credentials(config),
     )
     wiring.create(made)
+    metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder).free)
     metrics_url = health.serve(
         settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring)
     )
@@ -131,18 +133,14 @@ def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Work
 
 
 def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic]) -> Lineage:
-    """Check the topics, and return the ids of those that the stage depends on.
+    """Check the topics that the stage depends on, the only ones that its user may see, and return their ids.
 
     Raises Broken when topics are missing, have another number of partitions, or are not those with which the stage's
     state was built. Raises Unavailable.
     """
     own = topics.of_stage(declared, stage)
-    wrong = [
-        one.sentence
-        for one in topics.differences(settings)
-        if one.kind in ("missing", "partitions")
-        or (one.kind in ("lost", "another", "unknown") and one.topic.name in own)
-    ]
+    kinds = ("missing", "partitions", "lost", "another", "unknown")
+    wrong = [one.sentence for one in topics.existing_differences(settings, own) if one.kind in kinds]
     if wrong:
         raise Broken(" ".join(wrong) + " `tallymark topics apply` creates missing topics.")
     return topic_ids.read(settings, own).lineage(own)
