@@ -31,7 +31,7 @@ from pipeline.api.billing import (
     stripe_webhook,
 )
 from pipeline.api.catalog import addons, currencies, features, plan_addons, plans
-from pipeline.api.credits import credits, ledger
+from pipeline.api.credits import credit_notes, credits, ledger
 from pipeline.api.customers import customers, subjects
 from pipeline.api.http import docs, problem
 from pipeline.api.http.auth import Authentication
@@ -46,6 +46,7 @@ from pipeline.api.invoices import (
     explain,
     invoices,
     pending_lines,
+    portal_credits,
     proof,
     replay,
     upcoming,
@@ -123,6 +124,7 @@ def create_app(
     _include(app)
     _include_v2(app)
     app.include_router(credits.router, prefix=PREFIX_V3)
+    app.include_router(credit_notes.router, prefix=PREFIX_V3)
     docs.add(app)
     made = app.openapi
     app.openapi = cache(lambda: docs.completed(made(), docs.examples()))  # type: ignore[method-assign]
@@ -185,6 +187,7 @@ V1 = (
     pending_lines.router,
     custom_invoicing.router,
     portal_invoices.router,
+    portal_credits.router,
     upcoming.router,
     ledger.router,
     keys.router,

@@ -27,7 +27,14 @@ from pipeline.api.http.services import services_of
 from pipeline.api.http.submit import audited, body_of, definitions, submit_in_turn
 from pipeline.core.billing.app import StripeApp
 from pipeline.core.billing.customer_app import CustomerApp, customer_app_name
-from pipeline.core.billing.stripe_request import StripeTarget, address_of, key_of, params_of
+from pipeline.core.billing.stripe_request import (
+    StripeTarget,
+    address_of,
+    details_key,
+    details_of,
+    key_of,
+    params_of,
+)
 from pipeline.core.billing.stripe_session import (
     KIND,
     checkout_answer,
@@ -142,16 +149,33 @@ async def _stripe_customer(request: Request, app: StripeApp, customer: Customer,
     stripe_id = str(wanted) if wanted is not None else await _created(request, app, customer)
     data = [{"appId": app.id, "stripeCustomerId": stripe_id}]
     await submit_in_turn(request, "customer-app.upsert", {"customerId": customer.id, "data": data})
+    if wanted is None:
+        await _describe(request, app, customer, stripe_id)
     return stripe_id
 
 
 async def _created(request: Request, app: StripeApp, customer: Customer) -> str:
-    order = StripeOrder(
-        "issue", app.id, 0, name=customer.name, email=customer.primary_email or "",
-        address=address_of(customer.billing_address),
-    )  # fmt: skip
-    target = StripeTarget(app.id, customer.id, "")
+    """Stripe's id of a new customer. An order that creates it at the same time has the same key, and gets the same."""
+    target, order = StripeTarget(app.id, customer.id, ""), _order(app, customer)
     params, once = params_of("customer", target, order), key_of("customer", target, order, 1)
     return await ask(
         request, open_key(request, app), lambda api: StripeSessions(api).create_customer(params, once)
     )
+
+
+async def _describe(request: Request, app: StripeApp, customer: Customer, stripe_id: str) -> None:
+    """Give a new customer its details. It is known by now, so that one whose details are refused is not made again."""
+    details = details_of(_order(app, customer))
+    once = details_key(StripeTarget(app.id, customer.id, "", stripe_id), details)
+    await ask(
+        request,
+        open_key(request, app),
+        lambda api: StripeSessions(api).describe_customer(stripe_id, details, once),
+    )
+
+
+def _order(app: StripeApp, customer: Customer) -> StripeOrder:
+    return StripeOrder(
+        "issue", app.id, 0, name=customer.name, email=customer.primary_email or "",
+        address=address_of(customer.billing_address),
+    )  # fmt: skip

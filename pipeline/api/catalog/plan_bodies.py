@@ -6,7 +6,7 @@ and only the server writes may be sent back as it was read.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -58,6 +58,12 @@ class PhaseBody(msgspec.Struct, forbid_unknown_fields=True):
     metadata: Metadata | UnsetType | None = UNSET
 
 
+SETTLEMENT: Final = (
+    "credit_only: there is no invoice; fees and usage are taken from credits when their lines are due, on a statement "
+    "by which nothing is due; what credits do not cover makes the balance negative, until the next credits cover it"
+)
+
+
 class _VersionMembers(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What every version has."""
 
@@ -83,7 +89,7 @@ class _PlanMembers(_VersionMembers, forbid_unknown_fields=True, kw_only=True):
     settlementMode: (
         Annotated[
             Literal["credit_then_invoice", "credit_only"] | None,
-            Meta(description="credit_only: usage burns credits, and there is no invoice"),
+            Meta(description=SETTLEMENT),
         ]
         | UnsetType
     ) = UNSET

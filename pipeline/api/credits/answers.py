@@ -42,7 +42,7 @@ class CreditGrantAnswer(msgspec.Struct, forbid_unknown_fields=True):
     id: Ulid
     name: str
     funding_method: Literal["none", "invoice", "external"]
-    source: Literal["given", "purchased", "top_up", "adjustment"]
+    source: Literal["given", "purchased", "top_up", "adjustment", "credit_note"]
     currency: str
     amount: CreditMoney
     balance: Annotated[
@@ -69,7 +69,10 @@ class CreditGrantList(msgspec.Struct, forbid_unknown_fields=True):
 
 class CurrencyBalanceAnswer(msgspec.Struct, forbid_unknown_fields=True):
     currency: str
-    live: Annotated[CreditMoney, Meta(description="can be used")]
+    live: Annotated[
+        CreditMoney,
+        Meta(description="can be used; negative: what is settled by credits only and no credits cover yet"),
+    ]
     settled: Annotated[CreditMoney, Meta(description="of it: is given, or paid")]
     pending: Annotated[CreditMoney, Meta(description="is granted and cannot be used yet")]
 
@@ -118,7 +121,9 @@ class TopUpAnswer(msgspec.Struct, forbid_unknown_fields=True):
     funding_method: Literal["none", "invoice", "external"]
     availability_policy: Literal["on_creation", "on_authorization", "on_settlement"]
     priority: int
+    period: str
     target: CreditMoney | UnsetType = UNSET
+    max_amount: CreditMoney | UnsetType = UNSET
     expires_after: str | UnsetType = UNSET
 
 

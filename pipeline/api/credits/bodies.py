@@ -90,7 +90,11 @@ class CreditAdjustmentBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TopUpBody(msgspec.Struct, forbid_unknown_fields=True):
-    """When the balance falls to `threshold`, `amount` is added, or what is missing to `target`."""
+    """When the balance falls to `threshold`, `amount` is added, or what is missing to `target`.
+
+    There is no other top-up until the newest one is paid or its invoice is taken back, and never more than 100 in a
+    period.
+    """
 
     threshold: CreditAmount
     amount: CreditAmount
@@ -104,3 +108,13 @@ class TopUpBody(msgspec.Struct, forbid_unknown_fields=True):
     availability_policy: AvailabilityPolicy | UnsetType | None = UNSET
     expires_after: CreditDuration | UnsetType | None = UNSET
     priority: CreditPriority | UnsetType | None = UNSET
+    max_amount: (
+        Annotated[CreditAmount, Meta(description="that the rule adds in one period at most")]
+        | UnsetType
+        | None
+    ) = UNSET
+    period: (
+        Annotated[str, Meta(description="ISO 8601, from the first top-up in it; P1M by default")]
+        | UnsetType
+        | None
+    ) = UNSET

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from pipeline.core.credits.credit_balance import CreditBalance, CreditMovement
-from pipeline.core.credits.credit_grant import CreditGrant
+from pipeline.core.credits.credit_grant import CreditGrant, decode_grant
 from pipeline.core.credits.top_up import TopUpRule
 from pipeline.core.values import money, timestamp
 from pipeline.core.values.currency import digits_of
@@ -20,6 +18,7 @@ from pipeline.records import BillDocument
 CreditJson = dict[str, Any]
 _TYPES: Final[Mapping[str, str]] = {
     "credit.granted": "funded",
+    "credit_note.granted": "funded",
     "credit.expired": "expired",
     "credit.forfeited": "expired",
     "credit.voided": "voided",
@@ -28,12 +27,11 @@ _TYPES: Final[Mapping[str, str]] = {
     "invoice.voided": "returned",
     "invoice.deleted": "returned",
 }
-_grant = msgspec.json.Decoder(CreditGrant).decode
 
 
 def read_grant(document: BillDocument) -> CreditGrant:
     """The grant that billing published."""
-    return _grant(document.body)
+    return decode_grant(document.body)
 
 
 def grant_json(document: BillDocument, now_ms: int) -> CreditJson:
@@ -102,6 +100,7 @@ def rule_json(rule: TopUpRule) -> CreditJson:
     optional = {
         "target": None if rule.target is None else money.text(rule.target, digits),
         "expires_after": rule.expires_after,
+        "max_amount": None if rule.max_amount is None else money.text(rule.max_amount, digits),
     }
     return {
         "currency": rule.currency,
@@ -111,6 +110,7 @@ def rule_json(rule: TopUpRule) -> CreditJson:
         "funding_method": rule.funding,
         "availability_policy": rule.availability,
         "priority": rule.priority,
+        "period": rule.period,
         **{name: value for name, value in optional.items() if value is not None},
     }
 

@@ -35,7 +35,7 @@ PUBLIC_FILES = "/docs/"
 # It is signed by Stripe, and its body is read as it was sent.
 SIGNED = re.compile(r"/api/v1/apps/[^/]+/stripe/webhook").fullmatch
 PORTAL_PREFIX = "/api/v1/portal/meters/"
-PORTAL_PREFIXES = (PORTAL_PREFIX, "/api/v1/portal/invoices")
+PORTAL_PREFIXES = (PORTAL_PREFIX, "/api/v1/portal/invoices", "/api/v1/portal/credits")
 PORTAL_WAIT_S = 2.0
 REPLAYED = (
     "idempotent-replayed"  # in a request's state, and as a header: its answer is one that was given before

@@ -63,6 +63,7 @@ PATHS = {
     "featureId": "id or key of the feature",
     "featureKey": "key of the feature",
     "grantId": "id of the grant",
+    "creditNoteId": "id of the credit note",
     "id": "id of the event",
     "idOrSlug": "id or slug of the meter",
     "invoiceId": "id of the invoice",
@@ -95,6 +96,22 @@ class OtherAnswer(NamedTuple):
     meaning: str
     form: Any = None
     headers: Mapping[str, Any] = {}
+
+
+class _Operation(NamedTuple):
+    """What one route declares. The schemas of its types are made when the document is asked for, not at each start."""
+
+    bodies: Mapping[str, Any]
+    answers: Mapping[int, OtherAnswer]
+    status: int
+    reasons: list[str]
+    optional: bool
+    csv: bool
+    media_type: str
+    any_reason: bool
+
+
+_operations: list[_Operation] = []  # what a route declares is found by its place, which FastAPI can copy
 
 
 def described(
@@ -130,22 +147,34 @@ def described(
     """
     bodies = contents or ({} if body is None else {JSON: body})
     answers = {status: OtherAnswer(meaning or _MEANING[status], answer, headers or {}), **(more or {})}
-    forms = [one.form for one in answers.values() if one.form is not None]
+    declared = _Operation(bodies, answers, status, sorted(reasons), optional, csv, media_type, any_reason)
+    _operations.append(declared)
+    return {"openapi_extra": {_DESCRIBED: len(_operations) - 1}}
+
+
+def _written(operation: _Operation) -> dict[str, Any]:
+    """As OpenAPI shows it: `schemas`, `reasons`, `any_reason`, `answers` by status, and `body` if it has one."""
+    bodies, status = operation.bodies, operation.status
+    forms = [one.form for one in operation.answers.values() if one.form is not None]
     schemas, components = msgspec.json.schema_components([*bodies.values(), *forms], ref_template=_REF)
     rest = iter(schemas)
-    found: dict[str, Any] = {"schemas": components, "reasons": sorted(reasons), "any_reason": any_reason}
+    found: dict[str, Any] = {
+        "schemas": components,
+        "reasons": operation.reasons,
+        "any_reason": operation.any_reason,
+    }
     if bodies:
         content = {name: {"schema": next(rest)} for name in bodies}
-        if optional:
+        if operation.optional:
             content[JSON] = {"schema": {"anyOf": [content[JSON]["schema"], {"type": "null"}]}}
-        found["body"] = {"required": not optional, "content": content}
-    found["answers"] = {str(number): _answer(one, rest) for number, one in answers.items()}
-    if media_type != JSON:
+        found["body"] = {"required": not operation.optional, "content": content}
+    found["answers"] = {str(number): _answer(one, rest) for number, one in operation.answers.items()}
+    if operation.media_type != JSON:
         content = found["answers"][str(status)]["content"]
-        content[media_type] = content.pop(JSON)
-    if csv:
+        content[operation.media_type] = content.pop(JSON)
+    if operation.csv:
         found["answers"][str(status)]["content"][CSV] = {"schema": {"type": "string"}}
-    return {"openapi_extra": {_DESCRIBED: found}}
+    return found
 
 
 def _answer(answer: OtherAnswer, schemas: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -172,9 +201,10 @@ def write(document: dict[str, Any], examples: Mapping[str, Any]) -> None:
     schemas: dict[str, Any] = {}
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            found = operation.pop(_DESCRIBED, None)
-            if found is None:
+            place = operation.pop(_DESCRIBED, None)
+            if place is None:
                 raise Broken(f"{method.upper()} {path} does not declare what it answers.")
+            found = _written(_operations[place])
             schemas |= found["schemas"]
             operation["parameters"] = list(_parameters(path, operation))
             operation.pop("requestBody", None)

@@ -108,6 +108,14 @@ class PrecedingInvoiceAnswer(
     description: str | UnsetType = UNSET
 
 
+class InvoiceCreditNoteAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    """A credit note as its invoice names it."""
+
+    id: Ulid
+    total: Annotated[str, Meta(description="what it takes back, without taxes; a decimal")]
+    number: str | UnsetType = UNSET
+
+
 class BilledInvoiceAnswer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An invoice; one with the status `gathering` holds lines that are not invoiced yet."""
 
@@ -140,6 +148,23 @@ class BilledInvoiceAnswer(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
     voidedAt: Instant | UnsetType = UNSET
     sentToCustomerAt: Instant | UnsetType = UNSET
     preceding: list[PrecedingInvoiceAnswer] | UnsetType = UNSET
+    settlementMode: (
+        Annotated[
+            Literal["credit_only"],
+            Meta(
+                description="it is a statement of what credits pay: nothing is due, and no app and no series of "
+                "numbers has it"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    creditNotes: (
+        Annotated[
+            list[InvoiceCreditNoteAnswer],
+            Meta(description="of it, where one invoice is asked for; if it has any"),
+        ]
+        | UnsetType
+    ) = UNSET
     description: str | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
 

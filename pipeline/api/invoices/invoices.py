@@ -23,9 +23,16 @@ from pipeline.api.invoices.answers import BilledInvoiceAnswer, BilledInvoicePage
 from pipeline.api.invoices.invoice_json import PARTS, WITH_LINES, InvoicePart
 from pipeline.api.invoices.line_answers import InvoiceLineRowAnswer
 from pipeline.api.invoices.line_export import CSV, FORMS, lines_csv, lines_json
-from pipeline.api.invoices.lookup import changed_invoice, invoice_of, numbers_of, shown_invoice
+from pipeline.api.invoices.lookup import (
+    changed_invoice,
+    credit_notes_of,
+    invoice_of,
+    numbers_of,
+    shown_invoice,
+)
 from pipeline.api.invoices.page import page_response
 from pipeline.api.invoices.pdf import OFF, PDF, pdf_response
+from pipeline.core.invoices.credit_note import credited_total, original_id
 from pipeline.core.invoices.invoice_list import (
     INVOICE_ORDERS,
     Between,
@@ -139,8 +146,19 @@ def get_invoice(
     request: Request, invoiceId: str, expand: InvoiceParts = None, includeDeletedLines: bool = False
 ) -> Response:
     """With its lines, unless `expand` names other parts."""
-    parts = expanded(expand, WITH_LINES)
-    return answer(shown_invoice(request, invoice_of(request, invoiceId), parts, includeDeletedLines))
+    parts, stored = expanded(expand, WITH_LINES), invoice_of(request, invoiceId)
+    found = shown_invoice(request, stored, parts, includeDeletedLines)
+    notes = credit_notes_of(request, stored.content.customer.id)
+    if named := [_named_note(one) for one in notes if original_id(one.content) == invoiceId]:
+        found["creditNotes"] = named
+    return answer(found)
+
+
+def _named_note(note: StoredInvoice) -> dict[str, str]:
+    """A credit note as its invoice names it."""
+    number, total = note.progress.number, credited_total(note.content)
+    named = {"id": note.content.id, "total": total}
+    return named if number is None else named | {"number": number}
 
 
 def printed_page(request: Request, id: str) -> Response:

@@ -47,6 +47,14 @@ def changed_invoice(request: Request, id: object) -> StoredInvoice:
     return read_invoice(found.body)
 
 
+def credit_notes_of(request: Request, customer: str | None = None) -> list[StoredInvoice]:
+    """The credit notes of the request's namespace, oldest first. customer: id; None: of all."""
+    view, namespace = bills(request), namespace_of(request)
+    heads = view.invoice_heads(namespace) if customer is None else view.invoice_heads_of(namespace, customer)
+    ids = sorted(one.id for one in heads if one.content.type == "credit_note")
+    return [changed_invoice(request, id) for id in ids]
+
+
 def shown_invoice(
     request: Request,
     stored: StoredInvoice,

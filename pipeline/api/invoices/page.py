@@ -1,8 +1,8 @@
-"""An invoice as a page of HTML, which a browser shows and prints on A4.
+"""Pages of HTML, which a browser shows and prints on A4: an invoice, and the credits of a customer.
 
-Owns: the form of the page, and the headers with which it is sent. Does not own: its texts
-(core.invoices.printed_invoice), who may read it (the routes). It has no script and loads nothing, so that it can be
-saved as one file.
+Owns: the forms of the pages, and the headers with which they are sent. Does not own: their texts
+(core.invoices.printed_invoice, printed_credits), who may read them (the routes). They have no script and load nothing,
+so that each can be saved as one file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from fastapi import Response
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from pipeline.core.invoices.printed_credits import PrintedCredits
 from pipeline.core.invoices.printed_invoice import PrintedInvoice
 
 _HERE = Path(__file__).parent
+_CREDITS = "credits_page"
 
 
 class _Page(NamedTuple):
@@ -29,17 +31,18 @@ class _Page(NamedTuple):
 
 
 @cache
-def _page() -> _Page:
+def _page(name: str = "page") -> _Page:
+    """A page of this package. name: of its files."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style = (_HERE / "page.css").read_text("utf-8").strip()
+    style = (_HERE / f"{name}.css").read_text("utf-8").strip()
     hashed = b64encode(sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    template = environment.from_string((_HERE / "page.html").read_text("utf-8"))
+    template = environment.from_string((_HERE / f"{name}.html").read_text("utf-8"))
     return _Page(template, Markup(style), policy)  # it is a file of this package
 
 
@@ -52,10 +55,25 @@ def rendered(page: PrintedInvoice) -> str:
 
 def page_response(page: PrintedInvoice) -> Response:
     """The page as an answer, of which a browser runs and loads nothing, and which no cache keeps."""
+    return _response(rendered(page), _page())
+
+
+def rendered_credits(page: PrintedCredits) -> str:
+    """The HTML of a customer's credits; every text of it is escaped."""
+    form = _page(_CREDITS)
+    return form.template.render(page=page, style=form.style)
+
+
+def credits_response(page: PrintedCredits) -> Response:
+    """As `page_response`, of a customer's credits."""
+    return _response(rendered_credits(page), _page(_CREDITS))
+
+
+def _response(html: str, form: _Page) -> Response:
     headers = {
-        "content-security-policy": _page().policy,
+        "content-security-policy": form.policy,
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
         "cache-control": "no-store",
     }
-    return Response(rendered(page), media_type="text/html", headers=headers)
+    return Response(html, media_type="text/html", headers=headers)

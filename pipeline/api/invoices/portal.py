@@ -44,7 +44,7 @@ MEMBERS: Final = ("id", "type", "number", "currency", "status", "issuedAt", "due
 )  # fmt: skip
 def list_portal_invoices(request: Request, page: PagedInOrder) -> Response:
     """One page of the issued invoices, newest first."""
-    selection = InvoiceSelection(customers={_customer(request)}, statuses=SHOWN)
+    selection = InvoiceSelection(customers={portal_customer(request)}, statuses=SHOWN)
     found = found_invoices(request, selection, "issuedAt", page._replace(descending=True))
     rows = [portal_row(one) for one in part_of(request, found, page)]
     return answer(page_json(found, page, rows))
@@ -76,7 +76,7 @@ def get_portal_pdf(request: Request, invoiceId: str) -> Response:
 )  # fmt: skip
 def get_portal_upcoming(request: Request) -> Response:
     """As `/customers/{customerIdOrKey}/billing/upcoming`. 404 if the subject of the token belongs to no customer."""
-    customer = _customer(request)
+    customer = portal_customer(request)
     if not customer:
         raise Rejected("not-found", "The subject of the portal token belongs to no customer.")
     return answer(upcoming_json(request, customer))
@@ -84,12 +84,12 @@ def get_portal_upcoming(request: Request) -> Response:
 
 def _check_own(request: Request, id: str) -> None:
     """Raises Rejected `not-found` unless the token opens the invoice."""
-    customer, stored = _customer(request), invoice_of(request, id)
+    customer, stored = portal_customer(request), invoice_of(request, id)
     if stored.content.customer.id != customer or status_of(stored.progress) not in SHOWN:
         raise Rejected("not-found", f"There is no invoice {id[:64]}.")
 
 
-def _customer(request: Request) -> str:
+def portal_customer(request: Request) -> str:
     """The id of the customer whose subject the token is for; an id that no customer has where there is none."""
     who = principal(request)
     if who.subject is None or who.meters is not None:

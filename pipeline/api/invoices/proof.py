@@ -16,7 +16,7 @@ from pipeline.api.http.paths import Reconciles, Router
 from pipeline.api.http.services import Services, services_of
 from pipeline.api.invoices.counted_lines import checked, counted_line, events_of, invoices_of
 from pipeline.api.invoices.lookup import invoice_of
-from pipeline.core.explain.line_basis import basis_of, earlier_lines
+from pipeline.core.explain.line_basis import basis_of, earlier_lines, given_up_of
 from pipeline.core.explain.line_recount import LineInclusion
 from pipeline.core.explain.recount import MeasuredEvent
 from pipeline.core.invoices.line import InvoiceLine, live_lines
@@ -65,7 +65,8 @@ def _proofs(services: Services, namespace: str, stored: StoredInvoice) -> list[L
     found: list[LineProof] = []
     for line in live_lines(stored.content.lines):
         if line.counted is None and (line.corrects is not None or not line.is_metered):
-            found.append(LineProof(earlier_lines(invoices, line)))
+            earlier = earlier_lines(invoices, line)
+            found.append(LineProof(earlier, given_up=given_up_of(invoices, line, earlier)))
             continue
         found.append(_counted(services, namespace, invoices, (stored, line)))
         if sum(len(one.events or ()) for one in found) > MOST_EVENTS:
@@ -89,7 +90,8 @@ def _counted(
             if len(events) > MOST_EVENTS:
                 raise _too_large(stored)
     checked(services, recount)
-    return LineProof(counted.basis.earlier, events)
+    earlier = counted.basis.earlier
+    return LineProof(earlier, events, given_up_of(invoices, line, earlier))
 
 
 def _too_large(stored: StoredInvoice) -> Rejected:

@@ -1,6 +1,6 @@
-"""A replay of past usage by other prices, as OpenAPI shows it.
+"""A replay of past usage by other prices or under another plan, as OpenAPI shows it.
 
-Owns: members, forms, meaning. Does not own: reading the prices (core.explain.price_list).
+Owns: members, forms, meaning. Does not own: reading them (core.explain, core.subscriptions).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.api.catalog.custom_plan_bodies import CustomPlanBody, PlanChoiceBody
 from pipeline.api.catalog.price_bodies import AnyPriceBody, DiscountsBody, UnitConfigBody
 from pipeline.api.http.members import Instant, Ulid
 from pipeline.api.invoices.line_answers import InvoiceAmount
@@ -34,7 +35,22 @@ class PriceReplayBody(msgspec.Struct, forbid_unknown_fields=True, rename={"from_
 
     from_: Annotated[str, Meta(description="RFC 3339, or a date in UTC")]
     to: Annotated[str, Meta(description="end, exclusive")]
-    rateCards: Annotated[list[ListedPriceBody], Meta(min_length=1, max_length=1000)]
+    rateCards: Annotated[list[ListedPriceBody], Meta(min_length=1, max_length=1000)] | UnsetType | None = (
+        UNSET
+    )
+    plan: (
+        Annotated[PlanChoiceBody, Meta(description="of the catalog, whether it is sold or not")]
+        | UnsetType
+        | None
+    ) = UNSET
+    customPlan: (
+        Annotated[CustomPlanBody, Meta(description="as a subscription can have it")] | UnsetType | None
+    ) = UNSET
+    planKey: (
+        Annotated[str, Meta(description="only its subscriptions get the plan; absent: all")]
+        | UnsetType
+        | None
+    ) = UNSET
     customer: (
         Annotated[str, Meta(description="id or key; absent: all with a subscription")] | UnsetType | None
     ) = UNSET
@@ -46,8 +62,8 @@ class ReplayedAnswer(msgspec.Struct, forbid_unknown_fields=True):
     customerId: Ulid
     currency: str
     lines: int
-    old: Annotated[InvoiceAmount, Meta(description="by the prices that the subscriptions have")]
-    new: Annotated[InvoiceAmount, Meta(description="by the prices of the list")]
+    old: Annotated[InvoiceAmount, Meta(description="as the subscriptions are")]
+    new: Annotated[InvoiceAmount, Meta(description="as they would be")]
     difference: InvoiceAmount
     customerKey: str | UnsetType = UNSET
 

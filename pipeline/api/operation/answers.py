@@ -94,7 +94,7 @@ class StatusAnswer(msgspec.Struct, forbid_unknown_fields=True):
     refused: Annotated[list[MeterRefusals], Meta(description="meters in force that refused events")]
     apps: Annotated[list[ConnectedApp], Meta(description="connected accounts, of all namespaces")]
     bills: Annotated[
-        BillIssues | None, Meta(description="issues of invoices that are not issued; null: not known now")
+        BillIssues | None, Meta(description="issues of invoices that are open; null: not known now")
     ]
 
 

@@ -9,6 +9,7 @@ asking with a limit (readiness).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ from pipeline.stores.readiness import Ask, Probe, ServiceAnswer
 
 _invoice = msgspec.json.Decoder(StoredInvoice).decode
 
+log = logging.getLogger("tallymark.api")
 router = Router(dependencies=[Depends(needs("admin"))])
 public = Router(tags=["operation"])
 
@@ -54,7 +56,7 @@ async def status(request: Request) -> dict[str, Any]:
 
     `detail` is the message of the service itself.
     `refused` lists the meters in force that refused events, by reason, `apps` the accounts of outside systems, and
-    `bills` the issues of invoices that are not issued, the oldest first; they do not affect `ok`.
+    `bills` the issues of invoices that are open, the oldest first; they do not affect `ok`.
     """
     services = services_of(request)
     probes = _probes(request, services)
@@ -145,9 +147,22 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
     needed = {name: probes[name] for name in ("kafka", "definitions")}
     answers = await readiness.ask_async(needed, READY_S)
     ok = all(answer.ok for answer in answers.values())
+    _log_change(request, answers)
     if not ok:
         response.status_code = 503
     return {"ready": ok, "needs": {name: answer.ok for name, answer in answers.items()}}
+
+
+def _log_change(request: Request, answers: Mapping[str, ServiceAnswer]) -> None:
+    """Log what begins and ceases to answer: the response is public, so it has no addresses and no errors."""
+    state = request.app.state
+    failing = {name: answer.detail for name, answer in answers.items() if not answer.ok}
+    before: frozenset[str] = getattr(state, "failing", frozenset())
+    for name in sorted(failing.keys() - before):
+        log.warning("not ready, %s: %s", name, failing[name])
+    if before and not failing:
+        log.warning("ready again")
+    state.failing = frozenset(failing)
 
 
 def _probes(request: Request, services: Services) -> dict[str, Probe]:
@@ -175,7 +190,7 @@ def _asks(services: Services) -> dict[str, Ask]:
 def require_topics(services: Services) -> None:
     """Raises Unavailable if a topic is missing, not the one that state was made with, or has too few partitions."""
     kinds = (*topics.REFUSED, "missing")
-    if wrong := [one.sentence for one in topics.differences(services.settings) if one.kind in kinds]:
+    if wrong := [one.sentence for one in topics.existing_differences(services.settings) if one.kind in kinds]:
         raise Unavailable(" ".join(wrong))
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pipeline.api.catalog.answers import FeatureAnswer
+from pipeline.api.catalog.custom_plan_bodies import SettlementName
 from pipeline.api.catalog.plan_answers import AlignmentAnswer, ProRatingAnswer
 from pipeline.api.catalog.plan_bodies import InstanceType
 from pipeline.api.catalog.price_bodies import AnyPriceBody, DiscountsBody
@@ -22,7 +23,6 @@ from pipeline.api.catalog.rate_card_bodies import (
 )
 from pipeline.api.http.members import Instant, Metadata, Ulid, page_of
 from pipeline.api.quota.answers import EntitlementAnswer, Period
-from pipeline.api.subscriptions.bodies import SettlementName
 
 PlanVersionNumber = Annotated[int, Meta(ge=1)]
 

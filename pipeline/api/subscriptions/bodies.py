@@ -11,12 +11,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.api.catalog.custom_plan_bodies import CustomPlanBody, PlanChoiceBody, SettlementName
 from pipeline.api.catalog.plan_bodies import (
+    SETTLEMENT,
     AlignmentBody,
-    CurrencyCode,
-    PhaseBody,
-    PlanCadence,
-    ProRatingBody,
 )
 from pipeline.api.catalog.rate_card_bodies import (
     CatalogKey,
@@ -31,33 +29,11 @@ from pipeline.api.http.members import InstantText, Metadata
 TIMING = "`immediate`, `next_billing_cycle` or an instant in RFC 3339; a fraction of a second is cut off"
 TimingText = Annotated[str, Meta(description=TIMING)]
 TimingName = Literal["immediate", "next_billing_cycle"]
-SettlementName = Literal["credit_then_invoice", "credit_only"]
 AnchorText = Annotated[
     InstantText, Meta(description="a boundary of its billing periods; the start by default")
 ]
 StartingPhase = Annotated[str, Meta(description="key of a phase; those before it are skipped")]
 AddonQuantity = Annotated[int, Meta(ge=0, description="at most 1 of instance type `single`")]
-
-
-class PlanChoiceBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A plan of the catalog."""
-
-    key: CatalogKey
-    version: Annotated[int, Meta(ge=1, description="the active one by default")] | UnsetType | None = UNSET
-
-
-class CustomPlanBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A plan for one subscription, which is not in the catalog. It must be as one that can be published."""
-
-    name: DisplayName
-    billingCadence: Annotated[PlanCadence, Meta(description="how often the customer is billed")]
-    phases: Annotated[list[PhaseBody], Meta(min_length=1, max_length=50)]
-    description: Description | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
-    currency: CurrencyCode | UnsetType | None = UNSET
-    alignment: AlignmentBody | UnsetType | None = UNSET
-    proRatingConfig: ProRatingBody | UnsetType | None = UNSET
-    settlementMode: SettlementName | UnsetType | None = UNSET
 
 
 class _OrderMembers(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -72,7 +48,7 @@ class _OrderMembers(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     metadata: Metadata | UnsetType | None = UNSET
     alignment: AlignmentBody | UnsetType | None = UNSET
     settlementMode: (
-        Annotated[SettlementName | None, Meta(description="the plan's by default")] | UnsetType
+        Annotated[SettlementName | None, Meta(description=f"the plan's by default. {SETTLEMENT}")] | UnsetType
     ) = UNSET
     costBasisMode: (
         Annotated[Literal["dynamic"] | None, Meta(description="`pinned` is refused")] | UnsetType
