@@ -169,7 +169,10 @@ def credits_top_up(customer: str, currency: str, file: IO[bytes] | None, stop: b
     """Add credits in CURRENCY to CUSTOMER whenever they run low, by the rule in FILE.
 
     FILE is a JSON object (- for standard input): threshold, amount, and where needed target, funding_method,
-    per_unit_cost_basis, availability_policy, expires_after, priority.
+    per_unit_cost_basis, availability_policy, expires_after, priority, max_amount, period.
+
+    There is one top-up at a time: none follows one that is not paid. A rule adds at most max_amount in a period, which
+    is a month unless the rule has another.
 
     \b
     Example:

@@ -20,6 +20,7 @@ from pipeline.cli import (
     billing,
     billing_profiles,
     catalog,
+    credit_notes,
     credits,
     customers,
     explain,
@@ -30,10 +31,11 @@ from pipeline.cli import (
     rebuild,
     replay,
     subscriptions,
+    topics,
     verify,
 )
 from pipeline.cli.api import load_settings
-from pipeline.cli.output import format_option, listed, print_value
+from pipeline.cli.output import format_option, listed
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stages import STAGES
 
@@ -70,12 +72,6 @@ def _fail(ctx: click.Context, sentence: str, code: int) -> NoReturn:
     ctx.exit(code)
 
 
-_RECREATE = click.option(
-    "--recreate-lost", "lost", multiple=True, metavar="NAME",
-    help="Recreate this lost topic; `topics check` shows what that loses. May be repeated.",
-)  # fmt: skip
-
-
 @click.group(
     cls=Tallymark, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
@@ -109,7 +105,7 @@ def main() -> None:
     is_flag=True,
     help="Also run a small Stripe for meter events; nothing is sent to Stripe itself, and live keys are refused.",
 )
-@_RECREATE
+@topics.RECREATE
 def dev(data: Path, workers: int, lost: tuple[str, ...], stripe_sandbox: bool) -> None:
     """Run Kafka, ClickHouse, Redis, all stages and the API here.
 
@@ -221,69 +217,6 @@ def listen(port: int, secret: tuple[str, ...], status: int, count: int | None) -
     webhook_receiver.listen(port, secret, status, count, click.echo)
 
 
-@main.group()
-def topics() -> None:
-    """Create or check the topics on the cluster.
-
-    \b
-    Example:
-      tallymark topics check
-    """
-
-
-@topics.command()
-@_RECREATE
-def apply(lost: tuple[str, ...]) -> None:
-    """Create missing topics and set configuration that differs.
-
-    A partition count is never changed; one that differs is an error. So is a missing topic with which state was
-    built: recreating it silently would make numbers wrong.
-
-    \b
-    Example:
-      TALLYMARK_KAFKA=broker-1:9092 tallymark topics apply
-    """
-    from pipeline.stores.kafka import topics as declared
-
-    settings = load_settings()
-    if lost:
-        from pipeline.agents.lost_topics import recreate
-
-        for sentence in recreate(settings, lost):
-            click.echo(sentence)
-    for sentence in declared.apply(settings):
-        click.echo(sentence)
-    click.echo(f"{len(declared.load(settings))} topics are on {settings.kafka}.")
-
-
-@topics.command()
-@format_option("table", "json")
-def check(form: str) -> None:
-    """Show how the cluster's topics differ from the declared ones.
-
-    Exit code 1 when they differ.
-
-    \b
-    Example:
-      tallymark topics check && tallymark worker ingest
-    """
-    from pipeline.stores.kafka import topics as declared
-
-    settings = load_settings()
-    differences = declared.differences(settings)
-    if form == "json":
-        print_value(
-            [{"topic": one.topic.name, "kind": one.kind, "detail": one.sentence} for one in differences]
-        )
-    else:
-        for one in differences:
-            click.echo(one.sentence)
-    if differences:
-        raise click.exceptions.Exit(1)
-    if form != "json":
-        click.echo(f"{len(declared.load(settings))} topics on {settings.kafka} are as declared.")
-
-
 @main.command()
 @format_option("table", "json")
 def settings(form: str) -> None:
@@ -319,9 +252,11 @@ for command in (
     *billing.COMMANDS,
     *invoices.COMMANDS,
     *credits.COMMANDS,
+    *credit_notes.COMMANDS,
     *explain.COMMANDS,
     *verify.COMMANDS,
     *replay.COMMANDS,
     *rebuild.COMMANDS,
+    *topics.COMMANDS,
 ):
     main.add_command(command)

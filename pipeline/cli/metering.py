@@ -6,6 +6,7 @@ Owns: their arguments. Does not own: responses (api), output (output), exit code
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 import click
@@ -24,6 +25,7 @@ from pipeline.cli.output import (
     usage_rows,
 )
 from pipeline.cli.paths import segment
+from pipeline.cli.reconcile_metrics import write_reconcile_metrics
 from pipeline.errors import Rejected
 
 WINDOWS = ("MINUTE", "HOUR", "DAY", "MONTH")
@@ -257,9 +259,13 @@ def events(
 @click.option("--from", "from_", metavar="TIME",
               help="Start of the usage that bills are compared with, inclusive.  [default: 35 days ago]")  # fmt: skip
 @click.option("--to", metavar="TIME", help="End of that usage, exclusive.  [default: now]")
+@click.option("--metrics", "metrics_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Also write the result for the textfile collector of Prometheus' node exporter.")  # fmt: skip
 @format_option("table", "json")
 @click.pass_context
-def reconcile(ctx: click.Context, /, wait_s: float, form: str, **period: str | None) -> None:
+def reconcile(
+    ctx: click.Context, /, wait_s: float, form: str, metrics_file: Path | None, **period: str | None
+) -> None:
     """Check that every event has one fate, and all usage is billed.
 
     The counts of all stages are compared with each other and with the rows in ClickHouse. Then these rows are
@@ -270,11 +276,18 @@ def reconcile(ctx: click.Context, /, wait_s: float, form: str, **period: str | N
     Example:
       tallymark reconcile --format json
       tallymark reconcile --customer acme --from 2026-01-01 --to 2026-02-01
+      tallymark reconcile --metrics /var/lib/node_exporter/tallymark.prom
     """
+    if metrics_file is not None and any(period.values()):
+        raise Rejected(
+            "bad-query", "--metrics is about all customers and the last 35 days, so give nothing else."
+        )
     report = ask_json("GET", "/reconcile", params=[("wait_s", wait_s)])
     asked = given({"customer": period["customer"], "from": period["from_"], "to": period["to"]})
     asked.append(("wait_s", wait_s))
     money = whole_money(lambda page: ask_json("GET", "/reconcile/money", params=[*asked, ("page", page)]))
+    if metrics_file is not None:
+        write_reconcile_metrics(report, money, metrics_file)
     if form == "json":
         print_value(report | {"money": money})
     else:

@@ -64,7 +64,8 @@ def send(
     """
     found = kafka.cluster(settings).topics
     if topic not in found:
-        raise Rejected("unknown-topic", f"Kafka at {settings.kafka} has no topic {topic}.")
+        hidden = f", or hides it from {settings.kafka_username}" if settings.kafka_username else ""
+        raise Rejected("unknown-topic", f"Kafka at {settings.kafka} has no topic {topic}{hidden}.")
     sent = SentLines()
     with KafkaWriter(settings, "lines", TIMEOUT_S, _options(compression)) as writer:
         for line in lines:

@@ -50,7 +50,7 @@ class ChDB(process.OwnProcess):
         self._process = process.spawn(argv, self.log)
         return self._process
 
-    def start(self, timeout_s: float = 60.0) -> ChDB:
+    def start(self, timeout_s: float = 180.0) -> ChDB:
         """Start the process and return when it responds. Raises Unavailable with the end of its log."""
         self.spawn()
         self.wait_until_up(timeout_s)
@@ -72,7 +72,7 @@ class ChDB(process.OwnProcess):
             return False
         return True
 
-    def wait_until_up(self, timeout_s: float = 60.0) -> None:
+    def wait_until_up(self, timeout_s: float = 180.0) -> None:
         """Return when the process responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -101,7 +101,7 @@ class Kafka(process.OwnProcess):
         self._process = process.spawn([*java, "kafka.Kafka", self.folder / "server.properties"], self.log)
         return self._process
 
-    def start(self, timeout_s: float = 60.0) -> Kafka:
+    def start(self, timeout_s: float = 180.0) -> Kafka:
         """Start the broker and return when it responds. Raises Unavailable with the end of its log."""
         self.spawn()
         self.wait_until_up(timeout_s)
@@ -116,7 +116,7 @@ class Kafka(process.OwnProcess):
             return False
         return True
 
-    def wait_until_up(self, timeout_s: float = 60.0) -> None:
+    def wait_until_up(self, timeout_s: float = 180.0) -> None:
         """Return when the broker responds. Raises Unavailable when it exits or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -45,6 +45,8 @@ _KEPT = (
     "horizon_s",
     "future_limit_s",
     "max_event_bytes",
+    "clickhouse_silence_s",
+    "api_turn_s",
     "webhook_schedule_s",
     "webhook_timeout_s",
     "webhook_at_once",

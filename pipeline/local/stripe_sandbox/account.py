@@ -98,6 +98,16 @@ class SandboxAccount:
         self.customers[id] = made
         return made
 
+    def update_customer(self, id: str, form: Form) -> SandboxCustomer:
+        """Change what is sent. Raises StripeRefusal 404 where there is none, or it is deleted."""
+        found = self.customer(id)
+        if found.deleted:
+            raise missing("customer", id)
+        only(form, "name", "email", "metadata", "description", "address", "phone", "tax_exempt")
+        found.name, found.email = str(form.get("name", found.name)), str(form.get("email", found.email))
+        found.metadata = found.metadata | texts(form, "metadata")
+        return found
+
     def list_customers(self, form: Form) -> dict[str, object]:
         """Those that are not deleted, the newest first."""
         only(form, "created", "limit", "starting_after", "email")

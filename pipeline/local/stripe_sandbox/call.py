@@ -206,6 +206,10 @@ def _get_customer(sandbox: StripeSandbox, form: Form, names: list[str]) -> Json:
     return sandbox.account.customer(names[0]).json()
 
 
+def _update_customer(sandbox: StripeSandbox, form: Form, names: list[str]) -> Json:
+    return sandbox.account.update_customer(names[0], form).json()
+
+
 def _delete_customer(sandbox: StripeSandbox, form: Form, names: list[str]) -> Json:
     customer = sandbox.account.customer(names[0])
     customer.deleted = True
@@ -319,6 +323,7 @@ ROUTES: list[tuple[str, re.Pattern[str], str, Handler]] = [
         ("POST", "/v1/customers", "customer_write", _create_customer),
         ("GET", "/v1/customers", "customer_read", _list_customers),
         ("GET", "/v1/customers/{id}", "customer_read", _get_customer),
+        ("POST", "/v1/customers/{id}", "customer_write", _update_customer),
         ("POST", _INVOICES, WRITE_INVOICES, _create_invoice),
         ("GET", _INVOICES, READ_INVOICES, _list_invoices),
         ("GET", _INVOICES + "/{id}", READ_INVOICES, _get_invoice),

@@ -1,0 +1,117 @@
+"""`tallymark topics`: creates and checks the topics, and prints the rights that users of Kafka need.
+
+Owns: arguments and output. Does not own: the declarations, the cluster (stores.kafka).
+"""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from pipeline.cli.api import load_settings
+from pipeline.cli.output import format_option, print_value
+
+RECREATE = click.option(
+    "--recreate-lost", "lost", multiple=True, metavar="NAME",
+    help="Recreate this lost topic; `topics check` shows what that loses. May be repeated.",
+)  # fmt: skip
+
+
+@click.group()
+def topics() -> None:
+    """Create or check the topics on the cluster.
+
+    \b
+    Example:
+      tallymark topics check
+    """
+
+
+@topics.command()
+@RECREATE
+def apply(lost: tuple[str, ...]) -> None:
+    """Create missing topics and set configuration that differs.
+
+    A partition count is never changed; one that differs is an error. So is a missing topic with which state was
+    built: recreating it silently would make numbers wrong.
+
+    \b
+    Example:
+      TALLYMARK_KAFKA=broker-1:9092 tallymark topics apply
+    """
+    from pipeline.stores.kafka import topics as declared
+
+    settings = load_settings()
+    if lost:
+        from pipeline.agents.lost_topics import recreate
+
+        for sentence in recreate(settings, lost):
+            click.echo(sentence)
+    for sentence in declared.apply(settings):
+        click.echo(sentence)
+    click.echo(f"{len(declared.load(settings))} topics are on {settings.kafka}.")
+
+
+@topics.command()
+@format_option("table", "json")
+def check(form: str) -> None:
+    """Show how the cluster's topics differ from the declared ones.
+
+    Exit code 1 when they differ.
+
+    \b
+    Example:
+      tallymark topics check && tallymark worker ingest
+    """
+    from pipeline.stores.kafka import topics as declared
+
+    settings = load_settings()
+    differences = declared.differences(settings)
+    if form == "json":
+        print_value(
+            [{"topic": one.topic.name, "kind": one.kind, "detail": one.sentence} for one in differences]
+        )
+    else:
+        for one in differences:
+            click.echo(one.sentence)
+    if differences:
+        raise click.exceptions.Exit(1)
+    if form != "json":
+        click.echo(f"{len(declared.load(settings))} topics on {settings.kafka} are as declared.")
+
+
+@topics.command()
+@click.option(
+    "--stage", "stages", multiple=True, metavar="USER",
+    help="Only of this user: a stage, api, producer or operator. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--principal", default="User:tallymark-{}", show_default=True,
+    help="Name of a user in Kafka; {} is the stage. User:CN={} for certificates.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["kafka-acls", "json"]), default="kafka-acls", show_default=True
+)
+def acls(stages: tuple[str, ...], principal: str, form: str) -> None:
+    """Print the rights that each user of Kafka needs, and no more.
+
+    They are derived from the declared producers and consumers of each topic. kafka-acls prints commands, for an
+    administrator to run with Kafka's own tool; Kafka is not changed or asked.
+
+    \b
+    Example:
+      tallymark topics acls --stage ingest
+      tallymark topics acls | sh
+    """
+    from pipeline.stores.kafka import acls as rights
+
+    settings = load_settings()
+    found = rights.rules(settings, stages or rights.USERS, principal)
+    if form == "json":
+        print_value([msgspec.to_builtins(rule) for rule in found])
+    else:
+        for rule in found:
+            click.echo(rights.command(rule, settings.kafka))
+
+
+COMMANDS = (topics,)
