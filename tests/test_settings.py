@@ -33,11 +33,11 @@ def test_defaults_hold_without_a_file() -> None:
 
 
 def test_arguments_win_over_environment_over_file_over_default(monkeypatch: Patch) -> None:
-    write('kafka = "file:1"\nredis = "redis://file:1/0"\npartitions = 8\n')
-    monkeypatch.setenv("TALLYMARK_KAFKA", "env:1")
+    write('kafka = "127.0.0.1:1"\nredis = "redis://file:1/0"\npartitions = 8\n')
+    monkeypatch.setenv("TALLYMARK_KAFKA", "127.0.0.1:2")
     monkeypatch.setenv("TALLYMARK_REDIS", "redis://env:1/0")
-    settings = Settings(kafka="argument:1")
-    assert (settings.kafka, settings.redis, settings.partitions) == ("argument:1", "redis://env:1/0", 8)
+    settings = Settings(kafka="127.0.0.1:3")
+    assert (settings.kafka, settings.redis, settings.partitions) == ("127.0.0.1:3", "redis://env:1/0", 8)
     assert [module.origin(name) for name in ("redis", "partitions", "horizon_s")] == [
         "env",
         "file",
@@ -75,13 +75,28 @@ def test_the_file_may_be_elsewhere(monkeypatch: Patch) -> None:
         ),
         (
             'kafka_security_protocol = "SASL_SSL"',
-            "kafka_security_protocol SASL_SSL needs kafka_sasl_mechanism and kafka_username.",
+            "kafka_security_protocol SASL_SSL needs kafka_sasl_mechanism and kafka_username and kafka_password.",
         ),
         (
             'kafka_sasl_mechanism = "PLAIN"',
             "kafka_sasl_mechanism needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT.",
         ),
-        ('kafka_cert = "a.pem"', "kafka_cert and kafka_cert_key must be set together."),
+        ('kafka_username = "me"', "kafka_username needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT."),
+        ('kafka_password = "p"', "kafka_password needs kafka_security_protocol SASL_SSL or SASL_PLAINTEXT."),
+        ('kafka_ca = "a.pem"', "kafka_ca needs kafka_security_protocol SSL or SASL_SSL."),
+        (
+            'kafka_security_protocol = "SASL_SSL"\nkafka_sasl_mechanism = "PLAIN"\nkafka_username = "me"',
+            "kafka_security_protocol SASL_SSL needs kafka_password.",
+        ),
+        (
+            'kafka_security_protocol = "SSL"\nkafka_cert = "a.pem"',
+            "kafka_cert and kafka_cert_key must be set together.",
+        ),
+        (
+            'kafka = "127.0.0.1:1, broker:9092"',
+            "kafka_security_protocol PLAINTEXT sends everything unencrypted to broker:9092: use SSL or SASL_SSL, or "
+            "set kafka_plaintext_allowed to true if the network is private.",
+        ),
         (
             "kafka_min_insync = 2",
             "kafka_min_insync must not be larger than kafka_replicas: nothing could be written.",
@@ -110,12 +125,16 @@ def test_a_named_file_must_be_there(monkeypatch: Patch) -> None:
 def test_no_secret_is_shown(monkeypatch: Patch) -> None:
     monkeypatch.setenv("TALLYMARK_REDIS", "redis://:hush@h:1/0")
     monkeypatch.setenv("TALLYMARK_CLICKHOUSE", "clickhouse://me:hush@h:9000/d")
-    monkeypatch.setenv("TALLYMARK_KAFKA_PASSWORD", "hush")
+    monkeypatch.setenv("TALLYMARK_PORTAL_SECRET", "hush" * 8)
+    Path("password").write_text("hush\n")
+    write('clickhouse_password_file = "password"\n')
     rows = {name: (value, origin) for name, value, origin, _ in module.rows(module.load())}
     assert "hush" not in str(rows)
     assert rows["redis"] == ("redis://:***@h:1/0", "env")
-    assert rows["kafka_password"] == ("***", "env")
-    assert rows["clickhouse_password"] == ("-", "default")
+    assert rows["portal_secret"] == ("***", "env")
+    assert rows["clickhouse_password"] == ("***", "file")
+    assert rows["clickhouse_password_file"] == ("password", "file")
+    assert rows["redis_password"] == ("-", "default")
 
 
 def test_every_setting_has_a_meaning() -> None:

@@ -190,6 +190,8 @@ SENT_WORDS = {
     ("pipeline/cli/output.py", "neighbour"): "a member of the response of /status",
     ("tests/api/operation/test_status.py", "neighbour"): "a member of the response of /status",
     ("tests/api/test_frozen_stores.py", "neighbour"): "a member of the response of /status",
+    ("tests/containers/checks.py", "neighbour"): "a member of the response of /status",
+    ("tests/flow/test_security.py", "neighbour"): "a member of the response of /status",
     ("tests/cli/test_metering.py", "neighbour"): "a member of the response of /status",
     ("tests/api/recording/metering.py", "under way"): "the name of a recorded request",
     ("tests/api/recording/operation.py", "is away"): "the name of a recorded request",

@@ -18,6 +18,7 @@ from pipeline.records import CustomerWindow, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 from tests.fixtures.alert_desk import AT_S, METERED, MINUTE_S, Usage, desk
+from tests.fixtures.patience import PATIENCE_S
 
 PARTITIONS = 4
 DONE_RECORD = b'["seeded","default","c","gpt","m"]'
@@ -159,7 +160,7 @@ def test_an_error_that_is_no_absence_ends_the_worker() -> None:
     failed: Queue[BaseException] = Queue()
     made.add(job("c"))
     made.start(failed.put)
-    assert isinstance(failed.get(timeout=10), ValueError)
+    assert isinstance(failed.get(timeout=PATIENCE_S), ValueError)
 
 
 def test_the_job_that_an_entitlement_needs_brings_all_of_its_usage(store: Store) -> None:

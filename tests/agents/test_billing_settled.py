@@ -21,6 +21,7 @@ from pipeline.stores.kafka import client as kafka_client
 from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.stage_positions import StagePositions
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
+from tests.fixtures.patience import PATIENCE_S
 
 Place = tuple[str, int]
 
@@ -188,10 +189,10 @@ def test_no_record_comes_before_the_windows_of_a_stage_that_is_behind(fresh_topi
     looking = threading.Thread(target=retry.blocking, args=(watcher.look,), daemon=True)
     looking.start()
     for stage, step in zip(CHAIN, moves, strict=True):
-        assert positions.behind[stage].acquire(timeout=60), f"{stage} was not waited for"
+        assert positions.behind[stage].acquire(timeout=300), f"{stage} was not waited for"
         assert looking.is_alive()
         step.move()
-    looking.join(60)
+    looking.join(PATIENCE_S)
     assert not looking.is_alive()
     found = committed(settings)
     assert found[0] == b"an event"

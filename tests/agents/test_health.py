@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.agents import health
 from pipeline.stores.readiness import ServiceAnswer
+from tests.fixtures.patience import PATIENCE_S
 
 GOOD = {"kafka": ServiceAnswer(True), "partitions": ServiceAnswer(True)}
 BAD = {"kafka": ServiceAnswer(True), "redis": ServiceAnswer(False, "DENIED, says Redis")}
@@ -19,7 +20,7 @@ BAD = {"kafka": ServiceAnswer(True), "redis": ServiceAnswer(False, "DENIED, says
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -39,6 +40,15 @@ def test_it_serves_metrics_and_readiness() -> None:
     report = BAD
     needs = {"kafka": "ok", "redis": "DENIED, says Redis"}
     assert ready(url) == (503, {"ready": False, "needs": needs})
+
+
+def test_each_scrape_asks_what_the_worker_needs() -> None:
+    report = GOOD
+    url = health.serve("127.0.0.1", 0, lambda: report)
+    assert 'tallymark_need_up{need="kafka"} 1.0' in get(url)[1]
+    report = BAD
+    _, body = get(url)
+    assert 'tallymark_need_up{need="redis"} 0.0' in body and 'tallymark_need_up{need="kafka"} 1.0' in body
 
 
 def test_a_port_that_is_taken_is_replaced_with_one_sentence(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import direct_key, topic_ids, topics
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.running_workers import Counted, Running, content, delete, send, wait_until, workers
 
 pytestmark = pytest.mark.own_broker  # it deletes topics under running workers
@@ -46,7 +47,6 @@ def refused(worker: Running) -> str:
     return worker.log.read_text().splitlines()[-1]
 
 
-@pytest.mark.timeout(500)
 def test_no_stage_continues_without_the_definitions_and_they_are_recovered(fresh_topics: Settings) -> None:
     settings = fresh_topics
     made = direct_key.made("test")
@@ -108,7 +108,6 @@ def worked(fresh_topics: Settings) -> Settings:
     return fresh_topics
 
 
-@pytest.mark.timeout(500)
 def test_definitions_that_cannot_be_proved_are_not_recreated(worked: Settings) -> None:
     """A command that came after what was decided, in place of one that is gone."""
     delete(worked, "control", "audit")
@@ -118,7 +117,6 @@ def test_definitions_that_cannot_be_proved_are_not_recreated(worked: Settings) -
     assert "control" not in kafka.cluster(worked).topics
 
 
-@pytest.mark.timeout(500)
 def test_what_is_kept_twice_is_filled_again(worked: Settings) -> None:
     for lost in (
         "topic-ids",
@@ -147,7 +145,6 @@ def lose_and_fill(worked: Settings, lost: str) -> None:
         assert after == {key: value for key, value in before.items() if key != b"topic-ids"}
 
 
-@pytest.mark.timeout(500)
 def test_a_lost_input_continues_with_what_is_sent_again(worked: Settings) -> None:
     """`events` is lost with ten events that ingest has not read."""
     send(worked, [f"unread-{number}" for number in range(10)])
@@ -159,7 +156,6 @@ def test_a_lost_input_continues_with_what_is_sent_again(worked: Settings) -> Non
         counted.wait_for("ingest", read=30, accepted=30)
 
 
-@pytest.mark.timeout(500)
 def test_two_lost_topics_that_fill_each_other_are_refused(worked: Settings) -> None:
     delete(worked, "counts", "ingest-meta")
     with pytest.raises(Rejected, match="which is lost too"):
@@ -177,7 +173,6 @@ def test_what_is_not_lost_or_cannot_be_recreated_is_refused(
     assert caught.value.reason == reason
 
 
-@pytest.mark.timeout(500)
 def test_topics_of_a_version_that_noted_no_ids_are_adopted_once(worked: Settings) -> None:
     """As such a version leaves them: no `topic-ids`, no copies of it, counts without the newer fields."""
     forget_ids(worked)
@@ -189,7 +184,6 @@ def test_topics_of_a_version_that_noted_no_ids_are_adopted_once(worked: Settings
         counted.wait_for("ingest", read=21, accepted=21)
 
 
-@pytest.mark.timeout(500)
 def test_a_topic_that_such_a_version_has_lost_is_not_made_silently(worked: Settings) -> None:
     forget_ids(worked)
     delete(worked, "usage")
@@ -203,7 +197,7 @@ def forget_ids(settings: Settings) -> None:
     for stage in ("control", "ingest"):
         for partition in kafka.cluster(settings).topics[f"{stage}-meta"].partitions:
             producer.produce(f"{stage}-meta", b"{}", b"topic-ids", partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 @pytest.mark.services  # it waits as long as a person who recreates a topic: 5 s

@@ -25,6 +25,7 @@ from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.clickhouse.totals import stored
 from pipeline.stores.kafka import client as cluster
 from tests.fixtures.fake_transaction import FakeRecord
+from tests.fixtures.patience import PATIENCE_S
 
 WHOLE = StoredTotals(
     {"counted": 20, "duplicate": 5, "rejected": 3},
@@ -113,7 +114,7 @@ def publish(settings: Settings) -> None:
     producer = Producer(cluster.producer_config(settings))
     for topic, value, key, headers in records():
         producer.produce(topic, value, key, 1, headers=headers)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
     aborted.abort_transaction()
 
 

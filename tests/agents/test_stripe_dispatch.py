@@ -212,7 +212,25 @@ def test_a_refusal_of_what_another_owner_may_have_sent_proves_nothing() -> None:
     bench.api.answer = lambda _: StripeAnswer(400, message="The meter is archived.")
     bench.run(lambda: bool(bench.records))
     (work,) = bench.works()
-    assert (work.outcome, work.message) == ("unknown", "The meter is archived.")
+    assert (work.outcome, work.message, work.stored) == ("unknown", "The meter is archived.", True)
+
+
+def test_after_such_a_refusal_the_summaries_are_read_within_hours_and_then_it_is_refused() -> None:
+    bench = Bench()
+    world = bench.world
+    (flight,) = world.flights()
+    doubt = StripeWork(
+        "attempt", namespace=flight.sent.namespace, customer="a", mapping=flight.sent.mapping,
+        identifier=flight.sent.identifier, outcome="unknown", message="The meter is archived.", stored=True,
+    )  # fmt: skip
+    world.record(doubt)
+    began_ms = world.now_ms
+    for _ in range(9):
+        world.tick(pass_ms=HOUR_MS // 4)
+        world.call("400")
+    assert world.now_ms - began_ms < 3 * HOUR_MS and world.flights() == []
+    (shown,) = world.shown.values()
+    assert (shown.unsendable, shown.cause, shown.message) == (5, "refused", "No such customer")
 
 
 def test_a_customer_that_stripe_does_not_have_ends_the_doubt() -> None:

@@ -12,17 +12,20 @@ import stripe
 
 from pipeline.agents.stripe_invoice_calls import StripeInvoiceCalls
 from pipeline.core.billing.stripe_bills import BillFlight
+from pipeline.core.billing.stripe_request import key_of, params_of
 from pipeline.core.billing.stripe_window import PAUSE_MS, SURE_MS
 from pipeline.local.stripe_sandbox.call import StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
 from pipeline.local.stripe_sandbox.faults import FaultRule, Faults
 from pipeline.records import StripeFound, StripeWork
 from pipeline.stores.stripe_api import StripeApi
+from pipeline.stores.stripe_sessions import StripeSessions
 from tests.core.billing.bill_stripe import BillStripe, order
 from tests.core.billing.stripe_world import FROM_MS
 from tests.local.stripe_sandbox.sandbox_server import KEY, ServedSandbox, account
 
 CALLS = StripeInvoiceCalls()
+TIMEOUT_S = 60.0  # for a machine that is busy; no fault here keeps a call open
 
 
 class Bench:
@@ -39,7 +42,7 @@ class Bench:
 
     def ask(self, looks: bool = False, may_write: bool = True, key: str = KEY) -> StripeWork | None:
         async def run() -> StripeWork | None:
-            api = StripeApi(key, self.served.url, 2.0)
+            api = StripeApi(key, self.served.url, TIMEOUT_S)
             try:
                 if looks:
                     return await CALLS.look(api, self.flight)
@@ -111,6 +114,41 @@ def test_an_order_becomes_an_invoice_at_stripe(bench: Bench) -> None:
     (answer,) = bench.world.answers.values()
     assert answer.stripe is not None and answer.stripe.found is not None
     assert answer.stripe.found.hosted_url and answer.stripe.found.status == "open"
+
+
+def test_a_checkout_and_an_order_at_once_create_one_customer_with_its_details(bench: Bench) -> None:
+    """The checkout session is the first, and its command has not arrived when the order is made."""
+    flight = bench.flight
+    params = params_of("customer", flight.target, order(name="As it was then"))
+
+    async def create() -> str:
+        api = StripeApi(KEY, bench.served.url, TIMEOUT_S)
+        try:
+            return await StripeSessions(api).create_customer(
+                params, key_of("customer", flight.target, order(), 1)
+            )
+        finally:
+            await api.close()
+
+    created = asyncio.run(create())
+    assert bench.done() == "customer"
+    assert bench.flight.target.stripe_customer == created
+    (customer,) = bench.served.sandbox.account.customers.values()
+    assert (customer.name, customer.metadata["tm_customer_id"]) == ("Acme", "01CUSTOMER")
+    assert {len(bodies) for bodies in bench.served.sandbox.bodies.values()} == {1}
+
+
+def test_a_customer_whose_details_are_lost_is_known(bench: Bench) -> None:
+    rule = FaultRule(["unavailable"], path="/v1/customers/", times=1)
+    bench.served.sandbox.faults = Faults([rule])
+    work = bench.ask()
+    assert work is not None and work.found is not None
+    assert (work.outcome, bool(work.found.id)) == ("unknown", True)
+    bench.world.record(work)
+    bench.world.now_ms = bench.flight.next_at_ms
+    assert bench.done() == "customer"
+    (customer,) = bench.served.sandbox.account.customers.values()
+    assert (bench.flight.target.stripe_customer, customer.name) == (customer.id, "Acme")
 
 
 def test_a_call_that_may_not_be_written_is_not_made(bench: Bench) -> None:

@@ -49,6 +49,7 @@ from tests.api.scope_table import (
     TOKENS,
 )
 from tests.api.subscription_changes import OF_SUBSCRIPTIONS
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
 ROUTES = sorted(
@@ -238,7 +239,7 @@ class World:
         producer = Producer(cluster.producer_config(self.settings))
         producer.produce("deliveries", msgspec.json.encode(delivery), delivery.id)
         producer.flush(10)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while self.api.get(f"http://testserver{DELIVERIES}/{delivery.id}").status_code != 200:
             assert time.monotonic() < deadline
         return delivery.id

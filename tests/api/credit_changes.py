@@ -22,6 +22,7 @@ PACK: dict[str, Any] = {
 TOP_UP: dict[str, Any] = {
     "threshold": "0", "amount": "5", "target": "20", "per_unit_cost_basis": "0.9", "funding_method": "external",
     "availability_policy": "on_settlement", "expires_after": "P30D", "priority": 3,
+    "max_amount": "60", "period": "P3M",
 }  # fmt: skip
 
 

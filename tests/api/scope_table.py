@@ -192,6 +192,7 @@ INVOICES, OF_CUSTOMER_INVOICES = (
     "/api/v1/billing/invoices",
     "/api/v1/billing/customers/{customerIdOrKey}/invoices",
 )
+CREDIT_NOTES = "/api/v3/openmeter/credit-notes"
 CREDITS, LEDGER = "/api/v3/openmeter/customers/{customerIdOrKey}/credits", "/api/v1/ledger/trial-balance"
 NEEDED |= {
     ("GET", CREDITS + "/grants"): "query",
@@ -205,7 +206,11 @@ NEEDED |= {
     ("PUT", CREDITS + "/top-ups/{currency}"): "billing:write",
     ("DELETE", CREDITS + "/top-ups/{currency}"): "billing:write",
     ("GET", LEDGER): "query",
+    ("GET", CREDIT_NOTES): "query",
+    ("GET", CREDIT_NOTES + "/{creditNoteId}"): "query",
+    ("GET", CREDIT_NOTES + "/{creditNoteId}.html"): "query",
 }
+PORTAL_CREDITS = "/api/v1/portal/credits.html"
 UPCOMING = "/api/v1/customers/{customerIdOrKey}/billing/upcoming"
 CUSTOM_INVOICING, PORTAL_INVOICES = "/api/v1/apps/custom-invoicing/{invoiceId}", "/api/v1/portal/invoices"
 NEEDED |= {
@@ -233,6 +238,7 @@ NEEDED |= {
     ("POST", CUSTOM_INVOICING + "/payment/status"): "billing:write",
     ("GET", UPCOMING): "query",
     ("GET", PORTAL_INVOICES): PORTAL,
+    ("GET", PORTAL_CREDITS): PORTAL,
     ("GET", PORTAL_INVOICES + "/{invoiceId}.html"): PORTAL,
     ("GET", PORTAL_INVOICES + "/{invoiceId}.pdf"): PORTAL,
     ("GET", PORTAL_INVOICES + "/upcoming"): PORTAL,

@@ -146,7 +146,7 @@ def theirs_of_billing(make: Callable[[str, object], Any]) -> dict[str, list[str]
     return {
         "appId": [app["id"]],
         "profileId": [profile["id"]],
-        "invoiceId": [pending["invoice"]["id"]],
+        **{name: [pending["invoice"]["id"]] for name in ("invoiceId", "creditNoteId")},
         "lineId": [pending["lines"][0]["id"]],
         **{name: [plan["id"], "pro"] for name in ("planId", "planIdOrKey")},
         "addonId": [addon["id"], "more"],

@@ -20,6 +20,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import settled_columns, unique_columns, window_columns
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.stored_rows import NOON_S
 
 V2 = "http://testserver/api/v2/events"
@@ -189,7 +190,7 @@ def publish(settings: Settings, stage: str, names: dict[str, int]) -> None:
     producer = Producer(kafka.producer_config(settings))
     record = Counts(stage, "in", 0, 0, "id", {"default": names})
     producer.produce("counts", msgspec.json.encode(record), f"{stage}/in/0")
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def test_reconcile_and_status_show_what_each_meter_refused(

@@ -26,7 +26,7 @@ from pipeline.records import Definition
 from pipeline.settings import Settings
 from pipeline.stores import readiness
 from pipeline.stores.kafka import direct_key
-from tests.api.scope_table import NEEDED, NO_KEY, PORTAL, PORTAL_INVOICES
+from tests.api.scope_table import NEEDED, NO_KEY, PORTAL, PORTAL_CREDITS, PORTAL_INVOICES
 from tests.fixtures.api_services import PORTAL_SECRET, bearer
 from tests.fixtures.asgi_client import AsgiClient
 
@@ -151,7 +151,7 @@ def test_every_scope_at_every_endpoint(client: AsgiClient, log: Log, scope: str)
     for (method, path), needed in NEEDED.items():
         filled = path.replace("{meterSlug}", "tokens").replace("{listingType}", "stripe")
         filled = filled.replace("{", "").replace("}", "")
-        sent = of_all_meters if path.startswith(PORTAL_INVOICES) else headers
+        sent = of_all_meters if path.startswith((PORTAL_INVOICES, PORTAL_CREDITS)) else headers
         response = client.request(method, filled, headers=sent)
         if needed in (NO_KEY, scope) or (scope == "admin" and needed != PORTAL):
             why = f"{response.status_code}" if response.status_code in (401, 403, 404, 405, 500) else ""

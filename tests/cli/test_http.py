@@ -151,7 +151,7 @@ def test_the_key_that_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert authorization(Settings(api_url=here)) == {"authorization": "Bearer local"}
     assert authorization(Settings(api_url=far)) == {}  # the key of this machine's stack stays here
     assert authorization(Settings(api_url=far, api_key_file="mine")) == {"authorization": "Bearer mine"}
-    given = Settings(api_url=far, api_key=SecretStr("mine-too"), api_key_file="mine")
+    given = Settings(api_url=far, api_key=SecretStr("mine-too"))
     assert authorization(given) == {"authorization": "Bearer mine-too"}
     with pytest.raises(Rejected, match="api_key_file: nothing cannot be read"):
         authorization(Settings(api_url=far, api_key_file="nothing"))

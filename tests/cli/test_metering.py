@@ -265,12 +265,17 @@ def test_what_meters_counted_and_refused_is_a_table(capsys: pytest.CaptureFixtur
     assert "The issues of invoices are not known" in capsys.readouterr().out
 
 
-def test_reconcile_that_does_not_add_up(tokens: Run) -> None:
+def test_reconcile_that_does_not_add_up(tokens: Run, tmp_path: Path) -> None:
     result = tokens("reconcile", "--wait", "0.2", "--format", "json")  # stored rows that no stage has read
     report = json.loads(result.stdout)
     assert (result.exit_code, report["ok"]) == (1, False)
-    text = tokens("reconcile", "--wait", "0.2")
+    metrics = tmp_path / "reconcile.prom"
+    text = tokens("reconcile", "--wait", "0.2", "--metrics", str(metrics))
     assert text.exit_code == 1
+    shown = len(report["differences"])
+    assert f'tallymark_reconcile_differences{{of="events"}} {shown}.0' in metrics.read_text()
+    partly = tokens("reconcile", "--metrics", str(metrics), "--customer", "acme")
+    assert partly.exit_code == 2 and "give nothing else" in partly.stderr
     assert re.search(
         r"default: 0 events are counted by aggregate and backfill, but [1-9] are stored\.", text.stdout
     )

@@ -26,6 +26,7 @@ from pipeline.stores.redis_balances import BalanceReader
 from tests.api.quota.test_entitlements import Copy
 from tests.fixtures.api_server import served_app
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 
 Run = Callable[..., Result]
 METER = '[{"slug": "calls", "eventType": "x", "aggregation": "COUNT"}]'
@@ -227,7 +228,7 @@ def test_deliveries(run: Run, served: Settings, endpoint: str) -> None:
     producer.produce("deliveries", msgspec.json.encode(failed), failed.id)
     producer.flush(10)
     asked = ("deliveries", "list", "--endpoint", endpoint)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while made.id not in run(*asked).stdout:
         assert time.monotonic() < deadline
     (row,) = columns(run(*asked, "--state", "failed", "--event", "a1", "--from", "2020-01-01"))[1:]

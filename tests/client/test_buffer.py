@@ -16,12 +16,13 @@ from tallymark import AsyncClient, BadEvent, Client, NotAccepted, Refused, Unava
 
 from tests.client.conftest import event
 from tests.client.server import Server, Turn
+from tests.fixtures.patience import PATIENCE_S
 
 SOURCE = str(Path(__file__).parents[2] / "deploy" / "client-python" / "src")
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.005)

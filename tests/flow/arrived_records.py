@@ -6,9 +6,8 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.recount import Arrived
-
-QUIET_S = 30.0
 
 
 def arrived(servers: str, topic: str = "events") -> list[Arrived]:
@@ -28,7 +27,7 @@ def arrived(servers: str, topic: str = "events") -> list[Arrived]:
         }
     )
     try:
-        partitions = sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        partitions = sorted(consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions)
         ends = {number: _end(consumer, topic, number) for number in partitions}
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         return _read(consumer, {number: end for number, end in ends.items() if end > 0})
@@ -37,7 +36,7 @@ def arrived(servers: str, topic: str = "events") -> list[Arrived]:
 
 
 def _end(consumer: Consumer, topic: str, partition: int) -> int:
-    return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1])
+    return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)[1])
 
 
 def _read(consumer: Consumer, ends: dict[int, int]) -> list[Arrived]:
@@ -47,7 +46,7 @@ def _read(consumer: Consumer, ends: dict[int, int]) -> list[Arrived]:
         messages = consumer.consume(5_000, timeout=0.2)  # returns early only when it has that many
         if messages:
             received_s = time.monotonic()
-        elif time.monotonic() - received_s > QUIET_S:
+        elif time.monotonic() - received_s > PATIENCE_S:
             raise TimeoutError(f"the topic ends before {ends}")
         for message in messages:
             error, partition, offset = message.error(), message.partition(), message.offset()

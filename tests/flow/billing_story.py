@@ -26,6 +26,7 @@ RESTING = {*FINAL, "draft.waiting_for_collection"}  # what changes when time pas
 LOOK_S = 0.2
 STEP_S = 600.0  # a thousand customers on a loaded machine
 NUMBER = re.compile(r"(INV|DRAFT|GATHER)-[A-Z0-9]+(-[A-Z0-9]+)+")
+ANY_ID = re.compile(rb"[0-9A-HJKMNP-TV-Z]{26}")
 Disturb = Callable[[str], None]
 
 _BASIC_FEE = {**FEE, "price": {"type": "flat", "amount": "20", "paymentTerm": "in_advance"}}
@@ -187,14 +188,19 @@ class BillingStory:
         """
         made = ("invoices/", "credit-grants/")
         ids = {one.id for key, one in self.line.documents.items() if key.startswith(made)}
-        any_id = re.compile("|".join(sorted(ids)))
+
+        def replaced(match: re.Match[bytes]) -> bytes:
+            return b"ID" if match[0].decode() in ids else match[0]
+
+        def plain(text: bytes) -> str:
+            return NUMBER.sub("NUMBER", ANY_ID.sub(replaced, text).decode())
+
         found: dict[str, list[str]] = {}
         for key, one in self.line.documents.items():
             topic = key.partition("/")[0]
-            text = NUMBER.sub("NUMBER", any_id.sub("ID", bytes(one.body).decode()))
-            found.setdefault(f"{topic}/{one.customer}", []).append(text)
+            found.setdefault(f"{topic}/{one.customer}", []).append(plain(bytes(one.body)))
         for booked in self.line.ledger.values():
-            text = any_id.sub("ID", repr(msgspec.structs.replace(booked, id="")))
+            text = plain(repr(msgspec.structs.replace(booked, id="")).encode())
             found.setdefault(f"ledger/{booked.customer}", []).append(text)
         return {key: sorted(texts) for key, texts in sorted(found.items())}
 

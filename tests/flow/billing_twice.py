@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from tests.fixtures.broker import reset_topics
 from tests.flow.billing_line import BillingLine
 from tests.flow.billing_story import BillingStory, Disturb, calm
-from tests.flow.own_broker import own_broker
+from tests.flow.own_broker import STARTED_S, own_broker
 
 PARTITIONS = 8
 # In which step which worker is killed: at once, or when it reaches a crash point.
@@ -116,7 +116,7 @@ def main() -> None:
 
             def restart() -> None:
                 broker.kill()
-                broker.start()
+                broker.start(STARTED_S)
 
             settings = Settings.model_construct(kafka=broker.address, partitions=PARTITIONS)
             found = compare(settings, folder / "run", asked.customers, restart if asked.broker else None)

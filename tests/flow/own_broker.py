@@ -9,12 +9,14 @@ from pathlib import Path
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 
+STARTED_S = 300.0  # on a loaded machine
+
 
 @contextmanager
 def own_broker(folder: Path) -> Iterator[Kafka]:
     """A broker that keeps its data in a folder, and is killed in the end."""
     broker = Kafka(folder, process.free_port())
-    broker.start()
+    broker.start(STARTED_S)
     try:
         yield broker
     finally:

@@ -2,7 +2,8 @@
 
 Invoices on their way to Stripe under faults: calls that fail in every way, an outage, workers that are killed. In the
 end each order has one answer, Stripe has each invoice and each customer once, with our total and our number, no
-idempotency key has carried two bodies, and no call was above the limits. Exit code 1 otherwise.
+idempotency key has carried two bodies, and no call was above the limits. Then differences are planted by hand at
+Stripe, and drift names each with its cause. Exit code 1 otherwise.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pipeline.stores.kafka import topics
 from tests.core.billing.stripe_world import APP, HOUR_S, NAMESPACE, app, meter
 from tests.flow.own_broker import own_broker
 from tests.flow.stripe_line import READ, StripeLine
+from tests.flow.stripe_planted import PLANTED, stored_of, unnamed
 from tests.flow.stripe_run import EVERY_FAULT
 from tests.local.stripe_sandbox.sandbox_server import account
 
@@ -118,7 +120,8 @@ class BillsRun:
         line = self._line
         while not is_over():
             self._read()
-            if kills and self._random.randrange(3) == 0 and not any(self._armed.iterdir()):
+            is_armed = any((self._armed / point).exists() for point in POINTS)
+            if kills and self._random.randrange(3) == 0 and not is_armed:
                 (self._armed / self._random.choice(POINTS)).write_text("kill")
                 kills -= 1
             if line.workers[-1].poll() is not None:
@@ -166,6 +169,9 @@ class BillsRun:
         self.wrong += [f"key {key} has two bodies" for key, one in sandbox.bodies.items() if len(one) > 1]
         if sandbox.limits.refused:
             self.wrong.append(f"{sandbox.limits.refused} requests were above the limits")
+        if not self.wrong and self._scale.invoices > 2 * len(PLANTED):
+            self.wrong += unnamed(APP, stored_of(self.orders, self.answers), sandbox.invoices)
+            self._say(f"planted at Stripe, and named by drift: {', '.join(PLANTED)}")
         line.fail([])
         self._say(
             f"{len(there)} invoices at Stripe, {len(ours_of)} customers, {sandbox.requests} requests, "

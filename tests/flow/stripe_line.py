@@ -29,6 +29,7 @@ from pipeline.stores.kafka import client as cluster
 from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
 READ = {"isolation.level": "read_committed", "enable.partition.eof": True}
+WAIT_S = 180.0  # a worker that starts takes a minute on a machine that is busy
 EVENTS_PATH = "/v1/billing/meter_events"
 _encode = msgspec.json.Encoder().encode
 _usage = msgspec.json.Decoder(list[StripeUsage]).decode
@@ -185,7 +186,7 @@ class StripeLine:
             one.wanted != one.confirmed + one.unsendable or one.pending != 0 for one in self.usage.values()
         )
 
-    def wait_settled(self, *wanted: int, timeout_s: float = 60) -> None:
+    def wait_settled(self, *wanted: int, timeout_s: float = WAIT_S) -> None:
         """Wait until these are the units of all windows, in any order, and Stripe has them.
 
         Usage that was published a moment ago is not known here yet, so that "everything is settled" alone would be true

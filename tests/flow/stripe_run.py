@@ -240,7 +240,7 @@ class StripeRun:
             if time.monotonic() - shown_s > 20:
                 shown_s = time.monotonic()
                 self._say(f"{line.sandbox.requests} requests, {line.unsettled} windows unsettled")
-            if not line.unsettled and len(line.usage) >= len(self.events.by_window()):
+            if not line.unsettled and self._is_known():
                 return
             if line.workers[-1].poll() is not None:
                 self._say(f"the worker ended with {line.workers[-1].returncode}")
@@ -251,6 +251,28 @@ class StripeRun:
                 line.advance(300)
                 idle = 0
         self._say(f"not settled: {line.unsettled} windows")
+
+    def _is_known(self) -> bool:
+        """Whether the workers have read all usage: what they knew earlier may be settled before the rest arrives."""
+        whole: defaultdict[str, int] = defaultdict(int)
+        single: dict[tuple[str, int], int] = {}
+        for (mapping_id, customer, _, start_s), one in self._line.usage.items():
+            if mapping_id == IN_ALL:
+                whole[customer] += one.wanted
+            elif one.wanted:
+                single[customer, start_s] = one.wanted
+        expected = {
+            (f"c{number}", start_s): value for (number, start_s), value in self.events.by_window().items()
+        }
+        return single == expected and all(
+            whole[f"c{number}"] == usage // PER_UNIT for number, usage in self._by_customer().items()
+        )
+
+    def _by_customer(self) -> dict[int, int]:
+        found = dict.fromkeys(range(len(self._ids)), 0)
+        for (customer, _), value in self.events.values.items():
+            found[customer] += value
+        return found
 
     def _compare(self) -> None:
         self._line.fail([])
@@ -265,8 +287,8 @@ class StripeRun:
         for place in expected.keys() | found.keys():
             if expected.get(place) != found.get(place):
                 self.wrong.append(f"{place}: ours {expected.get(place)}, Stripe's {found.get(place)}")
-        for number, id in enumerate(self._ids):
-            usage = sum(value for (customer, _), value in self.events.values.items() if customer == number)
+        for number, usage in self._by_customer().items():
+            id = self._ids[number]
             units = sum(value for place, value in sums.items() if place[:2] == (id, f"tokens-{IN_ALL}"))
             if usage // PER_UNIT != units:
                 self.wrong.append(f"{id} in all: ours {usage // PER_UNIT}, Stripe's {units}")

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.own_broker  # workers run for a minute
 CUSTOMERS = 5
 
 
-@pytest.mark.timeout(400)
 def test_workers_that_are_killed_write_the_same_documents(kafka: Kafka, tmp_path: Path) -> None:
     found = compare(Settings.model_construct(kafka=kafka.address), tmp_path / "run", CUSTOMERS)
     assert found.wrong == []
@@ -26,7 +25,6 @@ def test_workers_that_are_killed_write_the_same_documents(kafka: Kafka, tmp_path
     assert found.invoices >= 3 * CUSTOMERS
 
 
-@pytest.mark.timeout(300)
 def test_numbers_of_eight_partitions_have_no_gap_under_kills(kafka: Kafka, tmp_path: Path) -> None:
     reported: list[str] = []
     wrong = run(kafka, tmp_path / "run", Scale(invoices=300, customers=150, kills=2), reported.append)

@@ -23,12 +23,12 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.definitions import Definitions
 from tests.fixtures.control_log import Log
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.accepted_events import read
 
 pytestmark = pytest.mark.own_broker  # workers run for a minute
 COMMANDS = 300
 CRASHES = ("produce.before", "produce.after", "commit.after", "table.after")
-CRASH_S, DONE_S = 60, 60
 
 
 def command_of(number: int, chance: random.Random) -> Command:
@@ -60,11 +60,11 @@ def test_a_stage_that_is_killed_decides_each_command_once(fresh_topics: Settings
         for command in requests[place * share : (place + 1) * share]:
             for _ in range(chance.choice((1, 1, 2))):  # some are sent twice
                 producer.produce("commands", msgspec.json.encode(command))
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_S) == 0
         worker = start(fresh_topics, tmp_path, place, crash)
         try:
             if crash:
-                assert worker.wait(CRASH_S) == -signal.SIGKILL
+                assert worker.wait(PATIENCE_S) == -signal.SIGKILL
             else:
                 until_decided(fresh_topics, requests)
         finally:
@@ -92,7 +92,7 @@ def until_decided(settings: Settings, requests: list[Command]) -> None:
     """Returns when the last command's effects are in force."""
     log = replayed(settings)
     with Definitions(settings) as view:
-        assert view.wait_revision(log.revision, DONE_S)
+        assert view.wait_revision(log.revision, PATIENCE_S)
 
 
 def replayed(settings: Settings) -> Log:

@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka.definitions import CountsView
 from tests.fixtures.absent import absent
 from tests.fixtures.broker import reset_topics
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.accepted_events import Headers, Ingest
 
 pytestmark = pytest.mark.own_broker  # a worker runs all the time
@@ -77,7 +78,7 @@ def send(kafka: Kafka) -> Iterator[Send]:
 
     def one(value: bytes | None, key: bytes | None = None, headers: Headers | None = None) -> None:
         producer.produce("events", value, key, headers=headers, on_delivery=note)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_S) == 0
         assert not failed
 
     yield one
@@ -233,7 +234,7 @@ def test_compressed_batches(ingest: Ingest, codec: str) -> None:
     )
     for number in range(200):
         producer.produce("events", line(f"{codec}/{number}", data={"n": number}), str(number % 7))
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
     accepted, rejected = ingest.outcome()
     assert not rejected
     assert {id: json.loads(bytes(found.data))["n"] for id, found in accepted.items()} == {
@@ -251,7 +252,7 @@ def test_an_aborted_transaction_of_a_producer_is_no_event(ingest: Ingest) -> Non
     ):
         producer.begin_transaction()
         producer.produce("events", line(id), partition=2)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_S) == 0
         finish(30)
     accepted, rejected = ingest.outcome()
     assert accepted.keys() == {"committed"}

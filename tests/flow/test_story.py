@@ -20,7 +20,6 @@ def local_stack() -> None:
         absent(f"the local stack is not installed: {', '.join(missing)}")
 
 
-@pytest.mark.timeout(300)
 def test_twenty_thousand_events_with_kills_are_counted_exactly_once(tmp_path: Path) -> None:
     outcome = prove(Plan(events=20_000, seed=7, kills=4), tmp_path / "stack")
     assert outcome.differences == []

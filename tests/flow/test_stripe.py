@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.settings import Settings
 from tests.core.billing.stripe_world import HOUR_S, app, customer_app, mapping, meter, usage_window
 from tests.core.customers.test_attribution import definition as attribution
 from tests.flow.stripe_front import StripeFront
-from tests.flow.stripe_line import StripeLine
+from tests.flow.stripe_line import WAIT_S, StripeLine
 from tests.flow.stripe_run import Scale, run
 from tests.local.stripe_sandbox.sandbox_server import account
 
@@ -62,7 +63,7 @@ def test_usage_arrives_and_a_killed_or_frozen_worker_sends_nothing_twice(
     (armed / "stripe.called").write_text("kill")  # Stripe has the event, and no record says so
     line.publish(usage_window(f"c{n}", start_s + 60 * n, str(n + 2), 2) for n in range(3))
     line.advance(60)
-    assert first.wait(40) == -signal.SIGKILL
+    assert first.wait(WAIT_S) == -signal.SIGKILL
     second = line.start(CRASH_DIR=str(armed))
     line.wait_settled(2, 3, 4)
     assert sorted(line.sums().values()) == [2, 3, 4]
@@ -119,9 +120,9 @@ def test_a_refused_key_asks_control_to_stop_the_app_and_a_new_one_starts_it_agai
     line.start()
     line.publish(usage_window(f"c{n}", start_s, "1", 1) for n in range(3))
     line.advance(2 * HOUR_S)
-    for _ in range(100):
-        if found := line.commands():
-            break
+    deadline_s = time.monotonic() + WAIT_S
+    while not (found := line.commands()):
+        assert time.monotonic() < deadline_s, line.logs()[-3000:]
     assert [(one.kind, one.body["id"], one.body["revision"]) for one in found] == [
         ("app.unauthorized", "01APP", 20)
     ]

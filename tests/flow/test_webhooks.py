@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.records import Delivery, WebhookWork
 from pipeline.settings import Settings
+from tests.fixtures.patience import PATIENCE_S, slowed
 from tests.flow.webhooks import NAMESPACE, Receiver, Webhooks, receiving
 
 pytestmark = pytest.mark.own_broker  # workers run for a minute
@@ -63,7 +64,7 @@ def test_a_worker_killed_after_the_post_sends_again_under_the_same_id(
     for number in range(20):
         webhooks.alert("ok", id=f"a{number}")
     webhooks.flush()
-    assert dead.wait(40) == -signal.SIGKILL
+    assert dead.wait(PATIENCE_S) == -signal.SIGKILL
     before = receiver.ids("/ok")
     assert before
     webhooks.start()
@@ -78,7 +79,7 @@ def test_a_worker_killed_after_the_post_sends_again_under_the_same_id(
 def test_one_slow_endpoint_delays_no_other(webhooks: Webhooks, receiver: Receiver) -> None:
     webhooks.endpoint("slow", f"{receiver.url}/slow")
     webhooks.endpoint("ok", f"{receiver.url}/ok")
-    webhooks.start()
+    webhooks.start(TALLYMARK_WEBHOOK_TIMEOUT_S="60")
     webhooks.alert("ok", id="first")
     webhooks.wait(lambda all: len(all) == 1 and all_ended(all))
     began_s = time.time()
@@ -86,8 +87,8 @@ def test_one_slow_endpoint_delays_no_other(webhooks: Webhooks, receiver: Receive
         webhooks.alert("slow", "ok", id=f"a{number}")
     webhooks.flush()
     receiver.wait(lambda: len(receiver.ids("/ok")) == 41)
-    assert max(one.at_s for one in receiver.got if one.path == "/ok") - began_s < 4
-    receiver.wait(lambda: len(receiver.ids("/slow")) >= 4, 4)
+    assert max(one.at_s for one in receiver.got if one.path == "/ok") - began_s < slowed(4)
+    receiver.wait(lambda: len(receiver.ids("/slow")) >= 4)
     assert len(receiver.ids("/slow")) == 4  # the limit of concurrent webhooks; the others wait
 
 
@@ -164,15 +165,15 @@ def test_a_rebalance_moves_what_waits_to_the_new_owner(webhooks: Webhooks, recei
         webhooks.alert(*names, id=f"a{number}")
     webhooks.wait(lambda all: len(all) > 20)
     webhooks.start()
-    webhooks.wait(lambda all: len(all) == 320 and all_ended(all), 60)
+    webhooks.wait(lambda all: len(all) == 320 and all_ended(all))
     first.send_signal(signal.SIGSTOP)
     for number in range(40, 60):
         webhooks.alert(*names, id=f"a{number}")
-    webhooks.wait(lambda all: len(all) == 480 and all_ended(all), 60)
+    webhooks.wait(lambda all: len(all) == 480 and all_ended(all))
     first.send_signal(signal.SIGCONT)
     for number in range(60, 70):
         webhooks.alert(*names, id=f"a{number}")
-    found = webhooks.wait(lambda all: len(all) == 560 and all_ended(all), 60)
+    found = webhooks.wait(lambda all: len(all) == 560 and all_ended(all))
     assert {one.state for one in found} == {"SUCCESS"}
     for name in names:
         assert receiver.ids(f"/{name}").keys() == {f"a{number}" for number in range(70)}

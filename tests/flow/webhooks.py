@@ -32,6 +32,7 @@ from pipeline.records import Alert, Command, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.definitions import CompactedView
+from tests.fixtures.patience import PATIENCE_S
 
 NAMESPACE = "default"
 READ = {"isolation.level": "read_committed", "enable.partition.eof": True}
@@ -50,19 +51,20 @@ class Got:
 
 @dataclass
 class Receiver:
-    """Answers by path: a status, `slow` (five seconds), or what `answers` says for it."""
+    """Answers by path: 200, what `answers` says for it, or on `/slow` nothing until `release`."""
 
     url: str = ""
     got: list[Got] = field(default_factory=list)
     answers: dict[str, Callable[[int], tuple[int, dict[str, str]]]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    release: threading.Event = field(default_factory=threading.Event)
     verifier: Webhook = field(default_factory=lambda: Webhook(SECRET))
 
     def ids(self, path: str) -> Counter[str]:
         with self.changed:
             return Counter(one.id for one in self.got if one.path == path)
 
-    def wait(self, predicate: Callable[[], bool], timeout_s: float = 30) -> None:
+    def wait(self, predicate: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         with self.changed:
             assert self.changed.wait_for(predicate, timeout_s), Counter(one.path for one in self.got)
 
@@ -73,7 +75,7 @@ class Receiver:
             number = sum(one.path == path for one in self.got)
             self.changed.notify_all()
         if path == "/slow":
-            time.sleep(5)
+            self.release.wait(PATIENCE_S)
         return self.answers.get(path, lambda _: (200, {}))(number)
 
 
@@ -88,6 +90,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.release.set()
         server.shutdown()
         server.server_close()
 
@@ -168,13 +171,15 @@ class Webhooks:
         consumer = Consumer({**cluster.client_config(self.settings), "group.id": "commands", **READ})
         consumer.assign([TopicPartition("commands", 0, 0)])
         found = []
-        while (message := consumer.poll(10)) is not None and message.error() is None:
+        while (message := consumer.poll(PATIENCE_S)) is not None and message.error() is None:
             command = msgspec.json.decode(message.value() or b"", type=Command)
             found.append((command.kind, command.body))
         consumer.close()
         return found
 
-    def wait(self, predicate: Callable[[list[Delivery]], bool], timeout_s: float = 40) -> list[Delivery]:
+    def wait(
+        self, predicate: Callable[[list[Delivery]], bool], timeout_s: float = PATIENCE_S
+    ) -> list[Delivery]:
         """The deliveries when `predicate` has come true of them."""
         self.flush()
         done = self.deliveries.wait_for(lambda found: predicate(list(found.values())), timeout_s)

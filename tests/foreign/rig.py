@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 from pipeline.local.stripe_sandbox.call import StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import KEY, ServedSandbox, account
 
 HERE = Path(__file__).parent
 PYTHON_CLIENT = "openmeter==1.0.0b236"
 STRIPE_CUSTOMER = "cus_sandbox00000001"
-INSTALL_S, RUN_S = 180, 110
 
 
 class Call(NamedTuple):
@@ -111,7 +111,9 @@ def run_python(python: Path, url: str, key: str) -> list[Call]:
 
 
 def _install(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     if done.returncode:
         raise Absent(f"{' '.join(command[:4])}: {done.stderr[-500:]}")
 
@@ -120,7 +122,7 @@ def _run(command: list[str], folder: Path, url: str, key: str) -> list[Call]:
     stripe = {"STRIPE_KEY": KEY, "STRIPE_CUSTOMER": STRIPE_CUSTOMER}
     environment = os.environ | {"TALLYMARK_URL": url, "TALLYMARK_KEY": key} | stripe
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     if done.returncode:
         sys.stderr.write(done.stderr)

@@ -21,7 +21,6 @@ def url(served: Settings) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.timeout(300)
 def test_every_call_about_billing_profiles_works(url: str, js_client: Path) -> None:
     calls = run_js_billing(js_client, url, "")
     assert [one for one in calls if one.outcome != "works"] == []

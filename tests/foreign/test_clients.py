@@ -32,7 +32,6 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         raise
 
 
-@pytest.mark.timeout(400)
 def test_the_client_of_javascript(js_client: Path, stack: tuple[str, str]) -> None:
     calls = run_js(js_client, *stack)
     assert [one for one in calls if one.outcome == "fails"] == []
@@ -43,7 +42,6 @@ def test_the_client_of_javascript(js_client: Path, stack: tuple[str, str]) -> No
     }
 
 
-@pytest.mark.timeout(400)
 def test_the_client_of_python(python: Path, stack: tuple[str, str]) -> None:
     calls = run_python(python, *stack)
     assert [one for one in calls if one.outcome == "fails"] == []

@@ -26,7 +26,6 @@ def url(served: Settings) -> Iterator[str]:
             yield served_url
 
 
-@pytest.mark.timeout(300)
 def test_every_call_about_stripe_apps_works(url: str, js_client: Path) -> None:
     calls = run_js_stripe(js_client, url, "")
     assert [one for one in calls if one.outcome != "works"] == []

@@ -22,7 +22,6 @@ def url(served: Settings) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.timeout(300)
 def test_every_call_about_subscriptions_works(url: str, js_client: Path) -> None:
     calls = run_js_subscriptions(js_client, url, "")
     assert [one for one in calls if one.outcome != "works"] == []

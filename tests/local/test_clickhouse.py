@@ -16,6 +16,7 @@ from pipeline.local import process
 from pipeline.local.clickhouse import ChDB
 from pipeline.stores.clickhouse.client import ClickHouse, Patience
 from pipeline.stores.clickhouse.connect import connect
+from tests.fixtures.patience import PATIENCE_S
 
 COUNT = "SELECT count(), uniqExact(member) FROM uniques FINAL"
 
@@ -83,7 +84,7 @@ def test_sigterm_ends_in_good_order_with_idle_connections(tmp_path: Path) -> Non
         server.wait_until_up()
         connect(server.url).ensure_schema()
         os.kill(running.pid, signal.SIGTERM)
-        assert running.wait(15) == 0
+        assert running.wait(PATIENCE_S) == 0
     finally:
         server.kill()
 

@@ -14,6 +14,7 @@ from pipeline.local.free_space import EXIT_FULL, SpaceWatch
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.disk_full import fill, may_mount, small_disk
 
 pytestmark = pytest.mark.skipif(not may_mount(), reason="needs root and mount(8)")
@@ -59,7 +60,7 @@ def test_all_that_was_proved_is_there_after_the_disk_was_full(tmp_path: Path) ->
             writer.join(0.01)
         ballast = fill(disk)
         writer.join()
-        assert running.wait(30) == EXIT_FULL
+        assert running.wait(PATIENCE_S) == EXIT_FULL
         assert "has less than 8 MiB free" in server.log.read_text()
 
         server.start()  # the disk is still full: what is stored can be read, nothing can be written
@@ -85,5 +86,5 @@ def test_only_a_disk_that_becomes_full_is_noticed(tmp_path: Path) -> None:
             while not watch.has_room:
                 pass
             ballast = fill(disk)
-            assert seen.acquire(timeout=10)
+            assert seen.acquire(timeout=PATIENCE_S)
         watch.close()

@@ -15,6 +15,7 @@ from pipeline.local.process import free_port
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topics
+from tests.fixtures.patience import PATIENCE_S
 
 
 def read_all(settings: Settings, topic: str, count: int) -> list[bytes]:
@@ -23,7 +24,7 @@ def read_all(settings: Settings, topic: str, count: int) -> list[bytes]:
     consumer.subscribe([topic])
     got: list[bytes] = []
     while len(got) < count:
-        records = consumer.consume(count, timeout=20)
+        records = consumer.consume(count, timeout=PATIENCE_S)
         assert records, f"{len(got)} of {count} records"
         got += [record.value() or b"" for record in records]
     consumer.close()

@@ -10,11 +10,12 @@ import redis
 
 from pipeline.local import process
 from pipeline.local.redis import Redis
+from tests.fixtures.patience import PATIENCE_S
 
 
 def started(server: Redis) -> process.Process:
     child = server.spawn()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not server.is_up():
         assert time.monotonic() < deadline and child.poll() is None, process.last_lines(server.log)
         time.sleep(0.02)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 PLUGINS = 'pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.worker_groups"]\n'
 NOTES = """\
@@ -45,7 +47,7 @@ def start(folder: Path, stays_s: int) -> subprocess.Popen[bytes]:
 
 
 def wait_until(condition: Callable[[], bool], folder: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, (folder / "output").read_text()
         time.sleep(0.02)
@@ -65,7 +67,7 @@ def pids(folder: Path, name: str) -> tuple[int, int]:
 
 def test_two_workers_have_one_broker(tmp_path: Path, kafka_jars: None) -> None:
     with start(tmp_path, 0) as running:
-        assert running.wait(90) == 0, (tmp_path / "output").read_text()
+        assert running.wait(PATIENCE_S) == 0, (tmp_path / "output").read_text()
     one, two = pids(tmp_path, "test_one"), pids(tmp_path, "test_two")
     assert one == two
     assert is_gone(one[1])

@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topics
+from tests.fixtures.patience import PATIENCE_S, slowed
 
 STARTED = {"kafka", "clickhouse", "redis", "api", *STAGES}
 
@@ -35,7 +36,7 @@ class Dev:
     def text(self) -> str:
         return self.output.read_text()
 
-    def wait_for(self, pattern: str, times: int = 1, timeout_s: float = 60) -> None:
+    def wait_for(self, pattern: str, times: int = 1, timeout_s: float = PATIENCE_S) -> None:
         def enough() -> bool:
             assert self.process.poll() is None, self.text()
             return len(re.findall(pattern, self.text())) >= times
@@ -115,24 +116,24 @@ def test_dev_starts_heals_stops_and_continues(dev: Callable[[], Dev]) -> None:
     assert first.settings().clickhouse.count("@") == 1
 
     second = dev()
-    assert second.process.wait(20) == 2
+    assert second.process.wait(PATIENCE_S) == 2
     assert f"Another `tallymark dev` (process {pid}) runs on {first.folder}." in second.text()
 
     os.kill(one(pid, "dummy.py dedupe"), signal.SIGKILL)
     first.wait_for(r"dedupe-0 exited \(killed by SIGKILL\); restarting it in 0.2 s")
     os.kill(one(pid, "kafka.Kafka"), signal.SIGKILL)
     first.wait_for(r"kafka exited \(killed by SIGKILL\)")
-    wait_until(lambda: any("kafka.Kafka" in line for line in descendants(pid).values()), 20)
+    wait_until(lambda: any("kafka.Kafka" in line for line in descendants(pid).values()), PATIENCE_S)
     cluster.wait_until_up(settings)
-    wait_until(lambda: any("dummy.py dedupe" in line for line in descendants(pid).values()), 20)
+    wait_until(lambda: any("dummy.py dedupe" in line for line in descendants(pid).values()), PATIENCE_S)
     ids = cluster.topic_ids(settings, topics.load(settings))
 
     children = list(descendants(pid))
     assert len(children) == len(STARTED)
     began_s = time.monotonic()
     first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(20) == 0
-    assert time.monotonic() - began_s < 15
+    assert first.process.wait(PATIENCE_S) == 0
+    assert time.monotonic() - began_s < slowed(15)
     assert gone(children)
 
     third = dev()
@@ -146,10 +147,10 @@ def test_dev_starts_heals_stops_and_continues(dev: Callable[[], Dev]) -> None:
 def test_kill_9_of_dev_leaves_nothing(dev: Callable[[], Dev], wait_for: str | None) -> None:
     running = dev()
     if wait_for is None:  # in the middle of the start
-        wait_until(lambda: len(descendants(running.process.pid)) >= 2, 30)
+        wait_until(lambda: len(descendants(running.process.pid)) >= 2, PATIENCE_S)
     else:
         running.wait_for(wait_for)
     children = list(descendants(running.process.pid))
     running.process.kill()
     running.process.wait()
-    wait_until(lambda: gone(children), 10, lambda: str(children))
+    wait_until(lambda: gone(children), PATIENCE_S, lambda: str(children))

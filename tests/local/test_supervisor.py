@@ -12,6 +12,7 @@ import pytest
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.supervisor import Service, Supervisor
+from tests.fixtures.patience import PATIENCE_S, slowed
 
 FOREVER = "import time; open(READY, 'w').close(); time.sleep(600)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + FOREVER
@@ -118,10 +119,10 @@ def test_lower_ranks_stop_first_and_the_deaf_are_killed(tmp_path: Path) -> None:
     deaf = service(tmp_path, "deaf", DEAF, rank=1, stop_s=0.5)
     first = service(tmp_path, "stage", ON_TERM, rank=0)
     supervisor.start([last, deaf, first])
-    supervisor.wait_until_up(["broker", "deaf", "stage"], 20, may_restart=False)
+    supervisor.wait_until_up(["broker", "deaf", "stage"], PATIENCE_S, may_restart=False)
     began_s = time.monotonic()
     supervisor.stop()
-    assert 0.5 <= time.monotonic() - began_s < 5
+    assert 0.5 <= time.monotonic() - began_s < slowed(5)
     assert deaf.process is not None and deaf.process.returncode == -9
     stopped_at_ns = [int((tmp_path / f"{name}.done").read_text()) for name in ("stage", "broker")]
     assert stopped_at_ns[1] - stopped_at_ns[0] >= 500_000_000
@@ -131,7 +132,7 @@ def test_one_that_dies_at_the_start_is_an_error_with_the_end_of_its_log(tmp_path
     supervisor = Supervisor(print)
     supervisor.start([service(tmp_path, "broken", "print('no heap'); raise SystemExit(1)")])
     with pytest.raises(Unavailable, match=r"broken exited during its start(.|\n)*no heap"):
-        supervisor.wait_until_up(["broken"], 20, may_restart=False)
+        supervisor.wait_until_up(["broken"], PATIENCE_S, may_restart=False)
 
 
 def test_one_that_never_answers_is_named_with_its_log(tmp_path: Path) -> None:
@@ -148,10 +149,10 @@ def test_what_a_process_started_goes_with_it(tmp_path: Path) -> None:
     )
     supervisor = Supervisor(print)
     supervisor.start([service(tmp_path, "parent", code)])
-    supervisor.wait_until_up(["parent"], 20, may_restart=False)
+    supervisor.wait_until_up(["parent"], PATIENCE_S, may_restart=False)
     child = int((tmp_path / "parent.log").read_text())
     supervisor.stop()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -14,6 +14,7 @@ from pipeline.core.notifications import standard_webhooks, webhook_payload
 from pipeline.errors import Unavailable
 from pipeline.local.webhook_receiver import MOST_BYTES, Message, Receiver, line, listen, new_secret
 from tests.fixtures.hostile_json import TEXTS
+from tests.fixtures.patience import PATIENCE_S
 
 SECRET = new_secret()
 BODY = webhook_payload.payload("m1", "a.b", 1_767_225_600_000, {"text": "ü"}).encode()
@@ -23,7 +24,7 @@ def send(url: str, id: str = "m1", secret: str = SECRET, body: bytes = BODY) -> 
     headers = standard_webhooks.headers([standard_webhooks.parse_key(secret)], id, int(time.time()), body)
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -47,7 +48,7 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
     with Receiver([SECRET]) as receiver:
         request = urllib.request.Request(receiver.url, b"", {"Content-Length": str(MOST_BYTES + 1)})
         with pytest.raises(urllib.error.HTTPError, match="413"):
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
     assert receiver.messages == []
 
 
@@ -61,7 +62,10 @@ def test_a_signed_body_is_answered_whatever_it_says() -> None:
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "x", "\u00b2"])
 def test_a_length_that_is_none_is_answered(length: str) -> None:
-    with Receiver([SECRET]) as receiver, socket.create_connection(receiver.address, timeout=10) as connection:
+    with (
+        Receiver([SECRET]) as receiver,
+        socket.create_connection(receiver.address, timeout=PATIENCE_S) as connection,
+    ):
         connection.sendall(
             f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode("latin-1")
         )
@@ -93,9 +97,9 @@ def test_listen_makes_a_secret_says_it_and_ends_after_count() -> None:
 
     running = threading.Thread(target=listen, args=(0, [], 200, 1, say))
     running.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     url, secret = lines[0].rpartition(" ")[2], lines[1].rpartition(" ")[2]
     assert send(url, secret=secret) == 200
-    running.join(10)
+    running.join(PATIENCE_S)
     assert not running.is_alive()
     assert "verified  a.b  m1" in lines[2]

@@ -7,6 +7,7 @@ import time
 
 from pipeline.errors import Unavailable
 from pipeline.stores import readiness
+from tests.fixtures.patience import slowed
 
 
 def refuse() -> None:
@@ -24,7 +25,7 @@ def test_one_that_hangs_delays_no_other_and_is_asked_once() -> None:
 
     def hang() -> None:
         asked.append(1)
-        assert release.wait(60)
+        assert release.wait(300)
 
     probes = readiness.probes({"hangs": hang, "good": lambda: None})
     began_s = time.monotonic()
@@ -32,7 +33,7 @@ def test_one_that_hangs_delays_no_other_and_is_asked_once() -> None:
         answers = readiness.ask(probes, limit_s=0.1, fresh_s=0.0)
         assert answers["good"].ok and not answers["hangs"].ok
         assert answers["hangs"].detail.startswith("no answer for ")
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < slowed(5)
     assert asked == [1]
     release.set()
     assert readiness.ask(probes, limit_s=10)["hangs"].ok

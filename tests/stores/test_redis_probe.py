@@ -17,6 +17,7 @@ from pipeline.local.redis import executable
 from pipeline.settings import Settings
 from pipeline.stores import redis_probe
 from tests.fixtures.absent import absent
+from tests.fixtures.patience import PATIENCE_S
 
 OWN_ADDRESS = "192.0.2.1"  # nothing is sent there: it only chooses the interface
 
@@ -41,7 +42,7 @@ def serving(folder: Path, host: str, *options: str) -> Iterator[str]:
 
 def refusal(settings: Settings, ask: Callable[[Settings], None]) -> str:
     """The message once the server listens."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         with pytest.raises(Unavailable) as caught:
             ask(settings)

@@ -16,6 +16,7 @@ from pipeline.local.stripe_sandbox.call import StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
 from pipeline.local.stripe_sandbox.meter_events import ErrorReport
 from pipeline.stores.stripe_api import MeterEvent, StripeApi
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import KEY, RESTRICTED, ServedSandbox, account
 from tests.local.stripe_sandbox.test_meter_events import METER
 
@@ -33,7 +34,10 @@ def served() -> Iterator[ServedSandbox]:
 
 
 def ask(
-    served: ServedSandbox, call: Callable[[StripeApi], Awaitable[T]], key: str = KEY, timeout_s: float = 2.0
+    served: ServedSandbox,
+    call: Callable[[StripeApi], Awaitable[T]],
+    key: str = KEY,
+    timeout_s: float = PATIENCE_S,
 ) -> T:
     async def run() -> T:
         api = StripeApi(key, served.url, timeout_s)
@@ -84,7 +88,7 @@ def test_each_fault_has_its_outcome_and_the_repeat_is_done_once(
     served: ServedSandbox, kind: str, outcome: str
 ) -> None:
     httpx.post(f"{served.url}/sandbox/faults", json={"rules": [{"kinds": [kind], "times": 1}]})
-    answer = ask(served, send, timeout_s=0.5)
+    answer = ask(served, send, timeout_s=0.5 if kind.startswith("timeout") else PATIENCE_S)
     assert outcome_of(answer, "tm1:a") == outcome
     assert answer.message
     assert outcome_of(ask(served, send), "tm1:a") == "done"

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.core.billing.stripe_outcome import StripeAnswer
-from pipeline.core.billing.stripe_request import CallName, StripeTarget, key_of, params_of
+from pipeline.core.billing.stripe_request import CallName, StripeTarget, details_of, key_of, params_of
 from pipeline.core.billing.stripe_session import checkout_params, portal_params
 from pipeline.records import StripeFound, StripeItem, StripeItemTax, StripeOrder
 from pipeline.stores.stripe_api import MeterEvent, StripeApi
@@ -28,6 +28,9 @@ CALLS: dict[str, Callable[[StripeApi], Awaitable[object]]] = {
     "customer_exists": lambda api: api.customer_exists("cus_1"),
     "event": lambda api: api.event("evt_1"),  # of v2, which the mock does not know: it answers 404
     "may_send": lambda api: api.may_send(),
+    "may_write_customers": lambda api: api.may_write_customers(),
+    "may_read_invoices": lambda api: api.may_read_invoices(),
+    "may_write_invoices": lambda api: api.may_write_invoices(),
     "summaries": lambda api: api.summaries("mtr_1", "cus_1", 0, 24 * HOUR_S, "hour"),
 }
 
@@ -118,6 +121,7 @@ def test_stripe_parses_each_member_of_a_session(stripe_mock: str) -> None:
                 await sessions.checkout(checkout_params(OPTIONS, "cus_1")),
                 await sessions.portal(portal_params(PORTAL, "cus_1")),
                 await sessions.create_customer(params_of("customer", TARGET, ORDER), "once"),
+                await sessions.describe_customer("cus_1", details_of(ORDER), "once") is None,
             ]
         finally:
             await api.close()

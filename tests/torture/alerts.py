@@ -20,6 +20,7 @@ import redis
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.settings import Settings
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.recount import WindowKey, WindowValue, plain
 from tests.torture.plan import Entitled, Move, Plan, Rule, first_period_s
 from tests.torture.quotas import Quotas
@@ -187,7 +188,7 @@ def records(settings: Settings, topic: str) -> list[tuple[bytes | None, bytes | 
     )
     found: list[tuple[bytes | None, bytes | None]] = []
     try:
-        left = set(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        left = set(consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, number, 0) for number in left])
         while left:
             for message in consumer.consume(5_000, timeout=0.2):

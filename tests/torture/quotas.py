@@ -29,6 +29,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka.commands import Commands
 from pipeline.stores.kafka.definitions import Replies, WorkersView
 from pipeline.stores.kafka.view import CompactedView
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.webhooks import SECRET
 from tests.torture.plan import (
     FEATURES,
@@ -47,7 +48,6 @@ from tests.torture.storm import Storm
 
 NAMESPACE = "default"
 HANGING_S = 2 * WEBHOOK_TIMEOUT_S
-KNOWN_S = 90.0
 
 
 class Quotas:
@@ -129,7 +129,7 @@ class Quotas:
                 "usageAttribution": attributed,
             }
             self._patiently(lambda change=change: self._commands.run("customer.update", NAMESPACE, change))  # type: ignore[misc]
-        self.definitions.wait_for(lambda _: moved in self._subjects(new) - self._subjects(old), KNOWN_S)
+        self.definitions.wait_for(lambda _: moved in self._subjects(new) - self._subjects(old), PATIENCE_S)
         until_s, from_s = (self._full_minute_after_change(one.key) for one in (old, new))
         self.plan.moves.append(Move(moved, old, until_s, new, from_s))
         return f"{moved} to {new.key}"
@@ -177,7 +177,7 @@ class Quotas:
 
     def _until(self, entitled: Entitled, met: Callable[[Balance], bool], what: str) -> None:
         place = f"{NAMESPACE}/{entitled.customer_id}/{entitled.feature.key}"
-        done = self.balances.wait_for(lambda found: place in found and met(found[place]), KNOWN_S)
+        done = self.balances.wait_for(lambda found: place in found and met(found[place]), PATIENCE_S)
         if not done:
             raise TimeoutError(
                 f"{what} of {entitled.customer.key} is not in its balance: {self.balances.get(place)}"
@@ -253,7 +253,7 @@ class Quotas:
         raise KeyError(key)
 
     def _patiently(self, do: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + KNOWN_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return do()

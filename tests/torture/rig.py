@@ -21,9 +21,10 @@ from pipeline.local import process, stack
 from pipeline.local.clickhouse import ChDB
 from pipeline.local.supervisor import Service
 from pipeline.stages import STAGES
+from tests.fixtures.patience import PATIENCE_S
+from tests.flow.stack_main import SETTINGS
 from tests.flow.stack_process import ROOT, StackProcess, _children
 
-ORDER_S = 120.0
 SESSION_TIMEOUT_S = 5
 WEBHOOK_TIMEOUT_S = 2.0
 WEBHOOK_SCHEDULE_S = "0,1,1,1,2,2,2,3,3,3,3,3,3,3,3,3"
@@ -61,7 +62,7 @@ class Rig(StackProcess):
         self._orders += 1
         self._process.stdin.write(json.dumps({"do": do, "number": self._orders, **how}).encode() + b"\n")
         self._process.stdin.flush()
-        deadline = time.monotonic() + ORDER_S
+        deadline = time.monotonic() + PATIENCE_S
         while f"done {self._orders}\n".encode() not in self.log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"{do} {how} was not done:\n{self.log.read_text()[-1000:]}")
@@ -171,11 +172,10 @@ class _Stack(stack.Stack):
 def main() -> None:
     """Starts the stack, obeys until the input ends or a signal comes, stops it."""
     folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
+    os.environ.update(SETTINGS)
     os.environ["TALLYMARK_SESSION_TIMEOUT_S"] = str(SESSION_TIMEOUT_S)
     os.environ["TALLYMARK_WEBHOOK_TIMEOUT_S"] = str(WEBHOOK_TIMEOUT_S)
     os.environ["TALLYMARK_WEBHOOK_SCHEDULE_S"] = WEBHOOK_SCHEDULE_S
-    os.environ["TALLYMARK_WEBHOOK_ALLOW_HOSTS"] = "127.0.0.1:*"  # the receiver chooses its port later
-    os.environ["TALLYMARK_WEBHOOK_ALLOW_HTTP"] = "true"
     made = _Stack(folder, plan)
 
     def leave(*_: object) -> None:

@@ -19,6 +19,7 @@ from pipeline.local import process
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka.consumer_groups import lag
 from pipeline.stores.kafka.definitions import CountsView
+from tests.fixtures.patience import PATIENCE_S, slowed
 from tests.flow import prove
 from tests.flow.arrived_records import arrived
 from tests.flow.meters import METERS
@@ -34,8 +35,6 @@ from tests.torture.storm import Storm, storm
 from tests.torture.watch import Watch
 
 LAG_S = 60.0
-ALERTS_S = 60.0  # for retries of webhooks, mostly
-STANDSTILL_S = 180.0
 MOST_MIB = 600.0
 Say = Callable[[str], None]
 
@@ -155,7 +154,7 @@ def _alerts(
         differences = alerts.balances_differ(wanted, found)
         differences += alerts.firings_differ(wanted, found, entitled.plan)
         differences += alerts.webhooks_differ(found, entitled)
-        if not differences or time.monotonic() - began_s > ALERTS_S:
+        if not differences or time.monotonic() - began_s > PATIENCE_S:
             break
         time.sleep(1)
     say(f"balances and alerts compared, {time.monotonic() - began_s:.1f} s after the rest")
@@ -183,7 +182,7 @@ def _decided(rig: Rig, total: int, outcome: Outcome, say: Say) -> None:
                 return
             if decided != last:
                 last, moved_s = decided, time.monotonic()
-            if time.monotonic() - moved_s > STANDSTILL_S:
+            if time.monotonic() - moved_s > PATIENCE_S:
                 outcome.failures.append(f"nothing moves: {decided} of {total} lines have a fate")
                 return
             time.sleep(0.1)
@@ -191,7 +190,7 @@ def _decided(rig: Rig, total: int, outcome: Outcome, say: Say) -> None:
 
 def _lag(rig: Rig, schedule: Schedule, last_fault_s: float, outcome: Outcome) -> None:
     """Lag 0 of every stage within LAG_S of the last fault."""
-    deadline = last_fault_s + LAG_S + STANDSTILL_S
+    deadline = last_fault_s + LAG_S + PATIENCE_S
     found: Mapping[str, int | None] = {}
     while time.monotonic() < deadline:
         try:
@@ -201,7 +200,7 @@ def _lag(rig: Rig, schedule: Schedule, last_fault_s: float, outcome: Outcome) ->
         if all(number == 0 for number in found.values()):
             took_s = time.monotonic() - last_fault_s
             outcome.figures.append(f"lag 0 of all stages {took_s:.1f} s after the last fault")
-            if took_s > LAG_S:
+            if took_s > slowed(LAG_S):
                 outcome.failures.append(f"lag 0 only {took_s:.0f} s after the last fault, not {LAG_S:.0f} s")
             return
         time.sleep(0.2)

@@ -17,13 +17,13 @@ from random import Random
 from typing import Any
 
 from pipeline.stores.kafka.consumer_groups import input_topics
+from tests.fixtures.patience import PATIENCE_S
 from tests.torture.proxy import Proxy
 from tests.torture.quotas import Quotas
 from tests.torture.rig import SESSION_TIMEOUT_S, Rig
 from tests.torture.schedule import Schedule, Step
 from tests.torture.storm import Storm, abort_transactions
 
-PATIENCE_S = 120.0
 FREEZE_S = (
     SESSION_TIMEOUT_S + 4.0
 )  # past the session timeout, so that a worker wakes up without its partitions

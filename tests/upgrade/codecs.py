@@ -14,7 +14,8 @@ import msgspec
 
 from pipeline.agents.aggregate import CLOSED_BEFORE
 from pipeline.agents.barriers import LEAST_REVISION
-from pipeline.core.billing import stripe_rows
+from pipeline.core.billing import stripe_bills, stripe_rows
+from pipeline.core.billing.stripe_invoice import StripeInvoice
 from pipeline.core.bills import (
     bill_rows,
     closed_invoices,
@@ -126,6 +127,9 @@ CODECS: Mapping[str, Codec] = {
     "stripe-sync refused": _msgpack(stripe_rows.RefusedRow),
     "stripe-sync identifier": _msgpack(stripe_rows.IdentifierRow),
     "stripe-sync seeded": _msgpack(stripe_rows.SeededRow),
+    "stripe-sync bill-lane": _msgpack(stripe_bills.BillLane),
+    "stripe-sync invoice": _msgpack(StripeInvoice),
+    "stripe-sync billing": TEXT,
     "billing position": _json(bill_rows.BillPosition),
     "billing head": _json(bill_rows.CustomerHead),
     "billing subscription": _json(bill_rows.DocumentRow),
@@ -198,6 +202,9 @@ _OF_STRIPE = {
     stripe_rows.REFUSED: "refused",
     stripe_rows.IDENTIFIER: "identifier",
     stripe_rows.SEEDED: "seeded",
+    stripe_bills.LANE: "bill-lane",
+    stripe_bills.INVOICE: "invoice",
+    stripe_rows.BILLING: "billing",
 }
 _OF_BILLING = {
     bill_rows.POSITION: "position",

@@ -26,6 +26,7 @@ from pipeline.records import Reply
 from pipeline.stages import STAGES
 from tests.upgrade.bills import billing_rows
 from tests.upgrade.codecs import CODECS, kind_of, plain
+from tests.upgrade.orders import stripe_rows
 from tests.upgrade.record import COMMIT, HERE
 
 FILE = HERE / "state.json"
@@ -65,6 +66,8 @@ def stored(folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
         table.close()
     for key, value in billing_rows():
         found[kind_of("billing", key)].append((key, value))
+    for key, value in stripe_rows():
+        found[kind_of("stripe-sync", key)].append((key, value))
     for kind in ("window", "member"):  # a backfill keeps the same, under its meter's id
         found[f"backfill {kind}"] = [(BACKFILL + key, value) for key, value in found[f"aggregate {kind}"]]
     found["dedupe changelog"] = [(b"", pack_entries(found["dedupe entry"][:3]))]

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 from confluent_kafka import Producer
 
+from tests.fixtures.patience import PATIENCE_S
 from tests.flow.accepted_events import read
 from tests.upgrade import stream
 from tests.upgrade.stream import DAY_S, Cell, Sent
 
-WAIT_S = 90.0
 BATCH = 100
 # For tests on any later day: nothing expires between the recording and its opening, and tries of a webhook go on.
 SETTINGS = {
@@ -75,11 +75,11 @@ class Story:
                 producer.produce("events", one.content, key="k")
         if batch:
             self.ask("POST", "/events", batch)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_S) == 0
 
     def fates(self) -> dict[str, int]:
         """How many events had which fate, once all is settled and adds up."""
-        report = self.ask("GET", "/reconcile", wait_s=WAIT_S)
+        report = self.ask("GET", "/reconcile", wait_s=PATIENCE_S)
         assert report["ok"] and report["settled"], report
         (found,) = report["namespaces"]
         return {fate: number for fate, number in found["fates"].items() if number}
@@ -100,7 +100,7 @@ class Story:
     def wait_for_usage(self, base_s: int, sent: Sequence[Sent]) -> None:
         """Returns once every meter answers what a recount of all that was sent gives."""
         expected = stream.usage(sent)
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while found := stream.differences(self.usage(base_s), expected):
             assert time.monotonic() < deadline, (len(found), found[:10])
             time.sleep(0.2)
@@ -116,7 +116,7 @@ class Story:
 
 def wait_for(come: Callable[[], bool]) -> None:
     """Returns once it is so; it is asked again and again, since a stack offers nothing to wait on."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + PATIENCE_S
     while not come():
         assert time.monotonic() < deadline
         time.sleep(0.1)

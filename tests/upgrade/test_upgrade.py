@@ -68,7 +68,6 @@ def firings(story: Story) -> Counter[str]:
 
 
 @pytest.mark.services
-@pytest.mark.timeout(400)
 def test_an_earlier_data_folder_continues_counting(folder: Path, receiver: Receiver) -> None:
     with opened(folder, receiver) as story:
         count_on(story, receiver)

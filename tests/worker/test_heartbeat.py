@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError
 from pipeline.errors import Unavailable
 from pipeline.records import Worker
 from pipeline.stores.kafka.writer import DeliveryReport, KafkaWriter, WrittenRecord
-from pipeline.worker.heartbeat import TOPIC, Heartbeat, describe
+from pipeline.worker.heartbeat import BEAT_S, TOPIC, Heartbeat, describe
+from tests.fixtures.patience import PATIENCE_S
 
 
 class Writer:
@@ -35,10 +36,10 @@ class Writer:
         self.closed_s = wait_s
 
 
-def started(writer: Writer) -> Heartbeat:
+def started(writer: Writer, beat_s: float = BEAT_S) -> Heartbeat:
     worker = describe("ingest", "ingest-1", "")
     heartbeat = Heartbeat(
-        cast(KafkaWriter, writer), worker, lambda one: msgspec.structs.replace(one, events_in=7)
+        cast(KafkaWriter, writer), worker, lambda one: msgspec.structs.replace(one, events_in=7), beat_s
     )
     heartbeat.start()
     return heartbeat
@@ -46,10 +47,10 @@ def started(writer: Writer) -> Heartbeat:
 
 def test_a_beat_at_once_one_when_asked_and_a_tombstone_at_the_end() -> None:
     writer = Writer()
-    heartbeat = started(writer)
-    assert writer.sent.acquire(timeout=30)
+    heartbeat = started(writer, 3_600)
+    assert writer.sent.acquire(timeout=PATIENCE_S)
     heartbeat.now()
-    assert writer.sent.acquire(timeout=0.9), "it waits for its next turn"
+    assert writer.sent.acquire(timeout=PATIENCE_S), "it waits for its next turn"
     heartbeat.close()
     assert {(one.topic, one.key, one.partition) for one in writer.records} == {(TOPIC, b"ingest-1", 0)}
     *beats, farewell = [one.value for one in writer.records]
@@ -62,7 +63,7 @@ def test_a_full_queue_ends_nothing() -> None:
     writer.full = True
     heartbeat = started(writer)
     for _ in range(2):
-        assert writer.sent.acquire(timeout=30)
+        assert writer.sent.acquire(timeout=PATIENCE_S)
         heartbeat.now()
     heartbeat.close()
     assert writer.records == []
@@ -73,7 +74,7 @@ def test_a_row_of_failures_is_one_line_in_the_log(caplog: pytest.LogCaptureFixtu
     writer.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no access to workers")
     heartbeat = started(writer)
     for _ in range(3):
-        assert writer.sent.acquire(timeout=30)
+        assert writer.sent.acquire(timeout=PATIENCE_S)
         heartbeat.now()
     heartbeat.close()
     assert caplog.text.count("cannot publish a heartbeat: no access to workers") == 1

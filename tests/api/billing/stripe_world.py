@@ -24,6 +24,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.rows import stripe_columns, window_columns
 from pipeline.stores.kafka import client as cluster
 from tests.core.billing.stripe_log import FACTS, SEALED, mapping
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import KEY, ServedSandbox
 
 HOUR_S = 3_600
@@ -84,7 +85,7 @@ class StripeWorld:
         made = Definition(self._revision, body.kind, "default", name, "", 0, dict(body.members))
         producer = Producer(cluster.producer_config(self.settings))
         producer.produce("control", msgspec.json.encode(made), key_of(made))
-        assert producer.flush(10) == 0
+        assert producer.flush(PATIENCE_S) == 0
         assert self.api.app.state.services.definitions.wait_revision(self._revision, 10)  # type: ignore[attr-defined]
 
     def at(self, hours_ago: int) -> str:

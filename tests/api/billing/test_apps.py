@@ -25,7 +25,9 @@ from tests.local.stripe_sandbox.test_meter_events import METER
 pytestmark = pytest.mark.usefixtures("decider")
 SECRETS_KEY = base64.b64encode(bytes(range(32))).decode()
 INSTALL, APPS, MAPPINGS = "/marketplace/listings/stripe/install/apikey", "/apps", "/billing/stripe/meters"
-ALL_RIGHTS = frozenset({"account_read", "billing_meter_read", "customer_read", "billing_meter_event_write"})
+INVOICE_RIGHTS = frozenset({"customer_write", "invoice_read", "invoice_write"})
+USAGE_RIGHTS = frozenset({"account_read", "billing_meter_read", "customer_read", "billing_meter_event_write"})
+ALL_RIGHTS = USAGE_RIGHTS | INVOICE_RIGHTS
 TOKENS = {
     "slug": "tokens", "eventType": "prompt", "aggregation": "SUM", "valueProperty": "$.tokens",
     "groupBy": {"model": "$.model"},
@@ -118,7 +120,7 @@ LACKING = "give the restricted key these rights in Stripe's dashboard, or use an
         ),
         (
             RESTRICTED,
-            frozenset({"account_read", "customer_read"}),
+            frozenset({"account_read", "customer_read"}) | INVOICE_RIGHTS,
             "The Stripe key lacks the right to list meters, read the summaries of meters and send meter events: "
             f"{LACKING}list the meters: The provided key 'rk_test_***dbox' does not have the required permissions",
         ),
@@ -131,7 +133,18 @@ LACKING = "give the restricted key these rights in Stripe's dashboard, or use an
             RESTRICTED,
             frozenset(),
             "The Stripe key lacks the right to read the account, list meters, read customers, read the summaries of "
-            f"meters and send meter events: {LACKING}read the account",
+            "meters, send meter events, write customers, read invoices and write invoices: "
+            f"{LACKING}read the account",
+        ),
+        (
+            RESTRICTED,
+            USAGE_RIGHTS | {"invoice_read"},
+            f"The Stripe key lacks the right to write customers and write invoices: {LACKING}change a customer: The",
+        ),
+        (
+            RESTRICTED,
+            ALL_RIGHTS - {"invoice_read"},
+            f"The Stripe key lacks the right to read invoices: {LACKING}read an invoice: The provided key",
         ),
     ],
 )
@@ -149,9 +162,12 @@ def test_a_restricted_key_with_enough_rights_is_taken_and_trying_it_counts_nothi
     api: TestClient, stripe: ServedSandbox
 ) -> None:
     stripe.sandbox.account.keys[RESTRICTED] = ALL_RIGHTS
+    before = [one.json() for one in stripe.sandbox.account.customers.values()]
     made = api.post(INSTALL, json={"apiKey": RESTRICTED, "name": "Ours"})
     assert made.json()["app"]["name"] == "Ours", made.text
-    assert stripe.sandbox.events.events == []
+    sandbox = stripe.sandbox
+    assert sandbox.events.events == [] and not sandbox.invoices.invoices
+    assert [one.json() for one in sandbox.account.customers.values()] == before
     api.delete(f"{APPS}/{made.json()['app']['id']}")
 
 

@@ -25,6 +25,7 @@ from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as cluster
 from tests.api.billing.stripe_world import APP, HOUR_S, SECRET, StripeWorld
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import ServedSandbox, account
 
 BIG = 999_999_999_999_999  # the most of one event
@@ -298,7 +299,7 @@ def test_a_report_ends_in_the_drift_table_once_however_often_it_comes(world: Str
         answer = post(world, body)
         assert (answer.status_code, answer.json()) == (200, {"received": True})
     assert "tm1:a" in reported(world)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while (found := world.drift(**params))["causes"] != {"unknown_customer": 1}:
         assert time.monotonic() < deadline, found
     assert "meter_event_customer_not_found" in found["items"][0]["causes"][0]["detail"]

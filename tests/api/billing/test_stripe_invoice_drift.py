@@ -25,6 +25,7 @@ from tests.api.billing.stripe_world import APP, StripeWorld
 from tests.core.invoices.invoices import content
 from tests.core.invoices.states import in_state
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import ServedSandbox, account
 
 PATH = "/billing/stripe/drift/invoices"
@@ -55,9 +56,9 @@ def ours(world: StripeWorld, id: str, number: str) -> None:
     document = BillDocument("default", CUSTOMER, id, 1, at_s * 1000, msgspec.Raw(msgspec.json.encode(stored)))
     producer = Producer(cluster.producer_config(world.settings))
     producer.produce("invoices", msgspec.json.encode(document), document_key("default", CUSTOMER, id))
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     bills = world.api.app.state.services.bills  # type: ignore[attr-defined]
-    assert bills.wait("invoice", "default", id, 1, 10)
+    assert bills.wait("invoice", "default", id, 1, PATIENCE_S)
 
 
 def at_stripe(world: StripeWorld, id: str, number: str, amount: int) -> str:

@@ -26,6 +26,7 @@ from pipeline.local import process
 from pipeline.local.redis import is_available
 from pipeline.settings import Settings
 from tests.fixtures.absent import absent
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.redis_server import running
 
 
@@ -143,7 +144,7 @@ def test_redis_that_goes_away_and_comes_back(tmp_path: Path) -> None:
         assert api.post(INGEST_PATH).status_code == 204
         again = server.spawn()
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while api.post("/api/v1/meters").status_code != 204:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline.api.http import slow_clients
 from pipeline.local import process
+from tests.fixtures.patience import PATIENCE_S
 
 PER_IP = 20
 QUICK = slow_clients.ClientLimits(
@@ -24,6 +26,17 @@ QUICK = slow_clients.ClientLimits(
     stalled_s=0.5,
     closing_s=0.2,
     slow_after_s=0.2,
+    sweep_s=0.02,
+)
+# For clients that are not slow, whatever else the machine does.
+PATIENT = slow_clients.ClientLimits(
+    head_s=60,
+    body_s=60,
+    whole_s=60,
+    idle_s=3,
+    stalled_s=60,
+    closing_s=0.2,
+    slow_after_s=60,
     sweep_s=0.02,
 )
 ROUTE = b"POST /x HTTP/1.1\r\nhost: x\r\n"
@@ -59,9 +72,9 @@ class App:
 
 
 class Serving:
-    def __init__(self) -> None:
+    def __init__(self, limits: slow_clients.ClientLimits) -> None:
         self.app = App()
-        self.kind = slow_clients.guarded(PER_IP, QUICK)
+        self.kind = slow_clients.guarded(PER_IP, limits)
         self.listening = socket.create_server((process.HOST, 0))
         self.address = self.listening.getsockname()
         config = uvicorn.Config(
@@ -71,24 +84,46 @@ class Serving:
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=20)
+        return socket.create_connection(self.address, timeout=PATIENCE_S)
 
     def open(self) -> int:
         return self.kind.guard.connections
 
 
-@pytest.fixture(scope="module")
-def serving() -> Iterator[Serving]:
-    serving = Serving()
+@contextmanager
+def running(limits: slow_clients.ClientLimits) -> Iterator[Serving]:
+    serving = Serving(limits)
     serving.thread.start()
     yield serving
     serving.server.should_exit = serving.server.force_exit = True
     serving.thread.join()
 
 
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Serving]:
+    with running(QUICK) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def unhurried() -> Iterator[Serving]:
+    with running(PATIENT) as serving:
+        yield serving
+
+
 @pytest.fixture
-def served(serving: Serving) -> Serving:
-    """The server without a connection of an earlier test."""
+def served(quick: Serving) -> Serving:
+    """A server that is soon tired of a client, without a connection of an earlier test."""
+    return fresh(quick)
+
+
+@pytest.fixture
+def patient(unhurried: Serving) -> Serving:
+    """A server that waits long for all but a connection at rest, without a connection of an earlier test."""
+    return fresh(unhurried)
+
+
+def fresh(serving: Serving) -> Serving:
     wait_until(lambda: serving.open() == 0)
     serving.app.go.clear()
     serving.app.ended.clear()
@@ -107,7 +142,7 @@ def answer(connection: socket.socket) -> bytes:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -179,8 +214,8 @@ def drip_much(connection: socket.socket) -> None:
         pass
 
 
-def test_a_connection_at_rest_is_closed_and_not_before(served: Serving) -> None:
-    with served.connect() as connection:
+def test_a_connection_at_rest_is_closed_and_not_before(patient: Serving) -> None:
+    with patient.connect() as connection:
         for _ in range(3):
             connection.sendall(ROUTE + b"content-length: 2\r\n\r\nab")
             assert connection.recv(65536).endswith(b"\r\n\r\n2")
@@ -196,8 +231,8 @@ def test_the_servers_own_work_is_not_the_clients_time(served: Serving) -> None:
         assert b" 200 " in connection.recv(65536)
 
 
-def test_requests_one_behind_the_other(served: Serving) -> None:
-    with served.connect() as connection:
+def test_requests_one_behind_the_other(patient: Serving) -> None:
+    with patient.connect() as connection:
         connection.sendall((ROUTE + b"content-length: 2\r\n\r\nab") * 3)
         assert answer(connection).count(b" 200 ") == 3
 
@@ -211,8 +246,8 @@ def test_requests_one_behind_the_other(served: Serving) -> None:
     ],
     ids=["one", "many", "path"],
 )
-def test_large_headers(served: Serving, text: bytes) -> None:
-    with served.connect() as connection:
+def test_large_headers(patient: Serving, text: bytes) -> None:
+    with patient.connect() as connection:
         connection.sendall(text)
         assert answer(connection).startswith(b"HTTP/1.1 431 ")
 
@@ -231,9 +266,9 @@ def test_a_header_without_end(served: Serving) -> None:
         wait_until(lambda: served.open() == 0)
 
 
-def test_headers_just_small_enough_come_in_pieces(served: Serving) -> None:
+def test_headers_just_small_enough_come_in_pieces(patient: Serving) -> None:
     text = ROUTE + b"x: " + b"a" * (15 << 10) + b"\r\ncontent-length: 0\r\n\r\n"
-    with served.connect() as connection:
+    with patient.connect() as connection:
         for place in range(0, len(text), 700):
             connection.sendall(text[place : place + 700])
             time.sleep(0.002)
@@ -261,16 +296,16 @@ def test_a_chunk_that_is_none(served: Serving) -> None:
     wait_until(lambda: served.app.ended == ["disconnect"])
 
 
-def test_too_many_connections_from_one_address(served: Serving) -> None:
-    held = [served.connect() for _ in range(PER_IP)]
-    wait_until(lambda: served.open() == PER_IP)
-    with served.connect() as further:
+def test_too_many_connections_from_one_address(patient: Serving) -> None:
+    held = [patient.connect() for _ in range(PER_IP)]
+    wait_until(lambda: patient.open() == PER_IP)
+    with patient.connect() as further:
         answered = answer(further)
     assert answered.startswith(b"HTTP/1.1 429 ") and b"retry-after" in answered
     for connection in held:
         connection.close()
-    wait_until(lambda: served.open() == 0)
-    with served.connect() as again:
+    wait_until(lambda: patient.open() == 0)
+    with patient.connect() as again:
         again.sendall(ROUTE + b"content-length: 0\r\n\r\n")
         assert b" 200 " in again.recv(65536)
 
@@ -282,8 +317,8 @@ def test_a_client_that_takes_nothing_of_its_answer(served: Serving) -> None:
         wait_until(lambda: served.open() == 0)
 
 
-def test_an_early_answer_leaves_a_connection_that_ends(served: Serving) -> None:
-    with served.connect() as connection:
+def test_an_early_answer_leaves_a_connection_that_ends(patient: Serving) -> None:
+    with patient.connect() as connection:
         connection.sendall(ROUTE.replace(b"/x", b"/early") + b"content-length: 10\r\n\r\n")
         assert b" 200 " in connection.recv(65536)
         connection.sendall(b"0123456789")

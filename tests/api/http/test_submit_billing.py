@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from tests.fixtures.billing_stage import BillingStage, DecidedBill
 from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.invoices_to_print import small
+from tests.fixtures.patience import PATIENCE_S
 
 BILLS = "/bills/{customer}"
 router = Router(prefix="/api/v1", route_class=ChangesBills)
@@ -122,7 +123,7 @@ def test_an_answer_waits_for_the_documents_of_its_reply(api: TestClient, stage: 
     stage.holding.set()
     try:
         asking.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while len(stage.seen) == before:  # the reply is there, and its document is not
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -151,7 +152,7 @@ def test_commands_that_wait_for_billing_use_no_turn_of_the_control_stage(
     stage.holding.set()
     try:
         asking.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while len(stage.seen) == before:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -25,8 +25,16 @@ from tests.core.explain.explain_world import ExplainWorld
 from tests.core.proof.proofs import issued, proof_of
 from tests.fixtures.api_server import served_app
 from tests.fixtures.explained_bills import explained_world, publish
+from tests.fixtures.patience import PATIENCE_S
 
 PRICES = {"rateCards": [{"key": "tokens", "price": {"type": "unit", "amount": "0.02"}}]}
+OTHER_PLAN = {
+    "name": "Flat", "currency": "EUR", "billingCadence": "P1M",
+    "phases": [{"key": "main", "name": "Main", "duration": None, "rateCards": [
+        {"type": "flat_fee", "key": "fee", "name": "Fee", "billingCadence": "P1M",
+         "price": {"type": "flat", "amount": "5", "paymentTerm": "in_advance"}},
+    ]}],
+}  # fmt: skip
 ONE = "GET /api/v1/billing/lines/{lineId}/explain"
 
 
@@ -97,7 +105,7 @@ def test_a_proof_is_right_and_its_root_is_on_the_page(api: TestClient, world: Ex
         report = check_proof(answer.content.splitlines(keepends=True))
         assert report.wrong == ()
         assert api.get(f"{path}/proof").content == answer.content
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while f"Proof: {report.root}" not in api.get(f"{path}.html").text:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -125,6 +133,10 @@ def test_commands_explain_replay_and_verify(
         replayed = run("replay", "--prices", "-", "--from", "2026-01-10", "--to", "2026-02-10", stdin=PRICES)
         assert [row.split()[0] for row in replayed.splitlines()] == ["customer", "acme", "total"]
         assert replayed.splitlines()[1].split()[2:] == ["27.22", "34.44", "7.22", "EUR"]
+        span = ("--from", "2026-01-10", "--to", "2026-02-10")
+        under = run("replay", "--plan", "-", "--of-plan", "simple", *span, stdin=OTHER_PLAN)
+        assert under.splitlines()[1].split()[2:] == ["27.22", "5", "-22.22", "EUR"]
+        run("replay", *span, code=2)
         run("invoices", "proof", invoice.content.id, "--output", str(file))
     monkeypatch.delenv("TALLYMARK_API_URL")  # the rest asks no server
     root = check_proof(file.read_bytes().splitlines(keepends=True)).root
@@ -154,6 +166,29 @@ def test_past_usage_is_rated_by_other_prices(api: TestClient, world: ExplainWorl
         ({**body, "to": body["from"]}, "bad-price-list"),
         ({**body, "rateCards": []}, "bad-price-list"),
         ({**body, "customer": "nothing"}, "not-found"),
+    ):
+        assert api.post("/billing/replay", json=wrong).json()["reason"] == reason
+
+
+def test_past_usage_is_rated_under_another_plan(api: TestClient, world: ExplainWorld) -> None:
+    body = {"from": "2026-01-10", "to": "2026-02-10T00:00:00Z", "customer": "acme"}
+    answer = api.post("/billing/replay", json={**body, "customPlan": OTHER_PLAN})
+    assert (
+        wrong_answer("POST /api/v1/billing/replay", answer.status_code, "application/json", answer.json())
+        == ""
+    )
+    (row,) = answer.json()["items"]
+    assert (row["new"], row["lines"]) == ("5", 2)
+    (same,) = api.post("/billing/replay", json={**body, "plan": {"key": "simple"}}).json()["items"]
+    assert (same["old"], same["difference"]) == (row["old"], "0")
+    for wrong, reason in (
+        (body, "bad-price-list"),
+        ({**body, "customPlan": OTHER_PLAN, "plan": {"key": "simple"}}, "bad-price-list"),
+        ({**body, **PRICES, "planKey": "simple"}, "bad-price-list"),
+        ({**body, "customPlan": OTHER_PLAN, "planKey": "nothing"}, "bad-price-list"),
+        ({**body, "plan": {"key": "nothing"}}, "not-found"),
+        ({**body, "customPlan": {**OTHER_PLAN, "phases": []}}, "bad-subscription"),
+        ({**body, "customPlan": {**OTHER_PLAN, "zz": 1}}, "bad-subscription"),
     ):
         assert api.post("/billing/replay", json=wrong).json()["reason"] == reason
 

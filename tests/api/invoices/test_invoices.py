@@ -21,6 +21,7 @@ from tests.api.openapi import wrong_answer
 from tests.fixtures.api_services import bearer, new_key
 from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.invoices_to_print import INVOICES, NOW_S, document
+from tests.fixtures.patience import PATIENCE_S
 
 LIST, ONE = "/billing/invoices", "GET /api/v1/billing/invoices/{invoiceId}"
 ISSUED = {"small", "long", "voided", "credit-note"}
@@ -57,9 +58,9 @@ def published(served: Settings, guarded: TestClient, admin: dict[str, str], cust
     for one in found.values():
         key = document_key(one.namespace, one.customer, one.id)
         producer.produce("invoices", msgspec.json.encode(one), key)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     for one in found.values():
-        assert guarded.app.state.services.bills.wait("invoice", "default", one.id, 0, 10)  # type: ignore[attr-defined]
+        assert guarded.app.state.services.bills.wait("invoice", "default", one.id, 0, PATIENCE_S)  # type: ignore[attr-defined]
     return {name: one.id for name, one in found.items()}
 
 

@@ -20,6 +20,7 @@ from tests.api.openapi import wrong_answer
 from tests.fixtures.api_services import bearer, new_key
 from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.invoices_to_print import document, gathering, line, small, stored
+from tests.fixtures.patience import PATIENCE_S
 
 PATH, NAME = "/customers/{}/billing/upcoming", "GET /api/v1/customers/{customerIdOrKey}/billing/upcoming"
 PORTAL = "/portal/invoices/upcoming"
@@ -47,9 +48,9 @@ def publish(served: Settings, api: TestClient, customer: str, *invoices: StoredI
     for one in documents:
         key = document_key(one.namespace, one.customer, one.id)
         producer.produce("invoices", msgspec.json.encode(one), key)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     for one in documents:
-        assert api.app.state.services.bills.wait("invoice", "default", one.id, 0, 10)  # type: ignore[attr-defined]
+        assert api.app.state.services.bills.wait("invoice", "default", one.id, 0, PATIENCE_S)  # type: ignore[attr-defined]
 
 
 def running(used: str) -> InvoiceLine:

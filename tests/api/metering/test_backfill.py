@@ -14,6 +14,7 @@ from pipeline.core.metering.backfill import key_of
 from pipeline.records import Backfill
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from tests.fixtures.patience import PATIENCE_S
 
 CALLS: dict[str, Any] = {"slug": "calls", "eventType": "request", "aggregation": "COUNT"}
 
@@ -24,11 +25,11 @@ def publish(settings: Settings, *steps: Backfill) -> None:
     producer = Producer(kafka.producer_config(settings))
     for step in steps:
         producer.produce("backfill-work", msgspec.json.encode(step), key_of(step), partition=step.shard)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def until(api: TestClient, state: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         answer: dict[str, Any] = api.get("/meters/calls/backfill").json()
         if answer["state"] == state:

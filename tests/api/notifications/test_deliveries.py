@@ -19,10 +19,10 @@ from pipeline.local import process
 from pipeline.local.webhook_receiver import Receiver
 from pipeline.settings import PREFIX, Settings
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 SECRET = secret_text(bytes(32))
-WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def receiver() -> Iterator[Receiver]:
 
 def until(probe: Callable[[], Any]) -> Any:
     """What `probe` gives as soon as it is true."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + PATIENCE_S
     while not (found := probe()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -78,7 +78,7 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     rule_id = api.post("/notification/rules", json=rule).json()["id"]
     begin_ms = time.time_ns() // 1_000_000
     event = api.post(f"/notification/rules/{rule_id}/test").json()
-    assert receiver.wait(1, WAIT_S)
+    assert receiver.wait(1, PATIENCE_S)
 
     def listed(query: str = "") -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = api.get(f"/deliveries?event={event['id']}&{query}").json()["items"]

@@ -14,6 +14,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from tests.api.scope_table import NEEDED
 from tests.fixtures.api_services import bearer, new_key
+from tests.fixtures.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("billing_stage")
 NOT_CHANGES = {
@@ -99,6 +100,6 @@ def test_an_edit_breaks_the_chain(
                    newest["hash"], "0" * 64)  # fmt: skip
     producer = Producer(kafka.producer_config(served))
     producer.produce("audit", msgspec.json.encode(forged), partition=0)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     chain = entries(guarded, admins["a"])["chain"]
     assert chain["holds"] is False and str(forged.seq) in chain["detail"]

@@ -23,6 +23,7 @@ from pipeline.stores.kafka.bills import document_key
 from tests.core.invoices.invoices import content, line
 from tests.core.invoices.states import in_state
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.stored_rows import write
 
 JANUARY = "from=2026-01-01&to=2026-02-01"
@@ -75,7 +76,7 @@ def publish(settings: Settings, customer: str, made: InvoiceContent, revision: i
     document = BillDocument("default", customer, made.id, revision, 0, body)
     producer = Producer(kafka.producer_config(settings))
     producer.produce("invoices", msgspec.json.encode(document), document_key("default", customer, made.id))
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def test_nothing_is_billed_yet(api: TestClient, customer: str) -> None:
@@ -88,7 +89,7 @@ def test_nothing_is_billed_yet(api: TestClient, customer: str) -> None:
 def test_bills_are_compared_with_stored_usage(api: TestClient, served: Settings, customer: str) -> None:
     made = with_lines(content(), (billed(6),))
     publish(served, customer, made, 1)
-    assert api.app.state.services.bills.wait("invoice", "default", made.id, 1, 10)  # type: ignore[attr-defined]
+    assert api.app.state.services.bills.wait("invoice", "default", made.id, 1, PATIENCE_S)  # type: ignore[attr-defined]
     found = api.get(f"/reconcile/money?{JANUARY}&wait_s=5").json()
     assert (found["ok"], found["settled"], found["totalCount"], found["differences"]) == (True, True, 1, [])
     [row] = found["items"]
@@ -101,7 +102,7 @@ def test_bills_are_compared_with_stored_usage(api: TestClient, served: Settings,
     ]
     assert row["amounts"] == [{"currency": "USD", "rated": "3", "booked": "3"}]
     publish(served, customer, with_lines(content(), (billed(5),)), 2)
-    assert api.app.state.services.bills.wait("invoice", "default", made.id, 2, 10)  # type: ignore[attr-defined]
+    assert api.app.state.services.bills.wait("invoice", "default", made.id, 2, PATIENCE_S)  # type: ignore[attr-defined]
     behind = api.get(f"/reconcile/money?{JANUARY}&wait_s=0").json()
     assert (behind["ok"], behind["settled"]) == (False, True)
     [sentence] = behind["differences"]
@@ -113,7 +114,7 @@ def test_bills_are_compared_with_stored_usage(api: TestClient, served: Settings,
 def test_usage_on_its_way_is_waited_for(api: TestClient, served: Settings, customer: str) -> None:
     producer = Producer(kafka.producer_config(served))
     producer.produce("events", b"{}")
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     found = api.get(f"/reconcile/money?{JANUARY}&customer=acme&wait_s=0.2").json()
     assert (found["ok"], found["settled"], found["items"]) == (True, False, [])
 

@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.control_stage import ControlStage
+from tests.fixtures.patience import PATIENCE_S, slowed
 from tests.fixtures.stored_rows import write
 
 
@@ -30,7 +31,7 @@ def nothing_yet(served: Settings, store: ClickHouse) -> Iterator[None]:
     producer = Producer(kafka.producer_config(served))
     for stage in ("ingest", "dedupe", "aggregate"):
         producer.produce("counts", None, f"{stage}/events/0")
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     for table in ("events", "windows"):
         store.query("TRUNCATE TABLE " + table)
 
@@ -39,7 +40,7 @@ def count(settings: Settings, stage: str, **names: int) -> None:
     record = Counts(stage, "events", 0, 0, "id", {"default": names})
     producer = Producer(kafka.producer_config(settings))
     producer.produce("counts", msgspec.json.encode(record), f"{stage}/events/0")
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def counted(settings: Settings, events: int) -> None:
@@ -101,7 +102,7 @@ def test_reconcile_shows_what_is_in_flight(api: TestClient, served: Settings) ->
 def test_reconcile_waits_for_unread_records(api: TestClient, served: Settings) -> None:
     producer = Producer(kafka.producer_config(served))
     producer.produce("events", b"{}")
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE_S) == 0
     report = api.get("/reconcile?wait_s=0.2").json()
     assert (report["settled"], report["lag"]["ingest"]) == (False, 1)
 
@@ -124,7 +125,7 @@ def test_status(api: TestClient, decider: ControlStage) -> None:
     for stage in ("ingest", "dedupe", "aggregate", "sink"):
         decider.beat(f"{stage}-1", 3, stage)
     decider.beat("control-1", 3, "control", at_ms=time.time_ns() // 1_000_000 - 60_000)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not (answer := api.get("/status").json())["stages"][3]["up"]:
         assert time.monotonic() < deadline
     up = {stage["stage"]: stage["up"] for stage in answer["stages"]}
@@ -150,7 +151,7 @@ class Frozen:
         self.release = threading.Event()
 
     def ping(self) -> None:
-        assert self.release.wait(60)
+        assert self.release.wait(300)
 
     def interrupt(self) -> None:
         self.release.set()
@@ -165,7 +166,7 @@ def test_status_shows_each_service_in_its_own_words_and_waits_for_none(served: S
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         began_s = time.monotonic()
         answer = client.get("/status").json()
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < slowed(10)
         assert client.get("/ready").status_code == 200, "events are taken without either"
     found = answer["neighbours"]
     assert not answer["ok"] and found["kafka"]["ok"] and found["topics"]["ok"]
@@ -174,11 +175,16 @@ def test_status_shows_each_service_in_its_own_words_and_waits_for_none(served: S
     assert "Connection refused" in found["redis"]["detail"]
 
 
-def test_without_kafka_no_process_is_ready_and_status_says_why(served: Settings) -> None:
+def test_without_kafka_no_process_is_ready_and_status_says_why(
+    served: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     app = create_app(served.model_copy(update={"kafka": "127.0.0.1:1"}))
     with TestClient(app, base_url="http://testserver/api/v1") as client:
-        answer = client.get("/ready")
-        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        for _ in range(2):
+            answer = client.get("/ready")
+            assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        (logged,) = [one for one in caplog.messages if one.startswith("not ready, kafka: ")]
+        assert "Connection refused" in logged, "the log has the reason, once; the response is public"
         status = client.get("/status").json()
     assert "Connection refused" in status["neighbours"]["kafka"]["detail"]
     assert not any(stage["up"] for stage in status["stages"])

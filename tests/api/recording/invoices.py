@@ -15,12 +15,14 @@ from pipeline.stores.kafka.documents import document_key
 from tests.api.recording.world import World
 from tests.api.scope_table import (
     APPS,
+    CREDIT_NOTES,
     CUSTOM_INVOICING,
     CUSTOMERS,
     INVOICES,
     LISTINGS,
     OF_CUSTOMER_INVOICES,
     OVERRIDES,
+    PORTAL_CREDITS,
     PORTAL_INVOICES,
     PROFILES,
     TOKENS,
@@ -69,7 +71,24 @@ def invoices(world: World) -> None:
     deletion(world)
     portal(world)
     explained(world)
+    credit_notes(world)
     replay(world)
+
+
+def credit_notes(world: World) -> None:
+    """One of `acme`, which corrects an invoice that is not there any more."""
+    ask, one = world.recorder.ask, f"{CREDIT_NOTES}/{{creditNoteId}}"
+    note, customer = ulid.make(NOW_S * 1000, "credit note"), str(world.customer["id"])
+    made = document(MADE["credit-note"](), note, customer)
+    world.publish("invoices", document_key("default", customer, note), made)
+    path = f"{CREDIT_NOTES}/{note}"
+    while world.answer("GET", path, None)[0] == 404:  # until the API has read it
+        time.sleep(0.02)
+    ask(f"GET {CREDIT_NOTES}", "all of them", CREDIT_NOTES)
+    ask(f"GET {one}", "one", path)
+    ask(f"GET {one}", "there is none", f"{CREDIT_NOTES}/nothing")
+    ask(f"GET {one}.html", "its page", f"{path}.html")
+    ask(f"GET {one}.html", "there is none", f"{CREDIT_NOTES}/nothing.html")
 
 
 def replay(world: World) -> None:
@@ -77,6 +96,16 @@ def replay(world: World) -> None:
     prices = {"rateCards": [{"key": "gpt_4_tokens", "price": {"type": "unit", "amount": "0.001"}}]}
     body = {**prices, "from": "2026-01-01", "to": "2026-02-01"}
     ask(f"POST {path}", "by another price", path, body)
+    plan = {
+        "name": "Flat", "currency": "EUR", "billingCadence": "P1M",
+        "phases": [{"key": "main", "name": "Main", "duration": None, "rateCards": [
+            {"type": "flat_fee", "key": "fee", "name": "Fee", "billingCadence": "P1M",
+             "price": {"type": "flat", "amount": "5", "paymentTerm": "in_advance"}},
+        ]}],
+    }  # fmt: skip
+    span = {"from": body["from"], "to": body["to"]}
+    ask(f"POST {path}", "under another plan", path, {**span, "customPlan": plan})
+    ask(f"POST {path}", "prices and a plan", path, {**body, "customPlan": plan})
     ask(f"POST {path}", "an unknown customer", path, {**body, "customer": "nothing"})
     ask(f"POST {path}", "no prices", path, {**body, "rateCards": []})
 
@@ -275,6 +304,8 @@ def portal(world: World) -> None:
     ask(pdf, "an unknown invoice", f"{PORTAL_INVOICES}/nothing.pdf", key="portal")
     ask(pdf, "no token", f"{PORTAL_INVOICES}/nothing.pdf", key="")
     ask(one, "no token", path, key="")
+    ask(f"GET {PORTAL_CREDITS}", "a page", PORTAL_CREDITS, key="portal")
+    ask(f"GET {PORTAL_CREDITS}", "no token", PORTAL_CREDITS, key="")
 
 
 def upcoming(world: World) -> None:

@@ -7,7 +7,7 @@ import time
 from tests.api.recording.world import World
 
 METERS, EVENTS = "/api/v1/meters", "/api/v1/events"
-FOLLOWED_TRIES, FOLLOWED_POLL_S = 200, 0.05
+FOLLOWED_TRIES, FOLLOWED_POLL_S = 4_800, 0.05
 TOKENS = {
     "slug": "tokens",
     "eventType": "prompt",

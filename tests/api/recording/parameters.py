@@ -53,7 +53,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "entitlementType": ("boolean",),
     "statuses": ("voided",),
     "extendedStatuses": ("draft.invalid",),
-    "invoiceId": (UNKNOWN,),
+    **dict.fromkeys(("invoiceId", "filter[customer_id]", "filter[invoice_id]"), (UNKNOWN,)),
     "includeDeletedLines": ("true",),
     "customers": (UNKNOWN,),
     **dict.fromkeys(("issuedAfter", "createdAfter", "periodStartAfter"), ("2100-01-01",)),

@@ -35,6 +35,7 @@ from pipeline.stores.redis_balances import BalanceWriter, Keys
 from tests.api.recording.recorder import Recorder
 from tests.fixtures.control_stage import ControlStage
 from tests.fixtures.counted_tenant import NS, Sent, Tenant, at
+from tests.fixtures.patience import PATIENCE_S
 
 SENT_AT = "2026-01-15T12:30:00+00:00"
 SCHEDULE_MS = (0, 60_000)
@@ -82,7 +83,7 @@ class World:
     def publish(self, topic: str, key: str, record: object, partition: int = -1) -> None:
         producer = Producer(cluster.producer_config(self.settings))
         producer.produce(topic, msgspec.json.encode(record), key, partition)
-        assert producer.flush(10) == 0
+        assert producer.flush(PATIENCE_S) == 0
 
     def rows(self) -> None:
         """Events of two subjects, counted by the meters; one that `tokens` refused, one repeated, one rejected."""

@@ -51,9 +51,10 @@ def app(revision: int = 2, status: str = "ready", **more: object) -> Definition:
     return definition(revision, "app", APP, body)
 
 
-def customer_app(revision: int, customer: str, stripe_id: str) -> Definition:
+def customer_app(revision: int, customer: str, stripe_id: str, **more: object) -> Definition:
     body: dict[str, object] = {
         "customerId": customer, "appId": APP, "stripeCustomerId": stripe_id, "createdAt": CREATED, "updatedAt": CREATED,
+        **more,
     }  # fmt: skip
     return definition(revision, "customer-app", f"{customer}.{APP}", body)
 

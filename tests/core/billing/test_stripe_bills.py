@@ -53,6 +53,43 @@ def test_the_customer_of_the_definitions_is_used() -> None:
     assert calls(world) == ["create", "lines", "finalize"] and not world.commands
 
 
+def test_a_customer_that_was_taken_away_is_created_again_under_another_key() -> None:
+    """As after it was deleted at Stripe. Until the definitions name the first one, it is used."""
+    world = BillStripe()
+    world.order(order())
+    calls(world)
+    world.order(order(), "01SECOND")
+    assert calls(world) == ["create", "lines", "finalize"]
+    world.define(customer_app(4, "01CUSTOMER", "cus_0"))
+    world.order(order(), "01THIRD")
+    assert calls(world) == ["create", "lines", "finalize"]
+    world.define(customer_app(5, "01CUSTOMER", "cus_0", deletedAt="2026-01-01T00:00:00.000Z"))
+    world.order(order(), "01FOURTH")
+    assert calls(world) == ["customer", "create", "lines", "finalize"]
+    assert list(world.stripe.customers) == ["cus_0", "cus_1"]
+    assert [key for key in world.stripe.bodies if "cus" in key] == [
+        f"tm-cus-{APP}-01CUSTOMER-1", f"tm-cus-{APP}-01CUSTOMER-2",
+    ]  # fmt: skip
+
+
+def test_a_customer_whose_details_are_refused_is_not_created_again() -> None:
+    world = BillStripe()
+    world.order(order())
+    (flight,) = world.flights()
+    refused = StripeWork(
+        "called", namespace=NAMESPACE, customer="01CUSTOMER", mapping=APP, invoice="01INVOICE",
+        identifier=flight.call.key, outcome="refused", message="Invalid email", found=StripeFound(id="cus_7"),
+    )  # fmt: skip
+    world.record(refused)
+    assert (answer(world).outcome, answer(world).message) == ("failed", "Invalid email")
+    assert [one.body["data"] for one in world.commands.values()] == [
+        [{"appId": APP, "stripeCustomerId": "cus_7"}]
+    ]
+    world.order(order(sequence=11))
+    (flight,) = world.flights()
+    assert (flight.call.name, flight.target.stripe_customer) == ("create", "cus_7")
+
+
 def test_an_invoice_of_nothing_has_no_lines_and_is_paid() -> None:
     world = BillStripe()
     world.order(order(0))

@@ -7,7 +7,14 @@ from typing import get_args
 import msgspec
 import pytest
 
-from pipeline.core.billing.stripe_request import CallName, StripeTarget, key_of, params_of
+from pipeline.core.billing.stripe_request import (
+    CallName,
+    StripeTarget,
+    details_key,
+    details_of,
+    key_of,
+    params_of,
+)
 from pipeline.records import StripeItem, StripeItemTax
 from tests.core.billing.bill_stripe import order
 
@@ -42,12 +49,21 @@ def test_an_item_has_its_amount_its_line_and_its_taxes() -> None:
     }]}  # fmt: skip
 
 
-def test_a_customer_has_what_is_known_of_it() -> None:
+def test_every_creation_of_a_customer_is_the_same_and_it_gets_what_is_known_of_it() -> None:
     made = order(email="ann@example.com", address={"country": "DE"})
-    assert params_of("customer", TARGET, made) == {
-        "name": "Acme", "email": "ann@example.com", "address": {"country": "DE"},
+    other, bare = TARGET._replace(invoice="", stripe_customer="", stripe_invoice=""), order(name="")
+    assert params_of("customer", TARGET, made) == params_of("customer", other, bare) == {
         "metadata": {"tm_customer_id": "01CUSTOMER", "tm_app_id": "01APP"},
     }  # fmt: skip
+    assert key_of("customer", TARGET, made, 1) == key_of("customer", other, bare, 1)
+    assert details_of(made) == {
+        "name": "Acme",
+        "email": "ann@example.com",
+        "address": {"country": "DE"},
+    }
+    assert details_of(bare) == {}
+    keys = {details_key(one, details_of(two)) for one in (TARGET, other) for two in (made, bare)}
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,7 +72,7 @@ def test_a_key_is_a_pure_function_of_what_is_sent(name: CallName) -> None:
     assert key == key_of(name, TARGET, order(), 1) and len(key) <= 255
     others = [
         key_of(name, TARGET, order(), 2),
-        key_of(name, TARGET._replace(stripe_invoice="in_2"), order(), 1),
+        key_of(name, TARGET._replace(customer="01OTHER", stripe_invoice="in_2"), order(), 1),
         *(key_of(other, TARGET, order(), 1) for other in NAMES if other != name),
     ]
     assert key not in others
@@ -65,7 +81,6 @@ def test_a_key_is_a_pure_function_of_what_is_sent(name: CallName) -> None:
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
-        ("customer", order(email="bob@example.com")),
         ("create", order(number="INV-2")),
         ("lines", order(600)),
         ("pay", order(sequence=11)),

@@ -12,6 +12,7 @@ from pipeline.core.billing.stripe_outcome import Outcome, StripeAnswer, outcome_
 from pipeline.core.billing.stripe_window import (
     HOUR_MS,
     LOOK_AGAIN_MS,
+    LOOK_LATER_MS,
     OLDEST_MS,
     SURE_MS,
     StripeWindow,
@@ -46,6 +47,22 @@ def test_the_next_request_waits_for_the_outcome_of_the_last_and_has_the_differen
     assert prepare(window, "app", ACCOUNT, START_S, NOW_MS)
     assert (window.confirmed, window.request.revision, window.request.units) == (5, 2, 3)
     assert window.request.identifier != first
+
+
+@pytest.mark.parametrize("there", [0, 5])
+@pytest.mark.parametrize(("outcomes", "is_stored"), [(["unknown"], True), (["unknown", "refused"], False)])
+def test_the_summaries_decide_where_a_repeat_would_be_refused_again(
+    there: int, outcomes: list[Outcome], is_stored: bool
+) -> None:
+    window = made(5)
+    for outcome in outcomes:
+        settle(window, 1, outcome, NOW_MS, "The meter is archived.", is_stored)
+    assert window.request is not None and must_look(window.request, NOW_MS)
+    assert window.request.next_at_ms == NOW_MS + LOOK_LATER_MS
+    for at_ms in (LOOK_LATER_MS, LOOK_LATER_MS + LOOK_AGAIN_MS):
+        look(window, 1, there, NOW_MS + at_ms)
+    assert (window.request, window.confirmed) == (None, there)
+    assert prepare(window, "app", ACCOUNT, START_S, NOW_MS + 2 * HOUR_MS) == (there == 0)
 
 
 def test_usage_that_falls_is_taken_back_by_a_negative_request() -> None:

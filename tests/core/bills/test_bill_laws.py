@@ -154,7 +154,7 @@ class Story:
 
     def _of(self, content: InvoiceContent, waits: bool) -> int:
         return sum(
-            self.worth(line) if waits and line.corrects is None else number.parse(line.totals.total)
+            self.worth(line) if waits and line.corrects is None else billed_of(line)
             for line in live_lines(content.lines)
         )
 
@@ -162,6 +162,11 @@ class Story:
         """The customer leaves, and all that is due is invoiced."""
         self.end()
         self.world.until(self.world.now_s + 3 * DAY_S)
+
+
+def billed_of(line: InvoiceLine) -> int:
+    """What a line costs, also what credits of a credit note pay of it, in atto."""
+    return number.parse(line.totals.total) + number.parse(line.totals.credits_total)
 
 
 DEFINITIONS = Definitions()
@@ -214,11 +219,13 @@ def test_what_is_billed_is_the_rating_of_the_final_usage(
     assert number.text(story.billed()) == number.text(story.expected())
     for one in story.world.billed():
         assert one.progress.state in ("paid", "deleted")
-        assert number.parse(one.content.totals.total) >= 0
-    numbers = sorted(
-        int(one.progress.number.rpartition("-")[2]) for one in story.world.billed() if one.progress.number
-    )
-    assert numbers == list(range(1, len(numbers) + 1))
+        assert (number.parse(one.content.totals.total) < 0) == (one.content.type == "credit_note")
+    for series in ("INV", "CN"):
+        found = [one.progress.number or "" for one in story.world.billed()]
+        numbers = sorted(int(one.rpartition("-")[2]) for one in found if one.startswith(f"{series}-"))
+        assert numbers == list(range(1, len(numbers) + 1))
+    gathering = [one for one in story.world.invoices() if one.progress.state == "gathering"]
+    assert not any(line.corrects for one in gathering for line in live_lines(one.content.lines))
 
 
 BY_HAND = {"workflow": {"invoicing": {"autoAdvance": False}}}
@@ -274,7 +281,7 @@ def test_chunks_repeated_records_and_restarts_change_no_byte(
     story = happened(first, found, company)
     story.finish()
     for one in story.world.billed():
-        assert number.parse(one.content.totals.total) >= 0
+        assert number.parse(one.content.totals.total) >= 0 or one.content.type == "credit_note"
     random, other = Random(seed), BillWorld(company, TERMS)
     place = 0
     while place < len(story.world.log):

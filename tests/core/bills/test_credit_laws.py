@@ -1,11 +1,15 @@
 """Laws of credits in the billing stage: whatever happens in whatever order, nothing is lost and nothing is below 0.
 
-For each invoice what credits pay and what is due are the total. The ledger sums to 0 and holds for each grant what its
-document has left. No chunk, no repeated record and no restart changes a byte of what is published, the ledger included.
+For each invoice what credits pay and what is due are the total. Of a subscription that is settled by credits only
+nothing is due, and what none covers is in the ledger. That sums to 0 and holds for each grant what its document has
+left. A low balance fires once when the balance falls to it. No chunk, no repeated record and no restart changes a byte
+of what is published, the ledger and the alerts included.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -13,12 +17,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.bills.bill_index import BillIndex
+from pipeline.core.bills.bill_rows import CREDIT_ACCOUNT, BillOutput, BillRows
+from pipeline.core.bills.usage_rows import customer_key
+from pipeline.core.invoices.credited_lines import sold_grant
 from pipeline.core.invoices.invoice import InvoiceContent
+from pipeline.core.invoices.line import live_lines
 from pipeline.core.ledger.trial_balance import trial_balance
+from pipeline.core.notifications.rule import CREDIT
 from pipeline.core.values import number
-from tests.core.bills.bill_world import Definitions, at
-from tests.core.bills.test_bill_laws import COMPANIES, START, TERMS, Act, Story, acts, commands, plans
+from tests.core.bills.bill_world import NAMESPACE, Definitions, Record, at
+from tests.core.bills.test_bill_laws import (
+    BY_HAND,
+    HOOKS,
+    METERS,
+    START,
+    TERMS,
+    Act,
+    Story,
+    acts,
+    commands,
+    plans,
+)
 from tests.core.bills.test_customer_credits import CreditWorld
+from tests.core.inputs import ENDPOINT
 from tests.fixtures.catalog_bodies import Body
 
 SENT: list[tuple[str, Body]] = [
@@ -67,13 +88,87 @@ credits = st.builds(credit, st.integers(0, 8)) | st.builds(
 )
 
 
+def settled(sent: Body, mode: str) -> Body:
+    return {**sent, "settlementMode": mode}
+
+
+any_plans = st.builds(settled, plans, st.sampled_from(["credit_then_invoice", "credit_only"]))
+changes = st.builds(lambda sent: lambda story: story.change(sent), any_plans)
+
+
+LEVELS = (30, 5, 1)
+
+
+def watched(**named: Any) -> Definitions:
+    """A company with a rule for each level of a low balance."""
+    made = Definitions(**named)
+    channel = made.log.do("endpoint.create", ENDPOINT)["id"]
+    for level in LEVELS:
+        rule = {
+            "type": CREDIT,
+            "name": str(level),
+            "channels": [channel],
+            "currency": "EUR",
+            "threshold": level,
+        }
+        made.log.do("rule.create", rule)
+    made.read()
+    return made
+
+
+WATCHED = [
+    watched(),
+    watched(profile=BY_HAND),
+    watched(app=HOOKS),
+    watched(app={**HOOKS, "enableIssuingSyncHook": False}),
+]
+
+
+class WatchedWorld(CreditWorld):
+    """A world that keeps what a customer can use after each record, in minor units."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.seen = [0]
+
+    def record(self, record: Record) -> BillOutput:
+        output = super().record(record)
+        row = BillRows(self.table).credit_accounts.get(
+            CREDIT_ACCOUNT + customer_key(NAMESPACE, self.customer)
+        )
+        self.seen.append(0 if row is None else row.balances.get("EUR", 0))
+        return output
+
+    def fired(self) -> Counter[str]:
+        return Counter(one.rule for one in self.published.alerts.values() if one.type == CREDIT)
+
+
+def check_fired(world: WatchedWorld) -> None:
+    """Each level fires as often as the balance falls to it from above."""
+    falls = {
+        level: sum(before > level * 100 >= after for before, after in pairwise(world.seen))
+        for level in LEVELS
+    }
+    assert sorted(world.fired().values()) == sorted(count for count in falls.values() if count)
+
+
 class CreditStory(Story):
     """A story whose world reads credits too."""
 
     def __init__(self, definitions: Definitions | None = None) -> None:
         super().__init__(definitions)
-        self.world: Any = CreditWorld(self.world.definitions, TERMS)
+        self.world: Any = WatchedWorld(self.world.definitions, TERMS)
         self.world.now_s = at(START)
+
+    def _of(self, content: InvoiceContent, waits: bool) -> int:
+        """What lines cost before credits pay it, without those that sell credits."""
+        return sum(
+            self.worth(line)
+            if waits and line.corrects is None
+            else number.parse(line.totals.total) + number.parse(line.totals.credits_total)
+            for line in live_lines(content.lines)
+            if sold_grant(line) is None
+        )
 
 
 def happened(company: Definitions, first: Body, found: list[Act]) -> CreditStory:
@@ -97,13 +192,15 @@ def check_totals(content: InvoiceContent, is_issued: bool) -> None:
         - number.parse(totals.discounts_total)
     )
     assert paid + total == owed
-    assert total >= 0 or not is_issued
+    is_owed = total <= 0 if content.type == "credit_note" else total >= 0
+    assert is_owed or not is_issued
+    assert total == 0 or not is_issued or content.settlement_mode != "credit_only"
 
 
 @given(
-    st.sampled_from(COMPANIES),
-    plans,
-    st.lists(acts | credits | commands | credits, min_size=6, max_size=24),
+    st.sampled_from(WATCHED),
+    any_plans,
+    st.lists(acts | credits | commands | credits | changes, min_size=6, max_size=24),
     st.integers(),
 )
 @settings(max_examples=40, deadline=None)
@@ -115,6 +212,7 @@ def test_nothing_is_lost_and_a_replay_changes_no_byte(
     for one in world.billed():
         check_totals(one.content, not one.progress.state.startswith(("draft", "delete")))
     world.check()
+    check_fired(world)
     random, other = Random(seed), CreditWorld(company, TERMS)
     place = 0
     while place < len(world.log):
@@ -127,3 +225,12 @@ def test_nothing_is_lost_and_a_replay_changes_no_byte(
         place = end
     assert other.published.bytes() == world.published.bytes()
     assert trial_balance(other.published.ledger.values()) == trial_balance(world.published.ledger.values())
+
+
+@given(st.sampled_from(METERS), any_plans, st.lists(acts | credits | changes, min_size=6, max_size=24))
+@settings(max_examples=25, deadline=None)
+def test_credits_and_invoices_together_are_the_rating_of_the_final_usage(
+    meter: Definitions, first: Body, found: list[Act]
+) -> None:
+    story = happened(meter, first, found)
+    assert number.text(story.billed()) == number.text(story.expected())

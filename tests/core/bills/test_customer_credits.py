@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.credits.credit_balance import balances, balances_at, held_at, movements
+from pipeline.core.bills.bill_rows import CREDIT_ACCOUNT, BillRows
+from pipeline.core.bills.usage_rows import customer_key
+from pipeline.core.credits.credit_balance import balances, balances_at, changed_by, held_at, movements
 from pipeline.core.credits.credit_grant import CreditGrant
+from pipeline.core.credits.settlement import UNCOVERED, cover
 from pipeline.core.invoices.line_rows import line_rows
 from pipeline.core.invoices.printed_invoice import printed_invoice
 from pipeline.core.invoices.stored_invoice import StoredInvoice
@@ -16,7 +19,7 @@ from pipeline.core.ledger.trial_balance import trial_balance
 from pipeline.core.notifications.rule import CREDIT
 from pipeline.core.values import number, timestamp
 from pipeline.records import Alert
-from tests.core.bills.bill_world import BillWorld, Definitions, at
+from tests.core.bills.bill_world import NAMESPACE, BillWorld, Definitions, at
 from tests.core.inputs import ENDPOINT
 from tests.fixtures.catalog_bodies import Body
 
@@ -47,8 +50,18 @@ class CreditWorld(BillWorld):
         return {row.account: row.balance for row in found.rows if row.balance != "0"}
 
     def check(self) -> None:
-        """The ledger sums to 0, and holds for each grant what its document has left."""
+        """The ledger sums to 0, holds for each grant what its document has left, and what none covers.
+
+        A grant covers that as soon as it can.
+        """
         held = held_at(self.published.ledger.values(), 1 << 60)
+        account = BillRows(self.table).credit_accounts.get(
+            CREDIT_ACCOUNT + customer_key(NAMESPACE, self.customer)
+        )
+        charges = () if account is None else account.uncovered
+        booked = [changed_by(one).get(UNCOVERED, 0) for one in self.published.ledger.values()]
+        assert -sum(booked) == sum(one.amount for one in charges)
+        assert not cover(charges, self.grants(), self.now_s * 1000)
         for one in self.grants():
             assert held.get(one.id, 0) == one.balance >= 0
         assert sum(number.parse(balance) for balance in self.accounts().values()) == 0
@@ -300,6 +313,55 @@ def test_a_rule_waits_for_the_payment_of_what_it_added() -> None:
     assert issued.progress.state == "payment_processing.pending"
     world.do("invoice.payment-status", {"trigger": "paid"}, id=issued.content.id)
     assert world.live() == 7_000
+    world.check()
+
+
+def paying_by_hand(**rule: Any) -> CreditWorld:
+    """Invoices of top-ups are not paid by themselves."""
+    world = CreditWorld(Definitions(app=HOOKS))
+    world.do("credit.rule", {**RULE, **rule})
+    world.until(world.now_s + 7_200)
+    return world
+
+
+def pass_days(world: CreditWorld, days: int) -> None:
+    for _ in range(days):
+        world.until(world.now_s + 86_400)
+
+
+@pytest.mark.parametrize("policy", ["on_creation", "on_settlement"])
+def test_a_top_up_that_is_not_paid_is_not_followed_by_another_when_it_expires(policy: str) -> None:
+    world = paying_by_hand(expires_after="P3D", availability_policy=policy)
+    pass_days(world, 40)
+    assert len(world.grants()) == len(world.billed()) == 1
+    world.do("invoice.payment-status", {"trigger": "paid"}, id=world.billed()[0].content.id)
+    assert len(world.grants()) == 2
+    pass_days(world, 40)
+    assert len(world.grants()) == 2
+    world.check()
+
+
+def test_a_top_up_that_is_not_paid_is_not_followed_by_another_when_it_is_used_up() -> None:
+    world = paying_by_hand()
+    for _ in range(3):
+        world.charge("45")
+    assert len(world.grants()) == 1
+    sold = next(one for one in world.billed() if one.content.totals.total == "45")
+    void = {"reason": "r", "action": {"percentage": 100, "action": {"type": "discard"}}}
+    world.do("invoice.void", void, id=sold.content.id)
+    assert len(world.grants()) == 2
+    world.do("credit.rule", RULE)
+    assert len(world.grants()) == 2
+    world.check()
+
+
+def test_what_is_given_and_expires_has_the_maximum_of_its_period() -> None:
+    world = quick()
+    world.do("credit.rule", {**RULE, "funding_method": "none", "expires_after": "P1D", "max_amount": "150"})
+    pass_days(world, 25)
+    assert len(world.grants()) == 3
+    world.until(at("2026-02-01"))  # the period ends, which nothing but the clock says
+    assert len(world.grants()) == 4
     world.check()
 
 

@@ -67,6 +67,8 @@ def variants(group: LineGroup) -> Iterator[LineGroup]:
     booked = (
         BookedLine(INVOICE, group.id, (TIERS, COMMITMENT)),
         BookedLine(INVOICE, INVOICE, end_s=part.end_s),
+        BookedLine(INVOICE, group.id, (TIERS,), part.end_s, is_given_up=True),
+        BookedLine(INVOICE, group.id, (TIERS,), part.end_s, is_left=True),
     )
     yield replace(group, parts=(GroupPart(part.start_s, part.end_s, booked, is_dropped=True),))
     cut_s = part.start_s + HOUR_S
@@ -162,7 +164,7 @@ def test_every_member_of_a_group_is_kept() -> None:
     assert fields == {
         LineGroup: {"id", "line", "feature", "parts", "is_wanted"},
         GroupPart: {"start_s", "end_s", "booked", "open", "is_dropped"},
-        BookedLine: {"invoice", "line", "details", "end_s"},
+        BookedLine: {"invoice", "line", "details", "end_s", "is_given_up", "is_left"},
         RatedDetail: {
             "reference", "per_unit_atto", "quantity_atto", "amount", "charges", "percentage_discount",
             "maximum_discount", "tier", "reversal",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from itertools import permutations
 from random import Random
 
+import msgspec
 import pytest
 
 from pipeline.core.billing.stripe_amount import stripe_amount
 from pipeline.core.billing.stripe_invoice import COLLECTED, NOT_THERE
+from pipeline.core.bills.closed_invoices import CLOSED
+from pipeline.core.invoices.open_issues import open_issues
+from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.records import StripeFound, StripeWork
-from tests.core.bills.bill_world import at
+from tests.core.bills.bill_world import HOUR_S, at
 from tests.core.bills.stripe_bill_world import StripeBillWorld
 from tests.fixtures.examples import examples
 
@@ -179,6 +183,47 @@ def test_a_void_of_what_stripe_has_collected_shows_that_it_failed() -> None:
     (first,) = world.billed()
     (issue,) = first.content.validation_issues
     assert first.progress.state == "voided" and issue.message == COLLECTED
+
+
+def test_a_void_that_stripe_refuses_late_stays_open_until_stripe_has_given_the_payment_back() -> None:
+    world = StripeBillWorld()
+    first = world.issued()
+    world.show("in_0", status="paid")
+    world.do("invoice.void", VOID, id=first.content.id)
+    world.until(world.now_s + 26 * HOUR_S)  # longer than an invoice that ended is kept whole
+    assert open_issues("default", document(world, first)) == []
+    assert world.refused("invoice.retry", {}, id=first.content.id) == "invoice_action_not_available"
+    world.exchange()
+    (issue,) = open_issues("default", document(world, first))
+    assert (issue.status, issue.message) == ("voided", COLLECTED)
+    world.do("invoice.retry", {}, id=first.content.id)
+    world.exchange()
+    world.until(world.now_s + 26 * HOUR_S)
+    assert len(open_issues("default", document(world, first))) == 1
+    world.show("in_0", status="paid", credited=2000)
+    world.do("invoice.retry", {}, id=first.content.id)
+    world.exchange()
+    assert open_issues("default", document(world, first)) == []
+    assert not document(world, first).content.validation_issues
+    world.until(world.now_s + 26 * HOUR_S)
+    assert len([key for key in world.table.rows if key.startswith(CLOSED)]) == 1
+
+
+def test_a_void_that_a_user_makes_at_stripe_ends_the_issue() -> None:
+    world = StripeBillWorld()
+    first = world.issued()
+    world.show("in_0", status="paid")
+    world.do("invoice.void", VOID, id=first.content.id)
+    world.exchange()
+    assert document(world, first).awaits_void
+    world.event("voided", LATER_S, found=StripeFound(id="in_0", status="void", total=2000))
+    assert not document(world, first).awaits_void
+    assert not document(world, first).content.validation_issues
+
+
+def document(world: StripeBillWorld, stored: StoredInvoice) -> StoredInvoice:
+    """An invoice as it was published last."""
+    return msgspec.json.decode(bytes(world.published.invoices[stored.content.id].body), type=StoredInvoice)
 
 
 def test_a_fact_of_another_app_or_of_an_invoice_that_is_not_there_changes_nothing() -> None:

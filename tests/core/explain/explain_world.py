@@ -46,7 +46,13 @@ class Explained:
 class ExplainWorld:
     """`bills`: the billing stage. `stored`: the events that the meter counted."""
 
-    def __init__(self, aggregation: str = "SUM", partitions: int = PARTITIONS, **named: Any) -> None:
+    def __init__(
+        self,
+        aggregation: str = "SUM",
+        partitions: int = PARTITIONS,
+        stage: type[BillWorld] = BillWorld,
+        **named: Any,
+    ) -> None:
         meter = {
             name: value for name, value in METER.items() if (aggregation, name) != ("COUNT", "valueProperty")
         }
@@ -57,7 +63,7 @@ class ExplainWorld:
         )
         definitions.customers = [str(made["id"])]
         definitions.read()
-        self.bills = BillWorld(definitions, BillTerms(partitions=partitions))
+        self.bills = stage(definitions, BillTerms(partitions=partitions))
         body = definitions.log.body("meter", "tokens")
         self.meter = msgspec.convert({**body, "namespace": NAMESPACE}, Meter)
         self.holders = Holders()

@@ -102,3 +102,57 @@ def test_a_correction_follows_on_what_a_void_leaves_booked(
     assert [len(basis_of(invoices, *one).earlier) for one in found] == earlier
     for one in found:
         assert check_proof(proof_of(world, one[0])).wrong == ()
+
+
+def test_a_line_that_is_billed_again_follows_on_its_corrections() -> None:
+    """The line is voided after its correction was issued; it bills the rest, and later corrections follow on it."""
+    world = ExplainWorld(app={"enableDraftSyncHook": False, "enableIssuingSyncHook": False})
+    world.bills.now_s = BEGIN
+    world.bills.subscribe()
+    world.bills.until(BEGIN)
+    world.send(BEGIN + DAY_S, 100)
+    world.bills.until(at("2026-02-12"))
+    (id,) = [one.content.id for one in world.made() for line in live(one) if line.counted is not None]
+    world.send(BEGIN + DAY_S, 100)
+    world.bills.until(at("2026-03-12"))
+    void = {"reason": "wrong", "action": {"percentage": 100, "action": {"type": "pending"}}}
+    world.bills.do("invoice.void", void, id=id)
+    world.bills.until(at("2026-04-12"))
+    world.send(BEGIN + DAY_S, 100)
+    world.bills.until(at("2026-05-12"))
+    invoices = world.bills.invoices()
+    found = [
+        (one, line)
+        for one in world.made()
+        for line in live(one)
+        if line.counted is not None and line.counted.quantity != "0" and one.progress.state != "voided"
+    ]
+    assert [(line.corrects is None, line.totals.total) for _, line in found] == [
+        (False, found[0][1].totals.total), (True, found[0][1].totals.total), (False, found[0][1].totals.total),
+    ]  # fmt: skip
+    assert [len(basis_of(invoices, *one).earlier) for one in found] == [1, 1, 2]
+    again = found[1][1]
+    assert again.metered_quantity == found[1][1].counted.quantity  # type: ignore[union-attr]
+    assert found[2][1].corrects is not None and found[2][1].corrects.line_id == again.id
+    for one in found[1:]:
+        assert check_proof(proof_of(world, one[0])).wrong == ()
+
+
+def test_a_correction_of_what_was_paid_beyond_a_line_that_was_given_up_is_proven() -> None:
+    world = ExplainWorld(app={"enableDraftSyncHook": False, "enableIssuingSyncHook": False})
+    world.bills.now_s = BEGIN
+    world.bills.subscribe()
+    world.bills.until(BEGIN)
+    world.send(BEGIN + DAY_S, 100)
+    world.bills.until(at("2026-02-12"))
+    (id,) = [one.content.id for one in world.made() for line in live(one) if line.counted is not None]
+    void = {"reason": "wrong", "action": {"percentage": 100, "action": {"type": "discard"}}}
+    for month, value in (("2026-03-12", 50), ("2026-04-12", -100)):
+        world.send(BEGIN + DAY_S, value)
+        world.bills.until(at(month))
+        if value == 50:
+            world.bills.do("invoice.void", void, id=id)
+    found = [(one, line) for one in world.made() for line in live(one) if line.corrects is not None]
+    assert len(found) == 2 and found[1][1].totals.total == f"-{found[0][1].totals.total}"
+    for one in found:
+        assert check_proof(proof_of(world, one[0])).wrong == ()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.core.invoices.invoice import InvoiceExternalIds
+from pipeline.core.invoices.invoice import InvoiceExternalIds, ValidationIssue
 from pipeline.core.invoices.state_table import InvoiceState
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.invoices.stripe_invoice_drift import INVOICE_CAUSES, compare_invoices
@@ -24,6 +24,15 @@ def ours(state: InvoiceState = "payment_processing.pending", **changed: Any) -> 
     return StoredInvoice(content=msgspec.structs.replace(made, **changed), progress=progress)
 
 
+def voided(*issues: ValidationIssue) -> StoredInvoice:
+    """Stripe was asked to void it, and has not done so."""
+    return msgspec.structs.replace(ours("voided", validation_issues=issues), awaits_void=True)
+
+
+REFUSED = ValidationIssue(id="01ISSUE", severity="critical", message="No.", component="stripe", created_at="")
+LATE = msgspec.structs.replace(REFUSED, severity="warning", component="billing")
+
+
 def theirs(**changed: Any) -> dict[str, Any]:
     metadata = {"tm_invoice_id": "01INVOICE", "tm_app_id": APP, "tm_customer_id": "01CUSTOMER"}
     return {"id": "in_1", "status": "open", "total": 500, "number": "INV-1", "metadata": metadata} | changed
@@ -37,6 +46,7 @@ PLANTED = {
     "doubled": ([ours()], [theirs(), theirs(id="in_2")], ("1", "2")),
     "total": ([ours()], [theirs(total=499)], ("5", "4.99")),
     "changed": ([ours()], [theirs(number="X-1")], ("INV-1", "X-1")),
+    "not_voided": ([voided(LATE, REFUSED)], [theirs(status="paid")], ("voided", "paid")),
     "reported": ([ours()], [theirs(status="paid")], ("payment_processing.pending", "paid")),
     "foreign": ([ours()], [theirs(), theirs(id="in_9", metadata=FOREIGN)], ("", "open")),
 }  # fmt: skip
@@ -62,12 +72,19 @@ def test_a_state_that_was_changed_by_hand_is_named(state: InvoiceState, status: 
     assert (found.cause, found.ours, found.stripe) == ("changed", state, status)
 
 
+def test_a_void_that_stripe_has_not_answered_is_pending() -> None:
+    (found,) = compare_invoices(APP, [voided(LATE)], [theirs()])
+    assert (found.cause, found.ours, found.stripe) == ("pending", "voided", "open")
+
+
 @pytest.mark.parametrize(
     ("mine", "other"),
     [
         ([ours()], [theirs()]),
         ([ours("paid")], [theirs(status="paid")]),
         ([ours("voided")], [theirs(status="void")]),
+        ([voided(REFUSED)], [theirs(status="void")]),
+        ([ours("voided")], [theirs(status="paid", post_payment_credit_notes_amount=500)]),
         ([ours("uncollectible")], [theirs(status="uncollectible")]),
         ([ours("overdue")], [theirs()]),
         ([ours("draft.waiting_auto_approval")], []),

@@ -8,6 +8,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from pipeline.core.billing.stripe_amount import stripe_digits
+from pipeline.core.billing.stripe_request import StripeTarget, params_of
 from pipeline.core.invoices.invoice import InvoiceContent, InvoiceExternalIds, with_lines
 from pipeline.core.invoices.line import with_details
 from pipeline.core.invoices.stripe_order import MOST_ITEMS, check_order, items_of, order_of, total_of
@@ -15,6 +17,7 @@ from pipeline.core.invoices.taxed_lines import with_taxes
 from pipeline.core.invoices.totals import InvoiceTotals
 from pipeline.core.rating.tax import TaxRate
 from pipeline.errors import Broken, Rejected
+from pipeline.records import StripeOrder
 from tests.core.invoices.invoices import START_S, content, detail, flat
 from tests.core.invoices.states import NOW_S, in_state
 
@@ -86,6 +89,35 @@ def test_taxes_go_along_as_amounts(behavior: str) -> None:
     assert {(tax.percent, tax.inclusive) for tax in taxes} == {("19", behavior == "inclusive")}
     assert sum(tax.amount for tax in taxes) == round(Decimal(taxed.totals.taxes_total) * 100)
     assert total_of(found) == round(Decimal(taxed.totals.total) * 100)
+
+
+@pytest.mark.parametrize("behavior", ["exclusive", "inclusive"])
+@pytest.mark.parametrize("currency", ["USD", "JPY", "MGA", "UGX", "ISK", "HUF", "KWD", "IQD"])
+@pytest.mark.parametrize("lines", [3, 300])
+def test_what_is_sent_sums_to_the_total_in_each_kind_of_currency(
+    lines: int, currency: str, behavior: str
+) -> None:
+    """Or the invoice is refused, where a tax has a digit that Stripe does not take."""
+    rate = TaxRate(code="default", percent=Decimal("17.5"), behavior=behavior)  # type: ignore[arg-type]
+    amounts = [str(-place if place % 3 == 2 else 7 * place + 10) for place in range(lines)]
+    taxed = with_lines(content(currency=currency), with_taxes(of(currency, *amounts).lines, [rate], currency))
+    try:
+        items = items_of(taxed)
+    except Rejected as refusal:
+        assert refusal.reason == "stripe_amount_not_possible"
+        assert currency in ("MGA", "KWD", "IQD")  # of more digits than Stripe takes
+        return
+    sent = params_of("lines", StripeTarget("", "", ""), StripeOrder("issue", "", 1, items=items))["lines"]
+    assert isinstance(sent, list)
+    taxes = [tax for line in sent for tax in line.get("tax_amounts", [])]
+    exclusive = sum(tax["amount"] for tax in taxes if not tax["tax_rate_data"]["inclusive"])
+    scale = Decimal(10) ** stripe_digits(currency)
+    total = sum(line["amount"] for line in sent) + exclusive
+    assert total == Decimal(taxed.totals.total) * scale
+    assert sum(tax["amount"] for tax in taxes) == Decimal(taxed.totals.taxes_total) * scale
+    assert all(isinstance(one["amount"], int) for one in (*sent, *taxes))
+    if stripe_digits(currency) == 3:
+        assert not any(one["amount"] % 10 for one in (*sent, *taxes))
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,16 @@ def test_the_last_period_of_a_subscription(
     assert [one[4] for one in shown(found)] == ([] if expected is None else [expected])
 
 
-def test_what_is_not_invoiced_has_no_lines() -> None:
+def test_a_deleted_subscription_has_no_lines() -> None:
     running = subscribed("2026-01-01", phase("main", None, seats()))
-    for changes in ({"settlement_mode": "credit_only"}, {"deleted_at_s": at("2026-01-02")}):
-        none = msgspec.structs.replace(running, **changes)
-        assert (lines(none, "2026-01-05"), next_horizon_s(none, at("2026-01-05") * 1000)) == ([], None)
+    none = msgspec.structs.replace(running, deleted_at_s=at("2026-01-02"))
+    assert (lines(none, "2026-01-05"), next_horizon_s(none, at("2026-01-05") * 1000)) == ([], None)
+
+
+def test_lines_are_the_same_however_they_are_settled() -> None:
+    running = subscribed("2026-01-01", phase("main", None, seats()))
+    by_credits = msgspec.structs.replace(running, settlement_mode="credit_only")
+    assert lines(by_credits, "2026-01-05") == lines(running, "2026-01-05") != []
     free = subscribed("2026-01-01", phase("main", None, msgspec.structs.replace(seats(), price=None)))
     assert lines(free, "2026-01-05") == []
 

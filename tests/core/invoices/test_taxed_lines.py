@@ -71,6 +71,14 @@ def test_the_tax_of_an_invoice_is_rounded_once(cents: list[list[int]], percent: 
     assert with_taxes(lines, rates, "USD") == lines
 
 
+def test_without_rates_lines_stay_as_they_are_and_lose_the_taxes_that_they_had() -> None:
+    plain = (billed("a", 1000, -1000), billed("b", 1070))
+    assert with_taxes(plain, [], "USD") is plain
+    taxed = with_taxes(plain, [VAT], "USD")
+    assert taxed[0].totals.taxes_total == "0"  # the taxes of its components are not
+    assert with_taxes(taxed, [], "USD") == plain
+
+
 def test_each_code_has_its_rate() -> None:
     books = TaxRate("books", Decimal("7"), "inclusive")
     lines = (

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.core.explain.line_basis import basis_of, earlier_lines
+from pipeline.core.explain.line_basis import basis_of, earlier_lines, given_up_of
 from pipeline.core.explain.line_recount import LineRecount
 from pipeline.core.invoices.line import InvoiceLine, live_lines
 from pipeline.core.invoices.status_details import status_of
@@ -40,7 +40,8 @@ def issued(world: ExplainWorld) -> list[StoredInvoice]:
 def line_proof(world: ExplainWorld, invoice: StoredInvoice, line: InvoiceLine) -> LineProof:
     invoices = world.bills.invoices()
     if line.counted is None:
-        return LineProof(earlier_lines(invoices, line))
+        earlier = earlier_lines(invoices, line)
+        return LineProof(earlier, given_up=given_up_of(invoices, line, earlier))
     basis = basis_of(invoices, invoice, line)
     recount = LineRecount(basis, world.owner)
     from_s, to_s = recount.span
@@ -50,7 +51,7 @@ def line_proof(world: ExplainWorld, invoice: StoredInvoice, line: InvoiceLine) -
         if from_s <= one.event.time_ns // NS < to_s and (inclusion := recount.include(one)) is not None
     ]
     recount.check()
-    return LineProof(basis.earlier, found)
+    return LineProof(basis.earlier, found, given_up_of(invoices, line, basis.earlier))
 
 
 def proof_of(world: ExplainWorld, invoice: StoredInvoice) -> list[bytes]:

@@ -33,7 +33,7 @@ await call('events.ingest', async (o) => {
 
 // Counted soon, not at once.
 let rows = []
-for (let tries = 0; tries < 300 && rows[0]?.value !== 6; tries++) {
+for (let tries = 0; tries < 2400 && rows[0]?.value !== 6; tries++) {
   await new Promise((done) => setTimeout(done, 100))
   rows = (await openmeter.meters.query(slug, { from, to })).data
 }
@@ -49,7 +49,7 @@ await call('meters.queryPost', (o) => o.meters.queryPost(slug, {
 await call('meters.listGroupByValues', (o) => o.meters.listGroupByValues(slug, 'model', { from }),
   (values) => same(values, ['large', 'small']))
 await call('events.list', async (o) => {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 2400; tries++) {
     const found = await o.events.list({ id: 'js-', from, limit: 10 })
     if (found.length === 4) return found
     await new Promise((done) => setTimeout(done, 100))
@@ -176,7 +176,7 @@ await call('info.listCurrencies', (o) => o.info.listCurrencies(),
   (cs) => same(cs.find((c) => c.code === 'JPY'), { code: 'JPY', name: 'Japanese Yen', symbol: '¥', subunits: 0 }))
 await call('info.getProgress', async (o) => {
   await o.meters.create({ slug: 'js_late', eventType: 'foreign-js', aggregation: 'COUNT' })
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 2400; tries++) {
     const found = await o.info.getProgress('js_late').catch(() => null)
     if (found !== null) return found
     await new Promise((done) => setTimeout(done, 100))
@@ -203,7 +203,7 @@ await call('portal.list', (o) => o.portal.list({ limit: 10 }),
   (ts) => same(ts.some((t) => t.id === token?.id), true))
 await call('portal.invalidate', async (o) => {
   await o.portal.invalidate({ subject: 'js-a' })
-  for (let tries = 0; tries < 50; tries++) {
+  for (let tries = 0; tries < 2400; tries++) {
     if (await portal.query(slug).then(() => false, (error) => error.statusCode === 401 || seen.status === 401)) return 401
     await new Promise((done) => setTimeout(done, 100))
   }

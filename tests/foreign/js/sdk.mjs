@@ -55,7 +55,7 @@ export async function post(path, body) {
 // What the stages do is seen soon, not at once.
 export async function soon(ask, holds) {
   let found
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 2400; tries++) {
     found = await ask().catch(() => undefined)
     if (found !== undefined && holds(found)) break
     await new Promise((done) => setTimeout(done, 100))

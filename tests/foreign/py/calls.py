@@ -44,8 +44,8 @@ def refused(ask: Callable[[], Any]) -> Any:
 
 
 def until(ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
-    """The answer as soon as it is enough, or the last one after 30 s."""
-    deadline = time.monotonic() + 30
+    """The answer as soon as it is enough, or the last one after 240 s."""
+    deadline = time.monotonic() + 240
     while True:
         answer = ask()
         if enough(answer) or time.monotonic() > deadline:

@@ -13,11 +13,12 @@ from pipeline.errors import Rejected
 from pipeline.local import process
 from pipeline.local.stripe_sandbox.process import KEY_FILE, SandboxProcess, key_of
 from pipeline.settings import Settings
+from tests.fixtures.patience import PATIENCE_S
 
 
 def started(sandbox: SandboxProcess) -> process.Process:
     child = sandbox.spawn()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not sandbox.is_up():
         assert time.monotonic() < deadline and child.poll() is None, process.last_lines(sandbox.log)
         time.sleep(0.02)

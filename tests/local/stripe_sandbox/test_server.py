@@ -17,6 +17,7 @@ from pipeline.core.values.token_bucket import BucketPolicy
 from pipeline.local.stripe_sandbox.call import SandboxRequest, StripeSandbox
 from pipeline.local.stripe_sandbox.clock import SandboxClock
 from pipeline.local.stripe_sandbox.limits import SandboxLimits
+from tests.fixtures.patience import PATIENCE_S
 from tests.local.stripe_sandbox.sandbox_server import KEY, RESTRICTED, ServedSandbox, account
 
 HOUR_S = 3_600
@@ -194,7 +195,9 @@ def test_an_error_report_arrives_signed_and_its_data_can_be_read() -> None:
         send(client, "cus_unknown", 3, "e1")
         assert httpx.post(f"{served.url}/sandbox/reports").json()["events"] == 1
         assert endpoint.secret is not None
-        notification = client.parse_event_notification(*receiver.arrived.get(timeout=10), endpoint.secret)
+        notification = client.parse_event_notification(
+            *receiver.arrived.get(timeout=PATIENCE_S), endpoint.secret
+        )
         assert notification.type == "v1.billing.meter.error_report_triggered"
         event = client.v2.core.events.retrieve(notification.id)
         data: Any = event["data"]

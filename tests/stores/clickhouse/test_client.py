@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_is_unavailable(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["clickhouse://", "http://127.0.0.1/x", "clickhouse://h:9000/a-b", "chdb+http:///x"]
+    "url", ["clickhouse://", "ftp://127.0.0.1/x", "clickhouse://h:9000/a-b", "chdb+http:///x"]
 )
 def test_a_url_that_names_no_store_is_rejected(url: str) -> None:
     with pytest.raises(Rejected) as refusal:

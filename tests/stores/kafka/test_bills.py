@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.bills import TOPICS, BillsView, DocumentKind, document_key
 from tests.fixtures.broker import reset_topics
+from tests.fixtures.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def write(producer: Producer, kind: DocumentKind, *documents: BillDocument) -> N
     for one in documents:
         key = document_key(one.namespace, one.customer, one.id)
         producer.produce(TOPICS[kind], msgspec.json.encode(one), key, len(one.customer) % 4)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def names(found: list[BillDocument]) -> list[tuple[str, str, int]]:
@@ -94,9 +95,9 @@ def test_documents_are_found_by_id_customer_and_namespace_in_their_newest_state(
     producer.produce(TOPICS["invoice"], None, document_key("default", "ann", "i1a"), 3)
     write(producer, "invoice", document("ann", "i9", 8, "other", number='"validationIssues":['))
     write(producer, "invoice", document("dan", "last", 9))
-    assert view.wait("invoice", "default", "last", 9, 10)
+    assert view.wait("invoice", "default", "last", 9, PATIENCE_S)
     assert view.invoice("default", "i1a") is None
-    assert view.wait("invoice", "other", "i9", 8, 10)
+    assert view.wait("invoice", "other", "i9", 8, PATIENCE_S)
     assert view.invoices_with_issues() == []
     assert names(view.invoices_of("default", "ann")) == [("ann", "i2", 6)]
     with BillsView(settings) as restarted:
@@ -109,11 +110,11 @@ def test_documents_are_found_by_id_customer_and_namespace_in_their_newest_state(
 def test_a_wait_ends_with_the_revision_and_not_before_it(producer: Producer, view: BillsView) -> None:
     write(producer, "subscription", document("ann", "wait", 10))
     view.wait_loaded()
-    assert view.wait("subscription", "default", "wait", 10, 10)
+    assert view.wait("subscription", "default", "wait", 10, PATIENCE_S)
     assert view.wait("subscription", "default", "wait", 9, 0)
     assert not view.wait("subscription", "default", "wait", 11, 0.05)
     assert not view.wait("invoice", "default", "wait", 10, 0.05)
     newer = threading.Thread(target=write, args=(producer, "subscription", document("ann", "wait", 12)))
     newer.start()
-    assert view.wait("subscription", "default", "wait", 11, 10)
+    assert view.wait("subscription", "default", "wait", 11, PATIENCE_S)
     newer.join()

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.core.invoices.invoice import ValidationIssue
 from pipeline.core.invoices.invoice_list import head_of
 from pipeline.core.invoices.state_table import FINAL, InvoiceState
 from pipeline.errors import Rejected
@@ -74,6 +75,25 @@ def test_one_that_is_settled_can_be_open_again_and_be_removed(view: InvoicesView
     keep(view, published("1", "voided", 3))
     view._keep(document_key("default", "customer-1", "1"), None)
     assert view.document("default", "1") is None and view.heads("default") == []
+
+
+def test_issues_are_listed_of_what_is_open_and_of_voids_that_are_awaited(view: InvoicesView) -> None:
+    states: list[tuple[InvoiceState, bool]] = [
+        ("issuing.failed", False), ("voided", True), ("voided", False), ("paid", False),
+    ]  # fmt: skip
+    made = small()
+    problem = ValidationIssue(
+        id="01ISSUE", severity="critical", message='"awaits_void":true', component="stripe", created_at=""
+    )
+    content = msgspec.structs.replace(made.content, validation_issues=(problem,))
+    for place, (state, awaits_void) in enumerate(states):
+        progress = msgspec.structs.replace(made.progress, state=state)
+        stored = msgspec.structs.replace(made, content=content, progress=progress, awaits_void=awaits_void)
+        keep(view, document(stored, str(place), "customer"))
+    assert sorted(one.id for one in view.with_issues()) == ["0", "1"]
+    for place in (0, 1):
+        keep(view, document(made, str(place), "customer"))
+    assert view.with_issues() == []
 
 
 def test_the_file_has_no_name_and_is_made_when_it_is_needed(view: InvoicesView, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import Unavailable
 from pipeline.stores.kafka.membership import Membership
+from tests.fixtures.patience import PATIENCE_S
 
 
 def test_those_who_ask_meanwhile_share_an_answer_that_was_asked_for_after_them() -> None:
@@ -17,7 +18,7 @@ def test_those_who_ask_meanwhile_share_an_answer_that_was_asked_for_after_them()
     def ask() -> set[str]:
         number = next(questions)
         asked.release()
-        assert answering.wait(10)
+        assert answering.wait(PATIENCE_S)
         return {str(number)}
 
     membership, found = Membership(ask), list[set[str]]()
@@ -27,13 +28,13 @@ def test_those_who_ask_meanwhile_share_an_answer_that_was_asked_for_after_them()
 
     first = threading.Thread(target=run)
     first.start()
-    assert asked.acquire(timeout=10)  # the first call is in progress
+    assert asked.acquire(timeout=PATIENCE_S)  # the first call is in progress
     others = [threading.Thread(target=run) for _ in range(50)]
     for thread in others:
         thread.start()
     answering.set()
     for thread in (first, *others):
-        thread.join(10)
+        thread.join(PATIENCE_S)
     assert found.count({"0"}) == 1  # only for the first
     assert len(found) == 51 > next(questions)
 

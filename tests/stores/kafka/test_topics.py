@@ -16,6 +16,7 @@ from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.topic import Topic
+from tests.fixtures.patience import PATIENCE_S
 
 pytestmark = pytest.mark.own_broker  # it enlarges and deletes topics
 DAY_MS = 86_400_000
@@ -25,7 +26,7 @@ DECLARED = topics.load(Settings.model_construct())
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """The brokers show a moment later what the controller has decided."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
