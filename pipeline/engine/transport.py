@@ -13,20 +13,19 @@ from typing import Any, ClassVar, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+from aiokafka.errors import NoOffsetForPartitionError
 from faust.auth import Credentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
-from pipeline.errors import Unavailable
+from pipeline.engine.consumer_watch import ConsumerWatch
 
 # How long a fetch gathers records for a stage with transactions: each transaction costs the broker milliseconds.
 GATHER_MS = 100
 # How long the broker holds an empty fetch of the other stages; a new record is returned at once.
 FETCH_MAX_WAIT_MS = 500
 METADATA_MAX_AGE_MS = 10_000  # new partitions of a topic are found within this time
-WATCH_S = 1.0  # interval of the check for errors of the consumer
 FULL_POLL_S = 0.005  # pause before the next look while every agent's buffer is full
 # An agent may wait for a service for long; liveness is checked by the heartbeat.
 MAX_POLL_INTERVAL_MS = 24 * 3_600_000
@@ -38,6 +37,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.positions: dict[TP, int] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf, gathers = self.app.conf, cast(Any, self.app).gathers
@@ -66,32 +66,20 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         )
 
     async def on_start(self) -> None:
-        """Connect, and watch for errors: a refused member of a group would otherwise wait for ever."""
+        """Connect, and watch the consumer."""
         await super().on_start()
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        watch = ConsumerWatch(
+            self.app.conf.id, self._ensure_consumer()._coordinator, cast(Any, self.app).on_consumer_failure
+        )
+        self._watching = asyncio.get_running_loop().create_task(watch.run())
 
     async def on_thread_stop(self) -> None:
         """Leave the group. Kafka keeps the place of a static member for a while, which only a killed one needs."""
-        self._watching.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._consumer is not None:
             self._consumer._coordinator._group_instance_id = None
         await super().on_thread_stop()
-
-    async def _watch(self) -> None:
-        coordinator = self._ensure_consumer()._coordinator
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                coordinator.check_errors()  # after an error aiokafka waits for this call
-            except KafkaError as error:
-                if not error.retriable:
-                    self._refuse(error)
-
-    def _refuse(self, error: KafkaError) -> None:
-        what = type(error).__name__.removesuffix("Error")
-        cast(Any, self.app).on_consumer_failure(
-            Unavailable(f"Kafka refuses to let {self.app.conf.id} read its topics: {what}, {error}.")
-        )
 
     async def _fetch_records(
         self,
