@@ -138,12 +138,13 @@ def _patiently(ask: Callable[[], T], what: str, silence_s: float) -> T:
     librdkafka passes on the errors of such a broker, for example that it is not the coordinator of the group.
     """
     try:
-        return within(silence_s, ask, _passes)
+        return within(silence_s, ask, passes)
     except KafkaException as error:
         raise Unavailable(f"cannot read {what}: {error.args[0].str()}") from error
 
 
-def _passes(error: BaseException) -> bool:
+def passes(error: BaseException) -> bool:
+    """Whether Kafka gives this error while a broker starts or a partition changes its leader."""
     if not isinstance(error, KafkaException):
         return False
     cause: KafkaError = error.args[0]

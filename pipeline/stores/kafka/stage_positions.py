@@ -44,7 +44,7 @@ class StagePositions:
 
     def unread(self, stage: str, ends: Mapping[InputPartition, int]) -> set[InputPartition]:
         """The partitions of which the stage's group has not committed the end. ends: of `ends`."""
-        committed = self._asked(lambda: committed_offsets(self._client, stage, list(ends)))
+        committed = self._asked(lambda: committed_offsets(self._settings, stage, list(ends)))
         return {place for place, end in ends.items() if end > max(committed.get(place, 0), 0)}
 
     @cached_property
