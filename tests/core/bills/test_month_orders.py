@@ -7,7 +7,7 @@ import pytest
 from tests.core.bills.month_orders import AGGREGATIONS, CustomerMonth, MonthWorld, arrivals, compare
 
 
-@pytest.mark.parametrize("place,aggregation", enumerate(AGGREGATIONS))
+@pytest.mark.parametrize("place,aggregation", [*enumerate(AGGREGATIONS)])
 def test_no_order_of_events_changes_a_cent(place: int, aggregation: str) -> None:
     found = compare(2, [CustomerMonth(aggregation, place + 1, 15)])
     assert found.wrong == []
