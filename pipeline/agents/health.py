@@ -1,4 +1,6 @@
-"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` for a supervisor or Kubernetes.
+"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` and `/alive` for a supervisor or Kubernetes.
+
+`/alive` asks no service: a worker whose ClickHouse is unavailable is not ready, and must not be killed for it.
 
 Owns: the server and its port. Does not own: the metrics, the checks of services (readiness).
 It is auxiliary: a worker also works without it.
@@ -79,6 +81,9 @@ def _app(report: ReportReadiness) -> Any:
     metrics = prometheus_client.make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == "/alive":
+            start("200 OK", [("Content-Type", "text/plain")])
+            return [b"alive\n"]
         answers = report()
         for name, answer in answers.items():
             NEED_UP.labels(name).set(answer.ok)
