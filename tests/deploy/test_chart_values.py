@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,21 @@ def test_files_are_mounted_where_the_settings_look() -> None:
         assert ("tallymark-admin-kafka" in names_of) == (component == "topics"), (
             "the job has its own certificate"
         )
+
+
+@pytest.mark.parametrize("values", [{}, *EXAMPLES.values()], ids=["default", *EXAMPLES])
+def test_each_process_accepts_its_variables(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a" * 43 + "=")  # base64 of 32 bytes, as each secret here
+
+    def given(one: dict[str, Any]) -> str:
+        value = str(one.get("value", "a" * 43 + "="))
+        return str(tmp_path / "file") if value.startswith("/etc/tallymark/") else value
+
+    for template in pods(rendered(values)).values():
+        env = template["spec"]["containers"][0]["env"]
+        Settings(**{
+            one["name"].removeprefix("TALLYMARK_").lower(): given(one) for one in env if one["name"] != "SSL_CERT_FILE"
+        })  # fmt: skip
 
 
 def test_a_stage_can_have_a_user_of_its_own() -> None:
