@@ -215,6 +215,7 @@ def test_topics_are_applied_before_workers_start() -> None:
     (job,) = of_kind(found_of("defaults"), "Job").values()
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["topics", "apply"]
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never", "a pod that failed keeps its log"
     assert of_kind(found_of("little"), "Job") == {}
 
 
