@@ -39,6 +39,12 @@ def test_the_readme_names_the_examples() -> None:
     )
 
 
+def test_the_values_of_the_readme_are_accepted() -> None:
+    _, _, text = chart_table.README.read_text().partition("for example:\n\n")
+    values = yaml.safe_load(text.partition("\n\n")[0])
+    assert values["secrets"] and variables(pods(rendered(values))[f"{RELEASE}-sink"])["TALLYMARK_CLICKHOUSE"]
+
+
 def test_settings_secrets_and_files_are_all_that_there_are() -> None:
     named = {*schema()["settings"]["propertyNames"]["enum"], *schema()["secrets"]["propertyNames"]["enum"]}
     assert set(Settings.model_fields) - named == OWN
