@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.chart_renders import CHART, RELEASE, Resource
+from tests.fixtures.patience import until
 from tests.kubernetes.admission import pods_of, violations
 from tests.kubernetes.cluster import FAILED, JOB, Cluster, Refused
 
@@ -49,7 +50,23 @@ def _step(name: str, act: Callable[[], object]) -> None:
 
 def _define(cluster: Cluster, work: Path) -> None:
     cluster.kubectl("create", "-f", str(work / "definitions.json"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=300s")
+    until(partial(_are_served, cluster))
+
+
+def _are_served(cluster: Cluster) -> bool:
+    """Whether each definition is established, and its kind can be asked for."""
+    found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
+    reached = [
+        {one["type"]: one["status"] for one in crd.get("status", {}).get("conditions") or []} for crd in found
+    ]
+    if not all(one.get("Established") == "True" for one in reached):
+        return False
+    try:
+        return bool(
+            cluster.kubectl("get", ",".join(crd["metadata"]["name"] for crd in found), "-A", "-o", "json")
+        )
+    except Refused:
+        return False
 
 
 def _misspelt(cluster: Cluster) -> None:
