@@ -1,4 +1,7 @@
-"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` for a supervisor or Kubernetes.
+"""A worker's small HTTP server: `/metrics` for Prometheus, `/ready` and `/alive` for a supervisor or Kubernetes.
+
+`/alive` asks no service: a worker whose ClickHouse is unavailable is not ready, and must not be killed for it. It asks
+whether the worker's own loop runs.
 
 Owns: the server and its port. Does not own: the metrics, the checks of services (readiness).
 It is auxiliary: a worker also works without it.
@@ -25,16 +28,18 @@ if TYPE_CHECKING:
 
 EVERYWHERE = ("0.0.0.0", "::")
 ReportReadiness = Callable[[], dict[str, ServiceAnswer]]
+Stopped = Callable[[], str]
 
 log = logging.getLogger("tallymark.worker")
 
 
-def serve(host: str, port: int, report: ReportReadiness) -> str:
+def serve(host: str, port: int, report: ReportReadiness, stopped: Stopped = lambda: "") -> str:
     """Start the server; returns its URL as other hosts see it, or "" if it cannot listen.
 
     port: 0 selects a free one, and a taken port is replaced by a free one. report: checks the worker's services.
+    stopped: why the worker has to be restarted, or an empty text.
     """
-    app = _app(report)
+    app = _app(report, stopped)
     try:
         server = _listen(host, port, app)
     except OSError as error:
@@ -75,10 +80,14 @@ def _listen(host: str, port: int, app: Any) -> WSGIServer:
     return make_server(host, port, app, kind, handler_class=_Silent)
 
 
-def _app(report: ReportReadiness) -> Any:
+def _app(report: ReportReadiness, stopped: Stopped) -> Any:
     metrics = prometheus_client.make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == "/alive":
+            why = stopped()
+            start("503 Service Unavailable" if why else "200 OK", [("Content-Type", "text/plain")])
+            return [f"{why or 'alive'}\n".encode()]
         answers = report()
         for name, answer in answers.items():
             NEED_UP.labels(name).set(answer.ok)

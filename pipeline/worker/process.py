@@ -41,6 +41,7 @@ from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
+from pipeline.worker.pulse import BEAT_S, Pulse
 from pipeline.worker.wiring import StageWiring, wire
 
 log = logging.getLogger("tallymark.worker")
@@ -90,8 +91,10 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     )
     wiring.create(made)
     metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder).free)
+    pulse = Pulse()
+    made.app.timer(BEAT_S, name="pulse")(pulse.beat)
     metrics_url = health.serve(
-        settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring)
+        settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring), pulse.stopped
     )
     (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
     beats = KafkaWriter(settings, "heartbeats")

@@ -42,6 +42,26 @@ def test_it_serves_metrics_and_readiness() -> None:
     assert ready(url) == (503, {"ready": False, "needs": needs})
 
 
+def test_it_is_alive_without_asking_what_it_needs() -> None:
+    asked: list[str] = []
+
+    def report() -> dict[str, ServiceAnswer]:
+        asked.append("services")
+        return BAD
+
+    url = health.serve("127.0.0.1", 0, report)
+    assert get(url.replace("/metrics", "/alive")) == (200, "alive\n") and asked == []
+    assert ready(url)[0] == 503 and asked == ["services"]
+
+
+def test_it_is_not_alive_when_the_worker_has_stopped() -> None:
+    why = ""
+    url = health.serve("127.0.0.1", 0, lambda: GOOD, lambda: why).replace("/metrics", "/alive")
+    assert get(url) == (200, "alive\n")
+    why = "The event loop has not run for 62 s."
+    assert get(url) == (503, f"{why}\n")
+
+
 def test_each_scrape_asks_what_the_worker_needs() -> None:
     report = GOOD
     url = health.serve("127.0.0.1", 0, lambda: report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import yaml
 CHART = Path(__file__).parents[2] / "deploy/helm/tallymark"
 RELEASE, NAMESPACE = "meters", "billing"
 Resource = dict[str, Any]
+EXAMPLES: dict[str, dict[str, Any]] = {
+    path.stem: yaml.safe_load(path.read_text()) for path in sorted((CHART / "examples").glob("*.yaml"))
+}
 
 # What KEDA 2.16 and the Prometheus operator 0.75 accept at these paths, as far as the chart may use it.
 FIELDS: dict[str, dict[str, set[str]]] = {
@@ -65,6 +69,17 @@ def pods(found: list[Resource]) -> dict[str, Resource]:
     """The pod template of each workload, by name."""
     workloads = of_kind(found, "Deployment", "StatefulSet", "Job")
     return {name: one["spec"]["template"] for name, one in workloads.items()}
+
+
+def variables(template: Resource) -> dict[str, str]:
+    """The variables of a pod's container that have a value."""
+    return {one["name"]: one.get("value", "") for one in template["spec"]["containers"][0]["env"]}
+
+
+def schema() -> dict[str, Any]:
+    """The schema of each value."""
+    document: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+    return document["properties"]  # type: ignore[no-any-return]
 
 
 def unknown_fields(resource: Resource) -> list[str]:

@@ -1,12 +1,10 @@
-"""The Helm chart: every stage has its workload, what it renders is valid and restricted, wrong values are refused.
+"""The Helm chart: every stage has its workload, what it renders is valid and restricted.
 
-It is not installed here: pods, scaling and network policies need a cluster.
+It is not installed here, but by tests/kubernetes: it needs an API server. Which values are refused: test_chart_values.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from functools import cache
 from typing import Any
 
@@ -14,11 +12,26 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.settings import Settings, unknown_variables
+from pipeline.agents import webhook_dispatch
+from pipeline.api import server
+from pipeline.core.notifications import safe_address
+from pipeline.engine import stage as engine
+from pipeline.settings import unknown_variables
 from pipeline.stages import SINGLE, STAGES, STATELESS
 from pipeline.stores.kafka.consumer_groups import group_of
+from pipeline.worker import heartbeat
 from tests.deploy import chart_renders
-from tests.deploy.chart_renders import CHART, RELEASE, Resource, of_kind, pods, rendered
+from tests.deploy.chart_renders import (
+    CHART,
+    EXAMPLES,
+    RELEASE,
+    Resource,
+    of_kind,
+    pods,
+    rendered,
+    schema,
+    variables,
+)
 
 helm_python = pytest.importorskip("helm_python", reason="it has a wheel for Linux on x86_64 only")
 
@@ -31,7 +44,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "KEDA": {"autoscaling": {"by": "keda", "authenticationRef": "kafka"}, **MONITORED},
     "HPA": {"autoscaling": {"by": "hpa"}, "storageClassName": "fast", "nodeSelector": {"disk": "ssd"}},
-    "small": {
+    "little": {
         "settings": {"partitions": 1, "redis": "", "horizon_s": 2764800, "session_timeout_s": 2.5},
         "stages": {
             stage: {"replicas": int(stage != "live"), "maxReplicas": 1, "storage": ""} for stage in STAGES
@@ -48,6 +61,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "priorityClassName": "high",
         "networkPolicy": {"apiFrom": [{"podSelector": {"matchLabels": {"app": "gateway"}}}], "internet": []},
     },
+    **EXAMPLES,
 }
 
 
@@ -61,10 +75,6 @@ def found_of(name: str) -> list[Resource]:
 def found(request: pytest.FixtureRequest) -> list[Resource]:
     """What the chart makes of each of the VALUES."""
     return found_of(request.param)
-
-
-def variables(template: Resource) -> dict[str, str]:
-    return {one["name"]: one.get("value", "") for one in template["spec"]["containers"][0]["env"]}
 
 
 def test_each_resource_is_one_that_kubernetes_accepts(found: list[Resource]) -> None:
@@ -108,7 +118,7 @@ def test_every_stage_has_its_workload(found: list[Resource]) -> None:
 def test_a_stage_with_state_keeps_it_on_a_volume() -> None:
     keeping = {name.removeprefix(f"{RELEASE}-") for name in of_kind(found_of("defaults"), "StatefulSet")}
     assert keeping == set(STAGES) - STATELESS - {"ingest"}  # ingest has positions only
-    assert of_kind(found_of("small"), "StatefulSet") == {}
+    assert of_kind(found_of("little"), "StatefulSet") == {}
 
 
 def test_every_pod_satisfies_the_restricted_standard(found: list[Resource]) -> None:
@@ -121,20 +131,21 @@ def test_every_pod_satisfies_the_restricted_standard(found: list[Resource]) -> N
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
         assert spec["automountServiceAccountToken"] is False and container["resources"]["limits"]["memory"]
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        assert all(set(volume) == {"name", "emptyDir"} for volume in volumes.values())
+        for volume in spec["volumes"]:
+            assert set(volume) == {"name", "projected" if volume["name"] == "files" else "emptyDir"}
 
 
 def test_every_variable_is_a_setting_and_no_secret_is_a_value(found: list[Resource]) -> None:
     secret = {f"TALLYMARK_{name.upper()}" for name in schema()["secrets"]["propertyNames"]["enum"]}
     for template in pods(found).values():
+        assert "checksum/config" in template["metadata"]["annotations"]
         assert unknown_variables(variables(template)) == []
         for one in template["spec"]["containers"][0]["env"]:
             assert ("valueFrom" in one) == (one["name"] in secret)
 
 
 def test_numbers_arrive_as_they_are_written() -> None:
-    env = variables(pods(found_of("small"))[f"{RELEASE}-dedupe"])
+    env = variables(pods(found_of("little"))[f"{RELEASE}-dedupe"])
     assert (env["TALLYMARK_HORIZON_S"], env["TALLYMARK_SESSION_TIMEOUT_S"]) == ("2764800", "2.5")
     assert (env["TALLYMARK_REDIS"], env["TALLYMARK_PARTITIONS"]) == ("", "1")
 
@@ -165,7 +176,11 @@ def test_a_disruption_takes_one_worker_at_a_time_and_selectors_fit(found: list[R
             one["spec"]["selector"]["matchLabels"],
         )
         assert selector.items() <= labels.items()
-        assert budgets[name]["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+        assert budgets[name]["spec"] == {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": selector},
+        }
         for constraint in one["spec"]["template"]["spec"]["topologySpreadConstraints"]:
             assert constraint["labelSelector"] == {"matchLabels": selector}
 
@@ -176,30 +191,92 @@ def test_probes_ask_what_the_images_serve() -> None:
         if "readinessProbe" not in container:
             assert name == f"{RELEASE}-topics"
             continue
-        path = "/api/v1/ready" if name.endswith("-api") else "/ready"
-        assert container["readinessProbe"]["httpGet"]["path"] == path
+        is_api = name.endswith("-api")
         (port,) = container["ports"]
-        assert container["readinessProbe"]["httpGet"]["port"] == port["name"]
+        for probe, path in (
+            ("readinessProbe", "/api/v1/ready" if is_api else "/ready"),
+            ("startupProbe", "/api/v1/healthz" if is_api else "/alive"),
+            ("livenessProbe", "/api/v1/healthz" if is_api else "/alive"),
+        ):
+            assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
         assert variables(template)["TALLYMARK_METRICS_PORT"] == "9100"
+
+
+def test_a_process_has_the_time_that_it_takes_to_stop() -> None:
+    worker_s = engine.COMMITTED_S + webhook_dispatch.LEAVING_S + 2 * heartbeat.STOP_S
+    for name, template in pods(found_of("defaults")).items():
+        if name.endswith("-topics"):
+            continue
+        needed_s = 5 + server.GRACE_S + 5 if name.endswith("-api") else worker_s
+        assert template["spec"]["terminationGracePeriodSeconds"] >= 2 * needed_s
 
 
 def test_topics_are_applied_before_workers_start() -> None:
     (job,) = of_kind(found_of("defaults"), "Job").values()
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["topics", "apply"]
-    assert of_kind(found_of("small"), "Job") == {}
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never", "a pod that failed keeps its log"
+    assert of_kind(found_of("little"), "Job") == {}
 
 
-def test_only_those_that_send_to_others_reach_the_internet() -> None:
+def egress(found: list[Resource], component: str) -> list[Resource]:
+    """The rules of egress of all policies that select the pods of a stage or of the API."""
+    labels = pods(found)[f"{RELEASE}-{component}"]["metadata"]["labels"]
+    rules = []
+    for one in of_kind(found, "NetworkPolicy").values():
+        selector = one["spec"]["podSelector"]
+        (expression,) = selector.get("matchExpressions", [{"key": "", "values": [None]}])
+        if (
+            selector["matchLabels"].items() <= labels.items()
+            and labels.get(expression["key"]) in expression["values"]
+        ):
+            rules += one["spec"].get("egress", [])
+    return rules
+
+
+def ports(found: list[Resource], component: str) -> set[int]:
+    return {port["port"] for rule in egress(found, component) for port in rule["ports"]}
+
+
+def test_pods_reach_what_they_use_and_nothing_else() -> None:
+    kafka, clickhouse, redis = {53, 9092}, {8443}, {6379}
+    used = {
+        "ingest": kafka, "dedupe": kafka, "aggregate": kafka, "control": kafka, "attribute": kafka, "numbering": kafka,
+        "topics": kafka, "sink": kafka | clickhouse, "backfill": kafka | clickhouse, "alert": kafka | clickhouse,
+        "billing": kafka | clickhouse, "live": kafka | redis, "webhook": kafka | {443, 8443},
+        "stripe-sync": kafka | clickhouse | {443}, "api": kafka | clickhouse | redis | {443},
+    }  # fmt: skip
+    assert used.keys() == {*STAGES, "topics", "api"}
+    for component, expected in used.items():
+        assert ports(found_of("defaults"), component) == expected, component
+    assert ports(found_of("mtls"), "dedupe") == {53, 9094}
+    assert ports(found_of("mtls"), "webhook") == {53, 9094, 80, 443, 8080, 8443}, "http is allowed there"
+    assert ports(found_of("production-keda"), "live") == {53, 9093, 6380}
+    assert ports(found_of("small"), "sink") == {53, 9092, 8123}
+
+
+def test_a_destination_is_limited_where_it_is_known() -> None:
+    found = found_of("production-keda")
+    for component, rule in ((one, rule) for one in (*STAGES, "api") for rule in egress(found, one)):
+        assert rule.get("to"), f"{component} may connect to any address at {rule['ports']}"
+
+
+def test_only_those_that_send_to_others_reach_public_addresses() -> None:
     policies = of_kind(found_of("defaults"), "NetworkPolicy")
     open_ = {name for name, one in policies.items() if "0.0.0.0/0" in str(one)}
     assert open_ == {f"{RELEASE}-{name}-internet" for name in ("webhook", "stripe-sync", "api")}
+    refused = [[str(net) for net, _ in nets] for nets in (safe_address._REFUSED_4, safe_address._REFUSED_6)]
     for name in open_:
         (rule,) = policies[name]["spec"]["egress"]
-        assert rule["ports"] == [{"port": 443}] and "169.254.0.0/16" in rule["to"][0]["ipBlock"]["except"]
+        four, six = (peer["ipBlock"] for peer in rule["to"])
+        assert six["cidr"] == str(safe_address._GLOBAL_6)
+        assert [set(four["except"]), set(six["except"])] == [set(nets) for nets in refused]
     assert not any("0.0.0.0/0" in str(one) for one in found_of("secrets"))
     (rule,) = of_kind(found_of("secrets"), "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "gateway"}}}]
+    balanced = rendered({"api": {"service": {"type": "LoadBalancer"}}})
+    (rule,) = of_kind(balanced, "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "http"}]}, "a load balancer is no pod"
 
 
 def test_the_monitor_gives_the_labels_that_alerts_ask_for() -> None:
@@ -212,42 +289,3 @@ def test_the_monitor_gives_the_labels_that_alerts_ask_for() -> None:
     assert monitor["spec"]["endpoints"][0]["relabelings"][0]["targetLabel"] == "stage"
     (rule,) = of_kind(found_of("KEDA"), "PrometheusRule").values()
     assert rule["spec"] == yaml.safe_load((CHART.parents[1] / "alerts.yml").read_text())
-
-
-def schema() -> dict[str, Any]:
-    with helm_python.Chart.load(CHART) as chart:
-        found = chart.schema
-    document: dict[str, Any] = json.loads(found) if isinstance(found, str | bytes) else found
-    return document["properties"]  # type: ignore[no-any-return]
-
-
-def test_settings_and_secrets_are_all_that_there_are() -> None:
-    named = {*schema()["settings"]["propertyNames"]["enum"], *schema()["secrets"]["propertyNames"]["enum"]}
-    assert set(Settings.model_fields) - named == {
-        "state_dir", "metrics_host", "metrics_port", "api_host", "api_port",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"settings": {"horizon": 1}}, "horizon"),
-        ({"settings": {"clickhouse_password": "x"}}, "clickhouse_password"),
-        ({"settings": {"state_dir": "/tmp"}}, "state_dir"),
-        ({"secrets": {"clickhouse_password": {"name": "x"}}}, "key"),
-        ({"stages": {"dedup": {"replicas": 1}}}, "dedup"),
-        ({"stages": {"dedupe": {"replicas": -1}}}, "replicas"),
-        ({"stages": {"dedupe": {"storage": "20"}}}, "storage"),
-        ({"autoscaling": {"by": "lag"}}, "autoscaling"),
-        ({"replicas": 3}, "replicas"),
-        ({"stages": {"numbering": {"replicas": 2}}}, "stages.numbering has one worker"),
-        (
-            {"stages": {"dedupe": {"maxReplicas": 13}}},
-            "stages.dedupe has more workers than settings.partitions",
-        ),
-    ],
-    ids=str,
-)
-def test_wrong_values_are_refused_with_their_name(values: dict[str, Any], reason: str) -> None:
-    with pytest.raises(helm_python.HelmError, match=re.escape(reason)):
-        rendered(values)

@@ -14,29 +14,15 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
 {{- define "tallymark.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
-{{- /* A number as it is written: Helm reads every number as a float and prints 2764800 as 2.7648e+06. */ -}}
-{{- define "tallymark.text" -}}
-{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
-{{- end }}
-
-{{- define "tallymark.env" -}}
-{{- range $name, $value := .Values.settings }}
-- name: TALLYMARK_{{ upper $name }}
-  value: {{ include "tallymark.text" $value | quote }}
-{{- end }}
-{{- range $name, $from := .Values.secrets }}
-- name: TALLYMARK_{{ upper $name }}
-  valueFrom:
-    secretKeyRef: {name: {{ $from.name | quote }}, key: {{ $from.key | quote }}}
-{{- end }}
-- {name: TALLYMARK_STATE_DIR, value: /var/lib/tallymark}
-- {name: TALLYMARK_METRICS_HOST, value: 0.0.0.0}
-- {name: TALLYMARK_METRICS_PORT, value: "9100"}
-- {name: TALLYMARK_API_HOST, value: 0.0.0.0}
-- {name: TALLYMARK_API_PORT, value: "8888"}
+{{- /* `checksum/config` shows which pods have the same configuration, and changes them when it changes. */ -}}
+{{- define "tallymark.annotations" -}}
+{{- $checksum := dict "checksum/config" (printf "%s%s" (include "tallymark.env" .) (include "tallymark.volumes" .) | sha256sum) }}
+{{- merge $checksum .root.Values.podAnnotations | toJson }}
 {{- end }}
 
 {{- define "tallymark.podSecurity" -}}
@@ -82,4 +68,18 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "tallymark.selector" . | nindent 8 }}
+{{- end }}
+
+{{- /* Pods that are not ready can always be evicted: a drain of a node must not wait for the end of an outage. */ -}}
+{{- define "tallymark.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "tallymark.name" .root }}-{{ .component }}
+  labels: {{- include "tallymark.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "tallymark.selector" . | nindent 6 }}
 {{- end }}
