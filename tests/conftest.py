@@ -52,6 +52,12 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["quick"] = _is_quick(node.config)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker a core where tests compute: each collects all of them. Three where each may have a stack to wait for."""
+    return len(os.sched_getaffinity(0)) if _is_quick(config) else 3
+
+
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.load_profile("quick" if _is_quick(config) else "all")
 
