@@ -66,7 +66,8 @@ def prometheus_config(folder: Path, manager: str, worker: str) -> Path:
     (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [manager]
-    (job,) = config["scrape_configs"]
+    job, _ = config["scrape_configs"]  # the other one is the API
+    config["scrape_configs"] = [job]
     del job["dns_sd_configs"], job["relabel_configs"]
     job["static_configs"] = [{"targets": [worker], "labels": {"stage": "live"}}]
     path = folder / "prometheus.yml"
