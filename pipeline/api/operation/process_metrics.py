@@ -3,8 +3,8 @@
 Owns: the sum over several processes. Does not own: the metrics (the modules that count), the server and its port
 (engine.metrics_server), the events of a namespace (debug_metrics).
 
-Several processes keep their values in files of one folder, as prometheus_client does when a variable names it. The first
-process adds them up; the counts of a process that ended stay in them.
+Several processes keep their values in files of one folder, as prometheus_client does when a variable names it. The
+first process adds them up; the counts of a process that ended stay in them.
 """
 
 from __future__ import annotations

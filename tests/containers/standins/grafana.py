@@ -39,5 +39,7 @@ class Answer(BaseHTTPRequestHandler):
         return
 
 
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # it is the first process: nothing else ends it
+signal.signal(
+    signal.SIGTERM, lambda number, frame: sys.exit(0)
+)  # it is the first process: nothing else ends it
 HTTPServer(("", 3000), Answer).serve_forever()
