@@ -15,7 +15,7 @@ LINES = 5
 PERIOD_S = 60.0
 MOST_KINDS = 1000  # a library that fills in its texts itself would make a kind of each line
 
-Kind = tuple[str, int, str]
+LineKind = tuple[str, int, str]
 
 
 @dataclass
@@ -41,7 +41,7 @@ class LogLimit(logging.Filter):
         super().__init__()
         self._libraries = frozenset(libraries)
         self._lock = threading.Lock()
-        self._periods: dict[Kind, _Period] = {}
+        self._periods: dict[LineKind, _Period] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged; its text is completed when others were left out before it."""

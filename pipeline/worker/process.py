@@ -68,7 +68,7 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
-    # librdkafka writes to stderr by itself, several lines a second while a broker is away, which aiokafka logs too.
+    # librdkafka itself writes to stderr, several lines a second while a broker is unavailable; aiokafka logs that too.
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 2}
     group = group_of(stage)
     made = Stage(

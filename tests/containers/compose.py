@@ -17,7 +17,7 @@ from typing import Any
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "tallymarktest")
 COMPOSE = os.environ.get("COMPOSE", "docker-compose").split()
 ROOT = Path(__file__).parents[2]
-SANDBOX = Path(__file__).parent / "sandbox.yml"
+HERE = Path(__file__).parent
 
 
 class Failed(Exception):
@@ -40,8 +40,11 @@ def docker(*arguments: str, expect: int | None = 0) -> str:
 
 def compose(*arguments: str, root: Path = ROOT) -> str:
     """A command of compose, on the file in the folder `root`."""
-    files = ("-f", str(root / "docker-compose.yml"), "-f", str(SANDBOX))
-    return run(*COMPOSE, "-p", PROJECT, *files, *arguments, cwd=root)
+    files = [root / "docker-compose.yml", HERE / "sandbox.yml"]
+    if root == ROOT:  # an earlier version may have no Alertmanager
+        files.append(HERE / "receiver.yml")
+    named = [word for file in files for word in ("-f", str(file))]
+    return run(*COMPOSE, "-p", PROJECT, *named, *arguments, cwd=root)
 
 
 def containers(service: str = "") -> list[str]:

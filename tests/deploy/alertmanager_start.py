@@ -24,5 +24,5 @@ def configured(folder: Path, url: str) -> tuple[Path, list[str]]:
         check=True,
         timeout=30,
     )
-    assert bool(done.stderr) == (not url), "that nobody is told has to be said"
+    assert bool(done.stderr) == (not url), "its log has to name what is not set"
     return folder / "alertmanager.yml", done.stdout.splitlines()
