@@ -75,9 +75,9 @@ def count(usage: Usage) -> None:
 
 
 def look(usage: Usage) -> None:
-    """Rights, health, Prometheus, and an alert that is posted."""
-    hardening.check()
+    """An alert that is posted, rights, health, Prometheus. Health comes last: it is checked once a minute."""
     alerting.check()
+    hardening.check()
 
 
 def kill(usage: Usage) -> None:
