@@ -239,9 +239,14 @@ class Settings(BaseModel):
         description="URL at which Stripe reaches this API, as https://meters.example.com; empty: none",
     )
 
-    metrics_host: str = Field(default="127.0.0.1", description="address on which a worker serves its metrics")
+    metrics_host: str = Field(
+        default="127.0.0.1", description="address on which a worker or the API serves its metrics"
+    )
     metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="port on which a worker serves its metrics; 0: a free port"
+        default=0,
+        ge=0,
+        le=65535,
+        description="port on which a worker or the API serves its metrics; 0: a free port",
     )
 
     def __init__(self, **arguments: Any) -> None:

@@ -42,6 +42,12 @@ def test_every_stage_is_scraped() -> None:
     assert tuple(names[1].split(", ")) == STAGES
 
 
+def test_the_api_is_scraped() -> None:
+    jobs = {one["job_name"]: one for one in yaml.safe_load(PROMETHEUS)["scrape_configs"]}
+    (found,) = jobs["tallymark-api"]["dns_sd_configs"]
+    assert (found["names"], found["port"]) == (["api"], 9100)
+
+
 def test_containers_and_the_local_stack_run_the_same_kafka() -> None:
     image = re.search(r"image: apache/kafka:(\S+)", COMPOSE)
     assert image is not None

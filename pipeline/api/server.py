@@ -27,6 +27,7 @@ import uvicorn
 
 from pipeline.api.app import create_app
 from pipeline.api.http.slow_clients import LIMITS, guarded
+from pipeline.api.operation.process_metrics import served
 from pipeline.errors import Broken, Rejected
 from pipeline.settings import Settings
 
@@ -43,10 +44,11 @@ def serve(settings: Settings, processes: int = 1) -> None:
     listening = listen(settings.api_host, settings.api_port)
     host, port = listening.getsockname()[:2]
     print(f"tallymark api listens on {host}:{port}, {processes} process(es)", file=sys.stderr, flush=True)
-    if processes == 1:
-        run(settings, listening)
-    else:
-        _Processes(settings, listening, processes).run()
+    with served(settings, processes):
+        if processes == 1:
+            run(settings, listening)
+        else:
+            _Processes(settings, listening, processes).run()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -36,6 +36,12 @@ class Coordinator(Protocol):
         """Raise what the coordinator met. After a retriable error it waits for this call, then it tries again."""
 
 
+def refused(group: str, error: KafkaError) -> Unavailable:
+    """The error of a consumer that cannot read its topics any more."""
+    what = type(error).__name__.removesuffix("Error")
+    return Unavailable(f"Kafka refuses to let {group} read its topics: {what}, {error}.")
+
+
 class ConsumerWatch:
     """Asks a coordinator every WATCH_S.
 
@@ -65,8 +71,7 @@ class ConsumerWatch:
             self._coordinator.check_errors()
         except KafkaError as error:
             if not error.retriable:
-                what = type(error).__name__.removesuffix("Error")
-                return Unavailable(f"Kafka refuses to let {self._group} read its topics: {what}, {error}.")
+                return refused(self._group, error)
         if not self._coordinator._subscription.reassignment_in_progress:
             self._assigned_at_s = now_s
         if now_s - self._assigned_at_s < UNASSIGNED_S:

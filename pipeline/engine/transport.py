@@ -13,13 +13,13 @@ from typing import Any, ClassVar, cast
 
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 from faust.auth import Credentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
-from pipeline.engine.consumer_watch import ConsumerWatch
+from pipeline.engine.consumer_watch import ConsumerWatch, refused
 
 # How long a fetch gathers records for a stage with transactions: each transaction costs the broker milliseconds.
 GATHER_MS = 100
@@ -94,6 +94,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             )
         except NoOffsetForPartitionError:
             return {}  # a partition without a committed offset is assigned, and the engine has not sought it yet
+        except ConsumerStoppedError:
+            raise
+        except (
+            KafkaError
+        ) as error:  # Faust would stop its services for it, which takes a minute without a broker
+            if not self.app.should_stop:
+                cast(Any, self.app).on_consumer_failure(refused(self.app.conf.id, error))
+            raise
         return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items() if records}
 
     def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> Chunk:

@@ -41,6 +41,7 @@ from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
 from pipeline.worker.heartbeat import Heartbeat, describe
+from pipeline.worker.log_limit import LogLimit
 from pipeline.worker.pulse import BEAT_S, Pulse
 from pipeline.worker.wiring import StageWiring, wire
 
@@ -49,6 +50,7 @@ log = logging.getLogger("tallymark.worker")
 LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
 WireStage = Callable[[str, Settings, Mapping[str, Topic]], StageWiring]
+LIBRARIES = ("faust", "mode", "aiokafka", "stripe", "httpx")  # they log what Tallymark reports itself
 MOST_WORKERS = 1024  # workers of one stage that may share a state folder
 
 
@@ -59,11 +61,7 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     """
     if stage not in STAGES:
         raise Rejected("unknown-stage", f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    for noisy in ("faust", "mode", "aiokafka", "stripe", "httpx"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log_to_stderr()
     uvloop.install()
     declared = topics.load(settings)
     identity = _checked_topics(settings, stage, declared)
@@ -71,7 +69,8 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
     folder, lock = _folder(settings.state_dir, stage)
-    config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 3}
+    # librdkafka itself writes to stderr, several lines a second while a broker is unavailable; aiokafka logs that too.
+    config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 2}
     group = group_of(stage)
     made = Stage(
         wiring.spec,
@@ -110,6 +109,16 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     finally:
         heartbeat.close()
         lock.close()
+
+
+def _log_to_stderr() -> None:
+    output = logging.StreamHandler(sys.stderr)
+    output.addFilter(LogLimit(LIBRARIES))
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[output]
+    )
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _run(stage: Stage) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.engine.consumer_watch import UNASSIGNED_S
 from pipeline.stages import STAGES
-from tests.containers import hardening
+from tests.containers import alerting, hardening, invoice
 from tests.containers.compose import (
     PROJECT,
     Failed,
@@ -62,13 +63,21 @@ def start(usage: Usage) -> None:
 
 
 def count(usage: Usage) -> None:
-    """Events over HTTP, each twice, and over Kafka from the host with every compression."""
+    """Events over HTTP, each twice, and over Kafka from the host with every compression; an invoice."""
+    invoice.subscribe(usage)
     events = usage.take(EVENTS)
     usage.send_http(events)
     usage.send_http(events)
     usage.send_kafka(usage.take(EVENTS))
     usage.expect()
     usage.expect_reconciled()
+    invoice.expect(usage)
+
+
+def look(usage: Usage) -> None:
+    """An alert that is posted, rights, health, Prometheus. Health comes last: it is checked once a minute."""
+    alerting.check()
+    hardening.check()
 
 
 def kill(usage: Usage) -> None:
@@ -83,6 +92,18 @@ def kill(usage: Usage) -> None:
     usage.send_kafka(usage.take(1_000))
     usage.expect()
     wait_for("every stage and service is up", usage.is_up)
+
+
+def recreate_kafka(usage: Usage) -> None:
+    """Another container of the broker on the same volume, while the workers are idle: none of them waits for ever."""
+    before = containers("kafka")
+    compose("up", "-d", "--no-build", "--no-deps", "--force-recreate", "kafka")
+    if containers("kafka") == before:
+        raise Failed("the container of Kafka is the same")
+    wait_for("Kafka is healthy", lambda: "kafka" not in hardening.unhealthy())
+    usage.send_kafka(usage.take(2_000))
+    usage.expect(UNASSIGNED_S + 240)
+    wait_for("every stage and service is up", usage.is_up, UNASSIGNED_S + 240)
 
 
 def pause_clickhouse(usage: Usage) -> None:
@@ -136,6 +157,7 @@ def restart(usage: Usage) -> None:
     usage.send_kafka(usage.take(2_000))
     usage.expect()
     usage.expect_reconciled()
+    invoice.expect(usage)
 
 
 def _stage(usage: Usage, name: str) -> dict[str, object]:
@@ -151,9 +173,13 @@ def down() -> None:
 Step = tuple[str, Callable[[Usage], None]]
 STEPS: tuple[Step, ...] = (
     ("up, every stage and service", start),
-    ("10,000 events over HTTP, each twice, and 10,000 over Kafka: exact, reconcile adds up", count),
-    ("what containers may do; PDF, Prometheus, Alertmanager, Grafana's files", hardening.check),
+    (
+        "10,000 events over HTTP, each twice, and 10,000 over Kafka: exact, reconcile adds up; an invoice and its PDF",
+        count,
+    ),
+    ("what containers may do, health, Prometheus, an alert that is posted, Grafana's files", look),
     ("kill -9 of ingest, dedupe, aggregate and the broker: exact", kill),
+    ("Kafka's container recreated: exact, every worker has its partitions", recreate_kafka),
     ("ClickHouse paused: the error is shown, then exact", pause_clickhouse),
     ("the sink without network, then exact", cut_sink),
     ("dedupe with 4 workers: exact", scale),

@@ -17,7 +17,8 @@ from typing import Any
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "tallymarktest")
 COMPOSE = os.environ.get("COMPOSE", "docker-compose").split()
 ROOT = Path(__file__).parents[2]
-SANDBOX = Path(__file__).parent / "sandbox.yml"
+MOST_PAUSE_S = 1.5
+HERE = Path(__file__).parent
 
 
 class Failed(Exception):
@@ -40,8 +41,11 @@ def docker(*arguments: str, expect: int | None = 0) -> str:
 
 def compose(*arguments: str, root: Path = ROOT) -> str:
     """A command of compose, on the file in the folder `root`."""
-    files = ("-f", str(root / "docker-compose.yml"), "-f", str(SANDBOX))
-    return run(*COMPOSE, "-p", PROJECT, *files, *arguments, cwd=root)
+    files = [root / "docker-compose.yml", HERE / "sandbox.yml"]
+    if root == ROOT:  # an earlier version may have no Alertmanager
+        files.append(HERE / "receiver.yml")
+    named = [word for file in files for word in ("-f", str(file))]
+    return run(*COMPOSE, "-p", PROJECT, *named, *arguments, cwd=root)
 
 
 def containers(service: str = "") -> list[str]:
@@ -72,13 +76,17 @@ def kill_process(service: str) -> str:
 
 
 def wait_for(what: str, is_true: Callable[[], bool], limit_s: float = 240.0) -> None:
-    """Return when it is true. Raises Failed after the limit, with the last error."""
-    deadline_s, last = time.monotonic() + limit_s, ""
+    """Return when it is true. Raises Failed after the limit, with the last error.
+
+    The pauses grow up to MOST_PAUSE_S, since an answer costs what is waited for CPU.
+    """
+    deadline_s, last, pause_s = time.monotonic() + limit_s, "", 0.2
     while time.monotonic() < deadline_s:
         try:
             if is_true():
                 return
         except (OSError, Failed, LookupError, ValueError) as error:
             last = f": {error}"
-        time.sleep(0.3)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, MOST_PAUSE_S)
     raise Failed(f"{what}: not within {limit_s:.0f} s{last}")

@@ -55,14 +55,30 @@ class Usage:
     sent: int = 0
     total: Decimal = field(default_factory=Decimal)
 
-    def ask(self, path: str, body: object = None, content: str = "application/json") -> Any:
-        """The JSON of the API's answer. Raises OSError."""
+    def ask(
+        self, path: str, body: object = None, content: str = "application/json", method: str | None = None
+    ) -> Any:
+        """The JSON of the API's answer; a POST if there is a body and no method. Raises OSError."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": content}
-        request = urllib.request.Request(f"{API}/api/v1/{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
+        text = self.read(path, data, content, method)
         return json.loads(text, parse_float=Decimal) if text else None
+
+    def read(
+        self,
+        path: str,
+        data: bytes | None = None,
+        content: str = "application/json",
+        method: str | None = None,
+    ) -> bytes:
+        """The body of the API's answer. Raises OSError, with what the API says."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": content}
+        request = urllib.request.Request(f"{API}/api/v1/{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                text: bytes = answer.read()
+        except urllib.error.HTTPError as error:
+            raise OSError(f"{path}: {error.code}, {error.read()[:1000].decode(errors='replace')}") from error
+        return text
 
     def create_key(self) -> None:
         """The first key, as a user makes it."""
@@ -94,6 +110,7 @@ class Usage:
                 "enable.idempotence": True,
                 "compression.type": codec,
                 "linger.ms": 50,
+                "log_level": 0,  # a broker that was killed is part of it
             }
             producer = Producer(config)
             for one in events[place * size : (place + 1) * size]:

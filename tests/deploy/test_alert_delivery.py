@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.agents import health
 from pipeline.stores.readiness import ServiceAnswer
+from tests.deploy.alertmanager_start import configured
 from tests.deploy.prometheus_server import alertmanager, prometheus
 from tests.deploy.runbook_text import DEPLOY
 
@@ -47,11 +48,10 @@ def receiver() -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
 
 
 def alertmanager_config(folder: Path, url: str) -> Path:
-    """deploy/alertmanager.yml with another receiver and no patience."""
-    config = yaml.safe_load((DEPLOY / "alertmanager.yml").read_text())
+    """The configuration that containers use with this receiver, and no patience."""
+    path, _ = configured(folder, url)
+    config = yaml.safe_load(path.read_text())
     config["route"] |= {"group_wait": "0s", "group_interval": "1s"}
-    config["receivers"][0]["webhook_configs"][0]["url"] = url
-    path = folder / "alertmanager.yml"
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -66,7 +66,8 @@ def prometheus_config(folder: Path, manager: str, worker: str) -> Path:
     (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [manager]
-    (job,) = config["scrape_configs"]
+    job, _ = config["scrape_configs"]  # the other one is the API
+    config["scrape_configs"] = [job]
     del job["dns_sd_configs"], job["relabel_configs"]
     job["static_configs"] = [{"targets": [worker], "labels": {"stage": "live"}}]
     path = folder / "prometheus.yml"

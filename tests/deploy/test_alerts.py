@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.deploy import metric_names, runbook_text
+from tests.deploy.alertmanager_start import configured
 from tests.deploy.runbook_text import DEPLOY, RUNBOOK
 from tests.fixtures.absent import absent
 
@@ -53,6 +54,16 @@ def test_each_alert_has_a_case_of_each_kind() -> None:
 def test_the_configurations_are_valid() -> None:
     run("promtool", "check", "config", "prometheus.yml")
     run("amtool", "check-config", "alertmanager.yml")
+
+
+@pytest.mark.parametrize("url", ["", "https://example.com/a?b='c'&d=%20#e"])
+def test_the_receiver_is_what_is_set(url: str, tmp_path: Path) -> None:
+    path, words = configured(tmp_path, url)
+    receivers = yaml.safe_load(path.read_text())["receivers"]
+    webhooks = [{"url": url, "send_resolved": True}]
+    assert receivers == [{"name": "operator", "webhook_configs": webhooks} if url else {"name": "operator"}]
+    assert f"--config.file={path}" in words
+    run("amtool", "check-config", path)
 
 
 @every_alert

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import aiokafka
 import pytest
+from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from faust.types import TP
@@ -23,8 +24,10 @@ from pipeline.engine.partition import Cluster, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage
 from pipeline.engine.transport import ChunkThread, brokers
+from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
+from tests.fixtures.patience import PATIENCE_S
 
 ATTEMPTS = 200  # of a fetch, each of which waits for records up to WAIT_S
 WAIT_S = 0.1
@@ -197,3 +200,26 @@ def test_a_partition_of_another_owner_is_left_alone(log: Log) -> None:
 
 def test_a_list_of_brokers_is_one_url_each() -> None:
     assert list(brokers("a:9092, b:9093,")) == ["tallymark://a:9092", "tallymark://b:9093"]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_an_error_of_the_consumer_ends_the_worker_at_once_unless_it_stops(log: Log, stops: bool) -> None:
+    """Such as a connection that is closed while the coordinator is looked up: Faust alone takes a minute to end."""
+    error = KafkaError("Unexpected error during coordination RuntimeError('the handler is closed')")
+
+    async def main() -> list[Unavailable]:
+        failures: list[Unavailable] = []
+        async with log.reading() as (thread, consumer):
+            cast(Any, thread.app).on_consumer_failure = failures.append
+            if stops:
+                thread.app._stopped.set()
+            fetching = asyncio.create_task(thread._fetch_records(consumer, {log.tp}, timeout=PATIENCE_S))
+            while not fetching.done():
+                consumer._subscription.abort_waiters(error)
+                await asyncio.sleep(WAIT_S)
+            assert str(fetching.exception()) == str(error)
+        return failures
+
+    failures = asyncio.run(main())
+    assert len(failures) == (not stops)
+    assert all("Unexpected error during coordination" in str(one) for one in failures)

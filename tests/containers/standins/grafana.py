@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -37,4 +39,7 @@ class Answer(BaseHTTPRequestHandler):
         return
 
 
+signal.signal(
+    signal.SIGTERM, lambda number, frame: sys.exit(0)
+)  # it is the first process: nothing else ends it
 HTTPServer(("", 3000), Answer).serve_forever()
