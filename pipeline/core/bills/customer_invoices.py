@@ -147,6 +147,12 @@ class CustomerInvoices(CustomerGroups):
         self.changed_invoices[id] = None
         self.numbers.append(request)
 
+    def forget_number(self, id: str) -> None:
+        """The request for the number of an invoice was refused: the next one is made anew."""
+        opened = self._opened(id)
+        self._invoices[id] = opened._replace(row=msgspec.structs.replace(opened.row, number=None))
+        self.changed_invoices[id] = None
+
     def _opened(self, id: str) -> OpenedInvoice:
         opened = self._invoices.get(id)
         if opened is None:

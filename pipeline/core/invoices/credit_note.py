@@ -3,7 +3,8 @@
 Owns: these. Does not own: when one is made (bills.credit_notes), its page (printed_invoice).
 
 A credit note is kept as an invoice of the type `credit_note`: its lines are corrections, so that its total is not
-above 0. It has no draft, no app and no payment: it waits for its number in `issuing.syncing`, and is final then.
+above 0. It has no draft, no app and no payment: it waits for its number in `issuing.syncing`, and is final then. One
+whose number was refused is in `issuing.failed`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import msgspec
 from pipeline.core.invoices.credited_lines import charges_of
 from pipeline.core.invoices.invoice import InvoiceContent
 from pipeline.core.invoices.line import InvoiceLine, live_lines
+from pipeline.core.invoices.state_table import Effect, InvoiceState
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.values import money, number, timestamp
 from pipeline.core.values.currency import digits_of
+from pipeline.errors import Rejected
 
 GRANT: Final = "creditGrantId"  # the member of `metadata` that names the grant
 
@@ -33,13 +36,31 @@ def numbered(stored: StoredInvoice, given: str, now_s: int) -> StoredInvoice:
     """The credit note with its number, which ends it. Another number after the first changes nothing."""
     if stored.progress.number is not None:
         return stored
+    moved = _moved(stored, "paid", (), now_s)
+    return msgspec.structs.replace(moved, progress=msgspec.structs.replace(moved.progress, number=given))
+
+
+def not_numbered(stored: StoredInvoice, now_s: int) -> StoredInvoice:
+    """The credit note whose number was refused: a retry asks again."""
+    return _moved(stored, "issuing.failed", (), now_s)
+
+
+def retried(stored: StoredInvoice, now_s: int) -> StoredInvoice:
+    """The credit note that asks for its number once more. Raises Rejected unless it was refused."""
+    if stored.progress.state != "issuing.failed":
+        raise Rejected("invoice_action_not_available", "A credit note is final: it cannot be changed.")
+    return _moved(stored, "issuing.syncing", ("request_number",), now_s)
+
+
+def _moved(
+    stored: StoredInvoice, state: InvoiceState, waiting: tuple[Effect, ...], now_s: int
+) -> StoredInvoice:
     progress = msgspec.structs.replace(
         stored.progress,
-        state="paid",
+        state=state,
         sequence=stored.progress.sequence + 1,
         entered_at_s=max(now_s, stored.progress.entered_at_s),
-        waiting=(),
-        number=given,
+        waiting=waiting,
     )
     content = msgspec.structs.replace(stored.content, updated_at=timestamp.text_of(now_s * 1000))
     return msgspec.structs.replace(stored, content=content, progress=progress)
