@@ -148,7 +148,7 @@ class CustomerInvoices(CustomerGroups):
         self.numbers.append(request)
 
     def forget_number(self, id: str) -> None:
-        """The request for the number of an invoice was refused: the next one is made anew."""
+        """The request for the number of an invoice was refused: another one may be in another series."""
         opened = self._opened(id)
         self._invoices[id] = opened._replace(row=msgspec.structs.replace(opened.row, number=None))
         self.changed_invoices[id] = None

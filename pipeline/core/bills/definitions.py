@@ -96,6 +96,15 @@ class BillingDefinitions:
         """
         return self._profiles_of(namespace).in_force(customer_id)
 
+    def in_zone(self, namespace: str, customer: Customer) -> Customer:
+        """The customer with the zone in which new subscriptions are counted: its own, else that of its profile."""
+        try:
+            zone = customer.time_zone or self.profile_of(namespace, customer.id).time_zone
+        except Rejected:
+            return customer  # without a profile nothing is billed
+        changed: Customer = msgspec.structs.replace(customer, time_zone=zone)
+        return changed
+
     def may_have(self, namespace: str, customer_id: str, profile_id: str) -> bool:
         """Whether a profile is the one in force for a customer; True too where none is."""
         try:
