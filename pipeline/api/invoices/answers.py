@@ -112,7 +112,7 @@ class InvoiceCreditNoteAnswer(msgspec.Struct, forbid_unknown_fields=True):
     """A credit note as its invoice names it."""
 
     id: Ulid
-    total: Annotated[str, Meta(description="what it takes back, without taxes; a decimal")]
+    total: Annotated[str, Meta(description="what it takes back, with taxes; a decimal")]
     number: str | UnsetType = UNSET
 
 

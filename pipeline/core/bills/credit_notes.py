@@ -28,7 +28,7 @@ from pipeline.core.bills.terms import NEVER_MS
 from pipeline.core.credits import grant_postings
 from pipeline.core.credits.credit_grant import CreditGrant
 from pipeline.core.credits.settlement import CREDIT_ONLY
-from pipeline.core.invoices.credit_note import GRANT, granted_amount
+from pipeline.core.invoices.credit_note import GRANT, LOWERED, granted_amount
 from pipeline.core.invoices.credited_lines import charges_of
 from pipeline.core.invoices.gathering import Taken
 from pipeline.core.invoices.invoice import InvoiceContent, InvoiceWorkflow, PrecedingInvoice, with_lines
@@ -40,7 +40,7 @@ from pipeline.core.invoices.taxed_lines import with_credited
 from pipeline.core.invoices.workflow import usual_tax
 from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.core.subscriptions.timeline import placed_items
-from pipeline.core.values import timestamp, ulid
+from pipeline.core.values import money, timestamp, ulid
 from pipeline.core.values.currency import digits_of
 from pipeline.errors import Rejected
 
@@ -179,8 +179,12 @@ def _issue(
     book_lines(bills, stored.content)
     credit_burn.earn(bills, stored.content)
     amount = granted_amount(stored.content)
-    amount -= lowered_invoice.lower(bills, flow, of_invoice, amount)
-    bills.put_invoice(msgspec.structs.replace(stored, content=_granted(bills, stored.content, amount)))
+    lowered = lowered_invoice.lower(bills, flow, of_invoice, amount)
+    content = _granted(bills, stored.content, amount - lowered)
+    if lowered:
+        taken = {LOWERED: money.text(lowered, digits_of(content.currency))}
+        content = msgspec.structs.replace(content, metadata=(content.metadata or {}) | taken)
+    bills.put_invoice(msgspec.structs.replace(stored, content=content))
     flow.ask_number(bills.invoice(content.id))
 
 

@@ -31,7 +31,7 @@ from pipeline.core.definitions.kinds import (
     PLAN_ADDON,
     RULE,
 )
-from pipeline.core.invoices.profile import BillingProfile
+from pipeline.core.invoices.profile import USUAL_ZONE, BillingProfile
 from pipeline.core.invoices.profiles_now import ProfilesNow
 from pipeline.core.metering.meter import Aggregation, Meter
 from pipeline.core.notifications.rule import Rule
@@ -102,6 +102,8 @@ class BillingDefinitions:
             zone = customer.time_zone or self.profile_of(namespace, customer.id).time_zone
         except Rejected:
             return customer  # without a profile nothing is billed
+        if zone == USUAL_ZONE:
+            return customer  # which is what none means
         changed: Customer = msgspec.structs.replace(customer, time_zone=zone)
         return changed
 

@@ -23,13 +23,32 @@ from pipeline.core.values.currency import digits_of
 from pipeline.errors import Rejected
 
 GRANT: Final = "creditGrantId"  # the member of `metadata` that names the grant
+LOWERED: Final = "takenOffDue"  # and that with what was taken off what was due for the invoice
 
 
 class CreditedLine(NamedTuple):
-    """amount: that a line takes back, in minor units; below 0: it bills something."""
+    """amount: that a line takes back without tax, in minor units; below 0: it bills something."""
 
     line: InvoiceLine
     amount: int
+
+
+class CreditedAmounts(NamedTuple):
+    """What a credit note takes back, in minor units.
+
+    Attributes:
+        total: with taxes.
+        tax: in it.
+        returned: of the total: to credits that had paid.
+        lowered: taken off what was due for the invoice.
+        granted: given as a new credit.
+    """
+
+    total: int
+    tax: int
+    returned: int
+    lowered: int
+    granted: int
 
 
 def numbered(stored: StoredInvoice, given: str, now_s: int) -> StoredInvoice:
@@ -67,25 +86,40 @@ def _moved(
 
 
 def credited_lines(content: InvoiceContent) -> list[CreditedLine]:
-    """The lines of a credit note."""
+    """The lines of a credit note, without taxes."""
     digits = digits_of(content.currency)
     return [CreditedLine(line, -_billed(line, digits)) for line in live_lines(content.lines)]
 
 
+def credited(content: InvoiceContent) -> CreditedAmounts:
+    """What a credit note takes back, and where it went."""
+    digits = digits_of(content.currency)
+    totals = content.totals
+
+    def minor(text: str) -> int:
+        return money.minor(number.parse(text), digits)
+
+    granted = granted_amount(content)
+    lowered = minor((content.metadata or {}).get(LOWERED, "0"))
+    returned = -minor(totals.credits_total)
+    return CreditedAmounts(
+        granted + returned, -minor(totals.taxes_total), returned, lowered, granted - lowered
+    )
+
+
 def credited_total(content: InvoiceContent) -> str:
-    """What a credit note takes back in all, as plain decimal text."""
-    total = sum(one.amount for one in credited_lines(content))
-    return money.text(total, digits_of(content.currency))
+    """What a credit note takes back in all, with taxes, as plain decimal text."""
+    return money.text(credited(content).total, digits_of(content.currency))
 
 
 def _billed(line: InvoiceLine, digits: int) -> int:
-    """What a line bills, with what credits pay of it, or get back."""
+    """What a line bills without tax, with what credits pay of it, or get back."""
     paid = money.minor(number.parse(line.totals.credits_total), digits)
     return paid + sum(one.amount for one in charges_of(line, digits))
 
 
 def granted_amount(content: InvoiceContent) -> int:
-    """What a credit note gives as a new credit, in minor units: all but what returned to the credits that had paid."""
+    """What a credit note gives back in money, in minor units: all but what returned to the credits that had paid."""
     return -money.minor(number.parse(content.totals.total), digits_of(content.currency))
 
 
