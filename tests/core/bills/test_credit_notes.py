@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.core.invoices.credit_note import GRANT, credited_lines, original_id
 from pipeline.core.invoices.numbering import Numbering, series_of
+from pipeline.core.invoices.open_issues import open_issues
 from pipeline.core.invoices.printed_invoice import printed_invoice
 from pipeline.core.invoices.stored_invoice import StoredInvoice, stored_answer
 from pipeline.core.values import money, number
@@ -264,4 +265,22 @@ def test_the_part_of_a_line_that_is_below_zero_gives_back_the_credits_that_had_p
     world = cut_and_cancelled("40")
     assert {one.source: one.balance for one in world.grants()} == {"given": 3000, "credit_note": 1548}
     assert world.accounts()["wash"] == "-30"  # 20 and the rest of 50
+    world.check()
+
+
+def test_an_invoice_whose_number_is_refused_shows_why_and_may_ask_again() -> None:
+    world = CreditWorld(Definitions(app=HOOKS))
+    world.lasts["default/INV/namespace"] = 10**25
+    world.subscribe(timing="immediate")
+    world.until(at("2026-01-02"))
+    (made,) = world.billed()
+    assert made.progress.state == "issuing.failed"
+    assert [one.code for one in made.content.validation_issues] == ["number_series_is_full"]
+    assert [one.code for one in open_issues(NAMESPACE, made)] == ["number_series_is_full"]
+    world.lasts.clear()
+    world.do("invoice.retry", id=made.content.id)
+    world.answer_numbers()
+    (made,) = world.billed()
+    assert (made.progress.number, made.progress.state) == ("INV-CU0-1", "payment_processing.pending")
+    assert made.content.validation_issues == ()
     world.check()
