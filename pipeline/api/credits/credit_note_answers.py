@@ -42,7 +42,9 @@ class CreditNoteLineAnswer(msgspec.Struct, forbid_unknown_fields=True):
     id: Ulid
     name: str
     period: CreditNotePeriodAnswer  # type: ignore[valid-type]
-    amount: Annotated[CreditMoney, Meta(description="that it takes back; below 0: that it bills")]
+    amount: Annotated[
+        CreditMoney, Meta(description="that it takes back, without taxes on top; below 0: that it bills")
+    ]
     corrects: CorrectedLineAnswer | UnsetType = UNSET
 
 
@@ -54,7 +56,7 @@ class CreditNoteGrantAnswer(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CreditNoteAnswer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A credit note: what is taken back of an issued invoice, without taxes."""
+    """A credit note: what is taken back of an issued invoice."""
 
     id: Ulid
     number: Annotated[str, Meta(description="of the series of credit notes")] | UnsetType = UNSET
@@ -64,9 +66,13 @@ class CreditNoteAnswer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     reason: str
     invoice: CreditedInvoiceAnswer
     lines: list[CreditNoteLineAnswer]
-    total: Annotated[CreditMoney, Meta(description="sum of the lines")]
+    total: Annotated[CreditMoney, Meta(description="with taxes: what went to credits and off what was due")]
+    tax: Annotated[CreditMoney, Meta(description="of the total, also where prices have it in them")]
     returned_to_credits: Annotated[
         CreditMoney, Meta(description="of the total: what credits had paid, which have it again")
+    ]
+    taken_off_due: Annotated[
+        CreditMoney, Meta(description="of the total: off what was due for the invoice, which was not paid")
     ]
     credit: CreditNoteGrantAnswer | UnsetType = UNSET
     created_at: Instant

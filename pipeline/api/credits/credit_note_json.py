@@ -10,8 +10,8 @@ from typing import Any
 from pipeline.core.invoices.credit_note import (
     GRANT,
     CreditedLine,
+    credited,
     credited_lines,
-    granted_amount,
     original_id,
 )
 from pipeline.core.invoices.stored_invoice import StoredInvoice
@@ -26,13 +26,14 @@ def credit_note_json(note: StoredInvoice) -> CreditNoteJson:
     content, progress = note.content, note.progress
     digits, (original,) = digits_of(content.currency), content.preceding
     grant = (content.metadata or {}).get(GRANT)
-    lines, granted = credited_lines(content), 0 if grant is None else granted_amount(content)
-    total = sum(one.amount for one in lines)
+    lines, amounts = credited_lines(content), credited(content)
     issued_at_s = progress.issued_at_s
     optional = {
         "number": progress.number,
         "issued_at": None if issued_at_s is None else timestamp.text_of(issued_at_s * 1000),
-        "credit": None if grant is None else {"grant_id": grant, "amount": money.text(granted, digits)},
+        "credit": None
+        if grant is None
+        else {"grant_id": grant, "amount": money.text(amounts.granted, digits)},
     }
     customer = content.customer
     invoice = {"id": original_id(content), "number": original.number, "issued_at": original.issued_at}
@@ -44,21 +45,23 @@ def credit_note_json(note: StoredInvoice) -> CreditNoteJson:
         "reason": original.reason or "",
         "invoice": _given(invoice),
         "lines": [_line(one, digits) for one in lines],
-        "total": money.text(total, digits),
-        "returned_to_credits": money.text(total - granted, digits),
+        "total": money.text(amounts.total, digits),
+        "tax": money.text(amounts.tax, digits),
+        "returned_to_credits": money.text(amounts.returned, digits),
+        "taken_off_due": money.text(amounts.lowered, digits),
         "created_at": content.created_at,
         **_given(optional),
     }
 
 
-def _line(credited: CreditedLine, digits: int) -> CreditNoteJson:
-    line = credited.line
+def _line(taken: CreditedLine, digits: int) -> CreditNoteJson:
+    line = taken.line
     corrects = line.corrects
     found = {
         "id": line.id,
         "name": line.name,
         "period": {"from": line.period.start, "to": line.period.end},
-        "amount": money.text(credited.amount, digits),
+        "amount": money.text(taken.amount, digits),
     }
     if corrects is not None:
         found["corrects"] = {"invoice_id": corrects.invoice_id, "line_id": corrects.line_id}

@@ -112,7 +112,7 @@ class InvoiceCreditNoteAnswer(msgspec.Struct, forbid_unknown_fields=True):
     """A credit note as its invoice names it."""
 
     id: Ulid
-    total: Annotated[str, Meta(description="what it takes back, without taxes; a decimal")]
+    total: Annotated[str, Meta(description="what it takes back, with taxes; a decimal")]
     number: str | UnsetType = UNSET
 
 
@@ -158,6 +158,15 @@ class BilledInvoiceAnswer(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tr
         ]
         | UnsetType
     ) = UNSET
+    amountDue: (
+        Annotated[
+            str,
+            Meta(
+                description="what is left to pay where credit notes came before the payment; else the total is due"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     creditNotes: (
         Annotated[
             list[InvoiceCreditNoteAnswer],
@@ -190,6 +199,9 @@ class PortalInvoiceAnswer(msgspec.Struct, forbid_unknown_fields=True):
     totals: InvoiceTotalsAnswer
     dueAt: Instant | UnsetType = UNSET
     period: InvoicePeriodAnswer | UnsetType = UNSET
+    amountDue: (
+        Annotated[str, Meta(description="what is left of the total after credit notes")] | UnsetType
+    ) = UNSET
     hostedInvoiceUrl: Annotated[str, Meta(description="page of Stripe to pay it")] | UnsetType = UNSET
     invoicePdf: Annotated[str, Meta(description="Stripe's document")] | UnsetType = UNSET
 

@@ -42,6 +42,7 @@ NOW = [
 VOID = [
     UNAVAILABLE, "bad-void-invoice", "invoice_line_not_found", "invoice_void_exceeds_line",
     "invoice_void_without_effect", "invoice_void_share_not_supported", "invoice_has_returned_credits",
+    "invoice_has_credit_note",
     "invoice_line_not_billable_again",
 ]  # fmt: skip
 
@@ -92,7 +93,13 @@ def update_invoice(request: Request, invoiceId: str, changed: SentJson) -> Respo
     summary="Delete an invoice",
     dependencies=WRITE,
     **described(
-        status=204, reasons=[UNAVAILABLE, "invoice_cannot_delete_gathering", "invoice_has_returned_credits"]
+        status=204,
+        reasons=[
+            UNAVAILABLE,
+            "invoice_cannot_delete_gathering",
+            "invoice_has_returned_credits",
+            "invoice_has_credit_note",
+        ],
     ),
 )
 def delete_invoice(request: Request, invoiceId: str) -> Response:

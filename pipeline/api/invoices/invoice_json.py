@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from pipeline.core.invoices.invoice import InvoiceAnswer, answer_of, shown
+from pipeline.core.invoices.invoice import InvoiceAnswer, shown
 from pipeline.core.invoices.profile import ProfileApps
-from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.stored_invoice import StoredInvoice, stored_answer
 
 InvoicePart = Literal["lines", "preceding", "workflow.apps"]
 PARTS: Final[tuple[InvoicePart, ...]] = get_args(InvoicePart)
@@ -46,8 +46,8 @@ def invoice_json(
     content = stored.content
     if not deleted_lines:
         live = tuple(line for line in content.lines if line.deleted_at is None)
-        content = msgspec.structs.replace(content, lines=live)
-    return answered_json(answer_of(content, stored.progress, now_s, stored.is_billable), expand, app_of)
+        stored = msgspec.structs.replace(stored, content=msgspec.structs.replace(content, lines=live))
+    return answered_json(stored_answer(stored, now_s), expand, app_of)
 
 
 def answered_json(answer: InvoiceAnswer, expand: Collection[InvoicePart], app_of: AppOf) -> InvoiceJson:

@@ -85,6 +85,10 @@ class LineDiscountsAnswer(msgspec.Struct, forbid_unknown_fields=True):
 class CreditAllocationAnswer(msgspec.Struct, forbid_unknown_fields=True):
     amount: InvoiceAmount
     description: str | UnsetType = UNSET
+    afterTax: (
+        Annotated[bool, Meta(description="it is the credit of a credit note, which pays the tax too")]
+        | UnsetType
+    ) = UNSET
 
 
 class LineTaxAnswer(msgspec.Struct, forbid_unknown_fields=True):

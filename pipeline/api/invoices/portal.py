@@ -26,16 +26,26 @@ from pipeline.api.invoices.lookup import invoice_of, now_s
 from pipeline.api.invoices.pdf import OFF, PDF, pdf_response
 from pipeline.api.invoices.upcoming import upcoming_json
 from pipeline.api.invoices.upcoming_answers import CustomerUpcomingAnswer
-from pipeline.core.invoices.invoice import answer_of
 from pipeline.core.invoices.invoice_list import InvoiceSelection
 from pipeline.core.invoices.status_details import status_of
-from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.stored_invoice import StoredInvoice, stored_answer
 from pipeline.errors import Rejected
 
 router = Router(prefix="/portal/invoices", tags=["portal"])
 TOKEN = [Depends(needs(PORTAL))]
 SHOWN: Final = frozenset({"issued", "payment_processing", "overdue", "paid", "uncollectible", "voided"})
-MEMBERS: Final = ("id", "type", "number", "currency", "status", "issuedAt", "dueAt", "period", "totals")
+MEMBERS: Final = (
+    "id",
+    "type",
+    "number",
+    "currency",
+    "status",
+    "issuedAt",
+    "dueAt",
+    "period",
+    "totals",
+    "amountDue",
+)
 
 
 @router.get(
@@ -100,7 +110,7 @@ def portal_customer(request: Request) -> str:
 
 def portal_row(stored: StoredInvoice) -> dict[str, Any]:
     """An invoice as its customer sees it in a list."""
-    members = msgspec.to_builtins(answer_of(stored.content, stored.progress, now_s()))
+    members = msgspec.to_builtins(stored_answer(stored, now_s()))
     row = {name: members[name] for name in MEMBERS if members.get(name) is not None}
     note = stored.stripe
     links = {} if note is None else {"hostedInvoiceUrl": note.hosted_url, "invoicePdf": note.pdf_url}

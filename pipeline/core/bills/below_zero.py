@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.core.bills.customer_bills import CustomerBills
-from pipeline.core.bills.gathering_invoice import gathering_for
-from pipeline.core.bills.line_group import GroupPart, LineGroup
+from pipeline.core.bills.gathering_invoice import gathering_for, settlement_of
+from pipeline.core.bills.line_group import BookedLine, LineGroup
 from pipeline.core.bills.placing import add_waiting
+from pipeline.core.credits.burn_down import CreditBurn
+from pipeline.core.credits.settlement import CREDIT_ONLY, UNCOVERED
 from pipeline.core.invoices.credited_lines import charges_of
 from pipeline.core.invoices.invoice import InvoiceContent, with_lines
 from pipeline.core.invoices.line import InvoiceLine, live_lines
@@ -43,17 +45,38 @@ def can_be_below_zero(line: InvoiceLine, group: LineGroup) -> bool:
     return line.corrects is not None or line.split is not None or is_left
 
 
-def due_line(bills: CustomerBills, line: InvoiceLine, part: GroupPart | None, net: int) -> DueLine:
-    """What is due for a line. part: that it bills. net: without credits and tax, in minor units."""
-    if line.corrects is None or net >= 0 or part is None or not bills.credits.is_used:
+def billed_before(line: InvoiceLine, group: LineGroup, place: int) -> tuple[BookedLine, ...]:
+    """The lines from which a line takes something back, the oldest first.
+
+    A correction takes it from those that billed its part, the line of a part also from those of earlier parts.
+    """
+    if line.corrects is not None:
+        return group.parts[place].booked
+    return tuple(one for part in group.parts[: place + 1] for one in part.booked)
+
+
+def due_line(bills: CustomerBills, line: InvoiceLine, before: Sequence[BookedLine], net: int) -> DueLine:
+    """What is due for a line. before: as `billed_before`. net: without credits and tax, in minor units."""
+    if net >= 0 or not before or not bills.credits.is_used:
         return DueLine(line, net)
     burnt = sum(
         burn.amount
-        for booked in part.booked
+        for booked in before
         for burn in bills.credits.booked(booked.invoice).burns
-        if burn.line == booked.line
+        if burn.line == booked.line and returns(bills, line, burn)
     )
     return DueLine(line, min(0, net + burnt))
+
+
+def returns(bills: CustomerBills, line: InvoiceLine, burn: CreditBurn) -> bool:
+    """Whether a correction gives back what a credit paid of what it corrects.
+
+    The credit of a credit note paid tax too, so the correction takes money off an invoice instead. A statement has no
+    tax.
+    """
+    if burn.grant == UNCOVERED or settlement_of(bills, line) == CREDIT_ONLY:
+        return True
+    return not bills.credits.grant(burn.grant).after_tax
 
 
 def total_due(due: Sequence[DueLine], workflow: BillingWorkflow, rates: Sequence[TaxRate]) -> int:
@@ -84,12 +107,12 @@ def _due_lines(bills: CustomerBills, content: InvoiceContent) -> list[DueLine]:
     found: list[DueLine] = []
     for line in live_lines(content.lines):
         net = sum(one.amount for one in charges_of(line, digits))
-        part: GroupPart | None = None
-        if line.corrects is not None and net < 0:
+        before: tuple[BookedLine, ...] = ()
+        if net < 0:
             group = bills.group(bills.groups_of(content.id)[line.id])
             place = group.part_of(line.id)
-            part = None if place is None else group.parts[place]
-        found.append(due_line(bills, line, part, net))
+            before = () if place is None else billed_before(line, group, place)
+        found.append(due_line(bills, line, before, net))
     return found
 
 

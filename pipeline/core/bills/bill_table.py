@@ -256,6 +256,7 @@ class BillTable:
         if command.kind.startswith("subscription."):
             catalog = self._definitions.catalog(bills.namespace, self.now_ms)
             before = bills.subscriptions()
+            customer = self._definitions.in_zone(bills.namespace, customer)
             decision = decide_subscription(command, customer, before, catalog, self.now_ms)
             changing = {one.id for one in decision.changed}
             earlier = [one for one in before if one.id in changing]

@@ -1,7 +1,7 @@
 """Invoices that are final, as rows: their state, and nothing of what they bill.
 
-Owns: keys and bytes of these rows, what is kept of an invoice. Does not own: when one is closed (customer_bills), its
-document, which stays on `invoices` as it was published.
+Owns: keys and bytes of these rows, what is kept of an invoice. Does not own: when one is closed (customer_invoices),
+its document, which stays on `invoices` as it was published.
 
     f<customer><id>         ClosedInvoice
     e<customer><hash>       InvoiceSettings, which the invoices of a customer share; the hash is that of its bytes

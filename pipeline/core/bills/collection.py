@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.core.bills import drafts
-from pipeline.core.bills.below_zero import DueLine, can_be_below_zero, due_line, total_due
+from pipeline.core.bills.below_zero import DueLine, billed_before, can_be_below_zero, due_line, total_due
 from pipeline.core.bills.credit_notes import issue_credit_notes
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.flow import Flow
@@ -200,8 +200,9 @@ def _is_below_zero(bills: CustomerBills, gathering_id: str, taken: Sequence[Invo
             ratings = rate_group(bills, group, last + 1)
         except Rejected:
             return False  # the draft shows what cannot be rated
-        for part, rating in zip(group.parts, ratings, strict=False):
+        for place, (part, rating) in enumerate(zip(group.parts, ratings, strict=False)):
             if part.open is not None and part.open.line in by_id:
-                due.append(due_line(bills, by_id[part.open.line], part, rating.total))
+                line = by_id[part.open.line]
+                due.append(due_line(bills, line, billed_before(line, group, place), rating.total))
     profile = profile_of(bills)
     return total_due(due, profile.workflow, profile.tax_rates) < 0

@@ -5,8 +5,9 @@ Owns: what each step of an invoice does to grants and to the ledger. Does not ow
 
 Credits are burnt once, when the lines of an invoice are final: by the grants that can be used at that instant. A
 correction first gives back what the lines before it of the same part had burnt, the newest first; then the rest of the
-invoice is paid. Lines that sell credits are not paid by credits. Of a statement (`credit_only`) nothing is due: what no
-grant covers is a burn of no grant.
+invoice is paid. Credits of credit notes come last: they are money, which pays an invoice with its tax, and which a
+correction does not give back, since it takes back tax as well. Lines that sell credits are not paid by credits. Of a
+statement (`credit_only`) nothing is due: what no grant covers is a burn of no grant.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 import msgspec
 
 from pipeline.core.bills import drafts
+from pipeline.core.bills.below_zero import billed_before, returns
 from pipeline.core.bills.credit_rows import InvoiceBookedRow
 from pipeline.core.bills.customer_bills import CustomerBills
 from pipeline.core.bills.grant_payment import give_up_sold_grants, pay_sold_grants, withdraw_sold_grants
@@ -33,6 +35,7 @@ from pipeline.core.credits.burn_down import (
 from pipeline.core.credits.credit_grant import with_burnt
 from pipeline.core.credits.grant_postings import forfeited
 from pipeline.core.credits.settlement import CREDIT_ONLY, UNCOVERED, UncoveredCharge, settle
+from pipeline.core.invoices.credit_note import original_id
 from pipeline.core.invoices.credited_lines import charges_of, sold_grant, with_credits
 from pipeline.core.invoices.invoice import InvoiceContent, with_lines
 from pipeline.core.invoices.line import InvoiceLine, live_lines
@@ -65,6 +68,11 @@ def pay_by_credits(bills: CustomerBills, stored: StoredInvoice) -> StoredInvoice
         row = msgspec.structs.replace(row, burns=tuple(paid))
         burns += paid
         content = _credited(bills, content, burns, digits)
+        after = _burnt_after_tax(bills, content, digits)
+        _take(bills, after, 1)
+        row = msgspec.structs.replace(row, burns=(*row.burns, *after))
+        burns += after
+        content = _with_burns(bills, content, after, digits, after_tax=True)
     found = [PaidByCredit(grant, amount) for grant, amount in sums_by_grant(burns).items()]
     credits.put_booked(content.id, row)
     postings = invoice_postings.accrued(_money_of(content, digits), found)
@@ -104,9 +112,15 @@ def give_back(bills: CustomerBills, content: InvoiceContent, kind: str) -> None:
     """An invoice is taken back: so is all that it booked, and its credits return to their grants.
 
     Raises:
-        Rejected: `invoice_has_returned_credits`: others may have been paid with what its corrections gave back.
+        Rejected: `invoice_has_returned_credits`: others may have been paid with what its corrections gave back;
+            `invoice_has_credit_note`: a credit note has lowered what is due for it.
     """
     row = bills.credits.booked(content.id)
+    if row.lowered:
+        raise Rejected(
+            "invoice_has_credit_note",
+            "A credit note has lowered what is due for the invoice: it cannot be taken back any more.",
+        )
     if row.has_returned:
         raise Rejected(
             "invoice_has_returned_credits",
@@ -125,22 +139,22 @@ def give_back(bills: CustomerBills, content: InvoiceContent, kind: str) -> None:
 def _given_back(
     bills: CustomerBills, invoice_id: str, lines: list[InvoiceLine], digits: int
 ) -> list[CreditBurn]:
-    """What corrections give back to grants of what their part had burnt by now: burns below 0."""
+    """What lines below 0 give back to grants of what was burnt for what they take back: burns below 0."""
     found: list[CreditBurn] = []
     for line in lines:
         charges = charges_of(line, digits)
         left = -sum(one.amount for one in charges)
-        if line.corrects is None or left <= 0:
+        if left <= 0:
             continue
         back: list[CreditBurn] = []
         for booked in reversed(_booked_before(bills, invoice_id, line)):
             row = bills.credits.booked(booked.invoice)
-            own = [one for one in row.burns if one.line == booked.line]
+            own = [one for one in row.burns if one.line == booked.line and returns(bills, line, one)]
             more, kept = come_back(own, left)
             if more:
                 left -= sum(one.amount for one in more)
                 back += more
-                others = [one for one in row.burns if one.line != booked.line]
+                others = [one for one in row.burns if one not in own]
                 row = msgspec.structs.replace(row, burns=(*others, *kept))
                 bills.credits.put_booked(booked.invoice, row)
                 bills.credits.take_uncovered(_returned(booked.invoice, line.currency, more))
@@ -151,10 +165,10 @@ def _given_back(
 
 
 def _booked_before(bills: CustomerBills, invoice_id: str, line: InvoiceLine) -> tuple[BookedLine, ...]:
-    """The lines that billed the part of a line before it, the oldest first."""
+    """The lines from which a line takes something back, the oldest first."""
     group = bills.group(bills.groups_of(invoice_id)[line.id])
     place = group.part_of(line.id)
-    return () if place is None else group.parts[place].booked
+    return () if place is None else billed_before(line, group, place)
 
 
 def _burnt(
@@ -172,9 +186,9 @@ def _burnt(
         back: what corrections on it gave back.
     """
     grants = bills.credits.grants(content.currency)
-
     if content.settlement_mode == CREDIT_ONLY:
         return settle(CREDIT_ONLY, left, grants, bills.moment.now_ms)
+    grants = [one for one in grants if not one.after_tax]
 
     def paid(most: int | None) -> list[CreditBurn]:
         return burn(left, grants, bills.moment.now_ms, most)
@@ -189,6 +203,20 @@ def _burnt(
         return found
     # A correction with a higher tax than what is paid takes back more than its net. More credits, a lower total.
     return paid(max(0, bisect_right(range(most), 0, key=missing) - 1))
+
+
+def _burnt_after_tax(bills: CustomerBills, content: InvoiceContent, digits: int) -> list[CreditBurn]:
+    """What credits of credit notes pay of an invoice, with its tax. content: with what other credits pay."""
+    grants = [one for one in bills.credits.grants(content.currency) if one.after_tax]
+    if content.settlement_mode == CREDIT_ONLY or not grants:
+        return []
+    charges = [
+        CreditCharge(line.id, child.id, _minor(child.totals.total, digits), line.rate_card.feature_key)
+        for line in live_lines(content.lines)
+        if sold_grant(line) is None
+        for child in line.children
+    ]
+    return burn(charges, grants, bills.moment.now_ms)
 
 
 def _after(lines: list[InvoiceLine], burns: list[CreditBurn], digits: int) -> list[CreditCharge]:
@@ -247,6 +275,21 @@ def _credited(
 ) -> InvoiceContent:
     if not burns:
         return content
+    credited = bills.credits.booked(original_id(content)).credited if content.preceding else ()
+    return drafts.taxed(_with_burns(bills, content, burns, digits), credited)
+
+
+def _with_burns(
+    bills: CustomerBills,
+    content: InvoiceContent,
+    burns: list[CreditBurn],
+    digits: int,
+    *,
+    after_tax: bool = False,
+) -> InvoiceContent:
+    """The content with what burns pay, before its taxes are computed again."""
+    if not burns:
+        return content
     by_component: dict[str, list[CreditBurn]] = defaultdict(list)
     for one in burns:
         by_component[one.component].append(one)
@@ -254,9 +297,10 @@ def _credited(
     names[UNCOVERED] = "Not covered by credits yet"
     live = {line.id for line in live_lines(content.lines)}
     lines = tuple(
-        with_credits(line, by_component, names, digits) if line.id in live else line for line in content.lines
+        with_credits(line, by_component, names, digits, after_tax=after_tax) if line.id in live else line
+        for line in content.lines
     )
-    return drafts.taxed(with_lines(content, lines))
+    return with_lines(content, lines)
 
 
 def _money_of(content: InvoiceContent, digits: int) -> BilledMoney:

@@ -11,6 +11,7 @@ from pipeline.core.credits.burn_down import CreditBurn
 from pipeline.core.credits.settlement import UncoveredCharge
 from pipeline.core.credits.top_up import TopUpRule, TopUps
 from pipeline.core.ledger.transaction import Postings
+from pipeline.core.rating.tax import CreditedTax
 
 
 class CreditAccountRow(msgspec.Struct, frozen=True, array_like=True):
@@ -40,8 +41,12 @@ class InvoiceBookedRow(msgspec.Struct, frozen=True, array_like=True):
         postings: the sum of its transactions, from which the next one follows.
         burns: what credits paid of it and did not come back, the oldest first.
         has_returned: its corrections gave credits back that other invoices had burnt.
+        credited: what credit notes of it took back at each rate of tax.
+        lowered: what they took off what was due for it, in minor units.
     """
 
     postings: Postings = ()
     burns: tuple[CreditBurn, ...] = ()
     has_returned: bool = False
+    credited: tuple[CreditedTax, ...] = ()
+    lowered: int = 0

@@ -31,7 +31,7 @@ from pipeline.core.definitions.kinds import (
     PLAN_ADDON,
     RULE,
 )
-from pipeline.core.invoices.profile import BillingProfile
+from pipeline.core.invoices.profile import USUAL_ZONE, BillingProfile
 from pipeline.core.invoices.profiles_now import ProfilesNow
 from pipeline.core.metering.meter import Aggregation, Meter
 from pipeline.core.notifications.rule import Rule
@@ -95,6 +95,17 @@ class BillingDefinitions:
             Rejected: a code of profile.CODES.
         """
         return self._profiles_of(namespace).in_force(customer_id)
+
+    def in_zone(self, namespace: str, customer: Customer) -> Customer:
+        """The customer with the zone in which new subscriptions are counted: its own, else that of its profile."""
+        try:
+            zone = customer.time_zone or self.profile_of(namespace, customer.id).time_zone
+        except Rejected:
+            return customer  # without a profile nothing is billed
+        if zone == USUAL_ZONE:
+            return customer  # which is what none means
+        changed: Customer = msgspec.structs.replace(customer, time_zone=zone)
+        return changed
 
     def may_have(self, namespace: str, customer_id: str, profile_id: str) -> bool:
         """Whether a profile is the one in force for a customer; True too where none is."""

@@ -31,6 +31,7 @@ from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.invoices.stripe_order import check_order
 from pipeline.core.invoices.taxed_lines import NO_TAX_RATE, codes_without_rate, with_taxes
 from pipeline.core.invoices.workflow import terms_of, usual_tax
+from pipeline.core.rating.tax import CreditedTax
 from pipeline.core.values import timestamp
 from pipeline.errors import Rejected
 
@@ -127,13 +128,14 @@ def noted(bills: CustomerBills, stored: StoredInvoice) -> StoredInvoice:
     return msgspec.structs.replace(stored, content=content)
 
 
-def taxed(content: InvoiceContent) -> InvoiceContent:
-    """The content with the taxes of its rates."""
+def taxed(content: InvoiceContent, credited: Sequence[CreditedTax] = ()) -> InvoiceContent:
+    """The content with the taxes of its rates. credited: of a credit note: what those before it took back."""
     is_taxed = bool(content.workflow.tax_rates) or any(line.taxes for line in content.lines)
     if not content.workflow.workflow.tax.enabled or not is_taxed:
         return content
     usual = usual_tax(content.workflow.workflow)
-    return with_lines(content, with_taxes(content.lines, content.workflow.tax_rates, content.currency, usual))
+    lines = with_taxes(content.lines, content.workflow.tax_rates, content.currency, usual, credited)
+    return with_lines(content, lines)
 
 
 def validated(bills: CustomerBills, stored: StoredInvoice) -> StoredInvoice:

@@ -14,11 +14,12 @@ from pipeline.core.billing.app import SANDBOX, STRIPE, CustomInvoicingApp
 from pipeline.core.bills import credit_burn, drafts, placing, stripe_orders
 from pipeline.core.bills.bill_rows import InvoiceDue
 from pipeline.core.bills.customer_bills import CustomerBills
+from pipeline.core.bills.issues import issue, with_issues
 from pipeline.core.bills.terms import NEVER_MS, BillTerms
 from pipeline.core.credits.settlement import CREDIT_ONLY
 from pipeline.core.invoices import actions, credit_note, custom_invoicing, dunning, machine, payment, sandbox
 from pipeline.core.invoices.custom_invoicing import CustomHooks
-from pipeline.core.invoices.invoice import InvoiceContent
+from pipeline.core.invoices.invoice import InvoiceContent, ValidationIssue, due_of
 from pipeline.core.invoices.line import InvoiceLine, live_lines
 from pipeline.core.invoices.numbering import Numbering, series_of, statement_number, stem_of
 from pipeline.core.invoices.payment_fact import PaymentFact
@@ -26,9 +27,9 @@ from pipeline.core.invoices.progress import EffectAnswer, InvoiceIntent, Invoice
 from pipeline.core.invoices.state_table import Effect
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.invoices.workflow import dunning_of
-from pipeline.core.values import number
 from pipeline.records import BillingWork, NumberWork
 
+NUMBERING: Final = "numbering"  # of the issue that shows why an invoice has no number
 _EDITS_AFTER_COLLECTION: Final = ("draft.created", "draft.waiting_for_collection")
 
 
@@ -75,9 +76,14 @@ class Flow:
         stored = self.bills.find_invoice(work.invoice)
         if stored is None:
             return
+        if not work.error or stored.progress.waiting[:1] == ("request_number",):
+            stored = self._number_noted(stored, work)
         if stored.content.type == "credit_note":
             if work.number:
-                self.bills.put_invoice(credit_note.numbered(stored, work.number, self._now_s))
+                stored = credit_note.numbered(stored, work.number, self._now_s)
+            elif stored.progress.waiting:
+                stored = credit_note.not_numbered(stored, self._now_s)
+            self.bills.put_invoice(stored)
             return
         progress = stored.progress
         answer = EffectAnswer(
@@ -89,6 +95,21 @@ class Flow:
         if work.error and progress.waiting[:1] != ("request_number",):
             return
         self._run(stored, machine.answer(progress, answer, self._now_s))
+
+    def _number_noted(self, stored: StoredInvoice, work: BillingWork) -> StoredInvoice:
+        """The invoice with why it has no number as an issue. A retry asks in the series that the profile has then."""
+        id, found = work.invoice, tuple[ValidationIssue, ...]()
+        if self.bills.is_closed(id):
+            return stored
+        if work.error:
+            found = (issue(id, "critical", work.error, NUMBERING, work.detail, self.bills.moment.now_ms),)
+            self.bills.forget_number(id)
+        return with_issues(stored, NUMBERING, found)
+
+    def number_again(self, id: str) -> None:
+        """A credit note whose number was refused asks again. Raises Rejected `invoice_action_not_available`."""
+        self.bills.put_invoice(credit_note.retried(self.bills.invoice(id), self._now_s))
+        self.ask_number(self.bills.invoice(id))
 
     def edit_again(self, id: str) -> bool:
         """The lines of a draft have to be rated again. Returns whether that is done, or will be."""
@@ -199,7 +220,7 @@ class Flow:
         if app is not None and app.type == STRIPE:
             return stripe_orders.answer_of(self.bills, stored, intent)[0], None
         fact: PaymentFact | None = None
-        if number.exact(stored.content.totals.total) == 0:
+        if due_of(stored.content) == 0:
             fact = PaymentFact("paid", intent.at_s * 1000)  # nothing is due, so no app is asked to collect it
         elif app is not None and app.type == SANDBOX:
             method = stored.content.workflow.workflow.payment.collection_method

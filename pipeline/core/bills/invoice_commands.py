@@ -80,7 +80,7 @@ def decide_invoice(asked: InvoiceCommand) -> ReplyMembers:
 def _check_type(asked: InvoiceCommand) -> None:
     """Raises Rejected `invoice_cannot_be_edited`, `invoice_action_not_available` for a credit note."""
     found = asked.bills.find_invoice(asked.id)
-    if found is not None and found.content.type == "credit_note":
+    if found is not None and found.content.type == "credit_note" and asked.command.kind != "invoice.retry":
         edits = asked.command.kind in ("invoice.update", "invoice.recalculate-tax")
         reason = "invoice_cannot_be_edited" if edits else "invoice_action_not_available"
         raise Rejected(reason, "A credit note is final: it cannot be changed.")
@@ -169,7 +169,11 @@ def _act(action: Action) -> Callable[[InvoiceCommand], ReplyMembers]:
 
 def retry(asked: InvoiceCommand) -> ReplyMembers:
     """What failed is tried again, also a void that Stripe refused. Raises Rejected."""
-    again = stripe_orders.void_again(asked.bills.invoice(asked.id), asked.now_s)
+    stored = asked.bills.invoice(asked.id)
+    if stored.content.type == "credit_note":
+        asked.flow.number_again(asked.id)
+        return {}
+    again = stripe_orders.void_again(stored, asked.now_s)
     if again is None:
         return _act("retry")(asked)
     asked.flow.move(asked.id, again)

@@ -18,7 +18,7 @@ from pipeline.core.invoices.invoice import ValidationIssue
 from pipeline.core.invoices.progress import EffectAnswer, InvoiceIntent, Step
 from pipeline.core.invoices.state_table import Effect
 from pipeline.core.invoices.stored_invoice import StoredInvoice
-from pipeline.core.invoices.stripe_order import COMPONENT, is_refused, order_of
+from pipeline.core.invoices.stripe_order import COMPONENT, order_of
 from pipeline.core.values import ulid
 from pipeline.errors import Rejected
 from pipeline.records import StripeAction, StripeWork
@@ -69,7 +69,7 @@ def void_again(stored: StoredInvoice, now_s: int) -> Step | None:
 
     The state gets a new number, since an order of a known number is answered as before.
     """
-    if not stored.awaits_void or not is_refused(stored.content):
+    if not stored.voids_again:
         return None
     progress = msgspec.structs.replace(stored.progress, sequence=stored.progress.sequence + 1)
     intent = InvoiceIntent(progress.invoice_id, progress.sequence, "sync_void", "retry", now_s)

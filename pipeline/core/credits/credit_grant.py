@@ -62,6 +62,7 @@ class CreditGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         features: keys of those for which it pays; none: any line.
         purchase: None: it was given.
         labels, key: of the client; a key names one grant of a customer.
+        after_tax: it is money of a credit note, whose tax was taken back: it pays an invoice with its tax.
     """
 
     id: str
@@ -83,6 +84,7 @@ class CreditGrant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     description: str | None = None
     labels: dict[str, str] | None = None
     key: str | None = None
+    after_tax: bool = False
 
     @property
     def usable_ms(self) -> int | None:

@@ -31,40 +31,54 @@ def charges_of(line: InvoiceLine, digits: int) -> list[CreditCharge]:
 
 
 def net_of(child: InvoiceDetailedLine, digits: int) -> int:
-    """What a component costs without the tax on top of it, in minor units."""
+    """What a component costs without the tax on top of it, after credits, in minor units."""
     totals = child.totals
     return money.minor(number.parse(totals.total) - number.parse(totals.taxes_exclusive_total), digits)
 
 
 def with_credits(
-    line: InvoiceLine, burns: Mapping[str, Sequence[CreditBurn]], names: Mapping[str, str], digits: int
+    line: InvoiceLine,
+    burns: Mapping[str, Sequence[CreditBurn]],
+    names: Mapping[str, str],
+    digits: int,
+    *,
+    after_tax: bool = False,
 ) -> InvoiceLine:
-    """The line with what credits pay. Its taxes have to be computed again.
+    """The line with what credits pay, beside those that pay it already. Its taxes have to be computed again.
 
     Args:
-        line: of an invoice, without credits.
+        line: of an invoice.
         burns: by the id of the component.
         names: of the grants, by id.
         digits: of the currency.
+        after_tax: the credits are those of credit notes: they change no tax.
     """
     if not any(child.id in burns for child in line.children):
         return line
-    children = [_paid(child, burns.get(child.id, ()), names, digits) for child in line.children]
+    children = [_paid(child, burns.get(child.id, ()), names, digits, after_tax) for child in line.children]
     return with_details(line, tuple(children))
 
 
 def _paid(
-    child: InvoiceDetailedLine, burns: Sequence[CreditBurn], names: Mapping[str, str], digits: int
+    child: InvoiceDetailedLine,
+    burns: Sequence[CreditBurn],
+    names: Mapping[str, str],
+    digits: int,
+    after_tax: bool,
 ) -> InvoiceDetailedLine:
     if not burns:
         return child
     paid = sum(one.amount for one in burns)
     total = money.minor(number.parse(child.totals.total), digits) - paid
+    credits = money.minor(number.parse(child.totals.credits_total), digits) + paid
     totals = msgspec.structs.replace(
-        child.totals, credits_total=money.text(paid, digits), total=money.text(total, digits)
+        child.totals, credits_total=money.text(credits, digits), total=money.text(total, digits)
     )
     allocations = tuple(
-        CreditAllocated(amount=money.text(one.amount, digits), description=names.get(one.grant))
+        CreditAllocated(
+            amount=money.text(one.amount, digits), description=names.get(one.grant), after_tax=after_tax
+        )
         for one in burns
     )
+    allocations = (*child.credit_allocations, *allocations)
     return msgspec.structs.replace(child, credit_allocations=allocations, totals=totals)

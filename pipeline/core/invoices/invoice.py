@@ -18,11 +18,18 @@ from pipeline.core.invoices.line import InvoiceLine, LinePeriod, live_lines, sec
 from pipeline.core.invoices.numbering import NumberedKind
 from pipeline.core.invoices.profile import BillingProfile, PartyTaxId, ProfileApps, Supplier
 from pipeline.core.invoices.progress import InvoiceProgress
-from pipeline.core.invoices.status_details import AvailableActions, StatusDetails, details_of, status_of
+from pipeline.core.invoices.status_details import (
+    ActionDetails,
+    AvailableActions,
+    StatusDetails,
+    details_of,
+    status_of,
+)
 from pipeline.core.invoices.totals import InvoiceTotals, summed
 from pipeline.core.invoices.workflow import BillingWorkflow
 from pipeline.core.rating.tax import TaxRate
-from pipeline.core.values import timestamp, ulid
+from pipeline.core.values import money, number, timestamp, ulid
+from pipeline.core.values.currency import digits_of
 
 IssueSeverity = Literal["critical", "warning"]
 
@@ -97,6 +104,7 @@ class InvoiceContent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename
 
     Attributes:
         settlement_mode: credit_only: it is a statement of what credits pay, by which nothing is due.
+        amount_due: what is left of its total after credit notes, if they came before it was paid; None: all.
     """
 
     id: str
@@ -116,6 +124,7 @@ class InvoiceContent(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename
     voided_at: str | None = None
     preceding: tuple[PrecedingInvoice, ...] = ()
     settlement_mode: SettlementMode = "credit_then_invoice"
+    amount_due: str | None = None
     description: str | None = None
     metadata: dict[str, str] | None = None
     created_at: str
@@ -170,13 +179,23 @@ def with_lines(content: InvoiceContent, lines: tuple[InvoiceLine, ...]) -> Invoi
     )
 
 
+def due_of(content: InvoiceContent) -> int:
+    """What is due for an issued invoice, in minor units."""
+    due = content.totals.total if content.amount_due is None else content.amount_due
+    return money.minor(number.exact(due), digits_of(content.currency))
+
+
 def has_critical_issue(content: InvoiceContent) -> bool:
     """Whether an issue keeps it from being issued."""
     return any(one.severity == "critical" for one in content.validation_issues)
 
 
 def answer_of(
-    content: InvoiceContent, progress: InvoiceProgress, now_s: int, is_billable: bool = False
+    content: InvoiceContent,
+    progress: InvoiceProgress,
+    now_s: int,
+    is_billable: bool = False,
+    voids_again: bool = False,
 ) -> InvoiceAnswer:
     """The invoice as clients see it at an instant.
 
@@ -184,11 +203,20 @@ def answer_of(
         content: its lines are shown as they are.
         progress: its state, its times, its number once it has one.
         is_billable: a gathering invoice has a line that can be invoiced.
+        voids_again: its app refused a void, and a retry asks it again.
     """
     members = {name: getattr(content, name) for name in InvoiceContent.__struct_fields__}
     status_details = details_of(progress, now_s, is_billable)
+    actions = status_details.available_actions
     if content.type == "credit_note":  # is final, also while it waits for its number
-        status_details = msgspec.structs.replace(status_details, available_actions=AvailableActions())
+        actions = AvailableActions(
+            retry=ActionDetails("paid") if progress.state == "issuing.failed" else None
+        )
+    if voids_again:
+        actions = msgspec.structs.replace(actions, retry=ActionDetails("voided"))
+    if content.amount_due is not None:
+        actions = msgspec.structs.replace(actions, void=None)
+    status_details = msgspec.structs.replace(status_details, available_actions=actions)
     if progress.number is not None:
         members["number"] = progress.number
     return InvoiceAnswer(

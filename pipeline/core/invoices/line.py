@@ -124,11 +124,14 @@ class LineDiscounts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     usage: tuple[QuantityDiscount, ...] = ()
 
 
-class CreditAllocated(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a credit paid."""
+class CreditAllocated(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True
+):
+    """What a credit paid. after_tax: it is one of a credit note, which pays the tax too."""
 
     amount: str
     description: str | None = None
+    after_tax: bool = False
 
 
 class LineRateCard(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):

@@ -16,7 +16,7 @@ from pipeline.core.customers.customer import BillingAddress
 from pipeline.core.invoices import print_text
 from pipeline.core.invoices.invoice import InvoiceContent, ValidationIssue
 from pipeline.core.invoices.line import InvoiceLine, LineTax, live_lines
-from pipeline.core.invoices.printed_line import PrintedLine, net_total, printed_line
+from pipeline.core.invoices.printed_line import PrintedLine, net_total, paid_after_tax, printed_line
 from pipeline.core.invoices.profile import PartyTaxId
 from pipeline.core.invoices.progress import InvoiceProgress
 from pipeline.core.invoices.state_table import InvoiceState
@@ -178,9 +178,10 @@ def _totals(content: InvoiceContent, live: list[InvoiceLine]) -> Iterator[Printe
         return print_text.money(number.text(atto), currency)
 
     charged = number.exact(totals.amount) + number.exact(totals.charges_total)
-    discounts, credits = number.exact(totals.discounts_total), number.exact(totals.credits_total)
+    later = sum(map(paid_after_tax, live))
+    discounts, credits = number.exact(totals.discounts_total), number.exact(totals.credits_total) - later
     exclusive = number.exact(totals.taxes_exclusive_total)
-    if discounts or credits:
+    if discounts or credits or (later and not exclusive):
         yield PrintedTotal("Sum", money(charged))
     if discounts:
         yield PrintedTotal("Discounts", money(-discounts))
@@ -188,11 +189,17 @@ def _totals(content: InvoiceContent, live: list[InvoiceLine]) -> Iterator[Printe
         yield PrintedTotal("Paid by credits", money(-credits))
     taxed = _taxed(live)
     if exclusive:
-        yield PrintedTotal("Net total", money(number.exact(totals.total) - exclusive))
+        yield PrintedTotal("Net total", money(number.exact(totals.total) - exclusive + later))
     for tax, (net, amount) in taxed.items():
         if tax is None or tax.behavior == "exclusive":
             yield PrintedTotal(_tax_of(tax, print_text.amount(number.text(net), currency)), money(amount))
+    if later:
+        yield PrintedTotal("Paid by credit notes", money(-later))
     yield PrintedTotal("Total", money(number.exact(totals.total)), is_total=True)
+    if content.amount_due is not None:
+        due = number.exact(content.amount_due)
+        yield PrintedTotal("Taken off by credit notes", money(due - number.exact(totals.total)))
+        yield PrintedTotal("Amount due", money(due), is_total=True)
     for tax, (_, amount) in taxed.items():
         if tax is not None and tax.behavior == "inclusive":
             yield PrintedTotal(f"of which {print_text.percent(f'{tax.percent:f}')} tax", money(amount))

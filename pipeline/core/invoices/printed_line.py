@@ -77,9 +77,16 @@ def printed_line(line: InvoiceLine, zone: str, numbers: Mapping[str, str]) -> Pr
 
 
 def net_total(line: InvoiceLine) -> str:
-    """What a line costs without the taxes that are added to it, as decimal text."""
+    """What a line costs without the taxes that are added to it and what pays those too, as decimal text."""
     totals = line.totals
-    return number.text(number.exact(totals.total) - number.exact(totals.taxes_exclusive_total))
+    without_tax = number.exact(totals.total) - number.exact(totals.taxes_exclusive_total)
+    return number.text(without_tax + paid_after_tax(line))
+
+
+def paid_after_tax(line: InvoiceLine) -> int:
+    """What credits of credit notes pay of a line, with its tax, in atto."""
+    allocations = (one for child in line.children for one in child.credit_allocations)
+    return sum(number.exact(one.amount) for one in allocations if one.after_tax)
 
 
 def tax_label(tax: LineTax) -> str:
@@ -100,7 +107,7 @@ def _rows(line: InvoiceLine) -> Iterator[PrintedRow]:
         )
         for discount in child.discounts.amount if child.discounts else ():
             yield _reduced(_reason(discount), discount.amount, line.currency)
-        for credit in child.credit_allocations:
+        for credit in (one for one in child.credit_allocations if not one.after_tax):
             yield _reduced(credit.description or "Paid by credit", credit.amount, line.currency)
 
 

@@ -35,6 +35,7 @@ CODES: Final[Mapping[str, str]] = {
     "customer_not_found": "There is no customer with this id.",
     "customer_deleted": "The customer is deleted.",
 }
+USUAL_ZONE: Final = "UTC"
 NOT_FOUND: Final = frozenset({"profile_not_found", "customer_override_not_found", "customer_not_found"})
 
 
@@ -80,7 +81,7 @@ class BillingProfile(DefinitionBody, frozen=True, kw_only=True):
     default: bool
     workflow: BillingWorkflow
     apps: ProfileApps
-    time_zone: str = "UTC"
+    time_zone: str = USUAL_ZONE
     numbering: Numbering = Numbering()
     tax_rates: tuple[TaxRate, ...] = ()
     created_at: str

@@ -13,7 +13,7 @@ from typing import Final, get_args
 from pipeline.core.customers.customer import BillingAddress
 from pipeline.core.definitions.body import BodyReader
 from pipeline.core.invoices.numbering import Numbering, SeriesScope, check_numbering
-from pipeline.core.invoices.profile import BillingProfile, PartyTaxId, ProfileApps, Supplier
+from pipeline.core.invoices.profile import USUAL_ZONE, BillingProfile, PartyTaxId, ProfileApps, Supplier
 from pipeline.core.invoices.profile_json import profile_json
 from pipeline.core.invoices.workflow_reading import KIND, read_workflow
 from pipeline.core.rating.tax import MAX_RATES, read_tax_rates
@@ -68,7 +68,7 @@ def _profile(sent: BodyReader, id: str, apps: ProfileApps, created_at: str, now:
         default=default,
         workflow=read_workflow(workflow),
         apps=apps,
-        time_zone=sent.zone("timeZone") or "UTC",
+        time_zone=sent.zone("timeZone") or USUAL_ZONE,
         numbering=_numbering(sent.nested("numbering") or {}),
         tax_rates=read_tax_rates(KIND, sent.objects("taxRates", 0, MAX_RATES) or []),
         created_at=created_at,

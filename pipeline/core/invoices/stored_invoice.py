@@ -1,15 +1,16 @@
 """An invoice as it is kept: what it bills, and how far it is.
 
-Owns: this Struct. Does not own: the content (invoice), the state (progress), what clients see (invoice.answer_of).
+Owns: this Struct, which of its members clients see. Does not own: the content (invoice), the state (progress).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from pipeline.core.invoices.invoice import InvoiceContent
+from pipeline.core.invoices.invoice import InvoiceAnswer, InvoiceContent, answer_of
 from pipeline.core.invoices.progress import InvoiceProgress
 from pipeline.core.invoices.stripe_event import StripeInvoiceNote
+from pipeline.core.invoices.stripe_order import is_refused
 
 
 class StoredInvoice(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -30,3 +31,13 @@ class StoredInvoice(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_de
     is_billable: bool = False
     stripe: StripeInvoiceNote | None = None
     awaits_void: bool = False
+
+    @property
+    def voids_again(self) -> bool:
+        """Whether its app refused a void, so that a retry asks it once more."""
+        return self.awaits_void and is_refused(self.content)
+
+
+def stored_answer(stored: StoredInvoice, now_s: int) -> InvoiceAnswer:
+    """A stored invoice as clients see it at an instant."""
+    return answer_of(stored.content, stored.progress, now_s, stored.is_billable, stored.voids_again)

@@ -20,7 +20,9 @@ from pipeline.core.billing.stripe_request import address_of
 from pipeline.core.invoices.invoice import InvoiceContent
 from pipeline.core.invoices.line import InvoiceDetailedLine, InvoiceLine, live_lines
 from pipeline.core.invoices.progress import InvoiceProgress
-from pipeline.core.values import number
+from pipeline.core.invoices.taxed_lines import taxed_net
+from pipeline.core.values import money, number
+from pipeline.core.values.currency import digits_of
 from pipeline.errors import Broken, Rejected
 from pipeline.records import StripeAction, StripeItem, StripeItemKind, StripeItemTax, StripeOrder
 
@@ -121,7 +123,7 @@ def _of_line(line: InvoiceLine, currency: str) -> list[StripeItem]:
 def _of_detail(line: InvoiceLine, detail: InvoiceDetailedLine, currency: str) -> list[StripeItem]:
     totals = detail.totals
     gross = number.exact(totals.amount) + number.exact(totals.charges_total)
-    taxed = number.exact(totals.total) - number.exact(totals.taxes_exclusive_total)
+    taxed = money.text(taxed_net(detail, digits_of(currency)), digits_of(currency))
     inclusive = number.exact(totals.taxes_inclusive_total) != 0
     taxes = [
         StripeItemTax(
@@ -129,7 +131,7 @@ def _of_detail(line: InvoiceLine, detail: InvoiceDetailedLine, currency: str) ->
             str(tax.percent),
             inclusive,
             stripe_amount(totals.taxes_total, currency),
-            stripe_amount(number.text(taxed), currency),
+            stripe_amount(taxed, currency),
         )
         for tax in line.taxes
     ]

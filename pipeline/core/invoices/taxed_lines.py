@@ -5,8 +5,8 @@ an app computes.
 
 A line is taxed by the rate whose code its tax configuration names: `taxCodeId`, else the code of custom invoicing, else
 that of Stripe. One without a configuration has that of the profile. One that names none has the rate with the code
-`default`, if there is one. A tax is shared to the
-detailed lines, so that a line is still the sum of its details. What credits pay is not taxed.
+`default`, if there is one. A tax is shared to the detailed lines, so that a line is still the sum of its details. What
+credits pay is not taxed, but for those of a credit note: their tax was taken back, so they pay the tax too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from pipeline.core.catalog.tax_config import TaxConfig
 from pipeline.core.invoices.line import InvoiceDetailedLine, InvoiceLine, LineTax, live_lines, with_details
 from pipeline.core.invoices.totals import InvoiceTotals
-from pipeline.core.rating.tax import Tax, TaxedAmount, TaxRate, taxes
+from pipeline.core.rating.tax import CreditedTax, Tax, TaxedAmount, TaxRate, credited_taxes, taxes
 from pipeline.core.values import money, number
 from pipeline.core.values.currency import digits_of
 
@@ -46,7 +46,11 @@ def codes_without_rate(
 
 
 def with_taxes(
-    lines: tuple[InvoiceLine, ...], rates: Sequence[TaxRate], currency: str, usual: TaxConfig | None = None
+    lines: tuple[InvoiceLine, ...],
+    rates: Sequence[TaxRate],
+    currency: str,
+    usual: TaxConfig | None = None,
+    credited: Sequence[CreditedTax] = (),
 ) -> tuple[InvoiceLine, ...]:
     """The lines of an invoice with their taxes. Taxes that they had are computed again.
 
@@ -55,15 +59,13 @@ def with_taxes(
         rates: of the invoice.
         currency: of the invoice.
         usual: as for `tax_code`.
+        credited: of a credit note: what those before it took back.
     """
     digits = digits_of(currency)
     live = live_lines(lines)
     if not rates and all(_has_no_tax(line) for line in live):
         return lines  # as most companies have them, at every rating of a month end
-    amounts = [
-        TaxedAmount(_net(child, digits), tax_code(line, usual)) for line in live for child in line.children
-    ]
-    found = iter(taxes(amounts, rates))
+    found = iter(taxes(_taxed_amounts(live, digits, usual), rates, credited))
     by_code = {rate.code: rate for rate in rates}
     taxed = {
         line.id: _taxed(
@@ -74,14 +76,40 @@ def with_taxes(
     return tuple(taxed.get(line.id, line) for line in lines)
 
 
+def with_credited(
+    lines: tuple[InvoiceLine, ...], currency: str, usual: TaxConfig | None, before: Sequence[CreditedTax]
+) -> tuple[CreditedTax, ...]:
+    """What the credit notes of an invoice took back at each rate, after one with these lines.
+
+    Args:
+        lines: of the note, with their taxes.
+        currency: of it.
+        usual: as for `tax_code`.
+        before: what the notes before it took back.
+    """
+    digits, live = digits_of(currency), live_lines(lines)
+    totals = [child.totals for line in live for child in line.children]
+    found = [Tax(money.minor(number.exact(one.taxes_total), digits)) for one in totals]
+    return credited_taxes(_taxed_amounts(live, digits, usual), found, before)
+
+
+def _taxed_amounts(live: Sequence[InvoiceLine], digits: int, usual: TaxConfig | None) -> list[TaxedAmount]:
+    return [
+        TaxedAmount(taxed_net(child, digits), tax_code(line, usual))
+        for line in live
+        for child in line.children
+    ]
+
+
 def _has_no_tax(line: InvoiceLine) -> bool:
     return not line.taxes and all(child.totals.taxes_total == "0" for child in line.children)
 
 
-def _net(child: InvoiceDetailedLine, digits: int) -> int:
-    """What is taxed, in minor units: all but the exclusive tax that it had."""
+def taxed_net(child: InvoiceDetailedLine, digits: int) -> int:
+    """What is taxed of a component, in minor units: all but the tax on top, before credits that pay that too."""
     totals = child.totals
-    net_atto = number.exact(totals.total) - number.exact(totals.taxes_exclusive_total)
+    paid_atto = sum(number.exact(one.amount) for one in child.credit_allocations if one.after_tax)
+    net_atto = number.exact(totals.total) - number.exact(totals.taxes_exclusive_total) + paid_atto
     return money.minor(net_atto, digits)
 
 
@@ -92,7 +120,7 @@ def _taxed(line: InvoiceLine, found: list[Tax], rate: TaxRate | None, digits: in
 
 
 def _with_tax(child: InvoiceDetailedLine, tax: Tax, digits: int) -> InvoiceDetailedLine:
-    net = _net(child, digits)
+    net = taxed_net(child, digits)
     exclusive = tax.amount if tax.behavior == "exclusive" else 0
     changed: InvoiceTotals = msgspec.structs.replace(
         child.totals,

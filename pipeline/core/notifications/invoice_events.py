@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline.core.invoices.dunning import due_steps
-from pipeline.core.invoices.invoice import answer_of, shown
-from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.invoice import shown
+from pipeline.core.invoices.stored_invoice import StoredInvoice, stored_answer
 from pipeline.core.invoices.workflow import dunning_of
 from pipeline.core.notifications.rule import CREATED, OVERDUE, UPDATED, InvoiceRule, Rule
 from pipeline.core.notifications.webhook_payload import payload
@@ -67,7 +67,7 @@ def invoice_alerts(
 
 def invoice_data(invoice: StoredInvoice, at_ms: int) -> dict[str, object]:
     """The invoice as the API shows it at an instant."""
-    return shown(answer_of(invoice.content, invoice.progress, at_ms // 1000, invoice.is_billable))
+    return shown(stored_answer(invoice, at_ms // 1000))
 
 
 def _events(before: StoredInvoice | None, after: StoredInvoice, now_s: int) -> list[InvoiceEvent]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from pipeline.core.invoices.line import InvoiceDetailedLine, InvoiceLine
-from pipeline.core.invoices.taxed_lines import tax_code
+from pipeline.core.invoices.taxed_lines import tax_code, taxed_net
 from pipeline.core.rating.tax import TaxBehavior, TaxRate, tax_fraction
 from pipeline.core.values import money, number
 from pipeline.core.values.currency import digits_of
@@ -60,10 +60,10 @@ class TaxCheck:
 def _amounts(line: InvoiceLine, child: InvoiceDetailedLine, digits: int) -> tuple[int, int, int]:
     """The tax of the other behavior, the tax, and what is taxed, in minor units."""
     totals = child.totals
-    exclusive, inclusive, total = (
+    exclusive, inclusive = (
         money.minor(number.exact(one), digits)
-        for one in (totals.taxes_exclusive_total, totals.taxes_inclusive_total, totals.total)
+        for one in (totals.taxes_exclusive_total, totals.taxes_inclusive_total)
     )
     is_inclusive = any(rate.behavior == "inclusive" for rate in line.taxes)
     other, tax = (exclusive, inclusive) if is_inclusive else (inclusive, exclusive)
-    return other, tax, total - exclusive
+    return other, tax, taxed_net(child, digits)

@@ -46,6 +46,20 @@ class Tax(NamedTuple):
     behavior: TaxBehavior = "exclusive"
 
 
+class CreditedTax(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What credit notes of an invoice took back at a rate by now, in minor units.
+
+    Attributes:
+        code: of the rate.
+        net: that was taxed.
+        tax: of it.
+    """
+
+    code: str
+    net: int
+    tax: int
+
+
 class TaxedShare(NamedTuple):
     """A share of a fee with its tax, in minor units: total = net + tax."""
 
@@ -83,12 +97,15 @@ def read_tax_rates(
     return tuple(found.values())
 
 
-def taxes(lines: Sequence[TaxedAmount], rates: Sequence[TaxRate]) -> list[Tax]:
+def taxes(
+    lines: Sequence[TaxedAmount], rates: Sequence[TaxRate], credited: Sequence[CreditedTax] = ()
+) -> list[Tax]:
     """The tax of each line of an invoice.
 
     Args:
         lines: corrections below zero too.
         rates: at most one for a code; a code without a rate has no tax.
+        credited: of a credit note: what those before it took back, so that all of them have the tax of their sum.
 
     >>> vat = TaxRate("vat", Decimal(19))
     >>> [tax.amount for tax in taxes([TaxedAmount(5, "vat")] * 3, [vat])]   # 0.95 each, 2.85 in all
@@ -99,11 +116,34 @@ def taxes(lines: Sequence[TaxedAmount], rates: Sequence[TaxRate]) -> list[Tax]:
     found = [Tax(0)] * len(lines)
     for rate in rates:
         places = [place for place, line in enumerate(lines) if line.code == rate.code]
+        if not places:
+            continue
+        net = sum(lines[place].amount for place in places)
         factor, divisor = tax_fraction(rate)
-        amounts = money.apportion([lines[place].amount * factor for place in places], divisor)
+        before = next((one for one in credited if one.code == rate.code), None)
+        total = None if before is None else -note_tax(-net, before.net, before.tax, rate)
+        amounts = money.apportion([lines[place].amount * factor for place in places], divisor, total)
         for place, amount in zip(places, amounts, strict=True):
             found[place] = Tax(amount, rate.behavior)
     return found
+
+
+def credited_taxes(
+    lines: Sequence[TaxedAmount], found: Sequence[Tax], before: Sequence[CreditedTax]
+) -> tuple[CreditedTax, ...]:
+    """What credit notes took back at each rate, after another one.
+
+    Args:
+        lines: of the note; what they take back is below 0.
+        found: their taxes.
+        before: what the notes before it took back.
+    """
+    sums = {one.code: (one.net, one.tax) for one in before}
+    for line, tax in zip(lines, found, strict=True):
+        if line.code is not None:
+            net, known = sums.get(line.code, (0, 0))
+            sums[line.code] = (net - line.amount, known - tax.amount)
+    return tuple(CreditedTax(code, *amounts) for code, amounts in sums.items())
 
 
 def share_with_tax(amount_atto: int, part: int, whole: int, rate: TaxRate, digits: int) -> TaxedShare:

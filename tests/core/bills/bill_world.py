@@ -27,6 +27,7 @@ from pipeline.core.invoices.numbering import NumberRequest, NumberRow, give
 from pipeline.core.invoices.stored_invoice import StoredInvoice
 from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.core.values import timestamp
+from pipeline.errors import Rejected
 from pipeline.records import (
     Alert,
     BillDocument,
@@ -245,16 +246,13 @@ class BillWorld:
             asked = NumberRequest(
                 series=request.series, invoice_id=id, stem=request.stem, start=request.start
             )
-            number = give(self.lasts, self.rows, asked).number
-            self.record(
-                BillingWork(
-                    "number",
-                    customer=request.customer,
-                    namespace=request.namespace,
-                    invoice=id,
-                    number=number,
-                )
-            )
+            answer = BillingWork("number", customer=request.customer, namespace=request.namespace, invoice=id)
+            try:
+                answer.number = give(self.lasts, self.rows, asked).number
+            except Rejected as refusal:
+                answer.error, answer.detail = refusal.reason, refusal.detail
+                del self.published.numbers[id]  # until it is asked for again
+            self.record(answer)
 
     def settle(self) -> None:
         """The usage of every event so far is there."""

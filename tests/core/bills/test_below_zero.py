@@ -43,5 +43,6 @@ def test_a_total_with_tax_is_not_below_zero() -> None:
     world.use(at("2026-01-03"), "100")  # 20 without tax, and -19 with 20 % of it: -2.80
     world.until(at("2026-04-02"))
     found = [one.content.totals.total for one in world.billed()]
-    assert found == ["20", "44", "17.2"]  # of March and February together: 40 and -22.80
-    assert ("Tokens: correction", "2026-01-01", "-22.8") in lines_of(world.billed()[-1])
+    assert found == ["20", "44", "-22.8", "20", "20"]  # 20 for March would be below 0 with -22.80
+    assert lines_of(world.billed()[2]) == [("Tokens: correction", "2026-01-01", "-22.8")]
+    assert world.billed()[1].content.amount_due == "21.2"

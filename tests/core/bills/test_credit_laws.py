@@ -20,11 +20,11 @@ from pipeline.core.bills.bill_index import BillIndex
 from pipeline.core.bills.bill_rows import CREDIT_ACCOUNT, BillOutput, BillRows
 from pipeline.core.bills.usage_rows import customer_key
 from pipeline.core.invoices.credited_lines import sold_grant
-from pipeline.core.invoices.invoice import InvoiceContent
+from pipeline.core.invoices.invoice import InvoiceContent, due_of
 from pipeline.core.invoices.line import live_lines
 from pipeline.core.ledger.trial_balance import trial_balance
 from pipeline.core.notifications.rule import CREDIT
-from pipeline.core.values import number
+from pipeline.core.values import money, number
 from tests.core.bills.bill_world import NAMESPACE, Definitions, Record, at
 from tests.core.bills.test_bill_laws import (
     BY_HAND,
@@ -116,7 +116,12 @@ def watched(**named: Any) -> Definitions:
     return made
 
 
+NO_HOOKS = {"enableDraftSyncHook": False, "enableIssuingSyncHook": False}
+TAX: Body = {"taxRates": [{"code": "default", "percent": "19"}], "workflow": {"tax": {"enabled": True}}}
+INSIDE: Body = {**TAX, "taxRates": [{"code": "default", "percent": "7.7", "behavior": "inclusive"}]}
+TAXED = [watched(app=NO_HOOKS, profile=TAX), watched(app=NO_HOOKS, profile=INSIDE), watched(profile=TAX)]
 WATCHED = [
+    *TAXED,
     watched(),
     watched(profile=BY_HAND),
     watched(app=HOOKS),
@@ -234,3 +239,37 @@ def test_credits_and_invoices_together_are_the_rating_of_the_final_usage(
 ) -> None:
     story = happened(meter, first, found)
     assert number.text(story.billed()) == number.text(story.expected())
+
+
+def check_books(world: CreditWorld) -> None:
+    """The ledger has the taxes of all documents in force, and what is due for those that are not paid."""
+    tax = owed = 0
+    for one in world.billed():
+        content, state = one.content, one.progress.state
+        if state.startswith(("draft", "delete")) or state in ("voided", "issuing.line_finalization_failed"):
+            continue
+        tax += number.parse(content.totals.taxes_total)
+        if (
+            content.type == "standard"
+            and state != "paid"
+            and not state.startswith("payment_processing.booking")
+        ):
+            owed += due_of(content)
+    accounts = {name: number.parse(text) for name, text in world.accounts().items()}
+    assert accounts.get("tax_payable", 0) == tax
+    if not any(one.purchase for one in world.grants()):
+        unpaid = accounts.get("customer_receivable", 0) + accounts.get("bad_debt", 0)
+        assert -unpaid == money.atto(owed, 2)
+
+
+@given(
+    st.sampled_from(TAXED),
+    plans,
+    st.lists(acts | credits | commands | changes, min_size=6, max_size=24),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_ledger_has_the_taxes_and_the_debts_of_the_documents(
+    company: Definitions, first: Body, found: list[Act]
+) -> None:
+    story = happened(company, first, found)
+    check_books(story.world)

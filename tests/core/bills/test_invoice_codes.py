@@ -339,6 +339,7 @@ def test_usage_that_is_not_kept_is_an_issue_of_the_draft() -> None:
 
 # Codes that no command of the stage leads to, and what tests them instead.
 PURE = {
+    "invoice_has_credit_note": "needs a credit note: tests/core/bills/test_lowered_invoice.py",
     "invoice_has_returned_credits": "needs credits: tests/core/bills/test_customer_credits.py",
     "invoice_line_sells_credits": "needs credits: tests/core/bills/test_grant_payment.py",
     "invoice_line_not_billable_again": "needs a line that is too old: tests/core/bills/test_old_lines.py",

@@ -18,7 +18,7 @@ from pipeline.core.rating.rate import rate
 from pipeline.core.rating.tariff import tariff_of
 from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.core.subscriptions.timeline import placed_items
-from tests.core.bills.bill_world import DAY_S, ONE_PHASE, BillWorld, Definitions, at
+from tests.core.bills.bill_world import DAY_S, ONE_PHASE, BillWorld, Definitions, at, live
 from tests.fixtures.catalog_bodies import FEE, TOKENS, Body
 from tests.fixtures.examples import examples
 
@@ -225,3 +225,12 @@ def test_an_item_that_is_removed_and_added_within_a_millisecond_has_lines_of_its
     check(changed)
     ids = [line.id for line in changed.lines()]
     assert len(ids) == len(set(ids))
+
+
+def test_a_subscription_is_counted_in_the_zone_of_the_customer_else_of_its_profile() -> None:
+    world = BillWorld(Definitions(profile={"timeZone": "Europe/Berlin"}))
+    id = world.subscribe(timing="immediate", billingAnchor="2026-01-31T00:00:00+01:00")
+    assert world.subscription(id).zone == "Europe/Berlin"
+    world.until(at("2026-04-02"))
+    ends = {one.period.end for bill in world.billed() for one in live(bill)}
+    assert {"2026-02-27T23:00:00.000Z", "2026-03-30T22:00:00.000Z", "2026-04-29T22:00:00.000Z"} <= ends

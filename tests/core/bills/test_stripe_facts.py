@@ -12,7 +12,8 @@ from pipeline.core.billing.stripe_amount import stripe_amount
 from pipeline.core.billing.stripe_invoice import COLLECTED, NOT_THERE
 from pipeline.core.bills.closed_invoices import CLOSED
 from pipeline.core.invoices.open_issues import open_issues
-from pipeline.core.invoices.stored_invoice import StoredInvoice
+from pipeline.core.invoices.status_details import ActionDetails
+from pipeline.core.invoices.stored_invoice import StoredInvoice, stored_answer
 from pipeline.records import StripeFound, StripeWork
 from tests.core.bills.bill_world import HOUR_S, at
 from tests.core.bills.stripe_bill_world import StripeBillWorld
@@ -196,6 +197,8 @@ def test_a_void_that_stripe_refuses_late_stays_open_until_stripe_has_given_the_p
     world.exchange()
     (issue,) = open_issues("default", document(world, first))
     assert (issue.status, issue.message) == ("voided", COLLECTED)
+    offered = stored_answer(document(world, first), world.now_s).status_details.available_actions
+    assert offered.retry == ActionDetails("voided")
     world.do("invoice.retry", {}, id=first.content.id)
     world.exchange()
     world.until(world.now_s + 26 * HOUR_S)
@@ -205,6 +208,7 @@ def test_a_void_that_stripe_refuses_late_stays_open_until_stripe_has_given_the_p
     world.exchange()
     assert open_issues("default", document(world, first)) == []
     assert not document(world, first).content.validation_issues
+    assert stored_answer(document(world, first), world.now_s).status_details.available_actions.retry is None
     world.until(world.now_s + 26 * HOUR_S)
     assert len([key for key in world.table.rows if key.startswith(CLOSED)]) == 1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.invoices.credit_note import (
+    LOWERED,
+    credited,
     credited_lines,
     credited_total,
     granted_amount,
@@ -30,8 +32,11 @@ def test_a_number_ends_a_credit_note_once() -> None:
 def test_its_lines_give_back_what_they_take_off() -> None:
     note = INVOICES["credit-note"]()
     assert [one.amount for one in credited_lines(note.content)] == [6000]
-    assert credited_total(note.content) == "60"
-    assert granted_amount(note.content) == 7140  # as the total has it, with the tax that this one shows
+    assert credited_total(note.content) == "71.4"
+    assert credited(note.content) == (7140, 1140, 0, 0, 7140)
+    assert granted_amount(note.content) == 7140
+    lowered = msgspec.structs.replace(note.content, metadata={LOWERED: "50.4"})
+    assert credited(lowered) == (7140, 1140, 0, 5040, 2100)
     assert original_id(note.content) == EARLIER
     assert original_id(small().content) == ""
 

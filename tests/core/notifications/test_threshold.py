@@ -38,8 +38,9 @@ PEERS = json.loads((FOLDER / "peers-alerts-credits-scenarios.json").read_text())
 # Of the crossings only those with listed thresholds, of usage that rises and of balances that fall: endless steps
 # (`recurringStep`) are no kind of ours, and OpenMeter's rule compares levels, so that a falling usage crosses nothing.
 # Wallets are in test_burndown.
-# Left out: percentage charges, progressive invoices and proration, which are billing's; wallets restricted to one
-# metric, since a grant belongs to one feature by nature; voiding more than is left, since a void takes all of it.
+# Left out: percentage charges, which tests/core/rating/test_percentage.py has; invoices at thresholds of a period that
+# runs and units that weigh their share of days, which are no settings of ours; wallets restricted to one metric, since
+# a grant belongs to one feature by nature; voiding more than is left, since a void takes all of it.
 # OpenMeter compares strictly; here a threshold is met at its value. So these cases of its table have another answer:
 AT_THE_VALUE = {
     "Exact threshold match (deprecated)": {"usage": {"type": "PERCENT", "value": 50.0}, "balance": None},

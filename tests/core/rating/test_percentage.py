@@ -9,7 +9,13 @@ from pipeline.core.catalog.price_terms import Discounts, UsageDiscount
 from pipeline.core.rating.rate import LinePart, rate
 from pipeline.core.rating.tariff import LineTerms, tariff_of
 from pipeline.core.values import money, number
+from tests.core.rating.cases import Case, load
 
+RUNNING = [
+    case
+    for case in load("peers-alerts-credits-scenarios")
+    if case["id"].startswith("lago-percentage-running")
+]
 RATE = {"type": "percentage", "rate": "10"}
 
 
@@ -56,3 +62,20 @@ def test_a_usage_discount_takes_the_first_events() -> None:
     tariff = tariff_of(LineTerms(price, "USD", Discounts(usage=UsageDiscount("15"))))
     events = tuple(amount * number.SCALE for amount in (10, 20, 30))
     assert rate(tariff, LinePart(sum(events), events=events)).total == 200 + 200 + 300
+
+
+@pytest.mark.parametrize("case", RUNNING, ids=[case["id"] for case in RUNNING])
+def test_the_amount_after_each_event(case: Case) -> None:
+    sent = case["in"]
+    terms = {
+        "rate": sent["ratePercent"], "fixedAmount": sent["fixedPerEvent"], "freeEvents": sent["freeEvents"] or None,
+        "freeAmount": sent["freeTotal"] if sent["freeTotal"] != "0" else None, "eventMinimum": sent["perEventMin"],
+        "eventMaximum": sent["perEventMax"],
+    }  # fmt: skip
+    wanted = {name: value for name, value in terms.items() if value is not None}
+    tariff = tariff_of(LineTerms(read_price("line", RATE | wanted, by_event=True), "USD"))
+    events = tuple(number.exact(one) for one in sent["events"])
+    parts = [events[: place + 1] for place in range(len(events))]
+    running = [rate(tariff, LinePart(sum(part), events=part)).total for part in parts]
+    assert len(RUNNING) == 4
+    assert [str(amount) for amount in running] == case["out"]["runningCents"]
