@@ -54,7 +54,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker a core where tests compute: each collects all of them. Three where each may have a stack to wait for."""
+    """One worker a core where tests compute, since each collects them all; three where each may wait for a stack."""
     return len(os.sched_getaffinity(0)) if _is_quick(config) else 3
 
 

@@ -192,7 +192,8 @@ def test_probes_ask_what_the_images_serve() -> None:
             assert name == f"{RELEASE}-topics"
             continue
         is_api = name.endswith("-api")
-        (port,) = container["ports"]
+        port = container["ports"][0]
+        assert {"name": "metrics", "containerPort": 9100} in container["ports"]
         for probe, path in (
             ("readinessProbe", "/api/v1/ready" if is_api else "/ready"),
             ("startupProbe", "/api/v1/healthz" if is_api else "/alive"),
@@ -272,16 +273,25 @@ def test_only_those_that_send_to_others_reach_public_addresses() -> None:
         assert six["cidr"] == str(safe_address._GLOBAL_6)
         assert [set(four["except"]), set(six["except"])] == [set(nets) for nets in refused]
     assert not any("0.0.0.0/0" in str(one) for one in found_of("secrets"))
-    (rule,) = of_kind(found_of("secrets"), "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
+    rule, scraped = of_kind(found_of("secrets"), "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
+    assert scraped["ports"] == [{"port": "metrics"}] and "monitoring" in str(scraped["from"])
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "gateway"}}}]
     balanced = rendered({"api": {"service": {"type": "LoadBalancer"}}})
-    (rule,) = of_kind(balanced, "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
+    rule, _ = of_kind(balanced, "NetworkPolicy")[f"{RELEASE}-api"]["spec"]["ingress"]
     assert rule == {"ports": [{"port": "http"}]}, "a load balancer is no pod"
 
 
 def test_the_monitor_gives_the_labels_that_alerts_ask_for() -> None:
-    (monitor,) = of_kind(found_of("KEDA"), "ServiceMonitor").values()
+    monitor, of_api = (
+        of_kind(found_of("KEDA"), "ServiceMonitor")[name] for name in (RELEASE, f"{RELEASE}-api")
+    )
     service = of_kind(found_of("KEDA"), "Service")[f"{RELEASE}-workers"]
+    api = of_kind(found_of("KEDA"), "Service")[f"{RELEASE}-api-metrics"]
+    assert of_api["spec"]["selector"]["matchLabels"].items() <= api["metadata"]["labels"].items()
+    assert of_api["spec"]["endpoints"][0]["relabelings"] == [
+        {"targetLabel": "job", "replacement": "tallymark-api"}
+    ]
+    assert api["spec"]["publishNotReadyAddresses"]
     labels = service["metadata"]["labels"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels[monitor["spec"]["jobLabel"]] == "tallymark"
