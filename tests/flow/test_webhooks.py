@@ -65,14 +65,13 @@ def test_a_worker_killed_after_the_post_sends_again_under_the_same_id(
         webhooks.alert("ok", id=f"a{number}")
     webhooks.flush()
     assert dead.wait(PATIENCE_S) == -signal.SIGKILL
-    before = receiver.ids("/ok")
-    assert before
+    assert receiver.ids("/ok")
     webhooks.start()
     found = webhooks.wait(lambda all: len(all) == 20 and all_ended(all))
     assert {one.state for one in found} == {"SUCCESS"}
     assert receiver.ids("/ok").keys() == {f"a{number}" for number in range(20)}
-    # Only webhooks that were in progress at the kill arrived twice.
-    assert sum(receiver.ids("/ok").values()) - 20 <= sum(before.values())
+    # Only webhooks that were in progress at the kill arrived twice: an endpoint has at most four at a time.
+    assert sum(receiver.ids("/ok").values()) - 20 <= 4
     assert max(receiver.ids("/ok").values()) == 2
 
 
