@@ -111,7 +111,7 @@ class Cluster:
 
 
 class Partition:
-    """One input partition. Create it, call `open`, then `commit` for each chunk, then `close`."""
+    """One input partition. Create it, call `fence` and `open`, then `commit` for each chunk, then `close`."""
 
     def __init__(self, spec: Spec, cluster: Cluster, position: Position, state_dir: Path) -> None:
         self.spec = spec
@@ -133,12 +133,23 @@ class Partition:
         """Offset of the last record in the counts; a replayed record up to it is not counted twice."""
         return self.counts.offset
 
-    def open(self) -> None:
-        """Take the partition over. Raises Unavailable, or Broken if state and topics do not belong together."""
+    def fence(self) -> None:
+        """End the transactions of every former owner. Raises Unavailable.
+
+        Only the owner may do it: done too late, it would end those of the next owner.
+        """
         reach("assign.begin")
         if self.spec.meta is not None:
             self._producer = TransactionalProducer(self._cluster.kafka, self._cluster.group, self.position)
             reach("assign.fenced")
+
+    def open(self) -> None:
+        """Take the partition over, after `fence` or with it.
+
+        Raises Unavailable, or Broken if state and topics do not belong together.
+        """
+        if self._producer is None:
+            self.fence()
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
             kept = Kept(self.counts, {})
             if self.spec.meta is not None:

@@ -11,13 +11,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import faust
-from aiokafka.helpers import create_ssl_context
 from faust.types import TP
 
 from pipeline.engine import metrics
@@ -93,6 +92,7 @@ class Stage:
         )
         self.on_owned: Callable[[], None] = lambda: None  # after every change of the owned partitions
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
+        self._fencing: asyncio.Future[None] | None = None  # of the take-over in progress, or of the last one
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self._renewing: dict[Position, asyncio.Future[None]] = {}
@@ -226,8 +226,8 @@ class Stage:
         opened = [
             Partition(self.spec, self.cluster, position, self.state_dir) for position in sorted(assigned)
         ]
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._threads, partition.open) for partition in opened))
+        if not await self._open(opened):
+            return
         self.partitions = {partition.position: partition for partition in opened}
         metrics.clear_partitions()
         consumer.start_offsets = {TP(*position): one.next_offset for position, one in self.partitions.items()}
@@ -242,9 +242,30 @@ class Stage:
         names = ", ".join(f"{topic}/{number}" for topic, number in sorted(assigned)) or "no partitions"
         log.info("%s owns %s (%d records restored in %.2f s)", self.spec.stage, names, restored, seconds)
 
+    async def _open(self, partitions: Sequence[Partition]) -> bool:
+        """Whether they are open. A rebalance that begins meanwhile ends it; the next assignment begins again."""
+        consumer = self._consumer()
+        if consumer.has_assignment:
+            self._fencing = asyncio.ensure_future(self._in_threads(one.fence for one in partitions))
+            await self._fencing
+        if consumer.has_assignment:
+            await self._in_threads(one.open for one in partitions)
+        if consumer.has_assignment:
+            return True
+        for one in partitions:
+            one.close()
+        return False
+
+    async def _in_threads(self, calls: Iterable[Callable[[], None]]) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._threads, call) for call in calls))
+
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        """Return when no other owner can be disturbed: what is in progress is committed, and nothing is fenced late."""
         reach("revoke")
         self.revoking, self.has_taken_over = True, False
+        if self._fencing is not None:
+            await asyncio.wait([self._fencing])
         if self.before_revocation is not None:
             await self.before_revocation()
         await self._wait_for_commits()
@@ -358,25 +379,3 @@ def _app(
         key_serializer="raw",
         value_serializer="raw",
     )
-
-
-def credentials(kafka: Mapping[str, Any]) -> Any:
-    """Faust's credentials for librdkafka's SASL and TLS properties; None if there are none."""
-    protocol = kafka.get("security.protocol", "PLAINTEXT")
-    if protocol == "PLAINTEXT":
-        return None
-    context = None
-    if protocol.endswith("SSL"):
-        context = create_ssl_context(
-            cafile=kafka.get("ssl.ca.location"),
-            certfile=kafka.get("ssl.certificate.location"),
-            keyfile=kafka.get("ssl.key.location"),
-        )
-    if protocol.startswith("SASL"):
-        return faust.SASLCredentials(
-            username=kafka.get("sasl.username"),
-            password=kafka.get("sasl.password"),
-            mechanism=kafka.get("sasl.mechanism"),
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context)

@@ -147,6 +147,17 @@ class ChunkConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         #: Set by the stage: the start offset of each assigned partition.
         self.start_offsets: dict[TP, int] = {}
+        self.has_assignment = False  # what is assigned was not revoked
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Kafka has assigned partitions. Faust takes them over later, in a task of its own."""
+        self.has_assignment = True
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """A rebalance begins; Kafka waits for the return."""
+        self.has_assignment = False
+        await super().on_partitions_revoked(revoked)
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)

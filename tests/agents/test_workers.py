@@ -7,15 +7,18 @@ import socket
 import time
 import urllib.request
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
+from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topics
 from pipeline.worker.log_limit import LINES, PERIOD_S
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.running_workers import Counted, Running, send, workers
 
 pytestmark = pytest.mark.own_broker  # it restarts it, and enlarges topics
@@ -62,6 +65,38 @@ def repeats(log: str) -> int:
     """How often the most frequent line of another program is in a log. Numbers in it make no difference."""
     lines = (re.sub(r"\d+", "1", line) for line in log.splitlines() if " tallymark." not in line)
     return max(Counter(lines).values(), default=0)
+
+
+def test_a_killed_worker_has_its_partitions_again_before_kafka_misses_it(fresh_topics: Settings) -> None:
+    session_s = 300
+    assert session_s > PATIENCE_S, "a test that waits for it fails"
+    elsewhere = fresh_topics.model_copy(update={"state_dir": fresh_topics.state_dir / "elsewhere"})
+    elsewhere.state_dir.mkdir(parents=True)
+    with Counted(fresh_topics) as counted:
+        with Running(fresh_topics, "ingest", session_timeout_s=session_s) as ingest:
+            assert ingest.process is not None
+            process.kill(ingest.process)
+            ingest.start().wait_until_ready()
+            send(fresh_topics, ["a"])
+            counted.wait_for("ingest", read=1, accepted=1)
+        with Running(elsewhere, "ingest", session_timeout_s=session_s):
+            send(fresh_topics, ["b"])  # one that was stopped has left the group
+            counted.wait_for("ingest", read=2, accepted=2)
+
+
+def test_workers_that_start_side_by_side_do_not_end_each_other(fresh_topics: Settings) -> None:
+    """Each moves partitions while another one is taking them over."""
+    with Counted(fresh_topics) as counted, ExitStack() as stack:
+        running = []
+        for number in range(3):
+            own = fresh_topics.model_copy(update={"state_dir": fresh_topics.state_dir / f"own-{number}"})
+            own.state_dir.mkdir(parents=True)
+            running.append(Running(own, "ingest").start())
+            stack.push(running[-1])
+        for number, one in enumerate(running, 1):
+            one.wait_until_ready()
+            send(fresh_topics, [f"{number}-{place}" for place in range(16)])
+            counted.wait_for("ingest", read=16 * number, accepted=16 * number)
 
 
 def test_input_topics_may_grow_while_they_are_read(fresh_topics: Settings) -> None:
