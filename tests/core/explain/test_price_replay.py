@@ -35,9 +35,12 @@ def live(world: ExplainWorld, seed: str) -> None:
 
 
 def billed(world: ExplainWorld, span: ReplaySpan) -> int:
-    """What was issued, and what waits to correct it, for lines whose period begins in the span, in atto."""
+    """What was issued, and what waits to correct it, for lines whose period begins in the span, in atto.
+
+    Before credits: that of a credit note pays later lines.
+    """
     return sum(
-        number.parse(line.totals.total)
+        number.parse(line.totals.total) + number.parse(line.totals.credits_total)
         for invoice in world.bills.invoices()
         for line in live_lines(invoice.content.lines)
         if span.from_s <= (line.period if line.split is None else line.split.period).start_s < span.to_s
