@@ -62,7 +62,8 @@ class Stage:
         session_timeout_s: After so long without a heartbeat the broker gives the partitions to other workers.
         security: aiokafka's credentials, or None.
         member: Name of this worker in its group, which it has again after a restart: its partitions then wait for it
-            and do not move. Empty: a new member at each start.
+            and do not move. Empty: a new member at each start. Kafka then lists it under the client id of its
+            first process, by which the API asks who has loaded the definitions; so workers have no such name.
     """
 
     def __init__(

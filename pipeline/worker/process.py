@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
@@ -89,7 +88,6 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
         state_dir=folder,
         session_timeout_s=settings.session_timeout_s,
         security=credentials(config),
-        member=_member(folder, stage),
     )
     wiring.create(made)
     metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder).free)
@@ -191,20 +189,6 @@ def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
             continue
         return folder, lock
     raise Broken(f"{MOST_WORKERS} workers of {stage} use folders in {state_dir}, and that is the limit.")
-
-
-def _member(folder: Path, stage: str) -> str:
-    """The name of the workers of a folder in their group.
-
-    A worker that is killed and started again has the partitions at once, which it had, and does not wait until Kafka
-    misses the heartbeats of the dead one. The lock of the folder keeps the name from two workers at a time.
-    """
-    file = folder / "member"
-    if not file.exists():
-        part = folder / "member.part"
-        part.write_text(f"{stage}-{uuid.uuid4()}", "utf-8")
-        part.replace(file)
-    return file.read_text("utf-8")
 
 
 def _readiness(settings: Settings, stage: Stage, wiring: StageWiring) -> health.ReportReadiness:
