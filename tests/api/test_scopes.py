@@ -30,6 +30,8 @@ from tests.api.scope_table import NEEDED, NO_KEY, PORTAL, PORTAL_CREDITS, PORTAL
 from tests.fixtures.api_services import PORTAL_SECRET, bearer
 from tests.fixtures.asgi_client import AsgiClient
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 HOUR_S = 3600
 NO_KAFKA = "127.0.0.1:1"
 SERVICES = ("kafka", "topics", "definitions", "clickhouse", "redis", "lag")

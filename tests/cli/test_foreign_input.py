@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 from pipeline.cli.main import PROCESSES, main
 from tests.fixtures.hostile_json import TEXTS
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 NOT_OF_THE_API = {"rebuild", *PROCESSES, "listen", "send", "settings", "topics"}
 # Each answer for every fifth command in CI and every twentieth elsewhere, other ones for each answer.
 # TALLYMARK_TESTS_ALL=1: for all commands.

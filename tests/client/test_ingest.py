@@ -14,6 +14,8 @@ from tests.client.conftest import Ask, event
 from tests.client.server import Server, Turn, problem
 from tests.fixtures.patience import slowed
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 AWAY = problem(503, "unavailable", "The broker is down.")
 
 

@@ -17,6 +17,8 @@ from tests.deploy.alertmanager_start import configured
 from tests.deploy.runbook_text import DEPLOY, RUNBOOK
 from tests.fixtures.absent import absent
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 HERE = Path(__file__).parent
 CASES = [HERE / "alerts_test.yml", HERE / "alerts_days_test.yml"]
 RULES: dict[str, dict[str, Any]] = {

@@ -33,6 +33,8 @@ from tests.deploy.chart_renders import (
     variables,
 )
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 helm_python = pytest.importorskip("helm_python", reason="it has a wheel for Linux on x86_64 only")
 
 KUBERNETES = "1.34.0"

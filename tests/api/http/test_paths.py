@@ -26,6 +26,8 @@ from tests.fixtures.api_services import PORTAL_SECRET
 from tests.fixtures.asgi_client import AsgiClient
 from tests.fixtures.control_stage import ControlStage
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 HOSTILE = ["a/b", "acme/access", "../x", "..", ".", "a%2Fb", "100%", "a?b=c", "a#b", "a b", "a+b", "ä/ö", "🙂", "a;b",
            "a\\b", "a:b@c", "//", "%", "%00", "apply", "check", "tokens/x", "x/entitlements/f/value"]  # fmt: skip
 WITH_PARAMETERS = sorted((method, path) for method, path in NEEDED if "{" in path)

@@ -17,6 +17,8 @@ from pipeline.api.http import slow_clients
 from pipeline.local import process
 from tests.fixtures.patience import PATIENCE_S
 
+pytestmark = pytest.mark.services  # it takes seconds
+
 PER_IP = 20
 QUICK = slow_clients.ClientLimits(
     head_s=0.3,
