@@ -11,7 +11,6 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.bills.bill_index import NOT_DUE, BillDue, BillIndex, due_of
-from pipeline.core.bills.bill_moment import BillMoment
 from pipeline.core.bills.bill_rows import (
     DUE,
     HEAD,
@@ -19,7 +18,6 @@ from pipeline.core.bills.bill_rows import (
     METERED,
     REFERENCES,
     SUBSCRIPTION,
-    BillRows,
     DocumentRow,
     InvoiceRow,
     MeteredRow,
@@ -27,10 +25,8 @@ from pipeline.core.bills.bill_rows import (
 )
 from pipeline.core.bills.customer_credits import CustomerCredits
 from pipeline.core.bills.customer_invoices import CustomerInvoices
-from pipeline.core.bills.definitions import BillingDefinitions
 from pipeline.core.bills.group_rows import GROUP
 from pipeline.core.bills.terms import NEVER_MS
-from pipeline.core.bills.usage import BilledUsage
 from pipeline.core.invoices.state_table import FINAL
 from pipeline.core.subscriptions.subscription import Subscription
 from pipeline.core.values.cached_rows import encode_json
@@ -43,17 +39,11 @@ _subscription = msgspec.json.Decoder(Subscription).decode
 class CustomerBills(CustomerInvoices):
     """The bills of one customer within one record."""
 
-    def __init__(
-        self,
-        rows: BillRows,
-        usage: BilledUsage,
-        definitions: BillingDefinitions,
-        namespace: str,
-        customer: str,
-        moment: BillMoment,
-    ) -> None:
-        super().__init__(rows, usage, definitions, namespace, customer, moment)
-        self.credits = CustomerCredits(rows, self.head, self.key, moment.offset, moment.now_ms)
+    def _begin(self) -> None:
+        super()._begin()
+        self.credits = CustomerCredits(
+            self._rows, self.head, self.key, self.moment.offset, self.moment.now_ms
+        )
         self._subscriptions: dict[str, Subscription] = {}
         self._references: dict[str, dict[str, tuple[str, int]]] = {}
         self.changed_subscriptions: dict[str, None] = {}

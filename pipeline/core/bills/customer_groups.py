@@ -10,29 +10,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.core.bills.bill_moment import BillMoment
-from pipeline.core.bills.bill_rows import METERED, BillRows, MeteredLine
+from pipeline.core.bills.bill_rows import METERED, MeteredLine
 from pipeline.core.bills.customer_record import CustomerRecord
-from pipeline.core.bills.definitions import BillingDefinitions
 from pipeline.core.bills.group_rows import GROUP
 from pipeline.core.bills.line_group import GroupPart, LineGroup
-from pipeline.core.bills.usage import BilledUsage
 from pipeline.errors import Broken
 
 
 class CustomerGroups(CustomerRecord):
     """The groups of lines of one customer within one record."""
 
-    def __init__(
-        self,
-        rows: BillRows,
-        usage: BilledUsage,
-        definitions: BillingDefinitions,
-        namespace: str,
-        customer: str,
-        moment: BillMoment,
-    ) -> None:
-        super().__init__(rows, usage, definitions, namespace, customer, moment)
+    def _begin(self) -> None:
+        super()._begin()
         self._groups: dict[str, LineGroup] = {}
         self._metered: list[MeteredLine] | None = None
         self._removed: list[str] = []

@@ -10,11 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.core.bills.bill_moment import BillMoment
-from pipeline.core.bills.bill_rows import INVOICE, BillRows, InvoiceDue, InvoiceRow
+from pipeline.core.bills.bill_rows import INVOICE, InvoiceDue, InvoiceRow
 from pipeline.core.bills.customer_groups import CustomerGroups
-from pipeline.core.bills.definitions import BillingDefinitions
-from pipeline.core.bills.usage import BilledUsage
 from pipeline.core.invoices.invoice import InvoiceContent
 from pipeline.core.invoices.line import InvoiceLine, live_lines
 from pipeline.core.invoices.state_table import FINAL
@@ -35,16 +32,8 @@ class OpenedInvoice(NamedTuple):
 class CustomerInvoices(CustomerGroups):
     """The invoices of one customer within one record."""
 
-    def __init__(
-        self,
-        rows: BillRows,
-        usage: BilledUsage,
-        definitions: BillingDefinitions,
-        namespace: str,
-        customer: str,
-        moment: BillMoment,
-    ) -> None:
-        super().__init__(rows, usage, definitions, namespace, customer, moment)
+    def _begin(self) -> None:
+        super()._begin()
         self._invoices: dict[str, OpenedInvoice] = {}
         self._closed: dict[str, StoredInvoice] = {}
         self._closing: list[str] = []

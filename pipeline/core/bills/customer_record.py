@@ -39,6 +39,10 @@ class CustomerRecord:
         self.head = rows.heads.get(HEAD + self.key) or CustomerHead(namespace, customer)
         self.had_problems = self.head.problems is not None  # before the record
         self._since_s: int | None = None  # nothing changes it before `save`
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with what each further part has: nothing was read or changed yet."""
 
     def change(self, **values: object) -> None:
         """Change members of the head."""
