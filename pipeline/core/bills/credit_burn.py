@@ -64,7 +64,7 @@ def pay_by_credits(bills: CustomerBills, stored: StoredInvoice) -> StoredInvoice
         left = _after(lines, burns, digits)
         paid = _burnt(bills, content, left, burns, digits)
         _take(bills, paid, 1)
-        bills.credits.add_uncovered(_uncovered(content, left, paid))
+        bills.credits.add_uncovered(_uncovered(content.id, content.currency, paid, left))
         row = msgspec.structs.replace(row, burns=tuple(paid))
         burns += paid
         content = _credited(bills, content, burns, digits)
@@ -128,7 +128,7 @@ def give_back(bills: CustomerBills, content: InvoiceContent, kind: str) -> None:
         )
     if row.postings:
         came_back = invoice_postings.came_back(row.postings, sums_by_grant(row.burns))
-        bills.credits.take_uncovered(_returned(content.id, content.currency, row.burns))
+        bills.credits.take_uncovered(_uncovered(content.id, content.currency, row.burns))
         expired = _take(bills, row.burns, -1)
         taken = [*reversed_of(row.postings), *came_back, *expired]
         bills.credits.book_invoice(kind, content.id, content.currency, taken)
@@ -157,7 +157,7 @@ def _given_back(
                 others = [one for one in row.burns if one not in own]
                 row = msgspec.structs.replace(row, burns=(*others, *kept))
                 bills.credits.put_booked(booked.invoice, row)
-                bills.credits.take_uncovered(_returned(booked.invoice, line.currency, more))
+                bills.credits.take_uncovered(_uncovered(booked.invoice, line.currency, more))
         expired = _take(bills, back, -1)
         bills.credits.book("credit.forfeited", line.id, line.currency, expired)
         found += spread_back(charges, back)
@@ -248,23 +248,12 @@ def _take(bills: CustomerBills, burns: Iterable[CreditBurn], sign: int) -> list[
 
 
 def _uncovered(
-    content: InvoiceContent, charges: Iterable[CreditCharge], burns: Iterable[CreditBurn]
+    invoice: str, currency: str, burns: Iterable[CreditBurn], charges: Iterable[CreditCharge] = ()
 ) -> list[UncoveredCharge]:
-    """What no grant covers of a statement. charges: its components. burns: what was paid of them."""
+    """What no grant covers of the burns of an invoice. charges: its components, for their features."""
     features = {one.component: one.feature for one in charges}
     return [
-        UncoveredCharge(
-            content.currency, content.id, one.line, one.component, one.amount, features.get(one.component)
-        )
-        for one in burns
-        if one.grant == UNCOVERED
-    ]
-
-
-def _returned(invoice: str, currency: str, burns: Iterable[CreditBurn]) -> list[UncoveredCharge]:
-    """What no grant had covered of burns of an invoice that are taken back. Their amounts are above 0."""
-    return [
-        UncoveredCharge(currency, invoice, one.line, one.component, one.amount)
+        UncoveredCharge(currency, invoice, one.line, one.component, one.amount, features.get(one.component))
         for one in burns
         if one.grant == UNCOVERED
     ]
