@@ -8,7 +8,7 @@ the end of the log is final. Faust's own recovery reads 15,000 records/s and wai
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -104,17 +104,12 @@ class Reader:
 
     def committed(self, group: str, positions: list[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
         """The input offsets that `group` has committed; None where it has none."""
-        wanted = [TopicPartition(*position) for position in positions]
-        consumer = Consumer({**self._kafka, "group.id": group})
-        try:
-            found = _patiently(
-                lambda: consumer.committed(wanted, timeout=self._silence_s),
-                f"the committed offsets of {group}",
-                self._silence_s,
-            )
-        finally:
-            consumer.close()
-        return {(one.topic, one.partition): one.offset if one.offset >= 0 else None for one in found}
+        found = _patiently(
+            lambda: committed_offsets(self._kafka, group, positions, self._silence_s),
+            f"the committed offsets of {group}",
+            self._silence_s,
+        )
+        return {place: offset if offset >= 0 else None for place, offset in found.items()}
 
     def _batch(self, records: int, end: int) -> tuple[list[Message], bool]:
         batch: list[Message] = []
@@ -130,6 +125,27 @@ class Reader:
             elif not error.retriable() and error.fatal():
                 raise Unavailable(f"cannot read state: {error}")
         return batch, reached
+
+
+def committed_offsets(
+    kafka: Mapping[str, Any], group: str, positions: Sequence[tuple[str, int]], timeout_s: float
+) -> dict[tuple[str, int], int]:
+    """The input offsets that a group has committed; below 0 where it has none. Raises KafkaException.
+
+    A consumer asks, which does not join the group. librdkafka's admin client, which has a call for it, ends the process
+    with a segmentation fault when a broker that has just started answers that it is not the coordinator yet (2.16.0:
+    rd_kafka_handle_OffsetFetch in src/rdkafka_request.c asks for the coordinator of a consumer group that only
+    consumers have).
+    """
+    consumer = Consumer({**kafka, "group.id": group, "enable.auto.commit": False})
+    try:
+        found = consumer.committed([TopicPartition(*position) for position in positions], timeout=timeout_s)
+    finally:
+        consumer.close()
+    for place in found:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return {(place.topic, place.partition): place.offset for place in found}
 
 
 def _patiently(ask: Callable[[], T], what: str, silence_s: float) -> T:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from pipeline.engine.restore import passes
+from pipeline.engine import restore
 from pipeline.engine.retry import within
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
@@ -94,7 +94,7 @@ def _steadily(
 ) -> dict[str, dict[InputPartition, int]]:
     """Retry while a partition changes its leader or a group its coordinator."""
     try:
-        return within(_STEADY_S, lambda: _unread(client, settings, places), passes, _AGAIN_S)
+        return within(_STEADY_S, lambda: _unread(client, settings, places), restore.passes, _AGAIN_S)
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
 
@@ -130,27 +130,11 @@ def offsets(
 def committed_offsets(
     settings: Settings, stage: str, places: list[InputPartition]
 ) -> dict[InputPartition, int]:
-    """The offset that a stage's group has committed, of each partition; below 0: none. Raises KafkaException.
-
-    A consumer asks, which does not join the group. librdkafka's admin client, which has a call for it, ends the process
-    with a segmentation fault when a broker that has just started answers that it is not the coordinator yet (2.16.0:
-    rd_kafka_handle_OffsetFetch in src/rdkafka_request.c asks for the coordinator of a consumer group that only
-    consumers have).
-    """
+    """The offset that a stage's group has committed, of each partition; below 0: none. Raises KafkaException."""
     if not places:
         return {}
-    consumer = Consumer(
-        kafka.client_config(settings)
-        | {"group.id": group_of(stage), "enable.auto.commit": False, "log_level": 0}
-    )
-    try:
-        found = consumer.committed([TopicPartition(*place) for place in places], timeout=_TIMEOUT_S)
-    finally:
-        consumer.close()
-    for place in found:
-        if place.error is not None:
-            raise KafkaException(place.error)
-    return {(place.topic, place.partition): place.offset for place in found}
+    config = kafka.client_config(settings) | {"log_level": 0}
+    return restore.committed_offsets(config, group_of(stage), places, _TIMEOUT_S)
 
 
 def _probe(settings: Settings, at: Mapping[InputPartition, int]) -> set[InputPartition]:
