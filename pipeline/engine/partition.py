@@ -144,12 +144,10 @@ class Partition:
             reach("assign.fenced")
 
     def open(self) -> None:
-        """Take the partition over, after `fence` or with it.
+        """Take the partition over, after `fence`.
 
         Raises Unavailable, or Broken if state and topics do not belong together.
         """
-        if self._producer is None:
-            self.fence()
         with Reader(self._cluster.kafka, self._cluster.group) as reader:
             kept = Kept(self.counts, {})
             if self.spec.meta is not None:

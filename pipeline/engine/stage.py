@@ -61,9 +61,6 @@ class Stage:
         state_dir: Folder of this worker alone.
         session_timeout_s: After so long without a heartbeat the broker gives the partitions to other workers.
         security: aiokafka's credentials, or None.
-        member: Name of this worker in its group, which it has again after a restart: its partitions then wait for it
-            and do not move. Empty: a new member at each start. Kafka then lists it under the client id of its
-            first process, by which the API asks who has loaded the definitions; so workers have no such name.
     """
 
     def __init__(
@@ -76,7 +73,6 @@ class Stage:
         state_dir: Path,
         session_timeout_s: float = 10.0,
         security: Any = None,
-        member: str = "",
     ) -> None:
         require_compiled_stream()
         self.spec = spec
@@ -97,7 +93,7 @@ class Stage:
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self._renewing: dict[Position, asyncio.Future[None]] = {}
-        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir, member)
+        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
         cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
         cast(Any, self.app).on_consumer_failure = self.fail  # from the thread of the consumer
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
@@ -352,7 +348,6 @@ def _app(
     session_timeout_s: float,
     security: Any,
     state_dir: Path,
-    member: str,
 ) -> faust.App:
     """A Faust app without the parts that Tallymark replaces: tables, topic creation, commits, web server."""
     return faust.App(
@@ -362,7 +357,6 @@ def _app(
         broker_credentials=security,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=min(session_timeout_s / 4, HEARTBEAT_S),
-        consumer_group_instance_id=member,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         consumer_max_fetch_size=FETCH_BYTES,
         stream_buffer_maxsize=BUFFERED_CHUNKS,

@@ -59,7 +59,6 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            group_instance_id=conf.consumer_group_instance_id or None,
             **driver.credentials_to_aiokafka_auth(
                 cast(Credentials, conf.broker_credentials), conf.ssl_context
             ),
@@ -74,11 +73,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._watching = asyncio.get_running_loop().create_task(watch.run())
 
     async def on_thread_stop(self) -> None:
-        """Leave the group. Kafka keeps the place of a static member for a while, which only a killed one needs."""
+        """End the watch with the consumer."""
         if self._watching is not None:
             self._watching.cancel()
-        if self._consumer is not None:
-            self._consumer._coordinator._group_instance_id = None
         await super().on_thread_stop()
 
     async def _fetch_records(

@@ -71,6 +71,7 @@ class World:
         self, disk: str = "disk", replaced: Mapping[str, list[str]] | None = None, followed: int = 0
     ) -> Partition:
         partition = self.partition(disk, replaced, followed)
+        partition.fence()
         partition.open()
         return partition
 
@@ -208,6 +209,7 @@ def test_a_worker_that_was_frozen_while_another_one_took_over_gives_way(world: W
         return 0
 
     frozen = world.partition(followed=freeze)
+    frozen.fence()
     with pytest.raises(Unavailable, match="another worker took over"):
         frozen.open()
     others[0].commit(commit(7, a=b"3"))
@@ -276,6 +278,7 @@ def test_an_input_without_a_table_restores_none_and_keeps_its_offset(world: Worl
     keeper.commit(commit(3, a=b"1"))
     keeper.close()
     bare = world.partition("two", stateless=True)
+    bare.fence()
     bare.open()
     assert bare.table is None and bare.restored_records == 0
     bare.commit(with_output(world, commit(5), b"x"))
