@@ -186,9 +186,15 @@ Example:
 @main.command(help=_WORKER_HELP)
 @click.argument("stage", type=click.Choice(STAGES), metavar="STAGE")
 def worker(stage: str) -> None:
-    from pipeline.worker.process import main as run
+    from pipeline.worker.folder import claim, end_predecessor
 
-    run(stage, load_settings())
+    settings = load_settings()
+    folder = claim(settings.state_dir, stage)
+    end_predecessor(settings, stage, folder)
+
+    from pipeline.worker.process import main as run  # half a second, in which other workers take over
+
+    run(stage, settings, folder)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Kafka's security settings as Faust's consumer takes them.
+"""Kafka's security settings as Faust's consumer and aiokafka's clients take them.
 
 Owns: translating librdkafka's properties. Does not own: the settings (stores.kafka.client).
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import faust
 from aiokafka.helpers import create_ssl_context
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 
 def credentials(kafka: Mapping[str, Any]) -> Any:
@@ -32,3 +33,8 @@ def credentials(kafka: Mapping[str, Any]) -> Any:
             ssl_context=context,
         )
     return faust.SSLCredentials(context)
+
+
+def of_client(security: Any) -> dict[str, Any]:
+    """The arguments of an aiokafka client for `credentials`."""
+    return dict(credentials_to_aiokafka_auth(security, None))

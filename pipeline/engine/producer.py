@@ -12,6 +12,7 @@ its cached coordinator expires after COORDINATOR_S without a transaction.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ COMMIT_TIMEOUT_S = 15
 TRANSACTION_TIMEOUT_MS = 30_000  # > COMMIT_TIMEOUT_S; a dead producer blocks readers no longer than this
 
 COORDINATOR_S = 10
+CONNECT_S = 5
 
 OPTIONS: Mapping[str, Any] = {
     "metadata.max.age.ms": COORDINATOR_S * 1000,  # also how long the group's coordinator is cached
@@ -54,11 +56,9 @@ class TransactionalProducer:
     def __init__(self, kafka: Mapping[str, Any], group: str, position: Position) -> None:
         self.position = position
         self._lost_broker = False
-        own = {
-            "transactional.id": f"{group}-{position.topic}-{position.partition}",
-            "error_cb": self._note_error,
-        }
+        own = {"transactional.id": transactional_id(group, position), "error_cb": self._note_error}
         self._producer = Producer({**kafka, **OPTIONS, **own})
+        self._connect()
         with _as_unavailable(f"cannot initialise the producer of {position.topic}/{position.partition}"):
             self._producer.init_transactions(INIT_TIMEOUT_S)
 
@@ -66,6 +66,17 @@ class TransactionalProducer:
         """Whether a broker connection was lost since this producer was created. Does not block."""
         self._producer.poll(0)
         return self._lost_broker
+
+    def _connect(self) -> None:
+        """Return when a broker is connected for good; without one, after CONNECT_S.
+
+        The first answer comes over the connection to a bootstrap server, which librdkafka then replaces by one to a
+        broker of the cluster. If its search for the coordinator falls into that moment, it waits 500 ms before it
+        searches again (rd_kafka_txn_coord_timer_start). The second answer comes over a connection that stays.
+        """
+        with contextlib.suppress(KafkaException):  # init_transactions waits longer, and shows the error
+            for _ in range(2):
+                self._producer.list_topics(self.position.topic, timeout=CONNECT_S)
 
     def _note_error(self, error: KafkaError) -> None:
         self._lost_broker = self._lost_broker or error.code() in _LOST
@@ -110,6 +121,11 @@ class TransactionalProducer:
             self._producer.commit_transaction(COMMIT_TIMEOUT_S)
             reach("commit.after")
         self._producer.poll(0)  # serves the delivery reports
+
+
+def transactional_id(group: str, position: Position) -> str:
+    """The id of the producers of an input partition."""
+    return f"{group}-{position.topic}-{position.partition}"
 
 
 def group_metadata(kafka: Mapping[str, Any], group: str) -> Any:

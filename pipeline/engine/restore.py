@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.engine.retry import within
 from pipeline.errors import Unavailable
@@ -87,7 +87,9 @@ class Reader:
         """Batches of committed records in [start, end), in order."""
         if start >= end:
             return
-        self._consumer.assign([TopicPartition(topic, partition, start if start > 0 else OFFSET_BEGINNING)])
+        # OFFSET_BEGINNING would take 500 ms: librdkafka asks for it before it is connected, and then asks again. An
+        # offset that retention has deleted is reset to the earliest one.
+        self._consumer.assign([TopicPartition(topic, partition, max(start, 0))])
         silent_since = time.monotonic()
         records = FIRST_BATCH_RECORDS
         while True:

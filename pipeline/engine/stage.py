@@ -13,18 +13,24 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 from faust.types import TP
 
-from pipeline.engine import metrics
+from pipeline.engine import membership, metrics, open_transactions
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import reach
 from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.partition import Cluster, Partition, Spec
-from pipeline.engine.producer import COMMIT_TIMEOUT_S, INIT_TIMEOUT_S
+from pipeline.engine.producer import (
+    COMMIT_TIMEOUT_S,
+    INIT_TIMEOUT_S,
+    TRANSACTION_TIMEOUT_MS,
+    transactional_id,
+)
 from pipeline.engine.table import Damaged
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.transport import ChunkConsumer, brokers, require_compiled_stream
@@ -90,11 +96,13 @@ class Stage:
         self.on_owned: Callable[[], None] = lambda: None  # after every change of the owned partitions
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._fencing: asyncio.Future[None] | None = None  # of the take-over in progress, or of the last one
+        self._bootstrap, self._security = bootstrap, security
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self._renewing: dict[Position, asyncio.Future[None]] = {}
         self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
         cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
+        cast(Any, self.app).on_member = partial(membership.note, state_dir)
         cast(Any, self.app).on_consumer_failure = self.fail  # from the thread of the consumer
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
         self.app.on_rebalance_complete.connect(self._on_assigned, weak=False)
@@ -243,7 +251,7 @@ class Stage:
         """Whether they are open. A rebalance that begins meanwhile ends it; the next assignment begins again."""
         consumer = self._consumer()
         if consumer.has_assignment:
-            self._fencing = asyncio.ensure_future(self._in_threads(one.fence for one in partitions))
+            self._fencing = asyncio.ensure_future(self._fence(partitions))
             await self._fencing
         if consumer.has_assignment:
             await self._in_threads(one.open for one in partitions)
@@ -252,6 +260,12 @@ class Stage:
         for one in partitions:
             one.close()
         return False
+
+    async def _fence(self, partitions: Sequence[Partition]) -> None:
+        if self.spec.meta is not None:
+            ids = [transactional_id(self.cluster.group, one.position) for one in partitions]
+            await open_transactions.end(self._bootstrap, self._security, ids, TRANSACTION_TIMEOUT_MS)
+        await self._in_threads(one.fence for one in partitions)
 
     async def _in_threads(self, calls: Iterable[Callable[[], None]]) -> None:
         loop = asyncio.get_running_loop()

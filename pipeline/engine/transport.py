@@ -108,6 +108,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self.positions[tp] = following
         return Chunk(tp.topic, tp.partition, start, following, records, self.app.consumer_generation_id)
 
+    @property
+    def member_id(self) -> str:
+        """The id of this process in its group."""
+        return str(self._ensure_consumer()._coordinator.member_id)
+
     async def idle_position(self, tp: TP, processed: int) -> int | None:
         """Where the next fetch of `tp` starts if everything up to it is processed, else None."""
         result: int | None = await self.call_thread(self._idle_position, tp, processed)
@@ -149,6 +154,7 @@ class ChunkConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Kafka has assigned partitions. Faust takes them over later, in a task of its own."""
         self.has_assignment = True
+        cast(Any, self.app).on_member(self._thread.member_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

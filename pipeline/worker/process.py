@@ -1,12 +1,12 @@
 """`tallymark worker STAGE`: one process, one stage.
 
-Owns: its folder, its heartbeat, its readiness, and stopping on a signal.
-Does not own: the parts of a stage (worker.wiring), its work (its agent), exactly-once processing (engine).
+Owns: its heartbeat, its readiness, and stopping on a signal.
+Does not own: its folder (worker.folder), the parts of a stage (worker.wiring), its work (its agent), exactly-once
+processing (engine).
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,8 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO
 
 import faust
 import msgspec
@@ -41,6 +39,7 @@ from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import ServiceAnswer
+from pipeline.worker.folder import WorkerFolder
 from pipeline.worker.heartbeat import Heartbeat, describe
 from pipeline.worker.log_limit import LogLimit
 from pipeline.worker.pulse import BEAT_S, Pulse
@@ -52,11 +51,10 @@ LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
 WireStage = Callable[[str, Settings, Mapping[str, Topic]], StageWiring]
 LIBRARIES = ("faust", "mode", "aiokafka", "stripe", "httpx")  # they log what Tallymark reports itself
-MOST_WORKERS = 1024  # workers of one stage that may share a state folder
 
 
-def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
-    """Run until a signal. wired: finds the parts of the stage.
+def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage = wire) -> None:
+    """Run until a signal. folder: that of this worker; it is released. wired: finds the parts of the stage.
 
     Raises Rejected for an unknown stage, Broken if topics differ from their declaration.
     """
@@ -69,7 +67,6 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
     wiring = wired(stage, settings, declared)
     crash_points.require_known()
     worker_id = f"{stage}-{socket.gethostname()}-{os.getpid()}"
-    folder, lock = _folder(settings.state_dir, stage)
     # librdkafka itself writes to stderr, several lines a second while a broker is unavailable; aiokafka logs that too.
     config = kafka.client_config(settings) | {"client.id": worker_id, "log_level": 2}
     group = group_of(stage)
@@ -85,18 +82,18 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
         ),
         worker_id=worker_id,
         bootstrap=settings.kafka,
-        state_dir=folder,
+        state_dir=folder.path,
         session_timeout_s=settings.session_timeout_s,
         security=credentials(config),
     )
     wiring.create(made)
-    metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder).free)
+    metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder.path).free)
     pulse = Pulse()
     made.app.timer(BEAT_S, name="pulse")(pulse.beat)
     metrics_url = health.serve(
         settings.metrics_host, settings.metrics_port, _readiness(settings, made, wiring), pulse.stopped
     )
-    (folder / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
+    (folder.path / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
     beats = KafkaWriter(settings, "heartbeats")
     heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
     made.on_owned = heartbeat.now
@@ -104,12 +101,12 @@ def main(stage: str, settings: Settings, wired: WireStage = wire) -> None:
         wiring.follows.start(heartbeat.now, made.fail)
     heartbeat.start()
     _watch_topics(settings, identity.ids, made)
-    log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder)
+    log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder.path)
     try:
         _run(made)
     finally:
         heartbeat.close()
-        lock.close()
+        folder.release()
 
 
 def _log_to_stderr() -> None:
@@ -174,21 +171,6 @@ def _watch_topics(settings: Settings, ids: Mapping[str, str], stage: Stage) -> N
                 stage.fail(LineageRefused(f"{sentence} `tallymark topics check` shows how to recover."))
 
     threading.Thread(target=look, name="topics", daemon=True).start()
-
-
-def _folder(state_dir: Path, stage: str) -> tuple[Path, IO[str]]:
-    """The first folder `stage-N` that no running worker uses, and its lock."""
-    for number in range(MOST_WORKERS):
-        folder = state_dir / f"{stage}-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        return folder, lock
-    raise Broken(f"{MOST_WORKERS} workers of {stage} use folders in {state_dir}, and that is the limit.")
 
 
 def _readiness(settings: Settings, stage: Stage, wiring: StageWiring) -> health.ReportReadiness:

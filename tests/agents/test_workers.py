@@ -12,11 +12,13 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
+from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topics
 from pipeline.worker.log_limit import LINES, PERIOD_S
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.running_workers import Counted, Running, send, workers
 
 pytestmark = pytest.mark.own_broker  # it restarts it, and enlarges topics
@@ -63,6 +65,23 @@ def repeats(log: str) -> int:
     """How often the most frequent line of another program is in a log. Numbers in it make no difference."""
     lines = (re.sub(r"\d+", "1", line) for line in log.splitlines() if " tallymark." not in line)
     return max(Counter(lines).values(), default=0)
+
+
+def test_a_killed_worker_has_its_partitions_again_before_kafka_misses_it(fresh_topics: Settings) -> None:
+    session_s = 300
+    assert session_s > PATIENCE_S, "a test that waits for it fails"
+    elsewhere = fresh_topics.model_copy(update={"state_dir": fresh_topics.state_dir / "elsewhere"})
+    elsewhere.state_dir.mkdir(parents=True)
+    with Counted(fresh_topics) as counted:
+        with Running(fresh_topics, "ingest", session_timeout_s=session_s) as ingest:
+            assert ingest.process is not None
+            process.kill(ingest.process)
+            ingest.start().wait_until_ready()
+            send(fresh_topics, ["a"])
+            counted.wait_for("ingest", read=1, accepted=1)
+        with Running(elsewhere, "ingest", session_timeout_s=session_s):
+            send(fresh_topics, ["b"])  # one that was stopped has left the group
+            counted.wait_for("ingest", read=2, accepted=2)
 
 
 def test_workers_that_start_side_by_side_do_not_end_each_other(fresh_topics: Settings) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.settings import Settings, load
 from pipeline.stores.kafka.topic import Topic
 from pipeline.worker import process, wiring
+from pipeline.worker.folder import claim
 
 READ_EVERY_S = 0.02
 
@@ -39,7 +40,8 @@ def main() -> None:
         assert stage == "stripe-sync"
         return wiring.stripe_sync(settings, declared, clock)
 
-    process.main("stripe-sync", load(), wired)
+    settings = load()
+    process.main("stripe-sync", settings, claim(settings.state_dir, "stripe-sync"), wired)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.core.definitions.audit import EMPTY, AuditHead, verify
 from pipeline.core.values.json_value import reader_of
@@ -169,7 +169,7 @@ class AuditLog:
     def _run(self) -> None:
         consumer = self._consumer()
         try:
-            consumer.assign([TopicPartition(TOPIC, 0, OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(TOPIC, 0, 0)])
             while not self._closing.is_set():
                 first = consumer.poll(_POLL_S)
                 if first is not None:
@@ -224,6 +224,7 @@ class AuditLog:
                 "group.id": f"tallymark-audit-{uuid.uuid4()}",  # required, never joined
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 50,
                 "log_level": 0,
