@@ -242,7 +242,7 @@ def ports(found: list[Resource], component: str) -> set[int]:
 
 
 def test_pods_reach_what_they_use_and_nothing_else() -> None:
-    kafka, clickhouse, redis = {53, 9092}, {8443}, {6379}
+    kafka, clickhouse, redis = {53, 9093}, {8443}, {6379}
     used = {
         "ingest": kafka, "dedupe": kafka, "aggregate": kafka, "control": kafka, "attribute": kafka, "numbering": kafka,
         "topics": kafka, "sink": kafka | clickhouse, "backfill": kafka | clickhouse, "alert": kafka | clickhouse,

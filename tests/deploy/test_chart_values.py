@@ -111,6 +111,10 @@ def test_a_key_that_does_not_exist_is_refused(path: tuple[str, ...]) -> None:
         ({"settings": {"redis": ""}}, "settings.redis is empty: set stages.live.replicas to 0."),
         ({"stages": {"dedupe": {"replicas": 9}}}, "stages.dedupe has more replicas than maxReplicas."),
         (
+            {"settings": {"kafka_security_protocol": "SASL_PLAINTEXT"}},
+            "settings.kafka_security_protocol SASL_PLAINTEXT encrypts nothing: set it to SASL_SSL or SSL",
+        ),
+        (
             {"settings": SASL, "autoscaling": {"by": "keda"}},
             "autoscaling.by keda needs autoscaling.authenticationRef",
         ),
