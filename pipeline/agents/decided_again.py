@@ -51,7 +51,7 @@ class _Unsent:
 
     def __init__(self, table: Overlay, records: Sequence[Record]) -> None:
         self.table = table
-        self.chunk = Chunk(*COMMANDS, 0, 0, records, 0)
+        self.chunk = Chunk(*COMMANDS, 0, 0, list(records), 0)
 
     def send(self, *_: Any, **__: Any) -> None:
         return

@@ -7,6 +7,7 @@ On replay: the same rows again; they carry position and revision, and ClickHouse
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 import time
 
@@ -16,7 +17,7 @@ from prometheus_client import Counter, Histogram
 from pipeline.agents.sink_rows import INPUTS, RowBatch
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.crash_points import define
-from pipeline.engine.metrics import SECONDS
+from pipeline.engine.metrics import SECONDS, observe_many
 from pipeline.engine.retry import FIRST_S, Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.transaction import Transaction
@@ -75,13 +76,15 @@ def observe(rows: RowBatch, written: dict[str, int], now_ms: int) -> None:
     for table, number in written.items():
         if number:
             ROWS.labels(table).inc(number)
-    for one in rows.settled:
-        if one.backfill is None:  # a backfill writes an event again, which is not counted here
-            FATES.labels(one.fate).inc()
-    FATES.labels("rejected").inc(len(rows.rejected))
-    for window in rows.windows:
-        if window.part == 0:
-            FRESHNESS_SECONDS.observe(max(0, now_ms - window.received_at_ms) / 1000)
+    # A backfill writes an event again, which is not counted here.
+    fates = collections.Counter(one.fate for one in rows.settled if one.backfill is None)
+    fates["rejected"] += len(rows.rejected)
+    for fate, number in fates.items():
+        FATES.labels(fate).inc(number)
+    received = collections.Counter(window.received_at_ms for window in rows.windows if window.part == 0)
+    observe_many(
+        FRESHNESS_SECONDS, {max(0, now_ms - at_ms) / 1000: times for at_ms, times in received.items()}
+    )
 
 
 class Rounds:

@@ -24,10 +24,26 @@ class RecordContent(Protocol):
 
 
 class Record(RecordContent, Protocol):
-    """The members of aiokafka's ConsumerRecord that the engine and the agents use."""
+    """The members of aiokafka's parsed records that the engine and the agents use."""
 
     @property
     def timestamp(self) -> int: ...  # ms, broker time
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRecord:
+    """A record at another offset: its topic was created again, and its offsets continue those of the former one."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    timestamp: int
+
+
+def moved(record: Record, by: int) -> MovedRecord:
+    """The record with its offset plus `by`."""
+    return MovedRecord(record.offset + by, record.key, record.value, record.headers, record.timestamp)
 
 
 class Position(NamedTuple):
@@ -49,7 +65,7 @@ class Chunk:
     partition: int
     start: int
     next: int
-    records: Sequence[Record]
+    records: list[Record]
     generation: int
 
     @property

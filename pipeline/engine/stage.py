@@ -21,7 +21,7 @@ import faust
 from faust.types import TP
 
 from pipeline.engine import membership, metrics, open_transactions
-from pipeline.engine.chunk import Chunk, Position
+from pipeline.engine.chunk import Chunk, Position, moved
 from pipeline.engine.crash_points import reach
 from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.partition import Cluster, Partition, Spec
@@ -148,8 +148,7 @@ class Stage:
                 self._busy.discard(chunk.position)
                 return None
         if base := partition.counts.base:
-            for record in chunk.records:
-                cast(Any, record).offset += base
+            chunk.records[:] = [moved(record, base) for record in chunk.records]
         return Transaction(self, partition, chunk)
 
     async def _renew(self, partition: Partition) -> None:

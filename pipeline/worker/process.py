@@ -7,6 +7,7 @@ processing (engine).
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -50,6 +51,9 @@ log = logging.getLogger("tallymark.worker")
 LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
 WireStage = Callable[[str, Settings, Mapping[str, Topic]], StageWiring]
+COLLECT_AFTER = (
+    500_000  # objects; a chunk has fewer, and the cycles that Faust and asyncio leave are found then
+)
 LIBRARIES = ("faust", "mode", "aiokafka", "stripe", "httpx")  # they log what Tallymark reports itself
 
 
@@ -102,11 +106,19 @@ def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage 
     heartbeat.start()
     _watch_topics(settings, identity.ids, made)
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder.path)
+    _tune_collector()
     try:
         _run(made)
     finally:
         heartbeat.close()
         folder.release()
+
+
+def _tune_collector() -> None:
+    """Look for cycles rarely: what is alive now lives as long as the process, and objects of a chunk have no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 100)
 
 
 def _log_to_stderr() -> None:

@@ -21,6 +21,7 @@ from pipeline.records import Event, Refused, Settled, StripeUsage, Window
 ColumnLists = dict[str, list[Any]]
 RejectHeaders = Sequence[tuple[str, bytes | None]]
 _Place = tuple[str, str, int, int]  # namespace, input topic, partition, offset
+_Dimensions = tuple[str, list[str], list[str]]  # as one text, names, values
 
 LATEST_S = 2**32 - 1  # largest DateTime; the smallest is 0
 MAX_SHOWN = 1024  # limit in characters of an attribute of a rejected record
@@ -116,21 +117,23 @@ def rejected_columns(records: Iterable[tuple[bytes | None, RejectHeaders]], stor
 
 def window_columns(windows: Iterable[Window], stored_at_ms: int) -> ColumnLists:
     """Rows of `windows`: the highest revision of each window."""
-    newest: dict[tuple[str, int, str, str, int, int], Window] = {}
+    newest: dict[tuple[str, int, str, str, int, int], tuple[Window, _Dimensions]] = {}
+    texts: dict[tuple[tuple[str, str], ...], _Dimensions] = {}  # many windows have the same dimensions
     for window in windows:
-        dimensions = canonical(window.dimensions)
-        key = (window.namespace, window.meter_id, window.subject, dimensions, window.start_s, window.part)
+        items = tuple(window.dimensions.items())
+        if (text := texts.get(items)) is None:
+            text = texts[items] = (canonical(window.dimensions), *_dimensions(window))
+        key = (window.namespace, window.meter_id, window.subject, text[0], window.start_s, window.part)
         known = newest.get(key)
-        if known is None or known.revision <= window.revision:
-            newest[key] = window
+        if known is None or known[0].revision <= window.revision:
+            newest[key] = (window, text)
     rows = [
         (
             window.namespace,
             window.meter,
             window.meter_id,
             window.subject,
-            key[3],
-            *_dimensions(window),
+            *text,
             window.start_s,
             window.part,
             window.value,
@@ -140,7 +143,7 @@ def window_columns(windows: Iterable[Window], stored_at_ms: int) -> ColumnLists:
             window.received_at_ms,
             stored_at_ms,
         )
-        for key, window in newest.items()
+        for window, text in newest.values()
     ]
     return _columns(_WINDOW_COLUMNS, rows)
 
