@@ -57,7 +57,7 @@ from pipeline.api.notifications import channels, deliveries, rules
 from pipeline.api.notifications import events as alerts
 from pipeline.api.operation import audit, debug_metrics, money, reconcile, status
 from pipeline.api.operation.answers import HealthAnswer
-from pipeline.api.quota import entitlements, grants, live_values, values
+from pipeline.api.quota import entitlements, grants, imports, live_values, values
 from pipeline.api.subscriptions import addons as subscription_addons
 from pipeline.api.subscriptions import of_customer, subscriptions
 from pipeline.settings import Settings
@@ -165,6 +165,7 @@ V1 = (
     grants.customers,
     grants.subjects,
     grants.router,
+    imports.router,
     channels.router,
     channels.ours,
     rules.router,

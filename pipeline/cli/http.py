@@ -12,7 +12,7 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ def ask(
     json: Any = None,
     accept: str = "application/json",
     version: int = 1,
+    headers: Mapping[str, str] | None = None,
 ) -> ApiAnswer:
     """Send one request and return the response if it is successful.
 
@@ -65,6 +66,7 @@ def ask(
         json: The body; Decimals are written with all their digits. None: no body.
         accept: The content type to request.
         version: Of the API.
+        headers: More of them, such as `idempotency-key`.
 
     Raises:
         Unavailable: The API cannot be reached, or a service that it needs is down.
@@ -74,11 +76,11 @@ def ask(
     url = settings.api_url.rstrip("/") + PREFIX + str(version) + path
     if asked := urlencode([(name, _text(value)) for name, value in params]):
         url += "?" + asked
-    headers = {"accept": accept} | authorization(settings)
+    sent = {"accept": accept, **(headers or {}), **authorization(settings)}
     if json is not None:
-        headers["content-type"] = "application/json"
+        sent["content-type"] = "application/json"
     request = urllib.request.Request(
-        url, None if json is None else _encode(json), headers=headers, method=method
+        url, None if json is None else _encode(json), headers=sent, method=method
     )
     try:
         with _opener().open(request, timeout=CONNECT_S) as response:

@@ -40,6 +40,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", METERS + "/{idOrSlug}/subjects"): "query",
     ("GET", METERS + "/{idOrSlug}/group-by/{key}/values"): "query",
     ("GET", METERS + "/{slug}/backfill"): "query",
+    ("POST", "/api/v1/imports"): "customers:write",
     ("GET", CUSTOMERS): "query",
     ("POST", CUSTOMERS): "customers:write",
     ("GET", CUSTOMERS + "/{customerIdOrKey}"): "query",

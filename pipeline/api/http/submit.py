@@ -21,6 +21,7 @@ from pipeline.api.http.services import Services, services_of
 from pipeline.core.definitions import idempotency
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.records import Reply
+from pipeline.stores.kafka.commands import command_of
 from pipeline.stores.kafka.definitions import Definitions
 
 OWN_WRITE_S = 10.0
@@ -170,6 +171,35 @@ def submit_and_wait_for_workers(request: Request, kind: str, asked: Mapping[str,
     reply = submit(request, kind, asked)
     services_of(request).commands.until_known(reply.revision)
     return reply
+
+
+def submit_all(request: Request, asked: Mapping[int, tuple[str, Mapping[str, object]]]) -> list[Reply]:
+    """The replies to many commands of one request, once every running worker knows their results.
+
+    asked: kind and body of each, by its place in the request. Each has an idempotency key of its own: that of the
+    request with its place. A command that is refused has a reply with `error`. Raises Unavailable when one of them is
+    not decided in time.
+    """
+    services, who, key = services_of(request), principal(request), idempotency_key(request)
+    client = request.client
+    commands = [
+        command_of(
+            kind,
+            who.namespace,
+            dict(body),
+            actor=who.actor,
+            request_id=request_id(request),
+            ip=client.host if client else "",
+            id="" if key is None else idempotency.command_id(f"{key}/{place}"),
+            request="" if key is None else idempotency.request_of(kind, body),
+        )
+        for place, (kind, body) in asked.items()
+    ]
+    replies = services.commands.run_all(commands)
+    revision = max((reply.revision for reply in replies), default=0)
+    read_own(services, revision)
+    services.commands.until_known(revision)
+    return replies
 
 
 def body_of(reply: Reply) -> CommandBody:

@@ -166,3 +166,18 @@ class HistoryAnswer(msgspec.Struct, forbid_unknown_fields=True):
 EntitlementPage = page_of(EntitlementAnswer)
 GrantPage = page_of(GrantAnswer)
 EntitlementList, GrantList = list[EntitlementAnswer], list[GrantAnswer]
+
+
+class RefusedItem(msgspec.Struct, forbid_unknown_fields=True):
+    index: Annotated[int, Meta(ge=0, description="its place in the request, from 0")]
+    reason: str
+    detail: str
+    kind: Annotated[str, Meta(description="its only member, if it has one")] | UnsetType = UNSET
+
+
+class ImportAnswer(msgspec.Struct, forbid_unknown_fields=True):
+    """What became of the items. The three numbers add up to those that were sent."""
+
+    applied: Annotated[int, Meta(ge=0)]
+    repeated: Annotated[int, Meta(ge=0, description="applied before, under the same `Idempotency-Key`")]
+    refused: list[RefusedItem]

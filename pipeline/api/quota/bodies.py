@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.api.customers.bodies import CustomerBody, SubjectBody
 from pipeline.api.http.members import Metadata
 
 MinuteText = Annotated[str, Meta(description="RFC 3339; cut down to the minute")]
@@ -183,3 +184,20 @@ class Check(msgspec.Struct, forbid_unknown_fields=True):
 
 class Checks(msgspec.Struct, forbid_unknown_fields=True):
     checks: Annotated[list[Check], Meta(extra_json_schema={"maxItems": 1000})]
+
+
+class ImportedGrantBody(GrantBody, forbid_unknown_fields=True, kw_only=True):
+    """A grant with its entitlement, and the customer or subject by which that is named."""
+
+    entitlementId: Annotated[str, Meta(description="the entitlement's id, or the key of its feature")]
+    customerId: Annotated[str, Meta(description="the customer's id or key")] | UnsetType = UNSET
+    subject: Annotated[str, Meta(description="instead: a subject of the customer")] | UnsetType = UNSET
+
+
+class ImportItemBody(msgspec.Struct, forbid_unknown_fields=True):
+    """An object with exactly one of these members."""
+
+    customer: CustomerBody | UnsetType = UNSET
+    subject: SubjectBody | UnsetType = UNSET
+    entitlement: EntitlementBody | UnsetType = UNSET
+    grant: ImportedGrantBody | UnsetType = UNSET

@@ -24,6 +24,7 @@ from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.core.customers.customer import Customer
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import entitlement_json
+from pipeline.core.quota.import_item import with_rollovers
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]
@@ -105,7 +106,7 @@ def create(request: Request, holder: HolderOf, entitlement: EntitlementRequest) 
     customer has the subject.
     """
     body = addressed("entitlement", entitlement, **holder.members)
-    return _made(request, "entitlement.create", _with_rollovers(body))
+    return _made(request, "entitlement.create", with_rollovers(body))
 
 
 @customers.get(ONE, name="get_of_customer", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
@@ -150,7 +151,7 @@ def override(
     request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
     """The old entitlement ends when the new one begins. The answer is the new one."""
-    body = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": _with_rollovers(entitlement)}
+    body = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": with_rollovers(entitlement)}
     return _made(request, "entitlement.override", body)
 
 
@@ -273,20 +274,6 @@ def _all(
         ):
             rows.append(entitlement_json(entitlement, now_s, customer))
     return ordered(rows, order_by, ORDER_BY, page)
-
-
-def _with_rollovers(entitlement: dict[str, Any]) -> dict[str, Any]:
-    grants = entitlement.get("grants")
-    if not isinstance(grants, list):
-        return entitlement
-    return {**entitlement, "grants": [with_rollover(one) if isinstance(one, dict) else one for one in grants]}
-
-
-def with_rollover(grant: dict[str, Any]) -> dict[str, Any]:
-    """A grant as v2 means it: without `maxRolloverAmount` a reset leaves all that is left."""
-    if grant.get("maxRolloverAmount") is not None:
-        return grant
-    return {**grant, "maxRolloverAmount": grant.get("amount")}
 
 
 def _made(request: Request, kind: str, body: dict[str, Any]) -> Response:

@@ -19,11 +19,12 @@ from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_w
 from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import GrantAnswer, GrantPage
 from pipeline.api.quota.bodies import GrantBody
-from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE, with_rollover
+from pipeline.api.quota.entitlements import BY_CUSTOMER, BY_SUBJECT, ONE
 from pipeline.api.quota.lookup import CustomerRef, HolderOf
 from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.entitlement_json import grant_json
 from pipeline.core.quota.grant import GrantDefinition
+from pipeline.core.quota.import_item import with_rollover
 
 READ = [Depends(needs("query"))]
 WRITE = [Depends(needs("entitlements:write"))]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 import msgspec
 from confluent_kafka import KafkaError
@@ -88,6 +89,34 @@ class Commands:
                 "running? The command is stored, and will be decided when it is."
             )
         return reply
+
+    def run_all(self, commands: Sequence[Command]) -> list[Reply]:
+        """Publish commands of one request, and return their replies in the same order; a refusal is a reply too.
+
+        Control decides them in this order, many in one transaction.
+
+        Raises:
+            Unavailable: One of them is not decided in time. Those before it are.
+        """
+        self._replies.wait_loaded()
+        deadline_s = time.monotonic() + self._reply_timeout_s
+        found: list[Reply] = []
+        with ExitStack() as expected:
+            for command in commands:
+                expected.enter_context(self._replies.expected(command.attempt))
+            self._records.write(
+                WrittenRecord("commands", msgspec.json.encode(one), partition=0) for one in commands
+            )
+            for command in commands:
+                reply = self._replies.take(command.attempt, max(0.0, deadline_s - time.monotonic()))
+                if reply is None:
+                    raise Unavailable(
+                        f"The control stage decided {len(found)} of {len(commands)} commands within "
+                        f"{self._reply_timeout_s:g} s; the others are stored, and will be decided. "
+                        "Send all of them again under the same Idempotency-Key."
+                    )
+                found.append(reply)
+        return found
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
         """Return when every running reader of definitions has loaded `revision`.
