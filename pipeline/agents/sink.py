@@ -50,10 +50,22 @@ FRESHNESS_SECONDS = Histogram(
 log = logging.getLogger("tallymark.sink")
 
 
-def create(stage: Stage, settings: Settings) -> None:
-    """Connect to the ClickHouse of the settings, create its tables, and add the agents."""
+class LastWrite:
+    """Whether ClickHouse took the newest round: a server that is read-only or full still answers queries."""
+
+    def __init__(self) -> None:
+        self.failure = ""  # its own words; empty: it took the round
+
+    def require(self) -> None:
+        """Raises Unavailable if the newest round was refused."""
+        if self.failure:
+            raise Unavailable(self.failure)
+
+
+def create(stage: Stage, settings: Settings, last: LastWrite) -> None:
+    """Connect to the ClickHouse of the settings, create its tables, and add the agents. last: is kept up to date."""
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-    rounds = Rounds(stage, store)
+    rounds = Rounds(stage, store, last)
     rounds.prepare()
     stage.before_revocation = rounds.drain
     for topic in INPUTS:
@@ -91,12 +103,18 @@ class Rounds:
     """Writes chunks of all partitions, at most one of each, in one round, and commits them after it."""
 
     def __init__(
-        self, stage: Stage, store: ClickHouse, retry_first_s: float = FIRST_S, linger_s: float = LINGER_S
+        self,
+        stage: Stage,
+        store: ClickHouse,
+        last: LastWrite,
+        retry_first_s: float = FIRST_S,
+        linger_s: float = LINGER_S,
     ) -> None:
         """retry_first_s: until the first retry of a write. linger_s: how long a round waits for more rows."""
         self._stage = stage
         self._linger_s = linger_s
         self._store = store
+        self._last = last
         self._retry = Retry(log, "write to ClickHouse", lambda: stage.revoking, retry_first_s)
         self._rows = RowBatch()
         self._waiting: dict[Position, Transaction] = {}  # for the next round
@@ -173,6 +191,8 @@ class Rounds:
             written = await self._retry.in_thread(self._write_once, rows)
         except Unavailable:
             return False
+        finally:
+            self._last.failure = ""  # without partitions nothing is refused
         observe(rows, written, _now_ms())
         return True
 
@@ -191,6 +211,7 @@ class Rounds:
 
     def _failed(self, error: Unavailable) -> None:
         INSERT_FAILURES.inc()
+        self._last.failure = str(error)
         if isinstance(error, NotStored):
             UNSTORED.inc()
         self._ready = False  # a table may have been dropped: it is created again before the next attempt

@@ -282,6 +282,9 @@ def print_status(answer: OutputRow) -> None:
     columns = ("stage", "up", "workers", "lag", "events/s", "definitions")
     rows = map(_stage_cells, answer["stages"])
     print_table(columns, rows, right=("workers", "lag", "events/s"))
+    for stage in answer["stages"]:
+        if stage["failing"]:
+            click.echo(f"{stage['stage']} is failing: {stage['failing']}")
     for name, service in answer["neighbours"].items():
         click.echo(f"{name}: {'answers' if service['ok'] else service['detail']}")
     for app in answer["apps"]:

@@ -42,6 +42,8 @@ class Spec:
     moment for more records, so that a transaction holds more.
     `shards`: how many partitions of meta and changelog are used; 0: as many as the inputs have. Partitions of an input
     beyond them stay empty, unless it is one of `resizable`: those have any number, and share the meta partitions.
+    `state_version`: of the form of the state. It grows when the release before could not read what this one writes.
+    Every earlier form can be read.
     """
 
     stage: str
@@ -53,6 +55,7 @@ class Spec:
     gathers: bool = True
     shards: int = 0
     resizable: tuple[str, ...] = ()
+    state_version: int = 1
 
     def shard(self, position: Position) -> int:
         """The partition of meta and changelog that belongs to an input partition."""
@@ -153,6 +156,7 @@ class Partition:
             if self.spec.meta is not None:
                 kept = self._read_counts(reader)
                 self.counts = kept.counts
+                self._require_version()
                 self._require_definitions()
             restoration = self._restore(reader, kept)
             reach("restore.done")
@@ -268,7 +272,18 @@ class Partition:
             changelog_end=self._changelog_end,
             writes=(writes or 0) + 1 if changed else writes,
             control_revision=max(self.counts.control_revision, self._cluster.followed()),
+            state_version=self.spec.state_version,
         )
+
+    def _require_version(self) -> None:
+        """Raise LineageRefused if a newer release has written state that this one cannot read."""
+        written, readable = self.counts.state_version, self.spec.state_version
+        if written > readable:
+            raise LineageRefused(
+                f"The state of {self.spec.stage} in {self.position.topic}/{self.position.partition} has version "
+                f"{written}, but this release of Tallymark reads versions up to {readable}: run the release that wrote "
+                "it, or a newer one."
+            )
 
     def _require_definitions(self) -> None:
         """Raise LineageRefused if the loaded definitions are older than those with which the state was built."""

@@ -24,6 +24,7 @@ class Counts(msgspec.Struct):
     changelog_end: int = 0  # an offset that the changelog's partition had reached before this record
     writes: int | None = None  # chunks that changed the state; null: unknown
     control_revision: int = 0  # the newest definitions that the stage had loaded
+    state_version: int = 1  # of the form of the stage's state
 
 
 class TopicId(msgspec.Struct):
@@ -37,6 +38,7 @@ class TopicId(msgspec.Struct):
     partitions: int  # how many are used; for a topic with any number of partitions, how many it had
     at_ms: int  # when this record was written
     replaced: list[str] = []  # Kafka's topic ids
+    record_version: int = 1  # the newest form of its records
 
 
 class Worker(msgspec.Struct):
@@ -52,3 +54,6 @@ class Worker(msgspec.Struct):
     partitions: list[str]  # `topic/partition`
     events_in: int  # since it started
     metrics_url: str
+    failing: str = (
+        ""  # why a service refuses what this worker asks, in the service's own words; empty: it does not
+    )

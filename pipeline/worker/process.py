@@ -99,7 +99,7 @@ def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage 
     )
     (folder.path / METRICS_FILE).write_text(f"{os.getpid()} {metrics_url}\n", "utf-8")
     beats = KafkaWriter(settings, "heartbeats")
-    heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring.follows))
+    heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring))
     made.on_owned = heartbeat.now
     if wiring.follows is not None:
         wiring.follows.start(heartbeat.now, made.fail)
@@ -143,12 +143,17 @@ def _run(stage: Stage) -> None:
     worker.execute_from_commandline()
 
 
-def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Worker], Worker]:
+def _report(stage: Stage, wiring: StageWiring) -> Callable[[Worker], Worker]:
+    follows = wiring.follows
+
     def report(worker: Worker) -> Worker:
         owned = [f"{topic}/{number}" for topic, number in sorted(stage.partitions)]
-        revision = follows.revision if follows is not None else 0
         return msgspec.structs.replace(
-            worker, partitions=owned, events_in=stage.events_in, control_revision=revision
+            worker,
+            partitions=owned,
+            events_in=stage.events_in,
+            control_revision=follows.revision if follows is not None else 0,
+            failing=wiring.failing(),
         )
 
     return report
@@ -157,11 +162,11 @@ def _report(stage: Stage, follows: DefinitionsFollower | None) -> Callable[[Work
 def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic]) -> Lineage:
     """Check the topics that the stage depends on, the only ones that its user may see, and return their ids.
 
-    Raises Broken when topics are missing, have another number of partitions, or are not those with which the stage's
-    state was built. Raises Unavailable.
+    Raises Broken when topics are missing, have another number of partitions, are not those with which the stage's state
+    was built, or may hold records of a newer release. Raises Unavailable.
     """
     own = topics.of_stage(declared, stage)
-    kinds = ("missing", "partitions", "lost", "another", "unknown")
+    kinds = ("missing", "partitions", "lost", "another", "unknown", "newer")
     wrong = [one.sentence for one in topics.existing_differences(settings, own) if one.kind in kinds]
     if wrong:
         raise Broken(" ".join(wrong) + " `tallymark topics apply` creates missing topics.")

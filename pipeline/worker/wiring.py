@@ -37,13 +37,14 @@ class StageWiring:
     """The parts of a stage.
 
     spec: what it reads and stores. create: adds its agents. follows: the definitions that it uses. needs: checks of the
-    services that it needs besides Kafka.
+    services that it needs besides Kafka. failing: why one of them refuses its work now; empty: none does.
     """
 
     spec: Spec
     create: Callable[[Stage], None]
     follows: DefinitionsFollower | None = None
     needs: Mapping[str, Ask] = field(default_factory=dict)
+    failing: Callable[[], str] = lambda: ""
 
 
 def wire(stage: str, settings: Settings, declared: Declared) -> StageWiring:
@@ -113,10 +114,17 @@ def _aggregate(settings: Settings, declared: Declared) -> StageWiring:
 def _sink(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import sink, sink_rows
 
+    last, ping = sink.LastWrite(), _clickhouse(settings)
+
+    def takes_rows() -> None:
+        ping()
+        last.require()
+
     return StageWiring(
         Spec("sink", sink_rows.INPUTS),
-        lambda made: sink.create(made, settings),
-        needs={"clickhouse": _clickhouse(settings)},
+        lambda made: sink.create(made, settings, last),
+        needs={"clickhouse": takes_rows},
+        failing=lambda: last.failure,
     )
 
 

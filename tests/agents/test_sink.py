@@ -106,7 +106,9 @@ def usage(value: str = "1") -> Chunk:
 
 def world(away: int = 0, lost: int = 0) -> tuple[Store, Worker, sink.Rounds]:
     store, worker = Store(away, lost), Worker()
-    rounds = sink.Rounds(cast(Stage, worker), cast(ClickHouse, store), retry_first_s=0.001, linger_s=0.01)
+    rounds = sink.Rounds(
+        cast(Stage, worker), cast(ClickHouse, store), sink.LastWrite(), retry_first_s=0.001, linger_s=0.01
+    )
     return store, worker, rounds
 
 

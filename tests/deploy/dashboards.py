@@ -28,6 +28,7 @@ class PanelQuery(NamedTuple):
     unit: str
     legend: str
     text: str
+    description: str
 
     @property
     def quiet(self) -> str:
@@ -49,6 +50,7 @@ def queries(member: str) -> list[PanelQuery]:
             panel["fieldConfig"]["defaults"]["unit"],
             target.get("legendFormat", ""),
             target[member],
+            panel["description"],
         )
         for name, document in documents().items()
         for panel in document["panels"]

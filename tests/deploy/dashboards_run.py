@@ -17,8 +17,9 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from pipeline.settings import Settings
 from pipeline.stages import METRICS_FILE
 from pipeline.stores.clickhouse.connect import connect
 from tests.deploy import dashboards
-from tests.deploy.dashboard_pictures import Drawn, picture
+from tests.deploy.dashboard_pictures import COLUMNS, Drawn, picture
 from tests.deploy.prometheus_server import PrometheusServer, prometheus
 
 DEMO_S, STOP_S = 900.0, 60.0
+DAYS = 60  # of ClickHouse's rows
+PICTURE = "pipeline.svg"  # deploy/grafana has a copy
 STEP_S, INTERVAL_S = 5, 20  # of the pictures, and of rates: the run is short
 CONFIG = {
     "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
@@ -97,7 +100,7 @@ def ask_prometheus(server: PrometheusServer, start_s: float, end_s: float) -> tu
         found = server.query_range(expression, start_s, end_s, STEP_S)
         lines = {_named(one.legend, series["metric"]): _points(series["values"]) for series in found}
         lines = {name: points for name, points in lines.items() if points}
-        shown.append(Drawn(one.board, one.panel, one.unit, lines, one.quiet))
+        shown.append(Drawn(one.board, one.panel, one.unit, one.description, lines, one.quiet))
         if bool(lines) == bool(one.quiet):
             wrong.append(f"{one.board}, {one.panel}: {'has' if lines else 'no'} data: {expression}")
         for label in re.findall(r"{{(\w+)}}", one.legend):
@@ -115,17 +118,47 @@ def _points(values: list[list[Any]]) -> list[tuple[float, float]]:
 
 
 def ask_clickhouse(settings: Settings) -> tuple[list[Drawn], list[str]]:
-    """The rows of each statement of the last 60 days, and which has none."""
+    """The rows of each statement of the last DAYS days, and which has none. With a column `time` they are lines."""
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
     shown, wrong, now_s = [], [], int(time.time())
     for one in dashboards.queries("rawSql"):
-        rows = [
-            tuple(map(str, row)) for row in store.query(dashboards.sql(one.text, now_s - 60 * 86_400, now_s))
-        ]
-        shown.append(Drawn(one.board, one.panel, one.unit, {}, "", rows))
-        if not rows and one.panel != "Refused by a meter":
+        statement = dashboards.sql(one.text, now_s - DAYS * 86_400, now_s)
+        columns = tuple(str(row[0]) for row in store.query(f"DESCRIBE ({statement})"))
+        rows = store.query(statement)
+        quiet = "no meter refuses an event that it matches" if one.panel == "Refused by a meter" else ""
+        lines = _lines(rows) if columns[0] == "time" else {}
+        cells = [] if lines else [tuple(_cell(value) for value in row) for row in rows]
+        shown.append(Drawn(one.board, one.panel, one.unit, one.description, lines, quiet, cells, columns))
+        if not rows and not quiet:
             wrong.append(f"{one.board}, {one.panel}: no rows: {one.text}")
     return shown, wrong
+
+
+def _lines(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[tuple[float, float]]]:
+    """Rows of a time, a name and a value."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for at, name, value in rows:
+        instant = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+        found.setdefault(str(name), []).append((instant.replace(tzinfo=UTC).timestamp(), float(value)))
+    return found
+
+
+def _cell(value: object) -> str:
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def draw(folder: Path, shown: Sequence[Drawn]) -> None:
+    """A picture of each dashboard, and PICTURE: full rows of health's panels that have data."""
+    for name, document in dashboards.documents().items():
+        panels = [one for one in shown if one.board == name]
+        path = folder / name.replace(".json", ".svg")
+        path.write_text(picture(document["title"], panels), "utf-8")
+        print(path)
+        if name == "health.json":
+            titles = list(dict.fromkeys(one.panel for one in panels if not one.quiet))
+            chosen = titles[: len(titles) // COLUMNS * COLUMNS]
+            text = picture(document["title"], [one for one in panels if one.panel in chosen])
+            (folder / PICTURE).write_text(text, "utf-8")
 
 
 def main() -> None:
@@ -143,12 +176,8 @@ def main() -> None:
         values = tomllib.loads((folder / "demo/tallymark.toml").read_text())
         lines, wrong = ask_prometheus(server, start_s, time.time())
         rows, more = ask_clickhouse(Settings(**values))
-    for name, document in dashboards.documents().items():
-        panels = [one for one in (*lines, *rows) if one.board == name]
-        path = folder / name.replace(".json", ".svg")
-        path.write_text(picture(document["title"], panels), "utf-8")
-        print(path)
-    quiet = sorted({f"{one.board}, {one.panel}: {one.quiet}" for one in lines if one.quiet})
+    draw(folder, [*lines, *rows])
+    quiet = sorted({f"{one.board}, {one.panel}: {one.quiet}" for one in (*lines, *rows) if one.quiet})
     print(
         f"{len(lines)} expressions, {len(rows)} statements; without data, as they should be:",
         *quiet,

@@ -15,6 +15,7 @@ from confluent_kafka.admin import NewTopic
 
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Position
+from pipeline.engine.lineage import LineageRefused
 from pipeline.engine.partition import Cluster, Commit, Output, Partition, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.errors import Broken, Unavailable
@@ -57,12 +58,16 @@ class World:
         replaced: Mapping[str, list[str]] | None = None,
         followed: int | Callable[[], int] = 0,
         stateless: bool = False,
+        state_version: int = 1,
     ) -> Partition:
         newest = followed if callable(followed) else lambda: followed
         metadata = group_metadata(self.config, self.group)
         one = Cluster(self.config, self.group, metadata, self.ids(), replaced or {}, newest, 0.1)
         names = self.names
-        spec = Spec("stage", (names["in"],), names["meta"], Changelog(names["log"]), names["counts"])
+        spec = Spec(
+            "stage", (names["in"],), names["meta"], Changelog(names["log"]), names["counts"],
+            state_version=state_version,
+        )  # fmt: skip
         if stateless:
             spec = dataclasses.replace(spec, stateless=spec.inputs)
         return Partition(spec, one, Position(names["in"], 0), self.folder / disk)
@@ -135,6 +140,24 @@ def test_a_commit_makes_outputs_state_counts_and_position_true_together(world: W
     assert second.counted_offset == 8
     assert second.counts.counts == {"default": {"read": 2}}
     assert state(second) == {b"a": b"2", b"b": b"3"}
+
+
+def test_state_of_a_newer_version_is_refused_and_one_of_an_older_version_is_read(world: World) -> None:
+    older = world.opened()
+    older.commit(commit(3, a=b"1"))
+    older.close()
+    for version in (1, 2):
+        newer = world.partition(state_version=2)
+        newer.fence()
+        newer.open()
+        assert newer.counts.state_version == version
+        newer.commit(commit(3 + 3 * version, a=b"2"))
+        newer.close()
+    sentence = f"The state of stage in {world.names['in']}/0 has version 2, but this release"
+    with pytest.raises(LineageRefused, match=sentence):
+        world.opened()
+    with pytest.raises(LineageRefused, match=sentence):
+        world.opened("a new disk")
 
 
 def test_state_comes_back_from_the_changelog_alone(world: World) -> None:

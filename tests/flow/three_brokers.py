@@ -126,13 +126,14 @@ class Sender:
             }  # fmt: skip
             copies = 1 + (self.ids % REPEAT_EVERY == 0)
             for _ in range(copies):
-                producer.produce("events", json.dumps(event), event["id"], on_delivery=_require)
+                producer.produce("events", json.dumps(event), event["id"], on_delivery=require_delivery)
             self.ids, self.repeats, self.total = self.ids + 1, self.repeats + copies - 1, self.total + value
             producer.poll(0)
         assert producer.flush(PATIENCE_S) == 0
 
 
-def _require(error: object, _: object) -> None:
+def require_delivery(error: object, _: object) -> None:
+    """A callback of a producer that raises KafkaException unless the record is delivered."""
     if error is not None:
         raise KafkaException(error)
 

@@ -140,13 +140,18 @@ def deliveries(story: Story, state: str) -> list[dict[str, Any]]:
     return [one for one in found if one["state"] == state]
 
 
-def record(commit: str, folder: Path) -> dict[str, Any]:
-    """Runs the story on `folder`/data; what the test has to know of it."""
-    checkout = folder / "checkout"
-    checkout.mkdir()
+def check_out(commit: str, folder: Path) -> Path:
+    """The files of a commit of this repository in a new folder."""
+    folder.mkdir()
     tree = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(tree)) as archive:
-        archive.extractall(checkout, filter="data")
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def record(commit: str, folder: Path) -> dict[str, Any]:
+    """Runs the story on `folder`/data; what the test has to know of it."""
+    checkout = check_out(commit, folder / "checkout")
     base_s = int(time.time())
     secret = new_secret()
     with Receiver([secret]) as receiver, stack(checkout, folder / "data") as story:

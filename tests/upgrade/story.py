@@ -32,14 +32,16 @@ SETTINGS = {
 
 
 class Story:
-    """A running stack on `folder`, as its user."""
+    """A running stack on `folder`, as its user. api_url: another API than that of the stack's settings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, api_url: str = "") -> None:
         values = tomllib.loads((folder / "tallymark.toml").read_text())
         self.servers: str = values["kafka"]
         key = (folder / "admin.key").read_text().strip()
         self._client = httpx.Client(
-            base_url=values["api_url"] + "/api/v1", headers={"authorization": f"Bearer {key}"}, timeout=60
+            base_url=(api_url or values["api_url"]) + "/api/v1",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=60,
         )
 
     def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:

@@ -40,6 +40,9 @@ class StageAnswer(msgspec.Struct, forbid_unknown_fields=True):
     controlRevision: Annotated[
         int | None, Meta(description="the oldest of its workers'; null without workers")
     ]
+    failing: Annotated[
+        str, Meta(description="why a service refuses its work, in the service's words; empty: none does")
+    ]
 
 
 class NeighbourAnswer(msgspec.Struct, forbid_unknown_fields=True):

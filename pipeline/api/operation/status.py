@@ -52,7 +52,8 @@ LAG = "lag"  # asked together with the services, because it may take as long
 
 @router.get("/status", summary="State of stages and services", **described(answer=StatusAnswer))
 async def status(request: Request) -> dict[str, Any]:
-    """`ok` is true when every stage has a live worker, Kafka, ClickHouse and Redis answer, and no topic is missing.
+    """`ok` is true when every stage has a live worker and none is `failing`, Kafka, ClickHouse and Redis answer, and no
+    topic is missing.
 
     `detail` is the message of the service itself.
     `refused` lists the meters in force that refused events, by reason, `apps` the accounts of outside systems, and
@@ -71,7 +72,9 @@ async def status(request: Request) -> dict[str, Any]:
     if reached["kafka"]["ok"] and not lags.ok:
         reached["kafka"] = _shown(lags)
     stages = _stages(services, cast(Mapping[str, int | None], lags.value) if lags.ok else {})
-    ok = all(stage["up"] for stage in stages) and all(answer["ok"] for answer in reached.values())
+    ok = all(stage["up"] and not stage["failing"] for stage in stages) and all(
+        answer["ok"] for answer in reached.values()
+    )
     known = bool(reached["kafka"]["ok"])
     refused = await _refused(services) if known else []  # it returns once the definitions are loaded
     apps = [_app(namespace, app) for namespace, app in services.definitions.stripe_apps()] if known else []
@@ -232,4 +235,5 @@ def stage_row(
         "lag": unread,
         "rate": round(sum(rates.values()), 1),
         "controlRevision": min((worker.control_revision for worker in live), default=None),
+        "failing": next((worker.failing for worker in live if worker.failing), ""),
     }

@@ -25,6 +25,7 @@ from pipeline.errors import Unavailable
 from pipeline.records import TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
+from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
@@ -68,6 +69,10 @@ class Identity:
     def is_unknown(self, topic: str) -> bool:
         """Whether the topic exists, but its id is not recorded."""
         return topic in self.actual and topic not in self.known
+
+    def version(self, topic: str) -> int:
+        """The recorded version of the form of the topic's records."""
+        return self.known[topic].record_version if topic in self.known else 1
 
     def lineage(self, names: Iterable[str]) -> Lineage:
         """The lineage for a stage that depends on these topics."""
@@ -148,15 +153,24 @@ def copies(settings: Settings, places: Iterable[TopicPlace], actual: Mapping[str
     return found
 
 
-def note(settings: Settings, identity: Identity, partitions: Mapping[str, int]) -> list[str]:
-    """Record the ids of existing topics that are not recorded yet; returns their names. Raises Unavailable.
+def note(settings: Settings, identity: Identity, declared: Mapping[str, Topic]) -> list[str]:
+    """Record the ids of existing topics that are not recorded yet, and newer versions of records; returns the topics.
 
-    partitions: how many of each topic are used. Two processes may do it at the same time: they write the same.
+    Two processes may do it at the same time: they write the same. Raises Unavailable.
     """
     now_ms = time.time_ns() // 1_000_000
-    unknown = sorted(name for name in partitions if identity.is_unknown(name))
-    write(settings, [TopicId(name, identity.actual[name], partitions[name], now_ms) for name in unknown])
-    return unknown
+    unknown = [
+        TopicId(name, identity.actual[name], topic.partitions, now_ms, record_version=topic.record_version)
+        for name, topic in sorted(declared.items())
+        if identity.is_unknown(name)
+    ]
+    newer = [
+        msgspec.structs.replace(identity.known[name], at_ms=now_ms, record_version=topic.record_version)
+        for name, topic in sorted(declared.items())
+        if name in identity.known and identity.version(name) < topic.record_version
+    ]
+    write(settings, [*unknown, *newer])
+    return [one.topic for one in (*unknown, *newer)]
 
 
 def give_up(
@@ -169,7 +183,8 @@ def give_up(
     noted = identity.known.get(topic) or TopicId(topic, "", partitions, 0, list(earlier))
     replaced = [*noted.replaced, *([noted.id] if noted.id else [])]
     now_ms = time.time_ns() // 1_000_000
-    write(settings, [TopicId(topic, identity.actual[topic], noted.partitions, now_ms, replaced)])
+    given_up = msgspec.structs.replace(noted, id=identity.actual[topic], at_ms=now_ms, replaced=replaced)
+    write(settings, [given_up])
 
 
 def write(settings: Settings, ids: Iterable[TopicId]) -> None:

@@ -27,6 +27,22 @@ def unknown(topic: Topic) -> str:
     return f"the id of {topic.name} is not recorded in {TOPIC}; `tallymark topics apply` records it."
 
 
+def newer(topic: Topic, written: int) -> str:
+    """For a topic to which a newer release may have written."""
+    return (
+        f"{topic.name} may hold records of version {written}, but this release of Tallymark reads versions up to "
+        f"{topic.record_version}: run the release that wrote them, or a newer one."
+    )
+
+
+def older(topic: Topic, written: int) -> str:
+    """For a topic to which this release writes records that the release before cannot read."""
+    return (
+        f"{topic.name} is recorded with records of version {written}, and this release writes version "
+        f"{topic.record_version}; `tallymark topics apply` records that, and earlier releases are refused from then on."
+    )
+
+
 def recovery(topic: Topic) -> str:
     """How to recover from the loss of a topic."""
     backup = "Restore the cluster's data from a backup"

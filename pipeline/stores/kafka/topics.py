@@ -40,12 +40,15 @@ ANSWER_S = 10.0  # a cluster that does not respond for so long is unavailable
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_S * 1_000}
 PRODUCERS = {*STAGES, "api", "anyone", "topics apply"}
 _REQUIRED = {"holds", "key", "producers", "consumers", "retention", "cleanup"}
-_ALLOWED = _REQUIRED | {"partitions", "sharded", "resizable", "packed", "namespace", "if_lost", "config"}
+_ALLOWED = _REQUIRED | {"partitions", "sharded", "resizable", "packed", "namespace", "if_lost", "config",
+                        "record_version"}  # fmt: skip
 
 
-Kind = Literal["missing", "lost", "another", "unknown", "partitions", "replicas", "config"]
-# Nothing is changed while there is a difference of these kinds.
-REFUSED: tuple[Kind, ...] = ("lost", "another", "partitions")
+Kind = Literal["missing", "lost", "another", "unknown", "newer", "older", "partitions", "replicas", "config"]
+# Nothing is changed while there is a difference of these kinds, and the reason of the refusal.
+REFUSED: Mapping[Kind, str] = {
+    "lost": "topic-lost", "another": "topic-lost", "newer": "topic-newer", "partitions": "partition-mismatch",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Difference:
     """A difference between a topic on the cluster and its declaration.
 
     kind lost: it is missing, and state was built with it. another: state was built with an earlier topic of this name.
-    unknown: its id is not recorded in `topic-ids` yet.
+    unknown: its id is not recorded in `topic-ids` yet. newer, older: a newer or an older version of its records is.
     """
 
     topic: Topic
@@ -104,6 +107,7 @@ def parse(name: str, text: Mapping[str, Any], settings: Settings) -> Topic:
         namespace=text.get("namespace"),
         resizable=bool(text.get("resizable", False)),
         if_lost=text.get("if_lost", ""),
+        record_version=int(text.get("record_version", 1)),
         config={key: _plain(value) for key, value in text.get("config", {}).items()},
     )
 
@@ -149,15 +153,14 @@ def apply(settings: Settings) -> list[str]:
     """
     found = differences(settings)
     if wrong := [one for one in found if one.kind in REFUSED]:
-        reason = "partition-mismatch" if wrong[0].kind == "partitions" else "topic-lost"
-        raise Rejected(reason, " ".join(one.sentence for one in wrong))
+        raise Rejected(REFUSED[wrong[0].kind], " ".join(one.sentence for one in wrong))
     create(settings, [one.topic for one in found if one.kind == "missing"])
     topic_admin.alter(settings, {one.topic.name: one.config for one in found if one.kind == "config"})
     if found:
         _settle(settings)
         note(settings)
     done = {"missing": "created {0}.", "config": "altered: {1}", "replicas": "unchanged: {1}"}
-    done["unknown"] = "recorded the id of {0}."
+    done |= {"unknown": "recorded the id of {0}.", "older": "recorded the version of the records of {0}."}
     return [done[found_one.kind].format(found_one.topic.name, found_one.sentence) for found_one in found]
 
 
@@ -180,11 +183,7 @@ def create(settings: Settings, wanted: Iterable[Topic]) -> None:
 def note(settings: Settings) -> None:
     """Record the ids of topics that exist and are not recorded yet. Raises Unavailable."""
     declared = load(settings)
-    topic_ids.note(
-        settings,
-        topic_ids.read(settings, declared),
-        {name: topic.partitions for name, topic in declared.items()},
-    )
+    topic_ids.note(settings, topic_ids.read(settings, declared), declared)
 
 
 def of_stage(declared: Mapping[str, Topic], stage: str) -> list[str]:
@@ -231,6 +230,10 @@ def _differences(
             found.append(Difference(topic, "another", topic_sentences.another(topic, identity)))
         elif identity.is_unknown(topic.name) and topic_ids.TOPIC in on_cluster:
             found.append(Difference(topic, "unknown", topic_sentences.unknown(topic)))
+        elif (written := identity.version(topic.name)) > topic.record_version:
+            found.append(Difference(topic, "newer", topic_sentences.newer(topic, written)))
+        elif written < topic.record_version:
+            found.append(Difference(topic, "older", topic_sentences.older(topic, written)))
         found += _sizes(topic, identity, on_cluster, settings)
         if configs is not None and (wrong := _config_difference(topic, configs[topic.name], settings)):
             found.append(wrong)

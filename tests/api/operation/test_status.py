@@ -144,6 +144,13 @@ def test_a_worker_that_owns_nothing_does_not_make_its_stage_up() -> None:
     assert not stage_row("ingest", [], 0, {})["up"]
 
 
+def test_a_stage_whose_work_a_service_refuses_shows_why() -> None:
+    working = Worker("v", "sink", "h", 2, 0, 0, 0, ["usage/0"], 0, "")
+    refused = Worker("w", "sink", "h", 1, 0, 0, 0, ["usage/1"], 0, "", "ClickHouse refused (code 243)")
+    assert stage_row("sink", [working], 0, {})["failing"] == ""
+    assert stage_row("sink", [working, refused], 0, {})["failing"] == "ClickHouse refused (code 243)"
+
+
 class Frozen:
     """A ClickHouse that takes connections and never answers."""
 

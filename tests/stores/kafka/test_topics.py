@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from pipeline.errors import Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topic_ids, topics
+from pipeline.stores.kafka import topic_ids, topic_sentences, topics
 from pipeline.stores.kafka.topic import Topic
 from tests.fixtures.patience import PATIENCE_S
+from tests.fixtures.running_workers import Running
 
 pytestmark = pytest.mark.own_broker  # it enlarges and deletes topics
 DAY_MS = 86_400_000
+BROKEN = 4  # exit code of a worker
 CONSUMERS = {*STAGES, "api"}
 DECLARED = topics.load(Settings.model_construct())
 
@@ -144,6 +147,30 @@ def test_configuration_that_differs_is_named_and_altered(fresh_topics: Settings)
     assert topics.check(longer) == [sentence]
     assert topics.apply(longer) == [f"altered: {sentence}"]
     assert topics.check(longer) == []
+
+
+def test_records_of_a_newer_version_are_refused(fresh_topics: Settings) -> None:
+    newer = {"usage": replace(DECLARED["usage"], record_version=2)}
+    before = topic_ids.read(fresh_topics, newer).known["usage"]
+    for noted in (["usage"], []):
+        assert topic_ids.note(fresh_topics, topic_ids.read(fresh_topics, newer), newer) == noted
+    after = topic_ids.read(fresh_topics, newer).known["usage"]
+    assert (after.id, after.partitions, after.record_version) == (before.id, before.partitions, 2)
+
+    sentence = "usage may hold records of version 2, but this release of Tallymark reads versions up to 1"
+    with pytest.raises(Rejected, match=sentence) as caught:
+        topics.apply(fresh_topics)
+    assert caught.value.reason == "topic-newer"
+    worker = Running(fresh_topics, "aggregate").start()
+    assert worker.wait_until_ended() == BROKEN
+    assert sentence in worker.log.read_text()
+
+
+def test_an_older_version_of_records_is_named() -> None:
+    declared = topics.parse("usage", GOOD | {"record_version": 3}, Settings.model_construct())
+    assert topic_sentences.older(declared, 2).startswith(
+        "usage is recorded with records of version 2, and this release writes version 3"
+    )
 
 
 def enlarge(settings: Settings, topic: str, partitions: int) -> None:
