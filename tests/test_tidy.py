@@ -27,15 +27,6 @@ from pipeline.worker import wiring
 ROOT = Path(__file__).parent.parent
 PIPELINE = ROOT / "pipeline"
 CORE = PIPELINE / "core"
-DOCUMENTS = [
-    *ROOT.glob("*.md"),
-    *(ROOT / "topics").glob("*.*"),
-    *PIPELINE.rglob("*.md"),
-    ROOT / "schemas" / "README.md",
-    *(ROOT / "deploy").glob("*.*"),
-    ROOT / "deploy" / "client-python" / "README.md",
-    ROOT / "docker-compose.yml",
-]
 SOURCES = sorted([*PIPELINE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 MOST_LINES = 400
@@ -245,21 +236,6 @@ def test_docstrings_name_modules_that_exist() -> None:
     assert set(missing) <= PLANNED
 
 
-def test_documents_use_plain_words() -> None:
-    found = {name_of(path): unplain_words(path.read_text("utf-8")) for path in DOCUMENTS}
-    assert {name: words for name, words in found.items() if words} == {}
-
-
-def test_links_of_documents_lead_to_files() -> None:
-    documents = [path for path in DOCUMENTS if path.suffix == ".md"]
-    links = {
-        (path, link)
-        for path in documents
-        for link in re.findall(r"\]\((?!http)([^)#]+)", path.read_text("utf-8"))
-    }
-    assert [f"{name_of(path)}: {link}" for path, link in links if not (path.parent / link).exists()] == []
-
-
 @pytest.mark.parametrize("text", ["nobody knows", "def _told()", "class WishList", "what became\n    of it"])
 def test_an_unplain_word_is_seen(text: str) -> None:
     assert unplain_words(text)
@@ -381,12 +357,6 @@ def test_topics_name_the_stages_that_read_them() -> None:
 
 def test_metrics_name_stages() -> None:
     assert {metric.stage for metric in contracts.metrics()} <= {*STAGES, "api", "each"}
-
-
-def test_the_readme_names_every_package() -> None:
-    layout = (ROOT / "README.md").read_text("utf-8").partition("## Layout")[2]
-    packages = {path.parent.name for path in PIPELINE.glob("*/__init__.py")}
-    assert {name for name in packages if f"{name}/`" not in layout} == set()
 
 
 def test_the_help_of_worker_names_every_stage() -> None:

@@ -7,5 +7,5 @@ that help a stage begin with its name (`webhook_dispatch.py`, `alert_seeding.py`
 `clock.py` are shared by several stages.
 
 Owns: the order of steps within a chunk, and waiting for a service. Does not own: rules (core), transactions and state
-(engine), processes (worker). To add a stage see README, "Work on it". Start at `dedupe.py`, the smallest.
+(engine), processes (worker). To add a stage see pipeline/README.md, "Work on it". Start at `dedupe.py`, the smallest.
 """

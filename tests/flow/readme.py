@@ -1,4 +1,4 @@
-"""The blocks of README.md and the commands in them, in order.
+"""The blocks of a document and the commands in them, in order.
 
 Owns: finding them in the text. Does not own: which of them run (test_readme).
 """
@@ -51,7 +51,7 @@ def commands(block: Block) -> Iterator[str]:
             yield from "\n".join(read).split(" && ")
             read = []
     if read:
-        raise ValueError(f"README has a command that does not end: {read}")
+        raise ValueError(f"a command does not end: {read}")
 
 
 def _is_complete(text: str) -> bool:
