@@ -33,6 +33,7 @@ from tests.deploy.prometheus_server import PrometheusServer, prometheus
 DEMO_S, STOP_S = 900.0, 60.0
 DAYS = 60  # of ClickHouse's rows
 PICTURE = "pipeline.svg"  # deploy/grafana has a copy
+SHOWN_ROWS = 2  # of the picture in the README
 STEP_S, INTERVAL_S = 5, 20  # of the pictures, and of rates: the run is short
 CONFIG = {
     "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
@@ -156,7 +157,7 @@ def draw(folder: Path, shown: Sequence[Drawn]) -> None:
         print(path)
         if name == "health.json":
             titles = list(dict.fromkeys(one.panel for one in panels if not one.quiet))
-            chosen = titles[: len(titles) // COLUMNS * COLUMNS]
+            chosen = titles[: SHOWN_ROWS * COLUMNS]
             text = picture(document["title"], [one for one in panels if one.panel in chosen])
             (folder / PICTURE).write_text(text, "utf-8")
 
