@@ -29,10 +29,16 @@ log = logging.getLogger("tallymark.engine")
 
 
 def note(folder: Path, member_id: str) -> None:
-    """Keep the member id of this process. Blocks for one small write."""
+    """Keep the member id of this process. Blocks for one small write.
+
+    A full disk is no reason to stop a worker that has no state: only the next start takes longer without the id.
+    """
     part = folder / f"{FILE}.part"
-    part.write_text(member_id, "utf-8")
-    part.replace(folder / FILE)
+    try:
+        part.write_text(member_id, "utf-8")
+        part.replace(folder / FILE)
+    except OSError as error:
+        log.warning("cannot keep the member id in %s: %s", folder, error.strerror)
 
 
 def former(folder: Path) -> str | None:

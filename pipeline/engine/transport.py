@@ -8,7 +8,8 @@ Faust's own commit is off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 import aiokafka
@@ -163,13 +164,24 @@ class ChunkConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Kafka has assigned partitions. Faust takes them over later, in a task of its own."""
         self.has_assignment = True
-        cast(Any, self.app).on_member(self._thread.member_id)
-        await super().on_partitions_assigned(assigned, generation_id)
+        with self._ending_the_process():
+            cast(Any, self.app).on_member(self._thread.member_id)
+            await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins; Kafka waits for the return."""
         self.has_assignment = False
-        await super().on_partitions_revoked(revoked)
+        with self._ending_the_process():
+            await super().on_partitions_revoked(revoked)
+
+    @contextmanager
+    def _ending_the_process(self) -> Iterator[None]:
+        """Any error ends it: aiokafka would log the error, and then wait for ever with partitions that nobody reads."""
+        try:
+            yield
+        except Exception as error:
+            cast(Any, self.app).on_consumer_failure(error)
+            raise
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)

@@ -80,7 +80,7 @@ def test_the_others_own_the_partitions_of_a_dead_member_before_its_session_ends(
 
 
 def test_a_member_that_is_unknown_changes_nothing(settings: Settings, name: str) -> None:
-    assert not membership.end(settings.kafka, None, name, "nobody")
+    assert not membership.end(settings.kafka, None, name, "unknown")
 
 
 def test_without_a_broker_there_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -94,3 +94,10 @@ def test_the_member_id_is_that_of_the_last_process(tmp_path: Path) -> None:
     membership.note(tmp_path, "b")
     assert membership.former(tmp_path) == "b"
     assert [file.name for file in tmp_path.iterdir()] == [membership.FILE]
+
+
+def test_a_full_disk_does_not_stop_a_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / f"{membership.FILE}.part").mkdir()  # what cannot be written, also by root
+    membership.note(tmp_path, "a")
+    assert membership.former(tmp_path) is None
+    assert f"cannot keep the member id in {tmp_path}: Is a directory" in caplog.text

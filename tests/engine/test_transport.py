@@ -23,7 +23,7 @@ from pipeline.engine.chunk import Chunk
 from pipeline.engine.partition import Cluster, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage
-from pipeline.engine.transport import ChunkThread, brokers
+from pipeline.engine.transport import ChunkConsumer, ChunkThread, brokers
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
@@ -223,3 +223,16 @@ def test_an_error_of_the_consumer_ends_the_worker_at_once_unless_it_stops(log: L
     failures = asyncio.run(main())
     assert len(failures) == (not stops)
     assert all("Unexpected error during coordination" in str(one) for one in failures)
+
+
+def test_an_error_while_partitions_are_assigned_ends_the_worker_too() -> None:
+    """aiokafka itself logs it, and the partitions would have an owner that never reads them."""
+    failures: list[Exception] = []
+    consumer: Any = SimpleNamespace(app=SimpleNamespace(on_consumer_failure=failures.append))
+    error = OSError("No space left on device")
+    with pytest.raises(OSError, match="No space left"), ChunkConsumer._ending_the_process(consumer):
+        raise error
+    assert failures == [error]
+    with ChunkConsumer._ending_the_process(consumer):
+        pass
+    assert failures == [error]

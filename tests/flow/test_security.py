@@ -73,7 +73,8 @@ def test_every_stage_does_its_work_with_its_own_rights(broker: SecureBroker, chd
         counted = stack.enter_context(Counted(api_user))
         client = stack.enter_context(TestClient(create_app(api_user), base_url="http://testserver/api/v1"))
         client.headers["authorization"] = f"Bearer {made.text}"
-        assert client.post("/meters", json=METER).status_code == 201
+        made_meter = client.post("/meters", json=METER)
+        assert made_meter.status_code == 201, made_meter.text
         ids = [str(number) for number in range(EVENTS)]
         send(broker.settings(acls.PRODUCER), [*ids, *ids[:REPEATS]])
         counted.wait_for("aggregate", read=EVENTS, counted=EVENTS)

@@ -176,7 +176,7 @@ class RefusedItem(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ImportAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """What became of the items. The three numbers add up to those that were sent."""
+    """`applied`, `repeated` and the items in `refused` add up to the items that were sent."""
 
     applied: Annotated[int, Meta(ge=0)]
     repeated: Annotated[int, Meta(ge=0, description="applied before, under the same `Idempotency-Key`")]

@@ -22,7 +22,7 @@ from pipeline.errors import Rejected
 MAX_ITEMS = 1000
 
 router = Router(prefix="/imports", tags=["customers"])
-Refusal = dict[str, Any]
+RefusedJson = dict[str, Any]
 
 
 @router.post(
@@ -43,7 +43,7 @@ def import_items(request: Request, items: Annotated[list[Any], Body()]) -> dict[
             "too-many-items", f"A request has at most {MAX_ITEMS} items; this one has {len(items)}."
         )
     commands: dict[int, ImportCommand] = {}
-    refused: list[Refusal] = []
+    refused: list[RefusedJson] = []
     for place, item in enumerate(items):
         try:
             commands[place] = _allowed(request, command_of(item))
@@ -68,7 +68,7 @@ def _allowed(request: Request, command: ImportCommand) -> ImportCommand:
     return command
 
 
-def _refusal(place: int, item: object, reason: str, detail: str) -> Refusal:
+def _refusal(place: int, item: object, reason: str, detail: str) -> RefusedJson:
     named = next(iter(item)) if isinstance(item, dict) and len(item) == 1 else None
     shown = {"kind": named} if isinstance(named, str) else {}
     return {"index": place, **shown, "reason": reason, "detail": detail}
