@@ -103,7 +103,9 @@ def test_an_openmeter_is_taken_over(stack: StackProcess, tmp_path: Path) -> None
     key = str(stack.folder / "admin.key")
     itself = report(stack, stack.settings.api_url, "--key-file", key, "--dry-run", code=0)
     assert states(itself, "exists") == TAKEN
-    assert {kind for kind, _ in states(itself, "created")} == {"grant"}  # a grant is known by its id at the source
+    assert {kind for kind, _ in states(itself, "created")} == {
+        "grant"
+    }  # a grant is known by its id at the source
 
 
 def write_again(stack: StackProcess, fake: FakeOpenMeter) -> None:
