@@ -176,7 +176,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 def opener() -> urllib.request.OpenerDirector:
     """An opener that uses the environment's proxies and follows no redirects, since the key must not go elsewhere."""
-    opener = urllib.request.OpenerDirector()
+    made = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), _Http(), _Https(), urllib.request.UnknownHandler()):
-        opener.add_handler(handler)
-    return opener
+        made.add_handler(handler)
+    return made
