@@ -83,7 +83,7 @@ def ask(
         url, None if json is None else _encode(json), headers=sent, method=method
     )
     try:
-        with _opener().open(request, timeout=CONNECT_S) as response:
+        with opener().open(request, timeout=CONNECT_S) as response:
             answer = ApiAnswer(response.headers.get("content-type", ""), response.read())
     except http.client.InvalidURL as error:
         raise Rejected("bad-setting", f"api_url: {settings.api_url} is not a URL: {error}.") from error
@@ -174,9 +174,9 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(_PatientHttps, request)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def opener() -> urllib.request.OpenerDirector:
     """An opener that uses the environment's proxies and follows no redirects, since the key must not go elsewhere."""
-    opener = urllib.request.OpenerDirector()
+    made = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), _Http(), _Https(), urllib.request.UnknownHandler()):
-        opener.add_handler(handler)
-    return opener
+        made.add_handler(handler)
+    return made

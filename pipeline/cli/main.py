@@ -27,6 +27,7 @@ from pipeline.cli import (
     imports,
     invoices,
     metering,
+    migrate,
     notifications,
     quota,
     rebuild,
@@ -265,6 +266,7 @@ for command in (
     *verify.COMMANDS,
     *replay.COMMANDS,
     *rebuild.COMMANDS,
+    *migrate.COMMANDS,
     *topics.COMMANDS,
 ):
     main.add_command(command)

@@ -1,0 +1,181 @@
+"""Entitlements and grants, taken over from an OpenMeter.
+
+Owns: which of ours is the counterpart, creating those that have none, voiding grants that were voided. Does not own:
+which grants make the same balance (core.migration.grant_carry).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pipeline.cli import migrate_definitions
+from pipeline.cli.migrate_report import MigrationReport
+from pipeline.cli.migrate_sides import OpenMeter, TargetApi
+from pipeline.cli.paths import segment
+from pipeline.core.migration import entitlement_carry, grant_carry
+from pipeline.core.migration.entitlement_carry import CarriedEntitlement, has_ended
+from pipeline.core.migration.grant_carry import CarriedGrant
+from pipeline.core.migration.sameness import differences, json_text
+from pipeline.core.migration.translation import JsonObject
+from pipeline.core.values import timestamp
+from pipeline.core.values import zone as zones
+from pipeline.errors import Rejected
+
+# The usage period of ours began with its own cut; what the source calls its anchor may have moved since.
+_NOT_COMPARED = frozenset({"usagePeriod", "measureUsageFrom", "activeFrom", "config"})
+
+
+class _Holder(NamedTuple):
+    """Who gets grants. customer, id: ours; "" where it is not here yet. since_s: the start of its usage period."""
+
+    name: str
+    customer: str
+    id: str
+    since_s: int
+
+
+class QuotaMigration:
+    """Takes entitlements over, each with its grants. now_s: seconds since 1970. from_s: of the events."""
+
+    def __init__(
+        self, source: OpenMeter, target: TargetApi, report: MigrationReport, now_s: int, from_s: int
+    ) -> None:
+        self._source, self._target, self._report = source, target, report
+        self._now_s, self._from_s = now_s, from_s
+        self._grants: dict[str, list[JsonObject]] = defaultdict(list)
+        self._marks: dict[str, dict[str, JsonObject]] = defaultdict(dict)
+
+    def run(self) -> None:
+        """Take all of them over."""
+        customers = migrate_definitions.customer_ids(self._source, self._target)
+        ours = [
+            row for row in self._target.pages("/entitlements", version=2) if not has_ended(row, self._now_s)
+        ]
+        for row in self._source.pages("/grants", version=2):
+            self._grants[str(row["entitlementId"])].append(row)
+        for row in self._target.pages("/grants", version=2):
+            if (mark := grant_carry.mark_of(row)) is not None:
+                self._marks[str(row["entitlementId"])][mark] = row
+        for row in self._source.pages("/entitlements", version=2):
+            self._take(row, customers, ours)
+
+    def _take(self, row: JsonObject, customers: Mapping[str, str], ours: list[JsonObject]) -> None:
+        name = f"{row.get('customerKey') or row.get('customerId')}/{row.get('featureKey')}"
+        if has_ended(row, self._now_s):
+            self._report.add("entitlement", name, "ended")
+            return
+        try:
+            found = entitlement_carry.carried(row, self._now_s)
+            customer = customers.get(found.customer, "" if self._report.dry_run else None)
+            if customer is None:
+                raise Rejected("not-taken-over", "Its customer is not here.")
+            same = _counterpart(found, customer, ours, self._now_s)
+            id = self._create(name, found, customer) if same is None else self._compare(name, found, same)
+        except Rejected as refusal:
+            self._report.add("entitlement", name, "refused", refusal.detail)
+            return
+        self._report.notes("entitlement", name, found.notes)
+        if found.since_s is not None:
+            self._take_grants(found, _Holder(name, customer, id, found.since_s))
+
+    def _create(self, name: str, found: CarriedEntitlement, customer: str) -> str:
+        """Our id of a new entitlement; "" in a dry run."""
+        made: Any = {"id": ""}
+        if not self._report.dry_run:
+            path = f"/customers/{segment(customer)}/entitlements"
+            made = self._target.send("POST", path, found.body, version=2)
+        self._report.add("entitlement", name, "created")
+        if found.since_s is not None and found.since_s < self._from_s:
+            since, first = zones.text_of(found.since_s), zones.text_of(self._from_s)
+            note = (
+                f"Its usage period began at {since}, and events are taken over from {first} on: usage between is not "
+                "counted, so more is left than at the source."
+            )
+            self._report.notes("entitlement", name, [note])
+        return str(made["id"])
+
+    def _compare(self, name: str, found: CarriedEntitlement, same: JsonObject) -> str:
+        other = differences(found.body, same, _NOT_COMPARED)
+        if json_text(found.body.get("config")) != json_text(same.get("config")):
+            other.append("config")
+        period = found.body.get("usagePeriod")
+        if period is not None and differences(
+            {"interval": period["interval"]}, same.get("usagePeriod") or {}
+        ):
+            other.append("usagePeriod.interval")
+        sentence = f"It exists with another {', '.join(other)}, which stays." if other else ""
+        self._report.add("entitlement", name, "differs" if other else "exists", sentence)
+        return str(same["id"])
+
+    def _take_grants(self, found: CarriedEntitlement, holder: _Holder) -> None:
+        here = self._marks[holder.id] if holder.id else {}
+        missing = []
+        for row in self._grants[found.id]:
+            made = grant_carry.counterparts(row, here)
+            if grant_carry.is_issued(row):
+                continue
+            if grant_carry.is_complete(row, holder.since_s, made):
+                self._compare_grant(f"{holder.name} {row['id']}", row, made[0])
+            else:
+                missing.append(row)
+        needed = any(grant_carry.needs_balance(row, holder.since_s) for row in missing)
+        left = self._balances(found, holder.since_s) if needed else {}
+        for row in missing:
+            self._take_grant(row, left.get(str(row["id"])), holder, here)
+
+    def _compare_grant(self, name: str, row: JsonObject, mine: JsonObject) -> None:
+        voided = row.get("voidedAt") is not None and mine.get("voidedAt") is None
+        sentence = f"It is voided at the source: `tallymark grants void {mine['id']}`." if voided else ""
+        self._report.add("grant", name, "differs" if voided else "exists", sentence)
+
+    def _take_grant(
+        self, row: JsonObject, left: Decimal | None, holder: _Holder, here: Mapping[str, JsonObject]
+    ) -> None:
+        name = f"{holder.name} {row['id']}"
+        try:
+            parts = grant_carry.carried(row, holder.since_s, self._now_s, left)
+            new = [part for part in parts if part.mark not in here]
+            for part in new:
+                if not self._report.dry_run:
+                    self._give(name, part, holder)
+        except Rejected as refusal:
+            self._report.add("grant", name, "refused", refusal.detail)
+            return
+        self._report.add("grant", name, "created" if new else "exists" if parts else "ended")
+        self._report.notes("grant", name, [part.note for part in new if part.note])
+
+    def _give(self, name: str, part: CarriedGrant, holder: _Holder) -> None:
+        path = f"/customers/{segment(holder.customer)}/entitlements/{segment(holder.id)}/grants"
+        made = self._target.send("POST", path, part.body, version=2)
+        ends = made.get("expiresAt")
+        if part.expires_s is not None and (ends is None or timestamp.minute_s(ends) != part.expires_s):
+            there = zones.text_of(part.expires_s)
+            self._report.notes("grant", name, [f"It ends at {ends}; at the source it ends at {there}."])
+        if part.void_at is not None:
+            self._target.send("DELETE", f"/grants/{segment(str(made['id']))}", params=[("at", part.void_at)])
+
+    def _balances(self, found: CarriedEntitlement, since_s: int) -> dict[str, Decimal]:
+        """What was left of each grant when the usage period began, by the source's history."""
+        path = f"/customers/{segment(found.customer)}/entitlements/{segment(found.id)}/history"
+        params = [("from", zones.text_of(since_s)), ("windowSize", "DAY")]
+        spans = self._source.get(path, params, version=2).get("burndownHistory") or []
+        if not spans:
+            return {}
+        return {id: Decimal(left) for id, left in spans[0]["grantBalancesAtStart"].items()}
+
+
+def _counterpart(
+    found: CarriedEntitlement, customer: str, ours: list[JsonObject], now_s: int
+) -> JsonObject | None:
+    """Ours that is in force, or begins, at the same time."""
+    begins = found.body.get("activeFrom")
+    begins_s = now_s if begins is None else timestamp.minute_s(begins)
+    for row in ours:
+        if (row["customerId"], row["featureKey"]) == (customer, found.feature):
+            other_s = timestamp.minute_s(row["activeFrom"])
+            if other_s == begins_s if begins is not None else other_s <= now_s:
+                return row
+    return None
