@@ -34,7 +34,6 @@ class ImportProgress(msgspec.Struct):
     offset: int = 0
     lines: int = 0
     applied: int = 0
-    repeated: int = 0
     refused: int = 0
     report_bytes: int = 0
     is_done: bool = False

@@ -45,9 +45,8 @@ def import_items(file: Path) -> None:
     except OSError as error:
         raise Rejected("bad-file", f"{error.filename} cannot be written: {error.strerror}.") from error
     done = found.progress
-    print_table(("lines", "applied", "applied before", "refused"),
-                [(count(done.lines), count(done.applied), count(done.repeated), count(done.refused))],
-                right=("lines", "applied", "applied before", "refused"))  # fmt: skip
+    columns = ("lines", "applied", "refused")
+    print_table(columns, [(count(done.lines), count(done.applied), count(done.refused))], right=columns)
     if done.refused:
         click.echo(f"{report} lists the refused lines.", err=True)
         click.get_current_context().exit(1)
@@ -66,7 +65,7 @@ def _run(found: ImportFile, report: Path) -> None:
 
 
 def _import(found: ImportFile, batch: ImportBatch, report: Path) -> None:
-    answer: dict[str, Any] = {"applied": 0, "repeated": 0, "refused": []}
+    answer: dict[str, Any] = {"applied": 0, "refused": []}
     if batch.items:
         answer = ask_json(
             "POST",
@@ -86,7 +85,6 @@ def _import(found: ImportFile, batch: ImportBatch, report: Path) -> None:
             offset=batch.next_offset,
             lines=batch.next_lines,
             applied=done.applied + answer["applied"],
-            repeated=done.repeated + answer["repeated"],
             refused=done.refused + len(refused),
             report_bytes=report_bytes,
         )

@@ -256,6 +256,9 @@ def _resent(event: str, channel: str) -> Change:
 
 CHANGES: dict[tuple[str, str], Callable[[World], Change]] = {
     ("POST", METERS): lambda w: Change("POST", METERS, w.meter_body()),
+    ("POST", "/api/v1/imports"): lambda w: Change(
+        "POST", "/api/v1/imports", [{"customer": w.customer_body()}]
+    ),
     ("POST", METERS + "/apply"): lambda w: Change(
         "POST", METERS + "/apply", [w.meter_body(), w.meter_body()]
     ),

@@ -24,8 +24,9 @@ from tests.fixtures.control_log import Log
 Path = tuple[str | int, ...]
 EVENTS = "POST /api/v1/events"
 RETRY = "POST /api/v1/billing/stripe/retry"
-# Of the last two see tests/core/billing/test_stripe_session.py.
+# Of the last two see tests/core/billing/test_stripe_session.py. Items of an import are bodies of other operations.
 OF_QUESTIONS = {
+    "POST /api/v1/imports",
     "POST /api/v1/entitlements/check", "POST /api/v1/meters/{idOrSlug}/query", RETRY, EVENTS,
     "POST /api/v1/billing/replay", "POST /api/v1/stripe/checkout/sessions",
     "POST /api/v1/customers/{customerIdOrKey}/stripe/portal",

@@ -20,7 +20,7 @@ from tests.fixtures.bill_desk import BillDesk
 from tests.fixtures.control_stage import ControlStage
 from tests.local.stripe_sandbox.sandbox_server import ServedSandbox
 
-RETRY = "/api/v1/billing/stripe/retry"
+RETRY, IMPORTS = "/api/v1/billing/stripe/retry", "/api/v1/imports"
 CHECK, QUERY = "/api/v1/entitlements/check", METERS + "/{idOrSlug}/query"
 SIMULATE = "/api/v1/billing/customers/{customerIdOrKey}/invoices/simulate"
 QUESTIONS: dict[tuple[str, str], Any] = {
@@ -106,7 +106,7 @@ def test_an_unknown_member_is_refused_at_every_level(
     api: TestClient, world: World, decider: ControlStage, method: str, path: str
 ) -> None:
     change = request(world, method, path)
-    if change.body is None:
+    if change.body is None or path == IMPORTS:  # each item of an import has a refusal of its own
         return
     revision = decider.revision
     for place, _ in objects(change.body):

@@ -190,6 +190,7 @@ def _ask_all(world: World) -> None:
     invoices.upcoming(world)
     credits.credits(world)
     subscriptions.subscriptions(world)
+    quota.imports(world)
 
 
 def test_the_answers_are_those_recorded(

@@ -196,6 +196,7 @@ def submit_all(request: Request, asked: Mapping[int, tuple[str, Mapping[str, obj
         for place, (kind, body) in asked.items()
     ]
     replies = services.commands.run_all(commands)
+    request.scope["state"][REPLAYED] = bool(replies) and all(reply.repeated for reply in replies)
     revision = max((reply.revision for reply in replies), default=0)
     read_own(services, revision)
     services.commands.until_known(revision)

@@ -176,8 +176,7 @@ class RefusedItem(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ImportAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """`applied`, `repeated` and the items in `refused` add up to the items that were sent."""
+    """`applied` and the number of items in `refused` add up to the items that were sent."""
 
-    applied: Annotated[int, Meta(ge=0)]
-    repeated: Annotated[int, Meta(ge=0, description="applied before, under the same `Idempotency-Key`")]
+    applied: Annotated[int, Meta(ge=0, description="now, or before under the same `Idempotency-Key`")]
     refused: list[RefusedItem]

@@ -16,6 +16,7 @@ from pipeline.api.http.paths import Router
 from pipeline.api.http.submit import submit_all
 from pipeline.api.quota.answers import ImportAnswer
 from pipeline.api.quota.bodies import ImportItemBody
+from pipeline.core.definitions.idempotency import REUSED
 from pipeline.core.quota.import_item import ImportCommand, command_of
 from pipeline.errors import Rejected
 
@@ -35,8 +36,8 @@ def import_items(request: Request, items: Annotated[list[Any], Body()]) -> dict[
     """Up to 1,000 items, decided in their order, each as by the request that creates it alone.
 
     An item that is refused changes nothing and does not keep the others from being applied. With an `Idempotency-Key`
-    the request may be sent again: what it has applied is not applied twice. Entitlements and grants need the scope
-    `entitlements:write` too.
+    the request may be sent again: what it has applied is not applied twice, and another item at the same place is
+    refused. Entitlements and grants need the scope `entitlements:write` too.
     """
     if len(items) > MAX_ITEMS:
         raise Rejected(
@@ -51,13 +52,13 @@ def import_items(request: Request, items: Annotated[list[Any], Body()]) -> dict[
             refused.append(_refusal(place, item, error.reason, error.detail))
     asked = {place: (one.command, one.body) for place, one in commands.items()}
     replies = dict(zip(asked, submit_all(request, asked), strict=True))
+    if replies and all(one.error == REUSED for one in replies.values()):
+        raise Rejected(REUSED, next(iter(replies.values())).detail)
     refused += [
         _refusal(place, items[place], one.error, one.detail) for place, one in replies.items() if one.error
     ]
-    repeated = sum(one.repeated for one in replies.values())
     return {
-        "applied": len(items) - len(refused) - repeated,
-        "repeated": repeated,
+        "applied": len(items) - len(refused),
         "refused": sorted(refused, key=lambda one: one["index"]),
     }
 

@@ -186,3 +186,30 @@ def _values(world: World, value: str, path: str) -> None:
     ask(value, "in the future", f"{path}/{TOKENS}/value?time=2027-01-01")
     ask(value, "an instant that is none", f"{path}/{TOKENS}/value?time=zz")
     ask(value, "Redis is absent", f"{path}/{TOKENS}/value", api=world.without_redis)
+
+
+def imports(world: World) -> None:
+    ask, post, path = world.recorder.ask, "POST /api/v1/imports", "/api/v1/imports"
+    items = [
+        {"subject": {"key": "hooli-prod", "displayName": "Hooli, production"}},
+        {
+            "customer": {
+                "key": "hooli",
+                "name": "Hooli",
+                "usageAttribution": {"subjectKeys": ["hooli-prod"]},
+            }
+        },
+        {"entitlement": {"customerId": "hooli", **METERED}},
+        {"grant": {"customerId": "hooli", "entitlementId": TOKENS, "amount": 500}},
+    ]
+    once = {"headers": {"idempotency-key": "import-1"}}
+    ask(post, "a customer with all that it needs", path, items, **once)
+    ask(post, "the same again", path, items, **once)
+    ask(post, "another import under its key", path, [{"subject": {"key": "other"}}], **once)
+    ask(
+        post,
+        "one is refused",
+        path,
+        [items[1], {"subject": {"key": "hooli-test"}}],
+    )
+    ask(post, "too many", path, [{"subject": {"key": "a"}}] * 1001)
