@@ -51,7 +51,7 @@ async def member(settings: Settings, name: str) -> AsyncIterator[AIOKafkaConsume
 
 
 async def kill(consumer: AIOKafkaConsumer) -> None:
-    """As SIGKILL does: the connections end, and nobody leaves the group."""
+    """As SIGKILL does: the connections end, and no request leaves the group."""
     coordinator = consumer._coordinator
 
     async def nothing() -> None:
