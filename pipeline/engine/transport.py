@@ -176,7 +176,7 @@ class ChunkConsumer(driver.Consumer):
 
     @contextmanager
     def _ending_the_process(self) -> Iterator[None]:
-        """Any error ends it: aiokafka would log the error, and then wait for ever with partitions that nobody reads."""
+        """Any error ends it: aiokafka would log the error, then wait for ever with partitions that no process reads."""
         try:
             yield
         except Exception as error:
