@@ -13,8 +13,7 @@ import time
 import faust
 from prometheus_client import Counter, Histogram
 
-from pipeline.agents.live_rebuild import INPUT as INPUT
-from pipeline.agents.live_rebuild import refill
+from pipeline.agents.live_rebuild import INPUT, refill
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.metrics import SECONDS

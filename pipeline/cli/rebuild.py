@@ -5,8 +5,6 @@ Owns: its arguments and its output. Does not own: the work (agents.sink_rebuild,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
@@ -23,18 +21,6 @@ def rebuild() -> None:
     """
 
 
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr. Gives a function that is called with what is done, and the total."""
-    with click.progressbar(length=1, label=label, file=click.get_text_stream("stderr")) as bar:
-
-        def show(done: int, of: int) -> None:
-            bar.length = max(of, 1)
-            bar.update(done - bar.pos)
-
-        yield show
-
-
 @rebuild.command("redis")
 def rebuild_redis() -> None:
     """Write the copy of balances in Redis again from Kafka.
@@ -49,10 +35,11 @@ def rebuild_redis() -> None:
       tallymark rebuild redis
     """
     from pipeline.agents.live_rebuild import rebuild as run
+    from pipeline.cli.progress import progress_bar
     from pipeline.cli.tables import count, print_table
     from pipeline.settings import load
 
-    with _progress("rewriting balances") as show:
+    with progress_bar("rewriting balances") as show:
         done = run(load(), show)
     print_table(
         ("partitions", "removed customers", "records"),
@@ -81,6 +68,7 @@ def rebuild_clickhouse(from_: str | None) -> None:
       tallymark rebuild clickhouse --from 2026-01-31 && tallymark reconcile
     """
     from pipeline.agents.sink_rebuild import rebuild as run
+    from pipeline.cli.progress import progress_bar
     from pipeline.cli.tables import count, print_table
     from pipeline.core.values.user_time import instant_ns
     from pipeline.settings import load
@@ -89,7 +77,7 @@ def rebuild_clickhouse(from_: str | None) -> None:
     settings = load()
     from_ns = instant_ns("from", from_)
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-    with _progress("rewriting rows") as show:
+    with progress_bar("rewriting rows") as show:
         done = run(settings, store, None if from_ns is None else from_ns // 1_000_000, show)
     print_table(
         ("topic", "records"),

@@ -25,6 +25,7 @@ from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.records import CustomerWindow, Event, Settled, Window
 from tests.core.bills.bill_world import NAMESPACE, BillWorld, Definitions
 from tests.fixtures.catalog_bodies import METER
@@ -63,7 +64,7 @@ class ExplainWorld:
         )
         definitions.customers = [str(made["id"])]
         definitions.read()
-        self.bills = stage(definitions, BillTerms(partitions=partitions))
+        self.bills = stage(definitions, BillTerms(partitions=EventPartitions(partitions)))
         body = definitions.log.body("meter", "tokens")
         self.meter = msgspec.convert({**body, "namespace": NAMESPACE}, Meter)
         self.holders = Holders()
@@ -78,7 +79,7 @@ class ExplainWorld:
 
     @property
     def owner(self) -> UsageOwner:
-        return UsageOwner(NAMESPACE, self.bills.customer, self.holders, self.partitions)
+        return UsageOwner(NAMESPACE, self.bills.customer, self.holders, EventPartitions(self.partitions))
 
     def send(self, time_s: int, tokens: object, subject: str = "ann", model: str = "small") -> str:
         """An event, through aggregate and billing. Returns its id."""
