@@ -101,9 +101,11 @@ def raise_partitions(
     _require_stopped(settings)
     _fence(settings, declared, before)
     _require_quiet(settings)
-    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
+    config = kafka.client_config(settings) | {"log_level": 0}
+    with Reader(config, GROUP) as reader:
         _require_no_backfill(reader, before)
-        _add(settings, raisable, number)
+    _add(settings, raisable, number)
+    with Reader(config, GROUP) as reader:  # one that knows of no earlier number
         ends = _ends(reader, before)
         records = _copy(settings, reader, before, number, progress)
         counts, splits = _continued(settings, reader, declared, before, number)

@@ -89,11 +89,11 @@ def test_values_that_were_changed_by_hand_are_replaced(world: World) -> None:
         0, 2 * len(CUSTOMERS), world.partitions
     )
     assert seen == sorted(seen) and seen[-1] == (2 * len(CUSTOMERS), 2 * len(CUSTOMERS))
-    world.writer().write([balance(CUSTOMERS[0], "wrong", 10**9), balance("nobody", "7", 1)])
+    world.writer().write([balance(CUSTOMERS[0], "wrong", 10**9), balance("c-unknown", "7", 1)])
     assert world.amounts() == ["wrong", *["5"] * (len(CUSTOMERS) - 1)]
     assert rebuild(world.settings).removed == len(CUSTOMERS) + 1
     assert world.amounts() == ["5"] * len(CUSTOMERS)
-    assert not redis.Redis.from_url(world.settings.redis).exists(world.keys.customer("default", "nobody"))
+    assert not redis.Redis.from_url(world.settings.redis).exists(world.keys.customer("default", "c-unknown"))
 
 
 def test_what_was_killed_in_the_middle_gives_no_values_until_it_is_repeated(world: World) -> None:

@@ -69,4 +69,6 @@ def _used(stack: StackProcess) -> set[Position]:
     with CountsView(stack.settings) as counts:
         counts.wait_loaded()
         records = counts.snapshot().values()
-        return {Position(one.topic, one.partition) for one in records if one.stage == "aggregate" and one.counts}
+        return {
+            Position(one.topic, one.partition) for one in records if one.stage == "aggregate" and one.counts
+        }

@@ -3,7 +3,7 @@
 Owns: this rule. Does not own: splitting (agents.raise_partitions).
 
 When the number of partitions is raised, a new partition continues the offsets of the one whose subjects it takes over:
-its offsets are higher than every offset of before. So an offset tells on which side of the split a record lies.
+its offsets are higher than every offset of before. So an offset shows on which side of the split a record lies.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ any test.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -71,7 +72,7 @@ class ExplainWorld:
         self.holders.update(Changes(dict(definitions.log.state)))
         self._index = MeterIndex([self.meter])
         self._tables = [DictTable() for _ in range(partitions)]
-        self._offsets, self.partitions = [0] * partitions, partitions
+        self._offsets, self.partitions = [0] * partitions, EventPartitions(partitions)
         self._sent = 0
         self.stored: list[RecordedEvent] = []
         self.settled: list[Settled] = []
@@ -79,13 +80,24 @@ class ExplainWorld:
 
     @property
     def owner(self) -> UsageOwner:
-        return UsageOwner(NAMESPACE, self.bills.customer, self.holders, EventPartitions(self.partitions))
+        return UsageOwner(NAMESPACE, self.bills.customer, self.holders, self.partitions)
+
+    def raise_partitions(self, number: int) -> None:
+        """Each new partition begins with the state and the offset of the one that it continues."""
+        before, splits = self.partitions.number, list(self.partitions.splits)
+        for partition in range(before, number):
+            parent = partition % before
+            splits.append((partition, parent, self._offsets[parent]))
+            self._tables.append(copy.deepcopy(self._tables[parent]))
+            self._offsets.append(self._offsets[parent])
+        self.partitions = EventPartitions(number, tuple(splits))
+        self.bills.terms = msgspec.structs.replace(self.bills.terms, partitions=self.partitions)
 
     def send(self, time_s: int, tokens: object, subject: str = "ann", model: str = "small") -> str:
         """An event, through aggregate and billing. Returns its id."""
         self._sent += 1
         id = f"e{self._sent}"
-        partition = subject_hash(NAMESPACE, subject) % self.partitions
+        partition = subject_hash(NAMESPACE, subject) % self.partitions.number
         data = json.dumps({"tokens": tokens, "model": model}).encode()
         event = Event(
             NAMESPACE, "src", id, "prompt", subject, time_s * NS + self._sent, self.bills.now_s * 1000, "events", 0,
