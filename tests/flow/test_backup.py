@@ -39,8 +39,8 @@ def test_everything_but_kafka_is_lost_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "stack"
     with StackProcess(folder, stages=STAGES) as stack:
         apply_meters(stack)
-        send(stack.settings.kafka, stream(EVENTS, 7, time.time_ns()))
         balance = use_quota(Story(stack))
+        send(stack.settings.kafka, stream(EVENTS, 7, time.time_ns()))
         fates = settle(stack)
         run(stack, "sh backup")
         forget(stack)
