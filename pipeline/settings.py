@@ -171,6 +171,12 @@ class Settings(BaseModel):
         le=1024,
         description="partitions of sharded topics; fixed when the topics are created",
     )
+    event_partitions: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="partitions of the topics up to usage, raised by `tallymark topics raise`; 0: as partitions",
+    )
     session_timeout_s: float = Field(
         default=10.0,
         ge=2,

@@ -80,6 +80,7 @@ class Seeding:
         mapped: Callable[[], Set[int]] = frozenset,
         queries: SeedQueries = SEED_QUERIES,
         look_s: float = LOOK_S,
+        usage_partitions: int = 0,
     ) -> None:
         """A thread without jobs; it begins with `start`.
 
@@ -87,12 +88,13 @@ class Seeding:
             writer: of the windows.
             store: where they are.
             holders: the customers.
-            partitions: of `usage` and of `topic`.
+            partitions: of `topic`.
             done: called with a job's partition and `done_record`.
             topic: the target.
             mapped: the numbers of meters that are wanted although nothing watches them.
             queries: of `store`.
             look_s: between two checks for jobs, and of a barrier.
+            usage_partitions: of `usage`; 0: as `partitions`.
         """
         self._queries = queries
         self._look_s = look_s
@@ -101,6 +103,7 @@ class Seeding:
         self._store = store
         self._holders = holders
         self._partitions = partitions
+        self._usage_partitions = usage_partitions or partitions
         self._done = done
         self._topic = topic
         self._mapped = mapped
@@ -144,9 +147,9 @@ class Seeding:
     def _do(self, jobs: list[Job]) -> None:
         mark = f"seed/{max(job.revision for job in jobs)}/{uuid.uuid4().hex}".encode()
         self._writer.write(
-            WrittenRecord("usage", b"[]", mark, partition) for partition in range(self._partitions)
+            WrittenRecord("usage", b"[]", mark, partition) for partition in range(self._usage_partitions)
         )
-        while self._queries.landed(self._store, mark) < self._partitions:
+        while self._queries.landed(self._store, mark) < self._usage_partitions:
             time.sleep(self._look_s)
         for job in jobs:
             self._seed(job)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 import faust
-from confluent_kafka import Message
 from prometheus_client import Counter, Histogram
 
+from pipeline.agents.live_rebuild import INPUT, refill
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.chunk import Chunk, Position
 from pipeline.engine.metrics import SECONDS
@@ -24,12 +21,11 @@ from pipeline.engine.restore import Reader
 from pipeline.engine.retry import Retry
 from pipeline.engine.stage import Stage
 from pipeline.engine.unreadable import read
-from pipeline.errors import Rejected, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.records import Balance
 from pipeline.stores.redis_balances import BalanceWriter
 
 NAME = "live"
-INPUT = "balances"
 
 LOOK_S = 1.0  # interval of the check whether Redis was emptied
 RETRY_FIRST_S = 0.1
@@ -77,14 +73,6 @@ def _observe(balances: list[Balance]) -> None:
             BALANCE_SECONDS.observe(max(0, now_ms - balance.received_at_ms) / 1000)
 
 
-def _balances(batch: Iterable[Message]) -> Iterator[Balance]:
-    """The balances of a batch, without records that the agent has skipped."""
-    for message in batch:
-        with suppress(Rejected):
-            if value := message.value():
-                yield _balance(value)
-
-
 class RebuildWatch:
     """Rebuilds the balances that Redis has lost. A partition is complete once all of it was written to this Redis."""
 
@@ -109,13 +97,9 @@ class RebuildWatch:
     def _ensure(self, position: Position) -> None:
         if self._store.is_whole(position.partition):
             return
-        token = uuid.uuid4().hex
-        self._store.begin(position.partition, token)
         cluster = self._stage.cluster
         with Reader(cluster.kafka, cluster.group) as reader:
-            span = reader.span(*position)
-            for batch in reader.read(*position, span.first, span.end):
-                self._store.write(_balances(batch))
-        if self._store.finish(position.partition, token):
+            is_written = refill(reader, self._store, position)
+        if is_written:
             REBUILDS.inc()
             log.info("rebuilt the balances of %s/%d in Redis", *position)

@@ -1,6 +1,6 @@
 """`tallymark rebuild`: writes the contents of a store again from the topics.
 
-Owns: its arguments and its output. Does not own: the work (agents.sink_rebuild).
+Owns: its arguments and its output. Does not own: the work (agents.sink_rebuild, agents.live_rebuild).
 """
 
 from __future__ import annotations
@@ -17,7 +17,35 @@ def rebuild() -> None:
     \b
     Example:
       tallymark rebuild clickhouse
+      tallymark rebuild redis
     """
+
+
+@rebuild.command("redis")
+def rebuild_redis() -> None:
+    """Write the copy of balances in Redis again from Kafka.
+
+    Use it when values in Redis may be wrong, for example after someone changed them or an old backup of Redis was
+    loaded; a Redis that was emptied is filled again by itself. All balances are removed first, and requests for them
+    get 503 until they are written again. The stage live may run meanwhile, and the command may be repeated, also after
+    it was killed.
+
+    \b
+    Example:
+      tallymark rebuild redis
+    """
+    from pipeline.agents.live_rebuild import rebuild as run
+    from pipeline.cli.progress import progress_bar
+    from pipeline.cli.tables import count, print_table
+    from pipeline.settings import load
+
+    with progress_bar("rewriting balances") as show:
+        done = run(load(), show)
+    print_table(
+        ("partitions", "removed customers", "records"),
+        ((count(done.partitions), count(done.removed), count(done.records)),),
+        right=("partitions", "removed customers", "records"),
+    )
 
 
 @rebuild.command("clickhouse")
@@ -40,6 +68,7 @@ def rebuild_clickhouse(from_: str | None) -> None:
       tallymark rebuild clickhouse --from 2026-01-31 && tallymark reconcile
     """
     from pipeline.agents.sink_rebuild import rebuild as run
+    from pipeline.cli.progress import progress_bar
     from pipeline.cli.tables import count, print_table
     from pipeline.core.values.user_time import instant_ns
     from pipeline.settings import load
@@ -48,12 +77,7 @@ def rebuild_clickhouse(from_: str | None) -> None:
     settings = load()
     from_ns = instant_ns("from", from_)
     store = connect(settings.clickhouse, settings.clickhouse_password.get_secret_value())
-    with click.progressbar(length=1, label="rewriting rows", file=click.get_text_stream("stderr")) as bar:
-
-        def show(done: int, of: int) -> None:
-            bar.length = max(of, 1)
-            bar.update(done - bar.pos)
-
+    with progress_bar("rewriting rows") as show:
         done = run(settings, store, None if from_ns is None else from_ns // 1_000_000, show)
     print_table(
         ("topic", "records"),

@@ -114,4 +114,37 @@ def acls(stages: tuple[str, ...], principal: str, form: str) -> None:
             click.echo(rights.command(rule, settings.kafka))
 
 
+@topics.command("raise")
+@click.option("--partitions", "number", type=click.IntRange(1, 1024), required=True, metavar="N",
+              help="The new number: a multiple of the number now.")  # fmt: skip
+def raise_number(number: int) -> None:
+    """Raise the number of partitions of the topics up to usage.
+
+    More partitions let more workers count events: of dedupe, aggregate, attribute, sink and backfill. State is split,
+    counts and usage stay the same, and nothing is counted twice. Topics by customer keep their number.
+
+    Stop ingest, wait until dedupe, aggregate and attribute have a lag of 0, then stop every worker and the API; events
+    wait in their topics. The command refuses to run otherwise. It may be repeated, also after it was killed, and until
+    it ends the old number is valid. Then set `event_partitions = N` for every process and start them.
+
+    \b
+    Example:
+      tallymark topics raise --partitions 8
+    """
+    from pipeline.agents.raise_partitions import raise_partitions
+    from pipeline.cli.progress import progress_bar
+    from pipeline.cli.tables import count
+
+    with progress_bar("copying state") as show:
+        done = raise_partitions(load_settings(), number, show)
+    if done.before == done.now:
+        click.echo(f"{len(done.topics)} topics have {done.now} partitions already.")
+    else:
+        click.echo(
+            f"{len(done.topics)} topics have {done.now} partitions now, instead of {done.before}; "
+            f"{count(done.records)} records of state were copied."
+        )
+    click.echo(f"Set `event_partitions = {done.now}` for every process before it starts.")
+
+
 COMMANDS = (topics,)

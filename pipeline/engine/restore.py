@@ -28,6 +28,8 @@ _PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError._UNKNOWN_PARTITION,  # it was added a moment ago
 }
 T = TypeVar("T")
 
@@ -77,11 +79,21 @@ class Reader:
         """First and end offset; the end includes records of open transactions."""
         place = TopicPartition(topic, partition)
         first, end = _patiently(
-            lambda: self._ends.get_watermark_offsets(place, timeout=self._silence_s),
+            lambda: self._offsets(place),
             f"the offsets of {topic}/{partition}",
             self._silence_s,
         )
         return Span(first, end)
+
+    def _offsets(self, place: TopicPartition) -> Any:
+        try:
+            return self._ends.get_watermark_offsets(place, timeout=self._silence_s)
+        except KafkaException as error:
+            if (
+                error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+            ):  # else the client keeps the earlier number
+                self._ends.list_topics(place.topic, timeout=self._silence_s)
+            raise
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[list[Message]]:
         """Batches of committed records in [start, end), in order."""

@@ -93,6 +93,7 @@ class Stage:
         self.after_assignment: Callable[[], None] | None = (
             None  # partitions are open, and nothing is read yet
         )
+        self.before_opening: Callable[[], None] = lambda: None  # in a thread; former owners are fenced
         self.on_owned: Callable[[], None] = lambda: None  # after every change of the owned partitions
         self._threads = ThreadPoolExecutor(OPENING_THREADS, thread_name_prefix="partition")
         self._fencing: asyncio.Future[None] | None = None  # of the take-over in progress, or of the last one
@@ -253,6 +254,7 @@ class Stage:
             self._fencing = asyncio.ensure_future(self._fence(partitions))
             await self._fencing
         if consumer.has_assignment:
+            await self._in_threads([self.before_opening])
             await self._in_threads(one.open for one in partitions)
         if consumer.has_assignment:
             return True

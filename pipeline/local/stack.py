@@ -41,6 +41,7 @@ TICK_S = 0.1
 # Settings of the user that the processes of the stack inherit.
 _KEPT = (
     "partitions",
+    "event_partitions",
     "session_timeout_s",
     "horizon_s",
     "future_limit_s",

@@ -30,7 +30,9 @@ class Counts(msgspec.Struct):
 class TopicId(msgspec.Struct):
     """`topic-ids`, key `topic`: the id of the topic with which the state of this installation was built.
 
-    `replaced` lists earlier topics of this name that were lost, and that an operator has given up.
+    `replaced` lists earlier topics of this name that were lost, and that an operator has given up. `splits` lists each
+    partition that was added by `tallymark topics raise`, in order: its number, that of the partition whose records it
+    continues, and the first of its offsets plus `Counts.base`.
     """
 
     topic: str
@@ -39,6 +41,7 @@ class TopicId(msgspec.Struct):
     at_ms: int  # when this record was written
     replaced: list[str] = []  # Kafka's topic ids
     record_version: int = 1  # the newest form of its records
+    splits: list[tuple[int, int, int]] = []
 
 
 class Worker(msgspec.Struct):

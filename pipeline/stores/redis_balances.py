@@ -21,6 +21,8 @@ from pipeline.errors import Unavailable
 from pipeline.records import Balance
 
 TIMEOUT_S = 2.0
+CLEARING_S = 10  # a removal that does nothing for so long has ended
+SCANNED_KEYS = 1_000
 READ_S = 1.0  # of a reader: for a free connection, for connecting and for an answer, each; 503 within 3 s
 _REVISION_DIGITS = 20
 # A field holds the revision, then the balance as JSON. Revisions have equal length, so Lua compares them as text.
@@ -32,11 +34,26 @@ for i = 2, #ARGV, 2 do
   end
 end
 """
+# An attempt that began while balances are removed could lose what it has written, so none begins.
+_BEGIN = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SADD', KEYS[1], ARGV[1])
+return 1
+"""
 _FINISH = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('SREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
+# A process that was frozen for longer than its key lives must remove nothing more: the copy may be complete again.
+_REMOVE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+local removed = 0
+for i = 2, #KEYS do removed = removed + redis.call('UNLINK', KEYS[i]) end
+return removed
+"""
+_END = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Balance).decode
 
@@ -46,7 +63,7 @@ class Keys:
 
     def __init__(self, incarnation: str, partitions: int) -> None:
         self._prefix = f"tallymark:{incarnation}"
-        self._partitions = partitions
+        self.partitions = partitions
 
     def customer(self, namespace: str, customer: str) -> str:
         """The hash with a customer's balances by feature."""
@@ -56,13 +73,23 @@ class Keys:
         """The key that exists while the copy of a partition of `balances` is complete."""
         return f"{self._prefix}:whole:{partition}"
 
-    def begun(self, partition: int) -> str:
-        """The key with the token of the newest attempt to write a whole partition."""
-        return f"{self._prefix}:begun:{partition}"
+    def attempts(self, partition: int) -> str:
+        """The set of tokens of the attempts to write a whole partition."""
+        return f"{self._prefix}:attempts:{partition}"
+
+    @property
+    def clearing(self) -> str:
+        """The key with the token of the process that removes all balances."""
+        return f"{self._prefix}:clearing"
+
+    @property
+    def every_customer(self) -> str:
+        """The pattern of the keys of all customers. A topic's id has no character with a meaning in patterns."""
+        return self.customer("*", "")[:-1]
 
     def whole_of(self, namespace: str, customer: str) -> str:
         """The key `whole` of the partition that holds the customer."""
-        return self.whole(customer_hash(namespace, customer) % self._partitions)
+        return self.whole(customer_hash(namespace, customer) % self.partitions)
 
 
 class BalanceWriter:
@@ -74,7 +101,10 @@ class BalanceWriter:
             options["password"] = password
         self._redis = redis.Redis.from_url(url, **options)
         self._guard = self._redis.register_script(_GUARD)
+        self._begin = self._redis.register_script(_BEGIN)
         self._finish = self._redis.register_script(_FINISH)
+        self._remove = self._redis.register_script(_REMOVE)
+        self._end = self._redis.register_script(_END)
         self._keys = keys
 
     def write(self, balances: Iterable[Balance]) -> None:
@@ -99,20 +129,58 @@ class BalanceWriter:
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
-    def begin(self, partition: int, token: str) -> None:
-        """Start to write the partition from its beginning. token: unique for this attempt."""
+    def begin(self, partition: int, token: str) -> bool:
+        """Start to write the partition from its beginning. Returns False while balances are removed.
+
+        token: unique for this attempt. Several attempts may be in progress: each writes everything.
+        """
+        keys = [self._keys.attempts(partition), self._keys.clearing]
         try:
-            self._redis.set(self._keys.begun(partition), token)
+            return bool(self._begin(keys=keys, args=[token]))
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
     def finish(self, partition: int, token: str) -> bool:
-        """Mark the copy as complete. Returns False if Redis was emptied since `begin` or another attempt began."""
-        keys = [self._keys.begun(partition), self._keys.whole(partition)]
+        """Mark the copy as complete. Returns False if Redis was emptied since `begin`, or balances were removed."""
+        keys = [self._keys.attempts(partition), self._keys.whole(partition)]
         try:
             return bool(self._finish(keys=keys, args=[token]))
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
+
+    def clear(self, token: str) -> int:
+        """Remove every balance; readers get no value until each partition was written again.
+
+        Args:
+            token: unique for this call.
+
+        Returns:
+            The number of customers that were removed.
+
+        Raises:
+            Unavailable: Redis does not answer, or another process has begun to remove balances.
+        """
+        partitions = range(self._keys.partitions)
+        marks = [key(number) for number in partitions for key in (self._keys.whole, self._keys.attempts)]
+        try:
+            self._redis.set(self._keys.clearing, token, ex=CLEARING_S)
+            self._removed(token, marks)
+            removed, cursor = 0, -1
+            while cursor != 0:
+                cursor, found = self._redis.scan(max(cursor, 0), self._keys.every_customer, SCANNED_KEYS)
+                removed += self._removed(token, found)
+            self._end(keys=[self._keys.clearing], args=[token])
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not answer: {error}") from error
+        return removed
+
+    def _removed(self, token: str, keys: Sequence[str | bytes]) -> int:
+        removed = int(self._remove(keys=[self._keys.clearing, *keys], args=[token, CLEARING_S]))
+        if removed < 0:
+            raise Unavailable(
+                "Redis was emptied, another process began to rebuild it, or this one was frozen. Run it again."
+            )
+        return removed
 
 
 class BalanceReader:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import faust
 import msgspec
@@ -90,6 +91,7 @@ def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage 
         session_timeout_s=settings.session_timeout_s,
         security=credentials(config),
     )
+    made.before_opening = partial(_require_numbers, settings, declared)
     wiring.create(made)
     metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(folder.path).free)
     pulse = Pulse()
@@ -171,6 +173,15 @@ def _checked_topics(settings: Settings, stage: str, declared: Mapping[str, Topic
     if wrong:
         raise Broken(" ".join(wrong) + " `tallymark topics apply` creates missing topics.")
     return topic_ids.read(settings, own).lineage(own)
+
+
+def _require_numbers(settings: Settings, declared: Mapping[str, Topic]) -> None:
+    """Raise LineageRefused if the partitions of any topic were raised to another number than that of the settings.
+
+    A stage also depends on those of topics that it neither reads nor writes: the positions of events in bills.
+    """
+    if sentence := topics.other_numbers(declared, topic_ids.known(settings)):
+        raise LineageRefused(sentence)
 
 
 def _followed(follows: DefinitionsFollower | None) -> Callable[[], int]:

@@ -19,7 +19,7 @@ from pipeline.engine.stage import Stage
 from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topics
+from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter
@@ -173,6 +173,7 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
         known.holders,
         partitions,
         agenda.add,
+        usage_partitions=declared["usage"].partitions,
     )
 
     def create(made: Stage) -> None:
@@ -193,13 +194,14 @@ def _live(settings: Settings, declared: Declared) -> StageWiring:
     if not settings.redis:
         raise Rejected("no-redis", "The stage live copies balances to Redis, but the setting redis is empty.")
     from pipeline.agents import live
+    from pipeline.agents.live_rebuild import INPUT as BALANCES
     from pipeline.stores import redis_probe
     from pipeline.stores.redis_balances import BalanceWriter, Keys
 
-    keys = Keys(kafka.topic_ids(settings, [live.INPUT])[live.INPUT], declared[live.INPUT].partitions)
+    keys = Keys(kafka.topic_ids(settings, [BALANCES])[BALANCES], declared[BALANCES].partitions)
     writer = BalanceWriter(settings.redis, settings.redis_password.get_secret_value(), keys)
     return StageWiring(
-        Spec("live", (live.INPUT,)),
+        Spec("live", (BALANCES,)),
         lambda made: live.create(made, writer),
         needs={"redis": lambda: redis_probe.writes(settings)},
     )
@@ -247,6 +249,7 @@ def stripe_sync(settings: Settings, declared: Declared, clock: NowMs | None = No
         agenda.add,
         agent.WORK,
         lambda: known.definitions.meters,
+        usage_partitions=declared["usage"].partitions,
     )
     lease_s = settings.session_timeout_s * LEASE_OF_SESSION
 
@@ -300,9 +303,6 @@ def _billing(settings: Settings, declared: Declared) -> StageWiring:
 
     agenda, partitions = Agenda(), declared[agent.WORK].partitions
     known = agent.BillingKnown(agenda, partitions)
-    terms = BillTerms(
-        collect_anyway_s=settings.billing_collect_anyway_s, partitions=declared["events-unique"].partitions
-    )
     seeding = Seeding(
         KafkaWriter(settings, "windows"),
         connect(settings.clickhouse, settings.clickhouse_password.get_secret_value()),
@@ -311,9 +311,14 @@ def _billing(settings: Settings, declared: Declared) -> StageWiring:
         agenda.add,
         agent.WORK,
         lambda: known.billed.meters,
+        usage_partitions=declared["usage"].partitions,
     )
 
     def create(made: Stage) -> None:
+        terms = BillTerms(
+            collect_anyway_s=settings.billing_collect_anyway_s,
+            partitions=topic_ids.event_partitions(settings, declared["events-unique"].partitions),
+        )
         history = BillingHistory(UsageHistory(known.subjects, seeding.add, agenda.add), terms.kept_s)
         marks = KafkaWriter(settings, "marks of settled usage")
         watcher = SettledWatcher(marks, StagePositions(settings), history.is_loaded)

@@ -119,11 +119,12 @@ class Emptied(BalanceWriter):
         self._world = world
         self._emptied = False
 
-    def begin(self, partition: int, token: str) -> None:
-        super().begin(partition, token)
+    def begin(self, partition: int, token: str) -> bool:
+        begun = super().begin(partition, token)
         if not self._emptied:
             self._emptied = True
             self._world.empty()
+        return begun
 
 
 def test_a_copy_is_built_from_the_topic(world: World) -> None:

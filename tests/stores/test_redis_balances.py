@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 import pytest
@@ -16,7 +16,7 @@ from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available
 from pipeline.records import Balance
-from pipeline.stores.redis_balances import BalanceReader, BalanceWriter, Keys
+from pipeline.stores.redis_balances import CLEARING_S, BalanceReader, BalanceWriter, Keys
 from tests.fixtures.absent import absent
 from tests.local.test_redis import started
 
@@ -94,10 +94,10 @@ def test_a_copy_that_is_not_whole_is_no_answer(url: str, keys: Keys) -> None:
     with pytest.raises(Unavailable, match="rebuilt"):
         read(url, keys, "c", "f")
     partition = customer_hash("default", "c") % PARTITIONS
-    writer.begin(partition, "first")
-    writer.begin(partition, "second")
-    assert not writer.finish(partition, "first")
-    assert writer.finish(partition, "second") and writer.is_whole(partition)
+    assert not writer.finish(partition, "never begun") and not writer.is_whole(partition)
+    assert writer.begin(partition, "first") and writer.begin(partition, "second")
+    assert writer.finish(partition, "first") and writer.is_whole(partition)
+    assert writer.finish(partition, "second") and not writer.finish(partition, "second")
     assert read(url, keys, "c", "f") == [balance(1)]
 
 
@@ -109,10 +109,83 @@ def test_what_was_emptied_while_it_was_written_is_not_whole(url: str, keys: Keys
     assert not writer.is_whole(0)
 
 
+def test_removed_balances_are_no_answer_until_a_later_attempt_has_written_all(url: str, keys: Keys) -> None:
+    writer = BalanceWriter(url, None, keys)
+    whole(writer)
+    writer.write([balance(1, f"c{number}") for number in range(3_000)])
+    other = Keys(uuid.uuid4().hex, PARTITIONS)
+    BalanceWriter(url, None, other).write([balance(7)])
+    for partition in range(PARTITIONS):
+        writer.begin(partition, "before")
+    assert writer.clear("a") == 3_000
+    assert redis.Redis.from_url(url).keys(other.every_customer) and not redis.Redis.from_url(url).keys(
+        keys.every_customer
+    )
+    for partition in range(PARTITIONS):
+        assert not writer.finish(partition, "before") and not writer.is_whole(partition)
+    with pytest.raises(Unavailable, match="rebuilt"):
+        read(url, keys, "c1", "f")
+    whole(writer)
+    assert read(url, keys, "c1", "f") == [None]
+
+
+class Interrupted(BalanceWriter):
+    """Runs `meanwhile` before each step of a removal."""
+
+    meanwhile: Callable[[], object] = str
+
+    def _removed(self, token: str, found: Sequence[str | bytes]) -> int:
+        self.meanwhile()
+        return super()._removed(token, found)
+
+
+def test_no_attempt_begins_while_balances_are_removed(url: str, keys: Keys) -> None:
+    writer = Interrupted(url, None, keys)
+    begun: list[bool] = []
+    writer.meanwhile = lambda: begun.append(writer.begin(0, "t"))
+    writer.write([balance(1)])
+    writer.clear("a")
+    assert begun and not any(begun)
+    assert writer.begin(0, "t")
+
+
+def test_a_removal_that_another_one_replaced_removes_nothing_more(url: str, keys: Keys) -> None:
+    writer = Interrupted(url, None, keys)
+    writer.write([balance(1)])
+
+    def replace() -> None:
+        BalanceWriter(url, None, keys).clear("b")
+        whole(BalanceWriter(url, None, keys))
+        writer.write([balance(2)])
+
+    writer.meanwhile = replace
+    with pytest.raises(Unavailable, match="another process"):
+        writer.clear("a")
+    assert read(url, keys, "c", "f") == [balance(2)]
+
+
+def test_a_killed_removal_ends_after_a_while(url: str, keys: Keys) -> None:
+    writer = Interrupted(url, None, keys)
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    writer.meanwhile = killed
+    with pytest.raises(KeyboardInterrupt):
+        writer.clear("a")
+    assert 0 < redis.Redis.from_url(url).ttl(keys.clearing) <= CLEARING_S
+    assert not writer.begin(0, "t")
+
+
 def test_an_unavailable_redis_is_reported(keys: Keys) -> None:
     nowhere = f"redis://{process.HOST}:{process.free_port()}/0"
     writer = BalanceWriter(nowhere, None, keys)
-    for act in (lambda: writer.write([balance(1)]), lambda: writer.begin(0, "t"), lambda: writer.is_whole(0)):
+    for act in (
+        lambda: writer.write([balance(1)]),
+        lambda: writer.begin(0, "t"),
+        lambda: writer.is_whole(0),
+        lambda: writer.clear("t"),
+    ):
         with pytest.raises(Unavailable, match="Redis"):
             act()
     with pytest.raises(Unavailable, match="Redis"):

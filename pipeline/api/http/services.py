@@ -18,12 +18,13 @@ from pipeline.api.http.bulkheads import KAFKA_SILENT_S, Bulkheads
 from pipeline.api.http.large_answers import LargeAnswers
 from pipeline.api.http.pace import Pace
 from pipeline.api.http.worker_rates import Rates
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse, Patience
 from pipeline.stores.clickhouse.connect import connect
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import topics
+from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.alerts import AlertsView, DeliveriesView, LateView
 from pipeline.stores.kafka.audit import AuditLog
 from pipeline.stores.kafka.billing_commands import BillingCommands
@@ -96,6 +97,7 @@ class Services:
         self.bills = BillsView(settings)
         self.invoice_roots = InvoiceRootsView(settings)
         self.billing_commands = BillingCommands(settings, self.replies)
+        self._event_partitions: EventPartitions | None = None
         self._balances = balances
         self._balances_open: asyncio.Task[BalanceReader] | None = None
         self._alerts: AlertsView | None = None
@@ -173,6 +175,13 @@ class Services:
                 self._reports = StripeReportsView(self.settings).start()
         self._reports.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._reports
+
+    def event_partitions(self) -> EventPartitions:
+        """The partitions of `events-unique`; their number is raised only while this process is stopped."""
+        if self._event_partitions is None:
+            number = topics.load(self.settings)["events-unique"].partitions
+            self._event_partitions = topic_ids.event_partitions(self.settings, number)
+        return self._event_partitions
 
     async def balances(self) -> BalanceReader:
         """The copy of balances in Redis. Raises Unavailable."""

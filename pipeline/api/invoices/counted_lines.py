@@ -26,7 +26,6 @@ from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.stores.clickhouse.events import EventPosition
 from pipeline.stores.clickhouse.line_events import RecordedSpan, recorded_events
 from pipeline.stores.clickhouse.refused import MeterName
-from pipeline.stores.kafka import topics
 from pipeline.stores.kafka.consumer_groups import lag
 
 UNEXPLAINED = Counter(
@@ -76,8 +75,7 @@ def counted_line(services: Services, namespace: str, customer: str, basis: LineB
     attributions = services.definitions.attributions(namespace, customer)
     holders = Holders()
     holders.update(Changes({key_of(one): one for one in attributions}))
-    partitions = topics.load(services.settings)["events-unique"].partitions
-    owner = UsageOwner(namespace, customer, holders, partitions)
+    owner = UsageOwner(namespace, customer, holders, services.event_partitions())
     return CountedLine(basis, owner, meter, sorted(one.name for one in attributions))
 
 

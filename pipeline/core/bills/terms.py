@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.core.metering.partition_splits import ONE_PARTITION, EventPartitions
+
 NEVER_MS = 1 << 62
 
 
@@ -29,4 +31,4 @@ class BillTerms(msgspec.Struct, frozen=True):
     running_ms: int = 10_000
     running_each_ms: int = 4
     replayed_ms: int = 3_600_000
-    partitions: int = 1
+    partitions: EventPartitions = ONE_PARTITION

@@ -39,8 +39,9 @@ from pipeline.core.bills.usage_rows import (
     series_key,
 )
 from pipeline.core.catalog.feature import Feature
-from pipeline.core.invoices.line_usage import SeenPositions, highest_seen, seen_key
+from pipeline.core.invoices.line_usage import SeenPositions, highest_seen, note_seen
 from pipeline.core.metering.meter import Aggregation
+from pipeline.core.metering.partition_splits import ONE_PARTITION, EventPartitions
 from pipeline.core.values.cached_rows import msgpack_rows
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S, NEVER_S
 from pipeline.core.values.filters import Filter, filter_string, matches
@@ -120,7 +121,7 @@ class BilledUsage:
         table: ScannedBytes,
         kept_s: int,
         needed_since_s: Callable[[bytes], int] = never,
-        partitions: int = 1,
+        partitions: EventPartitions = ONE_PARTITION,
     ) -> None:
         """The usage in a table.
 
@@ -190,8 +191,7 @@ class BilledUsage:
         if not changed:
             return False
         if is_newer:
-            source = seen_key(window.namespace, window.subject, window.part, self._partitions)
-            day_row.seen[source] = max(window.revision, day_row.seen.get(source, -1))
+            note_seen(day_row.seen, window, self._partitions)
         if not day_row.hours:
             self._list(place)
         day_row.hours |= 1 << at.minute // 60

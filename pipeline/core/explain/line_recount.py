@@ -16,6 +16,7 @@ from pipeline.core.explain.line_basis import LineBasis
 from pipeline.core.explain.line_tally import LineQuantities, LineTally
 from pipeline.core.explain.recount import MeasuredEvent
 from pipeline.core.invoices.line_usage import LineUsage, seen_key
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.core.values import number
 from pipeline.core.values.calendar import MINUTE_S, floor_minute
 from pipeline.core.values.filters import filter_string, matches
@@ -31,7 +32,7 @@ class UsageOwner(NamedTuple):
     namespace: str
     customer: str
     holders: Holders
-    partitions: int
+    partitions: EventPartitions
 
 
 class LineInclusion(NamedTuple):
@@ -94,7 +95,7 @@ class LineRecount:
         if not all(matches(wanted, measured.dimensions.get(name, "")) for name, wanted in self._filters):
             return None
         part = int(event.is_backfilled)
-        source = seen_key(owner.namespace, event.subject, part, owner.partitions)
+        source = seen_key(owner.namespace, event.subject, part, event.position - 1, owner.partitions)
         found = LineInclusion(
             source,
             self._counted.counts(minute_s, source, event.position),

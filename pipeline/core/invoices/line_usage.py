@@ -10,13 +10,13 @@ their revisions, so the highest one that was seen covers all events of the parti
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import msgspec
 
-from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import Aggregation
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.core.values.calendar import floor_minute
+from pipeline.records import Window
 
 SeenPositions = tuple[
     tuple[int, int], ...
@@ -65,19 +65,21 @@ class LineUsage(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return position == 0 or any(key == source and position - 1 <= seen for key, seen in self.seen)
 
 
-@lru_cache(1 << 14)
-def _partition(namespace: str, subject: str, partitions: int) -> int:
-    return subject_hash(namespace, subject) % partitions
-
-
-def seen_key(namespace: str, subject: str, part: int, partitions: int) -> int:
-    """Under which key of SeenPositions the revisions of a subject's windows are.
+def seen_key(namespace: str, subject: str, part: int, revision: int, partitions: EventPartitions) -> int:
+    """Under which key of SeenPositions a revision of a subject's windows is.
 
     Args:
         part: of the window: 0 for events that were counted on arrival.
         partitions: of `events-unique`.
     """
-    return BACKFILLED if part else _partition(namespace, subject, partitions)
+    return BACKFILLED if part else partitions.of(namespace, subject, revision)
+
+
+def note_seen(seen: dict[int, int], window: Window, partitions: EventPartitions) -> None:
+    """Note the revision of a window that was taken. What a partition continues was taken before it."""
+    source = seen_key(window.namespace, window.subject, window.part, window.revision, partitions)
+    for place, revision in ((source, window.revision), *partitions.before(source)):
+        seen[place] = max(revision, seen.get(place, -1))
 
 
 def highest_seen(seen: Iterable[Mapping[int, int]]) -> SeenPositions:

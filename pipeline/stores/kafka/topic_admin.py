@@ -12,6 +12,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -35,6 +36,19 @@ def create(settings: Settings, topics: Sequence[NewTopic]) -> None:
                 # Two workers may start at the same time; the other one created it from the same declaration.
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise
+    except KafkaException as error:
+        raise kafka.unavailable(settings, error) from error
+
+
+def add_partitions(settings: Settings, numbers: Mapping[str, int]) -> None:
+    """Raise the number of partitions, by topic, and return when the controller has done it. Raises Unavailable."""
+    if not numbers:
+        return
+    client = kafka.admin(settings)
+    wanted = [NewPartitions(topic, number) for topic, number in numbers.items()]
+    try:
+        for future in client.create_partitions(wanted, operation_timeout=TIMEOUT_S).values():
+            future.result()
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error
 

@@ -18,6 +18,7 @@ from functools import cache
 import msgspec
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
 
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.ledger import IDS_KEY
 from pipeline.engine.lineage import Lineage
 from pipeline.engine.restore import Reader
@@ -127,6 +128,12 @@ def known(settings: Settings) -> dict[str, TopicId]:
                 else:
                     found[name] = _decode(value)
     return found
+
+
+def event_partitions(settings: Settings, number: int) -> EventPartitions:
+    """The partitions of `events-unique`, with their splits. number: that is declared. Raises Unavailable."""
+    noted = known(settings).get("events-unique")
+    return EventPartitions(number, () if noted is None else tuple(noted.splits))
 
 
 def has_records(settings: Settings, places: Iterable[TopicPlace]) -> bool:

@@ -59,6 +59,12 @@ def recovery(topic: Topic) -> str:
 
 def other_number(topic: Topic, known: int) -> str:
     """For a setting that differs from the number of partitions at creation."""
+    if topic.raisable:
+        return (
+            f"{topic.name} uses {known} partitions, but {topic.partitions} are declared. State would be looked up in "
+            f"the wrong partitions: set `event_partitions = {known}` again, or raise their number with the state, by "
+            "`tallymark topics raise --partitions N`."
+        )
     return (
         f"{topic.name} was created with {known} partitions, but {topic.partitions} are declared. State would be looked "
         f"up in the wrong partitions: set `partitions = {known}` again."

@@ -6,6 +6,7 @@ any test.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline.core.metering.aggregate import aggregate
 from pipeline.core.metering.extract import MeterIndex
 from pipeline.core.metering.identity import subject_hash
 from pipeline.core.metering.meter import Meter
+from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.records import CustomerWindow, Event, Settled, Window
 from tests.core.bills.bill_world import NAMESPACE, BillWorld, Definitions
 from tests.fixtures.catalog_bodies import METER
@@ -63,14 +65,14 @@ class ExplainWorld:
         )
         definitions.customers = [str(made["id"])]
         definitions.read()
-        self.bills = stage(definitions, BillTerms(partitions=partitions))
+        self.bills = stage(definitions, BillTerms(partitions=EventPartitions(partitions)))
         body = definitions.log.body("meter", "tokens")
         self.meter = msgspec.convert({**body, "namespace": NAMESPACE}, Meter)
         self.holders = Holders()
         self.holders.update(Changes(dict(definitions.log.state)))
         self._index = MeterIndex([self.meter])
         self._tables = [DictTable() for _ in range(partitions)]
-        self._offsets, self.partitions = [0] * partitions, partitions
+        self._offsets, self.partitions = [0] * partitions, EventPartitions(partitions)
         self._sent = 0
         self.stored: list[RecordedEvent] = []
         self.settled: list[Settled] = []
@@ -80,11 +82,22 @@ class ExplainWorld:
     def owner(self) -> UsageOwner:
         return UsageOwner(NAMESPACE, self.bills.customer, self.holders, self.partitions)
 
+    def raise_partitions(self, number: int) -> None:
+        """Each new partition begins with the state and the offset of the one that it continues."""
+        before, splits = self.partitions.number, list(self.partitions.splits)
+        for partition in range(before, number):
+            parent = partition % before
+            splits.append((partition, parent, self._offsets[parent]))
+            self._tables.append(copy.deepcopy(self._tables[parent]))
+            self._offsets.append(self._offsets[parent])
+        self.partitions = EventPartitions(number, tuple(splits))
+        self.bills.terms = msgspec.structs.replace(self.bills.terms, partitions=self.partitions)
+
     def send(self, time_s: int, tokens: object, subject: str = "ann", model: str = "small") -> str:
         """An event, through aggregate and billing. Returns its id."""
         self._sent += 1
         id = f"e{self._sent}"
-        partition = subject_hash(NAMESPACE, subject) % self.partitions
+        partition = subject_hash(NAMESPACE, subject) % self.partitions.number
         data = json.dumps({"tokens": tokens, "model": model}).encode()
         event = Event(
             NAMESPACE, "src", id, "prompt", subject, time_s * NS + self._sent, self.bills.now_s * 1000, "events", 0,

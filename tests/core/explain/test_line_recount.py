@@ -7,9 +7,11 @@ from random import Random
 import pytest
 
 from pipeline.core.explain.recount import RecordedEvent
+from pipeline.core.metering.identity import subject_hash
 from pipeline.core.values import number
 from pipeline.core.values.calendar import DAY_S
 from pipeline.errors import Broken, Rejected
+from pipeline.records import CustomerWindow
 from tests.core.bills.bill_world import at
 from tests.core.bills.test_bill_laws import PRICES
 from tests.core.explain.explain_world import SUBJECTS, ExplainWorld
@@ -68,6 +70,50 @@ def issued() -> tuple[ExplainWorld, str]:
     world.bills.until(FEBRUARY + 2 * DAY_S)
     (line,) = world.line_ids()
     return world, line
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_of_before_and_after_more_partitions_are_explained(seed: int) -> None:
+    random = Random(seed)
+    world = subscribed(partitions=1)
+    subscription = next(iter(world.bills.published.subscriptions))
+    before: dict[str, object] = {}
+    for turn in range(14):
+        if turn in (4, 8):
+            before = {line: places(world, line) for line in world.line_ids()}
+            world.raise_partitions(2 ** (turn // 4))
+            assert {
+                line: places(world, line) for line in before
+            } == before  # so that their proofs stay the same
+        subscription = random_days(world, random, subscription, most=7, models="ab")
+        for line in world.line_ids():
+            world.explained(line)
+    assert before
+    assert {place for line in world.line_ids() for place, _ in places(world, line)} == {0, 1, 2, 3}
+
+
+def places(world: ExplainWorld, line: str) -> list[tuple[int, bool]]:
+    """Of each event, its partition, and whether it is under the line."""
+    (_, recount), _ = world.counted(line)
+    found = [recount.include(one) for one in world.measured()]
+    return [(one.source, one.now) for one in found if one is not None]
+
+
+def test_usage_that_is_loaded_after_more_partitions_came_is_explained() -> None:
+    """Billing learns of a window only by its newest state, which the new partition has."""
+    world = subscribed(partitions=1)
+    recorded = world.bills.record
+    world.bills.record = lambda record: recorded([])  # type: ignore[method-assign]
+    moved = next(one for one in SUBJECTS if subject_hash("default", one) % 2)
+    first = world.send(BEGIN + DAY_S, 5, moved)
+    world.raise_partitions(2)
+    second = world.send(BEGIN + DAY_S, 6, moved)
+    world.bills.record = recorded  # type: ignore[method-assign]
+    customer = world.bills.customer
+    world.bills.record([CustomerWindow(customer, window) for window in world.windows.values()])
+    world.bills.until(FEBRUARY + 2 * DAY_S)
+    (line,) = world.line_ids()
+    assert set(world.explained(line).events) == {first, second}
 
 
 def test_a_missing_or_another_event_is_an_error() -> None:

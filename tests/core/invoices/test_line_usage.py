@@ -6,7 +6,9 @@ import msgspec
 
 from pipeline.core.invoices.line_usage import BACKFILLED, LineUsage, highest_seen, seen_key
 from pipeline.core.metering.identity import subject_hash
+from pipeline.core.metering.partition_splits import EventPartitions
 
+EIGHT = EventPartitions(8)
 USAGE = LineUsage(7, "SUM", 0, 0, 60, "0", "5", ((BACKFILLED, 2), (1, 40)))
 
 
@@ -25,10 +27,10 @@ def test_only_whole_minutes_of_the_span_count() -> None:
 
 def test_a_subject_has_the_partition_of_its_events() -> None:
     subjects = [f"s{number}" for number in range(50)]
-    assert {seen_key("default", one, 0, 8) for one in subjects} == set(range(8))
+    assert {seen_key("default", one, 0, 0, EIGHT) for one in subjects} == set(range(8))
     assert all(
-        seen_key("default", one, 0, 8) == subject_hash("default", one) % 8
-        and seen_key("default", one, 1, 8) == BACKFILLED
+        seen_key("default", one, 0, 0, EIGHT) == subject_hash("default", one) % 8
+        and seen_key("default", one, 1, 0, EIGHT) == BACKFILLED
         for one in subjects
     )
 
