@@ -252,5 +252,7 @@ def commands() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
 def test_help_has_an_example(command: list[str]) -> None:
-    text = CliRunner().invoke(main, [*command, "-h"]).stdout
+    found = CliRunner().invoke(main, [*command, "-h"])
+    assert found.exit_code == 0, found.output
+    text = found.stdout
     assert "Example:" in text and f"tallymark {' '.join(command)}" in text

@@ -34,7 +34,7 @@ def fault_of(line: str) -> str:
     """What is wrong with a command line; empty: it is accepted as far as its arguments go."""
     words = line.split()[1:]
     found: click.Command = main
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)
     while isinstance(found, click.Group) and words:
         below = found.get_command(context, words[0])
         if below is None:
@@ -44,7 +44,7 @@ def fault_of(line: str) -> str:
         return f"{found.name} is a group"
     try:
         found.make_parser(context).parse_args(list(words))
-        found.make_context(found.name, list(words), resilient_parsing=False).close()
+        found.make_context(found.name, list(words), parent=context, resilient_parsing=False).close()
     except click.UsageError as error:
         return error.format_message()
     return ""
