@@ -149,6 +149,20 @@ def test_all_rows_are_written_again_whatever_was_lost(store: ClickHouse, fresh_t
     assert rows_of(store) == whole
 
 
+def test_what_was_killed_is_completed_when_it_is_repeated(store: ClickHouse, fresh_topics: Settings) -> None:
+    publish(fresh_topics)
+
+    def killed(done: int, of: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(fresh_topics, store, progress=killed)
+    assert stored(store, "default", unique={9: "m"}) != WHOLE
+    rebuild(fresh_topics, store)
+    assert stored(store, "default", unique={9: "m"}) == WHOLE
+
+
 def test_newer_rows_of_a_sink_that_runs_stay(store: ClickHouse, fresh_topics: Settings) -> None:
     publish(fresh_topics)
     store.ensure_schema()

@@ -120,7 +120,7 @@ def _groups(user: str, follows: bool) -> list[Right]:
 
 
 def _operator() -> list[Right]:
-    """The rights of `topics apply`, `rebuild`, `send` and `status`: everything that is Tallymark's, and new topics."""
+    """The rights of `topics`, `rebuild`, `send` and `status`: everything that is Tallymark's, and new topics."""
     return [
         ("cluster", "kafka-cluster", "literal", ("Create", "Describe")),
         (
@@ -130,6 +130,7 @@ def _operator() -> list[Right]:
             ("Alter", "AlterConfigs", "Delete", "Describe", "DescribeConfigs", "Read", "Write"),
         ),
         ("group", PREFIX, "prefixed", ("Describe", "Read")),
+        ("transactional-id", PREFIX, "prefixed", ("Describe", "Write")),
     ]
 
 
