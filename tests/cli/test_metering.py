@@ -265,15 +265,6 @@ def test_what_meters_counted_and_refused_is_a_table(capsys: pytest.CaptureFixtur
     assert "The issues of invoices are not known" in capsys.readouterr().out
 
 
-def test_status_shows_why_a_stage_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    stage = {"stage": "sink", "up": True, "workers": [{}], "lag": 7, "rate": 0.0, "controlRevision": None}
-    stages = [{**stage, "failing": "ClickHouse refused (code 243)"}, {**stage, "failing": ""}]
-    output.print_status({"stages": stages, "neighbours": {}, "refused": [], "apps": [], "bills": None})
-    shown = capsys.readouterr().out
-    assert shown.count("is failing") == 1
-    assert "sink is failing: ClickHouse refused (code 243)\n" in shown
-
-
 def test_reconcile_that_does_not_add_up(tokens: Run, tmp_path: Path) -> None:
     result = tokens("reconcile", "--wait", "0.2", "--format", "json")  # stored rows that no stage has read
     report = json.loads(result.stdout)
