@@ -31,6 +31,7 @@ from tests.deploy.dashboard_pictures import COLUMNS, Drawn, picture
 from tests.deploy.prometheus_server import PrometheusServer, prometheus
 
 DEMO_S, STOP_S = 900.0, 60.0
+SCRAPED_S = 10.0  # a rate needs two scrapes of what came last
 DAYS = 60  # of ClickHouse's rows
 PICTURE = "pipeline.svg"  # deploy/grafana has a copy
 SHOWN_ROWS = 2  # of the picture in the README
@@ -174,6 +175,7 @@ def main() -> None:
     start_s = time.time()
     with prometheus(folder / "prometheus.yml", folder) as server, demo(folder, given.events) as child:
         wait_for_demo(folder, child)
+        time.sleep(SCRAPED_S)
         values = tomllib.loads((folder / "demo/tallymark.toml").read_text())
         lines, wrong = ask_prometheus(server, start_s, time.time())
         rows, more = ask_clickhouse(Settings(**values))
