@@ -57,7 +57,10 @@ def demo(folder: Path, events: int) -> Iterator[subprocess.Popen[bytes]]:
         "--events",
         str(events),
     ]
-    child = subprocess.Popen(words, stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
+    patient = os.environ | {"TALLYMARK_CLICKHOUSE_SILENCE_S": "60"}  # the machine may be slow
+    child = subprocess.Popen(
+        words, env=patient, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+    )
     os.close(follower)
     copying = subprocess.Popen(["cat"], stdin=leader, stdout=output, stderr=subprocess.DEVNULL)
     try:
