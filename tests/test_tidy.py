@@ -178,6 +178,7 @@ SENT_WORDS = {
     ("tests/containers/checks.py", "neighbour"): "a member of the response of /status",
     ("tests/flow/test_security.py", "neighbour"): "a member of the response of /status",
     ("tests/cli/test_metering.py", "neighbour"): "a member of the response of /status",
+    ("tests/cli/test_status.py", "neighbour"): "a member of the response of /status",
     ("tests/api/recording/metering.py", "under way"): "the name of a recorded request",
     ("tests/api/recording/operation.py", "is away"): "the name of a recorded request",
     ("tests/api/recording/quota.py", "anew"): "the name of a recorded request",

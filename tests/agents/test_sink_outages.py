@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -27,11 +29,10 @@ from tests.fixtures.refusing_clickhouse import AWAY, SLOW, RefusingClickHouse
 from tests.fixtures.running_workers import Running
 
 START_S = 1_763_000_040
-DATA = msgspec.Raw(json.dumps({"text": "x" * 2_000}).encode())
+DATA_BYTES = 1_500  # of an event, random: the limit of a fetch is one of compressed bytes
 PACKED = 100  # events of one record, which has 200 KB
 FEW, MANY = 20, 240  # records of a backlog: 4 and 48 MB
-# Of the worker: two chunks of each partition as objects. All of MANY as objects would take more than twice as much.
-GROWTH_MB = 100
+GROWTH_MB = 40  # of the worker: two chunks of 1 MB of each partition, as objects, as columns and as a request
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ class Backlog:
     def __init__(self, settings: Settings) -> None:
         self.events = 0
         self._settings = settings
+        self._random = Random(7)
 
     def add(self, records: int) -> None:
         producer = Producer(kafka.producer_config(self._settings))
@@ -74,9 +76,10 @@ class Backlog:
     def _next(self) -> Settled:
         self.events += 1
         time_ns = (START_S + self.events) * 10**9
-        id = str(self.events)
+        text = base64.b64encode(self._random.randbytes(DATA_BYTES)).decode()
+        data, id = msgspec.Raw(msgspec.json.encode({"text": text})), str(self.events)
         return Settled(
-            Event("default", "/s", id, "t", "who", time_ns, 1, "events", 0, self.events, DATA), "counted"
+            Event("default", "/s", id, "t", "who", time_ns, 1, "events", 0, self.events, data), "counted"
         )
 
 
@@ -107,6 +110,7 @@ def metric(worker: Running, name: str) -> float:
         (AWAY, "ClickHouse (chDB) does not answer on 127.0.0.1:"),
         (SLOW, ""),
     ],
+    ids=["read-only", "full", "away", "slow"],
 )
 def test_a_clickhouse_in_trouble_loses_nothing(
     trouble: str, words: str, front: RefusingClickHouse, store: ClickHouse, fresh_topics: Settings

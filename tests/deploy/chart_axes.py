@@ -29,15 +29,7 @@ class Axis(NamedTuple):
 
 
 def value_axis(most: float, unit: str, is_whole: bool = False) -> Axis:
-    """An axis from 0 to a round value that is not below `most`. is_whole: there are no fractions.
-
-    >>> value_axis(6_240, "short")
-    Axis(top=8000.0, ticks=[(0.0, '0'), (2000.0, '2 k'), (4000.0, '4 k'), (6000.0, '6 k'), (8000.0, '8 k')])
-    >>> value_axis(0, "short").top, value_axis(1, "bool_yes_no").ticks
-    (1.0, [(0.0, 'no'), (1.0, 'yes')])
-    >>> value_axis(2, "short", is_whole=True).ticks
-    [(0.0, '0'), (1.0, '1'), (2.0, '2')]
-    """
+    """An axis from 0 to a round value that is not below `most`. is_whole: there are no fractions."""
     if unit == "bool_yes_no":
         return Axis(1.0, [(0.0, "no"), (1.0, "yes")])
     most = most if most > 0 else 1.0
@@ -58,11 +50,7 @@ def _round_up(step: float) -> float:
 
 
 def clock_ticks(first: float, last: float, most: int = 5) -> list[tuple[float, str]]:
-    """Round times in UTC from `first` to `last`, in seconds since 1970.
-
-    >>> clock_ticks(1_000, 1_100)
-    [(1020, '00:17:00'), (1050, '00:17:30'), (1080, '00:18:00')]
-    """
+    """Round times in UTC from `first` to `last`, in seconds since 1970."""
     every = next((one for one in SECONDS if (last - first) / one <= most), SECONDS[-1])
     form = "%d %b" if every >= DAY_S else "%H:%M" if every >= 60 else "%H:%M:%S"
     begin = int(-(-first // every) * every)
@@ -70,9 +58,5 @@ def clock_ticks(first: float, last: float, most: int = 5) -> list[tuple[float, s
 
 
 def gap_s(times: Sequence[float]) -> float:
-    """How far apart two times are at least where one is missing between them.
-
-    >>> gap_s([0, 5, 10, 30, 35])
-    7.5
-    """
+    """How far apart two times are at least where one is missing between them."""
     return 1.5 * min((after - before for before, after in pairwise(times)), default=0.0)

@@ -31,6 +31,7 @@ from tests.deploy.dashboard_pictures import COLUMNS, Drawn, picture
 from tests.deploy.prometheus_server import PrometheusServer, prometheus
 
 DEMO_S, STOP_S = 900.0, 60.0
+SCRAPED_S = 10.0  # a rate needs two scrapes of what came last
 DAYS = 60  # of ClickHouse's rows
 PICTURE = "pipeline.svg"  # deploy/grafana has a copy
 SHOWN_ROWS = 2  # of the picture in the README
@@ -56,7 +57,10 @@ def demo(folder: Path, events: int) -> Iterator[subprocess.Popen[bytes]]:
         "--events",
         str(events),
     ]
-    child = subprocess.Popen(words, stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
+    patient = os.environ | {"TALLYMARK_CLICKHOUSE_SILENCE_S": "60"}  # the machine may be slow
+    child = subprocess.Popen(
+        words, env=patient, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
+    )
     os.close(follower)
     copying = subprocess.Popen(["cat"], stdin=leader, stdout=output, stderr=subprocess.DEVNULL)
     try:
@@ -174,6 +178,7 @@ def main() -> None:
     start_s = time.time()
     with prometheus(folder / "prometheus.yml", folder) as server, demo(folder, given.events) as child:
         wait_for_demo(folder, child)
+        time.sleep(SCRAPED_S)
         values = tomllib.loads((folder / "demo/tallymark.toml").read_text())
         lines, wrong = ask_prometheus(server, start_s, time.time())
         rows, more = ask_clickhouse(Settings(**values))

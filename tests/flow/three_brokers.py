@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import direct_key, topics
 from tests.fixtures.kafka_node import KafkaNode, new_cluster_id
-from tests.fixtures.running_workers import Counted, Running
+from tests.fixtures.running_workers import Counted, Running, wait_until
 
 NODES = (1, 2, 3)
 STAGES = ("control", "ingest", "dedupe", "aggregate", "sink")
@@ -160,6 +160,12 @@ class Run:
         print(f"{what}: {took_s:.1f} s; {self.restarts} restarts of workers so far", flush=True)
         return took_s
 
+    def is_ready(self) -> bool:
+        """Whether every worker is: one that ended is not, and starts again."""
+        return all(
+            one.process is not None and one.process.poll() is None and one.is_ready() for one in self.workers
+        )
+
     def tend(self) -> None:
         for worker in self.workers:
             assert worker.process is not None
@@ -204,7 +210,8 @@ def compare(run: Run, sender: Sender, client: TestClient, counted: Counted) -> l
     every = sender.ids + sender.repeats
 
     def sums(stage: str) -> dict[str, int]:
-        return {name: number for name, number in counted.sums(stage).items() if not name.startswith("/")}
+        found = counted.sums(stage)
+        return {name: number for name, number in found.items() if number and not name.startswith("/")}
 
     wanted = {
         "ingest": {"read": every, "accepted": every},
@@ -240,14 +247,13 @@ def main() -> None:
     with ExitStack() as stack:
         stack.callback(cluster.kill)
         cluster.start()
-        kafka.wait_until_up(cluster.settings, PATIENCE_S)
+        wait_until(cluster.is_whole, lambda: "the three brokers do not know one another", PATIENCE_S)
         topics.apply(cluster.settings)
         chdb = ChDB(folder, process.free_port()).start()
         stack.callback(chdb.stop)
         run = Run(cluster, chdb.url)
         stack.callback(run.stop)
-        for worker in run.workers:
-            worker.wait_until_ready()
+        run.until(run.is_ready, "workers ready")
         made = direct_key.made("test")
         direct_key.create(run.settings, "default", made, "test", ["admin"])
         client = stack.enter_context(
