@@ -66,7 +66,7 @@ def end(bootstrap: str, security: Any, group: str, member_id: str) -> bool:
     except UnknownMemberIdError:
         return False
     except (KafkaError, TimeoutError, OSError) as error:
-        log.warning("cannot remove the former worker from %s: %s", group, error or type(error).__name__)
+        log.warning("cannot remove the former worker from %s: %s", group, str(error) or type(error).__name__)
         return False
 
 
