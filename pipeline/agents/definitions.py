@@ -24,7 +24,7 @@ class DefinitionsFollower:
     """Hands changes to its subscribers, from the beginning of the log onwards. `revision` is cheap."""
 
     def __init__(self, settings: Settings, *subscribers: Subscriber) -> None:
-        self._definitions = Definitions(settings)
+        self._definitions = Definitions(settings, kinds=())  # each subscriber keeps what it needs
         self._subscribers = subscribers
         self.revision = 0
 
