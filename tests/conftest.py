@@ -54,8 +54,8 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker a core where tests compute, since each collects them all; three where each may wait for a stack."""
-    return len(os.sched_getaffinity(0)) if _is_quick(config) else 3
+    """One worker a core where tests compute, since each collects them all; four where each may wait for a stack."""
+    return len(os.sched_getaffinity(0)) if _is_quick(config) else 4
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -110,7 +110,7 @@ def test_from_a_test_to_a_replay(api: TestClient, receiver: Receiver) -> None:
     (again,) = until(lambda: listed("state=SUCCESS"))
     assert again["tries"] == 4
     assert api.post(f"/deliveries/{delivery['id']}/resend", json={}).status_code == 202
-    until(lambda: listed("state=SUCCESS")[0]["tries"] == 5 if listed("state=SUCCESS") else False)
+    until(lambda: [one["tries"] for one in listed("state=SUCCESS")] == [5])
     assert {message.id for message in receiver.messages} == {event["id"]}
     wrong = api.post(f"/notification/events/{event['id']}/resend", json={"channels": ["other"]})
     assert (wrong.status_code, wrong.json()["reason"]) == (400, "bad-resend")
