@@ -21,6 +21,7 @@ from pipeline.errors import Rejected
 
 BATCH_ITEMS = 1000  # the API's limit
 BATCH_BYTES = 900_000  # the API takes 1 MiB
+KEY_HOLDS_S = 23 * 3600  # an hour less than core.definitions.idempotency.KEPT_MS
 ENDING = ".import"
 
 
@@ -36,11 +37,13 @@ class ImportProgress(msgspec.Struct):
     applied: int = 0
     refused: int = 0
     report_bytes: int = 0
+    sent_offset: int = 0
+    sent_at_s: float = 0.0
     is_done: bool = False
 
 
 class BadLine(NamedTuple):
-    """A line that holds no JSON value. line: from 1."""
+    """A line that the API would refuse with the whole request. line: from 1."""
 
     line: int
     detail: str
@@ -72,7 +75,8 @@ class ImportFile:
         if self.progress.digest != digest:
             raise Rejected(
                 "bad-file",
-                f"{path} has changed since a part of it was imported. Remove {self._progress_path} to import it all.",
+                f"{path} has changed since its first {self.progress.lines} lines were imported. Put corrected and "
+                "remaining lines into another file: a line that was applied would be applied again.",
             )
 
     def batches(self) -> Iterator[ImportBatch]:
@@ -81,13 +85,30 @@ class ImportFile:
             file.seek(self.progress.offset)
             batch = ImportBatch([], [], self.progress.offset, self.progress.lines)
             while line := file.readline():
-                batch = _with_line(batch, line)
-                began = self.progress.offset
-                if len(batch.items) >= BATCH_ITEMS or batch.next_offset - began >= BATCH_BYTES:
+                size = batch.next_offset - self.progress.offset
+                if len(batch.items) == BATCH_ITEMS or (size and size + len(line) > BATCH_BYTES):
                     yield batch
                     batch = ImportBatch([], [], batch.next_offset, batch.next_lines)
+                batch = _with_line(batch, line)
             if batch.next_offset > self.progress.offset:
                 yield batch
+
+    def begin(self, batch: ImportBatch, now_s: float) -> None:
+        """Keep when a batch is sent for the first time.
+
+        Raises:
+            Rejected: `outcome-unknown`: it was sent so long ago that its key does not hold any more.
+        """
+        progress = self.progress
+        if progress.sent_offset != batch.next_offset:
+            self.done(msgspec.structs.replace(progress, sent_offset=batch.next_offset, sent_at_s=now_s))
+        elif now_s - progress.sent_at_s > KEY_HOLDS_S:
+            raise Rejected(
+                "outcome-unknown",
+                f"Lines {progress.lines + 1} to {batch.next_lines} of {self.path} were sent more than "
+                f"{KEY_HOLDS_S // 3600} hours ago, and the answer did not arrive. Look which of them were applied, and "
+                "put the others and all that follow into another file.",
+            )
 
     def key_of(self, batch: ImportBatch) -> str:
         """The Idempotency-Key of a batch: the same whenever it is sent."""
@@ -115,6 +136,9 @@ def _with_line(batch: ImportBatch, line: bytes) -> ImportBatch:
     number = batch.next_lines + 1
     if line.strip():
         try:
+            if len(line) > BATCH_BYTES:
+                raise Rejected("too-large", f"The line has more than {BATCH_BYTES} bytes.")
+            json_value.read(b"[" + line.strip() + b"]")  # as the API reads it
             batch.items.append((number, json_value.read_decimals(line.strip())))
         except Rejected as error:
             batch.bad.append(BadLine(number, error.detail))

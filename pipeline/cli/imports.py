@@ -6,6 +6,7 @@ rules (api.quota.imports).
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,14 @@ def _run(found: ImportFile, report: Path) -> None:
 def _import(found: ImportFile, batch: ImportBatch, report: Path) -> None:
     answer: dict[str, Any] = {"applied": 0, "refused": []}
     if batch.items:
+        found.begin(batch, time.time())
         answer = ask_json(
             "POST",
             "/imports",
             json=[item for _, item in batch.items],
             headers={"idempotency-key": found.key_of(batch)},
         )
-    refused = [{"line": one.line, "reason": "bad-json", "detail": one.detail} for one in batch.bad]
+    refused = [{"line": one.line, "reason": "bad-line", "detail": one.detail} for one in batch.bad]
     for one in answer["refused"]:
         line, item = batch.items[one["index"]]
         refused.append({"line": line, "reason": one["reason"], "detail": one["detail"], "item": item})

@@ -21,7 +21,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from pipeline.engine.credentials import of_client
 
-LIMIT_S = 2.0  # after it, the producer asks
+LIMIT_S = 2.0  # of each step but the request itself; after it, the producer asks
 AGAIN_S = 0.02
 # A request that was given up could be executed after the producer is initialised, and would fence it.
 ANSWER_S = 60.0
@@ -30,8 +30,8 @@ ANSWER_S = 60.0
 async def end(bootstrap: str, security: Any, transactional_ids: Iterable[str], timeout_ms: int) -> None:
     """End the open transaction of each id, and return when its records are committed or aborted.
 
-    Returns earlier when Kafka has not ended them within LIMIT_S or refuses to. No request is in progress then. Only the
-    owner may call it, as it fences every producer with one of these ids.
+    Returns earlier when no connection comes about within LIMIT_S, or when Kafka has not ended them by then or refuses
+    to. No request is in progress then. Only the owner may call it, as it fences every producer with one of these ids.
 
     Args:
         bootstrap: Kafka bootstrap servers, `a:9092,b:9092`.
@@ -42,8 +42,9 @@ async def end(bootstrap: str, security: Any, transactional_ids: Iterable[str], t
     timeout = {"request_timeout_ms": int(ANSWER_S * 1000)}
     client = AIOKafkaClient(bootstrap_servers=bootstrap, **timeout, **of_client(security))
     try:
-        with contextlib.suppress(KafkaError):  # initialising the producers shows what is wrong
-            await client.bootstrap()
+        with contextlib.suppress(KafkaError, TimeoutError):  # initialising the producers shows what is wrong
+            async with asyncio.timeout(LIMIT_S):
+                await client.bootstrap()
             await asyncio.gather(*(_end(client, one, timeout_ms) for one in transactional_ids))
     finally:
         await client.close()
@@ -51,8 +52,10 @@ async def end(bootstrap: str, security: Any, transactional_ids: Iterable[str], t
 
 async def _end(client: AIOKafkaClient, transactional_id: str, timeout_ms: int) -> None:
     deadline_s = time.monotonic() + LIMIT_S
-    with contextlib.suppress(KafkaError):
-        node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(LIMIT_S):
+            node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+            await client.ready(node)
         while time.monotonic() < deadline_s:
             answer = await client.send(node, InitProducerIdRequest(transactional_id, timeout_ms))
             if for_code(answer.error_code) is not ConcurrentTransactions:

@@ -266,7 +266,8 @@ class Stage:
         if self.spec.meta is not None:
             ids = [transactional_id(self.cluster.group, one.position) for one in partitions]
             await open_transactions.end(self._bootstrap, self._security, ids, TRANSACTION_TIMEOUT_MS)
-        await self._in_threads(one.fence for one in partitions)
+        if self._consumer().has_assignment:
+            await self._in_threads(one.fence for one in partitions)
 
     async def _in_threads(self, calls: Iterable[Callable[[], None]]) -> None:
         loop = asyncio.get_running_loop()

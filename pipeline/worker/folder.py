@@ -7,6 +7,7 @@ because it runs before the modules of the stage are loaded. Does not own: what i
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import threading
 from dataclasses import dataclass
@@ -61,7 +62,13 @@ def end_predecessor(settings: Settings, stage: str, folder: WorkerFolder) -> thr
     member_id = membership.former(folder.path)
     if member_id is None:
         return None
-    arguments = (settings.kafka, credentials(kafka.client_config(settings)), group_of(stage), member_id)
-    thread = threading.Thread(target=membership.end, args=arguments, name="predecessor", daemon=True)
+
+    def end() -> None:
+        # Credentials that cannot be used end the process with a sentence, where it asks Kafka first.
+        with contextlib.suppress(OSError, ValueError):
+            security = credentials(kafka.client_config(settings))
+            membership.end(settings.kafka, security, group_of(stage), member_id)
+
+    thread = threading.Thread(target=end, name="predecessor", daemon=True)
     thread.start()
     return thread

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli import import_file
-from pipeline.cli.import_file import BATCH_BYTES, ENDING, ImportFile
+from pipeline.cli.import_file import BATCH_BYTES, ENDING, KEY_HOLDS_S, ImportFile
 from pipeline.errors import Rejected
 
 
@@ -63,14 +63,42 @@ def test_a_batch_fits_into_a_request(path: Path) -> None:
     path.write_text(line * 400)
     sizes = [len(items) * len(line) for _, items in answered(ImportFile(path), 99)]
     assert sum(sizes) == len(line) * 400
-    assert max(sizes) < BATCH_BYTES + len(line) < 1 << 20
+    assert max(sizes) <= BATCH_BYTES
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"n": 1.000000000000000001}',
+        '{"n": 12345678901234567890123}',
+        "[" * 64 + "]" * 64,
+        f'"{"x" * BATCH_BYTES}"',
+    ],
+    ids=lambda line: line[:12],
+)
+def test_a_line_that_the_api_refuses_with_its_request_stops_no_other(path: Path, line: str) -> None:
+    path.write_text(f'{{"a": 1}}\n{line}\n{{"a": 2}}\n')
+    batches = list(ImportFile(path).batches())
+    assert [item for batch in batches for item in batch.items] == [(1, {"a": 1}), (3, {"a": 2})]
+    assert [one.line for batch in batches for one in batch.bad] == [2]
+
+
+def test_a_batch_whose_key_holds_no_more_is_not_sent_again(path: Path) -> None:
+    path.write_text('{"a": 1}\n')
+    found = ImportFile(path)
+    [batch] = found.batches()
+    found.begin(batch, 1_000.0)
+    again = ImportFile(path)
+    again.begin(batch, 1_000.0 + KEY_HOLDS_S)
+    with pytest.raises(Rejected, match=r"Lines 1 to 1 of .* were sent more than 23 hours ago"):
+        again.begin(batch, 1_001.0 + KEY_HOLDS_S)
 
 
 def test_a_changed_file_is_refused_and_nothing_is_lost(path: Path) -> None:
     path.write_text('{"a": 1}\n')
     answered(ImportFile(path), 1)
     path.write_text('{"a": 1}\n{"a": 2}\n')
-    with pytest.raises(Rejected, match="has changed since a part of it was imported"):
+    with pytest.raises(Rejected, match="has changed since its first 1 lines were imported"):
         ImportFile(path)
 
 
@@ -89,6 +117,8 @@ def test_a_missing_file_is_one_sentence(path: Path) -> None:
 def test_the_limits_are_those_of_the_api() -> None:
     from pipeline.api.http.body import MAX_BODY_BYTES
     from pipeline.api.quota.imports import MAX_ITEMS
+    from pipeline.core.definitions.idempotency import KEPT_MS
 
     assert import_file.BATCH_ITEMS == MAX_ITEMS
     assert BATCH_BYTES < MAX_BODY_BYTES
+    assert KEY_HOLDS_S * 1000 < KEPT_MS

@@ -90,7 +90,7 @@ def usage(client: TestClient) -> list[int]:
 
 
 def run(values: dict[str, object], folder: Path, *words: str) -> tuple[int, str]:
-    """The exit code of a command, and the last line that it prints. It fails when the command does not end."""
+    """The exit code of a command, and the last line that it prints itself. It fails when the command does not end."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in values.items()}
     done = subprocess.run(
@@ -98,7 +98,10 @@ def run(values: dict[str, object], folder: Path, *words: str) -> tuple[int, str]
         env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=LIMIT_S,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1]
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return done.returncode, [line for line in lines if not line.startswith("%")][
+        -1
+    ]  # the others are librdkafka's
 
 
 def refusals(broker: SecureBroker) -> Iterator[tuple[str, Settings, tuple[str, ...], str]]:

@@ -30,6 +30,8 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
 _ASK_AGAIN_S = 0.5
+_AGAIN = "Send all of them again under the same Idempotency-Key."
+_NOT_AGAIN = "They had no Idempotency-Key: look which of them were applied before any is sent again."
 
 
 class Commands:
@@ -113,7 +115,7 @@ class Commands:
                     raise Unavailable(
                         f"The control stage decided {len(found)} of {len(commands)} commands within "
                         f"{self._reply_timeout_s:g} s; the others are stored, and will be decided. "
-                        "Send all of them again under the same Idempotency-Key."
+                        + (_AGAIN if command.request else _NOT_AGAIN)
                     )
                 found.append(reply)
         return found
