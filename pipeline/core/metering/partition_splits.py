@@ -28,7 +28,7 @@ class EventPartitions(NamedTuple):
         """The partition that holds the record of a subject with this offset.
 
         >>> now = EventPartitions(2, ((1, 0, 100),))
-        >>> [now.of("default", "ann", offset) for offset in (99, 100)]
+        >>> [now.of("default", "bob", offset) for offset in (99, 100)]
         [0, 1]
         """
         partition = _partition(namespace, subject, self.number)
