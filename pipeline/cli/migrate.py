@@ -10,6 +10,7 @@ while usage that arrives later than 35 days after its minute does not change a b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,8 @@ def migrate_openmeter(
     from pipeline.cli.migrate_sides import OpenMeter, TargetApi, read_key
 
     report = MigrationReport(dry_run)
-    run = _Run(OpenMeter(url, read_key(key_file)), TargetApi(load_settings()), report, from_, to, wait_s)
+    source = OpenMeter(url, read_key(key_file))
+    run = _Run(source, TargetApi(load_settings(), source.url), report, from_, to, wait_s)
     wanted = [step for step in STEPS if step in (only or STEPS)]
     try:
         run.definitions(wanted)
@@ -128,9 +130,11 @@ class _Run:
         from_: str | None,
         to: str | None,
         wait_s: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._source, self._target, self._report, self._wait_s = source, target, report, wait_s
-        self._now_s = int(time.time())
+        self._clock = clock
+        self._now_s = int(clock())  # events take hours: the steps after them ask the clock again
         self._horizon_s = target.settings.horizon_s
         oldest_s = self._now_s - self._horizon_s + MARGIN_S
         self._given = from_ is not None
@@ -187,14 +191,16 @@ class _Run:
     def entitlements(self) -> None:
         from pipeline.cli.migrate_quota import QuotaMigration
 
-        QuotaMigration(self._source, self._target, self._report, self._now_s, self.from_s).run()
+        now_s = int(self._clock())
+        QuotaMigration(self._source, self._target, self._report, now_s, self.from_s).run()
 
     def compare(self) -> None:
         from pipeline.cli import migrate_compare
 
         span = (self.from_s, self.to_s)
         migrate_compare.usage(self._source, self._target, self._report, span, self._wait_s)
-        migrate_compare.balances(self._source, self._target, self._report, self._now_s, self._wait_s)
+        now_s = int(self._clock())
+        migrate_compare.balances(self._source, self._target, self._report, now_s, self._wait_s)
 
 
 def _bar(length: int) -> Any:

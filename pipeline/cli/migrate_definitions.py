@@ -80,13 +80,29 @@ def plans(source: OpenMeter, target: TargetApi, report: MigrationReport) -> None
         for status, row in (("active", versions.active), ("draft", versions.draft)):
             if row is None:
                 continue
-            made = _take(target, report, "plan", "/plans", plan_translation.plan(row), ours[status])
+            found = plan_translation.plan(row)
+            if status == "active" and (unpublished := _unpublished(found, ours)) is not None:
+                del ours["draft"][found.key]
+                report.add("plan", found.key, "exists")
+                _publish(target, report, found.key, str(unpublished["id"]))
+                continue
+            made = _take(target, report, "plan", "/plans", found, ours[status], part=status)
             if made is not None and status == "active":
                 _publish(target, report, versions.key, str(made["id"]))
         report.notes("plan", versions.key, versions.left)
 
 
+def _unpublished(found: Translation, ours: Mapping[str, Mapping[str, JsonObject]]) -> JsonObject | None:
+    """Our draft of the version that is sold there: a run that was killed has created it and not published it."""
+    draft = ours["draft"].get(found.key)
+    if draft is None or found.key in ours["active"] or differences(found.body, draft):
+        return None
+    return draft
+
+
 def _publish(target: TargetApi, report: MigrationReport, key: str, id: str) -> None:
+    if report.dry_run:
+        return
     try:
         target.send("POST", f"/plans/{segment(id)}/publish")
     except Rejected as refusal:
@@ -134,6 +150,7 @@ def _take(
     but: Collection[str] = (),
     bodies: Callable[[JsonObject], Any] = lambda body: body,
     check: Callable[[JsonObject], object] = lambda body: None,
+    part: str = "",
 ) -> JsonObject | None:
     """Create one object unless it is here.
 
@@ -147,6 +164,7 @@ def _take(
         but: members that are not compared.
         bodies: what is sent for a body.
         check: refuses in a dry run what the API would refuse.
+        part: tells it apart from another object of the source with the same body.
 
     Returns:
         The created object; None if none was.
@@ -159,7 +177,7 @@ def _take(
         return None
     try:
         check(found.body)
-        made = None if report.dry_run else target.send("POST", path, bodies(found.body))
+        made = None if report.dry_run else target.send("POST", path, bodies(found.body), part=part)
     except Rejected as refusal:
         report.add(kind, found.key, "refused", refusal.detail)
         return None

@@ -47,7 +47,12 @@ class PositionFile:
         self._path, self._source, self._from_s = path, source, from_s
 
     def read(self) -> int | None:
-        """The position; None without a file. Raises Rejected `bad-file` for one of another source or a later start."""
+        """The position; None without a file.
+
+        Raises:
+            Rejected: `bad-file` for the position of another source, of a later start, or of an end before this start:
+                the events between would never be sent.
+        """
         if self._path is None or not self._path.exists():
             return None
         try:
@@ -63,6 +68,12 @@ class PositionFile:
                 "bad-file",
                 f"{self._path} is the position of another migration ({source} from {first}): name another file, or "
                 "delete it to begin again.",
+            )
+        if self._from_s > until_s:
+            raise Rejected(
+                "bad-file",
+                f"{self._path} ends at {zones.text_of(until_s)}, before the start {zones.text_of(self._from_s)}, so "
+                "the events between would be missing: name a --from that is no later than this end, or another file.",
             )
         self._from_s = first_s
         return until_s

@@ -1,7 +1,7 @@
 """Entitlements and grants, taken over from an OpenMeter.
 
-Owns: which of ours is the counterpart, creating those that have none, voiding grants that were voided. Does not own:
-which grants make the same balance (core.migration.grant_carry).
+Owns: which of ours is the counterpart, creating those that have none, voiding grants that were voided there, naming
+grants that are here twice. Does not own: which grants make the same balance (core.migration.grant_carry).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class QuotaMigration:
         self._source, self._target, self._report = source, target, report
         self._now_s, self._from_s = now_s, from_s
         self._grants: dict[str, list[JsonObject]] = defaultdict(list)
-        self._marks: dict[str, dict[str, JsonObject]] = defaultdict(dict)
+        self._ours: dict[str, list[JsonObject]] = defaultdict(list)
 
     def run(self) -> None:
         """Take all of them over."""
@@ -57,8 +57,7 @@ class QuotaMigration:
         for row in self._source.pages("/grants", version=2):
             self._grants[str(row["entitlementId"])].append(row)
         for row in self._target.pages("/grants", version=2):
-            if (mark := grant_carry.mark_of(row)) is not None:
-                self._marks[str(row["entitlementId"])][mark] = row
+            self._ours[str(row["entitlementId"])].append(row)
         for row in self._source.pages("/entitlements", version=2):
             self._take(row, customers, ours)
 
@@ -111,25 +110,61 @@ class QuotaMigration:
         return str(same["id"])
 
     def _take_grants(self, found: CarriedEntitlement, holder: _Holder) -> None:
-        here = self._marks[holder.id] if holder.id else {}
+        here, doubles = grant_carry.by_mark(self._ours[holder.id] if holder.id else [])
+        self._report_doubles(holder.name, doubles)
         missing = []
         for row in self._grants[found.id]:
-            made = grant_carry.counterparts(row, here)
             if grant_carry.is_issued(row):
                 continue
-            if grant_carry.is_complete(row, holder.since_s, made):
-                self._compare_grant(f"{holder.name} {row['id']}", row, made[0])
-            else:
+            made = grant_carry.counterparts(row, here)
+            same = self._void_made(f"{holder.name} {row['id']}", row, made)
+            if not grant_carry.is_complete(row, holder.since_s, made):
                 missing.append(row)
+            elif same:
+                self._report.add("grant", f"{holder.name} {row['id']}", "exists")
         needed = any(grant_carry.needs_balance(row, holder.since_s) for row in missing)
         left = self._balances(found, holder.since_s) if needed else {}
         for row in missing:
             self._take_grant(row, left.get(str(row["id"])), holder, here)
 
-    def _compare_grant(self, name: str, row: JsonObject, mine: JsonObject) -> None:
-        voided = row.get("voidedAt") is not None and mine.get("voidedAt") is None
-        sentence = f"It is voided at the source: `tallymark grants void {mine['id']}`." if voided else ""
-        self._report.add("grant", name, "differs" if voided else "exists", sentence)
+    def _report_doubles(self, name: str, doubles: list[JsonObject]) -> None:
+        for row in doubles:
+            sentence = (
+                "It is here twice: void one of them from its start with "
+                f"`tallymark grants void {row['id']} --at {row['effectiveAt']}`."
+            )
+            self._report.add("grant", f"{name} {grant_carry.mark_of(row)}", "differs", sentence)
+
+    def _void_made(self, name: str, row: JsonObject, made: list[JsonObject]) -> bool:
+        """Void the grants of ours that were made of one that is voided at the source. Returns whether all of them are.
+
+        A run that was killed may have created them and not voided them; the source may have voided its own since.
+        """
+        at = row.get("voidedAt")
+        unvoided = [] if at is None else [str(one["id"]) for one in made if one.get("voidedAt") is None]
+        if not unvoided:
+            return True
+        if self._report.dry_run:
+            commands = " and ".join(f"`tallymark grants void {id} --at {at}`" for id in unvoided)
+            sentence = (
+                f"It is voided at the source. Without --dry-run it is voided here too, as by {commands}."
+            )
+            self._report.add("grant", name, "differs", sentence)
+            return False
+        try:
+            for id in unvoided:
+                self._void(id, str(at))
+        except Rejected as refusal:
+            sentence = (
+                f"It is voided at the source since {at}, and cannot be voided here then: {refusal.detail}"
+            )
+            self._report.add("grant", name, "differs", sentence)
+            return False
+        self._report.notes("grant", name, [f"It is voided here at {at}, as at the source."])
+        return True
+
+    def _void(self, id: str, at: str) -> None:
+        self._target.send("DELETE", f"/grants/{segment(id)}", params=[("at", at)])
 
     def _take_grant(
         self, row: JsonObject, left: Decimal | None, holder: _Holder, here: Mapping[str, JsonObject]
@@ -155,7 +190,7 @@ class QuotaMigration:
             there = zones.text_of(part.expires_s)
             self._report.notes("grant", name, [f"It ends at {ends}; at the source it ends at {there}."])
         if part.void_at is not None:
-            self._target.send("DELETE", f"/grants/{segment(str(made['id']))}", params=[("at", part.void_at)])
+            self._void(str(made["id"]), part.void_at)
 
     def _balances(self, found: CarriedEntitlement, since_s: int) -> dict[str, Decimal]:
         """What was left of each grant when the usage period began, by the source's history."""

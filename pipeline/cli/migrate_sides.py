@@ -6,16 +6,18 @@ migrate_compare), our API's errors (http).
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
+
+import msgspec
 
 from pipeline.cli.http import CONNECT_S, PREFIX, Params, ask, json_of, opener
 from pipeline.core.values import json_value
@@ -28,6 +30,8 @@ TRIES = 8
 FIRST_DELAY_S = 0.25  # doubled after each try: 32 s until the last one
 LATER = "rate-limited"
 T = TypeVar("T")
+
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
 
 def patient(call: Callable[[], T]) -> T:
@@ -149,11 +153,21 @@ def read_key(path: Path | None) -> str:
     return key
 
 
-class TargetApi:
-    """The API of this Tallymark. Requests are repeated while it is down; a repeat creates nothing twice."""
+def idempotency_key(*asked: Any) -> str:
+    """The same for the same request of the same source in every run."""
+    return "migrate-" + hashlib.sha256(_encode(asked)).hexdigest()
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+
+class TargetApi:
+    """The API of this Tallymark. Requests are repeated while it is down.
+
+    The idempotency key of a change depends only on the source and on what is asked. So a request that a run gave up,
+    and that was done all the same, creates nothing twice when the next run asks again within 24 hours.
+    """
+
+    def __init__(self, settings: Settings, source: str) -> None:
+        """source: the URL of the system that is taken over."""
+        self.settings, self._source = settings, source
 
     def get(self, path: str, params: Params = (), version: int = 1) -> Any:
         """The JSON at a path."""
@@ -171,9 +185,16 @@ class TargetApi:
             if len(items) < PAGE_SIZE:
                 return rows
 
-    def send(self, method: str, path: str, body: Any = None, params: Params = (), version: int = 1) -> Any:
-        """Change something under a key of its own, and return the JSON of the answer, None if it has none."""
-        headers, asked = {"idempotency-key": str(uuid.uuid4())}, list(params)
+    def send(
+        self, method: str, path: str, body: Any = None, params: Params = (), version: int = 1, part: str = ""
+    ) -> Any:
+        """Change something, and return the JSON of the answer, None if it has none.
+
+        part: tells two requests apart that ask the same, such as a plan and a draft with the same content.
+        """
+        asked = list(params)
+        key = idempotency_key(self._source, method, path, asked, body, part)
+        headers = {"idempotency-key": key}
         answer = patient(
             lambda: ask(
                 self.settings, method, path, json=body, params=asked, version=version, headers=headers

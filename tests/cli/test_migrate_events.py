@@ -24,7 +24,7 @@ class ScriptedTarget(TargetApi):
     """Takes events as the API does: old ones with a warning, a request with an invalid one not at all."""
 
     def __init__(self) -> None:
-        super().__init__(Settings.model_construct())
+        super().__init__(Settings.model_construct(), "http://source")
         self.taken: list[str] = []
         self.dies_at = -1
 
@@ -124,6 +124,8 @@ def test_the_position_of_another_migration_is_refused(tmp_path: Path) -> None:
     PositionFile(file, "http://one", 60).write(120)
     later = PositionFile(file, "http://one", 90)  # the default start moves with the clock
     assert later.read() == 120
+    with pytest.raises(Rejected, match="events between would be missing"):
+        PositionFile(file, "http://one", 180).read()
     later.write(180)
     assert PositionFile(file, "http://one", 60).read() == 180
     for other in (PositionFile(file, "http://two", 60), PositionFile(file, "http://one", 0)):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.cli.migrate_sides import OpenMeter, read_key
+from pipeline.cli.migrate_sides import OpenMeter, TargetApi, idempotency_key, read_key
 from pipeline.core.migration.event_slices import TimeSlice
 from pipeline.errors import Rejected
+from pipeline.settings import Settings
 from tests.fixtures.openmeter import FakeOpenMeter, served, text_of, ulid
 
 DAY_S = 86_400
@@ -95,3 +99,48 @@ def test_the_key_is_read_from_a_file(tmp_path: Path) -> None:
         read_key(file)
     with pytest.raises(Rejected, match="cannot be read"):
         read_key(tmp_path)
+
+
+def test_a_repeated_request_has_the_same_idempotency_key() -> None:
+    asked = ("http://source", "POST", "/grants", [("at", 1)], {"a": Decimal("0.1"), "b": 2}, "")
+    again = ("http://source", "POST", "/grants", [("at", 1)], {"b": 2, "a": Decimal("0.1")}, "")
+    assert idempotency_key(*asked) == idempotency_key(*again)
+    others = [
+        ("http://other", *asked[1:]), (asked[0], "PUT", *asked[2:]), (*asked[:2], "/rules", *asked[3:]),
+        (*asked[:3], [], *asked[4:]), (*asked[:4], {"a": 1}, ""), (*asked[:5], "draft"),
+    ]  # fmt: skip
+    keys = [idempotency_key(*one) for one in (asked, *others)]
+    assert len(set(keys)) == len(keys) and len(keys[0]) <= 255
+
+
+@contextmanager
+def recorded_keys() -> Iterator[tuple[str, list[str]]]:
+    """The address of an API that takes everything, and the idempotency keys that it is sent."""
+    keys: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers["idempotency-key"])
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", keys
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_change_is_sent_again_by_the_next_run_under_its_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("tm_key")
+    with recorded_keys() as (url, keys):
+        settings = Settings.model_construct(api_url=url, api_key_file=str(tmp_path / "key"))
+        for source in ("http://source", "http://source", "http://other"):
+            TargetApi(settings, source).send("POST", "/meters", {"slug": "a"})
+    assert keys[0] == keys[1] != keys[2]

@@ -3,7 +3,8 @@
 Owns: which values agree. Does not own: asking for them (cli.migrate_compare).
 
 OpenMeter computes with doubles, Tallymark exactly. A difference that is less than a billionth of the value is what the
-doubles of a sum lose, and counts as agreement; it is shown as `rounding`.
+doubles of a sum lose, and counts as agreement; it is shown as `rounding`. Doubles lose nothing of whole numbers below
+2^53, so between two of those every difference is real.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 ROUNDING = 1_000_000_000
+EXACT_BELOW = Decimal(2**53)  # whole numbers that a double holds
 TOTAL = "total"
 BALANCE_MEMBERS = ("balance", "usage", "overage")
 
@@ -34,6 +36,8 @@ class Compared(NamedTuple):
         theirs, ours = self.theirs or Decimal(0), self.ours or Decimal(0)
         if theirs == ours:
             return "same"
+        if _exact(theirs) and _exact(ours):
+            return "different"
         return "rounding" if abs(theirs - ours) * ROUNDING <= abs(theirs) else "different"
 
 
@@ -61,6 +65,10 @@ def balance(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> li
         Compared(name, member, _decimal(theirs.get(member)), _decimal(ours.get(member)))
         for member in BALANCE_MEMBERS
     ]
+
+
+def _exact(value: Decimal) -> bool:
+    return abs(value) < EXACT_BELOW and value == value.to_integral_value()
 
 
 def _decimal(value: Any) -> ComparedValue:

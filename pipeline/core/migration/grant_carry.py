@@ -10,7 +10,7 @@ recurrence, where the whole amount begins. What an entitlement issues after each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -57,6 +57,25 @@ def mark_of(row: Mapping[str, Any]) -> str | None:
     """The mark of a grant of ours that was taken over."""
     mark = (row.get("metadata") or {}).get(MARK)
     return None if mark is None else str(mark)
+
+
+def by_mark(rows: Iterable[JsonObject]) -> tuple[dict[str, JsonObject], list[JsonObject]]:
+    """Grants of one entitlement of ours.
+
+    Returns:
+        Those that were taken over, by mark, and the others that have the mark of one of them. A voided one is left out
+        where another has its mark: that is how a user takes a double away.
+    """
+    found: dict[str, JsonObject] = {}
+    doubles: list[JsonObject] = []
+    for row in rows:
+        if (mark := mark_of(row)) is None:
+            continue
+        if mark not in found or found[mark].get("voidedAt") is not None:
+            found[mark] = row
+        elif row.get("voidedAt") is None:
+            doubles.append(row)
+    return found, doubles
 
 
 def counterparts(row: Mapping[str, Any], ours: Mapping[str, JsonObject]) -> list[JsonObject]:

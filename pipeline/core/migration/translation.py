@@ -147,8 +147,8 @@ def channel(row: Mapping[str, Any]) -> Translation:
     if "signingSecret" in found.body:
         return found
     note = (
-        f"The channel {found.key} comes without its signing secret, so a new one is made: "
-        "`tallymark endpoints rotate` sets the one that its receiver knows."
+        f"The channel {found.key} comes without its signing secret, so a new one is made: `tallymark endpoints update "
+        "ID FILE` sets the one that its receiver knows, where FILE has all members of the channel and signingSecret."
     )
     return found._replace(notes=(*found.notes, note))
 

@@ -64,7 +64,7 @@ def test_what_is_taken_over(translate: Callable[[Row], Translation], row: Row, b
             {"key": "c", "name": "C", "currentSubscriptionId": "01K"},
             "has a subscription",
         ),
-        (translation.channel, {"name": "h", "url": "https://a.test"}, "without its signing secret"),
+        (translation.channel, {"name": "h", "url": "https://a.test"}, "`tallymark endpoints update ID FILE`"),
     ],
 )
 def test_what_is_left_out_is_named(translate: Callable[[Row], Translation], row: Row, words: str) -> None:
