@@ -32,8 +32,10 @@ class EventPartitions(NamedTuple):
         [0, 1]
         """
         partition = _partition(namespace, subject, self.number)
-        while offset < (split := self._split_of(partition))[2]:
-            partition = split[1]
+        for continued, last in self.before(partition):
+            if offset > last:
+                break
+            partition = continued
         return partition
 
     def before(self, partition: int) -> Iterator[tuple[int, int]]:

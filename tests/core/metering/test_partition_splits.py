@@ -39,3 +39,10 @@ def test_a_number_that_was_never_raised_has_no_past() -> None:
 
 def test_a_partition_that_was_empty_when_it_was_split_continues_nothing() -> None:
     assert list(EventPartitions(2, ((1, 0, 0),)).before(1)) == []
+
+
+def test_a_record_without_a_known_offset_is_in_the_oldest_partition() -> None:
+    for number in range(8):
+        subject = f"s{number}"
+        assert TWICE.of("default", subject, -1) == 0
+        assert EventPartitions(2).of("default", subject, -1) == subject_hash("default", subject) % 2
