@@ -22,7 +22,7 @@ from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.ledger import IDS_KEY
 from pipeline.engine.lineage import Lineage
 from pipeline.engine.restore import Reader
-from pipeline.errors import Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.records import TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
@@ -95,7 +95,8 @@ def identify(
 ) -> tuple[Identity, Callable[[], bool]]:
     """The ids of the declared topics, and a function: whether a stage has ever used them. Raises Unavailable.
 
-    partitions: how many of each topic are used. If `topic-ids` is empty, the copies of the stages are used.
+    partitions: how many of each topic are used. If `topic-ids` is empty, the copies of the stages are used; that their
+    number was raised is not in these, so it must be declared: raises Rejected if it is not.
     """
     places = [
         (name, partition)
@@ -108,11 +109,28 @@ def identify(
     identity = read(settings, partitions)
     if not identity.known and is_in_use():
         kept = copies(settings, places, identity.actual)
+        _require_raised(settings, places, partitions)
         found = {
             name: TopicId(name, id, partitions[name], 0) for name, id in kept.items() if name in partitions
         }
         identity = Identity(found, identity.actual)
     return identity, is_in_use
+
+
+def _require_raised(settings: Settings, places: Iterable[TopicPlace], partitions: Mapping[str, int]) -> None:
+    """Raise Rejected if a stage keeps ids in a partition that is not declared: their number was raised.
+
+    Partitions alone show nothing, since a run of `tallymark topics raise` that was interrupted leaves empty ones.
+    """
+    beyond = [place for place in places if place[1] >= partitions[place[0]]]
+    used = sorted(place for place in beyond if copies(settings, [place], {}))
+    if used:
+        name, highest = max(used, key=lambda place: place[1])
+        raise Rejected(
+            "bad-partitions",
+            f"{name} uses at least {highest + 1} partitions, but {partitions[name]} are declared: set "
+            "`event_partitions` to the number to which `tallymark topics raise` has raised them.",
+        )
 
 
 def known(settings: Settings) -> dict[str, TopicId]:
