@@ -11,8 +11,8 @@ are, and those of the new one begin at 0, so that sums stay the same.
 
 No stage runs meanwhile, and each has read its input: a record that was written by the old number would be looked up in
 the wrong partition. Writers that were frozen are fenced. The new partitions become valid by one transaction, which
-writes their counts and the new numbers in `topic-ids`. Before it, the old number is valid, and workers use it: an
-interrupted run changes nothing, and can be repeated.
+writes their counts and the new numbers in `topic-ids`. Before it, the old number is valid, and no worker starts: an
+interrupted run changes nothing else, and can be repeated; with the old number, it is given up.
 """
 
 from __future__ import annotations
@@ -85,13 +85,15 @@ def raise_partitions(
         Rejected: The number cannot be reached, or stages run, have unread input, or a backfill is in progress.
         Unavailable: Kafka does not answer. Run it again.
     """
-    known = topic_ids.known(settings) if topic_ids.TOPIC in kafka.cluster(settings).topics else {}
+    known = topic_ids.read(settings, ()).known
     before = _number_now(known)
     declared = topics.load(settings.model_copy(update={"event_partitions": before}))
     raisable = tuple(name for name, topic in declared.items() if topic.raisable)
     if number == before:
-        if not _workers(settings):  # a run that was killed after its commit may have fenced nobody since
+        # An earlier run may have been killed after its commit, or before it; then it is given up.
+        if not _workers(settings):
             _fence(settings, declared)
+            topic_ids.end_raising(settings)
         return RaisedPartitions(before, number, raisable)
     if number < before or number % before:
         raise Rejected(
@@ -103,14 +105,14 @@ def raise_partitions(
                  if one.kind in (*topics.REFUSED, "missing", "unknown")]:  # fmt: skip
         raise Rejected("bad-topics", " ".join(one.sentence for one in wrong))
     _require_stopped(settings)
-    _fence(settings, declared)
-    config = kafka.client_config(settings) | {"log_level": 0}
-    with Reader(config, GROUP) as reader:
-        ends = _ends(reader, before)  # before the conditions: what changes them later also moves an end
-        _require_quiet(settings)
-        _require_no_backfill(reader, before)
-        kept = _kept_counts(settings, reader, declared, before)
+    topic_ids.begin_raising(settings, number)
+    try:
+        ends, kept = _require_still(settings, declared, before)
+    except Rejected:
+        topic_ids.end_raising(settings)
+        raise
     _add(settings, raisable, number)
+    config = kafka.client_config(settings) | {"log_level": 0}
     with Reader(config, GROUP) as reader:  # one that knows of no earlier number
         records = _copy(settings, reader, before, number, progress)
         counts, splits = _continued(reader, kept, before, number)
@@ -169,6 +171,19 @@ def input_places(
     """
     used = {name: existing[name] if declared[name].resizable else declared[name].partitions for name in names}
     return [Position(name, partition) for name in names for partition in range(used[name])]
+
+
+def _require_still(
+    settings: Settings, declared: Mapping[str, Topic], before: int
+) -> tuple[list[int], KeptCounts]:
+    """The ends of what stages write, and the counts. Raises Rejected unless they have read all, and none runs."""
+    _require_stopped(settings)  # one that starts later refuses its partitions
+    _fence(settings, declared)
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
+        ends = _ends(reader, before)  # before the conditions: what changes them later also moves an end
+        _require_quiet(settings)
+        _require_no_backfill(reader, before)
+        return ends, _kept_counts(settings, reader, declared, before)
 
 
 def _require_quiet(settings: Settings) -> None:
@@ -351,6 +366,7 @@ def _commit(
             added = [*known[name].splits, *splits.get(name, ())]
             made = msgspec.structs.replace(known[name], partitions=number, splits=added, at_ms=now_ms)
             producer.produce(topic_ids.TOPIC, _encode(made), name.encode(), 0)
+        producer.produce(topic_ids.TOPIC, None, topic_ids.RAISING.encode(), 0)
         producer.commit_transaction(COMMIT_S)
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error

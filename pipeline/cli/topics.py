@@ -125,8 +125,8 @@ def raise_number(number: int) -> None:
 
     Stop ingest, wait until dedupe, aggregate and attribute have a lag of 0, then stop every worker. The command refuses
     to run otherwise. The API may run: events wait in their topics. The command may be repeated, also after it was
-    killed, and until it ends the old number is valid. Then set `event_partitions = N` for every process, restart the
-    API and start the workers.
+    killed, and until it ends the old number is valid, and no worker starts; with the old number, it is given up. Then
+    set `event_partitions = N` for every process, restart the API and start the workers.
 
     \b
     Example:

@@ -20,7 +20,7 @@ from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.ledger import IDS_KEY
-from pipeline.engine.lineage import Lineage
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.restore import Reader
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import TopicId
@@ -31,6 +31,7 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
 GROUP = "tallymark-topic-ids"  # required by the client, never joined
+RAISING = "raising"  # the key of the record that exists while `tallymark topics raise` is in progress; never a topic
 META = "-meta"  # suffix of the topics in which a stage keeps its counts
 WRITE_S = 30.0
 # The topics of versions that recorded no ids: an installation of theirs that lacks one of these has lost it.
@@ -87,7 +88,7 @@ class Identity:
 def read(settings: Settings, names: Iterable[str]) -> Identity:
     """Query the cluster and read `topic-ids`, which may be missing. Raises Unavailable."""
     actual = kafka.topic_ids(settings, {*names, TOPIC})
-    return Identity(known(settings) if TOPIC in actual else {}, actual)
+    return Identity(known(settings, also_while_raising=True) if TOPIC in actual else {}, actual)
 
 
 def identify(
@@ -133,8 +134,11 @@ def _require_raised(settings: Settings, places: Iterable[TopicPlace], partitions
         )
 
 
-def known(settings: Settings) -> dict[str, TopicId]:
-    """The contents of `topic-ids`, by topic. Raises Unavailable."""
+def known(settings: Settings, also_while_raising: bool = False) -> dict[str, TopicId]:
+    """The contents of `topic-ids`, by topic.
+
+    Raises Unavailable, and unless also_while_raising, LineageRefused while `tallymark topics raise` is in progress.
+    """
     found: dict[str, TopicId] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         span = reader.span(TOPIC, 0)
@@ -145,12 +149,29 @@ def known(settings: Settings) -> dict[str, TopicId]:
                     found.pop(name, None)
                 else:
                     found[name] = _decode(value)
+    raising = found.pop(RAISING, None)
+    if raising is not None and not also_while_raising:
+        raise LineageRefused(
+            "Partitions are being raised: start workers when `tallymark topics raise --partitions "
+            f"{raising.partitions}` has ended. If it was interrupted, run it again."
+        )
     return found
+
+
+def begin_raising(settings: Settings, number: int) -> None:
+    """Let workers refuse partitions that are assigned from now on. Raises Unavailable."""
+    write(settings, [TopicId(RAISING, "", number, time.time_ns() // 1_000_000)])
+
+
+def end_raising(settings: Settings) -> None:
+    """Let workers start again. Raises Unavailable."""
+    with KafkaWriter(settings, "topic ids", WRITE_S) as writer:
+        writer.write([WrittenRecord(TOPIC, None, RAISING.encode(), 0)])
 
 
 def event_partitions(settings: Settings, number: int) -> EventPartitions:
     """The partitions of `events-unique`, with their splits. number: that is declared. Raises Unavailable."""
-    noted = known(settings).get("events-unique")
+    noted = known(settings, also_while_raising=True).get("events-unique")
     return EventPartitions(number, () if noted is None else tuple(noted.splits))
 
 
