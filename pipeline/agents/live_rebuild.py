@@ -5,8 +5,8 @@ Owns: what is read, and the order of removing and writing. Does not own: keys an
 
 The command writes the copy itself, so that it needs no running stage `live`. One may run beside it, and may fill a
 partition at the same time: both write everything, and a newer balance stays. Readers get 503 from the removal of the
-old values until their partition is complete, also when the command is killed between the two; `live` or a repetition
-of the command completes it then.
+old values until their partition is complete, also when the command is killed between the two. If it was killed while it
+removed values, only a repetition of the command completes the copy; afterwards `live` does too.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def rebuild(settings: Settings, progress: ReportOffsets = lambda done, of: None)
 
     Raises:
         Rejected: The setting redis is empty.
-        Unavailable: Kafka or Redis does not answer, or Redis was emptied meanwhile. Run it again.
+        Unavailable: Kafka or Redis does not answer, Redis was emptied, or another process rebuilds it. Run it again.
     """
     if not settings.redis:
         raise Rejected("no-redis", "The setting redis is empty, so there is no copy of balances to rebuild.")
@@ -107,7 +107,9 @@ def rebuild(settings: Settings, progress: ReportOffsets = lambda done, of: None)
                 progress(min(before + offset - first, total), total)
 
             if not refill(reader, store, place, show):
-                raise Unavailable("Redis was emptied while it was rebuilt. Run the command again.")
+                raise Unavailable(
+                    "Redis was emptied, or another process has begun to rebuild it. Run the command again."
+                )
             done += span.end - span.first
             progress(done, total)
     return RebuiltBalances(removed, records, len(places))

@@ -11,8 +11,8 @@ are, and those of the new one begin at 0, so that sums stay the same.
 
 No stage runs meanwhile, and each has read its input: a record that was written by the old number would be looked up in
 the wrong partition. Writers that were frozen are fenced. The new partitions become valid by one transaction, which
-writes their counts and the new numbers in `topic-ids`. Before it, the old number is valid, and workers use it: an
-interrupted run changes nothing, and can be repeated.
+writes their counts and the new numbers in `topic-ids`. Before it, the old number is valid, and no worker starts: an
+interrupted run changes nothing else, and can be repeated; with the old number, it is given up.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.metering.identity import identity_hash
 from pipeline.engine import ledger
 from pipeline.engine.chunk import Position
+from pipeline.engine.lineage import Lineage
 from pipeline.engine.producer import OPTIONS, TransactionalProducer
 from pipeline.engine.restore import Reader
 from pipeline.errors import Rejected, Unavailable
@@ -49,7 +50,8 @@ COMMIT_S = 60.0
 FENCED_AT_ONCE = 8
 # The stages whose state is by subject or identity, with the input by whose partitions it is.
 COUNTING = {"dedupe": "events-accepted", "aggregate": "events-unique", "attribute": "usage"}
-WRITERS = (*COUNTING, "ingest", "backfill")  # the stages that write to these topics in transactions
+# The stages that write to these topics in transactions.
+WRITERS = (*COUNTING, "ingest", "backfill", "control")
 OVER = ("done", "stopped")  # states of a backfill
 
 _encode = msgspec.json.Encoder().encode
@@ -83,11 +85,15 @@ def raise_partitions(
         Rejected: The number cannot be reached, or stages run, have unread input, or a backfill is in progress.
         Unavailable: Kafka does not answer. Run it again.
     """
-    known = topic_ids.known(settings) if topic_ids.TOPIC in kafka.cluster(settings).topics else {}
+    known = topic_ids.read(settings, ()).known
     before = _number_now(known)
     declared = topics.load(settings.model_copy(update={"event_partitions": before}))
     raisable = tuple(name for name, topic in declared.items() if topic.raisable)
     if number == before:
+        # An earlier run may have been killed after its commit, or before it; then it is given up.
+        if not _workers(settings):
+            _fence(settings, declared)
+            topic_ids.end_raising(settings)
         return RaisedPartitions(before, number, raisable)
     if number < before or number % before:
         raise Rejected(
@@ -99,23 +105,24 @@ def raise_partitions(
                  if one.kind in (*topics.REFUSED, "missing", "unknown")]:  # fmt: skip
         raise Rejected("bad-topics", " ".join(one.sentence for one in wrong))
     _require_stopped(settings)
-    _fence(settings, declared, before)
-    _require_quiet(settings)
-    config = kafka.client_config(settings) | {"log_level": 0}
-    with Reader(config, GROUP) as reader:
-        _require_no_backfill(reader, before)
+    topic_ids.begin_raising(settings, number)
+    try:
+        ends, kept = _require_still(settings, declared, before)
+    except Rejected:
+        topic_ids.end_raising(settings)
+        raise
     _add(settings, raisable, number)
+    config = kafka.client_config(settings) | {"log_level": 0}
     with Reader(config, GROUP) as reader:  # one that knows of no earlier number
-        ends = _ends(reader, before)
         records = _copy(settings, reader, before, number, progress)
-        counts, splits = _continued(settings, reader, declared, before, number)
+        counts, splits = _continued(reader, kept, before, number)
         _require_stopped(settings)
         if _ends(reader, before) != ends:
             raise Unavailable(
                 "A stage ran meanwhile. Stop the workers of every stage, and run the command again."
             )
     _commit(settings, known, counts, splits, raisable, number)
-    _fence(settings, declared, before)  # a worker that has just started, and has read the old number
+    _fence(settings, declared)  # a worker that has just started, and has read the old number
     return RaisedPartitions(before, number, raisable, records)
 
 
@@ -127,9 +134,13 @@ def _number_now(known: Mapping[str, TopicId]) -> int:
     return known[COUNTING["aggregate"]].partitions
 
 
+def _workers(settings: Settings) -> list[str]:
+    """The ids of the workers that run."""
+    return sorted(consumer_groups.members(kafka.admin(settings), settings, STAGES))
+
+
 def _require_stopped(settings: Settings) -> None:
-    client = kafka.admin(settings)
-    if found := sorted(consumer_groups.members(client, settings, STAGES)):
+    if found := _workers(settings):
         raise Rejected(
             "stages-run",
             f"{len(found)} workers run, such as {found[0]}: stop the workers of every stage first. A worker that was "
@@ -137,18 +148,42 @@ def _require_stopped(settings: Settings) -> None:
         )
 
 
-def _fence(settings: Settings, declared: Mapping[str, Topic], before: int) -> None:
+def _fence(settings: Settings, declared: Mapping[str, Topic]) -> None:
     """End the transactions of workers that were killed or frozen, so that none of them writes any more."""
     config = kafka.client_config(settings) | {"log_level": 0}
     on_cluster = kafka.cluster(settings).topics
+    existing = {name: len(found.partitions) for name, found in on_cluster.items()}
     for stage in WRITERS:
-        inputs = consumer_groups.input_topics(settings, stage)
-        used = {
-            name: len(on_cluster[name].partitions) if declared[name].resizable else before for name in inputs
-        }
-        places = [Position(name, partition) for name in inputs for partition in range(used[name])]
+        places = input_places(consumer_groups.input_topics(settings, stage), declared, existing)
         with ThreadPoolExecutor(FENCED_AT_ONCE) as threads:
             list(threads.map(partial(TransactionalProducer, config, group_of(stage)), places))
+
+
+def input_places(
+    names: Sequence[str], declared: Mapping[str, Topic], existing: Mapping[str, int]
+) -> list[Position]:
+    """The partitions of these topics that workers read: those declared, or all where any number is allowed.
+
+    Args:
+        names: Of topics.
+        declared: With the number that is valid.
+        existing: How many partitions each topic has on the cluster.
+    """
+    used = {name: existing[name] if declared[name].resizable else declared[name].partitions for name in names}
+    return [Position(name, partition) for name in names for partition in range(used[name])]
+
+
+def _require_still(
+    settings: Settings, declared: Mapping[str, Topic], before: int
+) -> tuple[list[int], KeptCounts]:
+    """The ends of what stages write, and the counts. Raises Rejected unless they have read all, and none runs."""
+    _require_stopped(settings)  # one that starts later refuses its partitions
+    _fence(settings, declared)
+    with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
+        ends = _ends(reader, before)  # before the conditions: what changes them later also moves an end
+        _require_quiet(settings)
+        _require_no_backfill(reader, before)
+        return ends, _kept_counts(settings, reader, declared, before)
 
 
 def _require_quiet(settings: Settings) -> None:
@@ -248,27 +283,51 @@ def _kept(
             yield None, pack_entries(mine)
 
 
-StageCounts = tuple[
-    str, Counts, Mapping[str, str]
-]  # the stage, counts of a new partition, the topic ids beside them
+KeptCounts = Mapping[Position, tuple[str, ledger.Kept]]
+"""By partition of an input: the stage, its counts, and the topic ids beside them."""
+StageCounts = tuple[str, Counts, Mapping[str, str]]
+"""The stage, counts of a new partition, the topic ids beside them."""
+
+
+def _kept_counts(
+    settings: Settings, reader: Reader, declared: Mapping[str, Topic], before: int
+) -> KeptCounts:
+    """The counts of every partition. Raises Rejected if a changelog was recreated, and is not written again yet."""
+    found: dict[Position, tuple[str, ledger.Kept]] = {}
+    for stage, topic in COUNTING.items():
+        own = topics.of_stage(declared, stage)
+        lineage = topic_ids.read(settings, own).lineage(own)
+        for place in (Position(topic, partition) for partition in range(before)):
+            kept = ledger.read(reader, stage, place, f"{stage}-meta", place.partition, lineage)
+            found[place] = stage, kept
+            if lacks_changelog(stage, kept, lineage):
+                raise Rejected(
+                    "changelog-empty",
+                    f"{stage}-changelog was recreated: start the workers of {stage} once, so that they write it again.",
+                )
+    return found
+
+
+def lacks_changelog(stage: str, kept: ledger.Kept, lineage: Lineage) -> bool:
+    """Whether the stage's changelog was recreated, and this partition's state is not written to it yet."""
+    name = f"{stage}-changelog"
+    return kept.counts.offset != ledger.NOTHING_YET and lineage.is_given_up(name, kept.ids.get(name, ""))
 
 
 def _continued(
-    settings: Settings, reader: Reader, declared: Mapping[str, Topic], before: int, number: int
+    reader: Reader, kept: KeptCounts, before: int, number: int
 ) -> tuple[list[StageCounts], dict[str, list[tuple[int, int, int]]]]:
     """The counts with which each new partition begins, and its split by input topic."""
     counts: list[StageCounts] = []
     splits: dict[str, list[tuple[int, int, int]]] = {topic: [] for topic in COUNTING.values()}
-    for stage, topic in COUNTING.items():
-        own = topics.of_stage(declared, stage)
-        lineage = topic_ids.read(settings, own).lineage(own)
+    for topic in COUNTING.values():
         for partition in range(before, number):
             parent = Position(topic, partition % before)
-            kept = ledger.read(reader, stage, parent, f"{stage}-meta", parent.partition, lineage)
-            base = kept.counts.base + reader.span(*parent).end
+            stage, found = kept[parent]
+            base = found.counts.base + reader.span(*parent).end
             splits[topic].append((partition, parent.partition, base))
-            if kept.counts.offset != ledger.NOTHING_YET:
-                counts.append((stage, _begun(reader, stage, kept.counts, partition, base), kept.ids))
+            if found.counts.offset != ledger.NOTHING_YET:
+                counts.append((stage, _begun(reader, stage, found.counts, partition, base), found.ids))
     return counts, splits
 
 
@@ -307,6 +366,7 @@ def _commit(
             added = [*known[name].splits, *splits.get(name, ())]
             made = msgspec.structs.replace(known[name], partitions=number, splits=added, at_ms=now_ms)
             producer.produce(topic_ids.TOPIC, _encode(made), name.encode(), 0)
+        producer.produce(topic_ids.TOPIC, None, topic_ids.RAISING.encode(), 0)
         producer.commit_transaction(COMMIT_S)
     except KafkaException as error:
         raise kafka.unavailable(settings, error) from error

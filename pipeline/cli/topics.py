@@ -123,9 +123,10 @@ def raise_number(number: int) -> None:
     More partitions let more workers count events: of dedupe, aggregate, attribute, sink and backfill. State is split,
     counts and usage stay the same, and nothing is counted twice. Topics by customer keep their number.
 
-    Stop ingest, wait until dedupe, aggregate and attribute have a lag of 0, then stop every worker and the API; events
-    wait in their topics. The command refuses to run otherwise. It may be repeated, also after it was killed, and until
-    it ends the old number is valid. Then set `event_partitions = N` for every process and start them.
+    Stop ingest, wait until dedupe, aggregate and attribute have a lag of 0, then stop every worker. The command refuses
+    to run otherwise. The API may run: events wait in their topics. The command may be repeated, also after it was
+    killed, and until it ends the old number is valid, and no worker starts; with the old number, it is given up. Then
+    set `event_partitions = N` for every process, restart the API and start the workers.
 
     \b
     Example:

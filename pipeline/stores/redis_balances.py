@@ -21,7 +21,6 @@ from pipeline.errors import Unavailable
 from pipeline.records import Balance
 
 TIMEOUT_S = 2.0
-CLEARING_S = 10  # a removal that does nothing for so long has ended
 SCANNED_KEYS = 1_000
 READ_S = 1.0  # of a reader: for a free connection, for connecting and for an answer, each; 503 within 3 s
 _REVISION_DIGITS = 20
@@ -45,10 +44,9 @@ if redis.call('SREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
-# A process that was frozen for longer than its key lives must remove nothing more: the copy may be complete again.
+# A process that another one has replaced must remove nothing more: the copy may be complete again.
 _REMOVE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
 local removed = 0
 for i = 2, #KEYS do removed = removed + redis.call('UNLINK', KEYS[i]) end
 return removed
@@ -79,7 +77,10 @@ class Keys:
 
     @property
     def clearing(self) -> str:
-        """The key with the token of the process that removes all balances."""
+        """The key with the token of the process that removes all balances.
+
+        It never expires: what a killed process has left may be wrong and yet have a newer revision than the right one.
+        """
         return f"{self._prefix}:clearing"
 
     @property
@@ -130,7 +131,7 @@ class BalanceWriter:
             raise Unavailable(f"Redis does not answer: {error}") from error
 
     def begin(self, partition: int, token: str) -> bool:
-        """Start to write the partition from its beginning. Returns False while balances are removed.
+        """Start to write the partition from its beginning. Returns False until a removal that has begun is complete.
 
         token: unique for this attempt. Several attempts may be in progress: each writes everything.
         """
@@ -151,6 +152,8 @@ class BalanceWriter:
     def clear(self, token: str) -> int:
         """Remove every balance; readers get no value until each partition was written again.
 
+        If the process is killed, they get none until a later call has removed the rest, or Redis was emptied.
+
         Args:
             token: unique for this call.
 
@@ -163,8 +166,10 @@ class BalanceWriter:
         partitions = range(self._keys.partitions)
         marks = [key(number) for number in partitions for key in (self._keys.whole, self._keys.attempts)]
         try:
-            self._redis.set(self._keys.clearing, token, ex=CLEARING_S)
-            self._removed(token, marks)
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(self._keys.clearing, token)
+                pipe.unlink(*marks)
+                pipe.execute()
             removed, cursor = 0, -1
             while cursor != 0:
                 cursor, found = self._redis.scan(max(cursor, 0), self._keys.every_customer, SCANNED_KEYS)
@@ -175,10 +180,10 @@ class BalanceWriter:
         return removed
 
     def _removed(self, token: str, keys: Sequence[str | bytes]) -> int:
-        removed = int(self._remove(keys=[self._keys.clearing, *keys], args=[token, CLEARING_S]))
+        removed = int(self._remove(keys=[self._keys.clearing, *keys], args=[token]))
         if removed < 0:
             raise Unavailable(
-                "Redis was emptied, another process began to rebuild it, or this one was frozen. Run it again."
+                "Redis was emptied, or another process has begun to rebuild it. Run the command again."
             )
         return removed
 
@@ -210,9 +215,11 @@ class BalanceReader:
                     pipe.hmget(self._keys.customer(namespace, customer), list(features))
                 pipe.exists(*whole)
                 *stored, existing = await pipe.execute()
+            if existing != len(whole):
+                raise await self._incomplete()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
-        return [_balances(one, existing == len(whole)) for one in stored]
+        return [_balances(one) for one in stored]
 
     async def read_all(self, namespace: str, customer: str) -> list[Balance]:
         """Every balance of a customer, by feature."""
@@ -220,17 +227,25 @@ class BalanceReader:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hvals(self._keys.customer(namespace, customer))
                 pipe.exists(self._keys.whole_of(namespace, customer))
-                stored, whole = await pipe.execute()
+                stored, is_whole = await pipe.execute()
+            if not is_whole:
+                raise await self._incomplete()
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not answer: {error}") from error
-        balances = [one for one in _balances(stored, bool(whole)) if one is not None]
+        balances = [one for one in _balances(stored) if one is not None]
         return sorted(balances, key=lambda one: one.feature)
+
+    async def _incomplete(self) -> Unavailable:
+        if not await self._redis.exists(self._keys.clearing):
+            return Unavailable("The copy of the balances in Redis is being rebuilt.")
+        return Unavailable(
+            "The copy of the balances in Redis is being rebuilt by `tallymark rebuild redis`. If that was interrupted, "
+            "run it again."
+        )
 
     async def close(self) -> None:
         await self._redis.aclose()
 
 
-def _balances(stored: Sequence[bytes | None], whole: bool) -> list[Balance | None]:
-    if not whole:
-        raise Unavailable("The copy of the balances in Redis is being rebuilt.")
+def _balances(stored: Sequence[bytes | None]) -> list[Balance | None]:
     return [None if one is None else _decode(one[_REVISION_DIGITS:]) for one in stored]

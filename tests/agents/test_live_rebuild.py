@@ -125,7 +125,7 @@ def test_what_the_running_stage_writes_meanwhile_stays(world: World) -> None:
 
 
 def test_a_redis_that_is_emptied_meanwhile_is_not_complete(world: World) -> None:
-    with pytest.raises(Unavailable, match="emptied while it was rebuilt"):
+    with pytest.raises(Unavailable, match="Redis was emptied, or another process has begun to rebuild it"):
         rebuild(world.settings, lambda done, of: redis.Redis.from_url(world.settings.redis).flushall())
     with pytest.raises(Unavailable, match="rebuilt"):
         world.amounts()

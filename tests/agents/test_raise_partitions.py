@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -15,15 +16,25 @@ from confluent_kafka import Consumer, Producer
 from pipeline.agents import attribute
 from pipeline.agents.aggregate import CHANGELOG as WINDOWS
 from pipeline.agents.dedupe import CHANGELOG as IDENTITIES
-from pipeline.agents.raise_partitions import COUNTING, RaisedPartitions, raise_partitions
+from pipeline.agents.lost_topics import recreate
+from pipeline.agents.raise_partitions import (
+    COUNTING,
+    WRITERS,
+    RaisedPartitions,
+    input_places,
+    lacks_changelog,
+    raise_partitions,
+)
 from pipeline.core.metering.dedupe import dedupe
 from pipeline.core.metering.identity import identity_hash
 from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.chunk import Position
+from pipeline.engine.ledger import NOTHING_YET, Kept
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.partition import Cluster, Commit, Partition, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.errors import Rejected, Unavailable
-from pipeline.records import KEY, AcceptedBatch, Backfill
+from pipeline.records import KEY, AcceptedBatch, Backfill, Counts
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka import topic_ids, topics
@@ -92,7 +103,7 @@ class World:
 
     def number(self) -> int:
         """The number that is valid."""
-        return topic_ids.known(self.settings)["events-unique"].partitions
+        return topic_ids.known(self.settings, also_while_raising=True)["events-unique"].partitions
 
 
 def identities(partition: int) -> list[tuple[bytes, bytes]]:
@@ -151,11 +162,15 @@ def test_an_interrupted_run_changes_nothing_and_can_be_repeated(world: World) ->
     with pytest.raises(KeyboardInterrupt):
         raise_partitions(world.settings, 4, killed)
     assert world.number() == BEFORE and topics.check(world.settings) == []
+    with pytest.raises(LineageRefused, match="Partitions are being raised"):  # as a worker reads it
+        topic_ids.known(world.settings)
+    raise_partitions(world.settings, BEFORE)
+    assert topic_ids.known(world.settings)["events-unique"].partitions == BEFORE
     world.publish("events-unique", 1, 1)
     with world.owned("aggregate", 1) as owner:
         owner.commit(world.commit("aggregate", 1, owner.next_offset + 1))
     raise_partitions(world.settings, 4)
-    assert world.number() == 4
+    assert topic_ids.known(world.settings)["events-unique"].partitions == 4
     assert world.items("aggregate", 3, 4) == {b"key": b"%d" % (RECORDS + 1), b"of-1": b"1"}
 
 
@@ -204,7 +219,7 @@ def test_what_could_count_wrongly_is_refused(world: World) -> None:
     world.publish("usage", 1, 1)
     with pytest.raises(Rejected, match=r"attribute 1.*but ingest"):
         raise_partitions(world.settings, 4)
-    assert world.number() == BEFORE
+    assert topic_ids.known(world.settings)["events-unique"].partitions == BEFORE
     with world.owned("attribute", 1) as owner:
         owner.commit(world.commit("attribute", 1, RECORDS + 1))
     assert raise_partitions(world.settings, 4).now == 4
@@ -220,6 +235,48 @@ def working(world: World) -> Iterator[None]:
         yield
     finally:
         worker.close()
+
+
+def test_a_repetition_after_the_commit_fences_a_worker_that_has_read_the_old_number(world: World) -> None:
+    raise_partitions(world.settings, 4)
+    late = world.taken_over("aggregate", 0)
+    with working(world):
+        assert raise_partitions(world.settings, 4).records == 0
+    assert raise_partitions(world.settings, 4).records == 0
+    with pytest.raises(Unavailable):
+        late.commit(world.commit("aggregate", 0, RECORDS + 1))
+
+
+def test_lost_ids_are_not_made_again_with_a_number_from_before(world: World) -> None:
+    raise_partitions(world.settings, 4)
+    client = cluster.admin(world.settings)
+    (deleted,) = client.delete_topics([topic_ids.TOPIC], operation_timeout=30).values()
+    deleted.result()
+    until(lambda: topic_ids.TOPIC not in cluster.cluster(world.settings).topics)
+    with pytest.raises(Rejected, match=r"at least 4 partitions, but 2 are declared: set `event_partitions`"):
+        recreate(world.settings, [topic_ids.TOPIC])
+    recreate(world.settings.model_copy(update={"event_partitions": 4}), [topic_ids.TOPIC])
+    assert world.number() == 4
+
+
+def test_every_stage_that_writes_to_these_topics_is_fenced_in_each_partition_that_it_reads() -> None:
+    declared = topics.load(Settings.model_construct(partitions=4, event_partitions=8))
+    writers = {one for topic in declared.values() if topic.raisable for one in topic.producers}
+    assert writers - {"alert", "stripe-sync", "billing"} == set(WRITERS), (
+        "these write barriers, which are empty"
+    )
+    existing = {"commands": 1, "events": 5, "events-unique": 16, "customer-usage": 4}
+    found = Counter(place.topic for place in input_places(list(existing), declared, existing))
+    assert found == {"commands": 1, "events": 5, "events-unique": 8, "customer-usage": 4}
+
+
+def test_a_changelog_that_was_recreated_must_be_written_again_first() -> None:
+    lineage = Lineage({"usage": "u", "attribute-changelog": "new"}, {"attribute-changelog": ["old"]})
+    counts = Counts("attribute", "usage", 0, 7, "u", {})
+    assert lacks_changelog("attribute", Kept(counts, {"attribute-changelog": "old"}), lineage)
+    assert not lacks_changelog("attribute", Kept(counts, {"attribute-changelog": "new"}), lineage)
+    nothing = msgspec.structs.replace(counts, offset=NOTHING_YET)
+    assert not lacks_changelog("attribute", Kept(nothing, {"attribute-changelog": "old"}), lineage)
 
 
 def test_another_number_than_the_valid_one_is_refused(world: World) -> None:

@@ -16,7 +16,7 @@ from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.local.redis import Redis, is_available
 from pipeline.records import Balance
-from pipeline.stores.redis_balances import CLEARING_S, BalanceReader, BalanceWriter, Keys
+from pipeline.stores.redis_balances import BalanceReader, BalanceWriter, Keys
 from tests.fixtures.absent import absent
 from tests.local.test_redis import started
 
@@ -164,8 +164,10 @@ def test_a_removal_that_another_one_replaced_removes_nothing_more(url: str, keys
     assert read(url, keys, "c", "f") == [balance(2)]
 
 
-def test_a_killed_removal_ends_after_a_while(url: str, keys: Keys) -> None:
+def test_a_killed_removal_lets_no_attempt_begin_until_it_is_repeated(url: str, keys: Keys) -> None:
     writer = Interrupted(url, None, keys)
+    whole(writer)
+    writer.write([balance(10**9)])  # an altered value, which the right one would not replace
 
     def killed() -> None:
         raise KeyboardInterrupt
@@ -173,8 +175,14 @@ def test_a_killed_removal_ends_after_a_while(url: str, keys: Keys) -> None:
     writer.meanwhile = killed
     with pytest.raises(KeyboardInterrupt):
         writer.clear("a")
-    assert 0 < redis.Redis.from_url(url).ttl(keys.clearing) <= CLEARING_S
-    assert not writer.begin(0, "t")
+    assert redis.Redis.from_url(url).ttl(keys.clearing) == -1, "it never expires"
+    assert not writer.begin(0, "t") and not writer.is_whole(0)
+    with pytest.raises(Unavailable, match="If that was interrupted, run it again"):
+        read(url, keys, "c", "f")
+    writer.meanwhile = str
+    assert writer.clear("b") == 1
+    whole(writer)
+    assert read(url, keys, "c", "f") == [None]
 
 
 def test_an_unavailable_redis_is_reported(keys: Keys) -> None:

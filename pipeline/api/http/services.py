@@ -177,7 +177,7 @@ class Services:
         return self._reports
 
     def event_partitions(self) -> EventPartitions:
-        """The partitions of `events-unique`; their number is raised only while this process is stopped."""
+        """The partitions of `events-unique`, as they were at the first call: after a raise the API is restarted."""
         if self._event_partitions is None:
             number = topics.load(self.settings)["events-unique"].partitions
             self._event_partitions = topic_ids.event_partitions(self.settings, number)

@@ -20,9 +20,9 @@ from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.ledger import IDS_KEY
-from pipeline.engine.lineage import Lineage
+from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.restore import Reader
-from pipeline.errors import Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.records import TopicId
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as kafka
@@ -31,6 +31,7 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 TOPIC = "topic-ids"
 GROUP = "tallymark-topic-ids"  # required by the client, never joined
+RAISING = "raising"  # the key of the record that exists while `tallymark topics raise` is in progress; never a topic
 META = "-meta"  # suffix of the topics in which a stage keeps its counts
 WRITE_S = 30.0
 # The topics of versions that recorded no ids: an installation of theirs that lacks one of these has lost it.
@@ -87,7 +88,7 @@ class Identity:
 def read(settings: Settings, names: Iterable[str]) -> Identity:
     """Query the cluster and read `topic-ids`, which may be missing. Raises Unavailable."""
     actual = kafka.topic_ids(settings, {*names, TOPIC})
-    return Identity(known(settings) if TOPIC in actual else {}, actual)
+    return Identity(known(settings, also_while_raising=True) if TOPIC in actual else {}, actual)
 
 
 def identify(
@@ -95,7 +96,8 @@ def identify(
 ) -> tuple[Identity, Callable[[], bool]]:
     """The ids of the declared topics, and a function: whether a stage has ever used them. Raises Unavailable.
 
-    partitions: how many of each topic are used. If `topic-ids` is empty, the copies of the stages are used.
+    partitions: how many of each topic are used. If `topic-ids` is empty, the copies of the stages are used; that their
+    number was raised is not in these, so it must be declared: raises Rejected if it is not.
     """
     places = [
         (name, partition)
@@ -108,6 +110,7 @@ def identify(
     identity = read(settings, partitions)
     if not identity.known and is_in_use():
         kept = copies(settings, places, identity.actual)
+        _require_raised(settings, places, partitions)
         found = {
             name: TopicId(name, id, partitions[name], 0) for name, id in kept.items() if name in partitions
         }
@@ -115,8 +118,27 @@ def identify(
     return identity, is_in_use
 
 
-def known(settings: Settings) -> dict[str, TopicId]:
-    """The contents of `topic-ids`, by topic. Raises Unavailable."""
+def _require_raised(settings: Settings, places: Iterable[TopicPlace], partitions: Mapping[str, int]) -> None:
+    """Raise Rejected if a stage keeps ids in a partition that is not declared: their number was raised.
+
+    Partitions alone show nothing, since a run of `tallymark topics raise` that was interrupted leaves empty ones.
+    """
+    beyond = [place for place in places if place[1] >= partitions[place[0]]]
+    used = sorted(place for place in beyond if copies(settings, [place], {}))
+    if used:
+        name, highest = max(used, key=lambda place: place[1])
+        raise Rejected(
+            "bad-partitions",
+            f"{name} uses at least {highest + 1} partitions, but {partitions[name]} are declared: set "
+            "`event_partitions` to the number to which `tallymark topics raise` has raised them.",
+        )
+
+
+def known(settings: Settings, also_while_raising: bool = False) -> dict[str, TopicId]:
+    """The contents of `topic-ids`, by topic.
+
+    Raises Unavailable, and unless also_while_raising, LineageRefused while `tallymark topics raise` is in progress.
+    """
     found: dict[str, TopicId] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         span = reader.span(TOPIC, 0)
@@ -127,12 +149,29 @@ def known(settings: Settings) -> dict[str, TopicId]:
                     found.pop(name, None)
                 else:
                     found[name] = _decode(value)
+    raising = found.pop(RAISING, None)
+    if raising is not None and not also_while_raising:
+        raise LineageRefused(
+            "Partitions are being raised: start workers when `tallymark topics raise --partitions "
+            f"{raising.partitions}` has ended. If it was interrupted, run it again."
+        )
     return found
+
+
+def begin_raising(settings: Settings, number: int) -> None:
+    """Let workers refuse partitions that are assigned from now on. Raises Unavailable."""
+    write(settings, [TopicId(RAISING, "", number, time.time_ns() // 1_000_000)])
+
+
+def end_raising(settings: Settings) -> None:
+    """Let workers start again. Raises Unavailable."""
+    with KafkaWriter(settings, "topic ids", WRITE_S) as writer:
+        writer.write([WrittenRecord(TOPIC, None, RAISING.encode(), 0)])
 
 
 def event_partitions(settings: Settings, number: int) -> EventPartitions:
     """The partitions of `events-unique`, with their splits. number: that is declared. Raises Unavailable."""
-    noted = known(settings).get("events-unique")
+    noted = known(settings, also_while_raising=True).get("events-unique")
     return EventPartitions(number, () if noted is None else tuple(noted.splits))
 
 
