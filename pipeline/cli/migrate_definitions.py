@@ -164,7 +164,7 @@ def _take(
         but: members that are not compared.
         bodies: what is sent for a body.
         check: refuses in a dry run what the API would refuse.
-        part: tells it apart from another object of the source with the same body.
+        part: distinguishes it from another object of the source with the same body.
 
     Returns:
         The created object; None if none was.

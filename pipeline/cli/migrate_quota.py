@@ -15,7 +15,7 @@ from pipeline.cli import migrate_definitions
 from pipeline.cli.migrate_report import MigrationReport
 from pipeline.cli.migrate_sides import OpenMeter, TargetApi
 from pipeline.cli.paths import segment
-from pipeline.core.migration import entitlement_carry, grant_carry
+from pipeline.core.migration import burn_ranks, entitlement_carry, grant_carry
 from pipeline.core.migration.entitlement_carry import CarriedEntitlement, has_ended
 from pipeline.core.migration.grant_carry import CarriedGrant
 from pipeline.core.migration.sameness import differences, json_text
@@ -29,12 +29,19 @@ _NOT_COMPARED = frozenset({"usagePeriod", "measureUsageFrom", "activeFrom", "con
 
 
 class _Holder(NamedTuple):
-    """Who gets grants. customer, id: ours; "" where it is not here yet. since_s: the start of its usage period."""
+    """Who gets grants.
+
+    Args:
+        customer, id: ours; "" where it is not here yet.
+        since_s: the start of its usage period.
+        ranks: the priority of each of its grants, by the id at the source.
+    """
 
     name: str
     customer: str
     id: str
     since_s: int
+    ranks: Mapping[str, int]
 
 
 class QuotaMigration:
@@ -72,13 +79,31 @@ class QuotaMigration:
             if customer is None:
                 raise Rejected("not-taken-over", "Its customer is not here.")
             same = _counterpart(found, customer, ours, self._now_s)
-            id = self._create(name, found, customer) if same is None else self._compare(name, found, same)
+            ranks = self._ranks(found, same)
+            if same is None:
+                found = found._replace(body=burn_ranks.issues(found.body, ranks))
+                id = self._create(name, found, customer)
+            else:
+                id = self._compare(name, found, same)
         except Rejected as refusal:
             self._report.add("entitlement", name, "refused", refusal.detail)
             return
         self._report.notes("entitlement", name, found.notes)
         if found.since_s is not None:
-            self._take_grants(found, _Holder(name, customer, id, found.since_s))
+            self._take_grants(found, _Holder(name, customer, id, found.since_s, ranks))
+
+    def _ranks(self, found: CarriedEntitlement, same: JsonObject | None) -> dict[str, int]:
+        """The priority here of each of its grants. same: ours, if it exists."""
+        if found.since_s is None:
+            return {}
+        here: dict[str, int] = {}
+        if same is not None:
+            mine, _ = grant_carry.by_mark(self._ours[str(same["id"])])
+            for row in self._grants[found.id]:
+                here |= {str(row["id"]): int(one["priority"]) for one in grant_carry.counterparts(row, mine)}
+            if same.get("issueAfterResetPriority") is not None:
+                here[burn_ranks.ISSUED] = int(same["issueAfterResetPriority"])
+        return burn_ranks.ranks(found.body, self._grants[found.id], found.since_s, here)
 
     def _create(self, name: str, found: CarriedEntitlement, customer: str) -> str:
         """Our id of a new entitlement; "" in a dry run."""
@@ -97,7 +122,12 @@ class QuotaMigration:
         return str(made["id"])
 
     def _compare(self, name: str, found: CarriedEntitlement, same: JsonObject) -> str:
-        other = differences(found.body, same, _NOT_COMPARED)
+        recurs = any(
+            row.get("recurrence") for row in self._grants[found.id]
+        )  # then its priority may be another
+        other = differences(
+            found.body, same, _NOT_COMPARED | ({"issueAfterResetPriority"} if recurs else set())
+        )
         if json_text(found.body.get("config")) != json_text(same.get("config")):
             other.append("config")
         period = found.body.get("usagePeriod")
@@ -124,8 +154,8 @@ class QuotaMigration:
                 self._report.add("grant", f"{holder.name} {row['id']}", "exists")
         needed = any(grant_carry.needs_balance(row, holder.since_s) for row in missing)
         left = self._balances(found, holder.since_s) if needed else {}
-        for row in missing:
-            self._take_grant(row, left.get(str(row["id"])), holder, here)
+        for one in burn_ranks.burn_order(missing):
+            self._take_grant(one, left.get(str(one["id"])), holder, here)
 
     def _report_doubles(self, name: str, doubles: list[JsonObject]) -> None:
         for row in doubles:
@@ -167,12 +197,14 @@ class QuotaMigration:
         self._target.send("DELETE", f"/grants/{segment(id)}", params=[("at", at)])
 
     def _take_grant(
-        self, row: JsonObject, left: Decimal | None, holder: _Holder, here: Mapping[str, JsonObject]
+        self, row: Mapping[str, Any], left: Decimal | None, holder: _Holder, here: Mapping[str, JsonObject]
     ) -> None:
         name = f"{holder.name} {row['id']}"
         try:
             parts = grant_carry.carried(row, holder.since_s, self._now_s, left)
-            new = [part for part in parts if part.mark not in here]
+            rank = holder.ranks.get(str(row["id"]))
+            ranked = parts if rank is None else [burn_ranks.with_rank(part, rank) for part in parts]
+            new = [part for part in ranked if part.mark not in here]
             for part in new:
                 if not self._report.dry_run:
                     self._give(name, part, holder)

@@ -190,7 +190,7 @@ class TargetApi:
     ) -> Any:
         """Change something, and return the JSON of the answer, None if it has none.
 
-        part: tells two requests apart that ask the same, such as a plan and a draft with the same content.
+        part: distinguishes two requests that ask the same, such as a plan and a draft with the same content.
         """
         asked = list(params)
         key = idempotency_key(self._source, method, path, asked, body, part)

@@ -40,7 +40,8 @@ def source(fake: FakeOpenMeter) -> Iterator[OpenMeter]:
 
 def ours(id: str, mark: str = "01G", **more: Any) -> Row:
     return {
-        "id": id, "entitlementId": "ourE", "effectiveAt": SINCE, "voidedAt": None, "metadata": {MARK: mark}
+        "id": id, "entitlementId": "ourE", "effectiveAt": SINCE, "priority": 1, "voidedAt": None,
+        "metadata": {MARK: mark},
     } | more  # fmt: skip
 
 

@@ -5,7 +5,8 @@ which its history shows, and burning (quota.burndown).
 
 A grant that began within the usage period that runs is given as it is: the usage that is counted again burns it again.
 One that began before is given with what was left of it when the period began. If it recurs, that rest ends at the next
-recurrence, where the whole amount begins. What an entitlement issues after each reset comes with the entitlement.
+recurrence, where the whole amount begins; burn_ranks gives both the priority with which they burn in the order of the
+source. What an entitlement issues after each reset comes with the entitlement.
 """
 
 from __future__ import annotations
@@ -50,7 +51,14 @@ def is_issued(row: Mapping[str, Any]) -> bool:
 
 def needs_balance(row: Mapping[str, Any], since_s: int) -> bool:
     """Whether the balance at the start of the usage period is needed: it began before, and has not ended."""
-    return not is_issued(row) and timestamp.minute_s(row["effectiveAt"]) < since_s < _ends_s(row)
+    return not is_issued(row) and timestamp.minute_s(row["effectiveAt"]) < since_s < ends_s(row)
+
+
+def has_rest(row: Mapping[str, Any], since_s: int) -> bool:
+    """Whether it recurs, and what was left of it at `since_s` is given until its next recurrence."""
+    if row.get("recurrence") is None or not needs_balance(row, since_s):
+        return False
+    return _first_tick(pruned(row["recurrence"]), since_s) > since_s
 
 
 def mark_of(row: Mapping[str, Any]) -> str | None:
@@ -106,9 +114,9 @@ def carried(row: Mapping[str, Any], since_s: int, now_s: int, left: Decimal | No
     Raises:
         Rejected: `not-taken-over` if the source shows no balance of it.
     """
-    if is_issued(row) or _ends_s(row) <= since_s:
+    if is_issued(row) or ends_s(row) <= since_s:
         return []
-    id, voided, expires_s = str(row["id"]), row.get("voidedAt"), _expires_s(row)
+    id, voided, until_s = str(row["id"]), row.get("voidedAt"), expires_s(row)
     effective_s = timestamp.minute_s(row["effectiveAt"])
     recurrence = pruned(row["recurrence"]) if row.get("recurrence") else None
     if effective_s >= since_s:
@@ -117,17 +125,17 @@ def carried(row: Mapping[str, Any], since_s: int, now_s: int, left: Decimal | No
             body["expiration"] = pruned(row["expiration"])
         if recurrence is not None:
             body["recurrence"] = _recurring(recurrence)
-        return [CarriedGrant(id, body, expires_s, voided)]
+        return [CarriedGrant(id, body, until_s, voided)]
     if left is None:
         raise Rejected("not-taken-over", f"The source shows no balance of it at {zones.text_of(since_s)}.")
     first_s = NEVER_S if recurrence is None else _first_tick(recurrence, since_s)
     parts: list[CarriedGrant] = []
     if left > 0 and first_s > since_s:
         rest = _body(row, id + _REST, left, since_s)
-        parts.append(_until(rest, _Span(since_s, min(first_s, expires_s or NEVER_S)), now_s, voided))
-    if recurrence is not None and first_s < _ends_s(row):
+        parts.append(_until(rest, _Span(since_s, min(first_s, until_s or NEVER_S)), now_s, voided))
+    if recurrence is not None and first_s < ends_s(row):
         whole = _body(row, id, row["amount"], first_s) | {"recurrence": _recurring(recurrence)}
-        parts.append(_until(whole, _Span(first_s, expires_s or NEVER_S), now_s, voided))
+        parts.append(_until(whole, _Span(first_s, until_s or NEVER_S), now_s, voided))
     return parts
 
 
@@ -168,10 +176,12 @@ def _recurring(recurrence: Mapping[str, str]) -> JsonObject:
     return {name: recurrence[name] for name in ("interval", "anchor", "timeZone") if name in recurrence}
 
 
-def _expires_s(row: Mapping[str, Any]) -> int | None:
+def expires_s(row: Mapping[str, Any]) -> int | None:
+    """When it expires, in seconds since 1970."""
     return None if row.get("expiresAt") is None else timestamp.minute_s(row["expiresAt"])
 
 
-def _ends_s(row: Mapping[str, Any]) -> int:
+def ends_s(row: Mapping[str, Any]) -> int:
+    """When it gives nothing any more, in seconds since 1970; NEVER_S if never."""
     ends = (row.get(name) for name in ("expiresAt", "voidedAt", "deletedAt"))
     return min((timestamp.minute_s(one) for one in ends if one is not None), default=NEVER_S)
