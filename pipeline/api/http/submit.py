@@ -12,11 +12,11 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 from fastapi import Request
 
-from pipeline.api.http.auth import REPLAYED, principal, request_id
+from pipeline.api.http.auth import REPLAYED, namespace_of, principal, request_id
 from pipeline.api.http.services import Services, services_of
 from pipeline.core.definitions import idempotency
 from pipeline.errors import Broken, Rejected, Unavailable
@@ -47,17 +47,9 @@ def submit(
     follows: whether it is another command of the same request, after the one that the idempotency key is of.
     Raises Rejected as decided, Unavailable when nothing is decided in time.
     """
-    services, who = services_of(request), principal(request)
-    client, key = request.client, None if follows else idempotency_key(request)
+    services, key = services_of(request), None if follows else idempotency_key(request)
     reply = services.commands.run(
-        kind,
-        who.namespace,
-        {**asked, **(added or {})},
-        actor=who.actor,
-        request_id=request_id(request),
-        ip=client.host if client else "",
-        id="" if key is None else idempotency.command_id(key),
-        request="" if key is None else idempotency.request_of(kind, asked),
+        kind, namespace_of(request), {**asked, **(added or {})}, **caller(request), **keyed(key, kind, asked)
     )
     if not follows:
         request.scope["state"][REPLAYED] = reply.repeated
@@ -128,17 +120,40 @@ def refusals_recorded(kind: str) -> Callable[[Request], AsyncIterator[None]]:
 
 
 def _record(request: Request, kind: str, named: Mapping[str, object], refusal: Rejected) -> None:
-    services, who = services_of(request), principal(request)
     with suppress(Rejected):  # it is the one that is recorded
-        services.commands.run(
-            kind,
-            who.namespace,
-            dict(named),
-            actor=who.actor,
-            request_id=request_id(request),
-            ip=request.client.host if request.client else "",
-            refusal=refusal,
+        services_of(request).commands.run(
+            kind, namespace_of(request), dict(named), **caller(request), refusal=refusal
         )
+
+
+class Caller(TypedDict):
+    """Who sends a command, as the audit log names them: arguments of Commands.run."""
+
+    actor: str
+    request_id: str
+    ip: str
+
+
+def caller(request: Request) -> Caller:
+    """Who sends this request."""
+    client = request.client
+    return Caller(
+        actor=principal(request).actor, request_id=request_id(request), ip=client.host if client else ""
+    )
+
+
+class Keyed(TypedDict):
+    """By what a command that is sent again is known: arguments of Commands.run."""
+
+    id: str
+    request: str
+
+
+def keyed(key: str | None, kind: str, asked: Mapping[str, object]) -> Keyed:
+    """The same for a command that asks the same under the same key; empty without a key."""
+    if key is None:
+        return Keyed(id="", request="")
+    return Keyed(id=idempotency.command_id(key), request=idempotency.request_of(kind, asked))
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -180,19 +195,11 @@ def submit_all(request: Request, asked: Mapping[int, tuple[str, Mapping[str, obj
     request with its place. A command that is refused has a reply with `error`. Raises Unavailable when one of them is
     not decided in time.
     """
-    services, who, key = services_of(request), principal(request), idempotency_key(request)
-    client = request.client
+    services, namespace, who = services_of(request), namespace_of(request), caller(request)
+    key = idempotency_key(request)
+    keys = {place: None if key is None else f"{key}/{place}" for place in asked}
     commands = [
-        command_of(
-            kind,
-            who.namespace,
-            dict(body),
-            actor=who.actor,
-            request_id=request_id(request),
-            ip=client.host if client else "",
-            id="" if key is None else idempotency.command_id(f"{key}/{place}"),
-            request="" if key is None else idempotency.request_of(kind, body),
-        )
+        command_of(kind, namespace, dict(body), **who, **keyed(keys[place], kind, body))
         for place, (kind, body) in asked.items()
     ]
     replies = services.commands.run_all(commands)

@@ -12,11 +12,10 @@ from functools import partial
 
 from fastapi import Request
 
-from pipeline.api.http.auth import REPLAYED, principal, request_id
+from pipeline.api.http.auth import REPLAYED, principal
 from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.services import Services, services_of
-from pipeline.api.http.submit import COMMAND_KIND, OWN_WRITE_S, idempotency_key
-from pipeline.core.definitions import idempotency
+from pipeline.api.http.submit import COMMAND_KIND, OWN_WRITE_S, caller, idempotency_key, keyed
 from pipeline.errors import Unavailable
 from pipeline.records import Reply
 from pipeline.stores.kafka.bills import BillsView, DocumentKind
@@ -57,17 +56,14 @@ def submit_billing(
     services, who = services_of(request), principal(request)
     request.scope["state"][COMMAND_KIND] = kind
     services.bills.wait_loaded()
-    key, client = idempotency_key(request), request.client
+    key = idempotency_key(request)
     named = {**asked, "customer": customer_id}
     command = command_of(
         kind,
         who.namespace,
         {**named, **(added or {})},
-        actor=who.actor,
-        request_id=request_id(request),
-        ip=client.host if client else "",
-        id="" if key is None else idempotency.command_id(f"{customer_id}/{key}"),
-        request="" if key is None else idempotency.request_of(kind, named),
+        **caller(request),
+        **keyed(None if key is None else f"{customer_id}/{key}", kind, named),
     )
     reply = services.billing_commands.run(customer_id, command, services.definitions.revision)
     request.scope["state"][REPLAYED] = reply.repeated

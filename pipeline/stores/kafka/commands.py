@@ -83,8 +83,7 @@ class Commands:
             Unavailable: There is no decision in time.
         """
         command = command_of(kind, namespace, body, actor, request_id, ip, id, request, refusal)
-        record = WrittenRecord("commands", msgspec.json.encode(command), partition=0)
-        reply = answer(self._replies, self._records, command, record, self._reply_timeout_s)
+        reply = answer(self._replies, self._records, command, _record(command), self._reply_timeout_s)
         if reply is None:
             raise Unavailable(
                 f"The control stage did not answer within {self._reply_timeout_s:g} s; is `tallymark worker control` "
@@ -100,24 +99,14 @@ class Commands:
         Raises:
             Unavailable: One of them is not decided in time. Those before it are.
         """
-        self._replies.wait_loaded()
-        deadline_s = time.monotonic() + self._reply_timeout_s
-        found: list[Reply] = []
-        with ExitStack() as expected:
-            for command in commands:
-                expected.enter_context(self._replies.expected(command.attempt))
-            self._records.write(
-                WrittenRecord("commands", msgspec.json.encode(one), partition=0) for one in commands
+        records = [_record(command) for command in commands]
+        found = _answers(self._replies, self._records, commands, records, self._reply_timeout_s)
+        if len(found) < len(commands):
+            raise Unavailable(
+                f"The control stage decided {len(found)} of {len(commands)} commands within "
+                f"{self._reply_timeout_s:g} s; the others are stored, and will be decided. "
+                + (_AGAIN if commands[len(found)].request else _NOT_AGAIN)
             )
-            for command in commands:
-                reply = self._replies.take(command.attempt, max(0.0, deadline_s - time.monotonic()))
-                if reply is None:
-                    raise Unavailable(
-                        f"The control stage decided {len(found)} of {len(commands)} commands within "
-                        f"{self._reply_timeout_s:g} s; the others are stored, and will be decided. "
-                        + (_AGAIN if command.request else _NOT_AGAIN)
-                    )
-                found.append(reply)
         return found
 
     def until_known(self, revision: int, timeout_s: float = KNOWN_TIMEOUT_S) -> None:
@@ -205,13 +194,37 @@ def answer(
 
     Raises Rejected as decided, Unavailable.
     """
+    found = _answers(replies, writer, [command], [record], timeout_s)
+    if found and found[0].error:
+        raise Rejected(found[0].error, found[0].detail, found[0].body)
+    return found[0] if found else None
+
+
+def _record(command: Command) -> WrittenRecord:
+    return WrittenRecord("commands", msgspec.json.encode(command), partition=0)
+
+
+def _answers(
+    replies: Replies,
+    writer: KafkaWriter,
+    commands: Sequence[Command],
+    records: Sequence[WrittenRecord],
+    timeout_s: float,
+) -> list[Reply]:
+    """Publish the records of commands and return their replies in order, up to the first that is not there in time."""
     replies.wait_loaded()
-    with replies.expected(command.attempt):
-        writer.write([record])
-        reply = replies.take(command.attempt, timeout_s)
-    if reply is not None and reply.error:
-        raise Rejected(reply.error, reply.detail, reply.body)
-    return reply
+    found: list[Reply] = []
+    with ExitStack() as expected:
+        for command in commands:
+            expected.enter_context(replies.expected(command.attempt))
+        writer.write(records)
+        deadline_s = time.monotonic() + timeout_s
+        for command in commands:
+            reply = replies.take(command.attempt, max(0.0, deadline_s - time.monotonic()))
+            if reply is None:
+                break
+            found.append(reply)
+    return found
 
 
 def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str], revision: int) -> set[str]:
