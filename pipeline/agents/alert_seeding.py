@@ -80,7 +80,8 @@ class Seeding:
         mapped: Callable[[], Set[int]] = frozenset,
         queries: SeedQueries = SEED_QUERIES,
         look_s: float = LOOK_S,
-        usage_partitions: int = 0,
+        *,
+        usage_partitions: int,
     ) -> None:
         """A thread without jobs; it begins with `start`.
 
@@ -94,7 +95,7 @@ class Seeding:
             mapped: the numbers of meters that are wanted although nothing watches them.
             queries: of `store`.
             look_s: between two checks for jobs, and of a barrier.
-            usage_partitions: of `usage`; 0: as `partitions`.
+            usage_partitions: of `usage`.
         """
         self._queries = queries
         self._look_s = look_s
@@ -103,7 +104,7 @@ class Seeding:
         self._store = store
         self._holders = holders
         self._partitions = partitions
-        self._usage_partitions = usage_partitions or partitions
+        self._usage_partitions = usage_partitions
         self._done = done
         self._topic = topic
         self._mapped = mapped

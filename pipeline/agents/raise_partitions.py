@@ -358,9 +358,9 @@ def _commit(
         producer.init_transactions(COMMIT_S)
         producer.begin_transaction()
         for stage, one, ids in counts:
-            place = ledger.key_of(Position(one.topic, one.partition))
-            producer.produce(f"{stage}-meta", _encode(one), place, one.partition)
-            producer.produce("counts", _encode(one), f"{stage}/{place.decode()}".encode(), 0)
+            place = Position(one.topic, one.partition)
+            producer.produce(f"{stage}-meta", _encode(one), ledger.key_of(place), one.partition)
+            producer.produce("counts", _encode(one), ledger.counts_key(stage, place), 0)
             producer.produce(f"{stage}-meta", _encode(ids), ledger.IDS_KEY, one.partition)
         for name in names:
             added = [*known[name].splits, *splits.get(name, ())]

@@ -40,6 +40,11 @@ def key_of(position: Position) -> bytes:
     return f"{position.topic}/{position.partition}".encode()
 
 
+def counts_key(stage: str, position: Position) -> bytes:
+    """The key of a partition's counts on the topic of all stages."""
+    return f"{stage}/".encode() + key_of(position)
+
+
 def nothing(stage: str, position: Position, incarnation: str) -> Counts:
     """The counts of a partition that was never read."""
     return Counts(stage, position.topic, position.partition, NOTHING_YET, incarnation, {}, writes=0)

@@ -228,9 +228,11 @@ class Partition:
 
     def _produce_counts(self, counts: Counts) -> None:
         assert self._producer is not None and self.spec.meta is not None
-        encoded, name = _encode(counts), ledger.key_of(self.position)
-        self._producer.produce(self.spec.meta, encoded, name, self._shard)
-        self._producer.produce(self.spec.counts, encoded, f"{self.spec.stage}/{name.decode()}".encode(), 0)
+        encoded = _encode(counts)
+        self._producer.produce(self.spec.meta, encoded, ledger.key_of(self.position), self._shard)
+        self._producer.produce(
+            self.spec.counts, encoded, ledger.counts_key(self.spec.stage, self.position), 0
+        )
 
     def _produce_changes(self, changes: Mapping[bytes, bytes | None]) -> list[int] | None:
         """Queue the changelog records; the returned list receives the last one's offset on delivery."""

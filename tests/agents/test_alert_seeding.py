@@ -76,6 +76,7 @@ def make(store: Store, holders: Holders) -> tuple[Seeding, Writer, list[tuple[in
         lambda partition, record: done.append((partition, record)),
         queries=SeedQueries(store.landed_partitions, store.stored),
         look_s=0,
+        usage_partitions=PARTITIONS,
     )
     return made, writer, done
 
