@@ -88,14 +88,19 @@ def ask(
     except http.client.InvalidURL as error:
         raise Rejected("bad-setting", f"api_url: {settings.api_url} is not a URL: {error}.") from error
     except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
         raise Unavailable(
-            f"The API at {settings.api_url} does not answer ({str(cause) or type(cause).__name__}); "
+            f"The API at {settings.api_url} does not answer ({cause_of(error)}); "
             "is `tallymark dev` or `tallymark api` running?"
         ) from error
     if 200 <= response.status < 300:
         return answer
     raise _error(settings, response.status, answer.content)
+
+
+def cause_of(error: Exception) -> str:
+    """Why a request got no response, in a few words."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return str(cause) or type(cause).__name__
 
 
 def json_of(answer: ApiAnswer) -> Any:

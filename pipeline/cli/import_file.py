@@ -29,6 +29,7 @@ class ImportProgress(msgspec.Struct):
     """How far a file has been imported.
 
     digest: of the whole file. offset: bytes before the next batch. report_bytes: of the report of refused lines.
+    sent_offset: `next_offset` of the newest batch that was sent. sent_at_s: when it was sent first, since 1970.
     """
 
     digest: str

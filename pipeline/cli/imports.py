@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.cli.api import ask_json
 from pipeline.cli.import_file import ImportBatch, ImportFile
+from pipeline.cli.progress import progress_bar
 from pipeline.cli.tables import count, print_table
 from pipeline.errors import Rejected
 
@@ -55,13 +56,11 @@ def import_items(file: Path) -> None:
 
 def _run(found: ImportFile, report: Path) -> None:
     _cut(report, found.progress.report_bytes)
-    with click.progressbar(
-        length=max(found.size, 1), label="importing", file=click.get_text_stream("stderr")
-    ) as bar:
-        bar.update(found.progress.offset)
+    with progress_bar("importing") as show:
+        show(found.progress.offset, found.size)
         for batch in found.batches():
             _import(found, batch, report)
-            bar.update(found.progress.offset - bar.pos)
+            show(found.progress.offset, found.size)
     found.done(msgspec.structs.replace(found.progress, is_done=True))
 
 

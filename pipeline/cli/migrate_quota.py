@@ -122,12 +122,10 @@ class QuotaMigration:
         return str(made["id"])
 
     def _compare(self, name: str, found: CarriedEntitlement, same: JsonObject) -> str:
-        recurs = any(
-            row.get("recurrence") for row in self._grants[found.id]
-        )  # then its priority may be another
-        other = differences(
-            found.body, same, _NOT_COMPARED | ({"issueAfterResetPriority"} if recurs else set())
-        )
+        but = set(_NOT_COMPARED)
+        if any(row.get("recurrence") for row in self._grants[found.id]):  # its priority may be another
+            but.add("issueAfterResetPriority")
+        other = differences(found.body, same, but)
         if json_text(found.body.get("config")) != json_text(same.get("config")):
             other.append("config")
         period = found.body.get("usagePeriod")

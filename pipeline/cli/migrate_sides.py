@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import itertools
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from pipeline.cli.http import CONNECT_S, PREFIX, Params, ask, json_of, opener
+from pipeline.cli.http import CONNECT_S, PREFIX, Params, ask, cause_of, json_of, opener
 from pipeline.core.values import json_value
 from pipeline.errors import Broken, Rejected, Unavailable
 from pipeline.settings import Settings, is_loopback
@@ -81,15 +81,8 @@ class OpenMeter:
         return patient(lambda: self._get(url))
 
     def pages(self, path: str, params: Params = (), version: int = 1) -> Iterator[dict[str, Any]]:
-        """All items of a list, whether its pages are objects with `items` or arrays."""
-        number = 1
-        while True:
-            found = self.get(path, [*params, ("page", number), ("pageSize", PAGE_SIZE)], version)
-            items = found["items"] if isinstance(found, dict) else found
-            yield from items
-            if len(items) < PAGE_SIZE:
-                return
-            number += 1
+        """All items of a list."""
+        return _pages(self.get, path, params, version)
 
     def events(self, filter_: str) -> Iterator[list[dict[str, Any]]]:
         """The pages of stored events that a filter selects, newest first."""
@@ -101,9 +94,7 @@ class OpenMeter:
             page = self.get("/events", params, version=2)
             yield page["items"]
             cursor = page.get("nextCursor")
-            if (
-                not cursor or len(page["items"]) < EVENTS_PAGE
-            ):  # OpenMeter names a cursor on the last page too
+            if not cursor or len(page["items"]) < EVENTS_PAGE:  # OpenMeter has a cursor on the last page too
                 return
 
     def _get(self, url: str) -> Any:
@@ -112,10 +103,7 @@ class OpenMeter:
             with opener().open(request, timeout=CONNECT_S) as response:
                 status, content = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            cause = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise Unavailable(
-                f"{self.url} does not answer ({str(cause) or type(cause).__name__})."
-            ) from error
+            raise Unavailable(f"{self.url} does not answer ({cause_of(error)}).") from error
         if status == HTTPStatus.OK:
             return self._json(content)
         detail = f"{self.url} answered {urlsplit(url).path} with {status}{_detail(content)}"
@@ -128,6 +116,18 @@ class OpenMeter:
             return json_value.read_decimals(content)
         except Rejected as error:
             raise Rejected("bad-source", f"{self.url} is not an OpenMeter. {error.detail}") from error
+
+
+def _pages(
+    get: Callable[[str, Params, int], Any], path: str, params: Params, version: int
+) -> Iterator[dict[str, Any]]:
+    """All items of a list, whether its pages are objects with `items` or arrays."""
+    for number in itertools.count(1):
+        found = get(path, [*params, ("page", number), ("pageSize", PAGE_SIZE)], version)
+        items = found["items"] if isinstance(found, dict) else found
+        yield from items
+        if len(items) < PAGE_SIZE:
+            return
 
 
 def _detail(content: bytes) -> str:
@@ -176,14 +176,7 @@ class TargetApi:
 
     def pages(self, path: str, params: Params = (), version: int = 1) -> list[dict[str, Any]]:
         """All items of a list."""
-        rows: list[dict[str, Any]] = []
-        while True:
-            number = len(rows) // PAGE_SIZE + 1
-            found = self.get(path, [*params, ("page", number), ("pageSize", PAGE_SIZE)], version)
-            items = found["items"] if isinstance(found, dict) else found
-            rows += items
-            if len(items) < PAGE_SIZE:
-                return rows
+        return list(_pages(self.get, path, params, version))
 
     def send(
         self, method: str, path: str, body: Any = None, params: Params = (), version: int = 1, part: str = ""

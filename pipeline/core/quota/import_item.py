@@ -6,7 +6,7 @@ entitlement_commands, grant_commands), how many items are sent at once (api.quot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pipeline.errors import Rejected
@@ -49,7 +49,8 @@ def command_of(item: object) -> ImportCommand:
     kind, body = next(iter(item.items()))
     if not isinstance(body, dict):
         raise Rejected("bad-import", f"The member {kind} of an item is an object.")
-    return ImportCommand(kind, COMMANDS[kind], SCOPES[kind], _with_rollovers(kind, body))
+    form = _FORMS.get(kind, dict)
+    return ImportCommand(kind, COMMANDS[kind], SCOPES[kind], form(body))
 
 
 def with_rollover(grant: Mapping[str, object]) -> dict[str, object]:
@@ -67,7 +68,7 @@ def with_rollovers(entitlement: Mapping[str, object]) -> dict[str, object]:
     return {**entitlement, "grants": [with_rollover(one) if isinstance(one, dict) else one for one in grants]}
 
 
-def _with_rollovers(kind: str, body: dict[str, object]) -> dict[str, object]:
-    if kind == "grant":
-        return with_rollover(body)
-    return with_rollovers(body) if kind == "entitlement" else body
+_FORMS: Mapping[str, Callable[[dict[str, object]], dict[str, object]]] = {
+    "entitlement": with_rollovers,
+    "grant": with_rollover,
+}
