@@ -32,7 +32,17 @@ os.environ.setdefault(java_cache.OPTIONS, java_cache.options())
 # A test needs a service when it is in one of these folders or uses one of these fixtures.
 ROOT = Path(__file__).parent
 SERVICE_FOLDERS = {"flow", "torture", "foreign", "local", "bench"}
-SERVICE_FIXTURES = {"kafka", "chdb", "clickhouse_server", "store", "url", "redis_url", "stack", "stripe_mock"}
+SERVICE_FIXTURES = {
+    "kafka",
+    "chdb",
+    "own_chdb",
+    "clickhouse_server",
+    "store",
+    "url",
+    "redis_url",
+    "stack",
+    "stripe_mock",
+}
 
 # How long an example takes says more about the machine than about the code. A quick run tries a part of them.
 hypothesis.register_profile("all", deadline=None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 from confluent_kafka import Producer
@@ -11,32 +9,23 @@ from confluent_kafka import Producer
 from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
 from pipeline.core.customers.customer import Customer
 from pipeline.core.definitions.changes import Changes
-from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
-from tests.fixtures.broker import reset_topics
 from tests.fixtures.control_log import Log
 from tests.fixtures.patience import PATIENCE_S, until
 
 METER = {"slug": "calls", "eventType": "call", "aggregation": "COUNT"}
 
 
-@pytest.fixture(scope="module")
-def settings(kafka: Kafka) -> Settings:
-    settings = Settings.model_construct(kafka=kafka.address)
-    reset_topics(settings)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def log(settings: Settings) -> Iterator[Log]:
+@pytest.fixture
+def log(fresh_topics: Settings) -> Log:
     """A meter and two customers on `control`."""
     log = Log()
     log.do("meter.create", METER, "shop")
     for key in ("acme", "globex"):
         log.do("customer.create", {"key": key, "name": key}, "shop")
-    publish(settings, log)
-    yield log
+    publish(fresh_topics, log)
+    return log
 
 
 def publish(settings: Settings, log: Log) -> None:

@@ -16,8 +16,6 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from pipeline.local import process
-from pipeline.local.clickhouse import ChDB
 from pipeline.records import Event, Settled
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -35,22 +33,15 @@ FEW, MANY = 20, 240  # records of a backlog: 4 and 48 MB
 GROWTH_MB = 40  # of the worker: two chunks of 1 MB of each partition, as objects, as columns and as a request
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = ChDB(tmp_path_factory.mktemp("chdb"), process.free_port()).start()
-    yield server.url
-    server.kill()
-
-
 @pytest.fixture
-def front(url: str) -> Iterator[RefusingClickHouse]:
-    with RefusingClickHouse(url).running() as found:
+def front(own_chdb: str) -> Iterator[RefusingClickHouse]:
+    with RefusingClickHouse(own_chdb).running() as found:
         yield found
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[ClickHouse]:
-    found = connect(url)
+def store(own_chdb: str) -> Iterator[ClickHouse]:
+    found = connect(own_chdb)
     found.ensure_schema()
     found.query("TRUNCATE TABLE events")
     yield found

@@ -16,8 +16,6 @@ from pipeline.agents.sink_rebuild import rebuild
 from pipeline.agents.sink_rows import RowBatch
 from pipeline.cli.main import main
 from pipeline.core.metering.reconcile import MeterStored, PlaceStored, StoredTotals
-from pipeline.local import process
-from pipeline.local.clickhouse import ChDB
 from pipeline.records import Backfilled, Event, Settled, Window
 from pipeline.settings import Settings
 from pipeline.stores.clickhouse.client import ClickHouse
@@ -43,17 +41,10 @@ HEADERS: list[tuple[str, str | bytes | None]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = ChDB(tmp_path_factory.mktemp("chdb"), process.free_port()).start()
-    yield server.url
-    server.kill()
-
-
 @pytest.fixture
-def store(url: str) -> Iterator[ClickHouse]:
+def store(own_chdb: str) -> Iterator[ClickHouse]:
     """A store without tables."""
-    store = connect(url)
+    store = connect(own_chdb)
     for table in ("events", "windows", "uniques", "marks") if _exists(store) else ():
         store.query("DROP TABLE IF EXISTS " + table)
     yield store
@@ -195,14 +186,14 @@ def test_only_what_came_since_is_read(store: ClickHouse, fresh_topics: Settings)
 
 
 def test_the_command_shows_records_rows_and_what_is_gone(
-    store: ClickHouse, url: str, fresh_topics: Settings, tmp_path: Path
+    store: ClickHouse, own_chdb: str, fresh_topics: Settings, tmp_path: Path
 ) -> None:
     publish(fresh_topics)
     client = cluster.admin(fresh_topics)
     for future in client.delete_records([TopicPartition("rejected", 1, 2)]).values():
         future.result()
     config = tmp_path / "tallymark.toml"
-    config.write_text(f'kafka = "{fresh_topics.kafka}"\nclickhouse = "{url}"\n')
+    config.write_text(f'kafka = "{fresh_topics.kafka}"\nclickhouse = "{own_chdb}"\n')
     shown = CliRunner().invoke(main, ["rebuild", "clickhouse"], env={"TALLYMARK_CONFIG": str(config)})
     assert shown.exit_code == 0, shown.output
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]

@@ -15,7 +15,7 @@ from confluent_kafka.admin import NewTopic
 from pipeline.engine import membership
 from pipeline.local.process import HOST, free_port
 from pipeline.settings import Settings
-from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topic_admin
 from tests.fixtures.patience import PATIENCE_S, until
 
 SESSION_MS = 300_000
@@ -26,9 +26,7 @@ assert PATIENCE_S * 1000 < SESSION_MS, "a test that waits for the end of a sessi
 def name(settings: Settings) -> str:
     """A topic of two partitions, and a group of the same name."""
     name = f"group-{uuid.uuid4().hex[:8]}"
-    admin = cluster.admin(settings)
-    for made in admin.create_topics([NewTopic(name, 2, 1)]).values():
-        made.result()
+    topic_admin.create(settings, [NewTopic(name, 2, 1)])
     return name
 
 

@@ -15,6 +15,7 @@ from pipeline.engine.restore import Reader
 from pipeline.local.process import HOST, free_port
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
+from pipeline.stores.kafka import topic_admin
 
 TIMEOUT_MS = 600_000  # the broker itself ends none during a test
 
@@ -23,9 +24,7 @@ TIMEOUT_MS = 600_000  # the broker itself ends none during a test
 def name(settings: Settings) -> str:
     """A topic."""
     name = f"open-{uuid.uuid4().hex[:8]}"
-    admin = cluster.admin(settings)
-    for made in admin.create_topics([NewTopic(name, 1, 1)]).values():
-        made.result()
+    topic_admin.create(settings, [NewTopic(name, 1, 1)])
     return name
 
 
