@@ -89,9 +89,8 @@ class Reader:
         try:
             return self._ends.get_watermark_offsets(place, timeout=self._silence_s)
         except KafkaException as error:
-            if (
-                error.args[0].code() == KafkaError._UNKNOWN_PARTITION
-            ):  # else the client keeps the earlier number
+            if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
+                # Otherwise the client keeps the earlier number of partitions.
                 self._ends.list_topics(place.topic, timeout=self._silence_s)
             raise
 

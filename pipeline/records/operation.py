@@ -57,6 +57,4 @@ class Worker(msgspec.Struct):
     partitions: list[str]  # `topic/partition`
     events_in: int  # since it started
     metrics_url: str
-    failing: str = (
-        ""  # why a service refuses what this worker asks, in the service's own words; empty: it does not
-    )
+    failing: str = ""  # why a service refuses what this worker asks, in its own words; empty: it does not

@@ -52,9 +52,7 @@ log = logging.getLogger("tallymark.worker")
 LOOK_S = 5.0  # interval of the check of the topic ids
 ASK_S = 2.0
 WireStage = Callable[[str, Settings, Mapping[str, Topic]], StageWiring]
-COLLECT_AFTER = (
-    500_000  # objects; a chunk has fewer, and the cycles that Faust and asyncio leave are found then
-)
+COLLECT_AFTER = 500_000  # objects; a chunk has fewer. The cycles that Faust and asyncio leave are found then.
 LIBRARIES = ("faust", "mode", "aiokafka", "stripe", "httpx")  # they log what Tallymark reports itself
 
 
