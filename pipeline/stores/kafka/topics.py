@@ -257,17 +257,13 @@ def _sizes(
     """Differences in the numbers of partitions and replicas."""
     found: list[Difference] = []
     partitions = on_cluster[topic.name].partitions
-    known = identity.known.get(topic.name)
-    if not topic.resizable:
-        if known is not None and known.partitions != topic.partitions:
-            found.append(
-                Difference(topic, "partitions", topic_sentences.other_number(topic, known.partitions))
-            )
-        elif len(partitions) < topic.partitions:
-            fixed = [one.name for one in load(settings).values() if one.sharded and not one.resizable]
-            numbers = {len(on_cluster[name].partitions) for name in fixed if name in on_cluster}
-            sentence = topic_sentences.too_few(topic, len(partitions), numbers)
-            found.append(Difference(topic, "partitions", sentence))
+    if sentence := _other_number(topic, identity.known):
+        found.append(Difference(topic, "partitions", sentence))
+    elif not topic.resizable and len(partitions) < topic.partitions:
+        fixed = [one.name for one in load(settings).values() if one.sharded and not one.resizable]
+        numbers = {len(on_cluster[name].partitions) for name in fixed if name in on_cluster}
+        sentence = topic_sentences.too_few(topic, len(partitions), numbers)
+        found.append(Difference(topic, "partitions", sentence))
     replicas = min((len(partition.replicas) for partition in partitions.values()), default=0)
     if replicas < settings.kafka_replicas:
         sentence = f"{topic.name} has {replicas} replicas, but {settings.kafka_replicas} are declared."
@@ -277,11 +273,15 @@ def _sizes(
 
 def other_numbers(declared: Mapping[str, Topic], known: Mapping[str, TopicId]) -> str:
     """A sentence on the first topic whose state was built with another number of partitions; empty if there is none."""
-    for topic in declared.values():
-        noted = known.get(topic.name)
-        if noted is not None and not topic.resizable and noted.partitions != topic.partitions:
-            return topic_sentences.other_number(topic, noted.partitions)
-    return ""
+    return next((found for topic in declared.values() if (found := _other_number(topic, known))), "")
+
+
+def _other_number(topic: Topic, known: Mapping[str, TopicId]) -> str:
+    """A sentence if the topic's state was built with another number of partitions; empty if it was not."""
+    noted = known.get(topic.name)
+    if topic.resizable or noted is None or noted.partitions == topic.partitions:
+        return ""
+    return topic_sentences.other_number(topic, noted.partitions)
 
 
 def _config_difference(topic: Topic, actual: Mapping[str, str], settings: Settings) -> Difference | None:
