@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -204,24 +205,40 @@ def classpath(say: Announce | None = None, file: Path = CLASSPATH_FILE) -> str:
 
     file: holds the path once the jars are there.
     """
-    with contextlib.suppress(FileNotFoundError):
-        cached = file.read_text()
-        if all(Path(jar).exists() for jar in cached.split(os.pathsep)):
+    if cached := _cached(file):
+        return cached
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two downloads at a time spoil each other's files
+        if cached := _cached(file):
             return cached
-    (say or _to_stderr)(f"downloading Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
+        (say or _to_stderr)(f"downloading Kafka 4.1 (about {DOWNLOAD_MB} MB, once)")
+        jars = _download()
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(jars)
+        temporary.replace(file)
+        return jars
+
+
+def _cached(file: Path) -> str | None:
+    """The class path of a download that is complete."""
+    with contextlib.suppress(FileNotFoundError):
+        path = file.read_text()
+        if all(Path(jar).exists() for jar in path.split(os.pathsep)):
+            return path
+    return None
+
+
+def _download() -> str:
     try:
         import jgo
 
-        jars = os.pathsep.join(str(jar) for jar in jgo.build(JARS).all_jars)
+        return os.pathsep.join(str(jar) for jar in jgo.build(JARS).all_jars)
     except ImportError as error:
         raise Unavailable("The local stack is not installed; run: pip install 'tallymark[local]'.") from error
     except Exception as error:  # jgo has no error class of its own: any error means that there are no jars
-        raise Unavailable(f"Kafka cannot be downloaded from Maven Central: {error}.") from error
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    temporary.write_text(jars)
-    temporary.replace(file)
-    return jars
+        cause = str(error) or type(error).__name__
+        raise Unavailable(f"Kafka cannot be downloaded from Maven Central: {cause}.") from error
 
 
 def _to_stderr(line: str) -> None:

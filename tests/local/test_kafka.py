@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -96,3 +99,21 @@ def test_jars_that_cannot_be_fetched_are_one_sentence(
     with pytest.raises(Unavailable, match="downloaded from Maven Central: no route to host"):
         local.classpath(lines.append, tmp_path / "none")
     assert lines == ["downloading Kafka 4.1 (about 45 MB, once)"]
+
+
+def test_two_processes_download_the_jars_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jgo = pytest.importorskip("jgo")
+    jar = tmp_path / "kafka.jar"
+    jar.touch()
+    builds: list[str] = []
+
+    def build(jars: str) -> SimpleNamespace:
+        builds.append(jars)
+        time.sleep(0.1)  # the other one is waiting by then
+        return SimpleNamespace(all_jars=[jar])
+
+    monkeypatch.setattr(jgo, "build", build)
+    with ThreadPoolExecutor(2) as threads:
+        paths = [threads.submit(local.classpath, str, tmp_path / "new" / "classpath") for _ in range(2)]
+    assert [path.result() for path in paths] == [str(jar)] * 2
+    assert len(builds) == 1
