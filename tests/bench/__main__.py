@@ -1,6 +1,7 @@
 """Benchmark: the stages one by one and all together, Tallymark and plain Faust, on a broker of this machine.
 
     python -m tests.bench --events 300000 --vanilla --vanilla-events 60000
+    python -m tests.bench --events 1000000 --all
 
 Every run has a fresh broker, preloaded with the events; figures are of one process a stage. Linux only.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
+from tests.bench import whole_stack
 from tests.bench.load import LOADS
 from tests.bench.measure import Rate, run
 from tests.bench.stages import STAGES, Pipeline, Tallymark, Vanilla, make_topics
@@ -75,6 +77,7 @@ def table(results: dict[str, list[Rate]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000, help="for Tallymark")
+    parser.add_argument("--all", action="store_true", help="measure every process until all is in ClickHouse")
     parser.add_argument("--vanilla", action="store_true", help="measure plain Faust too")
     parser.add_argument("--vanilla-only", action="store_true", help="measure plain Faust only")
     parser.add_argument("--vanilla-events", type=int, default=60_000, help="for plain Faust, which is slower")
@@ -82,6 +85,9 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
+    if arguments.all:
+        print(whole_stack.report(whole_stack.measure(arguments.load, arguments.events, arguments.seed)))
+        return
     results: dict[str, list[Rate]] = {}
     wanted: list[tuple[Make, int]] = [] if arguments.vanilla_only else [(Tallymark, arguments.events)]
     if arguments.vanilla or arguments.vanilla_only:
