@@ -46,6 +46,7 @@ class Measured:
     half: Used
     after: Used
     transactions: Mapping[str, int]
+    inserts: int
     kafka: Mapping[str, int]
 
 
@@ -67,7 +68,10 @@ def measure(load: str, events: int, seed: int) -> Measured:
         await_counted(stack)
         seconds, after = time.monotonic() - began_s, processes(stack)
         made = {name: number - committed[name] for name, number in transactions(stack.settings).items()}
-        measured = Measured(len(sent), sending_s, seconds, before, half, after, made, kafka_bytes(folder))
+        (inserts,) = _row(stack, "SELECT uniqExact(insert_id) FROM events")
+        measured = Measured(
+            len(sent), sending_s, seconds, before, half, after, made, inserts, kafka_bytes(folder)
+        )
     shutil.rmtree(folder, ignore_errors=True)
     return measured
 
@@ -90,12 +94,16 @@ def transactions(settings: Settings) -> dict[str, int]:
 
 def _wait_for_rows(stack: StackProcess, number: int) -> Used:
     """Returns what the processes have used when ClickHouse has so many rows of events."""
-    store = connect(stack.settings.clickhouse, stack.settings.clickhouse_password)
     deadline_s = time.monotonic() + LIMIT_S
-    while int(str(store.query("SELECT count() FROM events")[0][0])) < number:
+    while _row(stack, "SELECT count() FROM events")[0] < number:
         assert time.monotonic() < deadline_s, f"fewer than {number} rows after {LIMIT_S:g} s"
         time.sleep(POLL_S)
     return processes(stack)
+
+
+def _row(stack: StackProcess, sql: str) -> tuple[int, ...]:
+    store = connect(stack.settings.clickhouse, stack.settings.clickhouse_password)
+    return tuple(int(str(value)) for value in store.query(sql)[0])
 
 
 def report(measured: Measured) -> str:
@@ -114,6 +122,7 @@ def report(measured: Measured) -> str:
         made = f"{measured.transactions[name]:>14,}" if name in measured.transactions else ""
         lines.append(f"{name or 'others':<14}{used:>14.1f}{late:>13.1f}{memory / MIB:>7.0f}{made}")
     lines.append(f"{'all':<14}{total:>14.1f}{last:>13.1f}{'':>7}{sum(measured.transactions.values()):>14,}")
+    lines.append(f"ClickHouse: {measured.inserts:,} rounds of inserts")
     lines.append(f"Kafka: {sum(measured.kafka.values()) / count:.0f} bytes an event")
     lines += [
         f"  {name:<24}{size / count:>8.1f}"
