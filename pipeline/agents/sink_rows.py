@@ -16,7 +16,7 @@ from pipeline.engine.chunk import RecordContent
 from pipeline.engine.crash_points import reach
 from pipeline.engine.unreadable import skip
 from pipeline.errors import Rejected
-from pipeline.records import Settled, StripeUsage, Window
+from pipeline.records import Event, Settled, StripeUsage, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from pipeline.stores.clickhouse.proof import insert, new_insert_id, prove, rows_of
 from pipeline.stores.clickhouse.rows import (
@@ -40,13 +40,14 @@ _stripe = reader_of(list[StripeUsage])
 
 @dataclass
 class RowBatch:
-    """The rows of one write."""
+    """The rows of one write. newest_received_at_ms: about when its newest event was received; None without events."""
 
     settled: list[Settled] = field(default_factory=list)
     rejected: list[tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     stripe: list[StripeUsage] = field(default_factory=list)
     marks: list[tuple[str, str, int]] = field(default_factory=list)
+    newest_received_at_ms: int | None = None
 
     def __len__(self) -> int:
         return len(self.settled) + len(self.rejected) + len(self.windows) + len(self.stripe)
@@ -71,10 +72,18 @@ class RowBatch:
             self.rejected.append((record.value, tuple(record.headers)))
         elif topic == "usage":
             self.windows += _windows(record.value)
+            if self.windows:
+                self._received(self.windows[-1].received_at_ms)
         elif topic == "stripe-usage":
             self.stripe += _stripe(record.value)
         else:
             self.settled += _settled(record.value)
+            if self.settled and isinstance(event := self.settled[-1].event, Event):
+                self._received(event.received_at_ms)
+
+    def _received(self, at_ms: int) -> None:
+        """Note the time of receipt of a record's last event, which stands for all of them."""
+        self.newest_received_at_ms = max(at_ms, self.newest_received_at_ms or 0)
 
     def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> dict[str, int]:
         """Write everything and prove that it is stored. Blocks.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-PACK_BYTES = 512 << 10  # limit of a record; a single event may have 1 MiB, and the topics allow 4 MiB
+PACK_BYTES = 1536 << 10  # limit of a record; a single event may have 1 MiB, and the topics allow 4 MiB
 
 
 def slices(sizes: Sequence[int], limit: int = PACK_BYTES) -> Iterator[slice]:

@@ -38,7 +38,6 @@ from pipeline.errors import Broken, Unavailable
 
 log = logging.getLogger("tallymark.engine")
 
-FETCH_BYTES = 1 << 20  # per partition and fetch: about 4,000 events of 254 bytes
 BUFFERED_CHUNKS = 1  # each buffered chunk would be a transaction of its own
 OPENING_THREADS = 8
 IDLE_CHECK_S = 1.0
@@ -101,8 +100,8 @@ class Stage:
         self._busy: set[Position] = set()
         self._committing: dict[Position, asyncio.Task[None]] = {}
         self._renewing: dict[Position, asyncio.Future[None]] = {}
-        self.app = _app(cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
-        cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see transport.GATHER_MS
+        self.app = _app(spec, cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
+        cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see fetch_pace
         cast(Any, self.app).on_member = partial(membership.note, state_dir)
         cast(Any, self.app).on_consumer_failure = self.fail  # from the thread of the consumer
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]
@@ -358,6 +357,7 @@ async def in_time(
 
 
 def _app(
+    spec: Spec,
     group: str,
     worker_id: str,
     bootstrap: str,
@@ -374,7 +374,7 @@ def _app(
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=min(session_timeout_s / 4, HEARTBEAT_S),
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
-        consumer_max_fetch_size=FETCH_BYTES,
+        consumer_max_fetch_size=spec.fetch_bytes,
         stream_buffer_maxsize=BUFFERED_CHUNKS,
         datadir=str(state_dir / "faust"),
         store="memory://",

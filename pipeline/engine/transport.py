@@ -22,11 +22,8 @@ from faust.types import TP, ConsumerMessage
 
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.consumer_watch import ConsumerWatch, refused
+from pipeline.engine.fetch_pace import FIRST_RECORD_MS, FetchPace
 
-# How long a fetch gathers records for a stage with transactions: each transaction costs the broker milliseconds.
-GATHER_MS = 100
-# How long the broker holds an empty fetch of the other stages; a new record is returned at once.
-FETCH_MAX_WAIT_MS = 500
 METADATA_MAX_AGE_MS = 10_000  # new partitions of a topic are found within this time
 FULL_POLL_S = 0.005  # pause before the next look while every agent's buffer is full
 # An agent may wait for a service for long; liveness is checked by the heartbeat.
@@ -50,7 +47,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._watching: asyncio.Task[None] | None = None
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        conf, gathers = self.app.conf, cast(Any, self.app).gathers
+        conf = self.app.conf
         self._assignor = cast(Any, RoundRobinPartitionAssignor)
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
@@ -61,9 +58,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",  # the engine seeks every partition itself
             isolation_level="read_committed",
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=conf.consumer_max_fetch_size if gathers else 1,
+            fetch_min_bytes=1,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
-            fetch_max_wait_ms=GATHER_MS if gathers else FETCH_MAX_WAIT_MS,
+            fetch_max_wait_ms=FIRST_RECORD_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -75,10 +72,13 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         )
 
     async def on_start(self) -> None:
-        """Connect, and watch the consumer."""
+        """Connect, pace the fetches, and watch the consumer."""
         await super().on_start()
+        consumer = self._ensure_consumer()
+        if cast(Any, self.app).gathers:
+            FetchPace(consumer._fetcher, self.app.conf.consumer_max_fetch_size)
         watch = ConsumerWatch(
-            self.app.conf.id, self._ensure_consumer()._coordinator, cast(Any, self.app).on_consumer_failure
+            self.app.conf.id, consumer._coordinator, cast(Any, self.app).on_consumer_failure
         )
         self._watching = asyncio.get_running_loop().create_task(watch.run())
 

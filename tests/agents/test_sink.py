@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from pipeline.errors import Unavailable
 from pipeline.records import Event, Settled, Window
 from pipeline.stores.clickhouse.client import ClickHouse
 from tests.fixtures.fake_transaction import FakeRecord, chunk_of
+from tests.fixtures.patience import PATIENCE_S
 
 
 class Store:
@@ -99,15 +101,17 @@ def settled(number: int, partition: int = 0) -> Chunk:
     return chunk_of("events-settled", [value], partition)
 
 
-def usage(value: str = "1") -> Chunk:
-    window = Window("default", "m", 1, "who", {}, 0, value, 1, value, "", ["ab"], 1, 0)
+def usage(value: str = "1", received_at_ms: int = 0) -> Chunk:
+    window = Window("default", "m", 1, "who", {}, 0, value, 1, value, "", ["ab"], 1, received_at_ms)
     return chunk_of("usage", [msgspec.json.encode([window])])
 
 
-def world(away: int = 0, lost: int = 0) -> tuple[Store, Worker, sink.Rounds]:
+def world(
+    away: int = 0, lost: int = 0, linger_s: float = 0.01, late_linger_s: float = 0.01
+) -> tuple[Store, Worker, sink.Rounds]:
     store, worker = Store(away, lost), Worker()
     rounds = sink.Rounds(
-        cast(Stage, worker), cast(ClickHouse, store), sink.LastWrite(), retry_first_s=0.001, linger_s=0.01
+        cast(Stage, worker), cast(ClickHouse, store), sink.LastWrite(), 0.001, linger_s, late_linger_s
     )
     return store, worker, rounds
 
@@ -140,6 +144,37 @@ def test_what_comes_while_a_round_is_written_goes_into_the_next() -> None:
         assert (first.written, second.written) == ({"events": 1}, {"events": 2})
 
     asyncio.run(story())
+
+
+def test_rows_that_are_late_anyway_wait_longer_for_more() -> None:
+    async def story(received_at_ms: int) -> int:
+        store, _, rounds = world(linger_s=0.0, late_linger_s=1000.0)
+        add(rounds, store, usage(received_at_ms=received_at_ms))
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        written = len(store.stored)
+        await rounds.drain()
+        assert len(store.stored) == 2  # the window and its member, whether or not they were late
+        return written
+
+    now_ms = time.time_ns() // 1_000_000
+    assert asyncio.run(story(now_ms - sink.LATE_MS - 1)) == 0
+    assert asyncio.run(story(now_ms)) == 2
+
+
+def test_the_next_chunk_of_a_partition_hurries_a_round_only_if_it_is_not_late() -> None:
+    async def story(received_at_ms: int) -> bool:
+        store, _, rounds = world(linger_s=1000.0, late_linger_s=1000.0)
+        (pending,) = add(rounds, store, usage(received_at_ms=received_at_ms))
+        waiting = asyncio.ensure_future(rounds.done_with(pending.chunk.position))
+        await asyncio.wait([waiting], timeout=0.2 if received_at_ms == 0 else PATIENCE_S)
+        done = waiting.done()
+        await rounds.drain()
+        await waiting
+        return done
+
+    assert not asyncio.run(story(0))
+    assert asyncio.run(story(time.time_ns() // 1_000_000))
 
 
 def test_an_absent_clickhouse_is_asked_again_until_it_is_there() -> None:

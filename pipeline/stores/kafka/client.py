@@ -86,12 +86,18 @@ def wait_until_up(settings: Settings, timeout_s: float = 30.0) -> None:
     within(timeout_s, lambda: cluster(settings, timeout_s=1.0), lambda error: isinstance(error, Unavailable))
 
 
-def topic_ids(settings: Settings, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, str]:
-    """Kafka's id of each topic; a recreated topic has another id. Missing topics are left out."""
+def topic_ids(
+    settings: Settings, names: Iterable[str], timeout_s: float = 10.0, client: AdminClient | None = None
+) -> dict[str, str]:
+    """Kafka's id of each topic; a recreated topic has another id. Missing topics are left out.
+
+    client: to ask with, for callers that ask again and again; a new one costs the broker two connections.
+    """
     wanted = list(names)
     if not wanted:
         return {}
-    client = admin(settings)  # in a variable, since it must outlive its futures
+    if client is None:  # an idle client is false
+        client = admin(settings)
     futures = client.describe_topics(TopicCollection(wanted), request_timeout=timeout_s)
     found: dict[str, str] = {}
     for name, future in futures.items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import msgspec
-from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, TopicMetadata  # type: ignore[attr-defined]
 
 from pipeline.core.metering.partition_splits import EventPartitions
 from pipeline.engine.ledger import IDS_KEY
@@ -246,6 +246,7 @@ class TopicWatch:
         self._settings = settings
         self._ids = dict(ids)
         self._missing: frozenset[str] = frozenset()
+        self._client: AdminClient | None = None
 
     def look(self) -> str:
         """A sentence on the first topic that was replaced; empty if there is none, or if Kafka is unavailable.
@@ -253,8 +254,11 @@ class TopicWatch:
         A topic counts as deleted when two checks in a row do not find it.
         """
         try:
-            actual = kafka.topic_ids(self._settings, self._ids)
+            if self._client is None:  # kept, since a new one costs the broker two connections
+                self._client = kafka.admin(self._settings)
+            actual = kafka.topic_ids(self._settings, self._ids, client=self._client)
         except Unavailable:
+            self._client = None
             return ""
         missing = frozenset(self._ids.keys() - actual.keys())
         gone, self._missing = missing & self._missing, missing

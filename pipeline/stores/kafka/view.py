@@ -28,6 +28,10 @@ Changed = Callable[[Mapping[str, "V | None"]], None]
 
 LOAD_TIMEOUT_S = 30.0
 LOOK_S = 5.0  # interval of the check of the topic id
+# How long the broker holds a fetch that finds nothing; a new record is returned at once. While a view loads, the end of
+# a topic is detected after that time. Later it only costs the broker CPU time, and a stack has dozens of views.
+LOADING_WAIT_MS, FOLLOWING_WAIT_MS = 100, 2000
+LOADING_S = 10.0  # a process that lives longer than that opens each view again, to wait longer
 _POLL_S = 0.5
 _BATCH = 1000
 _AWAY_S = 1.0  # pause before the next retry while a topic or the broker is unavailable
@@ -48,6 +52,8 @@ class CompactedView(Generic[V]):
         guarded: A missing record means that there is no such value, so a topic that was lost or recreated is refused:
             every call raises Unavailable then.
     """
+
+    loading_s = LOADING_S
 
     def __init__(
         self,
@@ -73,6 +79,9 @@ class CompactedView(Generic[V]):
         self._refusal = ""  # why the topic is not read
         self._watch: topic_ids.TopicWatch | None = None
         self._looked_s = 0.0
+        self._next: dict[
+            int, int
+        ] = {}  # by partition: the offset from which another consumer has to continue
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"view-{topic}", daemon=True)
 
@@ -168,11 +177,8 @@ class CompactedView(Generic[V]):
 
     def _run(self) -> None:
         try:
-            consumer = Consumer(self._config(), logger=kafka._silent())
-            try:
-                self._follow(consumer)
-            finally:
-                consumer.close()
+            if self._consume(LOADING_WAIT_MS, self._assign, self.loading_s):
+                self._consume(FOLLOWING_WAIT_MS, self._resume, math.inf)
         except BaseException as error:  # raised by the next call of a method
             with self._changed:
                 self._failure = error
@@ -180,7 +186,24 @@ class CompactedView(Generic[V]):
             for callback in self._on_failure:
                 callback(error)
 
-    def _config(self) -> dict[str, kafka.ConfigValue]:
+    def _consume(self, wait_ms: int, assign: Callable[[Consumer], bool], seconds: float) -> bool:
+        """Follow the topic with one consumer; whether it is to be continued after `seconds`, once it is loaded."""
+        consumer = Consumer(self._config(wait_ms), logger=kafka._silent())
+        try:
+            assigned, until_s = assign(consumer), time.monotonic() + seconds
+            while assigned and not self._closing.is_set():
+                # consume() alone would wait for a whole batch.
+                first = consumer.poll(_POLL_S)
+                if first is not None:
+                    self._take([first, *consumer.consume(_BATCH, 0)])
+                self._look()
+                if not self._unread and time.monotonic() > until_s:
+                    return True
+            return False
+        finally:
+            consumer.close()
+
+    def _config(self, wait_ms: int) -> dict[str, kafka.ConfigValue]:
         return kafka.client_config(self._settings) | {
             "group.id": f"tallymark-view-{uuid.uuid4()}",  # required, never joined
             "enable.auto.commit": False,
@@ -188,18 +211,9 @@ class CompactedView(Generic[V]):
             "isolation.level": "read_committed",
             "auto.offset.reset": self._begin,
             "fetch.error.backoff.ms": 50,
-            "fetch.wait.max.ms": 100,  # delay in detecting the end of an idle topic; records come at once
+            "fetch.wait.max.ms": wait_ms,
             "log_level": 0,
         }
-
-    def _follow(self, consumer: Consumer) -> None:
-        begin = self._assign(consumer)
-        while begin and not self._closing.is_set():
-            # consume() alone would wait for a whole batch.
-            first = consumer.poll(_POLL_S)
-            if first is not None:
-                self._take([first, *consumer.consume(_BATCH, 0)])
-            self._look()
 
     def _look(self) -> None:
         """Raise LineageRefused when the topic has been replaced."""
@@ -224,25 +238,27 @@ class CompactedView(Generic[V]):
         self._watch = topic_ids.TopicWatch(self._settings, {self.topic: identity.actual[self.topic]})
         return True
 
-    def _assign(self, consumer: Consumer) -> list[TopicPartition]:
-        """Assign every partition; waits for the broker and the topic until the view is closed."""
+    def _assign(self, consumer: Consumer) -> bool:
+        """Whether every partition is assigned; waits for the broker and the topic until the view is closed."""
         while not self._closing.is_set():
             try:
                 found = consumer.list_topics(self.topic, timeout=_AWAY_S).topics[self.topic]
                 self._answered_s = time.monotonic()
                 if self._is_right() and found.error is None and found.partitions:
-                    begin = [
-                        TopicPartition(self.topic, p, self._offset(consumer, p)) for p in found.partitions
-                    ]
+                    self._next = {p: self._offset(consumer, p) for p in found.partitions}
                     with self._changed:
                         self._unread = set(found.partitions) if self._begin == "earliest" else set()
                         self._changed.notify_all()
-                    consumer.assign(begin)
-                    return begin
+                    return self._resume(consumer)
             except (KafkaException, Unavailable):
                 pass  # unavailable: retry
             self._closing.wait(_AWAY_S if self._refusal else _AWAY_S / 10)
-        return []
+        return False
+
+    def _resume(self, consumer: Consumer) -> bool:
+        """Assign every partition, each where it was left."""
+        consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in self._next.items()])
+        return bool(self._next)
 
     def _offset(self, consumer: Consumer, partition: int) -> int:
         low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=_AWAY_S)
@@ -272,6 +288,7 @@ class CompactedView(Generic[V]):
 
     def _read(self, message: Message, changes: dict[str, V | None]) -> None:
         """Decode a record into `changes`; one that is refused is skipped."""
+        self._next[message.partition() or 0] = (message.offset() or 0) + 1
         try:
             key, value = _text(message.key() or b""), message.value()
             if self._wants(key):

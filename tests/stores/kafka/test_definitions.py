@@ -18,6 +18,7 @@ from pipeline.records import Counts, Definition, Reply, Worker
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
 from pipeline.stores.kafka.definitions import CompactedView, CountsView, Definitions, Replies, WorkersView
+from pipeline.stores.kafka.view import FOLLOWING_WAIT_MS, LOADING_WAIT_MS
 from tests.fixtures.broker import reset_topics
 from tests.fixtures.control_log import AT_MS, Log
 from tests.fixtures.hostile_json import TEXTS
@@ -87,6 +88,37 @@ def test_only_committed_records_are_seen(settings: Settings) -> None:
         assert view.wait_for(lambda values: "committed" in values, PATIENCE_S)
         assert time.monotonic() - began < slowed(1)
         assert "aborted" not in view.snapshot()
+
+
+class OpenedAgain(CompactedView[str]):
+    """A view that is opened again as soon as it is loaded. waits: the fetch limits of its consumers, in ms."""
+
+    loading_s = 0.0
+    waits: tuple[int, ...] = ()
+
+    def _config(self, wait_ms: int) -> dict[str, cluster.ConfigValue]:
+        self.waits += (wait_ms,)
+        return super()._config(wait_ms)
+
+
+def test_a_loaded_view_continues_with_a_consumer_that_waits_longer(
+    settings: Settings, producer: Producer
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+    view = OpenedAgain(settings, "counts", text)
+    view.on_change(lambda changes: seen.extend(changes.items()))
+    with view:
+        view.wait_loaded()
+        before = len(seen)
+        deadline_s, number = time.monotonic() + PATIENCE_S, 0
+        while len(view.waits) < 2 or number < 50:  # written before, while and after it is opened again
+            assert time.monotonic() < deadline_s
+            write(producer, "counts", **{f"again-{number}": str(number)})
+            number += 1
+        last = f"again-{number - 1}"
+        assert view.wait_for(lambda values: last in values, PATIENCE_S)
+    assert seen[before:] == [(f"again-{one}", str(one)) for one in range(number)]
+    assert view.waits == (LOADING_WAIT_MS, FOLLOWING_WAIT_MS)
 
 
 def producer_of(settings: Settings) -> Producer:
