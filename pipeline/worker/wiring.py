@@ -26,8 +26,8 @@ from pipeline.stores.kafka.writer import KafkaWriter
 from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input without retention may be read again at any time: nothing is swept
-# While ingest is behind, the size of its chunks decides that of all stages after it: larger ones are fewer transactions.
-# One chunk is then some 40,000 events of 250 bytes, half a second of work, and 100 MiB of memory.
+# While ingest is behind, the size of its chunks decides that of the stages after it: larger ones need fewer
+# transactions. One chunk is then some 40,000 events of 250 bytes, half a second of work, and 100 MiB of memory.
 INGEST_FETCH_BYTES = 3 << 20
 Declared = Mapping[str, Topic]
 NowMs = Callable[[], int]
