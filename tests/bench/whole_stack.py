@@ -63,8 +63,8 @@ def measure(load: str, events: int, seed: int) -> Measured:
         began_s = time.monotonic()
         send(stack.settings.kafka, sent)
         sending_s = time.monotonic() - began_s
-        half = _wait_for_rows(stack, len(sent) // 2)
-        _wait_for_rows(stack, len(sent))
+        half = wait_for_rows(stack, len(sent) // 2)
+        wait_for_rows(stack, len(sent))
         await_counted(stack)
         seconds, after = time.monotonic() - began_s, processes(stack)
         made = {name: number - committed[name] for name, number in transactions(stack.settings).items()}
@@ -92,10 +92,10 @@ def transactions(settings: Settings) -> dict[str, int]:
     return {stage: end // OFFSETS for stage, end in ends.items()}
 
 
-def _wait_for_rows(stack: StackProcess, number: int) -> Used:
-    """Returns what the processes have used when ClickHouse has so many rows of events."""
+def wait_for_rows(stack: StackProcess, number: int, where: str = "") -> Used:
+    """Returns what the processes have used when ClickHouse has so many rows of events, of those `WHERE` selects."""
     deadline_s = time.monotonic() + LIMIT_S
-    while _row(stack, "SELECT count() FROM events")[0] < number:
+    while _row(stack, f"SELECT count() FROM events {where}")[0] < number:
         assert time.monotonic() < deadline_s, f"fewer than {number} rows after {LIMIT_S:g} s"
         time.sleep(POLL_S)
     return processes(stack)
