@@ -66,7 +66,7 @@ class Vanilla:
             "dedupe": "vanilla-unique",
             "aggregate": "vanilla-usage",
         }
-        self._others = ("vanilla-rejected", "vanilla-duplicates")
+        self._others = ("vanilla-rejected", "vanilla-duplicates", "vanilla-settled")
         self._settings = settings
         self._watch = Consumer({"bootstrap.servers": settings.kafka, "group.id": "bench", "log_level": 0})
 

@@ -23,7 +23,6 @@ from tests.bench.load import LOADS
 STAGE = os.environ["VANILLA_STAGE"]
 PARTITIONS = int(os.environ.get("VANILLA_PARTITIONS", "4"))
 TOPICS = {"ingest": "vanilla-accepted", "dedupe": "vanilla-unique", "aggregate": "vanilla-usage"}
-OTHER_TOPICS = ("vanilla-rejected", "vanilla-duplicates")
 HORIZON = timedelta(days=32)
 FUTURE = timedelta(days=1)
 
@@ -43,6 +42,7 @@ events = app.topic("events", value_type=bytes, value_serializer="raw")
 accepted = app.topic(TOPICS["ingest"], key_type=str, value_serializer="json")
 unique = app.topic(TOPICS["dedupe"], key_type=str, value_serializer="json")
 usage = app.topic(TOPICS["aggregate"], key_type=str, value_serializer="json")
+settled = app.topic("vanilla-settled", key_type=str, value_serializer="json")
 rejected = app.topic("vanilla-rejected", value_type=bytes, value_serializer="raw")
 duplicates = app.topic("vanilla-duplicates", key_type=str, value_serializer="json")
 
@@ -91,16 +91,21 @@ async def dedupe(stream: Stream) -> None:
 
 async def aggregate(stream: Stream) -> None:
     async for event in stream:
-        for meter in wanted.get(event["type"], ()):
+        mine, took = wanted.get(event["type"], ()), []
+        for meter in mine:
             value = _number(meter, event)
             if value is None:
                 continue
             key = "|".join(
-                [meter["slug"], event["subject"], *_dimensions(meter, event), str(event["minute"])]
+                [meter["slug"], event["subject"], str(event["minute"]), *_dimensions(meter, event)]
             )
             window = _fold(meter["aggregation"], windows.get(key), value, event)
             windows[key] = window
             await usage.send(key=key, value=window)
+            took.append(meter["slug"])
+        event["fate"] = "counted" if took else "invalid" if mine else "unmetered"
+        event["meters"] = took
+        await settled.send(key=event["subject"], value=event)
 
 
 def _at(path: str, event: dict[str, Any]) -> Any:
@@ -114,7 +119,7 @@ def _at(path: str, event: dict[str, Any]) -> Any:
 
 
 def _dimensions(meter: dict[str, Any], event: dict[str, Any]) -> list[str]:
-    return [str(_at(path, event) or "") for path in meter.get("groupBy", {}).values()]
+    return [str(_at(path, event) or "") for _, path in sorted(meter.get("groupBy", {}).items())]
 
 
 def _number(meter: dict[str, Any], event: dict[str, Any]) -> Any:
@@ -136,7 +141,7 @@ def _fold(
     if aggregation == "UNIQUE_COUNT":
         members = set(window["members"]) if window else set()
         members.add(value)
-        return {"members": sorted(members), "value": str(len(members)), "count": len(members)}
+        return {"members": sorted(members), "value": str(len(members)), "count": window["count"] + 1 if window else 1}
     if not window:
         return {"value": str(value), "count": 1, "time": event.get("time", "")}
     old = Decimal(window["value"])

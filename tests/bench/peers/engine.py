@@ -1,0 +1,153 @@
+"""What the bench needs of each engine that does the same work, and what those beside Tallymark have in common.
+
+Owns: the protocol, topics and their layout, reading results. Does not own: measuring (run), the recount (sums).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from pipeline.settings import Settings
+from tests.bench.peers.sums import Sums
+
+LEADERS_S = 10.0
+SILENCE_S = 30.0
+
+
+class Engine(Protocol):
+    """One engine on one broker.
+
+    outputs: the topics that it writes, ingest's accepted events first; how far they are is its progress.
+    """
+
+    name: str
+    exactly_once: bool
+    outputs: Sequence[str]
+
+    @classmethod
+    def install(cls) -> None:
+        """Get what it needs, once a machine. Raises Unavailable with a sentence when that cannot be had."""
+
+    def prepare(self) -> None:
+        """Create its topics and tell it the meters, before events are sent."""
+
+    def start(self) -> list[subprocess.Popen[bytes]]:
+        """Its processes."""
+
+    def sums(self) -> Sums:
+        """What it has counted, read from its topics after the run."""
+
+
+class Outputs:
+    """Topics `PREFIX-accepted`, `-unique`, `-rejected`, `-duplicates`, `-settled`, `-usage`, all values JSON.
+
+    The key of `usage` is slug|subject|minute|dimensions by name; its value has `value` and `count`.
+    """
+
+    def __init__(self, settings: Settings, prefix: str) -> None:
+        self._settings = settings
+        self._prefix = prefix
+        kinds = ("accepted", "unique", "rejected", "duplicates", "settled", "usage")
+        self.names = [f"{prefix}-{kind}" for kind in kinds]
+
+    def create(self, compacted: Sequence[str] = ()) -> None:
+        """All of them, and changelogs."""
+        partitions = self._settings.partitions
+        topics = [NewTopic(name, partitions, 1) for name in self.names]
+        topics += [NewTopic(name, partitions, 1, config={"cleanup.policy": "compact"}) for name in compacted]
+        admin = AdminClient({"bootstrap.servers": self._settings.kafka})
+        for future in admin.create_topics(topics, operation_timeout=10).values():
+            future.result()
+        wait_for_leaders(self._settings, self.names)
+
+    def sums(self, meters: Sequence[Mapping[str, Any]]) -> Sums:
+        """The newest state of each window and the fate of each event."""
+        found, group_by = Sums(), {meter["slug"]: sorted(meter.get("groupBy", {})) for meter in meters}
+        for message in records(self._settings, [f"{self._prefix}-usage"]):
+            slug, subject, minute, *dimensions = (message.key() or b"").decode().split("|")
+            window = json.loads(message.value() or b"", parse_float=Decimal)
+            by = tuple(zip(group_by[slug], dimensions, strict=True))
+            found.window((slug, subject, by, int(minute)), Decimal(str(window["value"])), int(window["count"]))
+        for message in records(self._settings, [f"{self._prefix}-settled"]):
+            found.fates[json.loads(message.value() or b"")["fate"]] += 1
+        found.fates["repeats"] = sum(1 for _ in records(self._settings, [f"{self._prefix}-duplicates"]))
+        found.fates["rejected"] = sum(1 for _ in records(self._settings, [f"{self._prefix}-rejected"]))
+        return found
+
+
+def watcher(settings: Settings) -> Consumer:
+    """A consumer that sees what is committed and belongs to no group."""
+    return Consumer(
+        {
+            "bootstrap.servers": settings.kafka,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+    )
+
+
+def ends(consumer: Consumer, topics: Sequence[str], partitions: int) -> dict[str, int]:
+    """The sum of the end offsets of each topic."""
+    return {
+        topic: sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for number in range(partitions)
+        )
+        for topic in topics
+    }
+
+
+def wait_for_leaders(settings: Settings, topics: Sequence[str]) -> None:
+    """Return when every partition can be read."""
+    consumer, deadline = watcher(settings), time.monotonic() + LEADERS_S
+    while True:
+        try:
+            ends(consumer, topics, settings.partitions)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            consumer.close()
+            return
+
+
+def records(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
+    """Every committed record of the topics; each partition in its order."""
+    consumer = watcher(settings)
+    try:
+        parts = [TopicPartition(topic, number, 0) for topic in topics for number in range(settings.partitions)]
+        consumer.assign(parts)
+        left, received_s = len(parts), time.monotonic()
+        while left:
+            for message in consumer.consume(5_000, timeout=0.2):
+                received_s, error = time.monotonic(), message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left -= 1
+                else:
+                    raise KafkaException(error)
+            if time.monotonic() - received_s > SILENCE_S:
+                raise TimeoutError(f"{topics} cannot be read to their ends")
+    finally:
+        consumer.close()
+
+
+def write_meters(meters: Sequence[Mapping[str, object]], folder: Path) -> Path:
+    """The meters as a file, for engines that are no Python of ours."""
+    file = folder / "meters.json"
+    file.write_text(json.dumps(meters))
+    return file
