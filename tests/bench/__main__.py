@@ -2,6 +2,7 @@
 
     python -m tests.bench --events 300000 --vanilla --vanilla-events 60000
     python -m tests.bench --events 1000000 --all
+    python -m tests.bench --peers --rounds 3 --plot tests/bench/peers/peers.svg
 
 Every run has a fresh broker, preloaded with the events; figures are of one process a stage. Linux only.
 """
@@ -24,6 +25,7 @@ from pipeline.settings import Settings
 from tests.bench import whole_stack
 from tests.bench.load import LOADS
 from tests.bench.measure import Rate, run
+from tests.bench.peers import compare
 from tests.bench.stages import STAGES, Pipeline, Tallymark, Vanilla, make_topics
 from tests.flow.sender import send
 
@@ -84,9 +86,18 @@ def main() -> None:
     parser.add_argument("--load", choices=sorted(LOADS), default="plain", help="see tests/bench/load.py")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--peers", action="store_true", help="the same work in Kafka Streams, Quix Streams and Faust"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="of --peers")
+    parser.add_argument("--plot", type=Path, help="file for the picture of --peers")
     arguments = parser.parse_args()
     if arguments.all:
         print(whole_stack.report(whole_stack.measure(arguments.load, arguments.events, arguments.seed)))
+        return
+    if arguments.peers:
+        sizes = arguments.events, arguments.vanilla_events, arguments.rounds
+        compare.main(*sizes, arguments.seed, arguments.partitions, arguments.plot)
         return
     results: dict[str, list[Rate]] = {}
     wanted: list[tuple[Make, int]] = [] if arguments.vanilla_only else [(Tallymark, arguments.events)]

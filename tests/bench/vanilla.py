@@ -141,7 +141,11 @@ def _fold(
     if aggregation == "UNIQUE_COUNT":
         members = set(window["members"]) if window else set()
         members.add(value)
-        return {"members": sorted(members), "value": str(len(members)), "count": window["count"] + 1 if window else 1}
+        return {
+            "members": sorted(members),
+            "value": str(len(members)),
+            "count": window["count"] + 1 if window else 1,
+        }
     if not window:
         return {"value": str(value), "count": 1, "time": event.get("time", "")}
     old = Decimal(window["value"])

@@ -1,6 +1,6 @@
 """What the bench needs of each engine that does the same work, and what those beside Tallymark have in common.
 
-Owns: the protocol, topics and their layout, reading results. Does not own: measuring (run), the recount (sums).
+Owns: the base of engines, topics and their layout, reading results. Does not own: measuring (run), the recount (sums).
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -23,26 +24,34 @@ LEADERS_S = 10.0
 SILENCE_S = 30.0
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """One engine on one broker.
 
-    outputs: the topics that it writes, ingest's accepted events first; how far they are is its progress.
+    slow: it gets the first events only. outputs: the topics that it writes, ingest's accepted events first; how far
+    they are is its progress.
     """
 
-    name: str
-    exactly_once: bool
-    outputs: Sequence[str]
+    name: ClassVar[str]
+    exactly_once: ClassVar[bool]
+    slow: ClassVar[bool] = False
+    outputs: Sequence[str] = ()
 
-    @classmethod
+    def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
+        self._settings, self._folder, self._meters = settings, folder, meters
+
+    @classmethod  # noqa: B027 - most need nothing
     def install(cls) -> None:
         """Get what it needs, once a machine. Raises Unavailable with a sentence when that cannot be had."""
 
+    @abstractmethod
     def prepare(self) -> None:
         """Create its topics and tell it the meters, before events are sent."""
 
+    @abstractmethod
     def start(self) -> list[subprocess.Popen[bytes]]:
         """Its processes."""
 
+    @abstractmethod
     def sums(self) -> Sums:
         """What it has counted, read from its topics after the run."""
 
@@ -76,7 +85,9 @@ class Outputs:
             slug, subject, minute, *dimensions = (message.key() or b"").decode().split("|")
             window = json.loads(message.value() or b"", parse_float=Decimal)
             by = tuple(zip(group_by[slug], dimensions, strict=True))
-            found.window((slug, subject, by, int(minute)), Decimal(str(window["value"])), int(window["count"]))
+            found.window(
+                (slug, subject, by, int(minute)), Decimal(str(window["value"])), int(window["count"])
+            )
         for message in records(self._settings, [f"{self._prefix}-settled"]):
             found.fates[json.loads(message.value() or b"")["fate"]] += 1
         found.fates["repeats"] = sum(1 for _ in records(self._settings, [f"{self._prefix}-duplicates"]))
@@ -128,7 +139,9 @@ def records(settings: Settings, topics: Sequence[str]) -> Iterator[Message]:
     """Every committed record of the topics; each partition in its order."""
     consumer = watcher(settings)
     try:
-        parts = [TopicPartition(topic, number, 0) for topic in topics for number in range(settings.partitions)]
+        parts = [
+            TopicPartition(topic, number, 0) for topic in topics for number in range(settings.partitions)
+        ]
         consumer.assign(parts)
         left, received_s = len(parts), time.monotonic()
         while left:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.settings import Settings
-from tests.bench.peers.engine import Outputs, write_meters
+from tests.bench.peers.engine import Engine, Outputs, write_meters
 from tests.bench.peers.sums import Sums
 from tests.bench.stages import STAGES
 
@@ -24,7 +24,7 @@ VERSION = "3.28.1"
 HOME = Path(f"~/.cache/tallymark/quixstreams-{VERSION}-{sys.version_info.major}.{sys.version_info.minor}")
 
 
-class Quix:
+class Quix(Engine):
     """Three processes, like the stages of Tallymark."""
 
     name = "Quix Streams, exactly once"
@@ -42,14 +42,16 @@ class Quix:
             return
         print(f"installing quixstreams {VERSION} (once)", file=sys.stderr, flush=True)
         venv.create(HOME.expanduser(), with_pip=True, clear=True)
-        command = [cls.python(), "-m", "pip", "install", "-q", f"quixstreams=={VERSION}"]
+        command = [str(cls.python()), "-m", "pip", "install", "-q", f"quixstreams=={VERSION}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Unavailable(f"quixstreams {VERSION} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+            raise Unavailable(
+                f"quixstreams {VERSION} cannot be installed: {done.stderr.strip().splitlines()[-1]}"
+            )
         installed.touch()
 
     def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        self._settings, self._folder, self._meters = settings, folder, meters
+        super().__init__(settings, folder, meters)
         self._topics = Outputs(settings, "peer")
         self.outputs = self._topics.names
 

@@ -2,8 +2,8 @@
 
     python quix_stage.py ingest|dedupe|aggregate BROKER STATE_FOLDER METERS_FILE
 
-Owns: nothing of Tallymark, which is not installed there. It reads the meters of the load `plain`: paths of one step, and
-no MIN or LATEST. It never forgets an identity, which is less work than to forget it after the horizon.
+It imports nothing of Tallymark, which is not installed there. It reads the meters of the load `plain`: paths of one
+step, no MIN, no LATEST. It never forgets an identity, which is less work than to forget it after the horizon.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from quixstreams import Application
+from quixstreams import Application  # type: ignore[import-not-found]
 
 HORIZON = timedelta(days=32)
 FUTURE = timedelta(days=1)
@@ -27,7 +27,9 @@ def check(value: bytes) -> dict[str, Any] | None:
         event = json.loads(value, parse_float=str)  # a float would not be exact
         if not isinstance(event, dict) or event["specversion"] != "1.0":
             return None
-        if not all(isinstance(event[name], str) and event[name] for name in ("id", "source", "type", "subject")):
+        if not all(
+            isinstance(event[name], str) and event[name] for name in ("id", "source", "type", "subject")
+        ):
             return None
         if not isinstance(event.get("data"), dict | None):
             return None
@@ -62,7 +64,10 @@ def dedupe(app: Any) -> None:
     read = app.dataframe(app.topic("peer-accepted", value_deserializer="json", key_deserializer="str"))
     both = read.apply(is_first, stateful=True)
     unique = both.filter(lambda pair: pair[0]).apply(lambda pair: pair[1])
-    unique.to_topic(app.topic("peer-unique", value_serializer="json", key_serializer="str"), key=lambda event: event["subject"])
+    unique.to_topic(
+        app.topic("peer-unique", value_serializer="json", key_serializer="str"),
+        key=lambda event: event["subject"],
+    )
     repeats = both.filter(lambda pair: not pair[0]).apply(lambda pair: pair[1])
     repeats.to_topic(app.topic("peer-duplicates", value_serializer="json", key_serializer="str"))
 
@@ -84,9 +89,14 @@ def aggregate(app: Any, meters: list[dict[str, Any]]) -> None:
 
     read = app.dataframe(app.topic("peer-unique", value_deserializer="json", key_deserializer="str"))
     both = read.apply(settle, stateful=True)
-    both.apply(lambda pair: pair[0]).to_topic(app.topic("peer-settled", value_serializer="json", key_serializer="str"))
+    both.apply(lambda pair: pair[0]).to_topic(
+        app.topic("peer-settled", value_serializer="json", key_serializer="str")
+    )
     windows = both.apply(lambda pair: pair[1], expand=True)
-    windows.to_topic(app.topic("peer-usage", value_serializer="json", key_serializer="str"), key=lambda window: window["key"])
+    windows.to_topic(
+        app.topic("peer-usage", value_serializer="json", key_serializer="str"),
+        key=lambda window: window["key"],
+    )
 
 
 def fold(meter: dict[str, Any], event: dict[str, Any], state: Any) -> dict[str, Any] | None:

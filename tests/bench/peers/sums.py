@@ -28,7 +28,7 @@ class Sums:
 
 
 class Expected:
-    """The recount of the load. Which copy of an identity is first depends on the engine, so repeats are counted together."""
+    """The recount of the load. Which copy of an identity is first depends on partitions: all repeats are one fate."""
 
     def __init__(self, values: Sequence[bytes], meters: Sequence[Mapping[str, object]], now_ms: int) -> None:
         counted = recount((Arrived(value, now_ms) for value in values), meters)

@@ -15,7 +15,7 @@ import msgspec
 from pipeline.records import Settled, Window
 from pipeline.settings import Settings
 from tests.bench import stages
-from tests.bench.peers.engine import Outputs, records
+from tests.bench.peers.engine import Engine, Outputs, records
 from tests.bench.peers.sums import Sums
 from tests.bench.stages import STAGES, spawn
 
@@ -23,19 +23,15 @@ _windows = msgspec.json.Decoder(list[Window]).decode
 _settled = msgspec.json.Decoder(list[Settled]).decode
 
 
-class Tallymark:
+class Tallymark(Engine):
     """Three workers; the other stages do not run."""
 
     name = "Tallymark"
     exactly_once = True
     outputs = ("events-accepted", "events-unique", "rejected", "duplicates", "events-settled", "usage")
 
-    @classmethod
-    def install(cls) -> None:
-        """It is here."""
-
     def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        self._settings, self._folder = settings, folder
+        super().__init__(settings, folder, meters)
         self._pipeline = stages.Tallymark(settings, folder, "plain")
 
     def prepare(self) -> None:
@@ -48,7 +44,12 @@ class Tallymark:
         found = Sums()
         for message in records(self._settings, ["usage"]):
             for window in [] if message.key() else _windows(message.value() or b""):
-                place = (window.meter, window.subject, tuple(sorted(window.dimensions.items())), window.start_s)
+                place = (
+                    window.meter,
+                    window.subject,
+                    tuple(sorted(window.dimensions.items())),
+                    window.start_s,
+                )
                 found.window(place, Decimal(window.value), window.count)
         for message in records(self._settings, ["events-settled", "duplicates"]):
             for settled in [] if message.key() else _settled(message.value() or b""):
@@ -57,18 +58,15 @@ class Tallymark:
         return found
 
 
-class Faust:
+class Faust(Engine):
     """Stock Faust, one worker a stage, at-least-once."""
 
-    name = "plain Faust, at least once"
+    name = "Faust, at least once"
     exactly_once = False
-
-    @classmethod
-    def install(cls) -> None:
-        """Tallymark is built on it, so it is here."""
+    slow = True
 
     def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        self._folder, self._meters = folder, meters
+        super().__init__(settings, folder, meters)
         self._pipeline = stages.Vanilla(settings, folder, "plain")
         self._topics = Outputs(settings, "vanilla")
         self.outputs = self._topics.names
