@@ -8,7 +8,7 @@ from html import escape
 from tests.bench.peers.report import Row
 
 WIDTH, TOP, STEP, BAR = 960, 92, 38, 22
-BARS_X, BARS_WIDTH = 292, 330
+BARS_X, BARS_WIDTH = 280, 270
 COLUMNS = ((760, "CPU µs an event"), (850, "of it broker"), (940, "peak MB"))
 
 STYLE = """\
@@ -47,13 +47,15 @@ def picture(rows: Sequence[Row], said: str) -> str:
     ]
     lines += [f'  <text class="note right" x="{x}" y="{TOP - 14}">{name}</text>' for x, name in COLUMNS]
     for place, one in enumerate(rows):
-        lines += _row(one, TOP + STEP * place, BARS_WIDTH * one.events_per_s / most, is_ours=place == 0)
+        fewer = f" ({one.events:,} events)" if one.events != rows[0].events else ""
+        kind = "wrong" if one.differences else "bar" if place else "ours"
+        figure = f"{one.events_per_s:,.0f}{fewer}{' (wrong sums)' if one.differences else ''}"
+        lines += _row(one, kind, figure, TOP + STEP * place, BARS_WIDTH * one.events_per_s / most)
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _row(one: Row, y: int, width: float, *, is_ours: bool) -> list[str]:
-    kind, base = "wrong" if one.differences else "ours" if is_ours else "bar", y + 16
-    figure = f"{one.events_per_s:,.0f}" + (" (its sums are wrong)" if one.differences else "")
+def _row(one: Row, kind: str, figure: str, y: int, width: float) -> list[str]:
+    base = y + 16
     numbers = [f"{used:,.0f}" for used in (one.total_us, one.broker_us, one.memory_mb)]
     return [
         f'  <text x="20" y="{base}">{escape(one.name)}</text>',

@@ -41,7 +41,10 @@ class Quix(Engine):
         if installed.exists():
             return
         print(f"installing quixstreams {VERSION} (once)", file=sys.stderr, flush=True)
-        venv.create(HOME.expanduser(), with_pip=True, clear=True)
+        try:
+            venv.create(HOME.expanduser(), with_pip=True, clear=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise Unavailable(f"an environment for quixstreams cannot be created: {error}") from error
         command = [str(cls.python()), "-m", "pip", "install", "-q", f"quixstreams=={VERSION}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

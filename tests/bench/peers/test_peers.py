@@ -88,7 +88,7 @@ def test_the_picture_has_a_bar_an_engine_and_marks_wrong_sums() -> None:
     bars = [part.attrib for part in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}rect")]
     assert [bar["class"] for bar in bars] == ["ours", "wrong"]
     assert float(bars[0]["width"]) == pytest.approx(4 * float(bars[1]["width"]), abs=0.2)
-    assert "prefers-color-scheme: dark" in text and "500 (its sums are wrong)" in text
+    assert "prefers-color-scheme: dark" in text and "500 (wrong sums)" in text
 
 
 def test_an_engine_that_cannot_be_had_is_left_out_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
