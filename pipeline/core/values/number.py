@@ -28,7 +28,6 @@ _INFINITY = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
 _EXPONENT_DIGITS = 9  # a longer exponent is out of any range, and int() of it may raise
 _SHOWN = 64
 _MOST_ZEROS = 40  # that a canonical text has beside its digits
-_ZEROS = "0" * DECIMALS
 _POWER: list[int] = [10**power for power in range(DECIMALS + 1)]
 
 
@@ -109,15 +108,15 @@ def _shown(text: str) -> str:
 
 def text(scaled: int) -> str:
     """Plain decimal text of an atto number, without exponent or trailing zeros: "1.5" for 15 * 10**17."""
-    if not scaled:
-        return "0"  # what most members of an invoice are
+    whole_number, rest = divmod(scaled, SCALE)
+    if not rest:
+        return str(whole_number)  # the common case, in half the time
     digits = str(scaled)
     whole = digits[:-DECIMALS]
     if not whole or whole == "-":  # below 1
         digits = digits.zfill(DECIMALS + 1 + (scaled < 0))
         whole = digits[:-DECIMALS]
-    fraction = digits[-DECIMALS:]
-    return whole if fraction == _ZEROS else f"{whole}.{fraction.rstrip('0')}"
+    return f"{whole}.{digits[-DECIMALS:].rstrip('0')}"
 
 
 def canonical(spelling: str) -> str:
@@ -164,8 +163,8 @@ def _canonical_any(spelling: str) -> str:
 
 def exact(plain: str) -> int:
     """The atto number that `text` wrote. For our own state: it checks nothing and has no bound."""
-    if plain == "0":
-        return 0
+    if "." not in plain:
+        return int(plain) * SCALE
     whole, _, fraction = plain.partition(".")
     return int(whole + fraction) * _POWER[DECIMALS - len(fraction)]
 
