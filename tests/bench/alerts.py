@@ -1,11 +1,12 @@
 """How soon usage is a balance and a webhook, and how fast access is answered: `python -m tests.bench.alerts`.
 
-    python -m tests.bench.alerts --rates 10000,5000 --seconds 30
+    python -m tests.bench.alerts --rates 10000,5000 --seconds 30 --customers 200 --entitlements 5
 
 A local stack, one worker a stage, a few hundred entitled customers, events at a steady rate. `balance` is the time from
 giving an event to the Kafka producer until its customer's balance in Redis has it, measured on customers of its own
-whose key is read again and again. `webhook` is the time from there until the receiver has the request of the alert that
-names the event. `check` is the time of POST /entitlements/check from the instant at which it was due.
+whose key is read again and again; where a customer has several entitlements, each event moves as many balances, and all
+must have it. `webhook` is the time from there until the receiver has the request of the alert that names the event.
+`check` is the time of POST /entitlements/check from the instant at which it was due.
 A rate is held when the last balance is right within HELD_S of the last event. Linux only.
 """
 
@@ -80,7 +81,8 @@ class Measured:
 class Defined:
     """Definitions by commands, several at once."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, features: Sequence[str]) -> None:
+        self._features = features
         replies, workers = stack.enter_context(Replies(settings)), stack.enter_context(WorkersView(settings))
         self._commands = Commands(settings, replies, workers)
 
@@ -92,7 +94,8 @@ class Defined:
         meter = {"slug": METER, "eventType": TYPE, "aggregation": "SUM", "valueProperty": "$.tokens"}
         revision = self._commands.run("meter.apply", NAMESPACE, {"meters": [meter]}).revision
         self._commands.until_known(revision)
-        self.run("feature.create", {"key": FEATURE, "name": FEATURE, "meterSlug": METER})
+        for feature in self._features:
+            self.run("feature.create", {"key": feature, "name": feature, "meterSlug": METER})
         endpoint = {"type": "WEBHOOK", "name": "bench", "url": url, "signingSecret": secret_text(bytes(32))}
         thresholds = [{"type": "usage_percentage", "value": value} for value in THRESHOLDS]
         rule: dict[str, object] = {
@@ -114,11 +117,12 @@ class Defined:
             body: dict[str, object] = {"key": customer.name, "name": customer.name}
             body["usageAttribution"] = {"subjectKeys": [f"{customer.name}/a", f"{customer.name}/b"]}
             customer.id = str(self.run("customer.create", body)["id"])
-            entitlement: dict[str, object] = {
-                "type": "metered", "customerId": customer.id, "featureKey": FEATURE,
-                "usagePeriod": {"interval": "MONTH"}, "issueAfterReset": amount,
-            }  # fmt: skip
-            self.run("entitlement.create", entitlement)
+            for feature in self._features:
+                entitlement: dict[str, object] = {
+                    "type": "metered", "customerId": customer.id, "featureKey": feature,
+                    "usagePeriod": {"interval": "MONTH"}, "issueAfterReset": amount,
+                }  # fmt: skip
+                self.run("entitlement.create", entitlement)
 
         with ThreadPoolExecutor(8) as pool:
             jobs = [
@@ -181,9 +185,10 @@ def _moment(at_s: float) -> str:
 
 
 class Copy:
-    """Usage by customer as Redis has it."""
+    """Usage by customer as Redis has it; of several features the least."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, features: Sequence[str]) -> None:
+        self._features = features
         self._redis: Any = redis.Redis.from_url(settings.redis)
         self._prefix = ""
 
@@ -194,8 +199,8 @@ class Copy:
                 break
         with self._redis.pipeline(transaction=False) as pipe:
             for one in customers:
-                pipe.hget(self._prefix + one.id, FEATURE)
-            return [_usage(value) for value in pipe.execute()]
+                pipe.hmget(self._prefix + one.id, self._features)
+            return [min(map(_usage, values)) for values in pipe.execute()]
 
 
 def _usage(value: bytes | None) -> int:
@@ -313,6 +318,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="of each rate")
     parser.add_argument("--customers", type=int, default=300)
+    parser.add_argument("--entitlements", type=int, default=1, help="of each customer, all of one meter")
     parser.add_argument("--probes", type=int, default=20)
     parser.add_argument("--checks", type=int, default=1_000, help="a second")
     parser.add_argument("--check-seconds", type=float, default=10.0)
@@ -324,9 +330,10 @@ def main() -> None:
         stack = within.enter_context(StackProcess(folder))
         settings = stack.settings
         url = within.enter_context(receiving(arrived))
-        defined = Defined(settings, within)
+        features = [FEATURE, *(f"{FEATURE}_{number}" for number in range(1, arguments.entitlements))]
+        defined = Defined(settings, within, features)
         defined.basics(url)
-        load, copy = Load(settings), Copy(settings)
+        load, copy = Load(settings), Copy(settings, features)
         names: list[str] = []
         for place, rate in enumerate(int(one) for one in arguments.rates.split(",")):
             usage = int(rate * arguments.seconds / arguments.customers)
