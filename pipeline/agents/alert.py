@@ -5,6 +5,7 @@ grants, features and rules. Writes `balances`, `alerts` and `late-usage`. Keeps:
 when each account is due, the revision of the definitions (`alert-changelog`). A record changes an account in one step
 of the core (core.notifications.account_step); this module finds the accounts and publishes the results of the steps.
 On replay: a record that was applied changes nothing again, and produces the same output again.
+Accounts stay in memory from chunk to chunk (account_step.StepState), as the last commit has left them.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from pipeline.core.notifications.account_step import (
     StepState,
     update,
 )
-from pipeline.core.notifications.balance_alerts import AlertAt, Rules
+from pipeline.core.notifications.balance_alerts import AlertAt
+from pipeline.core.notifications.entitlement_rules import Rules
 from pipeline.core.notifications.volume_alerts import VolumeRules, evaluate_volumes, sweep
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.accounts import Account, AccountName, Accounts
-from pipeline.core.quota.balance_update import DUE, MOST_CALLED
+from pipeline.core.quota.balance_update import DUE, MOST_CALLED, BalanceMoved
 from pipeline.core.values.calendar import HOUR_S, NEVER_S
 from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.sweep import SweepProgress
@@ -44,7 +46,7 @@ from pipeline.engine.stage import Stage
 from pipeline.engine.table import Overlay
 from pipeline.engine.transaction import Transaction
 from pipeline.engine.unreadable import read
-from pipeline.records import Alert, Balance, CustomerWindow, LateUsage
+from pipeline.records import Alert, CustomerWindow, LateUsage
 
 NAME = "alert"
 INPUT = "customer-usage"
@@ -136,24 +138,26 @@ class Timers:
 
 
 def create(stage: Stage, known: Known, seeding: Seeding) -> None:
-    """The agent; its timers follow the partitions that this worker owns."""
-    owned: dict[int, tuple[Partition, Timers]] = {}
+    """The agent; what it has in memory follows the partitions that this worker owns."""
+    owned: dict[int, tuple[Partition, Timers, StepState]] = {}
 
-    def timers_of(transaction: Transaction) -> Timers:
+    def memory_of(transaction: Transaction) -> tuple[Timers, StepState]:
+        """As the last commit has left it: a chunk that is not committed ends the process."""
         number = transaction.chunk.partition
         partition = stage.partitions[transaction.chunk.position]
         entry = owned.get(number)
         if entry is None or entry[0] is not partition:
-            entry = owned[number] = (partition, Timers())
+            state = StepState(transaction.table, known.accounts, known.rules)
+            entry = owned[number] = (partition, Timers(), state)
             entry[1].load(transaction.table)
-        return entry[1]
+        return entry[1:]
 
     async def alert(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
             transaction = await begin(stage, chunk, lambda: known.revision, kept_revision)
             if transaction is not None:
-                timers = timers_of(transaction)
-                jobs = fill(transaction, known, timers)
+                timers, state = memory_of(transaction)
+                jobs = fill(transaction, known, timers, state)
                 transaction.commit()
                 next_s = timers.next_s()
                 known.agenda.due(chunk.partition, NEVER_MS if next_s == NEVER_S else next_s * 1000)
@@ -178,9 +182,21 @@ def create(stage: Stage, known: Known, seeding: Seeding) -> None:
     stage.app.timer(0.5, name="owned")(look)
 
 
-def fill(transaction: Transaction, known: Known, timers: Timers) -> list[Job]:
-    """Apply each record of the chunk once. Returns the jobs of loading historical usage, to start after the commit."""
-    work = _Work(transaction, known, timers)
+def fill(transaction: Transaction, known: Known, timers: Timers, state: StepState | None = None) -> list[Job]:
+    """Apply each record of the chunk once.
+
+    Args:
+        transaction: of the chunk.
+        known: the definitions.
+        timers: of the partition.
+        state: what is in memory of the partition's state; None: nothing.
+
+    Returns:
+        The jobs of loading historical usage, to start after the commit.
+    """
+    state = state or StepState(transaction.table, known.accounts, known.rules)
+    state.begin(transaction.table)
+    work = _Work(transaction, known, timers, state)
     with known.lock:
         for record in transaction.chunk.records:
             if record.key == KEY:
@@ -205,12 +221,12 @@ def _sweep(transaction: Transaction, timers: Timers) -> None:
 class _Work:
     """One chunk. A balance is published once per account; alerts and late usage are published for each record."""
 
-    def __init__(self, transaction: Transaction, known: Known, timers: Timers) -> None:
+    def __init__(self, transaction: Transaction, known: Known, timers: Timers, state: StepState) -> None:
         self._transaction = transaction
         self._known = known
         self._timers = timers
-        self._state = StepState(transaction.table, known.accounts, known.rules)
-        self._balances: dict[bytes, Balance] = {}
+        self._state = state
+        self._moved: dict[bytes, tuple[BalanceMoved, int]] = {}  # with the time of the newest receipt
         self._alerts: list[tuple[int, Alert]] = []  # with the offset of the record
         self._late: list[tuple[int, LateUsage]] = []  # with the offset of the record
         self.jobs: list[Job] = []
@@ -219,8 +235,10 @@ class _Work:
         """Apply usage."""
         self._transaction.read(len(windows))
         known, at = self._known, AlertAt(position, at_ms, self._transaction.chunk.start)
-        for account, mine in balance_update.by_account(windows, known.accounts, at_ms // 1000):
-            self._emit(account, position, update(account, AccountRecord(at, mine), self._state))
+        usage = balance_update.by_account(windows, known.accounts, at_ms // 1000)
+        self._state.load(usage)
+        for account, _, _, mine, changes in usage:
+            self._emit(account, position, update(account, AccountRecord(at, mine, changes), self._state))
         table, customer = self._transaction.table, known.rules.customer
         alerts = evaluate_volumes(table, windows, known.volumes, customer, position, at_ms)
         self._alerts += [(position, alert) for alert in alerts]
@@ -250,15 +268,15 @@ class _Work:
         self._alerts += [(position, alert) for alert in step.alerts]
         self._late += [(position, late) for late in step.late]
         self._timers.set(account.key, step.due_s)
-        before = self._balances.get(account.key)
-        if before is not None:
-            step.balance.received_at_ms = max(step.balance.received_at_ms, before.received_at_ms)
-        self._balances[account.key] = step.balance
+        before = self._moved.get(account.key)
+        received_at_ms = 0 if before is None else before[1]
+        self._moved[account.key] = (step.moved, max(received_at_ms, step.moved.received_at_ms))
         if step.needs_history is not None:
             self.jobs.append(_job(step.needs_history))
 
     def publish(self) -> None:
-        """Publish the final balances, and the alerts and late usage of all records."""
+        """Publish the final balances, and the alerts and late usage of all records; write the state."""
+        self._state.flush()
         counted = self._transaction.counted_offset
         for position, alert in self._alerts:
             self._transaction.send(
@@ -274,7 +292,9 @@ class _Work:
             self._transaction.send(
                 "late-usage", _encode(late), key=key, partition=self._transaction.chunk.partition
             )
-        for balance in self._balances.values():
+        for moved, received_at_ms in self._moved.values():
+            balance = moved.published()
+            balance.received_at_ms = received_at_ms
             key = f"{balance.namespace}/{balance.customer}/{balance.feature}".encode()
             self._transaction.send(
                 "balances", _encode(balance), key=key, partition=self._transaction.chunk.partition

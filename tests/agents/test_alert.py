@@ -1,15 +1,11 @@
-"""ALERT's agent: any order and any cut of records, a chunk read again, time, a restart."""
+"""ALERT's agent: time, a restart, what is asked for and what is kept."""
 
 from __future__ import annotations
 
-import copy
-import random
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.agents.alert import ACCOUNT, SEEDED, Timers
 from pipeline.agents.barriers import kept_revision
@@ -18,123 +14,21 @@ from pipeline.core.notifications import rule
 from pipeline.core.quota.accounts import account_key
 from pipeline.core.quota.balance_update import CALLED, DUE
 from pipeline.core.values.calendar import NEVER_S
-from pipeline.records import Alert, CustomerWindow, Window
+from pipeline.records import Window
 from tests.fixtures.alert_desk import (
     AT_S,
     DAY_S,
     HOUR_S,
     METERED,
-    MINUTE_S,
     Usage,
     data,
     desk,
-    fired,
     volume,
     watch,
 )
-from tests.fixtures.examples import examples
-from tests.fixtures.fake_transaction import DictTable, FakeRecord, FakeTransactions, chunk_of
+from tests.fixtures.fake_transaction import DictTable, FakeTransactions, chunk_of
 
 AT_S_TEXT = "2026-01-01T00:00:00Z"
-EVENT = st.tuples(st.sampled_from("ab"), st.integers(0, 180), st.integers(0, 30))
-
-
-def ids(alerts: list[Alert]) -> list[str]:
-    return sorted(one.id for one in alerts)
-
-
-@settings(max_examples=examples(60))
-@given(st.lists(EVENT, min_size=1, max_size=15), st.randoms(use_true_random=False))
-def test_neither_order_nor_cut_matters(events: list[tuple[str, int, int]], rng: random.Random) -> None:
-    """One balance, and each threshold that is met fires exactly once; likewise for volumes."""
-    made, _, endpoint = desk()
-    made.do("rule.create", watch(endpoint, 10, 50, 99))
-    made.do("rule.create", volume(endpoint, 40))
-    made.do("entitlement.create", METERED)
-    usage = Usage(1)
-    now_s = AT_S + DAY_S
-    windows = [usage.event(subject, AT_S + minute * MINUTE_S, value) for subject, minute, value in events]
-    windows += rng.choices(windows, k=3)
-    rng.shuffle(windows)
-    records = cut(made.record(windows), rng)
-    for chunk in cut(records, rng):
-        made.chunk([(now_s, record) for record in chunk])
-    total = sum(value for _, _, value in events)
-    assert (made.balance_of().usage, made.balance_of().balance) == (str(total), str(max(0, 100 - total)))
-    assert fired(made.alerts) == sorted(f"usage_value:{limit}" for limit in (10, 50, 99) if total >= limit)
-    hours: dict[int, int] = {}
-    for _, minute, value in events:
-        hours[minute // 60] = hours.get(minute // 60, 0) + value
-    fired_alerts = [one.annotations["window"] for one in made.alerts if one.type == rule.VOLUME]
-    assert sorted(fired_alerts) == [
-        f"2026-01-01T{hour:02}:00:00.000Z" for hour in sorted(hours) if hours[hour] >= 40
-    ]
-
-
-def cut(items: list[Any], rng: random.Random) -> list[list[Any]]:
-    places = sorted(rng.sample(range(len(items) + 1), rng.randint(0, min(3, len(items)))))
-    parts = [items[start:end] for start, end in zip([0, *places], [*places, len(items)], strict=True)]
-    return [part for part in parts if part]
-
-
-STEP = st.one_of(
-    st.tuples(st.just("use"), st.integers(0, 50), EVENT),
-    st.tuples(st.just("clock"), st.integers(0, 50), st.none()),
-)
-
-
-@settings(max_examples=examples(60))
-@given(st.lists(STEP, min_size=1, max_size=25), st.randoms(use_true_random=False))
-def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) -> None:
-    """Whether its state was written or not; periods, entitlements and grants end meanwhile."""
-    made, _, endpoint = desk()
-    made.do("rule.create", watch(endpoint, 10, 50, 99, rearm="resolved"))
-    made.do("rule.create", watch(endpoint, 20, kind="balance_value"))
-    made.do("rule.create", volume(endpoint, 25, "MINUTE"))
-    for type_, more in ((rule.RESET, {}), (rule.EXPIRING, {"before": "PT1H"})):
-        made.do("rule.create", {"type": type_, "name": "n", "channels": [endpoint], **more})
-    hourly = {**METERED, "usagePeriod": {"interval": "PT1H"}}
-    grant = {"amount": 10, "effectiveAt": AT_S_TEXT, "expiration": {"duration": "HOUR", "count": 2}}
-    made.do("entitlement.create", {**hourly, "activeTo": "2026-01-01T03:30:00Z", "grants": [grant]})
-    made.do("entitlement.create", {**hourly, "activeFrom": "2026-01-01T03:30:00Z"})
-    usage = Usage(1)
-    now_s = AT_S
-    records: list[tuple[int, list[CustomerWindow] | None]] = []
-    for kind, minutes, event in steps:
-        now_s += minutes * MINUTE_S
-        if kind == "clock":
-            records.append((now_s, None))
-        else:
-            subject, late, value = event
-            window = usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)
-            records.append((now_s, made.record([window])))
-    for chunk in cut(records, rng):
-        before, timers = copy.deepcopy(made.table), copy.deepcopy(made.timers)
-        made.clock_value()
-        first = [FakeRecord(made.offset + place, *written(one)) for place, one in enumerate(chunk)]
-        fired_alerts = made.chunk(chunk)
-        counted = made.offset - 1
-        after = copy.deepcopy(made.table.rows)
-        balance = made.balance_of()
-        again, counts = made.run(first, counted)
-        assert ids(again) == ids(fired_alerts)
-        assert not counts
-        assert made.balance_of() == balance
-        assert [one.payload for one in volumes(again)] == [one.payload for one in volumes(fired_alerts)]
-        made.table, made.timers = before, timers
-        again, _ = made.run(first)
-        assert again == fired_alerts
-        assert made.table.rows == after
-
-
-def volumes(alerts: list[Alert]) -> list[Alert]:
-    return [one for one in alerts if one.type == rule.VOLUME]
-
-
-def written(record: tuple[int, list[CustomerWindow] | None]) -> tuple[bytes, int, bytes | None]:
-    at_s, windows = record
-    value = b"[]" if windows is None else msgspec.json.encode(windows)
-    return value, at_s * 1000, b"clock" if windows is None else None
 
 
 def test_what_is_due_happens_at_a_clock_record_and_only_then() -> None:

@@ -30,7 +30,7 @@ from pipeline.core.invoices.numbering import NumberRow
 from pipeline.core.metering import window_state
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.metering.identity import IDENTITY_BYTES
-from pipeline.core.notifications import balance_alerts, delivery_table, volume_alerts
+from pipeline.core.notifications import delivery_table, fired_rows, volume_alerts
 from pipeline.core.notifications.threshold import FiredThresholds, WarnedGrants
 from pipeline.core.quota import balance_update
 from pipeline.core.quota.account_usage import HourRow, MinuteRow
@@ -100,7 +100,7 @@ CODECS: Mapping[str, Codec] = {
     "alert thresholds": _msgpack(FiredThresholds | None),
     "alert warned": _msgpack(WarnedGrants),
     "alert open": _msgpack(list[str]),
-    "alert resets": _msgpack(list[balance_alerts.FiredReset]),
+    "alert resets": _msgpack(list[fired_rows.FiredReset]),
     "alert volume": _msgpack(volume_alerts.VolumeRow),
     "alert parts": _msgpack(dict[bytes, tuple[int, str]]),
     "webhook delivery": _json(Delivery),
@@ -178,10 +178,10 @@ _OF_ALERT = {
     balance_update.SEEDED: "seeded",
     balance_update.LATEST: "latest",
     balance_update.CALLED: "called",
-    balance_alerts.MARKS: "thresholds",
-    balance_alerts.WARNED: "warned",
-    balance_alerts.OPEN: "open",
-    balance_alerts.RESETS: "resets",
+    fired_rows.MARKS: "thresholds",
+    fired_rows.WARNED: "warned",
+    fired_rows.OPEN: "open",
+    fired_rows.RESETS: "resets",
     volume_alerts.VOLUME: "volume",
     volume_alerts.PARTS: "parts",
     volume_alerts.GONE: "gone",

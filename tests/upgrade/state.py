@@ -18,7 +18,7 @@ from pipeline.core.bills.usage_rows import PurgedRow
 from pipeline.core.definitions.idempotency import DoneCommand
 from pipeline.core.invoices.numbering import NumberRow
 from pipeline.core.metering.dedupe import pack_entries
-from pipeline.core.notifications import balance_alerts, delivery_table
+from pipeline.core.notifications import delivery_table, fired_rows
 from pipeline.core.notifications.threshold import WarnedGrants
 from pipeline.core.quota.balance_state import StoredSnapshot, Trail
 from pipeline.engine.table import Table
@@ -39,9 +39,7 @@ MADE: dict[str, Any] = {
     "alert latest": "01M8HGG8AYMG5RHT0HR3PMTY31",
     "aggregate refused": [0, 7, 65_536],
     "alert warned": WarnedGrants({"01M8HGG8AYMG5RHT0HR3PMTY31": 1_234, "other": -1}),
-    "alert resets": [
-        balance_alerts.FiredReset(41, "01M8HEW1N79NFSPMR8AC8FPX53", 1_795_882_140, 1_795_968_540)
-    ],
+    "alert resets": [fired_rows.FiredReset(41, "01M8HEW1N79NFSPMR8AC8FPX53", 1_795_882_140, 1_795_968_540)],
     "alert called": (),
     "alert gone": (1_795_795_200,),
     "control answer": DoneCommand(1_795_882_175_000, 41, "1f" * 16, Reply("key-0", 7, body={"id": "01M8"})),

@@ -21,7 +21,7 @@ from pipeline.core.billing.stripe_rows import (
 )
 from pipeline.core.billing.stripe_state import StripeState
 from pipeline.core.billing.stripe_window import OLDEST_MS, prepare
-from pipeline.core.quota.account_usage import UsageRows
+from pipeline.core.quota.account_usage import StoredUsage, UsageRows
 from pipeline.core.values.sweep import SweepProgress, Swept, sweep
 
 SWEPT_AT_ONCE = 200
@@ -63,8 +63,10 @@ def _sweep_windows(state: StripeState, start: bytes) -> Swept:
             return False
         if age_ms <= state.terms.kept_ms:
             return False
-        usage = UsageRows(state.rows.table, USAGE + account, "SUM", owner.since_s)
+        stored = StoredUsage.of(state.rows.table)
+        usage = UsageRows(stored, USAGE + account, "SUM", owner.since_s)
         usage.purge((state.now_ms - state.terms.kept_ms) // 1_000, PURGED_HOURS)
+        stored.flush()
         owner.since_s = usage.since_s
         state.rows.accounts.put(ACCOUNT + account, owner)
         return True

@@ -36,7 +36,7 @@ from pipeline.core.billing.stripe_rows import (
 from pipeline.core.billing.stripe_state import StripeFlight, StripeState, StripeTerms
 from pipeline.core.billing.stripe_sweep import StripeSweeps
 from pipeline.core.billing.stripe_units import take
-from pipeline.core.quota.account_usage import UsageRows, change_of
+from pipeline.core.quota.account_usage import StoredUsage, UsageRows, change_of
 from pipeline.core.values import number
 from pipeline.core.values.calendar import Interval, Recurrence, Schedule
 from pipeline.core.values.table import KeyLookup, ScannedBytes
@@ -168,10 +168,12 @@ class StripeTable:
             )  # fmt: skip
         changes = [change_of(one.window) for one in found.windows]
         self.past += sum(row.from_s <= change.minute_s < row.since_s for change in changes)
-        usage = UsageRows(self._rows.table, USAGE + account, "SUM", row.since_s)
+        stored = StoredUsage.of(self._rows.table)
+        usage = UsageRows(stored, USAGE + account, "SUM", row.since_s)
         moved: defaultdict[int, int] = defaultdict(int)
         for minute_s, change in usage.record(changes, _SCHEDULE):
             moved[minute_s // row.window_s * row.window_s] += change
+        stored.flush()
         self._rows.windows.load([window_key((account, start_s)) for start_s in moved])
         for start_s, change in moved.items():
             if not change:

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.core.notifications.balance_alerts import AlertAt, Rules, evaluate, next_warning_s
+from pipeline.core.notifications.balance_alerts import AlertAt, evaluate, next_warning_s
+from pipeline.core.notifications.entitlement_rules import Rules
+from pipeline.core.notifications.fired_rows import FiredRows
 from pipeline.core.quota import balance_update
+from pipeline.core.quota.account_usage import UsageChange, change_of
 from pipeline.core.quota.accounts import Account, AccountName, Accounts
-from pipeline.core.quota.balance_update import BalanceMoved
+from pipeline.core.quota.balance_update import AccountStates, AccountUsage, BalanceMoved
 from pipeline.core.quota.late_usage import late_usage
-from pipeline.core.values.table import KeyedBytes
+from pipeline.core.values.table import CurrentTable, KeyedBytes
 from pipeline.records import Alert, Balance, LateUsage, Window
+
+MOST_KEPT = 15_000  # balances and rows of usage, of 1.6 kB each with what belongs to them
 
 
 class AccountRecord(NamedTuple):
@@ -24,18 +29,54 @@ class AccountRecord(NamedTuple):
     Args:
         at: the record.
         windows: usage, in order; none where only time passes.
+        changes: that the windows are; None: they are found here.
     """
 
     at: AlertAt
     windows: Sequence[Window] = ()
+    changes: Sequence[UsageChange] | None = None
 
 
-class StepState(NamedTuple):
-    """The state that a step reads and writes, and the definitions by which it decides."""
+class StepState:
+    """The state that steps read and write, and the definitions by which they decide.
 
-    table: KeyedBytes
-    accounts: Accounts
-    rules: Rules
+    It may stay in memory from chunk to chunk, as long as each chunk is committed and nothing else writes these rows.
+    """
+
+    def __init__(self, table: KeyedBytes, accounts: Accounts, rules: Rules, most: int = MOST_KEPT) -> None:
+        """Nothing is read.
+
+        Args:
+            table: the state.
+            accounts: the definitions, which stay the same within a chunk.
+            rules: in force, likewise.
+            most: balances and rows of usage in memory; of more, all are written and forgotten.
+        """
+        self._most = most
+        self.table, self.accounts, self.rules = CurrentTable(table), accounts, rules
+        self.states, self.fired = AccountStates.of(self.table), FiredRows.of(self.table)
+
+    def begin(self, table: KeyedBytes) -> None:
+        """Begin a chunk. table: the state, as the last chunk has left it."""
+        self.table.table = table
+
+    def make_room(self) -> None:
+        """Write and forget everything if too much is in memory."""
+        if len(self.states.balances) > self._most:
+            self.flush()
+            self.states, self.fired = AccountStates.of(self.table), FiredRows.of(self.table)
+
+    def load(self, usage: Sequence[AccountUsage]) -> None:
+        """Read at once what the steps of a record need of accounts that are not in memory."""
+        unread = [one for one in usage if one.counting.key not in self.states.balances]
+        if unread:
+            self.states.load(unread)
+            self.fired.load([(one.account, one.entitlement) for one in unread], self.rules)
+
+    def flush(self) -> None:
+        """Write what has changed to the table."""
+        self.states.flush()
+        self.fired.flush()
 
 
 class MissingHistory(NamedTuple):
@@ -62,17 +103,22 @@ class AccountStep(NamedTuple):
     """The result of a record for an account. The state is changed already; this is to be sent.
 
     Args:
-        balance: to be published.
+        moved: the account, with the balance to be published.
         alerts, late: to be sent.
         due_s: when the account changes next without a record, in seconds since 1970; NEVER_S if never.
         needs_history: None where no stored usage is missing.
     """
 
-    balance: Balance
+    moved: BalanceMoved
     alerts: list[Alert]
     late: list[LateUsage]
     due_s: int
     needs_history: MissingHistory | None
+
+    @property
+    def balance(self) -> Balance:
+        """The balance after the record."""
+        return self.moved.published()
 
 
 def update(account: Account, record: AccountRecord, state: StepState) -> AccountStep:
@@ -86,16 +132,19 @@ def update(account: Account, record: AccountRecord, state: StepState) -> Account
         record: with its offset and the broker's time.
         state: of the partition; the account's rows in it are changed.
     """
-    table, accounts, rules = state
-    at, now_s = record.at, record.at.at_ms // 1000
-    moved = balance_update.move(accounts, account, table, now_s, at.position, record.windows)
-    alerts = evaluate(table, moved, rules, at)
+    state.make_room()
+    at, windows, changes = record
+    now_s, rules = at.at_ms // 1000, state.rules
+    if changes is None:
+        changes = [change_of(window) for window in windows]
+    moved = balance_update.move(state.accounts, account, state.states, now_s, at.position, windows, changes)
+    alerts = evaluate(state.fired, moved, rules, at)
     due_s = min(moved.next_s, next_warning_s(moved, rules, now_s))
-    balance_update.keep_due(table, account, due_s)
+    balance_update.keep_due(state.states.due, account, due_s)
     # Usage may come before the clock record with which an entitlement begins.
     is_first = moved.outcome is not None and moved.before is None
-    missing = _missing(moved, state) if is_first or not record.windows else None
-    return AccountStep(moved.balance, alerts, late_usage(moved, at.at_ms), due_s, missing)
+    missing = _missing(moved, state) if is_first or not windows else None
+    return AccountStep(moved, alerts, late_usage(moved, at.at_ms), due_s, missing)
 
 
 def _missing(moved: BalanceMoved, state: StepState) -> MissingHistory | None:

@@ -18,8 +18,8 @@ from pipeline.core.notifications import threshold
 from pipeline.core.notifications.rule import BALANCE, EXPIRING, RESET, Rule
 from pipeline.core.notifications.threshold import Firing, Threshold
 from pipeline.core.notifications.webhook_payload import payload
-from pipeline.core.quota.balance_result import BalanceStatus
 from pipeline.core.quota.balance_update import BalanceMoved
+from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.quota.entitlement_json import entitlement_json
 from pipeline.core.quota.grant import GrantDefinition, grant_of
 from pipeline.core.values import number, timestamp, ulid
@@ -94,12 +94,12 @@ def crossing_event(moved: BalanceMoved, crossed: Threshold) -> tuple[str, str] |
     crossing = None
     if moved.before is not None and moved.outcome is not None and all(value for _, _, value in events):
         amounts = (number.exact(value) for _, _, value in events)
-        crossing = threshold.crossing(amounts, _room(moved.before, crossed))
+        crossing = threshold.crossing(amounts, _room(moved.before.burnt(), crossed))
     source, id, _ = events[-1 if crossing is None else crossing]
     return source, id
 
 
-def _room(before: BalanceStatus, crossed: Threshold) -> int:
+def _room(before: Snapshot, crossed: Threshold) -> int:
     """How much more usage meets the threshold, in atto; zero or less if it is met already."""
     if crossed.kind == "balance_value":
         return before.balance - crossed.value
@@ -121,7 +121,7 @@ def alert(
         at_ms: the broker's time of the record, in milliseconds since 1970.
     """
     namespace, customer_id, feature = moved.account.name
-    balance, entitlement = moved.balance, moved.entitlement
+    balance, entitlement = moved.published(), moved.entitlement
     if entitlement is None:
         raise Broken(f"An alert of the rule {rule.id} is about no entitlement.")
     subject = moved.windows[-1].subject if moved.windows else ""

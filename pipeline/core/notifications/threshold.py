@@ -20,6 +20,8 @@ A firing keeps the position of the record that made it, so a record that is read
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -38,17 +40,18 @@ _KINDS: dict[str, ThresholdType] = {**{kind: kind for kind in TYPES}, **ALIASES}
 _HUNDRED = 100 * number.SCALE
 
 
-class Threshold(NamedTuple):
+@dataclass(frozen=True)
+class Threshold:
     """type: as it was given, deprecated names too. value: atto; of percentages 100 is all."""
 
     type: str
     value: int
 
-    @property
+    @cached_property
     def kind(self) -> ThresholdType:
         return _KINDS[self.type]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Identifies it among the thresholds of its rule."""
         return f"{self.kind}:{number.text(self.value)}"

@@ -35,7 +35,7 @@ from pipeline.core.notifications.rule import Rule, VolumeRule
 from pipeline.core.notifications.threshold import Volume
 from pipeline.core.notifications.webhook_payload import payload
 from pipeline.core.quota.account_usage import change_of
-from pipeline.core.quota.balance import KEEP_S
+from pipeline.core.quota.balance_machine import KEEP_S
 from pipeline.core.values import number, time_window, timestamp, ulid
 from pipeline.core.values import zone as zones
 from pipeline.core.values.calendar import DAY_S, HOUR_S, MINUTE_S

@@ -5,15 +5,15 @@ Owns: keys and bytes of these rows, what a window changes, sums, purging. Does n
 and meter.
 
 Windows are absolute values with a revision, stored in the row of their minute: one that comes twice, or an older one,
-changes nothing.
+changes nothing. Rows are decoded once a chunk, and written by `StoredUsage.flush`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,11 +21,10 @@ from pipeline.core.quota.account_members import ONE, AccountMembers, SeenMember,
 from pipeline.core.quota.last_crossing import LastCrossing
 from pipeline.core.quota.terms import Counted
 from pipeline.core.values import number
+from pipeline.core.values.cached_rows import CachedRows, msgpack_rows
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Schedule
 from pipeline.core.values.table import KeyedBytes
 from pipeline.records import Window
-
-R = TypeVar("R")
 
 _AT = struct.Struct(">cI")
 PART_BYTES = 8
@@ -42,7 +41,6 @@ class UsageChange(NamedTuple):
         revision: a newer one replaces an older one.
         order: of LATEST: the value with the highest one counts.
         members: of UNIQUE_COUNT: those that are new in the window, 16 bytes each.
-        cause: what brought it, to be named in an alert.
     """
 
     part: bytes
@@ -51,11 +49,10 @@ class UsageChange(NamedTuple):
     revision: int
     order: str = ""
     members: Sequence[bytes] = ()
-    cause: str = ""
 
 
 def change_of(window: Window) -> UsageChange:
-    """A window of `usage` as a change; its cause is the window's subject."""
+    """A window of `usage` as a change."""
     identity = encode((window.meter_id, window.subject, sorted(window.dimensions.items()), window.part))
     return UsageChange(
         part=blake2b(identity, digest_size=PART_BYTES).digest(),
@@ -64,7 +61,6 @@ def change_of(window: Window) -> UsageChange:
         revision=window.revision,
         order=window.order,
         members=[bytes.fromhex(member) for member in window.members],
-        cause=window.subject,
     )
 
 
@@ -107,8 +103,32 @@ class HourRow(msgspec.Struct, array_like=True):
     entries: int = 0
 
 
-_minute_row = msgspec.msgpack.Decoder(MinuteRow).decode
-_hour_row = msgspec.msgpack.Decoder(HourRow).decode
+class StoredUsage(NamedTuple):
+    """The rows of all accounts, each decoded once and written once. table: for the members of UNIQUE_COUNT."""
+
+    table: KeyedBytes
+    minutes: CachedRows[MinuteRow]
+    hours: CachedRows[HourRow]
+
+    @classmethod
+    def of(cls, table: KeyedBytes) -> StoredUsage:
+        """The rows of a table."""
+        return cls(table, msgpack_rows(table, MinuteRow), msgpack_rows(table, HourRow))
+
+    def load(self, places: Iterable[tuple[bytes, int]]) -> None:
+        """Read rows at once. places: key of the account, minute in seconds since 1970."""
+        wanted = list(places)
+        self.minutes.load([_key(account, b"m", minute_s) for account, minute_s in wanted])
+        self.hours.load([_key(account, b"h", minute_s // HOUR_S * HOUR_S) for account, minute_s in wanted])
+
+    def flush(self) -> None:
+        """Write what has changed to the table."""
+        self.minutes.flush()
+        self.hours.flush()
+
+
+def _key(account: bytes, kind: bytes, start_s: int) -> bytes:
+    return account + _AT.pack(kind, start_s // MINUTE_S)
 
 
 class UsageSum(NamedTuple):
@@ -121,12 +141,12 @@ class UsageSum(NamedTuple):
 class UsageRows:
     """The rows of one account. since_s: a whole hour; rows before it were purged, and are not written again."""
 
-    def __init__(self, table: KeyedBytes, account: bytes, aggregation: Counted, since_s: int) -> None:
-        self._table = table
+    def __init__(self, stored: StoredUsage, account: bytes, aggregation: Counted, since_s: int) -> None:
+        self._stored = stored
         self._account = account
         self._latest = aggregation == "LATEST"
         self._unique = aggregation == "UNIQUE_COUNT"
-        self._members = AccountMembers(table, account)
+        self._members = AccountMembers(stored.table, account)
         self.since_s = since_s
 
     # -- what windows change ------------------------------------------------------------------------------------
@@ -141,57 +161,55 @@ class UsageRows:
         Returns:
             What changed, in order of minutes.
         """
-        taken = [change for change in changes if change.minute_s >= self.since_s]
-        if not taken:
-            return []
-        minutes = {change.minute_s for change in taken}
-        rows = self._minutes(sorted(minutes))
+        rows: dict[int, MinuteRow] = {}
         moved: dict[int, int] = {}
         members: list[SeenMember] = []
-        for change in taken:
-            row = rows[change.minute_s]
+        for change in changes:
+            minute_s = change.minute_s
+            if minute_s < self.since_s:
+                continue
             if self._unique:
-                members += [(change.minute_s, member) for member in change.members]
-            elif self._latest:
-                if change.order > row.order:
-                    _add(moved, change.minute_s, change.value - number.exact(row.value))
-                    row.order, row.value = change.order, number.text(change.value)
-            else:
-                _add(moved, change.minute_s, _take(row, change))
+                members += [(minute_s, member) for member in change.members]
+                continue
+            row = rows.get(minute_s)
+            if row is None:
+                row = rows[minute_s] = self._minute(minute_s)
+            if not self._latest:
+                _add(moved, minute_s, _take(row, change))
+            elif change.order > row.order:
+                _add(moved, minute_s, change.value - number.exact(row.value))
+                row.order, row.value = change.order, number.text(change.value)
         if members:
             for minute_s, difference in self._record_members(members, schedule):
                 _add(moved, minute_s, difference)
-        self._write(rows, moved)
+        for minute_s, difference in moved.items():
+            self._write(minute_s, rows.get(minute_s) or self._minute(minute_s), difference)
         return [UsageMoved(minute_s, change) for minute_s, change in sorted(moved.items())]
 
-    def _write(self, rows: dict[int, MinuteRow], moved: dict[int, int]) -> None:
-        rows = {**rows, **self._minutes(sorted(set(moved) - set(rows)))}
-        hours = self._hours(sorted({minute_s // HOUR_S * HOUR_S for minute_s in moved}))
-        for minute_s, change in moved.items():
-            row, hour = rows[minute_s], hours[minute_s // HOUR_S * HOUR_S]
-            hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
-            if self._latest:
-                hour.sank = True
-                if row.order >= hour.order:
-                    hour.order, hour.value = row.order, row.value
-            else:
-                if self._unique:
-                    row.value = number.text(number.exact(row.value) + change)
-                hour.value = number.text(number.exact(hour.value) + change)
-                hour.sank = hour.sank or row.value.startswith("-")
-        for minute_s in moved:
-            self._table.put(self._key(b"m", minute_s), encode(rows[minute_s]))
-        for start_s, hour in hours.items():
-            self._table.put(self._key(b"h", start_s), encode(hour))
+    def _write(self, minute_s: int, row: MinuteRow, change: int) -> None:
+        hours, key = self._stored.hours, _key(self._account, b"h", minute_s // HOUR_S * HOUR_S)
+        hour = hours.get(key) or HourRow()
+        hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
+        if self._latest:
+            hour.sank = True
+            if row.order >= hour.order:
+                hour.order, hour.value = row.order, row.value
+        else:
+            if self._unique:
+                row.value = number.text(number.exact(row.value) + change)
+            hour.value = number.text(number.exact(hour.value) + change)
+            hour.sank = hour.sank or row.value.startswith("-")
+        self._put_minute(minute_s, row)
+        hours.put(key, hour)
 
     # -- members of UNIQUE_COUNT --------------------------------------------------------------------------------
 
     def _record_members(self, seen: Sequence[SeenMember], schedule: Schedule) -> list[tuple[int, int]]:
         changes, logged = self._members.count(seen, schedule, self.since_s)
         for start_s, added in logged.items():
-            (hour,) = self._hours([start_s]).values()
+            hour = self._hour(start_s)
             hour.entries = self._members.append(start_s, hour.entries, added)
-            self._table.put(self._key(b"h", start_s), encode(hour))
+            self._put_hour(start_s, hour)
         return changes
 
     def rebuild_members(self, schedule: Schedule, until_s: int) -> None:
@@ -211,9 +229,9 @@ class UsageRows:
                     counts[minute_s] = counts.get(minute_s, 0) + ONE
             for minute_s, count in counts.items():
                 hour.minutes |= 1 << minute_s % HOUR_S // MINUTE_S
-                self._table.put(self._key(b"m", minute_s), encode(MinuteRow(number.text(count))))
+                self._put_minute(minute_s, MinuteRow(number.text(count)))
             hour.value = number.text(sum(counts.values()))
-            self._table.put(self._key(b"h", start_s), encode(hour))
+            self._put_hour(start_s, hour)
         self._members.write(counted)
 
     # -- sums ---------------------------------------------------------------------------------------------------
@@ -255,7 +273,7 @@ class UsageRows:
         ...     put = dict.__setitem__
         >>> from pipeline.core.values.calendar import Interval, Recurrence
         >>> schedule = Schedule(0, Recurrence(Interval(1, 0), 0))
-        >>> rows = UsageRows(State(), b"account", "SUM", since_s=0)
+        >>> rows = UsageRows(StoredUsage.of(State()), b"account", "SUM", since_s=0)
         >>> usage = [(0, 6), (HOUR_S, 6), (2 * HOUR_S, -3), (3 * HOUR_S, 2)]
         >>> changes = [UsageChange(b"", minute_s, value * ONE, revision=1) for minute_s, value in usage]
         >>> _ = rows.record(changes, schedule)
@@ -276,7 +294,7 @@ class UsageRows:
 
     def minute(self, minute_s: int) -> UsageSum:
         """Usage of one minute."""
-        (row,) = self._minutes([minute_s]).values()
+        row = self._minute(minute_s)
         return UsageSum(number.exact(row.value), row.order)
 
     # -- purging ------------------------------------------------------------------------------------------------
@@ -293,30 +311,34 @@ class UsageRows:
             members = {member for _, member in self._members.log(start_s, hour.entries)}
             self._members.delete_log(start_s, hour.entries)
             for minute_s in _minutes_of(start_s, hour.minutes):
-                self._table.delete(self._key(b"m", minute_s))
-            self._table.delete(self._key(b"h", start_s))
+                self._put_minute(minute_s, None)
+            self._put_hour(start_s, None)
             self._members.forget(members, start_s + HOUR_S)
         self.since_s = max(self.since_s, until_s)
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
-    def _key(self, kind: bytes, start_s: int) -> bytes:
-        return self._account + _AT.pack(kind, start_s // MINUTE_S)
+    # A row that is changed is put back at once: the one in the cache is the same.
+
+    def _minute(self, minute_s: int) -> MinuteRow:
+        return self._stored.minutes.get(_key(self._account, b"m", minute_s)) or MinuteRow()
+
+    def _hour(self, start_s: int) -> HourRow:
+        return self._stored.hours.get(_key(self._account, b"h", start_s)) or HourRow()
+
+    def _put_minute(self, minute_s: int, row: MinuteRow | None) -> None:
+        self._stored.minutes.put(_key(self._account, b"m", minute_s), row)
+
+    def _put_hour(self, start_s: int, row: HourRow | None) -> None:
+        self._stored.hours.put(_key(self._account, b"h", start_s), row)
 
     def _minutes(self, starts: Sequence[int]) -> dict[int, MinuteRow]:
-        return self._rows(b"m", starts, _minute_row, MinuteRow)
+        self._stored.minutes.load([_key(self._account, b"m", minute_s) for minute_s in starts])
+        return {minute_s: self._minute(minute_s) for minute_s in starts}
 
     def _hours(self, starts: Sequence[int]) -> dict[int, HourRow]:
-        return self._rows(b"h", starts, _hour_row, HourRow)
-
-    def _rows(
-        self, kind: bytes, starts: Sequence[int], decode: Callable[[bytes], R], empty: Callable[[], R]
-    ) -> dict[int, R]:
-        values = self._table.get_many([self._key(kind, start_s) for start_s in starts]) if starts else []
-        return {
-            start_s: empty() if value is None else decode(value)
-            for start_s, value in zip(starts, values, strict=True)
-        }
+        self._stored.hours.load([_key(self._account, b"h", start_s) for start_s in starts])
+        return {start_s: self._hour(start_s) for start_s in starts}
 
     def _existing(self, from_s: int, to_s: int) -> list[tuple[int, HourRow]]:
         """Hours with rows that touch [from_s, to_s), in order."""

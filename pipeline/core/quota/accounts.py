@@ -56,6 +56,9 @@ class Account:
 
     def current(self, now_s: int) -> Entitlement | None:
         """The entitlement in force; else the one that ended last, or None before the first begins."""
+        if len(self.spans) == 1:  # the common case
+            ((id, span),) = self.spans.items()
+            return self.entitlements[id] if span[0] <= now_s else None
         begun = [(now_s < span[1], span, id) for id, span in self.spans.items() if span[0] <= now_s]
         return self.entitlements[max(begun)[2]] if begun else None
 
@@ -70,8 +73,13 @@ class Account:
 
     def next_change_s(self, now_s: int) -> int:
         """When an entitlement begins or ends next; NEVER_S if none does."""
-        instants = (at_s for span in self.spans.values() for at_s in span)
-        return min((at_s for at_s in instants if at_s > now_s), default=NEVER_S)
+        next_s = NEVER_S
+        for start_s, end_s in self.spans.values():
+            if now_s < end_s < next_s:
+                next_s = end_s
+            if now_s < start_s < next_s:
+                next_s = start_s
+        return next_s
 
 
 class UsedMeter(NamedTuple):
@@ -105,6 +113,24 @@ class Use:
         return all(matches(filter_, dimensions.get(name, "")) for name, filter_ in self.filters)
 
 
+class Counting(NamedTuple):
+    """How usage of an entitlement is counted by the definitions.
+
+    Args:
+        revision: of the account, as of which this is so.
+        use: which usage it is; None where it is not metered or its feature has no meter.
+        meter_id: of the meter; -1 where it is not known.
+        key: `Accounts.balance_key`.
+        terms: None where no balance can be kept.
+    """
+
+    revision: int
+    use: Use | None
+    meter_id: int
+    key: bytes
+    terms: Terms | None
+
+
 class Accounts:
     """All accounts. Not thread-safe: the caller serializes `update` and the reading methods."""
 
@@ -121,6 +147,7 @@ class Accounts:
         # Of a customer: each subject with the revision of its newest change.
         self._subjects: dict[tuple[str, str], dict[str, int]] = {}
         self._terms: dict[str, Terms] = {}  # by entitlement
+        self._counting: dict[str, Counting] = {}  # by entitlement, while features and meters stay the same
 
     # -- following ----------------------------------------------------------------------------------------------
 
@@ -176,6 +203,7 @@ class Accounts:
         return {name}
 
     def _take_feature(self, feature: Feature | None) -> None:
+        self._counting = {}
         if feature is None or feature.meter_slug is None:
             return
         filters = tuple((name, filter_string(name, wanted)) for name, wanted in feature.filters.items())
@@ -186,6 +214,7 @@ class Accounts:
 
     def _take_meter(self, changed: ChangedBody[Meter]) -> set[AccountName]:
         meter = changed.body
+        self._counting = {}
         if meter is None:
             return set()
         key = (changed.namespace, meter.slug)
@@ -254,6 +283,21 @@ class Accounts:
     def subjects(self, namespace: str, customer: str) -> dict[str, int]:
         """Every subject that was the customer's at some time, with the revision of its newest change."""
         return self._subjects.get((namespace, customer), {})
+
+    def counting(self, account: Account, entitlement: Entitlement) -> Counting:
+        """How usage of an entitlement of the account is counted."""
+        found = self._counting.get(entitlement.id)
+        if found is None or found.revision != account.revision:
+            use = self.use(entitlement) if isinstance(entitlement, MeteredEntitlement) else None
+            meter = self.meter(account.name[0], use)
+            found = self._counting[entitlement.id] = Counting(
+                account.revision,
+                use,
+                -1 if meter is None else meter.meter_id,
+                self.balance_key(account, entitlement),
+                self.terms(account, entitlement),
+            )
+        return found
 
     def terms(self, account: Account, entitlement: Entitlement) -> Terms | None:
         """The terms of a metered entitlement of the account; None for others, and where no balance can be kept."""

@@ -6,14 +6,15 @@ from it (notifications.threshold, agents).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pipeline.core.quota import burndown
 from pipeline.core.quota import terms as terms_
 from pipeline.core.quota.balance_state import BalanceHead
 from pipeline.core.quota.burndown import Segment, Snapshot
+from pipeline.core.quota.grant import Grant
 from pipeline.core.quota.terms import Terms
-from pipeline.core.values import number
 from pipeline.core.values.calendar import NEVER_S
 
 
@@ -83,6 +84,28 @@ class Correction(NamedTuple):
     counted: bool
 
 
+class OpenPhase(NamedTuple):
+    """A balance between two records, as far as usage moves it.
+
+    Args:
+        order: its grants in burning order.
+        before: the snapshot at the start of the open phase.
+        to_s: end of the phase, in seconds since 1970.
+        usage: of the phase so far, in atto.
+        latest: whether the meter is a LATEST one.
+    """
+
+    order: Sequence[Grant]
+    before: Snapshot
+    to_s: int
+    usage: int
+    latest: bool = False
+
+    def burnt(self) -> Snapshot:
+        """The balance, its usage and what was available."""
+        return burndown.step(self.order, self.before, self.to_s, self.usage, self.latest)[1]
+
+
 class BalanceOutcome(NamedTuple):
     """What a move leads to.
 
@@ -90,17 +113,17 @@ class BalanceOutcome(NamedTuple):
         status: the balance afterwards.
         resets: usage periods that have ended since the move before, oldest first.
         corrections: late usage that the record brought.
-        cause: of the newest change that has an effect.
+        before: the balance before the move; None if the account had none for this entitlement.
     """
 
     status: BalanceStatus
     resets: list[ResetDone]
     corrections: list[Correction]
-    cause: str
+    before: OpenPhase | None
 
 
 def status_of(
-    terms: Terms, head: BalanceHead, before: Snapshot, segment: Segment, after: Snapshot
+    terms: Terms, head: BalanceHead, before: Snapshot, segment: Segment, after: Snapshot, late: int
 ) -> BalanceStatus:
     """The balance as of the minute of its head.
 
@@ -110,23 +133,25 @@ def status_of(
         before: the snapshot at the start of the open phase.
         segment: the open phase as far as it has come.
         after: the snapshot at its end.
+        late: usage of the period that arrived late, in atto.
     """
+    balance = after.balance
     return BalanceStatus(
         entitlement=terms.entitlement,
         revision=terms.revision,
         position=head.position,
         at_s=head.now_s,
-        balance=after.balance,
+        balance=balance,
         usage=after.usage,
         overage=max(0, after.overage),
-        total_available=after.total_available,
-        has_access=terms_.has_access(terms, after.balance, after.exhausted_at_s, head.now_s),
+        total_available=after.burnt + balance,
+        has_access=terms_.has_access(terms, balance, after.exhausted_at_s, head.now_s),
         since_s=before.since_s,
         until_s=head.period_to_s,
         exhausted_at_s=after.exhausted_at_s,
         next_at_s=_next_at_s(terms, head, before, after),
         balances=segment.balances_at_end,
-        late=number.exact(head.late),
+        late=late,
         late_count=head.late_count,
     )
 
@@ -134,7 +159,10 @@ def status_of(
 def _next_at_s(terms: Terms, head: BalanceHead, before: Snapshot, after: Snapshot) -> int:
     if head.now_s >= terms.ends_at_s:
         return NEVER_S
-    instants = [terms.starts_at_s, before.at_s, head.phase_to_s, *head.ahead[:1]]
-    if after.exhausted_at_s != NEVER_S:
-        instants.append(after.exhausted_at_s + terms.grace_s)
-    return min((at_s for at_s in instants if at_s > head.now_s), default=NEVER_S)
+    ahead_s = head.ahead[0] if head.ahead else NEVER_S
+    over_s = NEVER_S if after.exhausted_at_s == NEVER_S else after.exhausted_at_s + terms.grace_s
+    next_s, now_s = NEVER_S, head.now_s
+    for at_s in (terms.starts_at_s, before.at_s, head.phase_to_s, ahead_s, over_s):
+        if now_s < at_s < next_s:
+            next_s = at_s
+    return next_s

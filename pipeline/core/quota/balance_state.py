@@ -1,4 +1,4 @@
-"""The state of a balance between records: its head and its trail.
+"""The state of a balance between chunks: its head and its trail.
 
 Owns: their layout as bytes, reading and writing them, which snapshots of the trail are needed. Does not own: how they
 move (balance), rows of usage (account_usage).
@@ -10,19 +10,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values import number
+from pipeline.core.values.cached_rows import CachedRows, msgpack_rows
 from pipeline.core.values.calendar import DAY_S, NEVER_S, Recurrence, Schedule
 from pipeline.core.values.table import KeyedBytes
 from pipeline.core.values.zone import UTC
 
 HEAD, TRAIL_KEY = b"b", b"t"
 MOST_SNAPSHOTS = 64  # of a trail; of more, every second one goes
-
-encode = msgspec.msgpack.Encoder().encode
 
 
 class StoredSnapshot(msgspec.Struct, array_like=True):
@@ -82,63 +82,83 @@ class Trail(msgspec.Struct, array_like=True):
 
 
 decode_head = msgspec.msgpack.Decoder(BalanceHead).decode
-decode_trail = msgspec.msgpack.Decoder(Trail).decode
+
+
+class StoredBalances(NamedTuple):
+    """The heads and trails of all accounts, each decoded once and written once."""
+
+    heads: CachedRows[BalanceHead]
+    trails: CachedRows[Trail]
+
+    @classmethod
+    def of(cls, table: KeyedBytes) -> StoredBalances:
+        """Those of a table."""
+        return cls(msgpack_rows(table, BalanceHead), msgpack_rows(table, Trail))
+
+    def flush(self) -> None:
+        """Write what has changed to the table."""
+        self.heads.flush()
+        self.trails.flush()
 
 
 class BalanceStore:
-    """The head and the trail of one account in a table. The trail is read when it is needed, and written if it was."""
+    """The head and the trail of one account. The trail is read when it is needed, and written if it was."""
 
-    def __init__(self, table: KeyedBytes, account: bytes) -> None:
-        self._table = table
+    def __init__(self, stored: StoredBalances, account: bytes) -> None:
+        self._stored = stored
         self._account = account
         self._trail: list[Snapshot] | None = None  # None: neither read nor replaced
+        self._is_used = self._is_changed = False  # since the last move, the last writing
 
     def head(self) -> BalanceHead | None:
         """Read the head; None if the account has no state."""
-        (stored,) = self._table.get_many([self._account + HEAD])
-        return None if stored is None else decode_head(stored)
+        return self._stored.heads.get(self._account + HEAD)
 
     @property
     def trail(self) -> list[Snapshot]:
         """Snapshots at earlier phase starts, oldest first. Changes of the list are written."""
+        self._is_used = self._is_changed = True
         if self._trail is None:
-            (stored,) = self._table.get_many([self._account + TRAIL_KEY])
-            trail = Trail() if stored is None else decode_trail(stored)
+            trail = self._stored.trails.get(self._account + TRAIL_KEY) or Trail()
             self._trail = [restore(snapshot) for snapshot in trail.snapshots]
         return self._trail
 
     @trail.setter
     def trail(self, snapshots: list[Snapshot]) -> None:
-        self._trail = snapshots
+        self._is_used, self._is_changed, self._trail = True, True, snapshots
 
-    def write_trail(self, newest: Snapshot, needed_s: int) -> int | None:
-        """Write the trail, if it may have changed, without what is not needed.
+    def trim(self, newest: Snapshot, needed_s: int) -> int | None:
+        """End a move: remove what is not needed from the trail, if the move used it.
 
         Args:
             newest: the snapshot after those of the trail.
             needed_s: since when the burn-down may have to start again, in seconds since 1970.
 
         Returns:
-            The instant of the oldest snapshot; None if the trail was not read.
+            The instant of the oldest snapshot; None if the trail was not used since the move before.
         """
         trail = self._trail
-        if trail is None:
+        if trail is None or not self._is_used:
             return None
+        self._is_used = False
         instants = [snapshot.at_s for snapshot in [*trail, newest]]
         del trail[: max(0, bisect_right(instants, needed_s) - 1)]
         if len(trail) > MOST_SNAPSHOTS:
             del trail[1::2]
-        self._table.put(self._account + TRAIL_KEY, encode(Trail([keep(snapshot) for snapshot in trail])))
         return trail[0].at_s if trail else newest.at_s
 
-    def write_head(self, head: BalanceHead) -> None:
-        """Write the head."""
-        self._table.put(self._account + HEAD, encode(head))
+    def write(self, head: BalanceHead) -> None:
+        """Write the head, and the trail if it was used."""
+        self._stored.heads.put(self._account + HEAD, head)
+        if self._trail is not None and self._is_changed:
+            self._is_changed = False
+            trail = Trail([keep(snapshot) for snapshot in self._trail])
+            self._stored.trails.put(self._account + TRAIL_KEY, trail)
 
     def delete(self) -> None:
         """Remove both."""
-        self._table.delete(self._account + HEAD)
-        self._table.delete(self._account + TRAIL_KEY)
+        self._stored.heads.put(self._account + HEAD, None)
+        self._stored.trails.put(self._account + TRAIL_KEY, None)
 
 
 def keep(snapshot: Snapshot) -> StoredSnapshot:

@@ -14,17 +14,18 @@ In the state, beside the rows of balance (under `Accounts.balance_key`), by `acc
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-import msgspec
-
-from pipeline.core.quota import account_balance, balance
+from pipeline.core.quota import account_balance
 from pipeline.core.quota.account_usage import UsageChange, change_of
-from pipeline.core.quota.accounts import Account, Accounts
-from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
-from pipeline.core.quota.entitlement import Entitlement, MeteredEntitlement
+from pipeline.core.quota.accounts import Account, Accounts, Counting
+from pipeline.core.quota.balance import HeldBalances
+from pipeline.core.quota.balance_result import BalanceOutcome, OpenPhase
+from pipeline.core.quota.entitlement import Entitlement
 from pipeline.core.quota.terms import Terms
+from pipeline.core.values.cached_rows import CachedRows
 from pipeline.core.values.calendar import NEVER_S
 from pipeline.core.values.table import KeyedBytes, ScannedBytes
 from pipeline.records import Balance, CustomerWindow, Window
@@ -32,7 +33,6 @@ from pipeline.records import Balance, CustomerWindow, Window
 DUE, SEEDED, LATEST, CALLED = b"n", b"s", b"l", b"c"
 MOST_CALLED = 2_000  # accounts that one clock record moves; the others are due at the next one
 _seconds = struct.Struct(">Q")
-_encode = msgspec.json.Encoder().encode
 
 
 class BalanceMoved(NamedTuple):
@@ -41,26 +41,75 @@ class BalanceMoved(NamedTuple):
     Args:
         account: it.
         entitlement: that is in force, or the last one; None before the first.
-        balance: to be published.
+        published: makes the balance to be published, which only the last record of a chunk needs.
         next_s: when it changes next without a record; NEVER_S if never.
         before, outcome, terms: of a metered entitlement that is in force: the balance before the record, what the
             record changed, and by which terms.
         windows: usage in the record, in order.
+        received_at_ms: when the newest usage in the balance was received; 0 if the record has none.
     """
 
     account: Account
     entitlement: Entitlement | None
-    balance: Balance
+    published: Callable[[], Balance]
     next_s: int
-    before: BalanceStatus | None = None
+    before: OpenPhase | None = None
     outcome: BalanceOutcome | None = None
     windows: Sequence[Window] = ()
     terms: Terms | None = None
+    received_at_ms: int = 0
 
 
-def by_account(
-    windows: Iterable[CustomerWindow], accounts: Accounts, now_s: int
-) -> list[tuple[Account, list[Window]]]:
+class AccountUsage(NamedTuple):
+    """The usage that a record has of an account.
+
+    Args:
+        account: it.
+        counting: of the entitlement that is in force.
+        windows: in order.
+        changes: that the windows are.
+    """
+
+    account: Account
+    entitlement: Entitlement
+    counting: Counting
+    windows: list[Window]
+    changes: list[UsageChange]
+
+
+class AccountStates(NamedTuple):
+    """The state of all accounts: each row is read once and written once a chunk, by `flush`.
+
+    Args:
+        balances: of them.
+        due: `n` rows, seconds since 1970.
+        latest: `l` rows, ids of entitlements.
+    """
+
+    balances: HeldBalances
+    due: CachedRows[int]
+    latest: CachedRows[str]
+
+    @classmethod
+    def of(cls, table: KeyedBytes) -> AccountStates:
+        """That in a table."""
+        due = CachedRows(table, lambda value: int(_seconds.unpack(value)[0]), _seconds.pack)
+        return cls(HeldBalances(table), due, CachedRows(table, bytes.decode, str.encode))
+
+    def load(self, usage: Sequence[AccountUsage]) -> None:
+        """Read at once what `move` and `keep_due` need of a record."""
+        self.balances.load([(one.counting.key, {change.minute_s for change in one.changes}) for one in usage])
+        self.due.load([DUE + one.account.key for one in usage])
+        self.latest.load([LATEST + one.account.key for one in usage if len(one.account.entitlements) > 1])
+
+    def flush(self) -> None:
+        """Write what has changed to the table."""
+        self.balances.flush()
+        self.due.flush()
+        self.latest.flush()
+
+
+def by_account(windows: Iterable[CustomerWindow], accounts: Accounts, now_s: int) -> list[AccountUsage]:
     """Find the accounts to which usage belongs.
 
     Args:
@@ -69,98 +118,97 @@ def by_account(
         now_s: the broker's time, in seconds since 1970.
 
     Returns:
-        Each account with a metered entitlement of which there is usage, with its windows in order.
+        Each account with a metered entitlement of which there is usage.
     """
-    by_key: dict[bytes, tuple[Account, list[Window]]] = {}
-    for customer, window in ((one.customer, one.window) for one in windows):
-        for account in accounts.of(window.namespace, customer):
-            if _takes(accounts, account, window, now_s):
-                by_key.setdefault(account.key, (account, []))[1].append(window)
-    return list(by_key.values())
+    metered: dict[tuple[str, str], list[AccountUsage]] = {}
+    found: dict[bytes, AccountUsage] = {}
+    for one in windows:
+        window, change = one.window, None
+        customer = (window.namespace, one.customer)
+        if customer not in metered:
+            metered[customer] = _metered(accounts, customer, now_s)
+        for usage in metered[customer]:
+            use = usage.counting.use
+            if use is None or usage.counting.meter_id != window.meter_id or use.meter != window.meter:
+                continue
+            if use.takes(window.dimensions):
+                change = change or change_of(window)
+                usage.windows.append(window)
+                usage.changes.append(change)
+                found.setdefault(usage.account.key, usage)
+    return list(found.values())
 
 
-def _takes(accounts: Accounts, account: Account, window: Window, now_s: int) -> bool:
-    entitlement = account.current(now_s)
-    use = accounts.use(entitlement) if isinstance(entitlement, MeteredEntitlement) else None
-    if use is None or use.meter != window.meter or not use.takes(window.dimensions):
-        return False
-    meter = accounts.meter(window.namespace, use)
-    return meter is not None and meter.meter_id == window.meter_id
-
-
-def change(window: Window) -> UsageChange:
-    """A window as a change of a balance; its cause is the newest event in it."""
-    last = window.events[-1] if window.events else None
-    return change_of(window)._replace(cause="" if last is None else _encode(last[:2]).decode())
+def _metered(accounts: Accounts, customer: tuple[str, str], now_s: int) -> list[AccountUsage]:
+    """The accounts of a customer whose present entitlement is metered, without usage."""
+    found = []
+    for account in accounts.of(*customer):
+        entitlement = account.current(now_s)
+        counting = None if entitlement is None else accounts.counting(account, entitlement)
+        if entitlement is not None and counting is not None and counting.use is not None:
+            found.append(AccountUsage(account, entitlement, counting, [], []))
+    return found
 
 
 def move(
     accounts: Accounts,
     account: Account,
-    table: KeyedBytes,
+    states: AccountStates,
     now_s: int,
     position: int,
     windows: Sequence[Window] = (),
+    changes: Sequence[UsageChange] = (),
 ) -> BalanceMoved:
     """Bring an account to an instant, with the usage of a record in its balance.
 
     Args:
         accounts: the definitions.
         account: of the usage.
-        table: the state.
+        states: the state, which is changed.
         now_s: the broker's time, in seconds since 1970.
         position: offset of the record.
         windows: usage in the record, in order.
+        changes: that the windows are.
     """
-    entitlement, now_s = _newest(account, table, now_s)
+    entitlement, now_s = _newest(account, states.latest, now_s)
     next_s = account.next_change_s(now_s)
-    received_at_ms = max((window.received_at_ms for window in windows), default=0)
     if entitlement is None or not account.in_force(entitlement.id, now_s):
-        nothing = account_balance.no_access(account, entitlement, position, now_s, next_s)
+        nothing = partial(account_balance.no_access, account, entitlement, position, now_s, next_s)
         return BalanceMoved(account, entitlement, nothing, next_s)
-    terms = accounts.terms(account, entitlement)
+    counting = accounts.counting(account, entitlement)
+    terms = counting.terms
     if terms is None:
-        access = account_balance.of_plain(account, entitlement, position, now_s, next_s)
+        access = partial(account_balance.of_plain, account, entitlement, position, now_s, next_s)
         return BalanceMoved(account, entitlement, access, next_s)
-    balance_key = accounts.balance_key(account, entitlement)
-    before = balance.read(table, balance_key, terms)
-    changes = [change(window) for window in windows]
-    outcome = balance.move(table, balance_key, terms, now_s, changes, position)
+    outcome = states.balances.move(counting.key, terms, now_s, changes, position)
     status = outcome.status
     next_s = min(next_s, status.next_at_s)
-    published = account_balance.of_metered(account, status, position, next_s, received_at_ms)
-    return BalanceMoved(account, entitlement, published, next_s, before, outcome, windows, terms)
+    received_at_ms = max([window.received_at_ms for window in windows], default=0)
+    published = partial(account_balance.of_metered, account, status, position, next_s, received_at_ms)
+    return BalanceMoved(
+        account, entitlement, published, next_s, outcome.before, outcome, windows, terms, received_at_ms
+    )
 
 
-def _newest(account: Account, table: KeyedBytes, now_s: int) -> tuple[Entitlement | None, int]:
+def _newest(account: Account, latest: CachedRows[str], now_s: int) -> tuple[Entitlement | None, int]:
     """The entitlement at `now_s`; if a later one was in force before, that one, at its start."""
     entitlement = account.current(now_s)
     if entitlement is None or len(account.entitlements) == 1:
         return entitlement, now_s
-    id = entitlement.id
-    (stored,) = table.get_many([LATEST + account.key])
-    latest = "" if stored is None else stored.decode()
-    if latest in account.spans and account.spans[latest][0] > account.spans[id][0]:
-        return account.entitlements[latest], max(now_s, account.spans[latest][0])
-    if latest != id:
-        table.put(LATEST + account.key, id.encode())
+    id, key = entitlement.id, LATEST + account.key
+    stored = latest.get(key) or ""
+    if stored in account.spans and account.spans[stored][0] > account.spans[id][0]:
+        return account.entitlements[stored], max(now_s, account.spans[stored][0])
+    if stored != id:
+        latest.put(key, id)
     return entitlement, now_s
 
 
-def due_at_s(table: KeyedBytes, account: Account) -> int:
-    """When the account is due by the state, in seconds since 1970; NEVER_S if never."""
-    (stored,) = table.get_many([DUE + account.key])
-    return NEVER_S if stored is None else int(_seconds.unpack(stored)[0])
-
-
-def keep_due(table: KeyedBytes, account: Account, next_s: int) -> None:
-    """Write when the account is due."""
-    if next_s == due_at_s(table, account):
-        return
-    if next_s == NEVER_S:
-        table.delete(DUE + account.key)
-    else:
-        table.put(DUE + account.key, _seconds.pack(next_s))
+def keep_due(due: CachedRows[int], account: Account, next_s: int) -> None:
+    """Keep when the account is due next, in seconds since 1970; NEVER_S if never."""
+    key, at_s = DUE + account.key, None if next_s == NEVER_S else next_s
+    if due.get(key) != at_s:
+        due.put(key, at_s)
 
 
 def read_due(row: tuple[bytes, bytes]) -> tuple[bytes, int]:

@@ -208,8 +208,20 @@ def step(
     >>> second.burnt, after.balances, (after.usage, after.burnt)
     ({'b': 4}, {'b': 6}, (9, 9))
     """
+    opened = opening(order, before.balances, before.at_s, latest)
+    return spend(opened, before, to_s, usage, latest, crossing)
+
+
+def spend(
+    opened: Mapping[str, int],
+    before: Snapshot,
+    to_s: int,
+    usage: int,
+    latest: bool = False,
+    crossing: Crossing | None = None,
+) -> tuple[Segment, Snapshot]:
+    """As `step`. opened: the `opening` of the phase, which stays the same while its usage grows."""
     at_s = before.at_s
-    opened = opening(order, before.balances, at_s, latest)
     owed, counted, paid = (0, 0, 0) if latest else (before.overage, before.usage, before.burnt)
     left, burnt, overage = burn(opened, usage + owed)
     segment = Segment(at_s, to_s, usage, owed, overage, opened, left, burnt)

@@ -7,7 +7,7 @@ usage is late that arrived late: more than an hour after its minute, or after th
 
 from __future__ import annotations
 
-from pipeline.core.quota.balance import LATE_S
+from pipeline.core.quota.balance_machine import LATE_S
 from pipeline.core.quota.balance_result import Correction
 from pipeline.core.quota.balance_update import BalanceMoved
 from pipeline.core.values import number
@@ -21,7 +21,7 @@ def late_usage(moved: BalanceMoved, at_ms: int) -> list[LateUsage]:
         moved: the account after the record.
         at_ms: the broker's time of the record, in milliseconds since 1970.
     """
-    if moved.outcome is None or moved.entitlement is None:
+    if moved.outcome is None or moved.entitlement is None or not moved.outcome.corrections:
         return []
     since_s = moved.outcome.status.since_s
     late = {

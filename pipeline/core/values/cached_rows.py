@@ -1,4 +1,4 @@
-"""Rows of one kind, cached while a chunk is applied.
+"""Rows of one kind, cached while a chunk is applied, or longer where nothing else writes them.
 
 Owns: reading each row once, writing each once. Does not own: keys, which kinds there are, the table (engine.table).
 """
@@ -10,22 +10,24 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from pipeline.core.values.table import ScannedBytes
+from pipeline.core.values.table import KeyedBytes
 
 encode_json = msgspec.json.Encoder().encode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
-R = TypeVar("R", bound=msgspec.Struct)
+R = TypeVar("R")
 
 
 class CachedRows(Generic[R]):
     """Rows of one kind within a chunk: each is decoded once and written once, by `flush`."""
 
-    def __init__(
-        self, table: ScannedBytes, decode: Callable[[bytes], R], encode: Callable[[R], bytes]
-    ) -> None:
+    def __init__(self, table: KeyedBytes, decode: Callable[[bytes], R], encode: Callable[[R], bytes]) -> None:
         self._table, self._decode, self._encode = table, decode, encode
         self._rows: dict[bytes, R | None] = {}
         self._changed: dict[bytes, None] = {}
+
+    def __len__(self) -> int:
+        """How many rows are in memory."""
+        return len(self._rows)
 
     def load(self, keys: list[bytes]) -> None:
         """Read several rows at once."""
@@ -55,11 +57,11 @@ class CachedRows(Generic[R]):
         self._changed = {}
 
 
-def json_rows(table: ScannedBytes, kind: type[R]) -> CachedRows[R]:
+def json_rows(table: KeyedBytes, kind: type[R]) -> CachedRows[R]:
     """Rows as JSON."""
     return CachedRows(table, msgspec.json.Decoder(kind).decode, encode_json)
 
 
-def msgpack_rows(table: ScannedBytes, kind: type[R]) -> CachedRows[R]:
+def msgpack_rows(table: KeyedBytes, kind: type[R]) -> CachedRows[R]:
     """Rows as msgpack."""
     return CachedRows(table, msgspec.msgpack.Decoder(kind).decode, _encode_msgpack)

@@ -33,6 +33,25 @@ class KeyedBytes(Protocol):
         ...
 
 
+class CurrentTable:
+    """The table of the present chunk, for what stays in memory from chunk to chunk. `table` is set for each."""
+
+    def __init__(self, table: KeyedBytes) -> None:
+        self.table = table
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """As KeyedBytes."""
+        return self.table.get_many(keys)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """As KeyedBytes."""
+        self.table.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """As KeyedBytes."""
+        self.table.delete(key)
+
+
 class ScannedBytes(KeyedBytes, Protocol):
     """A table that can also be read in the order of its keys."""
 

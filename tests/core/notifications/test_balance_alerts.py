@@ -10,8 +10,10 @@ import pytest
 from pipeline.core.notifications import rule
 from pipeline.core.notifications.balance_events import RESOLVED, crossing_event
 from pipeline.core.notifications.threshold import Threshold
-from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus
+from pipeline.core.quota.balance_result import BalanceOutcome, BalanceStatus, OpenPhase
 from pipeline.core.quota.balance_update import BalanceMoved
+from pipeline.core.quota.burndown import Snapshot
+from pipeline.core.quota.grant import Grant
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, Window
 from tests.fixtures.alert_desk import (
@@ -71,6 +73,12 @@ def standing(balance: int, usage: int, total: int) -> BalanceStatus:
     )  # fmt: skip
 
 
+def phase(balance: int, usage: int, total: int) -> OpenPhase:
+    grant = Grant("g", total * SCALE, -MINUTE_S)
+    before = Snapshot(0, {"g": balance * SCALE}, 0, 0, usage * SCALE, (total - balance) * SCALE)
+    return OpenPhase((grant,), before, DAY_S, 0)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "before", "named"),
     [
@@ -99,8 +107,8 @@ def test_the_event_that_crossed_is_named(
     (account,) = made.known.accounts.of("default", next(iter(made.balances))[0])
     usage = Usage(1)
     windows = [usage.event("a", AT_S + minute * MINUTE_S, 10) for minute in range(3)]
-    outcome = BalanceOutcome(standing(0, 0, 0), [], [], "")
-    moved = BalanceMoved(account, None, made.balance_of(), 0, standing(*before), outcome, windows)
+    outcome = BalanceOutcome(standing(0, 0, 0), [], [], None)
+    moved = BalanceMoved(account, None, made.balance_of, 0, phase(*before), outcome, windows)
     assert crossing_event(moved, Threshold(kind, value * SCALE)) == ("/source", named)
     silent: list[Window] = usage.stored()
     assert crossing_event(moved._replace(windows=silent), Threshold(kind, value * SCALE)) is None

@@ -29,7 +29,7 @@ from pipeline.core.notifications.volume_alerts import (
     sweep,
     watch_of,
 )
-from pipeline.core.quota.balance import KEEP_S
+from pipeline.core.quota.balance_machine import KEEP_S
 from pipeline.core.values import timestamp
 from pipeline.core.values.number import SCALE
 from pipeline.records import Alert, CustomerWindow, Window

@@ -9,10 +9,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.quota import balance
-from pipeline.core.quota.balance import forget, move
+from pipeline.core.quota import balance, balance_machine
+from pipeline.core.quota.balance import HeldBalances, forget, move
 from pipeline.core.quota.terms import COUNTED, Counted, Terms
-from pipeline.core.values.calendar import MINUTE_S
+from pipeline.core.values.calendar import HOUR_S, MINUTE_S
 from tests.fixtures.balance_world import (
     ACCOUNT,
     SPAN,
@@ -110,7 +110,7 @@ def test_a_record_read_again_changes_nothing(terms: Terms, arrived: list[Arrival
         for again in batches:
             repeated = move(table, ACCOUNT, terms, *again)
             assert repeated.status == outcome.status
-            assert (repeated.resets, repeated.corrections, repeated.cause) == ([], [], "")
+            assert (repeated.resets, repeated.corrections) == ([], [])
         assert table == kept
 
 
@@ -164,3 +164,37 @@ def test_a_following_entitlement_sees_the_usage_before_it(
     outcome = move(table, ACCOUNT, new, now_s)
     same(outcome.status, world.recount(new, now_s))
     assert outcome.resets == []
+
+
+@given(st.data(), st.sampled_from(COUNTED), arrivals, st.sampled_from([HOUR_S, balance_machine.KEEP_S]))
+@settings(max_examples=examples(150))
+def test_where_a_chunk_ends_makes_no_difference(
+    data: st.DataObject, aggregation: Counted, arrived: list[Arrival], keep_s: int
+) -> None:
+    """Each outcome and every byte of the state, also while terms change and usage is removed."""
+    first, other, following = (data.draw(any_terms(aggregation)) for _ in range(3))
+    used = [
+        first,
+        msgspec.structs.replace(
+            other, schedule=other.schedule._replace(start_s=first.schedule.start_s), revision=2
+        ),
+        msgspec.structs.replace(following, entitlement="f", revision=3),
+    ]
+    ends = data.draw(st.sets(st.integers(0, len(arrived))))
+    world, single, whole, now_s, stage = World(aggregation), Memory(), Memory(), START_S, 0
+    chunk = HeldBalances(whole, keep_s)
+    for position, one in enumerate(arrived):
+        now_s = max(now_s, START_S + one.now * MINUTE_S)
+        stage = min(2, stage + (one.value % 5 == 0))
+        changes = [world.event(one.minute, one.part, one.value)] if one.value % 7 else []
+        alone = move(single, ACCOUNT, used[stage], now_s, changes, position, keep_s)
+        together = chunk.move(ACCOUNT, used[stage], now_s, changes, position)
+        before, expected = together.before, alone.before
+        assert together._replace(before=None) == alone._replace(before=None)
+        assert (before and before.burnt().balance) == (expected and expected.burnt().balance)
+        if position in ends:
+            chunk.flush()
+            chunk = HeldBalances(whole, keep_s)
+            assert whole == single
+    chunk.flush()
+    assert whole == single

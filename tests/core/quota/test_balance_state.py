@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.quota.balance_state import MOST_SNAPSHOTS, BalanceStore, schedule_digest
+from pipeline.core.quota.balance_state import (
+    MOST_SNAPSHOTS,
+    BalanceHead,
+    BalanceStore,
+    StoredBalances,
+    keep,
+    schedule_digest,
+)
 from pipeline.core.quota.burndown import Snapshot
 from pipeline.core.values.calendar import Interval, Recurrence, Reset, Schedule
 from tests.fixtures.fake_transaction import DictTable
@@ -51,15 +58,19 @@ def test_days_have_the_digest_of_their_hours_and_zones_have_one_of_their_own() -
 )
 def test_the_trail_keeps_the_snapshot_before_what_is_needed(needed_s: int, left: list[int]) -> None:
     table = DictTable()
-    store = BalanceStore(table, b"account")
-    assert store.write_trail(Snapshot(180, {}, 0, 0), needed_s) is None  # it was not read
+    stored, newest = StoredBalances.of(table), Snapshot(180, {}, 0, 0)
+    store = BalanceStore(stored, b"account")
+    assert store.trim(newest, needed_s) is None  # it was not used
     store.trail = [Snapshot(at_s, {}, 0, 0) for at_s in (0, 60, 120)]
-    assert store.write_trail(Snapshot(180, {}, 0, 0), needed_s) == left[0]
-    assert [snapshot.at_s for snapshot in BalanceStore(table, b"account").trail] == left
+    assert store.trim(newest, needed_s) == left[0]
+    assert store.trim(newest, 1_000) is None  # not since then
+    store.write(BalanceHead("e", 1, 1, 180, keep(newest), 0))
+    stored.flush()
+    assert [one.at_s for one in BalanceStore(StoredBalances.of(table), b"account").trail] == left
 
 
 def test_a_long_trail_keeps_every_second_snapshot_and_its_oldest() -> None:
-    store = BalanceStore(DictTable(), b"account")
+    store = BalanceStore(StoredBalances.of(DictTable()), b"account")
     store.trail = [Snapshot(at_s, {}, 0, 0) for at_s in range(MOST_SNAPSHOTS + 1)]
-    assert store.write_trail(Snapshot(1_000, {}, 0, 0), 0) == 0
+    assert store.trim(Snapshot(1_000, {}, 0, 0), 0) == 0
     assert [snapshot.at_s for snapshot in store.trail] == list(range(0, MOST_SNAPSHOTS + 1, 2))

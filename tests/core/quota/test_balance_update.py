@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from pipeline.core.quota.account_usage import change_of
-from pipeline.core.quota.balance_update import called, change, keep_called
+from pipeline.core.quota.balance_update import called, keep_called
 from pipeline.records import Balance
 from tests.fixtures.alert_desk import (
     AT_S,
@@ -149,12 +148,6 @@ def test_only_usage_that_the_features_filter_matches_counts() -> None:
     windows = [usage.event("a", AT_S, 7), usage.event("b", AT_S, 9, "large")]
     made.use(windows, AT_S + 1)
     assert (made.balance(customer).usage, made.balance(customer, "large").usage) == ("16", "9")
-
-
-def test_a_change_is_the_window_and_its_newest_event() -> None:
-    window = Usage(1).event("a", AT_S, 5, id="x")
-    assert change(window)._replace(cause="a") == change_of(window)
-    assert json.loads(change(window).cause) == ["/source", "x"]
 
 
 def test_what_a_clock_record_found_due_is_kept_while_it_may_be_read_again() -> None:

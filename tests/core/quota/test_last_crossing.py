@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.quota.account_usage import UsageChange, UsageRows
+from pipeline.core.quota.account_usage import StoredUsage, UsageChange, UsageRows
 from pipeline.core.quota.history import MinuteUsage
 from pipeline.core.values.calendar import HOUR_S, MINUTE_S, Interval, Recurrence, Schedule
 from pipeline.core.values.number import SCALE
@@ -19,7 +19,7 @@ Usage = list[tuple[int, int]]  # minute and whole units
 
 
 def rows_of(usage: Usage, aggregation: Literal["SUM", "LATEST"] = "SUM") -> UsageRows:
-    rows = UsageRows(DictTable(), b"account", aggregation, since_s=0)
+    rows = UsageRows(StoredUsage.of(DictTable()), b"account", aggregation, since_s=0)
     changes = [
         UsageChange(b"", minute * MINUTE_S, value * SCALE, 1, f"{minute:06d}") for minute, value in usage
     ]
