@@ -7,7 +7,7 @@ Keys begin with the id of the topic `balances`, so that a recreated cluster neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -109,16 +109,17 @@ class BalanceWriter:
         self._keys = keys
 
     def write(self, balances: Iterable[Balance]) -> None:
-        """Store each balance unless Redis holds a newer one."""
-        by_customer: dict[str, list[bytes]] = {}
+        """Store the newest balance of each feature unless Redis holds a newer one."""
+        by_customer: dict[str, dict[str, Balance]] = {}
         for balance in balances:
-            fields = by_customer.setdefault(self._keys.customer(balance.namespace, balance.customer), [b""])
-            revision = b"%0*d" % (_REVISION_DIGITS, balance.revision)
-            fields += [balance.feature.encode(), revision + _encode(balance)]
+            newest = by_customer.setdefault(self._keys.customer(balance.namespace, balance.customer), {})
+            before = newest.get(balance.feature)
+            if before is None or before.revision <= balance.revision:
+                newest[balance.feature] = balance
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for key, arguments in by_customer.items():
-                    self._guard(keys=[key], args=arguments, client=pipe)
+                for key, newest in by_customer.items():
+                    self._guard(keys=[key], args=[b"", *_fields(newest)], client=pipe)
                 pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(f"Redis refused to store balances: {error}") from error
@@ -186,6 +187,13 @@ class BalanceWriter:
                 "Redis was emptied, or another process has begun to rebuild it. Run the command again."
             )
         return removed
+
+
+def _fields(balances: Mapping[str, Balance]) -> Iterator[bytes]:
+    """Name and value of the field of each feature."""
+    for feature, balance in balances.items():
+        yield feature.encode()
+        yield b"%0*d" % (_REVISION_DIGITS, balance.revision) + _encode(balance)
 
 
 class BalanceReader:
