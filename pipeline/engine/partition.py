@@ -29,6 +29,9 @@ from pipeline.errors import Broken, Unavailable
 from pipeline.records import Counts
 
 FETCH_BYTES = 1 << 20  # about 10,000 events of 250 bytes that are compressed
+CHUNK_BYTES = (
+    4 << 20
+)  # records that compress better than four to one are several chunks, so that memory is bounded
 FOLLOWED_S = 10.0  # a new owner may be a moment behind the definitions that the former owner had read
 FOLLOWED_POLL_S = 0.05
 _encode = msgspec.json.Encoder().encode
@@ -41,7 +44,7 @@ class Spec:
     `counts` is the topic on which every stage publishes its counts. A stage without `meta` stores nothing and commits
     through the consumer: its effects are idempotent. `stateless` inputs have no table. `gathers`: a fetch waits a
     moment for more records, so that a transaction holds more.
-    `fetch_bytes`: as they are compressed, of each partition and fetch.
+    `fetch_bytes`: as they are compressed, of each partition and fetch. `chunk_bytes`: of the values in a chunk.
     `shards`: how many partitions of meta and changelog are used; 0: as many as the inputs have. Partitions of an input
     beyond them stay empty, unless it is one of `resizable`: those have any number, and share the meta partitions.
     `state_version`: of the form of the state. It grows when the release before could not read what this one writes.
@@ -56,6 +59,7 @@ class Spec:
     stateless: tuple[str, ...] = ()
     gathers: bool = True
     fetch_bytes: int = FETCH_BYTES
+    chunk_bytes: int = CHUNK_BYTES
     shards: int = 0
     resizable: tuple[str, ...] = ()
     state_version: int = 1

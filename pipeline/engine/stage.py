@@ -102,6 +102,7 @@ class Stage:
         self._renewing: dict[Position, asyncio.Future[None]] = {}
         self.app = _app(spec, cluster.group, worker_id, bootstrap, session_timeout_s, security, state_dir)
         cast(Any, self.app).gathers = spec.meta is not None and spec.gathers  # see fetch_pace
+        cast(Any, self.app).chunk_bytes = spec.chunk_bytes
         cast(Any, self.app).on_member = partial(membership.note, state_dir)
         cast(Any, self.app).on_consumer_failure = self.fail  # from the thread of the consumer
         self.app._on_agent_error = self._on_agent_error  # type: ignore[method-assign,assignment]

@@ -23,6 +23,7 @@ from faust.types import TP, ConsumerMessage
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.consumer_watch import ConsumerWatch, refused
 from pipeline.engine.fetch_pace import FIRST_RECORD_MS, FetchPace
+from pipeline.engine.packing import slices
 
 METADATA_MAX_AGE_MS = 10_000  # new partitions of a topic are found within this time
 FULL_POLL_S = 0.005  # pause before the next look while every agent's buffer is full
@@ -39,7 +40,7 @@ PartitionRecords._consumer_record = _as_parsed
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread. It reads committed records, and a fetch returns {partition: [one Chunk]}."""
+    """The consumer's thread. It reads committed records, and a fetch returns {partition: chunks}."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,14 +110,21 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             if not self.app.should_stop:
                 cast(Any, self.app).on_consumer_failure(refused(self.app.conf.id, error))
             raise
-        return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items() if records}
+        return {tp: self._chunks(consumer, tp, records) for tp, records in fetched.items() if records}
 
-    def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> Chunk:
+    def _chunks(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[Any]) -> list[Chunk]:
+        """One chunk, or several of records that compress well: the limit of a fetch counts compressed bytes."""
         start = self.positions.get(tp, -1)
         state = consumer._subscription.subscription.assignment.state_value(tp)
         following = state.position if state is not None and state.has_valid_position else -1
         self.positions[tp] = following
-        return Chunk(tp.topic, tp.partition, start, following, records, self.app.consumer_generation_id)
+        cuts = list(slices([len(one.value or b"") for one in records], cast(Any, self.app).chunk_bytes))
+        ends = [*(records[cut.start].offset for cut in cuts[1:]), following]
+        starts, generation = [start, *ends], self.app.consumer_generation_id
+        return [
+            Chunk(tp.topic, tp.partition, first, end, records[cut], generation)
+            for cut, first, end in zip(cuts, starts, ends, strict=False)
+        ]
 
     @property
     def member_id(self) -> str:

@@ -28,7 +28,7 @@ from pipeline.stores.readiness import Ask
 FOREVER_MS = 1 << 62  # an input without retention may be read again at any time: nothing is swept
 # While ingest is behind, the size of its chunks decides that of the stages after it: larger ones need fewer
 # transactions. One chunk is then some 40,000 events of 250 bytes, half a second of work, and 100 MiB of memory.
-INGEST_FETCH_BYTES = 3 << 20
+INGEST_FETCH_BYTES, INGEST_CHUNK_BYTES = 3 << 20, 12 << 20
 Declared = Mapping[str, Topic]
 NowMs = Callable[[], int]
 LEASE_OF_SESSION = 0.8  # how long a commit allows calls; a frozen worker loses its partitions after a session
@@ -90,6 +90,7 @@ def _ingest(settings: Settings, declared: Declared) -> StageWiring:
             "ingest-meta",
             resizable=(*namespaces, HTTP_EVENTS),
             fetch_bytes=INGEST_FETCH_BYTES,
+            chunk_bytes=INGEST_CHUNK_BYTES,
         ),
         lambda made: ingest.create(made, namespaces, partitions, limits),
     )

@@ -20,7 +20,7 @@ from confluent_kafka.admin import NewTopic
 from faust.types import TP
 
 from pipeline.engine.chunk import Chunk
-from pipeline.engine.partition import Cluster, Spec
+from pipeline.engine.partition import CHUNK_BYTES, Cluster, Spec
 from pipeline.engine.producer import group_metadata
 from pipeline.engine.stage import Stage
 from pipeline.engine.transport import ChunkConsumer, ChunkThread, brokers
@@ -40,6 +40,7 @@ class Log:
     settings: Settings
     folder: Path
     topic: str
+    chunk_bytes: int = CHUNK_BYTES
 
     @property
     def tp(self) -> TP:
@@ -63,7 +64,7 @@ class Log:
         """A stage that reads the topic and keeps nothing: its app is what the transport is configured by."""
         config = cluster.client_config(self.settings)
         ids = cluster.topic_ids(self.settings, [self.topic])
-        spec = Spec("stage", (self.topic,))
+        spec = Spec("stage", (self.topic,), chunk_bytes=self.chunk_bytes)
         joined = Cluster(config, group, group_metadata(config, group), ids)
         address = self.settings.kafka
         return Stage(spec, joined, worker_id="w", bootstrap=address, state_dir=self.folder)
@@ -101,11 +102,16 @@ def log(settings: Settings, tmp_path: Path) -> Iterator[Log]:
 
 
 async def fetch(thread: ChunkThread, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> Chunk:
+    (chunk,) = await fetch_all(thread, consumer, tp)
+    return chunk
+
+
+async def fetch_all(thread: ChunkThread, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> list[Chunk]:
+    """The chunks of one fetch."""
     for _ in range(ATTEMPTS):
-        found = await thread._fetch_records(consumer, {tp}, timeout=WAIT_S)
+        found: dict[TP, list[Chunk]] = await thread._fetch_records(consumer, {tp}, timeout=WAIT_S)
         if tp in found:
-            (chunk,) = found[tp]
-            return chunk
+            return found[tp]
     raise AssertionError(f"nothing came from {tp}")
 
 
@@ -141,6 +147,23 @@ def test_a_chunk_spans_its_records_and_the_marker_behind_them(log: Log) -> None:
     assert all(left[1] == right[0] for left, right in itertools.pairwise(spans))
     assert spans[-1][1] >= 4  # a, b, marker, c and, once it was fetched, the second marker
     assert generations == {7}
+
+
+def test_records_that_are_large_together_are_several_chunks(log: Log) -> None:
+    log.chunk_bytes = 4
+    log.write(b"aa", b"bb", b"cc", b"larger than a chunk", b"")
+
+    async def main() -> tuple[list[Chunk], int | None]:
+        async with log.reading() as (thread, consumer):
+            found = await fetch_all(thread, consumer, log.tp)
+            return found, await thread._idle_position(log.tp, found[0].next)
+
+    found, idle_position = asyncio.run(main())
+    assert [values(chunk) for chunk in found] == [[b"aa", b"bb"], [b"cc"], [b"larger than a chunk"], [b""]]
+    assert [chunk.start for chunk in found] == [0, 2, 3, 4]
+    assert all(left.next == right.start for left, right in itertools.pairwise(found))
+    assert found[-1].next >= 5
+    assert idle_position is None  # the chunks after the first are not processed
 
 
 def test_aborted_records_are_skipped(log: Log) -> None:
