@@ -156,7 +156,7 @@ class Rounds:
             await self._round_over.wait()
 
     def _is_late(self) -> bool:
-        """Whether the rows that wait are late, so that nobody notices if they wait a little longer."""
+        """Whether the rows that wait are late, so that it does no harm if they wait a little longer."""
         newest_ms = self._rows.newest_received_at_ms
         return newest_ms is not None and _now_ms() - newest_ms > LATE_MS
 

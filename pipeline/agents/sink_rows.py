@@ -82,7 +82,7 @@ class RowBatch:
                 self._received(event.received_at_ms)
 
     def _received(self, at_ms: int) -> None:
-        """Note the time of receipt of a record's last event, which stands for all of them."""
+        """Note when a record's last event was received; the others were received at about the same time."""
         self.newest_received_at_ms = max(at_ms, self.newest_received_at_ms or 0)
 
     def write(self, store: ClickHouse, now_ms: Callable[[], int]) -> dict[str, int]:

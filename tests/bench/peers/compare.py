@@ -80,11 +80,11 @@ def main(events: int, slow_events: int, rounds: int, seed: int, partitions: int,
     rows = compare(events, slow_events, rounds, seed, partitions)
     loads = [figures.load for one in rows for figures in one.rounds]
     middle = f", median of {rounds} rounds" if rounds > 1 else ""
-    said = (
+    heading = (
         f"{events:,} events{middle}, {os.cpu_count()} cores shared with the broker, load before each run "
         f"{min(loads):.1f} to {max(loads):.1f}, {datetime.now(UTC):%Y-%m-%d}"
     )
-    print("\n".join([said, *table(rows)]))
+    print("\n".join([heading, *table(rows)]))
     print(json.dumps({one.name: [figures._asdict() for figures in one.rounds] for one in rows}))
     if plot is not None:
-        plot.write_text(picture(rows, said))
+        plot.write_text(picture(rows, heading))

@@ -28,10 +28,10 @@ STYLE = """\
     }"""
 
 
-def picture(rows: Sequence[Row], said: str) -> str:
+def picture(rows: Sequence[Row], heading: str) -> str:
     """A bar of events per second for each engine, the first marked as ours, with CPU and memory beside it.
 
-    said: how the figures were made. An engine whose sums are wrong is marked as such.
+    heading: how the figures were made. An engine whose sums are wrong is marked as such.
     """
     height, most = TOP + STEP * len(rows) + 16, max(one.events_per_s for one in rows)
     title = "Events counted per second, the same work on the same machine"
@@ -43,7 +43,7 @@ def picture(rows: Sequence[Row], said: str) -> str:
         f'  <desc id="description">{escape(described)}</desc>',
         f"  <style>\n{STYLE}\n  </style>",
         f'  <text class="title" x="20" y="28">{title}</text>',
-        f'  <text class="note" x="20" y="49">{escape(said)}</text>',
+        f'  <text class="note" x="20" y="49">{escape(heading)}</text>',
     ]
     lines += [f'  <text class="note right" x="{x}" y="{TOP - 14}">{name}</text>' for x, name in COLUMNS]
     for place, one in enumerate(rows):

@@ -38,7 +38,11 @@ def row(name: str, exactly_once: bool, rounds: list[Figures]) -> Row:
         median([one.app_us for one in rounds]),
         median([one.broker_us for one in rounds]),
         median([one.memory_mb for one in rounds]),
-        [f"round {number}: {said}" for number, one in enumerate(rounds, 1) for said in one.differences],
+        [
+            f"round {number}: {sentence}"
+            for number, one in enumerate(rounds, 1)
+            for sentence in one.differences
+        ],
         rounds,
     )
 

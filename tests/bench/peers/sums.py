@@ -39,7 +39,7 @@ class Expected:
 
     def differences(self, found: Sums) -> list[str]:
         """A sentence for each kind of difference; empty if every window and every fate is as recounted."""
-        said = [
+        sentences = [
             f"{found.fates[fate]:,} events {fate} instead of {self.fates[fate]:,}"
             for fate in sorted({*self.fates, *found.fates})
             if found.fates[fate] != self.fates[fate]
@@ -49,8 +49,8 @@ class Expected:
         unequal = [key for key in self.windows.keys() & windows.keys() if self.windows[key] != windows[key]]
         for keys, what in ((missing, "missing"), (extra, "too many"), (unequal, "with another sum")):
             if keys:
-                said.append(f"{len(keys):,} of {len(self.windows):,} windows {what}")
-        return said
+                sentences.append(f"{len(keys):,} of {len(self.windows):,} windows {what}")
+        return sentences
 
     def _value(self, place: Place, value: Decimal, count: int) -> WindowValue:
         if place[0] in self._averages:

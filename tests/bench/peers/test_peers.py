@@ -54,7 +54,7 @@ def test_each_kind_of_difference_is_named(expected: Expected) -> None:
     del found.windows[lost]
     found.window(changed, found.windows[changed][0] + 1, found.windows[changed][1])
     found.window(recounted, found.windows[recounted][0], found.windows[recounted][1] + 1)
-    found.window(("api_keys", "nobody", (), 0), Decimal(1), 1)
+    found.window(("api_keys", "ann", (), 0), Decimal(1), 1)
     found.fates["repeats"] -= 1
     repeats = expected.fates["repeats"]
     assert expected.differences(found) == [
