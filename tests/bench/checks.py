@@ -28,17 +28,21 @@ def quantiles(taken: Sequence[float], scale: float = 1.0) -> str:
     return f"p50 {p50:8.2f}  p99 {p99:8.2f}  most {inorder[-1] * scale:8.2f}  of {len(inorder)}"
 
 
-class _Asking(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One keep-alive connection with at most one request in progress."""
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.answered: asyncio.Future[float] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answered: asyncio.Future[tuple[bytes, bytes]] | None = None
         self._got = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(RuntimeError("the connection was closed before the answer"))
 
     def data_received(self, data: bytes) -> None:
         self._got += data
@@ -46,12 +50,21 @@ class _Asking(asyncio.Protocol):
         if not split:
             return
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(body) >= length and self.answered is not None and not self.answered.done():
+        if len(body) >= length and self._answered is not None and not self._answered.done():
             self._got = b""
-            if not head.startswith(b"HTTP/1.1 200") or b'"hasAccess"' not in body:
-                self.answered.set_exception(RuntimeError((head + body).decode()[:400]))
-            else:
-                self.answered.set_result(time.perf_counter())
+            self._answered.set_result((head, body))
+
+    async def ask(self, message: bytes) -> tuple[bytes, bytes]:
+        """Writes the bytes of a request; the head and the body of its answer."""
+        assert self._transport is not None
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(message)
+        return await self._answered
+
+    def close(self) -> None:
+        """Ends the connection."""
+        assert self._transport is not None
+        self._transport.close()
 
 
 async def checks(
@@ -72,20 +85,20 @@ async def checks(
 
     prepared = [request() for _ in range(500)]
     loop, rate = asyncio.get_running_loop(), checks_s / per_request
-    free: list[_Asking] = []
+    free: list[Connection] = []
     taken: list[float] = []
     at_once = asyncio.Semaphore(CONNECTIONS)
 
     async def ask(message: bytes, due_s: float) -> None:
         async with at_once:
             if not free:
-                _, made = await loop.create_connection(_Asking, settings.api_host, settings.api_port)
+                _, made = await loop.create_connection(Connection, settings.api_host, settings.api_port)
                 free.append(made)
             one = free.pop()
-            assert one.transport is not None
-            one.answered = loop.create_future()
-            one.transport.write(message)
-            taken.append(await one.answered - due_s)
+            answer, body = await one.ask(message)
+            if not answer.startswith(b"HTTP/1.1 200") or b'"hasAccess"' not in body:
+                raise RuntimeError((answer + body).decode()[:400])
+            taken.append(time.perf_counter() - due_s)
             free.append(one)
 
     for message in prepared[:200]:  # warm

@@ -6,7 +6,7 @@ Owns: the shape of requests and answers. Does not own: what a customer may be (c
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import Body, Depends, Query, Request, Response
@@ -16,16 +16,19 @@ from pipeline.api.customers.bodies import CustomerBody
 from pipeline.api.customers.lookup import Substring, customer_named, has_part
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
+from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Paged, ordered, paginated
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, recorded, submit_and_wait_for_workers, with_id
-from pipeline.api.http.submit_billing import bills
+from pipeline.api.http.short_way import Asked, ShortRoute, is_object
+from pipeline.api.http.submit import audited, body_of, change, definitions, definitions_loaded, with_id
+from pipeline.api.http.submit_billing import bills_loaded
 from pipeline.core.subscriptions.cancel import check_deletable_customer
 from pipeline.core.subscriptions.subscription import Subscription
 
 router = Router(prefix="/customers", tags=["customers"])
 READ = [Depends(needs("query"))]
-WRITE = [Depends(needs("customers:write"))]
+_may_write = needs("customers:write")
+WRITE = [Depends(_may_write)]
 ORDER_BY = ("name", "id", "createdAt")
 CONFLICTS = ("bad-customer", "customer-conflict", "subject-conflict")
 CustomerRequest = Annotated[dict[str, Any], Body()]
@@ -66,13 +69,20 @@ def list_customers(
     dependencies=WRITE,
     **described(CustomerBody, CustomerAnswer, status=201, reasons=CONFLICTS),
 )
-def create_customer(request: Request, customer: CustomerRequest) -> dict[str, Any]:
+async def create_customer(request: Request, customer: CustomerRequest) -> dict[str, Any]:
     """A subject belongs to one customer at most, and keys are unique: otherwise the answer is 409.
 
     The usage of a customer is the usage of its `usageAttribution.subjectKeys` and of its own key. Entitlements and
     grants that are created later count days and months in its `timeZone`, unless they have a zone of their own.
     """
-    return body_of(submit_and_wait_for_workers(request, "customer.create", customer))
+    return body_of(await change(request, "customer.create", customer))
+
+
+async def _create(asked: Asked) -> Response:
+    return answer(await create_customer(asked.request, cast(dict[str, Any], asked.body)), 201)
+
+
+SHORT = (ShortRoute("POST", "/customers", _may_write, is_object, _create),)
 
 
 @router.get(
@@ -89,11 +99,13 @@ def get_customer(request: Request, customerIdOrKey: str) -> dict[str, Any]:
     dependencies=WRITE,
     **described(CustomerBody, CustomerAnswer, reasons=CONFLICTS),
 )
-def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRequest) -> dict[str, Any]:
+async def update_customer(
+    request: Request, customerIdOrKey: str, customer: CustomerRequest
+) -> dict[str, Any]:
     """Replaces every member: one that is absent is cleared. What was read can be sent back with changes."""
-    stored = definitions(request).customer(namespace_of(request), customerIdOrKey)
+    stored = (await definitions_loaded(request)).customer(namespace_of(request), customerIdOrKey)
     asked = with_id("customer", customer, customerIdOrKey, None if stored is None else stored.members)
-    return body_of(submit_and_wait_for_workers(request, "customer.update", asked))
+    return body_of(await change(request, "customer.update", asked))
 
 
 @router.delete(
@@ -103,22 +115,22 @@ def update_customer(request: Request, customerIdOrKey: str, customer: CustomerRe
     dependencies=WRITE,
     **described(status=204, reasons=["bad-customer", "deleting_customer_with_active_subscriptions"]),
 )
-def delete_customer(request: Request, customerIdOrKey: str) -> Response:
+async def delete_customer(request: Request, customerIdOrKey: str) -> Response:
     """Its subjects can be given to other customers. It can still be read by its id, with `deletedAt`.
 
     409 while it has a subscription that is not over: cancel it first. A subscription that is created at the same moment
     may be missed. It is then one of a deleted customer: it can be canceled or deleted, and nothing else.
     """
-    with recorded(request, "customer.delete", {"id": customerIdOrKey}):
-        _check_no_subscription(request, customerIdOrKey)
-    submit_and_wait_for_workers(request, "customer.delete", {"id": customerIdOrKey})
+    named, check = {"id": customerIdOrKey}, _check_no_subscription(request, customerIdOrKey)
+    await audited(request, "customer.delete", named, check)
+    await change(request, "customer.delete", named)
     return Response(status_code=204)
 
 
-def _check_no_subscription(request: Request, customer: str) -> None:
+async def _check_no_subscription(request: Request, customer: str) -> None:
     """Raises Rejected `deleting_customer_with_active_subscriptions`, by what this process has read."""
-    namespace, view = namespace_of(request), bills(request)
-    found = definitions(request).customer(namespace, customer)
+    namespace, view = namespace_of(request), await bills_loaded(request)
+    found = (await definitions_loaded(request)).customer(namespace, customer)
     if found is not None:
         documents = view.subscriptions_of(namespace, found.id)
         check_deletable_customer(

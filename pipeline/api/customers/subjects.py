@@ -6,7 +6,7 @@ Owns: the shape of requests and answers. Does not own: what a subject may be (co
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Body, Depends, Request, Response
 
@@ -14,13 +14,16 @@ from pipeline.api.customers.answers import SubjectAnswer
 from pipeline.api.customers.bodies import SubjectBody
 from pipeline.api.http.auth import namespace_of, needs
 from pipeline.api.http.described import described
+from pipeline.api.http.json_response import answer
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, submit
+from pipeline.api.http.short_way import Asked, ShortRoute, are_objects
+from pipeline.api.http.submit import body_of, change, definitions
 from pipeline.errors import Rejected
 
 router = Router(prefix="/subjects", tags=["subjects"])
 READ = [Depends(needs("query"))]
-WRITE = [Depends(needs("customers:write"))]
+_may_write = needs("customers:write")
+WRITE = [Depends(_may_write)]
 
 
 @router.get("", summary="Subjects", dependencies=READ, **described(answer=list[SubjectAnswer]))
@@ -36,13 +39,21 @@ def list_subjects(request: Request) -> list[dict[str, Any]]:
     dependencies=WRITE,
     **described(list[SubjectBody], list[SubjectAnswer], reasons=["bad-subject"]),
 )
-def upsert_subjects(
+async def upsert_subjects(
     request: Request, subjects: Annotated[list[dict[str, Any]], Body()]
 ) -> list[dict[str, Any]]:
     """By key. A member that is absent stays as it is, and null clears it."""
-    found = body_of(submit(request, "subject.upsert", {"subjects": subjects}))["subjects"]
+    reply = await change(request, "subject.upsert", {"subjects": subjects}, everywhere=False)
+    found = body_of(reply)["subjects"]
     assert isinstance(found, list)
     return found
+
+
+async def _upsert(asked: Asked) -> Response:
+    return answer(await upsert_subjects(asked.request, cast(list[dict[str, Any]], asked.body)))
+
+
+SHORT = (ShortRoute("POST", "/subjects", _may_write, are_objects, _upsert),)
 
 
 @router.get("/{subjectIdOrKey}", summary="One subject", dependencies=READ, **described(answer=SubjectAnswer))
@@ -61,7 +72,7 @@ def get_subject(request: Request, subjectIdOrKey: str) -> dict[str, Any]:
     dependencies=WRITE,
     **described(status=204, reasons=["bad-subject"]),
 )
-def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
+async def delete_subject(request: Request, subjectIdOrKey: str) -> Response:
     """Its name and metadata are deleted. Usage of its key is kept."""
-    submit(request, "subject.delete", {"id": subjectIdOrKey})
+    await change(request, "subject.delete", {"id": subjectIdOrKey}, everywhere=False)
     return Response(status_code=204)

@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 1 << 20  # as sent, and again after unpacking
 DISCARDED_BYTES = (
     8 << 20
 )  # read on to the end of a body that is too large, so that its sender reads the answer
+JSON_BODY = "json_body"  # the member of a request's state with the value of its body, which nobody may change
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16  # of one gzip file: each costs a copy of the rest
@@ -118,17 +119,17 @@ def _too_large() -> Rejected:
     return Rejected("body-too-large", f"The body has more than {MAX_BODY_BYTES} bytes.")
 
 
-def checked(headers: dict[bytes, bytes], body: bytes) -> bytes:
-    """A JSON body in the one spelling that every reader of JSON understands alike; an empty one stays empty.
+def checked(body: bytes) -> tuple[bytes, object]:
+    """A JSON body in the one spelling that every reader of JSON understands alike, and its value.
 
     The framework's own reader takes NaN, repeated names and half surrogates, and rounds numbers: it gets none of these.
-    Raises Rejected: bad-request, unsupported-encoding.
+    An empty body stays empty, and its value is None. Raises Rejected `bad-request`.
     """
-    check_plain(headers)
     if not body:
-        return body
+        return body, None
     try:
-        return dumps(json_value.read(body))
+        value = json_value.read(body)
+        return dumps(value), value
     except Rejected as refusal:
         raise Rejected("bad-request", f"The body cannot be read. {refusal.detail}") from refusal
 
@@ -152,7 +153,8 @@ class Bodies:
         try:
             headers = dict(scope["headers"])
             check_plain(headers)  # before the body is read
-            body = checked(headers, await _bounded(headers, receive))
+            body, value = checked(await _bounded(headers, receive))
+            scope.setdefault("state", {})[JSON_BODY] = value
         except ClientDisconnect:
             return
         except Rejected as refusal:

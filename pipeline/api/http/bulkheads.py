@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -27,7 +27,8 @@ from pipeline.settings import Settings
 T = TypeVar("T")
 StoreName = Literal["clickhouse", "kafka", "commands", "billing", "reconcile", "stripe"]
 KAFKA_AT_ONCE = 32  # calls that read topics
-COMMANDS_AT_ONCE = 64  # commands that wait for the control stage, and as many that wait for billing
+COMMANDS_AT_ONCE = 64  # threads that wait for the control stage, and as many that wait for billing
+CHANGES_AT_ONCE = 1024  # changes that wait for the control stage without a thread
 KAFKA_SILENT_S = 2.5  # then a topic that was not read to its end is given up
 LOADED_S = 10.0  # for the control log to be read to its end, as long as it makes progress
 _LOOK_S = 0.02
@@ -55,10 +56,14 @@ class Bulkhead:
         Raises what `call` raises, and Unavailable if no turn came in time. Where a call in progress finds that the
         store does not answer (NotAnswering), all that wait for a turn get the same error at once.
         """
-        await self._turn()
         self._threads = self._threads or anyio.CapacityLimiter(self._at_once)
+        return await self.wait(partial(anyio.to_thread.run_sync, call, limiter=self._threads))
+
+    async def wait(self, call: Callable[[], Awaitable[T]]) -> T:
+        """As `run`, for a `call` that needs no thread."""
+        await self._turn()
         try:
-            return await anyio.to_thread.run_sync(call, limiter=self._threads)
+            return await call()
         except NotAnswering as error:
             self._refuse_waiting(str(error))
             raise
@@ -105,6 +110,7 @@ class Bulkheads(NamedTuple):
     clickhouse: Bulkhead
     kafka: Bulkhead
     commands: Bulkhead
+    changes: Bulkhead
     billing: Bulkhead
     reconcile: Bulkhead
     stripe: Bulkhead
@@ -117,6 +123,7 @@ class Bulkheads(NamedTuple):
             Bulkhead("ClickHouse", settings.clickhouse_at_once, turn_s),
             Bulkhead("Kafka", KAFKA_AT_ONCE, turn_s),
             Bulkhead("The control stage", COMMANDS_AT_ONCE, turn_s),
+            Bulkhead("The control stage", CHANGES_AT_ONCE, turn_s),
             Bulkhead("The billing stage", COMMANDS_AT_ONCE, turn_s),
             Bulkhead("The reconcile report", RECONCILES_AT_ONCE, turn_s),
             Bulkhead("Stripe", STRIPE_AT_ONCE, turn_s),

@@ -27,6 +27,7 @@ from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
 from pipeline.stores.kafka.alerts import AlertsView, DeliveriesView, LateView
 from pipeline.stores.kafka.audit import AuditLog
+from pipeline.stores.kafka.awaited_commands import AwaitedCommands
 from pipeline.stores.kafka.billing_commands import BillingCommands
 from pipeline.stores.kafka.bills import BillsView
 from pipeline.stores.kafka.commands import Commands
@@ -94,6 +95,7 @@ class Services:
         )
         self.workers.on_change(self.rates.add)
         self.commands = Commands(settings, self.replies, self.workers)
+        self._awaited: AwaitedCommands | None = None
         self.bills = BillsView(settings)
         self.invoice_roots = InvoiceRootsView(settings)
         self.billing_commands = BillingCommands(settings, self.replies)
@@ -132,6 +134,8 @@ class Services:
         """Stops following the topics and gives up connections; who still waits for ClickHouse waits no more."""
         self.events.close()
         self.commands.close()
+        if self._awaited is not None:
+            self._awaited.close()
         self.billing_commands.close()
         self.audit.close()
         self.stripe_log.close()
@@ -175,6 +179,12 @@ class Services:
                 self._reports = StripeReportsView(self.settings).start()
         self._reports.wait_loaded(TOPIC_READ_S, KAFKA_SILENT_S)
         return self._reports
+
+    def awaited(self) -> AwaitedCommands:
+        """The commands of this process's event loop, in which it is called."""
+        if self._awaited is None:
+            self._awaited = AwaitedCommands(self.commands, self.replies, self.definitions, self.workers)
+        return self._awaited
 
     def event_partitions(self) -> EventPartitions:
         """The partitions of `events-unique`, as they were at the first call: after a raise the API is restarted."""

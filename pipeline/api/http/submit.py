@@ -17,10 +17,11 @@ from typing import TypedDict, TypeVar
 from fastapi import Request
 
 from pipeline.api.http.auth import REPLAYED, namespace_of, principal, request_id
+from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.services import Services, services_of
 from pipeline.core.definitions import idempotency
 from pipeline.errors import Broken, Rejected, Unavailable
-from pipeline.records import Reply
+from pipeline.records import Command, Reply
 from pipeline.stores.kafka.commands import command_of
 from pipeline.stores.kafka.definitions import Definitions
 
@@ -54,6 +55,38 @@ def submit(
     if not follows:
         request.scope["state"][REPLAYED] = reply.repeated
     read_own(services, reply.revision)
+    return reply
+
+
+async def change(
+    request: Request,
+    kind: str,
+    asked: Mapping[str, object],
+    added: Mapping[str, object] | None = None,
+    *,
+    everywhere: bool = True,
+) -> Reply:
+    """As `submit`, from a coroutine, without a thread: for the changes of which many come at once.
+
+    everywhere: whether every running worker that reads definitions has to know it too, so that what comes next meets
+    it.
+    """
+    services, key = services_of(request), idempotency_key(request)
+    await loaded(services.definitions)
+    command = command_of(
+        kind, namespace_of(request), {**asked, **(added or {})}, **caller(request), **keyed(key, kind, asked)
+    )
+    return await services.bulkheads.changes.wait(partial(_change, request, services, command, everywhere))
+
+
+async def _change(request: Request, services: Services, command: Command, everywhere: bool) -> Reply:
+    commands = services.awaited()
+    reply = await commands.run(command)
+    request.scope["state"][REPLAYED] = reply.repeated
+    if not await commands.read(reply.revision, OWN_WRITE_S):
+        raise _not_read(reply.revision)
+    if everywhere:
+        await commands.until_known(reply.revision)
     return reply
 
 
@@ -181,13 +214,6 @@ def with_id(
     return {**body, "id": named}
 
 
-def submit_and_wait_for_workers(request: Request, kind: str, asked: Mapping[str, object]) -> Reply:
-    """As `submit`, once every running worker that reads definitions knows it too, so that what comes next meets it."""
-    reply = submit(request, kind, asked)
-    services_of(request).commands.until_known(reply.revision)
-    return reply
-
-
 def submit_all(request: Request, asked: Mapping[int, tuple[str, Mapping[str, object]]]) -> list[Reply]:
     """The replies to many commands of one request, once every running worker knows their results.
 
@@ -220,9 +246,13 @@ def body_of(reply: Reply) -> CommandBody:
 def read_own(services: Services, revision: int) -> None:
     """Returns when this process has read `revision`. Raises Unavailable."""
     if not services.definitions.wait_revision(revision, OWN_WRITE_S):
-        raise Unavailable(
-            f"The change holds (revision {revision}), but this process did not read it back in {OWN_WRITE_S:g} s."
-        )
+        raise _not_read(revision)
+
+
+def _not_read(revision: int) -> Unavailable:
+    return Unavailable(
+        f"The change holds (revision {revision}), but this process did not read it back in {OWN_WRITE_S:g} s."
+    )
 
 
 def definitions(request: Request) -> Definitions:
@@ -230,3 +260,10 @@ def definitions(request: Request) -> Definitions:
     services = services_of(request)
     services.definitions.wait_loaded()
     return services.definitions
+
+
+async def definitions_loaded(request: Request) -> Definitions:
+    """As `definitions`, for a coroutine; no thread waits."""
+    found = services_of(request).definitions
+    await loaded(found)
+    return found

@@ -16,7 +16,7 @@ from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
+from pipeline.api.http.submit import body_of, change, definitions
 from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import EntitlementAnswer, EntitlementPage
 from pipeline.api.quota.bodies import EntitlementBody, ResetBody
@@ -99,14 +99,14 @@ def list_of_subject(request: Request, subjectIdOrKey: str, includeDeleted: bool 
     dependencies=WRITE,
     **CREATE,
 )
-def create(request: Request, holder: HolderOf, entitlement: EntitlementRequest) -> Response:
+async def create(request: Request, holder: HolderOf, entitlement: EntitlementRequest) -> Response:
     """`type` is metered, static (with `config`) or boolean; grants can be sent along.
 
     A customer has one entitlement in force for each feature: otherwise the answer is 409. The answer is 404 when no
     customer has the subject.
     """
     body = addressed("entitlement", entitlement, **holder.members)
-    return _made(request, "entitlement.create", with_rollovers(body))
+    return await _made(request, "entitlement.create", with_rollovers(body))
 
 
 @customers.get(ONE, name="get_of_customer", summary="One entitlement", dependencies=READ, **ONE_ENTITLEMENT)
@@ -124,10 +124,10 @@ def get(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> R
 @subjects.delete(
     ONE, name="delete_of_subject", status_code=204, summary="End an entitlement", dependencies=WRITE, **END
 )
-def delete(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> Response:
+async def delete(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -> Response:
     """Ends it now. It can still be read by its id, with `deletedAt`."""
     body = {"id": entitlementIdOrFeatureKey, **holder.members}
-    submit_and_wait_for_workers(request, "entitlement.delete", body)
+    await change(request, "entitlement.delete", body)
     return Response(status_code=204)
 
 
@@ -147,12 +147,12 @@ def delete(request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str) -
     dependencies=WRITE,
     **CREATE,
 )
-def override(
+async def override(
     request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, entitlement: EntitlementRequest
 ) -> Response:
     """The old entitlement ends when the new one begins. The answer is the new one."""
     body = {"id": entitlementIdOrFeatureKey, **holder.members, "entitlement": with_rollovers(entitlement)}
-    return _made(request, "entitlement.override", body)
+    return await _made(request, "entitlement.override", body)
 
 
 @customers.post(
@@ -171,7 +171,7 @@ def override(
     dependencies=WRITE,
     **RESETTING,
 )
-def reset(
+async def reset(
     request: Request,
     holder: HolderOf,
     entitlementIdOrFeatureKey: str,
@@ -179,7 +179,7 @@ def reset(
 ) -> Response:
     """At `effectiveAt`, by default now, and not before the current period. `retainAnchor` keeps the calendar."""
     body = addressed("entitlement", wanted or {}, id=entitlementIdOrFeatureKey, **holder.members)
-    submit_and_wait_for_workers(request, "entitlement.reset", body)
+    await change(request, "entitlement.reset", body)
     return Response(status_code=204)
 
 
@@ -276,8 +276,8 @@ def _all(
     return ordered(rows, order_by, ORDER_BY, page)
 
 
-def _made(request: Request, kind: str, body: dict[str, Any]) -> Response:
-    made = Entitlement.read(body_of(submit_and_wait_for_workers(request, kind, body)))
+async def _made(request: Request, kind: str, body: dict[str, Any]) -> Response:
+    made = Entitlement.read(body_of(await change(request, kind, body)))
     subject = lookup.subject_key(request, body["subject"]) if "subject" in body else None
     return answer(entitlement_json(made, lookup.now_s(), _customer(request, made), subject), 201)
 

@@ -15,7 +15,7 @@ from pipeline.api.http.described import described
 from pipeline.api.http.json_response import answer
 from pipeline.api.http.paging import Order, Page, Paged, Several, either, ordered, paginated, split
 from pipeline.api.http.paths import Router
-from pipeline.api.http.submit import body_of, definitions, submit_and_wait_for_workers
+from pipeline.api.http.submit import body_of, change, definitions
 from pipeline.api.quota import lookup
 from pipeline.api.quota.answers import GrantAnswer, GrantPage
 from pipeline.api.quota.bodies import GrantBody
@@ -105,7 +105,7 @@ def list_of_subject(
     dependencies=WRITE,
     **CREATE,
 )
-def create(
+async def create(
     request: Request, holder: HolderOf, entitlementIdOrFeatureKey: str, grant: GrantRequest
 ) -> Response:
     """Grants with a lower `priority` are used first.
@@ -115,7 +115,7 @@ def create(
     """
     granted = with_rollover(grant) if holder.member == "customerId" else grant
     body = addressed("grant", granted, entitlementId=entitlementIdOrFeatureKey, **holder.members)
-    made = GrantDefinition.read(body_of(submit_and_wait_for_workers(request, "grant.create", body)))
+    made = GrantDefinition.read(body_of(await change(request, "grant.create", body)))
     return answer(grant_json(made, lookup.now_s()), 201)
 
 
@@ -174,15 +174,13 @@ def list_all_v2(
     dependencies=WRITE,
     **described(status=204, reasons=["bad-grant", "grant-conflict"]),
 )
-def void(
+async def void(
     request: Request,
     grantId: str,
     at: Annotated[str | None, Query(description="RFC 3339: when it is voided; by default now")] = None,
 ) -> Response:
     """What is left of it can no longer be used. Usage that it has covered stays covered. 409: it was voided before."""
-    submit_and_wait_for_workers(
-        request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at}
-    )
+    await change(request, "grant.void", {"id": grantId} if at is None else {"id": grantId, "at": at})
     return Response(status_code=204)
 
 

@@ -12,10 +12,12 @@ import msgspec
 from fastapi import Depends, Request, Response
 
 from pipeline.api.http.auth import namespace_of, needs
+from pipeline.api.http.body import JSON_BODY
 from pipeline.api.http.bulkheads import loaded
 from pipeline.api.http.described import described
 from pipeline.api.http.paths import Router
 from pipeline.api.http.services import Services, services_of
+from pipeline.api.http.short_way import Asked, ShortRoute, is_object
 from pipeline.api.quota.answers import AccessAnswer, ChecksAnswer, ValueAnswer
 from pipeline.api.quota.bodies import Check, Checks
 from pipeline.core.customers.customer import Customer
@@ -24,13 +26,15 @@ from pipeline.errors import Rejected
 from pipeline.records import Balance
 
 router = Router(tags=["access"])
-READ = [Depends(needs("query"))]
+_may_read = needs("query")
+READ = [Depends(_may_read)]
+VALUE, CHECK = "/customers/{customerIdOrKey}/entitlements/{featureKey}/value", "/entitlements/check"
 MOST_CHECKS = 1_000
 Balances = dict[tuple[str, str], Balance | None]  # by id of the customer and key of the feature
 
 
 @router.get(
-    "/customers/{customerIdOrKey}/entitlements/{featureKey}/value",
+    VALUE,
     summary="What a customer may use of a feature, now",
     dependencies=READ,
     **described(answer=ValueAnswer),
@@ -64,7 +68,7 @@ async def get_access(request: Request, customerIdOrKey: str) -> Response:
 
 
 @router.post(
-    "/entitlements/check",
+    CHECK,
     summary="Check many pairs of customer and feature",
     dependencies=READ,
     **described(Checks, ChecksAnswer),
@@ -77,7 +81,7 @@ async def check(request: Request) -> Response:
     Usage that has just been sent changes the results within about a second.
     """
     try:
-        checks = msgspec.convert(json_value.read(await request.body()), Checks).checks
+        checks = msgspec.convert(await _sent(request), Checks).checks
     except (Rejected, msgspec.ValidationError) as error:
         raise Rejected("bad-request", f"The body is not a list of checks: {error}") from error
     if len(checks) > MOST_CHECKS:
@@ -100,6 +104,26 @@ async def check(request: Request) -> Response:
         for feature, balance in zip(features, balances, strict=True)
     }
     return _json({"results": [_result(services, namespace, one, ids[one.customer], found) for one in checks]})
+
+
+async def _sent(request: Request) -> object:
+    """The value of the body, which was read before. Raises Rejected for an empty one."""
+    sent: object = request.scope["state"].get(JSON_BODY)
+    return json_value.read(await request.body()) if sent is None else sent
+
+
+async def _get_value(asked: Asked) -> Response:
+    return await get_value(asked.request, asked.path["customerIdOrKey"], asked.path["featureKey"])
+
+
+async def _check(asked: Asked) -> Response:
+    return await check(asked.request)
+
+
+SHORT = (
+    ShortRoute("GET", VALUE, _may_read, None, _get_value),
+    ShortRoute("POST", CHECK, _may_read, is_object, _check),
+)
 
 
 def value(balance: Balance) -> dict[str, Any]:

@@ -29,6 +29,9 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 REPLY_TIMEOUT_S = 15.0
 KNOWN_TIMEOUT_S = 30.0
+LINGER_MS = (
+    2  # commands of many callers at once become one record batch; one alone waits for it out of some 40 ms
+)
 _ASK_AGAIN_S = 0.5
 _AGAIN = "Send all of them again under the same Idempotency-Key."
 _NOT_AGAIN = "They had no Idempotency-Key: look which of them were applied before any is sent again."
@@ -44,11 +47,11 @@ class Commands:
         workers: WorkersView,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
     ) -> None:
+        self.reply_timeout_s = reply_timeout_s
+        self.writer = KafkaWriter(settings, "commands", options={"linger.ms": LINGER_MS})
         self._settings = settings
-        self._reply_timeout_s = reply_timeout_s
         self._replies = replies
         self._workers = workers
-        self._records = KafkaWriter(settings, "commands")
         self._admin: AdminClient | None = None
         self._admin_errors: list[KafkaError] = []
         self._membership = Membership(self._members)
@@ -83,12 +86,9 @@ class Commands:
             Unavailable: There is no decision in time.
         """
         command = command_of(kind, namespace, body, actor, request_id, ip, id, request, refusal)
-        reply = answer(self._replies, self._records, command, _record(command), self._reply_timeout_s)
+        reply = answer(self._replies, self.writer, command, record_of(command), self.reply_timeout_s)
         if reply is None:
-            raise Unavailable(
-                f"The control stage did not answer within {self._reply_timeout_s:g} s; is `tallymark worker control` "
-                "running? The command is stored, and will be decided when it is."
-            )
+            raise self.undecided()
         return reply
 
     def run_all(self, commands: Sequence[Command]) -> list[Reply]:
@@ -99,12 +99,12 @@ class Commands:
         Raises:
             Unavailable: One of them is not decided in time. Those before it are.
         """
-        records = [_record(command) for command in commands]
-        found = _answers(self._replies, self._records, commands, records, self._reply_timeout_s)
+        records = [record_of(command) for command in commands]
+        found = _answers(self._replies, self.writer, commands, records, self.reply_timeout_s)
         if len(found) < len(commands):
             raise Unavailable(
                 f"The control stage decided {len(found)} of {len(commands)} commands within "
-                f"{self._reply_timeout_s:g} s; the others are stored, and will be decided. "
+                f"{self.reply_timeout_s:g} s; the others are stored, and will be decided. "
                 + (_AGAIN if commands[len(found)].request else _NOT_AGAIN)
             )
         return found
@@ -117,7 +117,7 @@ class Commands:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                owners = self._membership.now()
+                owners = self.members()
             except Unavailable:  # for example while a broker starts
                 if time.monotonic() >= deadline:
                     raise
@@ -128,17 +128,25 @@ class Commands:
                 return
             left = deadline - time.monotonic()
             if left <= 0:
-                raise Unavailable(
-                    f"The change is stored, but {_named(late)} did not load revision {revision} within "
-                    f"{timeout_s:g} s: events sent now may be counted with the definitions before it."
-                )
+                raise not_known(late, revision, timeout_s)
             pause_s = min(left, _ASK_AGAIN_S)
             if self._workers.wait_for(lambda seen: not behind(seen.values(), (), late, revision), pause_s):  # noqa: B023
                 return
 
+    def members(self) -> set[str]:
+        """Ids of the members of the readers' groups, at some time after the call. Raises Unavailable."""
+        return self._membership.now()
+
+    def undecided(self) -> Unavailable:
+        """The error of a command without a reply in time."""
+        return Unavailable(
+            f"The control stage did not answer within {self.reply_timeout_s:g} s; is `tallymark worker control` "
+            "running? The command is stored, and will be decided when it is."
+        )
+
     def close(self) -> None:
         """Close the connections."""
-        self._records.close()
+        self.writer.close()
 
     def _members(self) -> set[str]:
         """The members of the readers' groups. Raises Unavailable.
@@ -200,7 +208,8 @@ def answer(
     return found[0] if found else None
 
 
-def _record(command: Command) -> WrittenRecord:
+def record_of(command: Command) -> WrittenRecord:
+    """The record of a command."""
     return WrittenRecord("commands", msgspec.json.encode(command), partition=0)
 
 
@@ -235,6 +244,14 @@ def behind(seen: Iterable[Worker], live: Iterable[Worker], owners: Iterable[str]
     """
     known = {worker.id for worker in seen if worker.control_revision >= revision}
     return ({worker.id for worker in live if worker.stage in READERS} | set(owners)) - known
+
+
+def not_known(late: Iterable[str], revision: int, timeout_s: float) -> Unavailable:
+    """The error of a change that some workers have not loaded in time."""
+    return Unavailable(
+        f"The change is stored, but {_named(late)} did not load revision {revision} within {timeout_s:g} s: events "
+        "sent now may be counted with the definitions before it."
+    )
 
 
 def _named(workers: Iterable[str]) -> str:

@@ -146,7 +146,7 @@ class KafkaWriter:
                 f"Kafka at {self._settings.kafka} did not acknowledge the {self._what} within {self._timeout_s:g} s."
             )
         if deliveries.first_error is not None:
-            raise self._failure(deliveries.first_error)
+            raise self.failure(deliveries.first_error)
 
     async def append(self, record: WrittenRecord) -> None:
         """Return when Kafka has acknowledged the record. Raises Unavailable, at once if the queue is full."""
@@ -155,11 +155,11 @@ class KafkaWriter:
         waiter: Waiter = loop.create_future()
         refused = self._produce(record, lambda error, _: outcomes.report(waiter, error), 0.0)
         if refused is not None:
-            raise self._failure(refused)
+            raise self.failure(refused)
         try:
             await waiter
         except KafkaException as error:
-            raise self._failure(error.args[0]) from error
+            raise self.failure(error.args[0]) from error
 
     def send(self, record: WrittenRecord, report: DeliveryReport | None = None, room_s: float = 0.0) -> None:
         """Queue the record and return.
@@ -233,7 +233,7 @@ class KafkaWriter:
                 self._open = _OpenProducer(config)
             return self._open
 
-    def _failure(self, error: KafkaError) -> Unavailable:
+    def failure(self, error: KafkaError) -> Unavailable:
         """The error of a record that was not acknowledged, with Kafka's own message."""
         opened = self._open
         if opened is not None:
