@@ -8,21 +8,19 @@ Keys begin with the id of the topic `balances`, so that a recreated cluster neve
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from pipeline.core.metering.identity import customer_hash
 from pipeline.errors import Unavailable
 from pipeline.records import Balance
+from pipeline.stores.redis_pipeline import RedisPipeline, packed
 
 TIMEOUT_S = 2.0
 SCANNED_KEYS = 1_000
-READ_S = 1.0  # of a reader: for a free connection, for connecting and for an answer, each; 503 within 3 s
+READ_S = 1.0  # of a reader: for connecting and for an answer, each; 503 within 3 s
 _REVISION_DIGITS = 20
 # A field holds the revision, then the balance as JSON. Revisions have equal length, so Lua compares them as text.
 _GUARD = """
@@ -199,17 +197,8 @@ def _fields(balances: Mapping[str, Balance]) -> Iterator[bytes]:
 class BalanceReader:
     """Reads balances, for the API's event loop. Raises Unavailable when Redis is down or the copy is incomplete."""
 
-    def __init__(self, url: str, password: str | None, keys: Keys, connections: int = 32) -> None:
-        options: dict[str, Any] = {"socket_timeout": READ_S, "socket_connect_timeout": READ_S}
-        if password:
-            options["password"] = password
-        # A connection that a restart cut is made again once; a server that is silent is not asked again.
-        retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        # A caller waits for a connection when all are in use.
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url, max_connections=connections, timeout=READ_S, retry=retry, **options
-        )
-        self._redis = redis.asyncio.Redis.from_pool(pool)
+    def __init__(self, url: str, password: str | None, keys: Keys) -> None:
+        self._redis = RedisPipeline(url, password, READ_S)
         self._keys = keys
 
     async def read(
@@ -217,34 +206,29 @@ class BalanceReader:
     ) -> list[list[Balance | None]]:
         """The balances of (customer, features) pairs, in order; None where no entitlement has ever existed."""
         whole = dict.fromkeys(self._keys.whole_of(namespace, customer) for customer, _ in wanted)
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for customer, features in wanted:
-                    pipe.hmget(self._keys.customer(namespace, customer), list(features))
-                pipe.exists(*whole)
-                *stored, existing = await pipe.execute()
-            if existing != len(whole):
-                raise await self._incomplete()
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
-        return [_balances(one) for one in stored]
+        asked = [
+            packed("HMGET", self._keys.customer(namespace, customer), *features)
+            for customer, features in wanted
+        ]
+        *stored, existing = await self._redis.ask([*asked, packed("EXISTS", *whole)])
+        if existing != len(whole):
+            raise await self._incomplete()
+        return [_balances(cast(list[bytes | None], one)) for one in stored]
 
     async def read_all(self, namespace: str, customer: str) -> list[Balance]:
         """Every balance of a customer, by feature."""
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hvals(self._keys.customer(namespace, customer))
-                pipe.exists(self._keys.whole_of(namespace, customer))
-                stored, is_whole = await pipe.execute()
-            if not is_whole:
-                raise await self._incomplete()
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
-        balances = [one for one in _balances(stored) if one is not None]
+        stored, is_whole = await self._redis.ask([
+            packed("HVALS", self._keys.customer(namespace, customer)),
+            packed("EXISTS", self._keys.whole_of(namespace, customer)),
+        ])  # fmt: skip
+        if not is_whole:
+            raise await self._incomplete()
+        balances = [one for one in _balances(cast(list[bytes | None], stored)) if one is not None]
         return sorted(balances, key=lambda one: one.feature)
 
     async def _incomplete(self) -> Unavailable:
-        if not await self._redis.exists(self._keys.clearing):
+        (is_clearing,) = await self._redis.ask([packed("EXISTS", self._keys.clearing)])
+        if not is_clearing:
             return Unavailable("The copy of the balances in Redis is being rebuilt.")
         return Unavailable(
             "The copy of the balances in Redis is being rebuilt by `tallymark rebuild redis`. If that was interrupted, "
@@ -252,7 +236,8 @@ class BalanceReader:
         )
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        """Give the connection up."""
+        await self._redis.close()
 
 
 def _balances(stored: Sequence[bytes | None]) -> list[Balance | None]:

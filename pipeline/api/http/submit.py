@@ -73,6 +73,7 @@ async def change(
     """
     services, key = services_of(request), idempotency_key(request)
     await loaded(services.definitions)
+    await loaded(services.replies)
     command = command_of(
         kind, namespace_of(request), {**asked, **(added or {})}, **caller(request), **keyed(key, kind, asked)
     )

@@ -42,7 +42,7 @@ class AwaitedCommands:
 
     Args:
         commands: Writes the records and knows the readers.
-        replies: Started, like the other views.
+        replies: Loaded before a command is run.
         definitions: What this process reads.
         workers: The heartbeats.
     """
@@ -70,7 +70,6 @@ class AwaitedCommands:
     async def run(self, command: Command) -> Reply:
         """Publish a command and return its reply. Raises Rejected as decided, Unavailable."""
         attempt, waiter = command.attempt, self._loop.create_future()
-        self._replies.wait_loaded(0.0)
         with self._replies.expected(attempt):
             self._expected[attempt] = waiter
             try:
