@@ -23,6 +23,8 @@ READERS = ("aggregate", "attribute", "alert")
 STATELESS = frozenset({"sink", "live"})
 # Stages whose input has one partition, so that a second worker would be idle.
 SINGLE = frozenset({"control", "numbering"})
+# Stages for whose answer a client waits.
+ANSWERING = frozenset({"control"})
 METRICS_FILE = "metrics"  # in a worker's folder: its process id and the address of its metrics
 
 

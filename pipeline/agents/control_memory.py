@@ -20,6 +20,7 @@ from pipeline.engine.table import Overlay
 from pipeline.records import Audit, Definition, Reply
 
 MOST_SLOTS = 8192  # commands that fit into a fetch of 1 MiB
+MOST_KNOWN = 4096  # definitions that are kept decoded
 NOTHING_YET = -1
 _SCANNED = 5000
 _DEFINITIONS = b"0"  # sorts after every key that begins with `/`, and not after a namespace
@@ -62,23 +63,60 @@ class StoredHead(msgspec.Struct, frozen=True):
     offset: int = NOTHING_YET
 
 
+class OwnEntry(msgspec.Struct, frozen=True):
+    """An internal entry as it is written: a Definition with a typed body."""
+
+    revision: int
+    kind: str
+    namespace: str
+    name: str
+    actor: str
+    at_ms: int
+    body: StoredHead | DecidedCommand
+
+
 class StoredDefinitions(MutableMapping[str, Definition]):
-    """The table as definitions by log key; iteration leaves out internal entries. Writes go to the chunk's overlay."""
+    """The table as definitions by log key; iteration leaves out internal entries. Writes go to the chunk's overlay.
+
+    A command reads the same few definitions again and again, most of which are not there yet: the newest that were read
+    or written are kept decoded. Nobody else writes the table, so they stay right as long as every chunk commits.
+    """
 
     def __init__(self, table: Overlay) -> None:
         self.table = table
+        self._known: dict[str, Definition | None] = {}
 
     def __getitem__(self, place: str) -> Definition:
-        (value,) = self.table.get_many([place.encode()])
-        if value is None:
+        found = self.get(place)
+        if found is None:
             raise KeyError(place)
-        return _definition(value)
+        return found
+
+    def get(self, place: str, default: object = None) -> Definition | None:  # type: ignore[override]
+        """The definition, or None."""
+        try:
+            return self._known[place]
+        except KeyError:
+            (value,) = self.table.get_many([place.encode()])
+            return self._note(place, None if value is None else _definition(value))
 
     def __setitem__(self, place: str, definition: Definition) -> None:
         self.table.put(place.encode(), _encode(definition))
+        self._note(place, definition)
 
     def __delitem__(self, place: str) -> None:
         self.table.delete(place.encode())
+        self._note(place, None)
+
+    def put_own(self, place: str, own: OwnEntry) -> None:
+        """Write an internal entry, which is only read when the memory is made."""
+        self.table.put(place.encode(), _encode(own))
+
+    def _note(self, place: str, definition: Definition | None) -> Definition | None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[place] = definition
+        return definition
 
     def __iter__(self) -> Iterator[str]:
         return (place for place, _ in self._scanned())
@@ -111,6 +149,9 @@ class Memory:
         self.catalog = DefinitionIndex(self._stored, self._stored.committed())
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest decided command
+        self._head_ms: int | None = (
+            None  # time of the newest record of the audit log, until the head is stored
+        )
         self._again: dict[int, DecidedCommand] = {}  # by offset: the decisions of the newest chunk
         self._places: dict[int, int] = {}  # by offset: the slot of each decision
         self._slot = 0  # of the next decision
@@ -150,19 +191,23 @@ class Memory:
 
     def note(self, decided: DecidedCommand) -> None:
         """Store the records of a decision until the next chunk, and advance the head of the audit log."""
-        at_ms, audit = decided.audit.at_ms, decided.audit
         self._keep(decided)
-        self.head, self._decided_to = AuditHead(audit.seq, audit.hash), decided.offset
-        self._own("audit/head", at_ms, msgspec.to_builtins(StoredHead(audit.seq, audit.hash, decided.offset)))
+        self.head, self._decided_to = AuditHead(decided.audit.seq, decided.audit.hash), decided.offset
+        self._head_ms = decided.audit.at_ms
 
     def end_chunk(self, last_offset: int) -> None:
-        """Delete the records of earlier chunks that were not overwritten, once all of them were read again.
+        """Store the head of the audit log. Delete the records of earlier chunks, once all were read again.
 
         A chunk that is read again after a torn transaction may be cut shorter than it was.
 
         Args:
             last_offset: of the last record of this chunk.
         """
+        if self._head_ms is not None:
+            self._own(
+                "audit/head", self._head_ms, StoredHead(self.head.seq, self.head.hash, self._decided_to)
+            )
+            self._head_ms = None
         if last_offset < self._decided_to:
             return
         for slot in range(self._slot, self._slots):
@@ -171,12 +216,12 @@ class Memory:
 
     def _keep(self, decided: DecidedCommand) -> None:
         """Store a decision in the next slot."""
-        self._own(f"reply/{self._slot % MOST_SLOTS}", decided.audit.at_ms, msgspec.to_builtins(decided))
+        self._own(f"reply/{self._slot % MOST_SLOTS}", decided.audit.at_ms, decided)
         self._slot += 1
 
-    def _own(self, name: str, at_ms: int, body: dict[str, object]) -> None:
+    def _own(self, name: str, at_ms: int, body: StoredHead | DecidedCommand) -> None:
         kind, _, last = name.partition("/")
-        self._stored[OWN + name] = Definition(self.catalog.revision, kind, "", last, "", at_ms, body)
+        self._stored.put_own(OWN + name, OwnEntry(self.catalog.revision, kind, "", last, "", at_ms, body))
 
 
 def _scan(table: Overlay, start: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -5,6 +5,9 @@ A fetch that returns at once cuts the input into small chunks, and each would co
 delay a single record. So a chunk waits only for the commit in progress, and chunks that arrive during that commit share
 the next one. Which chunks are joined depends on time, and no result may depend on it: a stage that joins must decide
 records in the same way for every cut into chunks.
+
+Each transaction costs the broker and every follower of its outputs some milliseconds of CPU, however few records it
+has. So after a chunk of many records, which many callers have sent at once, the next one waits a moment for more.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from pipeline.engine.chunk import Chunk, Position
 
 MOST_RECORDS = 4_096  # of a joined chunk
 MOST_BYTES = 1 << 20  # of the values of a joined chunk: the limit of one fetch
+MANY_RECORDS = 16  # a chunk of so many was sent by many callers
+PACE_S = 0.05  # from the begin of such a chunk to the begin of the next one, at least
 
 Committing = Callable[[Position], "asyncio.Future[None] | None"]
 
@@ -35,19 +40,22 @@ async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncI
         The chunks in their order, joined or not.
     """
     coming = asyncio.ensure_future(_following(chunks))
+    clock, next_s = asyncio.get_running_loop().time, 0.0
     try:
         while (chunk := await coming) is not None:
             coming = asyncio.ensure_future(_following(chunks))
-            while (commit := committing(chunk.position)) is not None:
-                either: set[asyncio.Future[Any]] = {coming, commit}
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while (commit := committing(chunk.position)) is not None or clock() < next_s:
+                either: set[asyncio.Future[Any]] = {coming} if commit is None else {coming, commit}
+                left_s = max(0.0, next_s - clock()) if commit is None else None
+                await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    break  # the commit has ended
+                    continue  # the commit has ended, or the moment is over
                 following = coming.result()
                 if following is None or not _fits(chunk, following):
                     break
                 chunk = _join(chunk, following)
                 coming = asyncio.ensure_future(_following(chunks))
+            next_s = clock() + PACE_S if len(chunk.records) >= MANY_RECORDS else 0.0
             yield chunk
     finally:
         coming.cancel()

@@ -28,6 +28,8 @@ LONGEST_LINE = 1_000
 _ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|error)\b|\b\w*(Error|Exception)\b|<Error>|<Fatal>")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # terminal control sequences
 
+YIELDING = 5  # steps of `nice`: a third of the CPU time of a process that does not yield
+
 _PR_SET_PDEATHSIG = 1
 # Loaded here, not in the forked child, where no lock may be taken.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -36,17 +38,25 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 Process = subprocess.Popen[bytes]
 
 
-def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> Process:
+def spawn(
+    argv: Sequence[str | Path],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    yields: bool = False,
+) -> Process:
     """Start `argv` in its own process group, and append its output to `log`.
 
     The calling thread must outlive the child: the kernel treats that thread as the parent. Files that the child writes
     are readable by their owner only.
+
+    yields: whether it lets others go first where all cores are busy. It still has all that is free.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(log.name + ".1"))
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE), "ab") as output:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -56,6 +66,19 @@ def spawn(argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] 
             umask=UMASK,
             preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - it makes two system calls and nothing else
         )
+    if yields:
+        _lower(started.pid)
+    return started
+
+
+def _lower(pid: int) -> None:
+    """Lower the priority of a process that was just started: its threads inherit it.
+
+    Linux may weigh sessions before processes (sched_autogroup), and it is a session of its own.
+    """
+    with contextlib.suppress(OSError):  # it has ended, or this system has no such priorities
+        os.setpriority(os.PRIO_PROCESS, pid, YIELDING)
+        Path(f"/proc/{pid}/autogroup").write_text(str(YIELDING))
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

@@ -29,7 +29,7 @@ from pipeline.local.stack_file import last_ports, toml_text
 from pipeline.local.stripe_sandbox.process import KEY_FILE, SandboxProcess, key_of
 from pipeline.local.supervisor import Say, Service, Supervisor
 from pipeline.settings import CONFIG_VARIABLE, LOCAL_KEY_FILE, PREFIX, Settings
-from pipeline.stages import METRICS_FILE, SINGLE, wanted
+from pipeline.stages import ANSWERING, METRICS_FILE, SINGLE, wanted
 from pipeline.stores.kafka import topics
 
 STORES = ("kafka", "clickhouse", "redis")
@@ -317,7 +317,8 @@ class Stack:
     def _worker_service(self, worker: StageProcess) -> Service:
         def spawn() -> process.Process:
             environment = self._environment(metrics_port=str(worker.metrics_port))
-            return process.spawn(self._command(worker.stage), log, environment)
+            yields = worker.stage not in ANSWERING
+            return process.spawn(self._command(worker.stage), log, environment, yields=yields)
 
         def is_ready() -> bool:
             pid = service.process.pid if service.process is not None else 0

@@ -33,7 +33,7 @@ from pipeline.engine.stage import Stage
 from pipeline.errors import Broken, Rejected
 from pipeline.records import Worker
 from pipeline.settings import Settings
-from pipeline.stages import METRICS_FILE, STAGES
+from pipeline.stages import METRICS_FILE, READERS, STAGES
 from pipeline.stores import readiness
 from pipeline.stores.kafka import client as kafka
 from pipeline.stores.kafka import topic_ids, topics
@@ -102,7 +102,8 @@ def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage 
     heartbeat = Heartbeat(beats, describe(stage, worker_id, metrics_url), _report(made, wiring))
     made.on_owned = heartbeat.now
     if wiring.follows is not None:
-        wiring.follows.start(heartbeat.now, made.fail)
+        # Commands wait for the revision of a reader. Others report theirs with the next heartbeat.
+        wiring.follows.start(heartbeat.now if stage in READERS else lambda: None, made.fail)
     heartbeat.start()
     _watch_topics(settings, identity.ids, made)
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder.path)
