@@ -73,11 +73,12 @@ class ShortWay:
         if found is None:
             await self._app(scope, receive, send)
             return
-        (route, _, _), segments, body = found
+        (route, _, named), segments, body = found
+        path = {name: decoded(segments[at]) for at, name in named}
+        scope["endpoint"], scope["path_params"] = route.answered, path
         request = Request(scope, receive, send)
         try:
             await route.needs(request)
-            path = {name: decoded(segments[at]) for at, name in found[0].named}
             response = await route.answered(Asked(request, path, body))
         except (Rejected, Unavailable, Broken) as error:
             response = await answer(request, error)

@@ -25,6 +25,8 @@ from pipeline.stores.kafka.commands import KNOWN_TIMEOUT_S, Commands, behind, no
 from pipeline.stores.kafka.definitions import Definitions, Replies, WorkersView
 
 ASK_AGAIN_S = 0.5
+MANY = 16  # commands in progress: then each request to Kafka serves those that come within a moment
+GATHER_S = 0.02
 
 Wait = tuple[int, asyncio.Future[set[str]]]  # a revision, and who has not loaded it; empty: everybody has
 
@@ -56,6 +58,7 @@ class AwaitedCommands:
         self._definitions = definitions
         self._workers = workers
         self._expected: dict[str, asyncio.Future[Reply]] = {}  # by attempt
+        self._unsent: list[tuple[Command, asyncio.Future[Reply]]] = []
         self._unread: list[tuple[int, asyncio.Future[None]]] = []
         self._unasked: list[Wait] = []
         self._asked: list[_Asked] = []
@@ -73,7 +76,7 @@ class AwaitedCommands:
         with self._replies.expected(attempt):
             self._expected[attempt] = waiter
             try:
-                self._commands.writer.send(record_of(command), partial(self._report, waiter))
+                self._gather(command, waiter)
                 async with asyncio.timeout(self._commands.reply_timeout_s):
                     reply: Reply = await waiter
             except TimeoutError:
@@ -83,6 +86,20 @@ class AwaitedCommands:
         if reply.error:
             raise Rejected(reply.error, reply.detail, reply.body)
         return reply
+
+    def _gather(self, command: Command, waiter: asyncio.Future[Reply]) -> None:
+        """Write a command at once, or where many are in progress with those that come in a moment."""
+        self._unsent.append((command, waiter))
+        if len(self._unsent) == 1:
+            self._loop.call_later(GATHER_S if len(self._expected) >= MANY else 0.0, self._send)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for command, waiter in unsent:
+            try:
+                self._commands.writer.send(record_of(command), partial(self._report, waiter))
+            except Unavailable as error:
+                _refuse(waiter, error)
 
     async def read(self, revision: int, timeout_s: float) -> bool:
         """Whether this process has read `revision` within `timeout_s`. Raises Unavailable."""
@@ -155,8 +172,11 @@ class AwaitedCommands:
                     _refuse(waiter, error)
                 continue
             self._asked.append(asked)
+            many = len(asked.waits) >= MANY
             self._loop.call_later(ASK_AGAIN_S, self._give_up, asked)
             self._take_heartbeats(None)
+            if many:
+                await asyncio.sleep(GATHER_S)
         self._asking = None
 
     def _take_heartbeats(self, _: object) -> None:
