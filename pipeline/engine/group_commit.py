@@ -21,12 +21,14 @@ from pipeline.engine.chunk import Chunk, Position
 MOST_RECORDS = 4_096  # of a joined chunk
 MOST_BYTES = 1 << 20  # of the values of a joined chunk: the limit of one fetch
 MANY_RECORDS = 16  # a chunk of so many was sent by many callers
-PACE_S = 0.05  # from the begin of such a chunk to the begin of the next one, at least
+PACE_S = 0.05
 
 Committing = Callable[[Position], "asyncio.Future[None] | None"]
 
 
-async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncIterator[Chunk]:
+async def joined(
+    chunks: AsyncIterator[Chunk], committing: Committing, pace_s: float = PACE_S
+) -> AsyncIterator[Chunk]:
     """Join the chunks that arrive while their partition commits.
 
     Only consecutive chunks of one generation are joined, so each result consists of whole fetches, and the stage drops
@@ -35,6 +37,7 @@ async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncI
     Args:
         chunks: In the order of the fetches. One is requested ahead.
         committing: Returns the commit of a partition that is in progress, or None.
+        pace_s: From the begin of a chunk of MANY_RECORDS to the begin of the next one, at least.
 
     Yields:
         The chunks in their order, joined or not.
@@ -55,7 +58,7 @@ async def joined(chunks: AsyncIterator[Chunk], committing: Committing) -> AsyncI
                     break
                 chunk = _join(chunk, following)
                 coming = asyncio.ensure_future(_following(chunks))
-            next_s = clock() + PACE_S if len(chunk.records) >= MANY_RECORDS else 0.0
+            next_s = clock() + pace_s if len(chunk.records) >= MANY_RECORDS else 0.0
             yield chunk
     finally:
         coming.cancel()

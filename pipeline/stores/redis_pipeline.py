@@ -46,7 +46,7 @@ class _Wait:
         self.waiter = waiter
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Hands replies to those who wait, in the order of their commands."""
 
     def __init__(self) -> None:
@@ -112,8 +112,8 @@ class RedisPipeline:
         if password:
             self._options["password"] = password
         self._answer_s = answer_s
-        self._connection: _Connection | None = None
-        self._connecting: asyncio.Task[_Connection] | None = None
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
 
     async def ask(self, commands: Sequence[bytes]) -> list[Reply]:
         """The replies to packed commands, which change nothing: after a cut connection they are sent once more.
@@ -144,22 +144,22 @@ class RedisPipeline:
         async with asyncio.timeout(self._answer_s):
             return await connection.send(message, count)
 
-    async def _opened(self) -> _Connection:
+    async def _opened(self) -> Connection:
         """A new connection, one for all who wait for it."""
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._open())
         self._connection = await asyncio.shield(self._connecting)
         return self._connection
 
-    async def _open(self) -> _Connection:
+    async def _open(self) -> Connection:
         loop, kind = asyncio.get_running_loop(), self._options.get("connection_class")
         async with asyncio.timeout(self._answer_s):
             if kind is UnixDomainSocketConnection:
-                _, made = await loop.create_unix_connection(_Connection, self._options["path"])
+                _, made = await loop.create_unix_connection(Connection, self._options["path"])
             else:
                 place = self._options.get("host", "localhost"), self._options.get("port", _PORT)
                 secured = SSLConnection(**self._options).ssl_context.get() if kind is SSLConnection else None
-                _, made = await loop.create_connection(_Connection, *place, ssl=secured)
+                _, made = await loop.create_connection(Connection, *place, ssl=secured)
             commands = list(self._first())
             if commands:
                 list(_accepted(await made.send(b"".join(commands), len(commands))))

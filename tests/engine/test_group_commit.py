@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.chunk import Chunk, Position
-from pipeline.engine.group_commit import MOST_BYTES, MOST_RECORDS, joined
+from pipeline.engine.group_commit import MANY_RECORDS, MOST_BYTES, MOST_RECORDS, joined
 from pipeline.errors import Broken
 from tests.fixtures.fake_transaction import FakeRecord
 
@@ -100,6 +100,24 @@ def test_no_record_is_lost_or_out_of_order(sizes: list[int]) -> None:
     found = asyncio.run(during_a_commit(coming))
     assert [offset for one in found for offset in offsets(one)] == list(range(edges[-1]))
     assert all(one.next == following.start for one, following in pairwise(found))
+
+
+@pytest.mark.parametrize("records", [MANY_RECORDS - 1, MANY_RECORDS])
+def test_what_comes_soon_after_a_chunk_of_many_callers_is_one_chunk(records: int) -> None:
+    """After one of a few nothing is held back."""
+
+    async def scenario() -> list[list[int]]:
+        source = Source()
+        edges = [0, records, records + 1, records + 2]
+        for start, end in pairwise(edges):
+            source.queue.put_nowait(chunk(start, end))
+        source.queue.put_nowait(None)
+        return [offsets(one) async for one in joined(source.chunks(), source.committing, pace_s=3600)]
+
+    first, *others = asyncio.run(scenario())
+    assert first == list(range(records))
+    apart = [[records], [records + 1]]
+    assert others == (apart if records < MANY_RECORDS else [[records, records + 1]])
 
 
 def test_an_error_of_the_stream_reaches_the_agent_after_what_came_before() -> None:
