@@ -321,6 +321,7 @@ def main() -> None:
     parser.add_argument("--entitlements", type=int, default=1, help="of each customer, all of one meter")
     parser.add_argument("--probes", type=int, default=20)
     parser.add_argument("--checks", type=int, default=1_000, help="a second")
+    parser.add_argument("--beside", type=int, default=0, help="events a second while checks are asked")
     parser.add_argument("--check-seconds", type=float, default=10.0)
     parser.add_argument("--data", type=Path, help="new or empty folder; default: a temporary one")
     arguments = parser.parse_args()
@@ -347,7 +348,13 @@ def main() -> None:
             at_rate(stack, load, copy, group, rate, arguments.seconds, arrived)
             names = [one.name for one in group.customers]
         for per_request in (10, 1):
+            # Some seconds more than the checks take, which begin with a warm-up.
+            beside = threading.Thread(
+                target=load.run, args=(group, arguments.beside, arguments.check_seconds + WARM_S)
+            )
+            beside.start()
             asyncio.run(checks(stack, names, per_request, arguments.checks, arguments.check_seconds))
+            beside.join()
     print(f"cores {os.cpu_count()}, load {os.getloadavg()[0]:.1f}")
 
 

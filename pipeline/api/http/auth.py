@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from secrets import token_hex
 
 from fastapi import Request, Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.http import portal_jwt
@@ -73,7 +73,7 @@ ANYBODY = Principal("default", "anonymous", frozenset({ADMIN}))
 
 def principal(request: Request) -> Principal:
     """Who sent `request`. Raises Broken on a path that needs no authentication."""
-    found = getattr(request.state, "principal", None)
+    found = request.scope["state"].get("principal")
     if not isinstance(found, Principal):
         raise Broken(f"No principal was authenticated for {request.scope['path']}.")
     return found
@@ -86,7 +86,7 @@ def namespace_of(request: Request) -> str:
 
 def request_id(request: Request) -> str:
     """The id under which this request stands in answers and in the audit log."""
-    return str(request.state.request_id)
+    return str(request.scope["state"]["request_id"])
 
 
 class Needs:
@@ -161,7 +161,7 @@ class Authentication:
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         offered = headers.get(REQUEST_ID, "")
-        state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+        state["request_id"] = offered if _REQUEST_ID.fullmatch(offered) else token_hex(16)
         portal = scope["path"].startswith(PORTAL_PREFIXES)
         answer = _labelled(send, state, _OPEN_TO_ALL if portal else {})
         if portal and scope["method"] == "OPTIONS":
@@ -234,10 +234,12 @@ def _labelled(
 ) -> Callable[[Message], Awaitable[None]]:
     async def labelled(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.update({REQUEST_ID: str(state["request_id"]), **more})
+            labels = {REQUEST_ID: str(state["request_id"]), **more}
             if state.get(REPLAYED):
-                headers[REPLAYED] = "true"
+                labels[REPLAYED] = "true"
+            added = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in labels.items()]
+            named = {name for name, _ in added}
+            message["headers"] = [one for one in message.get("headers", ()) if one[0] not in named] + added
         await send(message)
 
     return labelled
