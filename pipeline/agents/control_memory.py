@@ -79,7 +79,7 @@ class StoredDefinitions(MutableMapping[str, Definition]):
     """The table as definitions by log key; iteration leaves out internal entries. Writes go to the chunk's overlay.
 
     A command reads the same few definitions again and again, most of which are not there yet: the newest that were read
-    or written are kept decoded. Nobody else writes the table, so they stay right as long as every chunk commits.
+    or written are kept decoded. No other process writes the table, so they stay right as long as every chunk commits.
     """
 
     def __init__(self, table: Overlay) -> None:

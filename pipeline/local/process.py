@@ -64,32 +64,28 @@ def spawn(
             env=dict(environment) if environment is not None else None,
             start_new_session=True,
             umask=UMASK,
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - it makes two system calls and nothing else
+            preexec_fn=_in_child(os.getpid(), yields),  # noqa: PLW1509 - it makes three system calls and nothing else
         )
     if yields:
-        _lower(started.pid)
+        # Linux may weigh sessions before processes (sched_autogroup), and it is a session of its own.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{started.pid}/autogroup").write_text(str(YIELDING))
     return started
 
 
-def _lower(pid: int) -> None:
-    """Lower the priority of a process that was just started: its threads inherit it.
-
-    Linux may weigh sessions before processes (sched_autogroup), and it is a session of its own.
-    """
-    with contextlib.suppress(OSError):  # it has ended, or this system has no such priorities
-        os.setpriority(os.PRIO_PROCESS, pid, YIELDING)
-        Path(f"/proc/{pid}/autogroup").write_text(str(YIELDING))
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    if _libc is None:
+def _in_child(parent: int, yields: bool) -> Callable[[], None] | None:
+    """What a child does before its program: it dies with its parent, and takes its priority."""
+    if _libc is None and not yields:
         return None
-    prctl = _libc.prctl
+    prctl = None if _libc is None else _libc.prctl
 
     def in_child() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died before the call
-            os._exit(1)
+        if yields:
+            os.nice(YIELDING)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # the parent died before the call
+                os._exit(1)
 
     return in_child
 

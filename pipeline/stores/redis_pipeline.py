@@ -17,7 +17,7 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 
 from pipeline.errors import Unavailable
 
-Reply = bytes | int | list[Any] | None
+RedisReply = bytes | int | list[Any] | None
 _PORT = 6379
 
 
@@ -40,13 +40,13 @@ class _Wait:
 
     __slots__ = ("count", "replies", "waiter")
 
-    def __init__(self, count: int, waiter: asyncio.Future[list[Reply | RefusedCommand]]) -> None:
+    def __init__(self, count: int, waiter: asyncio.Future[list[RedisReply | RefusedCommand]]) -> None:
         self.count = count
-        self.replies: list[Reply | RefusedCommand] = []
+        self.replies: list[RedisReply | RefusedCommand] = []
         self.waiter = waiter
 
 
-class Connection(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """Hands replies to those who wait, in the order of their commands."""
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class Connection(asyncio.Protocol):
             self._end(ConnectionError(f"a reply that is none: {error}"))
         self._received = received[at:]
 
-    def send(self, commands: bytes, count: int) -> asyncio.Future[list[Reply | RefusedCommand]]:
+    def send(self, commands: bytes, count: int) -> asyncio.Future[list[RedisReply | RefusedCommand]]:
         """Write `count` commands; the result are their replies."""
-        waiter: asyncio.Future[list[Reply | RefusedCommand]] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[list[RedisReply | RefusedCommand]] = asyncio.get_running_loop().create_future()
         assert self.transport is not None
         self._waits.append(_Wait(count, waiter))
         self.transport.write(commands)
@@ -112,10 +112,10 @@ class RedisPipeline:
         if password:
             self._options["password"] = password
         self._answer_s = answer_s
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[Connection] | None = None
+        self._connection: RedisConnection | None = None
+        self._connecting: asyncio.Task[RedisConnection] | None = None
 
-    async def ask(self, commands: Sequence[bytes]) -> list[Reply]:
+    async def ask(self, commands: Sequence[bytes]) -> list[RedisReply]:
         """The replies to packed commands, which change nothing: after a cut connection they are sent once more.
 
         Raises Unavailable; a server that is silent is not asked again.
@@ -137,29 +137,29 @@ class RedisPipeline:
         """Give the connection up."""
         self._give_up()
 
-    async def _replies(self, message: bytes, count: int) -> list[Reply | RefusedCommand]:
+    async def _replies(self, message: bytes, count: int) -> list[RedisReply | RefusedCommand]:
         connection = self._connection
         if connection is None or connection.is_lost:
             connection = await self._opened()
         async with asyncio.timeout(self._answer_s):
             return await connection.send(message, count)
 
-    async def _opened(self) -> Connection:
+    async def _opened(self) -> RedisConnection:
         """A new connection, one for all who wait for it."""
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._open())
         self._connection = await asyncio.shield(self._connecting)
         return self._connection
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> RedisConnection:
         loop, kind = asyncio.get_running_loop(), self._options.get("connection_class")
         async with asyncio.timeout(self._answer_s):
             if kind is UnixDomainSocketConnection:
-                _, made = await loop.create_unix_connection(Connection, self._options["path"])
+                _, made = await loop.create_unix_connection(RedisConnection, self._options["path"])
             else:
                 place = self._options.get("host", "localhost"), self._options.get("port", _PORT)
                 secured = SSLConnection(**self._options).ssl_context.get() if kind is SSLConnection else None
-                _, made = await loop.create_connection(Connection, *place, ssl=secured)
+                _, made = await loop.create_connection(RedisConnection, *place, ssl=secured)
             commands = list(self._first())
             if commands:
                 list(_accepted(await made.send(b"".join(commands), len(commands))))
@@ -179,14 +179,14 @@ class RedisPipeline:
             self._connection = None
 
 
-def _accepted(replies: Sequence[Reply | RefusedCommand]) -> Iterator[Reply]:
+def _accepted(replies: Sequence[RedisReply | RefusedCommand]) -> Iterator[RedisReply]:
     for reply in replies:
         if isinstance(reply, RefusedCommand):
             raise Unavailable(f"Redis does not answer: {reply}")
         yield reply
 
 
-def _read(received: bytes, at: int) -> tuple[Reply | RefusedCommand, int] | None:
+def _read(received: bytes, at: int) -> tuple[RedisReply | RefusedCommand, int] | None:
     """One reply from a place onwards, and where the next one begins; None: its end has not come yet.
 
     Raises ValueError.
@@ -202,7 +202,7 @@ def _read(received: bytes, at: int) -> tuple[Reply | RefusedCommand, int] | None
             return None
         return received[following : following + size], following + size + 2
     if kind == b"*":
-        found: list[Reply | RefusedCommand] = []
+        found: list[RedisReply | RefusedCommand] = []
         for _ in range(int(line)):
             one = _read(received, following)
             if one is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -46,14 +45,18 @@ def apply(id: str, slug: str) -> bytes:
 
 
 def run(
-    *commands: bytes, table: DictTable | None = None, offset: int = 0, at_ms: int = AT_MS
+    *commands: bytes,
+    table: DictTable | None = None,
+    offset: int = 0,
+    at_ms: int = AT_MS,
+    memory: Memory | None = None,
 ) -> FakeTransactions:
-    """One chunk, decided by a worker that has just taken the partition over. at_ms: when the broker had it."""
+    """One chunk. at_ms: when the broker had it. memory: of its worker; None: it has just taken the partition over."""
     chunk = chunk_of("commands", dict(enumerate(commands, offset)))
     for record in chunk.records:
         cast(FakeRecord, record).timestamp = at_ms
     working = FakeTransactions(chunk, table)
-    control.fill(working.transaction, Memory(cast(Overlay, working.table)))
+    control.fill(working.transaction, memory or Memory(cast(Overlay, working.table)))
     return working
 
 
@@ -369,22 +372,12 @@ def test_the_log_does_not_depend_on_chunks_or_on_who_decides(
     assert published == [(one.topic, one.value) for one in whole.sent]
     assert without_slots(table) == without_slots(whole.table)
     assert verify(audits(whole)).seq == len(commands)
-    kept = run_by_one(commands, places)
-    assert published == [(one.topic, one.value) for part in kept for one in part.sent]
-    assert without_slots(table) == without_slots(kept[-1].table)
-
-
-def run_by_one(commands: Sequence[bytes], places: Sequence[int]) -> list[FakeTransactions]:
-    """Chunks from place to place, decided by one worker, which remembers what it has read and written."""
-    table = DictTable()
-    memory, found = Memory(cast(Overlay, table)), []
+    one_worker, table = list[FakeTransactions](), DictTable()
+    memory = Memory(cast(Overlay, table))  # it remembers what it has read and written
     for begin, end in pairwise(places):
-        chunk = chunk_of("commands", dict(enumerate(commands[begin:end], begin)))
-        for record in chunk.records:
-            cast(FakeRecord, record).timestamp = AT_MS
-        found.append(FakeTransactions(chunk, table))
-        control.fill(found[-1].transaction, memory)
-    return found
+        one_worker.append(run(*commands[begin:end], table=table, offset=begin, memory=memory))
+    assert published == [(one.topic, one.value) for part in one_worker for one in part.sent]
+    assert without_slots(table) == without_slots(whole.table)
 
 
 def without_slots(table: DictTable) -> dict[bytes, bytes]:

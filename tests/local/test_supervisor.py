@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -156,6 +157,14 @@ def test_what_a_process_started_goes_with_it(tmp_path: Path) -> None:
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("yields", [True, False])
+def test_a_process_that_yields_has_a_lower_priority_for_all_its_threads(tmp_path: Path, yields: bool) -> None:
+    log, mine = tmp_path / "log", os.getpriority(os.PRIO_PROCESS, 0)
+    text = "import os, threading; threading.Thread(target=lambda: print(os.getpriority(os.PRIO_PROCESS, 0))).start()"
+    process.spawn([sys.executable, "-c", text], log, yields=yields).wait()
+    assert int(log.read_text()) == min(19, mine + (process.YIELDING if yields else 0))
 
 
 def test_a_large_log_is_put_aside(tmp_path: Path) -> None:

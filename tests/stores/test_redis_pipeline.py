@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Unavailable
-from pipeline.stores.redis_pipeline import Connection, RedisPipeline, Reply, packed
+from pipeline.stores.redis_pipeline import RedisConnection, RedisPipeline, RedisReply, packed
 
 replies = st.recursive(
     st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | st.binary(max_size=20),
@@ -19,7 +19,7 @@ replies = st.recursive(
 )
 
 
-def written(reply: Reply) -> bytes:
+def written(reply: RedisReply) -> bytes:
     """A reply as Redis writes it."""
     if reply is None:
         return b"$-1\r\n"
@@ -44,9 +44,9 @@ class Taking:
 
 
 @given(st.lists(st.lists(replies, min_size=1, max_size=3), min_size=1, max_size=5), st.integers(1, 30))
-def test_each_caller_gets_its_replies_in_order(asked: list[list[Reply]], piece: int) -> None:
+def test_each_caller_gets_its_replies_in_order(asked: list[list[RedisReply]], piece: int) -> None:
     async def scenario() -> list[list[object]]:
-        connection, taking = Connection(), Taking()
+        connection, taking = RedisConnection(), Taking()
         connection.connection_made(cast(asyncio.Transport, taking))
         waits = [connection.send(b"%d;" % number, len(one)) for number, one in enumerate(asked)]
         assert taking.wrote == b"".join(b"%d;" % number for number in range(len(asked)))
@@ -58,7 +58,7 @@ def test_each_caller_gets_its_replies_in_order(asked: list[list[Reply]], piece: 
     assert asyncio.run(scenario()) == asked
 
 
-async def asked_of(*answers: bytes | None) -> tuple[list[Reply], int]:
+async def asked_of(*answers: bytes | None) -> tuple[list[RedisReply], int]:
     """The replies of a server that answers each connection once so, and its connections; None: it ends them."""
     connections = 0
 

@@ -3,8 +3,8 @@
 Owns: waking the coroutines that wait for a reply, for this process to read a revision, for all workers to load it.
 Does not own: how a command is written and which workers have to load a revision (commands), following the topics.
 
-A batch of a topic wakes the loop once, whoever waits. One question who the readers are, and one look at each heartbeat,
-serve all commands that were decided before.
+A batch of a topic wakes the loop once, however many wait. One question who the readers are, and one look at each
+heartbeat, serve all commands that were decided before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ASK_AGAIN_S = 0.5
 MANY = 16  # commands in progress: then each request to Kafka serves those that come within a moment
 GATHER_S = 0.02
 
-Wait = tuple[int, asyncio.Future[set[str]]]  # a revision, and who has not loaded it; empty: everybody has
+Wait = tuple[int, asyncio.Future[set[str]]]  # a revision, and who has not loaded it; empty: all have
 
 
 @dataclass
@@ -138,7 +138,7 @@ class AwaitedCommands:
 
     def _soon(self, call: Callable[[object], None], news: object) -> None:
         """In the thread of a view: let the loop take its news."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed: nothing waits
             self._loop.call_soon_threadsafe(call, news)
 
     def _report(self, waiter: asyncio.Future[Reply], error: KafkaError | None, _: object) -> None:
@@ -161,7 +161,7 @@ class AwaitedCommands:
                 waiter.set_result(None)
 
     async def _ask(self) -> None:
-        """Asks who the readers are until nobody waits who came after the question."""
+        """Ask who the readers are, until no wait is left that began after the question."""
         while self._unasked:
             asked, self._unasked = _Asked(self._unasked), []
             try:
@@ -196,7 +196,7 @@ class AwaitedCommands:
         self._asked = [asked for asked in self._asked if asked.waits]
 
     def _give_up(self, asked: _Asked) -> None:
-        """Tell those that still wait whom they wait for: a worker may have ended meanwhile."""
+        """Give those that still wait the workers that are late: one may have ended meanwhile."""
         if asked in self._asked:
             self._asked.remove(asked)
             seen = self._workers.snapshot().values()
