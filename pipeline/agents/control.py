@@ -61,6 +61,7 @@ class Partitions(NamedTuple):
     backfill: int = 0
     webhook: int = 1
     stripe: int = 1
+    alerts: int = 1
 
 
 NO_BACKFILL = Partitions()
@@ -163,7 +164,8 @@ def _reply(transaction: Transaction, reply: Reply) -> None:
 def sent_record(one: Alert | WebhookWork | StripeWork, partitions: Partitions) -> SentRecord:
     """The record by which a decision's work reaches its stage."""
     if isinstance(one, Alert):
-        return SentRecord("alerts", one.id, _encode(one).decode())
+        partition = customer_hash(one.namespace, one.id) % partitions.alerts
+        return SentRecord("alerts", one.id, _encode(one).decode(), partition)
     if isinstance(one, StripeWork):
         partition = customer_hash(one.namespace, one.customer) % partitions.stripe
         return SentRecord("stripe-work", one.kind, _encode(one).decode(), partition)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
+from pipeline.agents.placement import Placement
 from pipeline.core.billing.feature_meters import FeatureMeters
 from pipeline.core.billing.stripe_mappings import StripeDefinitions
 from pipeline.core.customers.attribution import Holders
@@ -59,6 +60,11 @@ def wire(stage: str, settings: Settings, declared: Declared) -> StageWiring:
     if parts.spec.meta is None:
         return parts
     return replace(parts, spec=replace(parts.spec, shards=declared[parts.spec.meta].partitions))
+
+
+def placement(settings: Settings, topic: str, number: int) -> Placement:
+    """What belongs to a partition of a topic. number: of its partitions."""
+    return Placement(topic_ids.partitions_of(settings, topic, number))
 
 
 def _namespaces(declared: Declared) -> dict[str, str]:
@@ -187,7 +193,7 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
     )
 
     def create(made: Stage) -> None:
-        alert.create(made, known, seeding)
+        alert.create(made, known, seeding, placement(settings, alert.INPUT, partitions))
         Clock(
             KafkaWriter(settings, "clock records", ASK_AGAIN_S), alert.INPUT, agenda, alert.clock_value
         ).start()
@@ -227,7 +233,9 @@ def _webhook(settings: Settings, declared: Declared) -> StageWiring:
     inputs = (webhook.ALERTS, webhook.WORK)
     return StageWiring(
         Spec("webhook", inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
-        lambda made: webhook.create(made, settings, partitions, endpoints),
+        lambda made: webhook.create(
+            made, settings, partitions, endpoints, placement(settings, webhook.WORK, partitions)
+        ),
         DefinitionsFollower(settings, endpoints.update),
     )
 
@@ -287,7 +295,8 @@ def stripe_sync(settings: Settings, declared: Declared, clock: NowMs | None = No
         terms = StripeTerms(
             grace_ms=settings.stripe_grace_s * 1_000, kept_ms=max(StripeTerms().kept_ms, late_ms)
         )
-        agent.create(made, known, dispatchers, history, terms, int(lease_s * 1_000) // 3)
+        placed = placement(settings, agent.WORK, partitions)
+        agent.create(made, known, dispatchers, history, terms, int(lease_s * 1_000) // 3, placed)
         ticking = KafkaWriter(settings, "clock records", ASK_AGAIN_S)
         encode = agent.clock_value(clock or (lambda: 0))
         Clock(ticking, agent.WORK, agenda, encode, clock or wall_ms).start()
@@ -327,12 +336,14 @@ def _billing(settings: Settings, declared: Declared) -> StageWiring:
     def create(made: Stage) -> None:
         terms = BillTerms(
             collect_anyway_s=settings.billing_collect_anyway_s,
-            partitions=topic_ids.event_partitions(settings, declared["events-unique"].partitions),
+            partitions=topic_ids.partitions_of(
+                settings, "events-unique", declared["events-unique"].partitions
+            ),
         )
         history = BillingHistory(UsageHistory(known.subjects, seeding.add, agenda.add), terms.kept_s)
         marks = KafkaWriter(settings, "marks of settled usage")
         watcher = SettledWatcher(marks, StagePositions(settings), history.is_loaded)
-        agent.create(made, known, history, watcher, terms)
+        agent.create(made, known, history, watcher, terms, placement(settings, agent.WORK, partitions))
         Clock(
             KafkaWriter(settings, "clock records", ASK_AGAIN_S), agent.WORK, agenda, agent.clock_value
         ).start()
@@ -360,7 +371,7 @@ def _control(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import control, control_answers
 
     partitions = control.Partitions(
-        *(declared[topic].partitions for topic in ("backfill-work", "webhook-work", "stripe-work"))
+        *(declared[topic].partitions for topic in ("backfill-work", "webhook-work", "stripe-work", "alerts"))
     )
     config = kafka.client_config(settings) | {"log_level": 0}
     read_answers = control_answers.reader(config, group_of("control"))
