@@ -1,6 +1,7 @@
 """One connection to Redis for an event loop, on which the commands of all callers are in progress at once.
 
-Owns: the protocol (RESP), the order of replies, connecting again. Does not own: what is asked (redis_balances).
+Owns: the order of replies, connecting again. Does not own: the protocol (hiredis, of Redis), what is asked
+(redis_balances).
 
 A client of the general kind takes a connection from a pool, waits three times and starts timers for each read, which
 costs the API more CPU than all else that it does for a check of access. Here a read is one write and one wake-up.
@@ -13,12 +14,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from pipeline.errors import Unavailable
 
 RedisReply = bytes | int | list[Any] | None
 _PORT = 6379
+_INCOMPLETE: Any = object()  # the rest of a reply has not come yet
 
 
 class RefusedCommand(Exception):
@@ -31,8 +34,7 @@ def packed(*words: str | bytes) -> bytes:
     >>> packed("GET", "a")
     b'*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\na\\r\\n'
     """
-    encoded = [word.encode() if isinstance(word, str) else word for word in words]
-    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+    return bytes(hiredis.pack_command(cast(Any, words)))  # its type is that of a single word
 
 
 class _Wait:
@@ -53,7 +55,9 @@ class RedisConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.is_lost = False
         self._waits: deque[_Wait] = deque()
-        self._received = b""
+        self._reader = hiredis.Reader(
+            protocolError=ValueError, replyError=RefusedCommand, notEnoughData=_INCOMPLETE
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -62,19 +66,17 @@ class RedisConnection(asyncio.Protocol):
         self._end(ConnectionError(str(exc) if exc else "the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
-        received, at = self._received + data, 0
+        self._reader.feed(data)
         try:
-            while self._waits and (found := _read(received, at)) is not None:
-                reply, at = found
+            while self._waits and (reply := self._reader.gets()) is not _INCOMPLETE:
                 wait = self._waits[0]
-                wait.replies.append(reply)
+                wait.replies.append(cast(RedisReply | RefusedCommand, reply))
                 if len(wait.replies) == wait.count:
                     self._waits.popleft()
                     if not wait.waiter.done():
                         wait.waiter.set_result(wait.replies)
         except ValueError as error:
             self._end(ConnectionError(f"a reply that is none: {error}"))
-        self._received = received[at:]
 
     def send(self, commands: bytes, count: int) -> asyncio.Future[list[RedisReply | RefusedCommand]]:
         """Write `count` commands; the result are their replies."""
@@ -184,36 +186,3 @@ def _accepted(replies: Sequence[RedisReply | RefusedCommand]) -> Iterator[RedisR
         if isinstance(reply, RefusedCommand):
             raise Unavailable(f"Redis does not answer: {reply}")
         yield reply
-
-
-def _read(received: bytes, at: int) -> tuple[RedisReply | RefusedCommand, int] | None:
-    """One reply from a place onwards, and where the next one begins; None: its end has not come yet.
-
-    Raises ValueError.
-    """
-    end = received.find(b"\r\n", at)
-    if end < 0:
-        return None
-    kind, line, following = received[at : at + 1], received[at + 1 : end], end + 2
-    if kind == b"$":
-        if (size := int(line)) < 0:
-            return None, following
-        if len(received) < following + size + 2:
-            return None
-        return received[following : following + size], following + size + 2
-    if kind == b"*":
-        found: list[RedisReply | RefusedCommand] = []
-        for _ in range(int(line)):
-            one = _read(received, following)
-            if one is None:
-                return None
-            found.append(one[0])
-            following = one[1]
-        return found, following
-    if kind == b":":
-        return int(line), following
-    if kind == b"+":
-        return line, following
-    if kind == b"-":
-        return RefusedCommand(line.decode(errors="replace")), following
-    raise ValueError(received[at : at + 20])
