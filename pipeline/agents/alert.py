@@ -148,6 +148,10 @@ def create(stage: Stage, known: Known, seeding: Seeding, placement: Placement = 
         partition = stage.partitions[transaction.chunk.position]
         entry = owned.get(number)
         if entry is None or entry[0] is not partition:
+            for other in [
+                one for one, (held, *_) in owned.items() if stage.partitions.get(held.position) is not held
+            ]:
+                del owned[other]  # partitions that were taken away
             state = StepState(transaction.table, known.accounts, known.rules)
             entry = owned[number] = (partition, Timers(), state)
             entry[1].load(transaction.table)

@@ -10,6 +10,7 @@ import asyncio
 import collections
 import logging
 import time
+from contextlib import suppress
 
 import faust
 from prometheus_client import Counter, Histogram
@@ -33,7 +34,10 @@ POINTS = define("sink.before-insert", "sink.half-inserted", "sink.after-insert")
 
 # How long a few rows wait for more: an insert of 5,000 rows costs ClickHouse more than twice as much a row as one of
 # 20,000. Rows that are late anyway wait longer, so that the stages need less CPU while they are behind.
-LINGER_S, LATE_LINGER_S = 0.1, 2.0
+LINGER_S, LATE_LINGER_S = 0.1, 1.0
+# A round has one chunk of each partition. How long late rows still wait once there is another chunk of one of them,
+# which holds up those behind it: it bounds what lateness may cost the rate.
+BLOCKED_S = 0.2
 # A batch of so many rows does not wait.
 FULL_ROWS, LATE_FULL_ROWS = 20_000, 60_000
 # Rows are late when their newest event was received so long ago: more than a round of late rows itself takes.
@@ -151,8 +155,11 @@ class Rounds:
     async def done_with(self, position: Position) -> None:
         """Return when no chunk of this partition waits or is being written."""
         while position in self._waiting or position in self._writing:
-            if not self._is_late():
-                self._hurry.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BLOCKED_S if self._is_late() else 0):
+                    await self._round_over.wait()
+                    continue
+            self._hurry.set()
             await self._round_over.wait()
 
     def _is_late(self) -> bool:
@@ -177,6 +184,8 @@ class Rounds:
         self._task = None
 
     async def _linger(self) -> None:
+        if self._stage.revoking:
+            return
         try:
             async with asyncio.timeout(self._late_linger_s if self._is_late() else self._linger_s):
                 await self._hurry.wait()

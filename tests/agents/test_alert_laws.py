@@ -193,3 +193,40 @@ def written(record: tuple[int, list[CustomerWindow] | None]) -> tuple[bytes, int
     at_s, windows = record
     value = b"[]" if windows is None else msgspec.json.encode(windows)
     return value, at_s * 1000, b"clock" if windows is None else None
+
+
+@settings(max_examples=examples(60))
+@given(st.lists(STEP, min_size=1, max_size=25), st.randoms(use_true_random=False))
+def test_what_is_in_memory_changes_no_output_of_a_record_read_again(
+    steps: list[Any], rng: random.Random
+) -> None:
+    """Also when rules have changed since it was read."""
+    kept, fresh = several(), several()
+    kept.state = StepState(kept.table, kept.known.accounts, kept.known.rules)
+    usage, now_s = Usage(1), AT_S
+    for kind, minutes, event in steps:
+        now_s += minutes * MINUTE_S
+        windows = None
+        if kind == "use":
+            subject, late, value = event
+            windows = kept.record([usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)])
+        kept.chunk([(now_s, windows)])
+        fresh.chunk([(now_s, windows)])
+        if rng.random() < 0.5:
+            wanted = rng.sample(range(1, 60), 3), rng.choice(["period", "resolved"])
+            records = list(kept.read)
+            for made in (kept, fresh):
+                (first, *_) = [one.body or {} for _, one in made.log.state.items() if one.kind == "rule"][2:]
+                thresholds = watch("", *wanted[0])["thresholds"]
+                made.log.do(
+                    "rule.update",
+                    {**watch("", *wanted[0]), **_written(first), "thresholds": thresholds, "rearm": wanted[1]},
+                )
+                made.follow()
+            assert kept.run(records, kept.offset)[0] == fresh.run(records, fresh.offset)[0]
+    assert kept.alerts == fresh.alerts
+
+
+def _written(body: dict[str, Any]) -> dict[str, Any]:
+    """What an update of a rule names of the stored one."""
+    return {name: body[name] for name in ("id", "type", "name", "channels")}

@@ -162,19 +162,33 @@ def test_rows_that_are_late_anyway_wait_longer_for_more() -> None:
     assert asyncio.run(story(now_ms)) == 2
 
 
-def test_the_next_chunk_of_a_partition_hurries_a_round_only_if_it_is_not_late() -> None:
-    async def story(received_at_ms: int) -> bool:
+@pytest.mark.parametrize("late", [False, True])
+def test_the_next_chunk_of_a_partition_is_not_held_up_for_long(late: bool) -> None:
+    async def story() -> float:
+        received_at_ms = 0 if late else time.time_ns() // 1_000_000
         store, _, rounds = world(linger_s=1000.0, late_linger_s=1000.0)
-        (pending,) = add(rounds, store, usage(received_at_ms=received_at_ms))
-        waiting = asyncio.ensure_future(rounds.done_with(pending.chunk.position))
-        await asyncio.wait([waiting], timeout=0.2 if received_at_ms == 0 else PATIENCE_S)
-        done = waiting.done()
-        await rounds.drain()
-        await waiting
-        return done
+        began_s = time.monotonic()
+        for _ in range(3):
+            (pending,) = add(rounds, store, usage(received_at_ms=received_at_ms))
+            async with asyncio.timeout(PATIENCE_S):
+                await rounds.done_with(pending.chunk.position)
+            assert pending.end == "committed"
+        return time.monotonic() - began_s
 
-    assert not asyncio.run(story(0))
-    assert asyncio.run(story(time.time_ns() // 1_000_000))
+    assert asyncio.run(story()) >= (3 * sink.BLOCKED_S if late else 0)
+
+
+def test_a_round_does_not_wait_for_more_while_partitions_are_taken_away() -> None:
+    async def story() -> None:
+        store, worker, rounds = world(linger_s=1000.0, late_linger_s=1000.0)
+        worker.revoking = True
+        (pending,) = add(rounds, store, usage())
+        assert rounds._task is not None
+        async with asyncio.timeout(PATIENCE_S):
+            await rounds._task
+        assert pending.end == "committed"
+
+    asyncio.run(story())
 
 
 def test_an_absent_clickhouse_is_asked_again_until_it_is_there() -> None:

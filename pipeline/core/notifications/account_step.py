@@ -20,7 +20,9 @@ from pipeline.core.quota.late_usage import late_usage
 from pipeline.core.values.table import CurrentTable, KeyedBytes
 from pipeline.records import Alert, Balance, LateUsage, Window
 
-MOST_KEPT = 15_000  # balances and rows of usage, of 1.6 kB each with what belongs to them
+# What stays in memory of each partition: balances and rows of usage, of 1.6 kB each with what belongs to them; and
+# bytes of usage as it is stored, which take four times as much in memory.
+MOST_KEPT, MOST_STORED_BYTES = 15_000, 8 << 20
 
 
 class AccountRecord(NamedTuple):
@@ -62,7 +64,8 @@ class StepState:
 
     def make_room(self) -> None:
         """Write and forget everything if too much is in memory."""
-        if len(self.states.balances) > self._most:
+        balances = self.states.balances
+        if max(len(balances), len(self.states.due)) > self._most or balances.stored_bytes > MOST_STORED_BYTES:
             self.flush()
             self.states, self.fired = AccountStates.of(self.table), FiredRows.of(self.table)
 

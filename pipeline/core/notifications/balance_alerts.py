@@ -74,9 +74,13 @@ def evaluate(rows: FiredRows, moved: BalanceMoved, rules: Rules, at: AlertAt) ->
     watching = rules.watching(namespace, feature_id, feature)
     if watching.balance and not _is_calm(rows, moved, watching, at.position):
         levels = _levels(moved.outcome)
+        is_new = _newest_firing(rows, moved, watching) < at.position
         for rule in watching.balance:
             alerts += _thresholds(rows, moved, levels, rule, rules, at)
-        _keep_calm(rows, moved, watching)
+        if is_new:
+            _keep_calm(rows, moved, watching)
+        else:  # read again: the firings were repeated, and the level was not judged
+            rows.calm.pop(moved.account.key, None)
     for reset in _fired_resets(rows, moved, at) if watching.reset else ():
         event = reset_event(reset.since_s, reset.at_s)
         of = moved._replace(entitlement=moved.account.entitlements[reset.entitlement])
@@ -106,6 +110,7 @@ def _resolved(rows: FiredRows, moved: BalanceMoved, rules: Rules, at: AlertAt) -
                     after, firings = marks, again
                 if after != marks:
                     rows.marks.put(key, after)
+                    rows.calm.pop(account.key, None)
                 alerts += _threshold_alerts(_ended(moved, id, marks.since_s, at), rule, rules, firings, at)
     return alerts
 
@@ -173,15 +178,20 @@ def _is_calm(rows: FiredRows, moved: BalanceMoved, watching: Watching, position:
     )
 
 
+def _newest_firing(rows: FiredRows, moved: BalanceMoved, watching: Watching) -> int:
+    assert moved.entitlement is not None
+    keys = (row_key(MARKS, moved.account, rule, moved.entitlement.id) for rule in watching.balance)
+    marks = (rows.marks.get(key) for key in keys)
+    return max((firing.position for one in marks if one is not None for firing in one.firings), default=-1)
+
+
 def _keep_calm(rows: FiredRows, moved: BalanceMoved, watching: Watching) -> None:
     assert moved.outcome is not None
     account, status = moved.account, moved.outcome.status
-    marks = [rows.marks.get(row_key(MARKS, account, rule, status.entitlement)) for rule in watching.balance]
-    fired = [firing.position for one in marks if one is not None for firing in one.firings]
     thresholds = (one for rule in watching.balance for one in rule.levels)
     levels = calm_around(thresholds, Level(status.balance, status.usage, status.total_available))
     rows.calm[account.key] = CalmAccount(
-        watching, status.entitlement, status.since_s, max(fired, default=-1), levels
+        watching, status.entitlement, status.since_s, _newest_firing(rows, moved, watching), levels
     )
 
 

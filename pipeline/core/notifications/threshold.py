@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -104,7 +105,10 @@ def met(thresholds: Iterable[Threshold], level: Level) -> Met:
         )  # in atto times 100 atto
         if limit <= level.usage * _HUNDRED:
             usage.append((limit, percentage, threshold))
-    return Met([one for _, _, one in sorted(usage)], sorted(balance, key=lambda one: -one.value))
+    return Met(
+        [one for _, _, one in sorted(usage, key=itemgetter(0, 1))],
+        sorted(balance, key=lambda one: -one.value),
+    )
 
 
 class Firing(msgspec.Struct, array_like=True, frozen=True):

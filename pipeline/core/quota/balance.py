@@ -50,6 +50,11 @@ class HeldBalances:
         """How many balances and rows of usage are in memory."""
         return len(self._machines) + len(self._usage.minutes) + len(self._usage.hours)
 
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the rows of usage in memory, as they are stored: one of many subjects is large."""
+        return self._usage.minutes.stored_bytes + self._usage.hours.stored_bytes
+
     def move(
         self,
         account: bytes,

@@ -24,6 +24,8 @@ class CachedRows(Generic[R]):
         self._table, self._decode, self._encode = table, decode, encode
         self._rows: dict[bytes, R | None] = {}
         self._changed: dict[bytes, None] = {}
+        self._sizes: dict[bytes, int] = {}
+        self.stored_bytes = 0  # of the rows in memory, as they are in the table
 
     def __len__(self) -> int:
         """How many rows are in memory."""
@@ -34,6 +36,7 @@ class CachedRows(Generic[R]):
         if missing := [key for key in dict.fromkeys(keys) if key not in self._rows]:
             for key, value in zip(missing, self._table.get_many(missing), strict=True):
                 self._rows[key] = None if value is None else self._decode(value)
+                self._weigh(key, value)
 
     def get(self, key: bytes) -> R | None:
         """A row. One whose type is not frozen may be changed and then `put`."""
@@ -50,11 +53,18 @@ class CachedRows(Generic[R]):
         """Write what has changed to the table."""
         for key in self._changed:
             row = self._rows[key]
-            if row is None:
+            value = None if row is None else self._encode(row)
+            if value is None:
                 self._table.delete(key)
             else:
-                self._table.put(key, self._encode(row))
+                self._table.put(key, value)
+            self._weigh(key, value)
         self._changed = {}
+
+    def _weigh(self, key: bytes, value: bytes | None) -> None:
+        size = 0 if value is None else len(value)
+        self.stored_bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
 
 
 def json_rows(table: KeyedBytes, kind: type[R]) -> CachedRows[R]:
