@@ -10,6 +10,7 @@ costs the API more CPU than all else that it does for a check of access. Here a 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -75,11 +76,16 @@ class RedisConnection(asyncio.Protocol):
                     self._waits.popleft()
                     if not wait.waiter.done():
                         wait.waiter.set_result(wait.replies)
+            if not self._waits and self._reader.has_data():
+                # It would be taken for the reply to the next command.
+                self._end(ConnectionError("a reply that no command asked for"))
         except ValueError as error:
             self._end(ConnectionError(f"a reply that is none: {error}"))
 
     def send(self, commands: bytes, count: int) -> asyncio.Future[list[RedisReply | RefusedCommand]]:
-        """Write `count` commands; the result are their replies."""
+        """Write `count` commands; the result are their replies. Raises ConnectionError on a connection that is lost."""
+        if self.is_lost:
+            raise ConnectionError("the connection was closed")
         waiter: asyncio.Future[list[RedisReply | RefusedCommand]] = asyncio.get_running_loop().create_future()
         assert self.transport is not None
         self._waits.append(_Wait(count, waiter))
@@ -150,8 +156,7 @@ class RedisPipeline:
         """A new connection, one for all who wait for it."""
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._open())
-        self._connection = await asyncio.shield(self._connecting)
-        return self._connection
+        return await asyncio.shield(self._connecting)
 
     async def _open(self) -> RedisConnection:
         loop, kind = asyncio.get_running_loop(), self._options.get("connection_class")
@@ -160,12 +165,23 @@ class RedisPipeline:
                 _, made = await loop.create_unix_connection(RedisConnection, self._options["path"])
             else:
                 place = self._options.get("host", "localhost"), self._options.get("port", _PORT)
-                secured = SSLConnection(**self._options).ssl_context.get() if kind is SSLConnection else None
-                _, made = await loop.create_connection(RedisConnection, *place, ssl=secured)
-            commands = list(self._first())
-            if commands:
-                list(_accepted(await made.send(b"".join(commands), len(commands))))
+                _, made = await loop.create_connection(RedisConnection, *place, ssl=self._tls())
+            try:
+                if commands := list(self._first()):
+                    list(_accepted(await made.send(b"".join(commands), len(commands))))
+            except BaseException:
+                made.close()
+                raise
+        self._connection = made
         return made
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """The context of `rediss://`, with the options of the URL as redis-py reads them."""
+        options = dict(self._options)
+        if options.pop("connection_class", None) is not SSLConnection:
+            return None
+        context: ssl.SSLContext = SSLConnection(**options).ssl_context.get()
+        return context
 
     def _first(self) -> Iterator[bytes]:
         """What a connection begins with."""

@@ -220,7 +220,12 @@ def test_what_is_in_memory_changes_no_output_of_a_record_read_again(
                 thresholds = watch("", *wanted[0])["thresholds"]
                 made.log.do(
                     "rule.update",
-                    {**watch("", *wanted[0]), **_written(first), "thresholds": thresholds, "rearm": wanted[1]},
+                    {
+                        **watch("", *wanted[0]),
+                        **_written(first),
+                        "thresholds": thresholds,
+                        "rearm": wanted[1],
+                    },
                 )
                 made.follow()
             assert kept.run(records, kept.offset)[0] == fresh.run(records, fresh.offset)[0]

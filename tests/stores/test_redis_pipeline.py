@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,6 +14,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Unavailable
 from pipeline.stores.redis_pipeline import RedisConnection, RedisPipeline, RedisReply, packed
+from tests.fixtures.certificates import Authority
+from tests.fixtures.patience import PATIENCE_S
+
+TRIES = 3
 
 replies = st.recursive(
     st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | st.binary(max_size=20),
@@ -110,3 +117,68 @@ def test_a_silent_server_is_not_waited_for() -> None:
 
     with pytest.raises(Unavailable, match=r"within 0\.05 s"):
         asyncio.run(scenario())
+
+
+def test_a_reply_that_no_command_asked_for_ends_the_connection() -> None:
+    async def scenario() -> None:
+        connection = RedisConnection()
+        connection.connection_made(cast(asyncio.Transport, Taking()))
+        waiter = connection.send(packed("GET", "a"), 1)
+        connection.data_received(b"$1\r\na\r\n$1\r\nb\r\n")
+        assert await waiter == [b"a"] and connection.is_lost
+        with pytest.raises(ConnectionError):
+            connection.send(packed("GET", "c"), 1)
+
+    asyncio.run(scenario())
+
+
+async def serve_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that takes any password and has `x` under every key."""
+    with suppress(ConnectionError):
+        while await reader.read(1000):
+            writer.write(b"$1\r\nx\r\n")
+
+
+def test_tls_is_as_redis_py_reads_it_from_the_url(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.sign("redis"))
+
+    async def scenario(options: str) -> list[RedisReply]:
+        async with await asyncio.start_server(serve_tls, "127.0.0.1", 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            redis = RedisPipeline(f"rediss://127.0.0.1:{port}?{options}", "secret", 5.0)
+            try:
+                return await redis.ask([packed("GET", "a")])
+            finally:
+                await redis.close()
+
+    assert asyncio.run(scenario("ssl_cert_reqs=none&ssl_check_hostname=false")) == [b"x"]
+    with pytest.raises(Unavailable, match="certificate verify failed"):
+        asyncio.run(scenario(""))
+
+
+def test_a_refused_password_leaves_no_connection_open() -> None:
+    ended, all_ended = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ended
+        await reader.read(100)
+        writer.write(b"-WRONGPASS invalid password\r\n")
+        with suppress(ConnectionError):
+            await reader.read()  # until the other side ends
+        ended += 1
+        writer.close()
+        if ended == TRIES:
+            all_ended.set()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            redis = RedisPipeline(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", "wrong", 5.0)
+            for _ in range(TRIES):
+                with pytest.raises(Unavailable, match="WRONGPASS"):
+                    await redis.ask([packed("GET", "a")])
+            async with asyncio.timeout(PATIENCE_S):
+                await all_ended.wait()
+
+    asyncio.run(scenario())

@@ -98,7 +98,7 @@ class AwaitedCommands:
         for command, waiter in unsent:
             try:
                 self._commands.writer.send(record_of(command), partial(self._report, waiter))
-            except Unavailable as error:
+            except Exception as error:  # raised in the coroutine that waits for it; the others are sent
                 _refuse(waiter, error)
 
     async def read(self, revision: int, timeout_s: float) -> bool:
@@ -164,17 +164,17 @@ class AwaitedCommands:
         """Ask who the readers are, until no wait is left that began after the question."""
         while self._unasked:
             asked, self._unasked = _Asked(self._unasked), []
+            many = len(asked.waits) >= MANY
             try:
                 owners = await self._loop.run_in_executor(self._thread, self._commands.members)
                 asked.readers = behind((), self._workers.live(), owners, 0)
+                self._asked.append(asked)
+                self._take_heartbeats(None)
             except Exception as error:  # raised in every coroutine that waits for it
                 for _, waiter in asked.waits:
                     _refuse(waiter, error)
                 continue
-            self._asked.append(asked)
-            many = len(asked.waits) >= MANY
             self._loop.call_later(ASK_AGAIN_S, self._give_up, asked)
-            self._take_heartbeats(None)
             if many:
                 await asyncio.sleep(GATHER_S)
         self._asking = None
