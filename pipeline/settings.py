@@ -169,7 +169,7 @@ class Settings(BaseModel):
         default=4,
         ge=1,
         le=1024,
-        description="partitions of the topics by customer, raised by `tallymark topics raise --customer-partitions`",
+        description="partitions of sharded topics; fixed when the topics are created",
     )
     event_partitions: int = Field(
         default=0,

@@ -20,7 +20,6 @@ import msgspec
 from pipeline.agents.alert_seeding import Job, Seeding
 from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import KEY, NEVER_MS, Agenda
-from pipeline.agents.placement import EVERYTHING, Placement
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.identity import customer_hash
@@ -138,7 +137,7 @@ class Timers:
         return self._heap[0][0] if self._heap else NEVER_S
 
 
-def create(stage: Stage, known: Known, seeding: Seeding, placement: Placement = EVERYTHING) -> None:
+def create(stage: Stage, known: Known, seeding: Seeding) -> None:
     """The agent; what it has in memory follows the partitions that this worker owns."""
     owned: dict[int, tuple[Partition, Timers, StepState]] = {}
 
@@ -162,7 +161,7 @@ def create(stage: Stage, known: Known, seeding: Seeding, placement: Placement = 
             transaction = await begin(stage, chunk, lambda: known.revision, kept_revision)
             if transaction is not None:
                 timers, state = memory_of(transaction)
-                jobs = fill(transaction, known, timers, state, placement)
+                jobs = fill(transaction, known, timers, state)
                 transaction.commit()
                 next_s = timers.next_s()
                 known.agenda.due(chunk.partition, NEVER_MS if next_s == NEVER_S else next_s * 1000)
@@ -187,13 +186,7 @@ def create(stage: Stage, known: Known, seeding: Seeding, placement: Placement = 
     stage.app.timer(0.5, name="owned")(look)
 
 
-def fill(
-    transaction: Transaction,
-    known: Known,
-    timers: Timers,
-    state: StepState | None = None,
-    placement: Placement = EVERYTHING,
-) -> list[Job]:
+def fill(transaction: Transaction, known: Known, timers: Timers, state: StepState | None = None) -> list[Job]:
     """Apply each record of the chunk once.
 
     Args:
@@ -201,7 +194,6 @@ def fill(
         known: the definitions.
         timers: of the partition.
         state: what is in memory of the partition's state; None: nothing.
-        placement: what belongs to a partition.
 
     Returns:
         The jobs of loading historical usage, to start after the commit.
@@ -215,7 +207,7 @@ def fill(
                 if (items := read(transaction.chunk, record, _items)) is not None:
                     work.tick(items, record.timestamp, record.offset)
             elif record.key is None and (windows := read(transaction.chunk, record, _windows)) is not None:
-                work.take(placement.windows(transaction, record, windows), record.timestamp, record.offset)
+                work.take(windows, record.timestamp, record.offset)
         keep_revision(transaction, known.revision)
     work.publish()
     _sweep(transaction, timers)
@@ -261,7 +253,7 @@ class _Work:
         touched: dict[bytes, Account] = {}
         for kind, namespace, customer, feature, *rest in items:
             account = accounts.get((namespace, customer, feature))
-            if account is None or not self._is_here(account):
+            if account is None:
                 continue
             touched[account.key] = account
             if kind == SEEDED and rest:
@@ -270,15 +262,11 @@ class _Work:
         balance_update.keep_called(table, position, due, self._transaction.chunk.start)
         for key in [*balance_update.called(table, position), *due]:
             account = accounts.by_key(key)
-            if account is not None and self._is_here(account):
+            if account is not None:
                 touched[key] = account
         record = AccountRecord(AlertAt(position, at_ms, self._transaction.chunk.start))
         for account in touched.values():
             self._emit(account, position, update(account, record, self._state))
-
-    def _is_here(self, account: Account) -> bool:
-        """Whether the account belongs to the partition, which may have been split since the record was written."""
-        return self._known.partition(account.name) == self._transaction.chunk.partition
 
     def _emit(self, account: Account, position: int, step: AccountStep) -> None:
         self._alerts += [(position, alert) for alert in step.alerts]

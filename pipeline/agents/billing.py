@@ -25,7 +25,6 @@ from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.billing_history import BillingHistory
 from pipeline.agents.billing_settled import SettledWatcher
 from pipeline.agents.clock import Agenda, wall_ms
-from pipeline.agents.placement import EVERYTHING, Placement
 from pipeline.agents.usage_history import SubjectLog
 from pipeline.core.billing.feature_meters import FeatureMeters
 from pipeline.core.bills.bill_index import BillIndex
@@ -36,7 +35,6 @@ from pipeline.core.bills.terms import NEVER_MS, BillTerms
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.identity import customer_hash
-from pipeline.core.notifications.record_owners import billing_owner
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk, Record
@@ -115,12 +113,7 @@ class OwnedBills:
 
 
 def create(
-    stage: Stage,
-    known: BillingKnown,
-    history: BillingHistory,
-    watcher: SettledWatcher,
-    terms: BillTerms,
-    placement: Placement = EVERYTHING,
+    stage: Stage, known: BillingKnown, history: BillingHistory, watcher: SettledWatcher, terms: BillTerms
 ) -> None:
     """The agent.
 
@@ -130,7 +123,6 @@ def create(
         history: Loads usage of before a meter was billed.
         watcher: Reports to a partition whose drafts wait for usage that this is complete.
         terms: Settings.
-        placement: What belongs to a partition.
     """
     owned: dict[int, OwnedBills] = {}
 
@@ -148,7 +140,7 @@ def create(
             if transaction is None:
                 continue
             index = index_of(transaction)
-            now_ms = fill(transaction, known, index, terms, placement)
+            now_ms = fill(transaction, known, index, terms)
             waits_ms = index.waits_ms()
             if waits_ms <= now_ms:
                 transaction.on_committed(partial(watcher.request, chunk.partition, waits_ms, now_ms))
@@ -187,35 +179,28 @@ def required_revision(transaction: Transaction) -> int:
     return max([kept_revision(transaction), *(one.revision for one in found if one is not None)])
 
 
-def fill(
-    transaction: Transaction,
-    known: BillingKnown,
-    index: BillIndex,
-    terms: BillTerms,
-    placement: Placement = EVERYTHING,
-) -> int:
+def fill(transaction: Transaction, known: BillingKnown, index: BillIndex, terms: BillTerms) -> int:
     """Apply each record of the chunk once, and publish what follows. Returns the time that the records reached, ms."""
     with known.lock:
         table = BillTable(transaction.table, index, known.definitions, terms)
         for record in transaction.chunk.records:
-            _apply(transaction, table, record, placement)
+            _apply(transaction, table, record)
         keep_revision(transaction, known.revision)
         output = table.flush()
     _publish(transaction, output)
     return table.now_ms
 
 
-def _apply(transaction: Transaction, table: BillTable, record: Record, placement: Placement) -> None:
+def _apply(transaction: Transaction, table: BillTable, record: Record) -> None:
     chunk = transaction.chunk
     if record.key is None:
         if (windows := read(chunk, record, _windows)) is not None:
-            mine = placement.windows(transaction, record, windows)
-            table.take(mine, record.offset, record.timestamp)
-            transaction.read(len(mine))
+            table.take(windows, record.offset, record.timestamp)
+            transaction.read(len(windows))
             _count_problems(transaction, table, record)
         return
     work = read(chunk, record, _work)
-    if work is None or not placement.keeps(transaction, record, billing_owner(work)):
+    if work is None:
         return
     table.apply(work, record.offset, record.timestamp)
     namespace = work.namespace if work.command is None else work.command.namespace
@@ -245,9 +230,7 @@ def _publish(transaction: Transaction, output: BillOutput) -> None:
     for command in output.commands:
         transaction.send("commands", _encode(command), partition=0)
     for alert in output.alerts:
-        transaction.send(
-            "alerts", _encode(alert), key=alert.id.encode(), partition=transaction.chunk.partition
-        )
+        transaction.send("alerts", _encode(alert), key=alert.id.encode())
     for order in output.stripe:
         transaction.send(
             STRIPE, _encode(order), key=order.kind.encode(), partition=transaction.chunk.partition

@@ -61,7 +61,6 @@ class Partitions(NamedTuple):
     backfill: int = 0
     webhook: int = 1
     stripe: int = 1
-    alerts: int = 1
 
 
 NO_BACKFILL = Partitions()
@@ -164,8 +163,7 @@ def _reply(transaction: Transaction, reply: Reply) -> None:
 def sent_record(one: Alert | WebhookWork | StripeWork, partitions: Partitions) -> SentRecord:
     """The record by which a decision's work reaches its stage."""
     if isinstance(one, Alert):
-        partition = customer_hash(one.namespace, one.id) % partitions.alerts
-        return SentRecord("alerts", one.id, _encode(one).decode(), partition)
+        return SentRecord("alerts", one.id, _encode(one).decode())
     if isinstance(one, StripeWork):
         partition = customer_hash(one.namespace, one.customer) % partitions.stripe
         return SentRecord("stripe-work", one.kind, _encode(one).decode(), partition)

@@ -19,36 +19,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
 from pipeline.agents.dedupe import CHANGELOG as IDENTITIES
-from pipeline.agents.raise_conditions import (
-    add_partitions,
-    fence,
-    lacks_changelog,
-    require_stopped,
-    workers_of,
-)
 from pipeline.core.metering.dedupe import pack_entries, unpack_entries
 from pipeline.core.metering.identity import identity_hash
 from pipeline.engine import ledger
 from pipeline.engine.chunk import Position
-from pipeline.engine.producer import OPTIONS
+from pipeline.engine.lineage import Lineage
+from pipeline.engine.producer import OPTIONS, TransactionalProducer
 from pipeline.engine.restore import Reader
 from pipeline.errors import Rejected, Unavailable
 from pipeline.records import Backfill, Counts, TopicId
 from pipeline.settings import Settings
+from pipeline.stages import STAGES
 from pipeline.stores.kafka import client as kafka
-from pipeline.stores.kafka import consumer_groups, topic_ids, topics
+from pipeline.stores.kafka import consumer_groups, topic_admin, topic_ids, topics
+from pipeline.stores.kafka.consumer_groups import group_of
 from pipeline.stores.kafka.topic import Topic
 from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 
 GROUP = "tallymark-raise"  # required by the client, never joined; also the transactional id
 WRITE_S = 60.0
 COMMIT_S = 60.0
+FENCED_AT_ONCE = 8
 # The stages whose state is by subject or identity, with the input by whose partitions it is.
 COUNTING = {"dedupe": "events-accepted", "aggregate": "events-unique", "attribute": "usage"}
 # The stages that write to these topics in transactions.
@@ -64,16 +63,12 @@ ReportRecords = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class RaisedPartitions:
-    """before, now: numbers of partitions. topics: that have them. records: of state that were copied.
-
-    events: the number of the topics up to usage.
-    """
+    """before, now: numbers of partitions. topics: that have them. records: of state that were copied."""
 
     before: int
     now: int
     topics: tuple[str, ...]
     records: int = 0
-    events: int = 0
 
 
 def raise_partitions(
@@ -87,21 +82,19 @@ def raise_partitions(
         progress: Called while state is copied.
 
     Raises:
-        Rejected: The number cannot be reached, or stages run, have unread input, or a backfill is in progress; or a
-            raise of the other number was interrupted.
+        Rejected: The number cannot be reached, or stages run, have unread input, or a backfill is in progress.
         Unavailable: Kafka does not answer. Run it again.
     """
     known = topic_ids.read(settings, ()).known
-    topic_ids.require_not_raising(settings, topic_ids.EVENTS)
     before = _number_now(known)
     declared = topics.load(settings.model_copy(update={"event_partitions": before}))
     raisable = tuple(name for name, topic in declared.items() if topic.raisable)
     if number == before:
         # An earlier run may have been killed after its commit, or before it; then it is given up.
-        if not workers_of(settings):
-            fence(settings, declared, WRITERS)
+        if not _workers(settings):
+            _fence(settings, declared)
             topic_ids.end_raising(settings)
-        return RaisedPartitions(before, number, raisable, events=number)
+        return RaisedPartitions(before, number, raisable)
     if number < before or number % before:
         raise Rejected(
             "bad-partitions",
@@ -111,26 +104,26 @@ def raise_partitions(
     if wrong := [one for one in topics.differences(settings.model_copy(update={"event_partitions": before}))
                  if one.kind in (*topics.REFUSED, "missing", "unknown")]:  # fmt: skip
         raise Rejected("bad-topics", " ".join(one.sentence for one in wrong))
-    require_stopped(settings)
+    _require_stopped(settings)
     topic_ids.begin_raising(settings, number)
     try:
         ends, kept = _require_still(settings, declared, before)
     except Rejected:
         topic_ids.end_raising(settings)
         raise
-    add_partitions(settings, raisable, number)
+    _add(settings, raisable, number)
     config = kafka.client_config(settings) | {"log_level": 0}
     with Reader(config, GROUP) as reader:  # one that knows of no earlier number
         records = _copy(settings, reader, before, number, progress)
         counts, splits = _continued(reader, kept, before, number)
-        require_stopped(settings)
+        _require_stopped(settings)
         if _ends(reader, before) != ends:
             raise Unavailable(
                 "A stage ran meanwhile. Stop the workers of every stage, and run the command again."
             )
     _commit(settings, known, counts, splits, raisable, number)
-    fence(settings, declared, WRITERS)  # a worker that has just started, and has read the old number
-    return RaisedPartitions(before, number, raisable, records, number)
+    _fence(settings, declared)  # a worker that has just started, and has read the old number
+    return RaisedPartitions(before, number, raisable, records)
 
 
 def _number_now(known: Mapping[str, TopicId]) -> int:
@@ -141,12 +134,51 @@ def _number_now(known: Mapping[str, TopicId]) -> int:
     return known[COUNTING["aggregate"]].partitions
 
 
+def _workers(settings: Settings) -> list[str]:
+    """The ids of the workers that run."""
+    return sorted(consumer_groups.members(kafka.admin(settings), settings, STAGES))
+
+
+def _require_stopped(settings: Settings) -> None:
+    if found := _workers(settings):
+        raise Rejected(
+            "stages-run",
+            f"{len(found)} workers run, such as {found[0]}: stop the workers of every stage first. A worker that was "
+            f"killed leaves after {settings.session_timeout_s:g} s.",
+        )
+
+
+def _fence(settings: Settings, declared: Mapping[str, Topic]) -> None:
+    """End the transactions of workers that were killed or frozen, so that none of them writes any more."""
+    config = kafka.client_config(settings) | {"log_level": 0}
+    on_cluster = kafka.cluster(settings).topics
+    existing = {name: len(found.partitions) for name, found in on_cluster.items()}
+    for stage in WRITERS:
+        places = input_places(consumer_groups.input_topics(settings, stage), declared, existing)
+        with ThreadPoolExecutor(FENCED_AT_ONCE) as threads:
+            list(threads.map(partial(TransactionalProducer, config, group_of(stage)), places))
+
+
+def input_places(
+    names: Sequence[str], declared: Mapping[str, Topic], existing: Mapping[str, int]
+) -> list[Position]:
+    """The partitions of these topics that workers read: those declared, or all where any number is allowed.
+
+    Args:
+        names: Of topics.
+        declared: With the number that is valid.
+        existing: How many partitions each topic has on the cluster.
+    """
+    used = {name: existing[name] if declared[name].resizable else declared[name].partitions for name in names}
+    return [Position(name, partition) for name in names for partition in range(used[name])]
+
+
 def _require_still(
     settings: Settings, declared: Mapping[str, Topic], before: int
 ) -> tuple[list[int], KeptCounts]:
     """The ends of what stages write, and the counts. Raises Rejected unless they have read all, and none runs."""
-    require_stopped(settings)  # one that starts later refuses its partitions
-    fence(settings, declared, WRITERS)
+    _require_stopped(settings)  # one that starts later refuses its partitions
+    _fence(settings, declared)
     with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         ends = _ends(reader, before)  # before the conditions: what changes them later also moves an end
         _require_quiet(settings)
@@ -180,6 +212,26 @@ def _require_no_backfill(reader: Reader, before: int) -> None:
             f"The backfill of the meter {running[0]} is in progress: start the stages again, and wait until `tallymark "
             f"meters backfill {running[0]}` shows that it is done.",
         )
+
+
+def _add(settings: Settings, names: Sequence[str], number: int) -> None:
+    """Add partitions where there are fewer, and return when each has a leader."""
+    found = kafka.cluster(settings).topics
+    topic_admin.add_partitions(
+        settings, {name: number for name in names if len(found[name].partitions) < number}
+    )
+    deadline = time.monotonic() + topics.TIMEOUT_S
+    while True:
+        found = kafka.cluster(settings).topics
+        if all(_is_ready(list(found[name].partitions.values()), number) for name in names):
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(f"The new partitions have no leader after {topics.TIMEOUT_S:g} s.")
+        time.sleep(0.05)
+
+
+def _is_ready(partitions: Sequence[object], number: int) -> bool:
+    return len(partitions) >= number and all(one.leader >= 0 for one in partitions)  # type: ignore[attr-defined]
 
 
 def _ends(reader: Reader, before: int) -> list[int]:
@@ -254,6 +306,12 @@ def _kept_counts(
                     f"{stage}-changelog was recreated: start the workers of {stage} once, so that they write it again.",
                 )
     return found
+
+
+def lacks_changelog(stage: str, kept: ledger.Kept, lineage: Lineage) -> bool:
+    """Whether the stage's changelog was recreated, and this partition's state is not written to it yet."""
+    name = f"{stage}-changelog"
+    return kept.counts.offset != ledger.NOTHING_YET and lineage.is_given_up(name, kept.ids.get(name, ""))
 
 
 def _continued(

@@ -24,7 +24,6 @@ from prometheus_client import Counter, Gauge
 
 from pipeline.agents.barriers import begin, keep_revision, kept_revision
 from pipeline.agents.clock import Agenda
-from pipeline.agents.placement import EVERYTHING, Placement
 from pipeline.agents.stripe_accounts import StripeAccounts
 from pipeline.agents.stripe_dispatch import StripeDispatcher
 from pipeline.agents.usage_history import FollowedMeter, SubjectLog, UsageHistory
@@ -37,7 +36,6 @@ from pipeline.core.billing.stripe_table import StripeTable, seeded_revision
 from pipeline.core.customers.attribution import Holders
 from pipeline.core.definitions.changes import Changes
 from pipeline.core.metering.identity import customer_hash
-from pipeline.core.notifications.record_owners import stripe_owner
 from pipeline.core.values.json_value import reader_of
 from pipeline.engine.changelog import Changelog
 from pipeline.engine.chunk import Chunk
@@ -151,13 +149,8 @@ def create(
     history: UsageHistory,
     terms: StripeTerms,
     prove_ms: int,
-    placement: Placement = EVERYTHING,
 ) -> None:
-    """The agent.
-
-    prove_ms: how often a partition with requests in progress commits, so that it may call Stripe. placement: what
-    belongs to a partition.
-    """
+    """The agent. prove_ms: how often a partition with requests in progress commits, so that it may call Stripe."""
     owned: dict[int, OwnedPartition] = {}
     sweeps = StripeSweeps()
 
@@ -175,7 +168,7 @@ def create(
             if transaction is None:
                 continue
             index = index_of(transaction)
-            filled = fill(transaction, known, index, terms, sweeps, placement)
+            filled = fill(transaction, known, index, terms, sweeps)
             dispatchers.usage.after(transaction, filled.flights, filled.now_ms)
             dispatchers.invoices.after(transaction, filled.bills, filled.now_ms)
             transaction.commit()
@@ -213,12 +206,7 @@ def create(
 
 
 def fill(
-    transaction: Transaction,
-    known: StripeKnown,
-    index: StripeIndex,
-    terms: StripeTerms,
-    sweeps: StripeSweeps,
-    placement: Placement = EVERYTHING,
+    transaction: Transaction, known: StripeKnown, index: StripeIndex, terms: StripeTerms, sweeps: StripeSweeps
 ) -> Filled:
     """Apply each record of the chunk once, and publish the windows that have changed."""
     chunk = transaction.chunk
@@ -227,14 +215,9 @@ def fill(
         for record in chunk.records:
             if record.key is None:
                 if (windows := read(chunk, record, _windows)) is not None:
-                    mine = placement.windows(transaction, record, windows)
-                    table.take(mine, record.offset, record.timestamp)
-                    transaction.read(len(mine))
+                    table.take(windows, record.offset, record.timestamp)
+                    transaction.read(len(windows))
             elif (work := read(chunk, record, _work)) is not None:
-                if work.kind == "reported" and not table.concerns(work):
-                    placement.spread(transaction, record)
-                elif not placement.keeps(transaction, record, stripe_owner(work)):
-                    continue
                 table.apply(work, record.offset, record.timestamp)
                 is_new = record.offset > transaction.counted_offset
                 if work.namespace and is_new and table.concerns(work):

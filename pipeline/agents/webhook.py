@@ -17,11 +17,9 @@ from typing import TypeVar
 import faust
 import msgspec
 
-from pipeline.agents.placement import EVERYTHING, Placement
 from pipeline.agents.webhook_dispatch import WebhookDispatcher
 from pipeline.agents.webhook_endpoints import Endpoints
 from pipeline.core.notifications.delivery_table import DELIVERY, apply, forget, partition_of
-from pipeline.core.notifications.record_owners import webhook_owner
 from pipeline.core.values.json_value import reader_of
 from pipeline.core.values.sweep import SweepProgress
 from pipeline.engine.changelog import Changelog
@@ -49,10 +47,8 @@ _work = reader_of(WebhookWork)
 _encode = msgspec.json.Encoder().encode
 
 
-def create(
-    stage: Stage, settings: Settings, partitions: int, endpoints: Endpoints, placement: Placement = EVERYTHING
-) -> None:
-    """partitions: of `webhook-work`. placement: what belongs to one of them."""
+def create(stage: Stage, settings: Settings, partitions: int, endpoints: Endpoints) -> None:
+    """partitions: of `webhook-work`."""
     schedule_ms = tuple(int(Decimal(one) * 1_000) for one in settings.webhook_schedule_s.split(","))
     forgetting = Forgetting(settings.webhook_kept_s * 1_000)
     writer = KafkaWriter(settings, "webhook attempts", ATTEMPT_WRITTEN_S)
@@ -73,7 +69,7 @@ def create(
     async def webhook_work(chunks: faust.Stream[Chunk]) -> None:
         async for chunk in chunks:
             if (transaction := await stage.begin(chunk)) is not None:
-                changed = fill(transaction, schedule_ms, forgetting, placement)
+                changed = fill(transaction, schedule_ms, forgetting)
                 sending.after(transaction, changed)
                 transaction.commit()
 
@@ -100,19 +96,14 @@ def share_out(transaction: Transaction, partitions: int) -> None:
             transaction.count(alert.namespace, "alerts")
 
 
-def fill(
-    transaction: Transaction,
-    schedule_ms: Sequence[int],
-    forgetting: Forgetting,
-    placement: Placement = EVERYTHING,
-) -> dict[str, Delivery]:
+def fill(transaction: Transaction, schedule_ms: Sequence[int], forgetting: Forgetting) -> dict[str, Delivery]:
     """Apply each record of the chunk. Returns the changed deliveries in their state at the end of the chunk."""
     chunk, table = transaction.chunk, transaction.table
     changed: dict[str, Delivery] = {}
     now_ms = 0
     for record in chunk.records:
         work = read(chunk, record, _work)
-        if work is None or not placement.keeps(transaction, record, webhook_owner(work)):
+        if work is None:
             continue
         applied = apply(work, record.offset, record.timestamp, table, schedule_ms)
         changed |= {delivery.id: delivery for delivery in applied.deliveries}

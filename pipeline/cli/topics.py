@@ -5,20 +5,11 @@ Owns: arguments and output. Does not own: the declarations, the cluster (stores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import click
 import msgspec
 
 from pipeline.cli.api import load_settings
 from pipeline.cli.output import format_option, print_value
-from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.agents.raise_partitions import RaisedPartitions, ReportRecords
-
-    Raise = Callable[[Settings, int, ReportRecords], RaisedPartitions]
 
 RECREATE = click.option(
     "--recreate-lost", "lost", multiple=True, metavar="NAME",
@@ -124,50 +115,29 @@ def acls(stages: tuple[str, ...], principal: str, form: str) -> None:
 
 
 @topics.command("raise")
-@click.option("--partitions", "events", type=click.IntRange(1, 1024), metavar="N",
-              help="The new number of the topics up to usage: a multiple of the number now.")  # fmt: skip
-@click.option("--customer-partitions", "customers", type=click.IntRange(1, 1024), metavar="N",
-              help="Likewise, of the topics by customer.")  # fmt: skip
-def raise_number(events: int | None, customers: int | None) -> None:
-    """Raise the number of partitions, with the state in them.
+@click.option("--partitions", "number", type=click.IntRange(1, 1024), required=True, metavar="N",
+              help="The new number: a multiple of the number now.")  # fmt: skip
+def raise_number(number: int) -> None:
+    """Raise the number of partitions of the topics up to usage.
 
-    More partitions let more workers share the work: of dedupe, aggregate, attribute, sink and backfill (--partitions),
-    or of alert, live, billing, stripe-sync and webhook (--customer-partitions). State is split; counts, usage, bills
-    and calls to Stripe stay the same, and nothing happens twice.
+    More partitions let more workers count events: of dedupe, aggregate, attribute, sink and backfill. State is split,
+    counts and usage stay the same, and nothing is counted twice. Topics by customer keep their number.
 
-    Stop every worker first; the command refuses to run otherwise. For --partitions, stop ingest, and wait until dedupe,
-    aggregate and attribute have a lag of 0 before. The API may run: events wait in their topics. The command may be
-    repeated, also after it was killed, and until it ends no worker starts; with the old number, it is given up. Then
-    set the numbers that it prints for every process, restart the API and start the workers.
+    Stop ingest, wait until dedupe, aggregate and attribute have a lag of 0, then stop every worker. The command refuses
+    to run otherwise. The API may run: events wait in their topics. The command may be repeated, also after it was
+    killed, and until it ends the old number is valid, and no worker starts; with the old number, it is given up. Then
+    set `event_partitions = N` for every process, restart the API and start the workers.
 
     \b
     Example:
       tallymark topics raise --partitions 8
-      tallymark topics raise --customer-partitions 8
     """
-    if events is None and customers is None:
-        raise click.UsageError("Missing option '--partitions' or '--customer-partitions'.")
-    if events is not None:
-        from pipeline.agents.raise_partitions import raise_partitions
-
-        _raise(raise_partitions, events)
-        click.echo(f"Set `event_partitions = {events}` for every process before it starts.")
-    if customers is not None:
-        from pipeline.agents.raise_customers import raise_customer_partitions
-
-        done = _raise(raise_customer_partitions, customers)
-        click.echo(
-            f"Set `partitions = {customers}` and `event_partitions = {done.events}` for every process before it starts."
-        )
-
-
-def _raise(run: Raise, number: int) -> RaisedPartitions:
-    """Run one raise, and print what it did."""
+    from pipeline.agents.raise_partitions import raise_partitions
     from pipeline.cli.progress import progress_bar
     from pipeline.cli.tables import count
 
     with progress_bar("copying state") as show:
-        done = run(load_settings(), number, show)
+        done = raise_partitions(load_settings(), number, show)
     if done.before == done.now:
         click.echo(f"{len(done.topics)} topics have {done.now} partitions already.")
     else:
@@ -175,7 +145,7 @@ def _raise(run: Raise, number: int) -> RaisedPartitions:
             f"{len(done.topics)} topics have {done.now} partitions now, instead of {done.before}; "
             f"{count(done.records)} records of state were copied."
         )
-    return done
+    click.echo(f"Set `event_partitions = {done.now}` for every process before it starts.")
 
 
 COMMANDS = (topics,)

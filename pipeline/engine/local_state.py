@@ -75,11 +75,8 @@ def open_table(restoration: Restoration, reader: Reader) -> tuple[Table, int]:
             f"{restoration.counts.stage} was lost. `tallymark topics check` shows how to recover."
         )
     at = table.restored()
-    read = (
-        max(at.next_offset, restoration.counts.table_since) if at is not None else 0
-    )  # a marker may be last
-    if at is not None and (at.writes, at.next_offset) != (restoration.counts.writes, read):
-        table.write((), Restored(at.changelog_id, read, restoration.counts.writes))
+    if at is not None and at.writes != restoration.counts.writes:
+        table.write((), Restored(at.changelog_id, at.next_offset, restoration.counts.writes))
     return table, records
 
 
@@ -131,11 +128,6 @@ def _trusted(restoration: Restoration, span: Span) -> Table:
                 f"{place} ends at offset {span.end}, but the table in {restoration.path} has read it up to "
                 f"{local.next_offset}: records are lost. Restore the topic from a backup of the cluster."
             )
-        if local.next_offset < restoration.counts.table_since:
-            table.close()
-            log.info("the table in %s is from before its partition was split, restoring it", restoration.path)
-            Table.remove(restoration.path)
-            return Table(restoration.path)
         return table
     table.close()
     if restoration.changelog.topic not in restoration.ids:

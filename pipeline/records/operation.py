@@ -25,7 +25,6 @@ class Counts(msgspec.Struct):
     writes: int | None = None  # chunks that changed the state; null: unknown
     control_revision: int = 0  # the newest definitions that the stage had loaded
     state_version: int = 1  # of the form of the stage's state
-    table_since: int = 0  # a local table that has not read the changelog up to this offset is removed
 
 
 class TopicId(msgspec.Struct):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.agents.definitions import DefinitionsFollower, MetersFollower
-from pipeline.agents.placement import Placement
 from pipeline.core.billing.feature_meters import FeatureMeters
 from pipeline.core.billing.stripe_mappings import StripeDefinitions
 from pipeline.core.customers.attribution import Holders
@@ -28,8 +27,8 @@ from pipeline.stores.readiness import Ask
 
 FOREVER_MS = 1 << 62  # an input without retention may be read again at any time: nothing is swept
 # While ingest is behind, the size of its chunks decides that of the stages after it: larger ones need fewer
-# transactions. One chunk is then some 40,000 events of 250 bytes, half a second of work, and 100 MiB of memory.
-INGEST_FETCH_BYTES, INGEST_CHUNK_BYTES = 3 << 20, 12 << 20
+# transactions. One chunk is then some 30,000 events of 250 bytes, and a third of a second of work.
+INGEST_FETCH_BYTES, INGEST_CHUNK_BYTES = 2 << 20, 8 << 20
 Declared = Mapping[str, Topic]
 NowMs = Callable[[], int]
 LEASE_OF_SESSION = 0.8  # how long a commit allows calls; a frozen worker loses its partitions after a session
@@ -60,11 +59,6 @@ def wire(stage: str, settings: Settings, declared: Declared) -> StageWiring:
     if parts.spec.meta is None:
         return parts
     return replace(parts, spec=replace(parts.spec, shards=declared[parts.spec.meta].partitions))
-
-
-def placement(settings: Settings, topic: str, number: int) -> Placement:
-    """What belongs to a partition of a topic. number: of its partitions."""
-    return Placement(topic_ids.partitions_of(settings, topic, number))
 
 
 def _namespaces(declared: Declared) -> dict[str, str]:
@@ -193,7 +187,7 @@ def _alert(settings: Settings, declared: Declared) -> StageWiring:
     )
 
     def create(made: Stage) -> None:
-        alert.create(made, known, seeding, placement(settings, alert.INPUT, partitions))
+        alert.create(made, known, seeding)
         Clock(
             KafkaWriter(settings, "clock records", ASK_AGAIN_S), alert.INPUT, agenda, alert.clock_value
         ).start()
@@ -233,9 +227,7 @@ def _webhook(settings: Settings, declared: Declared) -> StageWiring:
     inputs = (webhook.ALERTS, webhook.WORK)
     return StageWiring(
         Spec("webhook", inputs, "webhook-meta", webhook.CHANGELOG, stateless=(webhook.ALERTS,)),
-        lambda made: webhook.create(
-            made, settings, partitions, endpoints, placement(settings, webhook.WORK, partitions)
-        ),
+        lambda made: webhook.create(made, settings, partitions, endpoints),
         DefinitionsFollower(settings, endpoints.update),
     )
 
@@ -295,8 +287,7 @@ def stripe_sync(settings: Settings, declared: Declared, clock: NowMs | None = No
         terms = StripeTerms(
             grace_ms=settings.stripe_grace_s * 1_000, kept_ms=max(StripeTerms().kept_ms, late_ms)
         )
-        placed = placement(settings, agent.WORK, partitions)
-        agent.create(made, known, dispatchers, history, terms, int(lease_s * 1_000) // 3, placed)
+        agent.create(made, known, dispatchers, history, terms, int(lease_s * 1_000) // 3)
         ticking = KafkaWriter(settings, "clock records", ASK_AGAIN_S)
         encode = agent.clock_value(clock or (lambda: 0))
         Clock(ticking, agent.WORK, agenda, encode, clock or wall_ms).start()
@@ -336,14 +327,12 @@ def _billing(settings: Settings, declared: Declared) -> StageWiring:
     def create(made: Stage) -> None:
         terms = BillTerms(
             collect_anyway_s=settings.billing_collect_anyway_s,
-            partitions=topic_ids.partitions_of(
-                settings, "events-unique", declared["events-unique"].partitions
-            ),
+            partitions=topic_ids.event_partitions(settings, declared["events-unique"].partitions),
         )
         history = BillingHistory(UsageHistory(known.subjects, seeding.add, agenda.add), terms.kept_s)
         marks = KafkaWriter(settings, "marks of settled usage")
         watcher = SettledWatcher(marks, StagePositions(settings), history.is_loaded)
-        agent.create(made, known, history, watcher, terms, placement(settings, agent.WORK, partitions))
+        agent.create(made, known, history, watcher, terms)
         Clock(
             KafkaWriter(settings, "clock records", ASK_AGAIN_S), agent.WORK, agenda, agent.clock_value
         ).start()
@@ -371,7 +360,7 @@ def _control(settings: Settings, declared: Declared) -> StageWiring:
     from pipeline.agents import control, control_answers
 
     partitions = control.Partitions(
-        *(declared[topic].partitions for topic in ("backfill-work", "webhook-work", "stripe-work", "alerts"))
+        *(declared[topic].partitions for topic in ("backfill-work", "webhook-work", "stripe-work"))
     )
     config = kafka.client_config(settings) | {"log_level": 0}
     read_answers = control_answers.reader(config, group_of("control"))

@@ -17,8 +17,14 @@ from pipeline.agents import attribute
 from pipeline.agents.aggregate import CHANGELOG as WINDOWS
 from pipeline.agents.dedupe import CHANGELOG as IDENTITIES
 from pipeline.agents.lost_topics import recreate
-from pipeline.agents.raise_conditions import input_places, lacks_changelog
-from pipeline.agents.raise_partitions import COUNTING, WRITERS, RaisedPartitions, raise_partitions
+from pipeline.agents.raise_partitions import (
+    COUNTING,
+    WRITERS,
+    RaisedPartitions,
+    input_places,
+    lacks_changelog,
+    raise_partitions,
+)
 from pipeline.core.metering.dedupe import dedupe
 from pipeline.core.metering.identity import identity_hash
 from pipeline.core.metering.partition_splits import EventPartitions
@@ -135,7 +141,7 @@ def test_a_new_partition_continues_the_old_one_with_its_state_and_its_offsets(wo
                 assert found == before[stage, parent]
     owned = [one for partition in range(0, 6, BEFORE) for one in world.items("dedupe", partition, 6)]
     assert set(owned) == set(before["dedupe", 0])
-    assert raise_partitions(world.settings, 6) == RaisedPartitions(6, 6, done.topics, events=6)
+    assert raise_partitions(world.settings, 6) == RaisedPartitions(6, 6, done.topics)
 
 
 def test_what_a_new_partition_writes_is_kept(world: World) -> None:
@@ -191,7 +197,7 @@ def test_a_number_may_be_raised_again(world: World) -> None:
         base = owner.counts.base
         owner.commit(Commit(5, base + 4, changes={b"key": b"new"}))
     raise_partitions(world.settings.model_copy(update={"event_partitions": 4}), 8)
-    splits = topic_ids.partitions_of(world.settings, "events-unique", 8).splits
+    splits = topic_ids.event_partitions(world.settings, 8).splits
     assert [split[:2] for split in splits] == [(2, 0), (3, 1), (4, 0), (5, 1), (6, 2), (7, 3)]
     assert dict(EventPartitions(8, splits).before(7)) == {3: splits[5][2] - 1, 1: base - 1}
     assert splits[5][2] > base + 4

@@ -88,17 +88,18 @@ class BillingLine:
         self.started = 0
         self.revision = 0  # of the definitions that commands of billing require
         self._folder = folder
-        self._producer = self._writer()
+        self._producer = Producer(cluster.producer_config(settings) | {"linger.ms": 0, "log_level": 0})
         keep_timestamps(settings, self._producer)
         self._consumer = Consumer(
             {**cluster.client_config(settings), "group.id": "documents", "log_level": 0, **READ}
         )
+        sharded = [
+            (topic, number)
+            for topic in ("subscriptions", "invoices", "credit-grants", "ledger")
+            for number in range(settings.partitions)
+        ]
         self._consumer.assign(
-            [
-                *_documents(range(settings.partitions)),
-                TopicPartition("replies", 0, 0),
-                TopicPartition("number-requests", 0, 0),
-            ]
+            [TopicPartition(*place, 0) for place in (*sharded, ("replies", 0), ("number-requests", 0))]
         )
 
     def __enter__(self) -> BillingLine:
@@ -118,7 +119,6 @@ class BillingLine:
             "TALLYMARK_KAFKA": self.settings.kafka,
             "TALLYMARK_STATE_DIR": str(self._folder / "state"),
             "TALLYMARK_PARTITIONS": str(self.settings.partitions),
-            "TALLYMARK_EVENT_PARTITIONS": str(self.settings.event_partitions),
             "TALLYMARK_SESSION_TIMEOUT_S": "3",
             "PYTHONPATH": str(ROOT),
             **more,
@@ -142,16 +142,6 @@ class BillingLine:
         """Kill the worker of a stage and start another one."""
         self.kill(stage)
         self.start(stage)
-
-    def raised(self, settings: Settings) -> None:
-        """Read from the partitions that were added, and write to them; while no worker runs."""
-        self._consumer.incremental_assign(_documents(range(self.settings.partitions, settings.partitions)))
-        self.settings = settings
-        self.flush()
-        self._producer = self._writer()  # the one of before knows the number of before
-
-    def _writer(self) -> Producer:
-        return Producer(cluster.producer_config(self.settings) | {"linger.ms": 0, "log_level": 0})
 
     def crashes(self, stage: str) -> Path:
         """The folder in which the crash points of a stage are armed."""
@@ -273,11 +263,6 @@ class BillingLine:
     def counted(self) -> dict[str, int]:
         """How many invoices are in each state."""
         return dict(Counter(self._states.values()))
-
-
-def _documents(partitions: Iterable[int]) -> list[TopicPartition]:
-    topics = ("subscriptions", "invoices", "credit-grants", "ledger")
-    return [TopicPartition(topic, number, 0) for topic in topics for number in partitions]
 
 
 def _delivered(error: KafkaError | None, _: Message) -> None:

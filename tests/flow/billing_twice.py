@@ -48,8 +48,27 @@ def compare(
     settings: Settings, folder: Path, customers: int, restart_broker: Callable[[], None] | None = None
 ) -> Comparison:
     """Carry the story out twice and compare. restart_broker: kills the broker and starts it again."""
+    straight = _two_months(settings, folder / "straight", customers, calm)
+    killed = _two_months(settings, folder / "killed", customers, None, restart_broker)
+    wrong = _differences(straight, killed)
+    for story in (straight, killed):
+        wrong += story.wrong_numbers() + trial_balance(story.line.ledger.values()).differences
+    return Comparison(len(straight.numbers()), killed.line.started - straight.line.started, wrong)
 
-    def killing(line: BillingLine) -> Disturb:
+
+def _two_months(
+    settings: Settings,
+    folder: Path,
+    customers: int,
+    disturb: Disturb | None,
+    restart_broker: Callable[[], None] | None = None,
+) -> BillingStory:
+    """The story. disturb: None kills at KILLS."""
+    folder.mkdir(parents=True)
+    reset_topics(settings)
+
+    with BillingLine(settings, folder) as line:
+
         def kill(step: str) -> None:
             for stage, point in KILLS.get(step, ()):
                 if point:
@@ -59,31 +78,7 @@ def compare(
             if restart_broker is not None and step in BROKER_KILLED:
                 restart_broker()
 
-        return kill
-
-    return compare_disturbed(settings, folder, customers, killing)
-
-
-def compare_disturbed(
-    settings: Settings, folder: Path, customers: int, disturbed: Callable[[BillingLine], Disturb]
-) -> Comparison:
-    """Carry the story out straight and with a disturbance, and compare."""
-    straight = _two_months(settings, folder / "straight", customers, lambda _: calm)
-    other = _two_months(settings, folder / "disturbed", customers, disturbed)
-    wrong = _differences(straight, other)
-    for story in (straight, other):
-        wrong += story.wrong_numbers() + trial_balance(story.line.ledger.values()).differences
-    return Comparison(len(straight.numbers()), other.line.started - straight.line.started, wrong)
-
-
-def _two_months(
-    settings: Settings, folder: Path, customers: int, disturbed: Callable[[BillingLine], Disturb]
-) -> BillingStory:
-    folder.mkdir(parents=True)
-    reset_topics(settings)
-
-    with BillingLine(settings, folder) as line:
-        story = BillingStory(line, customers, disturbed(line))
+        story = BillingStory(line, customers, disturb or kill)
         line.start()
         story.define()
         story.subscribe("basic")

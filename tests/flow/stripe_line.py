@@ -54,7 +54,7 @@ class StripeLine:
         self._clock.write_text("0")
         self._ahead_s = 0
         self._variables = variables
-        self._producer = self._writer()
+        self._producer = Producer(cluster.producer_config(settings) | {"log_level": 0})
         self._consumer = Consumer({**cluster.client_config(settings), "group.id": "usage", **READ})
         self._consumer.assign(
             [TopicPartition("stripe-usage", number, 0) for number in range(settings.partitions)]
@@ -81,8 +81,6 @@ class StripeLine:
         variables = {
             "TALLYMARK_KAFKA": self.settings.kafka,
             "TALLYMARK_STATE_DIR": str(self._folder / "state"),
-            "TALLYMARK_PARTITIONS": str(self.settings.partitions),
-            "TALLYMARK_EVENT_PARTITIONS": str(self.settings.event_partitions),
             "TALLYMARK_SESSION_TIMEOUT_S": "6",
             "TALLYMARK_STRIPE_ADDRESS": self._served.url,
             "TALLYMARK_STRIPE_TIMEOUT_S": "1",
@@ -102,16 +100,6 @@ class StripeLine:
         self._cpu_s += _cpu_s(worker)
         worker.kill()
         worker.wait()
-
-    def raised(self, settings: Settings) -> None:
-        """Read from the partitions that were added, and write to them; while no worker runs."""
-        added = range(self.settings.partitions, settings.partitions)
-        self._consumer.incremental_assign([TopicPartition("stripe-usage", number, 0) for number in added])
-        self.settings = settings
-        self._producer = self._writer()  # the one of before knows the number of before
-
-    def _writer(self) -> Producer:
-        return Producer(cluster.producer_config(self.settings) | {"log_level": 0})
 
     def cpu_s(self) -> float:
         """CPU that all workers have used."""

@@ -31,7 +31,6 @@ from pipeline.local import process
 from pipeline.records import Alert, Command, Definition, Delivery, WebhookWork
 from pipeline.settings import Settings
 from pipeline.stores.kafka import client as cluster
-from pipeline.stores.kafka.alerts import DeliveriesView
 from pipeline.stores.kafka.definitions import CompactedView
 from tests.fixtures.patience import PATIENCE_S
 
@@ -106,7 +105,7 @@ class Webhooks:
         self._variables = variables
         self._producer = Producer(cluster.producer_config(settings) | {"log_level": 0})
         self._revision = 0
-        self.deliveries: CompactedView[Delivery] = DeliveriesView(settings)
+        self.deliveries = CompactedView(settings, "deliveries", msgspec.json.Decoder(Delivery).decode)
 
     def __enter__(self) -> Webhooks:
         self.deliveries.start()
@@ -124,8 +123,6 @@ class Webhooks:
         variables = {
             "TALLYMARK_KAFKA": self.settings.kafka,
             "TALLYMARK_STATE_DIR": str(self.folder / "state"),
-            "TALLYMARK_PARTITIONS": str(self.settings.partitions),
-            "TALLYMARK_EVENT_PARTITIONS": str(self.settings.event_partitions),
             "TALLYMARK_SESSION_TIMEOUT_S": "6",
             "TALLYMARK_WEBHOOK_ALLOW_HTTP": "true",
             "TALLYMARK_WEBHOOK_ALLOW_HOSTS": "127.0.0.1:*",
@@ -137,10 +134,6 @@ class Webhooks:
         log = self.folder / f"worker-{len(self.workers)}.log"
         self.workers.append(process.spawn(command, log, foreign | variables))
         return self.workers[-1]
-
-    def listing(self) -> DeliveriesView:
-        """A view that reads from the beginning, also the partitions that were added."""
-        return DeliveriesView(self.settings)
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("worker-*.log")))

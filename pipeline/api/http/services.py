@@ -190,7 +190,7 @@ class Services:
         """The partitions of `events-unique`, as they were at the first call: after a raise the API is restarted."""
         if self._event_partitions is None:
             number = topics.load(self.settings)["events-unique"].partitions
-            self._event_partitions = topic_ids.partitions_of(self.settings, "events-unique", number)
+            self._event_partitions = topic_ids.event_partitions(self.settings, number)
         return self._event_partitions
 
     async def balances(self) -> BalanceReader:

@@ -1,6 +1,6 @@
-"""Partitions of a topic, which may have been split: in which one a record is, and to which one it belongs.
+"""Partitions of `events-unique`, which may have been split: in which one the record of a subject is.
 
-Owns: these rules. Does not own: splitting (agents.raise_partitions, agents.raise_customers).
+Owns: this rule. Does not own: splitting (agents.raise_partitions).
 
 When the number of partitions is raised, a new partition continues the offsets of the one whose subjects it takes over:
 its offsets are higher than every offset of before. So an offset shows on which side of the split a record lies.
@@ -37,27 +37,6 @@ class EventPartitions(NamedTuple):
                 break
             partition = continued
         return partition
-
-    def belongs(self, owner: int, partition: int, offset: int) -> int | None:
-        """Where a record belongs that was found in a partition with this offset. owner: the hash that places it.
-
-        A record that a split partition had not read was copied to the new partition; what was written to it later, by a
-        process that knew the number of before, was not.
-
-        Returns:
-            The partition; None if it has a copy of the record already.
-
-        >>> now = EventPartitions(2, ((1, 0, 100),))
-        >>> [now.belongs(owner, 0, offset) for owner, offset in ((4, 99), (5, 99), (5, 100))]
-        [0, None, 1]
-        """
-        target = owner % self.number
-        if target == partition:
-            return target
-        for continued, last in self.before(target):
-            if continued == partition:
-                return None if offset <= last else target
-        return target
 
     def before(self, partition: int) -> Iterator[tuple[int, int]]:
         """The partitions that one continues, newest first, each with the last offset that it has of the subjects."""

@@ -33,7 +33,7 @@ DISABLE_AFTER_MS = 5 * 24 * 3_600_000
 STRAGGLE_MS = 60_000
 ACTOR = "webhook"
 
-decode_delivery = msgspec.json.Decoder(Delivery).decode
+_decode = msgspec.json.Decoder(Delivery).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -98,18 +98,13 @@ def apply(
 
 def partition_of(namespace: str, endpoint: str, partitions: int) -> int:
     """The partition of `webhook-work` that has all work of an endpoint."""
-    return endpoint_hash(namespace, endpoint) % partitions
-
-
-def endpoint_hash(namespace: str, endpoint: str) -> int:
-    """u32 that places what belongs to an endpoint (id): partition = endpoint_hash % partitions."""
-    return crc32(msgspec.json.encode((namespace, endpoint)))
+    return crc32(msgspec.json.encode((namespace, endpoint))) % partitions
 
 
 def read(ids: list[str], get_many: Get) -> list[Delivery | None]:
     """The deliveries with these ids; None for one that was removed."""
     return [
-        None if value is None else decode_delivery(value)
+        None if value is None else _decode(value)
         for value in get_many([DELIVERY + id.encode() for id in ids])
     ]
 
@@ -117,7 +112,7 @@ def read(ids: list[str], get_many: Get) -> list[Delivery | None]:
 def message(id: str, get_many: Get) -> tuple[Delivery, bytes] | None:
     """A delivery and its payload."""
     value, payload = get_many([DELIVERY + id.encode(), MESSAGE + id.encode()])
-    return None if value is None or payload is None else (decode_delivery(value), payload)
+    return None if value is None or payload is None else (_decode(value), payload)
 
 
 def active(

@@ -46,7 +46,6 @@ class DeliveriesView(CompactedView[Delivery]):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "deliveries", reader_of(Delivery))
         self._of_alert: dict[str, set[str]] = {}
-        self._places: dict[str, int] = {}  # the partition of each
 
     def newest_first(self) -> list[Delivery]:
         """All deliveries, newest alert first."""
@@ -57,16 +56,6 @@ class DeliveriesView(CompactedView[Delivery]):
         with self._changed:
             self._check()
             return [self._values[id] for id in sorted(self._of_alert.get(alert, ()))]
-
-    def _takes(self, key: str, before: Delivery | None, content: Delivery | None, partition: int) -> bool:
-        """A delivery moves to a higher partition when partitions are split; then it is removed from the lower one."""
-        if partition < self._places.get(key, 0):
-            return False
-        if content is None:
-            self._places.pop(key, None)
-        else:
-            self._places[key] = partition
-        return True
 
     def _keep(self, key: str, value: Delivery | None) -> None:
         before = self._values.get(key)

@@ -85,10 +85,6 @@ class DocumentsView(CompactedView[V]):
         ids = sorted(self._ids.get((namespace, customer), ()))
         return [document_key(namespace, customer, id) for id in ids]
 
-    def _takes(self, key: str, before: V | None, content: V | None, partition: int) -> bool:
-        """An older state stays in the partition where it was, when partitions are split."""
-        return before is None or content is None or self._revision(content) >= self._revision(before)
-
     def _keep(self, key: str, value: V | None) -> None:
         super()._keep(key, value)
         namespace, _, rest = key.partition("/")

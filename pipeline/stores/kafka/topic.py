@@ -13,8 +13,7 @@ class Topic:
 
     `packed`: a record holds a list. `namespace`: the tenant of an input topic; None: an inner topic.
     `config`: additional Kafka topic configuration. `retention_ms` is -1 for ever. `resizable`: any number of partitions
-    is allowed. `raisable`: their number is the setting
-    `event_partitions`, and that of other sharded topics is `partitions`. `if_lost`: the loss when the topic is
+    is allowed. `raisable`: `tallymark topics raise` can raise their number. `if_lost`: the loss when the topic is
     recreated; empty: it cannot be recreated on its own.
     `record_version`: of the form of its records. It grows when the release before could not read what this one writes.
     """

@@ -32,7 +32,6 @@ from pipeline.stores.kafka.writer import KafkaWriter, WrittenRecord
 TOPIC = "topic-ids"
 GROUP = "tallymark-topic-ids"  # required by the client, never joined
 RAISING = "raising"  # the key of the record that exists while `tallymark topics raise` is in progress; never a topic
-EVENTS, CUSTOMERS = "--partitions", "--customer-partitions"  # options of that command
 META = "-meta"  # suffix of the topics in which a stage keeps its counts
 WRITE_S = 30.0
 # The topics of versions that recorded no ids: an installation of theirs that lacks one of these has lost it.
@@ -44,8 +43,6 @@ events-accepted events-http events-settled events-unique ingest-meta late-usage 
 usage webhook-changelog webhook-meta webhook-work workers
 """
 BEFORE_IDS = frozenset(_NAMES.split())
-# Topics of counts whose number is the setting `event_partitions`; that of others is `partitions`.
-RAISED_WITH_EVENTS = frozenset({"dedupe-meta", "aggregate-meta", "attribute-meta", "backfill-meta"})
 TopicPlace = tuple[str, int]
 
 _decode_ids = msgspec.json.Decoder(dict[str, str]).decode
@@ -130,11 +127,10 @@ def _require_raised(settings: Settings, places: Iterable[TopicPlace], partitions
     used = sorted(place for place in beyond if copies(settings, [place], {}))
     if used:
         name, highest = max(used, key=lambda place: place[1])
-        setting = "event_partitions" if name in RAISED_WITH_EVENTS else "partitions"
         raise Rejected(
             "bad-partitions",
             f"{name} uses at least {highest + 1} partitions, but {partitions[name]} are declared: set "
-            f"`{setting}` to the number to which `tallymark topics raise` has raised them.",
+            "`event_partitions` to the number to which `tallymark topics raise` has raised them.",
         )
 
 
@@ -143,22 +139,6 @@ def known(settings: Settings, also_while_raising: bool = False) -> dict[str, Top
 
     Raises Unavailable, and unless also_while_raising, LineageRefused while `tallymark topics raise` is in progress.
     """
-    found = _read(settings)
-    raising = found.pop(RAISING, None)
-    if raising is not None and not also_while_raising:
-        raise LineageRefused(
-            f"Partitions are being raised: start workers when `tallymark topics raise {raising.id or EVENTS} "
-            f"{raising.partitions}` has ended. If it was interrupted, run it again."
-        )
-    return found
-
-
-def raising(settings: Settings) -> TopicId | None:
-    """The raise in progress: its option is the id. Raises Unavailable."""
-    return _read(settings).get(RAISING)
-
-
-def _read(settings: Settings) -> dict[str, TopicId]:
     found: dict[str, TopicId] = {}
     with Reader(kafka.client_config(settings) | {"log_level": 0}, GROUP) as reader:
         span = reader.span(TOPIC, 0)
@@ -169,42 +149,18 @@ def _read(settings: Settings) -> dict[str, TopicId]:
                     found.pop(name, None)
                 else:
                     found[name] = _decode(value)
+    raising = found.pop(RAISING, None)
+    if raising is not None and not also_while_raising:
+        raise LineageRefused(
+            "Partitions are being raised: start workers when `tallymark topics raise --partitions "
+            f"{raising.partitions}` has ended. If it was interrupted, run it again."
+        )
     return found
 
 
-def begin_raising(settings: Settings, number: int, option: str = EVENTS) -> None:
-    """Let workers refuse partitions that are assigned from now on.
-
-    Args:
-        settings: For the addresses of the brokers.
-        number: To which partitions are raised.
-        option: Of the command, for which number.
-
-    Raises:
-        Rejected: A raise of the other number is in progress.
-        Unavailable: Kafka does not respond.
-    """
-    require_not_raising(settings, option)
-    write(settings, [raising_record(number, option)])
-
-
-def require_not_raising(settings: Settings, option: str) -> None:
-    """Raises Rejected if a raise of another number than that of this option is in progress."""
-    other = raising(settings)
-    if other is not None and (other.id or EVENTS) != option:
-        raise Rejected(
-            "raise-in-progress",
-            f"`tallymark topics raise {other.id or EVENTS} {other.partitions}` was interrupted: run it again first.",
-        )
-
-
-def raising_record(number: int, option: str, switched_from: int = 0) -> TopicId:
-    """The record that exists while a raise is in progress.
-
-    switched_from: the number of before, once the new number is valid, and what has moved is still to be removed.
-    """
-    splits = [(number, switched_from, 0)] if switched_from else []
-    return TopicId(RAISING, option, number, time.time_ns() // 1_000_000, splits=splits)
+def begin_raising(settings: Settings, number: int) -> None:
+    """Let workers refuse partitions that are assigned from now on. Raises Unavailable."""
+    write(settings, [TopicId(RAISING, "", number, time.time_ns() // 1_000_000)])
 
 
 def end_raising(settings: Settings) -> None:
@@ -213,9 +169,9 @@ def end_raising(settings: Settings) -> None:
         writer.write([WrittenRecord(TOPIC, None, RAISING.encode(), 0)])
 
 
-def partitions_of(settings: Settings, topic: str, number: int) -> EventPartitions:
-    """The partitions of a topic, with their splits. number: that is declared. Raises Unavailable."""
-    noted = known(settings, also_while_raising=True).get(topic)
+def event_partitions(settings: Settings, number: int) -> EventPartitions:
+    """The partitions of `events-unique`, with their splits. number: that is declared. Raises Unavailable."""
+    noted = known(settings, also_while_raising=True).get("events-unique")
     return EventPartitions(number, () if noted is None else tuple(noted.splits))
 
 

@@ -66,9 +66,8 @@ def other_number(topic: Topic, known: int) -> str:
             "`tallymark topics raise --partitions N`."
         )
     return (
-        f"{topic.name} uses {known} partitions, but {topic.partitions} are declared. State would be looked up in the "
-        f"wrong partitions: set `partitions = {known}` again, or raise their number with the state, by "
-        "`tallymark topics raise --customer-partitions N`."
+        f"{topic.name} was created with {known} partitions, but {topic.partitions} are declared. State would be looked "
+        f"up in the wrong partitions: set `partitions = {known}` again."
     )
 
 

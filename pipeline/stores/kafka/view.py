@@ -293,9 +293,6 @@ class CompactedView(Generic[V]):
             key, value = _text(message.key() or b""), message.value()
             if self._wants(key):
                 content = None if value is None else self._decode(value)
-                before = changes[key] if key in changes else self._values.get(key)
-                if not self._takes(key, before, content, message.partition() or 0):
-                    return
                 changes.pop(key, None)  # so that the newest of a key is in the order of arrival
                 changes[key] = content
         except Rejected as refusal:
@@ -303,10 +300,6 @@ class CompactedView(Generic[V]):
 
     def _wants(self, key: str) -> bool:
         """Whether records of this key are decoded, kept and passed to callbacks."""
-        return True
-
-    def _takes(self, key: str, before: V | None, content: V | None, partition: int) -> bool:
-        """Whether a record replaces what was read before. Records of two partitions may arrive in any order."""
         return True
 
     def _keep(self, key: str, value: V | None) -> None:

@@ -46,14 +46,3 @@ def test_a_record_without_a_known_offset_is_in_the_oldest_partition() -> None:
         subject = f"s{number}"
         assert TWICE.of("default", subject, -1) == 0
         assert EventPartitions(2).of("default", subject, -1) == subject_hash("default", subject) % 2
-
-
-@given(st.integers(0, 7), st.integers(0, 400))
-def test_a_record_belongs_to_the_partition_of_its_owner_unless_that_has_a_copy(
-    owner: int, offset: int
-) -> None:
-    target = owner % 4
-    for partition in range(4):
-        limit = dict(TWICE.before(target)).get(partition)
-        found = TWICE.belongs(owner, partition, offset)
-        assert found == (None if limit is not None and offset <= limit else target)

@@ -188,7 +188,7 @@ def test_the_setting_cannot_leave_the_number_that_state_was_made_with(fresh_topi
     for topic in topics.load(more).values():  # neither when all topics have been enlarged to it
         if topic.sharded:
             enlarge(more, topic.name, 6)
-    with pytest.raises(Rejected, match="usage uses 4 partitions, but 6 are declared"):
+    with pytest.raises(Rejected, match="usage was created with 4 partitions, but 6 are declared"):
         topics.apply(more)
     assert topics.check(fresh_topics) == []  # the way back
 
