@@ -62,6 +62,7 @@ NOT_RUN = {
     ".venv/bin/python -m tests.bench.billing month --customers 1000": "it takes minutes",
     ".venv/bin/python -m tests.bench.upcoming --lines 10": "its figure is of a free machine",
     ".venv/bin/python -m tests.bench.pairs HEAD~10 --pairs 15": "it compares two commits for minutes",
+    ".venv/bin/python -m tests.bench.balances --against HEAD~10": "it compares two commits for minutes",
     "kubectl create namespace tallymark": "tests/kubernetes/run does it, on a real API server",
     "docker compose up --build -d": CONTAINERS,
     "docker compose exec api tallymark keys create first --scope admin --direct": CONTAINERS,

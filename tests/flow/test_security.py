@@ -56,14 +56,14 @@ def settings_of(broker: SecureBroker, user: str) -> Settings:
 
 
 @pytest.mark.timeout(600)
-def test_every_stage_does_its_work_with_its_own_rights(broker: SecureBroker, chdb: str) -> None:
-    api_user = broker.settings(acls.API, clickhouse=chdb, redis="")
+def test_every_stage_does_its_work_with_its_own_rights(broker: SecureBroker, own_chdb: str) -> None:
+    api_user = broker.settings(acls.API, clickhouse=own_chdb, redis="")
     with ExitStack() as stack:
         workers = []
         for stage in STAGES:
             variables = broker.variables(settings_of(broker, stage))
             workers.append(
-                Running(api_user, stage, clickhouse=chdb, partitions=PARTITIONS, **variables).start()
+                Running(api_user, stage, clickhouse=own_chdb, partitions=PARTITIONS, **variables).start()
             )
             stack.push(workers[-1])
         for worker in workers:
