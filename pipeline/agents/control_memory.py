@@ -149,9 +149,7 @@ class Memory:
         self.catalog = DefinitionIndex(self._stored, self._stored.committed())
         self.head = EMPTY
         self._decided_to = NOTHING_YET  # offset of the newest decided command
-        self._head_ms: int | None = (
-            None  # time of the newest record of the audit log, until the head is stored
-        )
+        self._head_ms: int | None = None  # time of the audit log's newest record, until the head is stored
         self._again: dict[int, DecidedCommand] = {}  # by offset: the decisions of the newest chunk
         self._places: dict[int, int] = {}  # by offset: the slot of each decision
         self._slot = 0  # of the next decision

@@ -205,11 +205,8 @@ V1 = (
 )  # the routes of v1, in the order of the documentation
 
 
-SHORT = (
-    *live_values.SHORT,
-    *customers.SHORT,
-    *subjects.SHORT,
-)  # routes of v1 that are asked many times a second
+# Routes of v1 that are asked many times a second.
+SHORT = (*live_values.SHORT, *customers.SHORT, *subjects.SHORT)
 
 
 def _include(app: FastAPI) -> None:

@@ -11,7 +11,6 @@ requests and end.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import multiprocessing
 import os
@@ -32,6 +31,7 @@ from pipeline.api.app import create_app
 from pipeline.api.http.bulkheads import View
 from pipeline.api.http.slow_clients import LIMITS, guarded
 from pipeline.api.operation.process_metrics import served
+from pipeline.engine import collector
 from pipeline.errors import Broken, Rejected
 from pipeline.settings import Settings
 
@@ -110,9 +110,7 @@ async def _tune_collector(definitions: View) -> None:
     """
     while not definitions.is_decided():  # noqa: ASYNC110 - a view has no event of this loop
         await asyncio.sleep(_TICK_S)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 100)
+    collector.look_rarely(COLLECT_AFTER, young=20)
 
 
 def _allow_open_files(count: int) -> None:

@@ -29,9 +29,8 @@ from pipeline.errors import Broken, Unavailable
 from pipeline.records import Counts
 
 FETCH_BYTES = 1 << 20  # about 10,000 events of 250 bytes that are compressed
-CHUNK_BYTES = (
-    4 << 20
-)  # records that compress better than four to one are several chunks, so that memory is bounded
+# Records that compress better than four to one are several chunks, so that memory is bounded.
+CHUNK_BYTES = 4 << 20
 FOLLOWED_S = 10.0  # a new owner may be a moment behind the definitions that the former owner had read
 FOLLOWED_POLL_S = 0.05
 _encode = msgspec.json.Encoder().encode

@@ -7,7 +7,6 @@ processing (engine).
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import shutil
@@ -24,7 +23,7 @@ import uvloop
 
 from pipeline.agents import health
 from pipeline.agents.definitions import DefinitionsFollower
-from pipeline.engine import crash_points, metrics
+from pipeline.engine import collector, crash_points, metrics
 from pipeline.engine.credentials import credentials
 from pipeline.engine.lineage import Lineage, LineageRefused
 from pipeline.engine.partition import Cluster
@@ -107,19 +106,12 @@ def main(stage: str, settings: Settings, folder: WorkerFolder, wired: WireStage 
     heartbeat.start()
     _watch_topics(settings, identity.ids, made)
     log.info("%s is %s, metrics at %s, state in %s", stage, worker_id, metrics_url or "no port", folder.path)
-    _tune_collector()
+    collector.look_rarely(COLLECT_AFTER)  # what is alive now lives as long as the process
     try:
         _run(made)
     finally:
         heartbeat.close()
         folder.release()
-
-
-def _tune_collector() -> None:
-    """Look for cycles rarely: what is alive now lives as long as the process, and objects of a chunk have no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, 100)
 
 
 def _log_to_stderr() -> None:

@@ -79,6 +79,24 @@ STEP = st.one_of(
 )
 
 
+Record = tuple[int, list[CustomerWindow] | None]  # its time, and windows; None: of the clock
+
+
+def records_of(steps: list[Any], made: Desk) -> list[Record]:
+    """A record for each step, in the order of their times."""
+    usage, now_s = Usage(1), AT_S
+    records: list[Record] = []
+    for kind, minutes, event in steps:
+        now_s += minutes * MINUTE_S
+        if kind == "clock":
+            records.append((now_s, None))
+        else:
+            subject, late, value = event
+            window = usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)
+            records.append((now_s, made.record([window])))
+    return records
+
+
 @settings(max_examples=examples(60))
 @given(st.lists(STEP, min_size=1, max_size=25), st.randoms(use_true_random=False))
 def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) -> None:
@@ -93,18 +111,7 @@ def test_a_chunk_read_again_says_the_same(steps: list[Any], rng: random.Random) 
     grant = {"amount": 10, "effectiveAt": AT_S_TEXT, "expiration": {"duration": "HOUR", "count": 2}}
     made.do("entitlement.create", {**hourly, "activeTo": "2026-01-01T03:30:00Z", "grants": [grant]})
     made.do("entitlement.create", {**hourly, "activeFrom": "2026-01-01T03:30:00Z"})
-    usage = Usage(1)
-    now_s = AT_S
-    records: list[tuple[int, list[CustomerWindow] | None]] = []
-    for kind, minutes, event in steps:
-        now_s += minutes * MINUTE_S
-        if kind == "clock":
-            records.append((now_s, None))
-        else:
-            subject, late, value = event
-            window = usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)
-            records.append((now_s, made.record([window])))
-    for chunk in cut(records, rng):
+    for chunk in cut(records_of(steps, made), rng):
         before, timers = copy.deepcopy(made.table), copy.deepcopy(made.timers)
         made.clock_value()
         first = [FakeRecord(made.offset + place, *written(one)) for place, one in enumerate(chunk)]
@@ -157,17 +164,7 @@ def test_where_chunks_end_changes_no_output(steps: list[Any], rng: random.Random
     if most is not None:
         known = together.known
         together.state = StepState(together.table, known.accounts, known.rules, most)
-    usage, now_s = Usage(1), AT_S
-    records: list[tuple[int, list[CustomerWindow] | None]] = []
-    for kind, minutes, event in steps:
-        now_s += minutes * MINUTE_S
-        if kind == "clock":
-            records.append((now_s, None))
-        else:
-            subject, late, value = event
-            window = usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)
-            records.append((now_s, one_by_one.record([window])))
-    for chunk in cut(records, rng):
+    for chunk in cut(records_of(steps, one_by_one), rng):
         for one in chunk:
             one_by_one.chunk([one])
         together.chunk(chunk)
@@ -189,7 +186,7 @@ def volumes(alerts: list[Alert]) -> list[Alert]:
     return [one for one in alerts if one.type == rule.VOLUME]
 
 
-def written(record: tuple[int, list[CustomerWindow] | None]) -> tuple[bytes, int, bytes | None]:
+def written(record: Record) -> tuple[bytes, int, bytes | None]:
     at_s, windows = record
     value = b"[]" if windows is None else msgspec.json.encode(windows)
     return value, at_s * 1000, b"clock" if windows is None else None
@@ -203,32 +200,17 @@ def test_what_is_in_memory_changes_no_output_of_a_record_read_again(
     """Also when rules have changed since it was read."""
     kept, fresh = several(), several()
     kept.state = StepState(kept.table, kept.known.accounts, kept.known.rules)
-    usage, now_s = Usage(1), AT_S
-    for kind, minutes, event in steps:
-        now_s += minutes * MINUTE_S
-        windows = None
-        if kind == "use":
-            subject, late, value = event
-            windows = kept.record([usage.event(subject, max(AT_S, now_s - late * MINUTE_S // 4), value)])
-        kept.chunk([(now_s, windows)])
-        fresh.chunk([(now_s, windows)])
+    for record in records_of(steps, kept):
+        kept.chunk([record])
+        fresh.chunk([record])
         if rng.random() < 0.5:
-            wanted = rng.sample(range(1, 60), 3), rng.choice(["period", "resolved"])
-            records = list(kept.read)
+            values, rearm = rng.sample(range(1, 60), 3), rng.choice(["period", "resolved"])
+            read = list(kept.read)
             for made in (kept, fresh):
                 (first, *_) = [one.body or {} for _, one in made.log.state.items() if one.kind == "rule"][2:]
-                thresholds = watch("", *wanted[0])["thresholds"]
-                made.log.do(
-                    "rule.update",
-                    {
-                        **watch("", *wanted[0]),
-                        **_written(first),
-                        "thresholds": thresholds,
-                        "rearm": wanted[1],
-                    },
-                )
+                made.log.do("rule.update", {**watch("", *values, rearm=rearm), **_written(first)})
                 made.follow()
-            assert kept.run(records, kept.offset)[0] == fresh.run(records, fresh.offset)[0]
+            assert kept.run(read, kept.offset)[0] == fresh.run(read, fresh.offset)[0]
     assert kept.alerts == fresh.alerts
 
 

@@ -9,9 +9,7 @@ was seen and for windows. It checks less than Tallymark and miscounts at a crash
 
 from __future__ import annotations
 
-import json
 import os
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,12 +17,11 @@ import faust
 from faust.types import StreamT
 
 from tests.bench.load import LOADS
+from tests.bench.peers.event_check import check
 
 STAGE = os.environ["VANILLA_STAGE"]
 PARTITIONS = int(os.environ.get("VANILLA_PARTITIONS", "4"))
 TOPICS = {"ingest": "vanilla-accepted", "dedupe": "vanilla-unique", "aggregate": "vanilla-usage"}
-HORIZON = timedelta(days=32)
-FUTURE = timedelta(days=1)
 
 app = faust.App(
     f"vanilla-{STAGE}",
@@ -47,27 +44,6 @@ rejected = app.topic("vanilla-rejected", value_type=bytes, value_serializer="raw
 duplicates = app.topic("vanilla-duplicates", key_type=str, value_serializer="json")
 
 Stream = StreamT[Any]
-
-
-def check(value: bytes) -> dict[str, Any] | None:
-    """The event, or None for what is none."""
-    try:
-        event = json.loads(value, parse_float=str)
-        if not isinstance(event, dict) or event["specversion"] != "1.0":
-            return None
-        if not all(
-            isinstance(event[name], str) and event[name] for name in ("id", "source", "type", "subject")
-        ):
-            return None
-        if not isinstance(event.get("data"), dict | None):
-            return None
-        now = datetime.now(UTC)
-        at = datetime.fromisoformat(event["time"]) if "time" in event else now
-        event["minute"] = int(at.timestamp()) // 60 * 60
-        event["subject"].encode()
-        return event if now - HORIZON <= at <= now + FUTURE else None
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return None
 
 
 async def ingest(stream: Stream) -> None:

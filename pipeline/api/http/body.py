@@ -22,9 +22,7 @@ MAX_BODY_BYTES = 1 << 20  # as sent, and again after unpacking
 DISCARDED_BYTES = (
     8 << 20
 )  # read on to the end of a body that is too large, so that its sender reads the answer
-JSON_BODY = (
-    "json_body"  # the member of a request's state with the value of its body, which is not to be changed
-)
+JSON_BODY = "json_body"  # the member of a request's state with the value of its body, not to be changed
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16  # of one gzip file: each costs a copy of the rest

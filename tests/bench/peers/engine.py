@@ -158,3 +158,18 @@ def write_meters(meters: Sequence[Mapping[str, object]], folder: Path) -> Path:
     file = folder / "meters.json"
     file.write_text(json.dumps(meters))
     return file
+
+
+class Peer(Engine):
+    """An engine whose topics are an Outputs, and whose processes are no Python of ours."""
+
+    def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
+        super().__init__(settings, folder, meters)
+        self._topics = Outputs(settings, "peer")
+        self.outputs = self._topics.names
+
+    def prepare(self) -> None:
+        self._topics.create()
+
+    def sums(self) -> Sums:
+        return self._topics.sums(self._meters)

@@ -9,14 +9,11 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import Unavailable
 from pipeline.local import process
-from pipeline.settings import Settings
-from tests.bench.peers.engine import Engine, Outputs, write_meters
-from tests.bench.peers.sums import Sums
+from tests.bench.peers.engine import Peer, write_meters
 from tests.bench.stages import STAGES
 
 SCRIPT = Path(__file__).with_name("quix_stage.py")
@@ -24,7 +21,7 @@ VERSION = "3.28.1"
 HOME = Path(f"~/.cache/tallymark/quixstreams-{VERSION}-{sys.version_info.major}.{sys.version_info.minor}")
 
 
-class Quix(Engine):
+class Quix(Peer):
     """Three processes, like the stages of Tallymark."""
 
     name = "Quix Streams, exactly once"
@@ -53,14 +50,6 @@ class Quix(Engine):
             )
         installed.touch()
 
-    def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        super().__init__(settings, folder, meters)
-        self._topics = Outputs(settings, "peer")
-        self.outputs = self._topics.names
-
-    def prepare(self) -> None:
-        self._topics.create()
-
     def start(self) -> list[subprocess.Popen[bytes]]:
         meters = write_meters(self._meters, self._folder)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -72,6 +61,3 @@ class Quix(Engine):
             )
             for stage in STAGES
         ]
-
-    def sums(self) -> Sums:
-        return self._topics.sums(self._meters)

@@ -10,36 +10,13 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from event_check import check  # type: ignore[import-not-found]  # beside this script
 from quixstreams import Application  # type: ignore[import-not-found]
 
-HORIZON = timedelta(days=32)
-FUTURE = timedelta(days=1)
 COMMIT_S = 1.0
-
-
-def check(value: bytes) -> dict[str, Any] | None:
-    """The event with its minute, or None for what is none."""
-    try:
-        event = json.loads(value, parse_float=str)  # a float would not be exact
-        if not isinstance(event, dict) or event["specversion"] != "1.0":
-            return None
-        if not all(
-            isinstance(event[name], str) and event[name] for name in ("id", "source", "type", "subject")
-        ):
-            return None
-        if not isinstance(event.get("data"), dict | None):
-            return None
-        now = datetime.now(UTC)
-        at = datetime.fromisoformat(event["time"]) if "time" in event else now
-        event["minute"] = int(at.timestamp()) // 60 * 60
-        event["subject"].encode()
-        return event if now - HORIZON <= at <= now + FUTURE else None
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return None
 
 
 def ingest(app: Any) -> None:

